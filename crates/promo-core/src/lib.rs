@@ -1,0 +1,4 @@
+//! The pure heart of promo.
+#![no_std]
+
+extern crate alloc;

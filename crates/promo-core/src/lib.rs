@@ -1,4 +1,11 @@
-//! The pure heart of promo.
+//! The pure heart of promo: configuration, the environment graph, windows, eligibility, plans, and what ledger records
+//! mean. Nothing here does IO, reads a clock or an environment variable, or draws a random number; everything that is
+//! known comes in as a value, so the same inputs give the same plan on any machine.
 #![no_std]
 
 extern crate alloc;
+
+pub mod canonical;
+pub mod digest;
+
+pub use digest::Digest;

@@ -1,0 +1,156 @@
+//! Canonical JSON: RFC 8785 (JSON Canonicalization Scheme), restricted to integers, so that one value has one spelling
+//! and its digest can be recomputed in any language.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::digest::Digest;
+
+/// Largest integer that every JSON reader keeps exact (2^53 - 1, RFC 7493 section 2.2).
+pub const MAX_INTEGER: u64 = (1 << 53) - 1;
+
+/// A value that has no canonical form, or a text that is not in it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CanonicalError {
+    /// A floating point number, or an integer beyond 2^53 - 1.
+    #[error("the number {0} has no canonical form here: expected an integer of at most 2^53 - 1; write decimals as strings")]
+    Number(String),
+    /// The value could not be turned into JSON, or the text not into the value.
+    #[error("{0}")]
+    Json(String),
+    /// The text is JSON, but not in canonical form from this byte on.
+    #[error("not canonical JSON: it differs from its canonical form at byte {offset}")]
+    NotCanonical {
+        /// First byte at which the text and its canonical form differ.
+        offset: usize,
+    },
+}
+
+/// The canonical bytes of `value`.
+///
+/// # Errors
+/// [`CanonicalError::Number`] for floats and large integers, [`CanonicalError::Json`] when serialization fails.
+pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CanonicalError> {
+    let value = serde_json::to_value(value).map_err(|e| CanonicalError::Json(alloc::format!("{e}")))?;
+    let mut out = Vec::new();
+    write(&value, &mut out)?;
+    Ok(out)
+}
+
+/// The digest of the canonical bytes of `value`.
+///
+/// # Errors
+/// As [`to_vec`].
+pub fn digest<T: Serialize + ?Sized>(value: &T) -> Result<Digest, CanonicalError> {
+    to_vec(value).map(|bytes| Digest::of(&bytes))
+}
+
+/// Reads a value and refuses any spelling but the canonical one: duplicate keys, spaces, other escapes, key order.
+///
+/// # Errors
+/// [`CanonicalError::Json`] with line and column for what is not JSON or not a `T`, [`CanonicalError::NotCanonical`].
+pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
+    let json = |e: serde_json::Error| CanonicalError::Json(alloc::format!("{e}"));
+    let value: Value = serde_json::from_slice(bytes).map_err(json)?;
+    let canonical = to_vec(&value)?;
+    if canonical != bytes {
+        let offset = canonical.iter().zip(bytes).take_while(|(a, b)| a == b).count();
+        return Err(CanonicalError::NotCanonical { offset });
+    }
+    serde_json::from_value(value).map_err(json)
+}
+
+fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
+    match value {
+        Value::Null => out.extend_from_slice(b"null"),
+        Value::Bool(true) => out.extend_from_slice(b"true"),
+        Value::Bool(false) => out.extend_from_slice(b"false"),
+        Value::Number(number) => {
+            let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
+            if magnitude.is_none_or(|m| m > MAX_INTEGER) {
+                return Err(CanonicalError::Number(alloc::format!("{number}")));
+            }
+            out.extend_from_slice(alloc::format!("{number}").as_bytes());
+        }
+        Value::String(text) => write_string(text, out),
+        Value::Array(items) => {
+            out.push(b'[');
+            for (i, item) in items.iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write(item, out)?;
+            }
+            out.push(b']');
+        }
+        Value::Object(map) => {
+            // RFC 8785 section 3.2.3: keys are sorted by their UTF-16 code units.
+            let mut entries: Vec<_> = map.iter().collect();
+            entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            out.push(b'{');
+            for (i, (key, item)) in entries.into_iter().enumerate() {
+                if i > 0 {
+                    out.push(b',');
+                }
+                write_string(key, out);
+                out.push(b':');
+                write(item, out)?;
+            }
+            out.push(b'}');
+        }
+    }
+    Ok(())
+}
+
+/// RFC 8785 section 3.2.2.2: short escapes where JSON has them, `\u00xx` in lower case for other controls, else as is.
+fn write_string(text: &str, out: &mut Vec<u8>) {
+    out.push(b'"');
+    for ch in text.chars() {
+        match ch {
+            '"' => out.extend_from_slice(b"\\\""),
+            '\\' => out.extend_from_slice(b"\\\\"),
+            '\u{8}' => out.extend_from_slice(b"\\b"),
+            '\t' => out.extend_from_slice(b"\\t"),
+            '\n' => out.extend_from_slice(b"\\n"),
+            '\u{c}' => out.extend_from_slice(b"\\f"),
+            '\r' => out.extend_from_slice(b"\\r"),
+            '\0'..='\u{1f}' => out.extend_from_slice(alloc::format!("\\u{:04x}", u32::from(ch)).as_bytes()),
+            _ => out.extend_from_slice(ch.encode_utf8(&mut [0; 4]).as_bytes()),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn keys_sort_by_utf16_and_strings_escape_as_rfc_8785_says() {
+        // The sorting example of RFC 8785 section 3.2.3.
+        let value = json!({"\u{20ac}": 1, "\r": 2, "\u{fb33}": 3, "1": 4, "\u{1f600}": 5, "\u{80}": 6, "\u{f6}": 7});
+        let text = String::from_utf8(to_vec(&value).unwrap()).unwrap();
+        assert_eq!(text, "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}");
+        assert_eq!(to_vec("\u{1}/\u{7f}\"").unwrap(), b"\"\\u0001/\x7f\\\"\"");
+    }
+
+    #[test]
+    fn numbers_that_readers_disagree_on_are_refused() {
+        for bad in [json!(1.5), json!(1u64 << 53), json!(i64::MIN)] {
+            assert!(matches!(to_vec(&bad), Err(CanonicalError::Number(_))), "{bad}");
+        }
+        assert_eq!(to_vec(&json!(-9_007_199_254_740_991i64)).unwrap(), b"-9007199254740991");
+    }
+
+    #[test]
+    fn another_spelling_of_the_same_value_is_refused_at_its_place() {
+        for (text, offset) in [("{\"a\": 1}", 5), ("{\"b\":1,\"a\":1}", 2), ("{\"a\":1,\"a\":1}", 6), ("\"\\u0041\"", 1)] {
+            assert_eq!(from_slice::<Value>(text.as_bytes()), Err(CanonicalError::NotCanonical { offset }), "{text}");
+        }
+    }
+}

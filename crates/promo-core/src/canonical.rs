@@ -17,7 +17,9 @@ pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CanonicalError {
     /// A floating point number, or an integer beyond 2^53 - 1.
-    #[error("the number {0} has no canonical form here: expected an integer of at most 2^53 - 1; write decimals as strings")]
+    #[error(
+        "the number {0} has no canonical form here: expected an integer of at most 2^53 - 1; write decimals as strings"
+    )]
     Number(String),
     /// The value could not be turned into JSON, or the text not into the value.
     #[error("{0}")]
@@ -149,7 +151,9 @@ mod tests {
 
     #[test]
     fn another_spelling_of_the_same_value_is_refused_at_its_place() {
-        for (text, offset) in [("{\"a\": 1}", 5), ("{\"b\":1,\"a\":1}", 2), ("{\"a\":1,\"a\":1}", 6), ("\"\\u0041\"", 1)] {
+        for (text, offset) in
+            [("{\"a\": 1}", 5), ("{\"b\":1,\"a\":1}", 2), ("{\"a\":1,\"a\":1}", 6), ("\"\\u0041\"", 1)]
+        {
             assert_eq!(from_slice::<Value>(text.as_bytes()), Err(CanonicalError::NotCanonical { offset }), "{text}");
         }
     }

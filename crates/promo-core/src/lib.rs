@@ -7,5 +7,9 @@ extern crate alloc;
 
 pub mod canonical;
 pub mod digest;
+pub mod ids;
+pub mod kinds;
+pub mod model;
+pub mod release;
 
 pub use digest::Digest;

@@ -9,7 +9,9 @@ pub mod canonical;
 pub mod digest;
 pub mod ids;
 pub mod kinds;
+pub mod ledger;
 pub mod model;
 pub mod release;
+pub mod state;
 
 pub use digest::Digest;

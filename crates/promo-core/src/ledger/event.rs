@@ -1,0 +1,283 @@
+//! What can happen. One variant per record kind; the record's `kind` and `body` are this enum's tag and content.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Digest;
+use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, TargetName};
+use crate::release::Release;
+use crate::state::State;
+
+/// Something that happened, as the ledger tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "body", deny_unknown_fields)]
+pub enum Event {
+    /// A release entered the ledger; its lineage number is the count of these so far, from 1.
+    #[serde(rename = "release.added")]
+    ReleaseAdded {
+        /// The release.
+        release: Release,
+    },
+    /// A release was quarantined: everywhere, or for environments and what lies downstream of them (S10.4).
+    #[serde(rename = "release.rejected")]
+    ReleaseRejected {
+        /// Which.
+        release: ReleaseId,
+        /// For one environment and downstream; none means everywhere.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<EnvironmentName>,
+        /// Whether an automatic rollback did it rather than a person.
+        automatic: bool,
+    },
+    /// A quarantine of exactly this scope was lifted.
+    #[serde(rename = "release.lifted")]
+    ReleaseLifted {
+        /// Which.
+        release: ReleaseId,
+        /// The scope that was rejected.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        scope: Option<EnvironmentName>,
+    },
+    /// A check spoke about a release in an environment.
+    #[serde(rename = "verdict.recorded")]
+    VerdictRecorded {
+        /// Where.
+        environment: EnvironmentName,
+        /// About which release.
+        release: ReleaseId,
+        /// Which check.
+        check: CheckName,
+        /// Whether it passed.
+        passed: bool,
+        /// What was seen, in short; numbers as texts.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        evidence: BTreeMap<String, String>,
+        /// For a person's verdict: who, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+        /// For a person's verdict: the signed statement.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
+    },
+    /// The latest valid verdict of a check on a release was withdrawn: it is as if it had not been.
+    #[serde(rename = "verdict.withdrawn")]
+    VerdictWithdrawn {
+        /// Where.
+        environment: EnvironmentName,
+        /// About which release.
+        release: ReleaseId,
+        /// Which check.
+        check: CheckName,
+        /// Who, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+    },
+    /// What runs in an environment was seen to be healthy or not.
+    #[serde(rename = "health.observed")]
+    HealthObserved {
+        /// Where.
+        environment: EnvironmentName,
+        /// Whether it is healthy now.
+        healthy: bool,
+    },
+    /// Automatic and manual promotion into environments is stopped, with a reason kept beside the leaf.
+    #[serde(rename = "environment.frozen")]
+    Frozen {
+        /// Which; empty means all.
+        environments: BTreeSet<EnvironmentName>,
+        /// Whether an automatic rollback did it: then only automatic promotion is paused (S10.4).
+        automatic: bool,
+    },
+    /// A freeze or pause of these environments was lifted.
+    #[serde(rename = "environment.unfrozen")]
+    Unfrozen {
+        /// Which; empty means all.
+        environments: BTreeSet<EnvironmentName>,
+    },
+    /// A plan was put up for approval; older pending ones for the same environments are superseded (S6.7).
+    #[serde(rename = "plan.requested")]
+    PlanRequested {
+        /// The environments it moves.
+        environments: BTreeSet<EnvironmentName>,
+        /// Until when it can be approved and applied.
+        expires: Timestamp,
+        /// The identity that asked.
+        initiator: String,
+    },
+    /// A signed statement about a plan arrived. The engine verified it; an auditor verifies it again.
+    #[serde(rename = "approval.recorded")]
+    ApprovalRecorded {
+        /// The envelope: statement and signature.
+        envelope: Value,
+    },
+    /// A run began. With the first intent this consumes the plan and the approvals it names.
+    #[serde(rename = "run.started")]
+    RunStarted {
+        /// What it moves: environment to release.
+        environments: BTreeMap<EnvironmentName, ReleaseId>,
+        /// Digests of the approval envelopes that opened it.
+        approvals: Vec<Digest>,
+        /// The identity that applies.
+        applier: String,
+    },
+    /// A release is about to enter an environment: its first intent, which fires the join (S3.3).
+    #[serde(rename = "promotion.started")]
+    PromotionStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which release was there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<ReleaseId>,
+        /// Which release enters.
+        to: ReleaseId,
+        /// What kind of move it is.
+        movement: Movement,
+    },
+    /// A step is about to act (S9.2).
+    #[serde(rename = "step.intent")]
+    StepIntent {
+        /// What the step found and expects to change.
+        expected: State,
+        /// What it wants to be there afterwards.
+        desired: State,
+    },
+    /// What was observed after a step acted.
+    #[serde(rename = "step.effect")]
+    StepEffect {
+        /// What is there now.
+        observed: State,
+    },
+    /// Every target of an environment now runs a release with these files.
+    #[serde(rename = "environment.deployed")]
+    Deployed {
+        /// Where.
+        environment: EnvironmentName,
+        /// What runs.
+        release: ReleaseId,
+        /// Every file the deployment used: path to digest, shared and own.
+        files: BTreeMap<String, Digest>,
+        /// Digest of the provider settings in force, so that a change of them is a reconfiguration.
+        settings: Digest,
+        /// What was observed on each target.
+        targets: BTreeMap<TargetName, State>,
+    },
+    /// A promotion ended.
+    #[serde(rename = "promotion.finished")]
+    PromotionFinished {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which release.
+        release: ReleaseId,
+        /// How.
+        outcome: PromotionOutcome,
+    },
+    /// A run stopped and can be resumed.
+    #[serde(rename = "run.interrupted")]
+    RunInterrupted {},
+    /// A run ended.
+    #[serde(rename = "run.finished")]
+    RunFinished {
+        /// How.
+        outcome: RunOutcome,
+    },
+    /// A record of a kind that this version does not know; its kind and body stand verbatim in the record.
+    #[serde(skip)]
+    Unknown,
+}
+
+/// What kind of move a promotion is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Movement {
+    /// Another release, further along.
+    Promotion,
+    /// The same release with other environment-own files or settings (S0.4).
+    Reconfiguration,
+    /// A release that was good here before.
+    Rollback,
+}
+
+/// How a promotion ended (S9.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PromotionOutcome {
+    /// Deployed, and every automatic check passed.
+    Verified,
+    /// A step or check failed; the release named by the plan is back and verified.
+    RolledBack,
+    /// A step or check failed; the environment stays as it is and waits for a person.
+    Held,
+    /// It is not known what is there; a person has to look.
+    Stuck,
+    /// Cancelled before anything was changed.
+    Cancelled,
+}
+
+/// How a run ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunOutcome {
+    /// Everything it moved is verified.
+    Done,
+    /// Some promotions waited for a gate that did not open.
+    Waiting,
+    /// Something failed and was rolled back.
+    RolledBack,
+    /// Something failed and is held.
+    Held,
+    /// Something is stuck.
+    Stuck,
+    /// Cancelled by a person.
+    Cancelled,
+}
+
+impl Event {
+    /// The record kind and body of this event.
+    ///
+    /// # Panics
+    /// Never: every variant but `Unknown` serializes to a tag and a content, and `Unknown` is never written.
+    #[must_use]
+    pub fn to_parts(&self) -> (String, Value) {
+        let value = serde_json::to_value(self).expect("invariant: events serialize");
+        let kind = value.get("kind").and_then(Value::as_str).expect("invariant: events are tagged").to_string();
+        (kind, value.get("body").cloned().unwrap_or_default())
+    }
+
+    /// The event of a record's kind and body: [`Event::Unknown`] for a kind that this version does not know.
+    ///
+    /// # Errors
+    /// When the kind is known and the body does not fit it.
+    pub fn from_parts(kind: &str, body: &Value) -> Result<Self, serde_json::Error> {
+        if !KINDS.contains(&kind) {
+            return Ok(Self::Unknown);
+        }
+        serde_json::from_value(serde_json::json!({"kind": kind, "body": body}))
+    }
+}
+
+/// Every record kind that this version knows.
+pub const KINDS: [&str; 18] = [
+    "release.added",
+    "release.rejected",
+    "release.lifted",
+    "verdict.recorded",
+    "verdict.withdrawn",
+    "health.observed",
+    "environment.frozen",
+    "environment.unfrozen",
+    "plan.requested",
+    "approval.recorded",
+    "run.started",
+    "promotion.started",
+    "step.intent",
+    "step.effect",
+    "environment.deployed",
+    "promotion.finished",
+    "run.interrupted",
+    "run.finished",
+];

@@ -1,0 +1,115 @@
+//! One line of the ledger (S12.1): format 1, unstable until it is frozen.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Digest;
+use crate::ids::{EnvironmentName, PipelineName, RunId};
+use crate::ledger::Event;
+
+/// The format number that this version writes.
+pub const FORMAT: u32 = 1;
+
+/// A record as it is hashed: the canonical JSON of this value is a leaf of the ledger's Merkle tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Record {
+    /// Format of this record.
+    pub format: u32,
+    /// Position, from 0, without gaps.
+    pub seq: u64,
+    /// Digest of the canonical bytes of the record before; of the ledger's origin text for the first.
+    pub prev: Digest,
+    /// Chosen by the writer before its first attempt, so that a commit whose reply was lost is recognised.
+    pub rid: String,
+    /// The kind of event, `release.added`; unknown kinds are kept verbatim.
+    pub kind: String,
+    /// The pipeline it belongs to.
+    pub pipeline: PipelineName,
+    /// The environment it is about, if it is about one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<EnvironmentName>,
+    /// The run it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// The step it belongs to, `staging/deploy/default`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<String>,
+    /// The lease epoch under which it was written, for what a run writes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub epoch: Option<u64>,
+    /// The plan it belongs to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Digest>,
+    /// The policy in force, by digest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Digest>,
+    /// Who wrote it.
+    pub actor: Actor,
+    /// When the writer says that it happened.
+    pub claimed_at: Timestamp,
+    /// When the store took it, by the store's own clock.
+    pub recorded_at: Timestamp,
+    /// Version of promo that wrote it.
+    pub tool: String,
+    /// What happened.
+    pub body: Value,
+    /// Commitments to texts that are kept beside the leaf, by field: SHA-256 over salt and text (S12.5).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub commitments: BTreeMap<String, Digest>,
+}
+
+/// Who wrote a record. A name is a claim, never authority: that comes from signatures inside records (S12.3).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Actor {
+    /// The claimed identity, as policy names it where it does.
+    pub name: String,
+    /// Whether a person or a machine asked.
+    pub kind: ActorKind,
+}
+
+/// Whether a person or a machine asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ActorKind {
+    /// A person at a terminal.
+    Human,
+    /// A CI job or a timer.
+    Automation,
+}
+
+/// What a writer hands to `append_if_head`: everything but position, predecessor and the store's time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Draft {
+    /// See [`Record::rid`].
+    pub rid: String,
+    /// See [`Record::pipeline`].
+    pub pipeline: PipelineName,
+    /// See [`Record::environment`].
+    pub environment: Option<EnvironmentName>,
+    /// See [`Record::run`].
+    pub run: Option<RunId>,
+    /// See [`Record::step`].
+    pub step: Option<String>,
+    /// See [`Record::epoch`].
+    pub epoch: Option<u64>,
+    /// See [`Record::plan`].
+    pub plan: Option<Digest>,
+    /// See [`Record::policy`].
+    pub policy: Option<Digest>,
+    /// See [`Record::actor`].
+    pub actor: Actor,
+    /// See [`Record::claimed_at`].
+    pub claimed_at: Timestamp,
+    /// See [`Record::tool`].
+    pub tool: String,
+    /// What happened; gives `kind` and `body`.
+    pub event: Event,
+    /// Free text and personal data that belongs to the event but stays out of the leaf, by field: `reason`, `name`.
+    pub private: BTreeMap<String, String>,
+}

@@ -1,0 +1,30 @@
+//! What is at a place, as far as promo needs to tell one state from another.
+
+use core::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::Digest;
+
+/// The state of one place: a target, or a tag in a registry. Providers fingerprint what they find; two states are the
+/// same exactly when they compare equal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum State {
+    /// Nothing is there.
+    Absent,
+    /// This is there.
+    Present(Digest),
+    /// It could not be told, or what is there is between two states.
+    Unknown,
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Absent => f.write_str("nothing"),
+            Self::Present(digest) => write!(f, "{digest}"),
+            Self::Unknown => f.write_str("unknown"),
+        }
+    }
+}

@@ -1,1 +1,18 @@
-//! See the crate description; filled below.
+//! The contract between promo and what reaches the outside world.
+//!
+//! A provider implements [`Provider`]: it says what it can do, reads what is there, shows what it would change, makes a
+//! place be as wanted, and runs checks. It decides nothing: which release goes where is settled in the plan before it is
+//! called. There is no `undo`: a rollback is `ensure` with the earlier inputs. Requests and answers are serde values, so
+//! that the same provider can be linked or run as an executable.
+
+pub mod context;
+pub mod error;
+pub mod provider;
+
+pub use context::{Blobs, Clock, Context, Output, ProcessRequest, ProcessRunner, Secrets};
+pub use error::{ErrorKind, ProviderError};
+pub use promo_core::{Digest, state::State};
+pub use provider::{
+    ArtifactInput, CheckRequest, CheckResult, Description, EffectClass, EnsureAnswer, EnsureRequest, FileChange,
+    Inputs, ObserveRequest, Preview, Provider, ResolveRequest, Resolved,
+};

@@ -1,0 +1,123 @@
+//! What a provider is given to reach the outside world with. The engine fills it; nothing else in a provider may read a
+//! clock, spawn a process or make an HTTP client of its own.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use promo_core::Digest;
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::ProviderError;
+
+/// The doors to the outside world.
+#[derive(Clone)]
+pub struct Context {
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Child processes.
+    pub processes: Arc<dyn ProcessRunner>,
+    /// HTTP. Follows no redirect by itself; sends no credentials by itself.
+    pub http: reqwest::Client,
+    /// Cancelled when the run is stopped: return soon with [`crate::ErrorKind::Cancelled`].
+    pub cancelled: CancellationToken,
+    /// Credentials by name.
+    pub secrets: Arc<dyn Secrets>,
+    /// Contents of configuration snapshots.
+    pub blobs: Arc<dyn Blobs>,
+    /// The directory of the pipeline file: relative paths in settings start here.
+    pub root: PathBuf,
+}
+
+impl Context {
+    /// `path` below the directory of the pipeline file.
+    #[must_use]
+    pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.root.join(path)
+    }
+}
+
+/// The one source of time.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// The present instant.
+    fn now(&self) -> Timestamp;
+    /// Returns after `duration`.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// The one source of credentials: they enter at call time and never reach a plan, a record, a log or an argument list.
+pub trait Secrets: Send + Sync {
+    /// The secret of that name, where there is one.
+    fn get(&self, name: &str) -> Option<SecretString>;
+}
+
+/// Contents by digest, verified when they are read.
+pub trait Blobs: Send + Sync {
+    /// The bytes.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`], or [`crate::ErrorKind::Integrity`] when what is stored has another digest.
+    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError>;
+}
+
+/// The one place that spawns processes: no shell, own process group, bounded output, killed with its parent.
+#[async_trait]
+pub trait ProcessRunner: Send + Sync {
+    /// Runs a process to its end.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::NotFound`] when the program is missing, [`crate::ErrorKind::Transient`] on a timeout,
+    /// [`crate::ErrorKind::Cancelled`]. An exit code other than 0 is not an error here.
+    async fn run(&self, request: ProcessRequest) -> Result<Output, ProviderError>;
+}
+
+/// A process to run.
+#[derive(Debug, Clone)]
+pub struct ProcessRequest {
+    /// Program and arguments; never through a shell.
+    pub argv: Vec<String>,
+    /// Working directory.
+    pub directory: PathBuf,
+    /// Variables set on top of the allow-listed ones.
+    pub environment: BTreeMap<String, String>,
+    /// Names of variables of promo's own environment that are passed on.
+    pub inherit: Vec<String>,
+    /// Written to standard input.
+    pub stdin: Vec<u8>,
+    /// After this the process group is killed.
+    pub timeout: Duration,
+    /// More output than this many bytes on either stream is cut.
+    pub output_limit: usize,
+}
+
+impl ProcessRequest {
+    /// A request with no input, `PATH` and `HOME` inherited, a timeout of 10 minutes and 1 MiB of output.
+    #[must_use]
+    pub fn new(argv: Vec<String>, directory: PathBuf) -> Self {
+        Self {
+            argv,
+            directory,
+            environment: BTreeMap::new(),
+            inherit: ["PATH", "HOME", "LANG", "TMPDIR"].map(String::from).to_vec(),
+            stdin: Vec::new(),
+            timeout: Duration::from_secs(600),
+            output_limit: 1 << 20,
+        }
+    }
+}
+
+/// What a process did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Output {
+    /// Its exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output, cut at the limit.
+    pub stdout: Vec<u8>,
+    /// Standard error, cut at the limit.
+    pub stderr: Vec<u8>,
+}

@@ -1,0 +1,58 @@
+//! What can go wrong in a provider, as far as the engine must tell cases apart.
+
+use serde::{Deserialize, Serialize};
+
+/// What the engine does about an error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ErrorKind {
+    /// The settings or the request make no sense: a person must change a file.
+    Invalid,
+    /// What was asked for is not there.
+    NotFound,
+    /// What is there is neither the expected nor the desired state: somebody else changed it.
+    Conflict,
+    /// Bytes are not what their digest says. Never retried.
+    Integrity,
+    /// A tag points to another digest than was recorded (R2).
+    Moved,
+    /// Access was denied.
+    Denied,
+    /// It may work later: connection, rate limit, server error.
+    Transient,
+    /// It was cancelled.
+    Cancelled,
+    /// It failed for another reason.
+    Failed,
+}
+
+/// An error of a provider: what was being done, what was expected and found.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[error("{message}")]
+pub struct ProviderError {
+    /// What the engine does about it.
+    pub kind: ErrorKind,
+    /// One sentence for a person: where, expected, found. Never a secret.
+    pub message: String,
+    /// What was expected, where that is one value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected: Option<String>,
+    /// What was found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub found: Option<String>,
+}
+
+impl ProviderError {
+    /// An error of `kind` with a sentence.
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), expected: None, found: None }
+    }
+
+    /// The same with the two values that differ.
+    #[must_use]
+    pub fn differs(mut self, expected: impl ToString, found: impl ToString) -> Self {
+        self.expected = Some(expected.to_string());
+        self.found = Some(found.to_string());
+        self
+    }
+}

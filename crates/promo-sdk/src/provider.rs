@@ -1,0 +1,206 @@
+//! The trait and its requests and answers.
+
+use std::collections::BTreeMap;
+
+use async_trait::async_trait;
+use promo_core::Digest;
+use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
+use promo_core::kinds::KindSchema;
+use promo_core::model::Target;
+use promo_core::state::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::context::Context;
+use crate::error::{ErrorKind, ProviderError};
+
+/// What reaches one kind of outside thing. Every method but `ensure` only reads.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// What it is and can do. Constant.
+    fn describe(&self) -> Description;
+
+    /// Finds what an artifact reference means now, and checks every digest of its tree.
+    async fn resolve(&self, _cx: &Context, _request: &ResolveRequest) -> Result<Resolved, ProviderError> {
+        Err(unsupported(self, "resolve"))
+    }
+
+    /// What is at a place now. A pure read.
+    async fn observe(&self, _cx: &Context, _request: &ObserveRequest) -> Result<State, ProviderError> {
+        Err(unsupported(self, "observe"))
+    }
+
+    /// What `ensure` with these inputs would leave there, and how that differs from what is there. A pure read.
+    async fn preview(&self, _cx: &Context, _request: &ObserveRequest) -> Result<Preview, ProviderError> {
+        Err(unsupported(self, "preview"))
+    }
+
+    /// Makes a place be as desired. Idempotent: when the desired state is there, nothing is changed; when the state is
+    /// neither the expected nor the desired one, nothing is changed and the error is [`ErrorKind::Conflict`].
+    async fn ensure(&self, _cx: &Context, _request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
+        Err(unsupported(self, "ensure"))
+    }
+
+    /// Runs a check.
+    async fn verify(&self, _cx: &Context, _request: &CheckRequest) -> Result<CheckResult, ProviderError> {
+        Err(unsupported(self, "verify"))
+    }
+}
+
+fn unsupported<P: Provider + ?Sized>(provider: &P, verb: &str) -> ProviderError {
+    ProviderError::new(ErrorKind::Invalid, format!("provider `{}` cannot {verb}", provider.describe().name))
+}
+
+/// What a provider is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Its name: the key in pipeline files.
+    pub name: String,
+    /// Its version, recorded in plans.
+    pub version: String,
+    /// How far doubt about an effect of `ensure` can be settled (S9.3).
+    pub effects: EffectClass,
+    /// The kinds of deployment and check that it offers.
+    pub kinds: Vec<KindSchema>,
+}
+
+/// How far doubt about an effect can be settled (S9.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EffectClass {
+    /// The backend refuses a writer that holds an old epoch or state.
+    Fenced,
+    /// Whether it took effect can be observed.
+    Observable,
+    /// Neither: doubt is `stuck`, never a guess.
+    Opaque,
+}
+
+/// Asks what a reference means now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResolveRequest {
+    /// `repository:tag`, `repository@digest` or both.
+    pub reference: String,
+}
+
+/// What a reference means now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Resolved {
+    /// The digest of the top-level manifest.
+    pub digest: Digest,
+    /// Its media type.
+    pub media_type: String,
+    /// Bytes of all manifests and blobs together.
+    pub size: u64,
+    /// Digests of the manifests of its tree, itself included.
+    pub tree: Vec<Digest>,
+    /// Annotations and configuration labels, where they agree.
+    pub metadata: BTreeMap<String, String>,
+}
+
+/// Everything that a deployment or a copy is made from. Nothing else may influence what `ensure` leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inputs {
+    /// The environment.
+    pub environment: EnvironmentName,
+    /// The release that enters it.
+    pub release: ReleaseId,
+    /// The place.
+    pub target: Target,
+    /// The provider's settings, checked against its schema, `{environment}` replaced.
+    pub settings: Value,
+    /// The components of the release.
+    pub artifacts: BTreeMap<ArtifactName, ArtifactInput>,
+    /// The files: path relative to the pipeline file, to digest; contents come from [`Context::blobs`].
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// One component as a deployment sees it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct ArtifactInput {
+    /// Where this environment takes it from, after mirroring: `registry/repository` or `oci-layout:PATH`.
+    pub repository: String,
+    /// The digest of its top-level manifest.
+    pub digest: Digest,
+    /// The tag it carries, for people; never resolved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tag: Option<String>,
+    /// For a copy: where it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
+}
+
+/// Asks what is there, or what would be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObserveRequest {
+    /// What is or would be deployed.
+    pub inputs: Inputs,
+}
+
+/// What `ensure` would leave behind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Preview {
+    /// What is there now.
+    pub current: State,
+    /// What would be there.
+    pub desired: State,
+    /// The difference, by file or object. Secrets are masked before they get here.
+    pub changes: Vec<FileChange>,
+}
+
+/// One file or object that would change.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct FileChange {
+    /// Its path or `Kind/name`.
+    pub path: String,
+    /// What is there now; none when it would be new.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<String>,
+    /// What would be there; none when it would be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// Asks to make a place be as desired.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnsureRequest {
+    /// What it is made from.
+    pub inputs: Inputs,
+    /// The state that the plan found.
+    pub expected: State,
+    /// The state that the plan wants.
+    pub desired: State,
+    /// The run and step, for a provider that can leave its mark: `run/step`.
+    pub token: String,
+    /// The lease epoch, for a provider that can fence.
+    pub epoch: u64,
+}
+
+/// What `ensure` says that it did. Success is what `observe` says afterwards, not this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EnsureAnswer {
+    /// Whether anything was changed.
+    pub changed: bool,
+    /// One line for the log: `3 files written`.
+    pub detail: String,
+}
+
+/// Asks for a check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckRequest {
+    /// What was deployed; `settings` are the check's own and `files` the check's files.
+    pub inputs: Inputs,
+    /// The name of the check.
+    pub check: String,
+}
+
+/// What a check found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckResult {
+    /// Whether it passed. No data is never a pass (S1.3).
+    pub passed: bool,
+    /// One line for a person: `200 from http://… for 30 s`.
+    pub detail: String,
+    /// Numbers and short texts worth keeping; never a secret.
+    pub evidence: BTreeMap<String, String>,
+}

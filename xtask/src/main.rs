@@ -1,3 +1,50 @@
-//! Development tasks; `cargo xtask help` lists them.
+//! Development tasks of promo. `cargo xtask help` lists them.
+//!
+//! Here lives what a developer and CI run over the project: tests, tidiness, the tools and servers that tests need.
+//! What must not be here: anything a user of promo needs; that belongs to promo-cli.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development task talks to its developer")]
 
-fn main() {}
+mod components;
+mod process;
+mod test;
+mod tidy;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// A task's outcome; the error is a finished sentence for the developer, and nothing handles it but `main`.
+type Outcome<T = ()> = Result<T, String>;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Development tasks of promo")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Install what the tests need, then run every check and every test; closes with the test runner's own summary.
+    Test(test::Args),
+    /// Check the project's own rules of tidiness on every file that git knows.
+    Tidy,
+    /// The tools and servers that tests need: where they come from, how they start, what is missing.
+    #[command(subcommand)]
+    Components(components::Command),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Cli::parse().task {
+        Task::Test(args) => test::run(&args),
+        Task::Tidy => tidy::run(),
+        Task::Components(command) => components::run(&command),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("error: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}

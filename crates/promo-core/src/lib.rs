@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod canonical;
 pub mod digest;
 pub mod ids;
+pub mod inputs;
 pub mod kinds;
 pub mod ledger;
 pub mod model;

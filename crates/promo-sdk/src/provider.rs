@@ -4,12 +4,10 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use promo_core::Digest;
-use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
+pub use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::kinds::KindSchema;
-use promo_core::model::Target;
 use promo_core::state::State;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::context::Context;
 use crate::error::{ErrorKind, ProviderError};
@@ -98,38 +96,6 @@ pub struct Resolved {
     pub metadata: BTreeMap<String, String>,
 }
 
-/// Everything that a deployment or a copy is made from. Nothing else may influence what `ensure` leaves behind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inputs {
-    /// The environment.
-    pub environment: EnvironmentName,
-    /// The release that enters it.
-    pub release: ReleaseId,
-    /// The place.
-    pub target: Target,
-    /// The provider's settings, checked against its schema, `{environment}` replaced.
-    pub settings: Value,
-    /// The components of the release.
-    pub artifacts: BTreeMap<ArtifactName, ArtifactInput>,
-    /// The files: path relative to the pipeline file, to digest; contents come from [`Context::blobs`].
-    pub files: BTreeMap<String, Digest>,
-}
-
-/// One component as a deployment sees it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct ArtifactInput {
-    /// Where this environment takes it from, after mirroring: `registry/repository` or `oci-layout:PATH`.
-    pub repository: String,
-    /// The digest of its top-level manifest.
-    pub digest: Digest,
-    /// The tag it carries, for people; never resolved.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tag: Option<String>,
-    /// For a copy: where it comes from.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<String>,
-}
-
 /// Asks what is there, or what would be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObserveRequest {
@@ -146,19 +112,6 @@ pub struct Preview {
     pub desired: State,
     /// The difference, by file or object. Secrets are masked before they get here.
     pub changes: Vec<FileChange>,
-}
-
-/// One file or object that would change.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct FileChange {
-    /// Its path or `Kind/name`.
-    pub path: String,
-    /// What is there now; none when it would be new.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub before: Option<String>,
-    /// What would be there; none when it would be deleted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub after: Option<String>,
 }
 
 /// Asks to make a place be as desired.

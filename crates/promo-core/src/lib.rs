@@ -7,6 +7,8 @@ extern crate alloc;
 
 pub mod canonical;
 pub mod digest;
+pub mod gate;
+pub mod graph;
 pub mod ids;
 pub mod inputs;
 pub mod kinds;

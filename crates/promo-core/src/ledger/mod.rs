@@ -3,6 +3,8 @@
 
 pub mod event;
 pub mod record;
+pub mod view;
 
 pub use event::Event;
-pub use record::{Actor, Draft, Record};
+pub use record::{Actor, ActorKind, Draft, Record};
+pub use view::{View, fold};

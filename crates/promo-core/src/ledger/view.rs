@@ -1,0 +1,529 @@
+//! The present as a function of the records (architecture: "fold the ledger, never mutate it").
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::Digest;
+use crate::graph::Graph;
+use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId, TargetName};
+use crate::ledger::event::{Movement, PromotionOutcome, RunOutcome};
+use crate::ledger::{Actor, Event, Record};
+use crate::release::Release;
+use crate::state::State;
+
+/// A record that cannot follow what stands before it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("record {seq} ({kind}) is not legal here: {why}")]
+pub struct IllegalRecord {
+    /// Its position.
+    pub seq: u64,
+    /// Its kind.
+    pub kind: String,
+    /// Which rule it breaks.
+    pub why: String,
+}
+
+/// Everything that the records of one pipeline say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Count of records folded, of all pipelines.
+    pub size: u64,
+    /// The time of the last record by the store's clock.
+    pub last_recorded: Option<Timestamp>,
+    /// Releases in lineage order.
+    pub releases: Vec<ReleaseEntry>,
+    /// What is known of each environment that anything happened in.
+    pub environments: BTreeMap<EnvironmentName, EnvironmentView>,
+    /// Quarantines in force: release and scope, none meaning everywhere.
+    pub quarantines: BTreeMap<(ReleaseId, Option<EnvironmentName>), Note>,
+    /// Freezes and pauses in force, by environment; none means all.
+    pub freezes: BTreeMap<Option<EnvironmentName>, Freeze>,
+    /// Plans put up for approval, by digest.
+    pub requests: BTreeMap<Digest, Request>,
+    /// Signed statements in the order in which they arrived.
+    pub approvals: Vec<ApprovalEntry>,
+    /// Runs by id.
+    pub runs: BTreeMap<RunId, Run>,
+    /// Plans that a run has used.
+    pub consumed: BTreeMap<Digest, RunId>,
+}
+
+/// A release and when it entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseEntry {
+    /// Its place in the order of entry, from 1.
+    pub lineage: u64,
+    /// The release.
+    pub release: Release,
+    /// When it entered, by the store's clock.
+    pub added: Timestamp,
+    /// Who added it.
+    pub by: Actor,
+}
+
+/// Which record said something, when and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Position of the record.
+    pub seq: u64,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// Whether promo did it by itself after a failure.
+    pub automatic: bool,
+}
+
+/// A freeze or pause in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    /// Which record, when and by whom.
+    pub note: Note,
+}
+
+/// What is known of one environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnvironmentView {
+    /// Counts the records that changed it; a plan binds it (S8.2).
+    pub generation: u64,
+    /// What was deployed here, oldest first; the last one is the present one.
+    pub residences: Vec<Residence>,
+    /// Health as it was recorded: when, and whether healthy.
+    pub health: Vec<(Timestamp, bool)>,
+    /// Verdicts by release and check, in ledger order.
+    pub verdicts: BTreeMap<ReleaseId, BTreeMap<CheckName, Vec<VerdictEntry>>>,
+    /// Releases whose promotion into here has begun once (S3.3).
+    pub fired: BTreeSet<ReleaseId>,
+    /// The promotion that is under way.
+    pub active: Option<Promotion>,
+    /// Promotions that ended, oldest first.
+    pub history: Vec<Promotion>,
+}
+
+/// A stay of one release with one configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Residence {
+    /// What runs.
+    pub release: ReleaseId,
+    /// The files it was deployed with.
+    pub files: BTreeMap<String, Digest>,
+    /// Digest of the provider settings it was deployed with.
+    pub settings: Digest,
+    /// What was observed on each target.
+    pub targets: BTreeMap<TargetName, State>,
+    /// When, by the store's clock.
+    pub since: Timestamp,
+    /// When something else came.
+    pub until: Option<Timestamp>,
+    /// The run that did it.
+    pub run: Option<RunId>,
+}
+
+/// One verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictEntry {
+    /// Position of the record.
+    pub seq: u64,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// What was said.
+    pub said: Said,
+    /// Which residence was the present one then: a count, so that a flaky pass is known (S3.1).
+    pub residence: usize,
+    /// The person, for a manual check.
+    pub by: Option<IdentityName>,
+    /// What was seen.
+    pub evidence: BTreeMap<String, String>,
+}
+
+/// What a verdict record said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It passed.
+    Passed,
+    /// It failed.
+    Failed,
+    /// The verdict before no longer stands.
+    Withdrawn,
+}
+
+/// One release entering one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promotion {
+    /// The run that did it.
+    pub run: RunId,
+    /// Which release was there.
+    pub from: Option<ReleaseId>,
+    /// Which release entered.
+    pub to: ReleaseId,
+    /// What kind of move it was.
+    pub movement: Movement,
+    /// When it began.
+    pub started: Timestamp,
+    /// When and how it ended.
+    pub finished: Option<(Timestamp, PromotionOutcome)>,
+    /// Who applied it.
+    pub by: Actor,
+    /// The plan.
+    pub plan: Option<Digest>,
+}
+
+/// A plan put up for approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Position of the record.
+    pub seq: u64,
+    /// The environments it moves.
+    pub environments: BTreeSet<EnvironmentName>,
+    /// When it was requested.
+    pub at: Timestamp,
+    /// Until when it is open.
+    pub expires: Timestamp,
+    /// Who asked.
+    pub initiator: String,
+    /// The newer request that took its place.
+    pub superseded_by: Option<Digest>,
+}
+
+/// A signed statement as it stands in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalEntry {
+    /// Position of the record.
+    pub seq: u64,
+    /// When it arrived, by the store's clock.
+    pub at: Timestamp,
+    /// The plan that the record names; what counts is the plan inside the signed statement.
+    pub plan: Option<Digest>,
+    /// Statement and signature.
+    pub envelope: Value,
+}
+
+/// One application of one plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The plan.
+    pub plan: Digest,
+    /// What it moves.
+    pub environments: BTreeMap<EnvironmentName, ReleaseId>,
+    /// Who applies, as an identity.
+    pub applier: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// Digests of the approval envelopes that opened it.
+    pub approvals: Vec<Digest>,
+    /// Steps whose intent is written, with what was observed afterwards where that is known.
+    pub steps: BTreeMap<String, StepView>,
+    /// Whether it stopped and waits to be resumed.
+    pub interrupted: bool,
+    /// When and how it ended.
+    pub finished: Option<(Timestamp, RunOutcome)>,
+}
+
+/// How far a step got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepView {
+    /// What it found.
+    pub expected: State,
+    /// What it wanted.
+    pub desired: State,
+    /// The epoch of its last intent.
+    pub epoch: u64,
+    /// What was observed after it acted.
+    pub observed: Option<State>,
+}
+
+impl View {
+    /// The release of that id.
+    #[must_use]
+    pub fn release(&self, id: &ReleaseId) -> Option<&ReleaseEntry> {
+        self.releases.iter().find(|entry| entry.release.id == *id)
+    }
+
+    /// The lineage number of a release, 0 for one that is not in the ledger.
+    #[must_use]
+    pub fn lineage(&self, id: &ReleaseId) -> u64 {
+        self.release(id).map_or(0, |entry| entry.lineage)
+    }
+
+    /// What is known of an environment, if anything happened there.
+    #[must_use]
+    pub fn environment(&self, name: &EnvironmentName) -> Option<&EnvironmentView> {
+        self.environments.get(name)
+    }
+
+    /// What runs in an environment.
+    #[must_use]
+    pub fn current(&self, name: &EnvironmentName) -> Option<&Residence> {
+        self.environments.get(name).and_then(|e| e.residences.last())
+    }
+
+    /// The quarantine that bars a release from an environment: one for everywhere, for the environment, or for one
+    /// upstream of it (S10.4, S16).
+    #[must_use]
+    pub fn quarantine<'a>(
+        &'a self,
+        release: &ReleaseId,
+        environment: &EnvironmentName,
+        graph: &Graph,
+    ) -> Option<(&'a Option<EnvironmentName>, &'a Note)> {
+        self.quarantines.iter().find_map(|((rejected, scope), note)| {
+            let bars = match scope {
+                None => true,
+                Some(scope) => scope == environment || graph.reaches(scope, environment),
+            };
+            (rejected == release && bars).then_some((scope, note))
+        })
+    }
+
+    /// The freeze that holds for an environment: one of its own before one for all.
+    #[must_use]
+    pub fn freeze(&self, environment: &EnvironmentName) -> Option<&Freeze> {
+        self.freezes.get(&Some(environment.clone())).or_else(|| self.freezes.get(&None))
+    }
+
+    /// Folds one more record of this pipeline's ledger.
+    ///
+    /// # Errors
+    /// [`IllegalRecord`] when the record cannot follow what stands before it: an effect without intent, a promotion that
+    /// starts while another one is under way, a second use of a plan, a release under another content's id.
+    pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
+        let illegal = |why: String| IllegalRecord { seq: record.seq, kind: record.kind.clone(), why };
+        let event = Event::from_parts(&record.kind, &record.body).map_err(|e| illegal(e.to_string()))?;
+        self.apply_event(record, event).map_err(illegal)?;
+        self.size = record.seq + 1;
+        self.last_recorded = Some(record.recorded_at);
+        if let (Some(name), true) = (&record.environment, counts_for_generation(&record.kind)) {
+            self.environments.entry(name.clone()).or_default().generation += 1;
+        }
+        Ok(())
+    }
+
+    fn apply_event(&mut self, record: &Record, event: Event) -> Result<(), String> {
+        let at = record.recorded_at;
+        let note = |automatic| Note { seq: record.seq, at, by: record.actor.clone(), automatic };
+        match event {
+            Event::ReleaseAdded { release } => {
+                if release.content.id() != release.id {
+                    return Err(alloc::format!("{} is not the id of its content", release.id));
+                }
+                if self.release(&release.id).is_some() {
+                    return Err(alloc::format!("{} is in the ledger already", release.id));
+                }
+                let lineage = self.releases.len() as u64 + 1;
+                self.releases.push(ReleaseEntry { lineage, release, added: at, by: record.actor.clone() });
+            }
+            Event::ReleaseRejected { release, scope, automatic } => {
+                self.known(&release)?;
+                self.quarantines.insert((release, scope), note(automatic));
+            }
+            Event::ReleaseLifted { release, scope } => {
+                self.quarantines.remove(&(release, scope)).ok_or("there is no quarantine of that release and scope")?;
+            }
+            Event::VerdictRecorded { environment, release, check, passed, evidence, by, .. } => {
+                self.known(&release)?;
+                let said = if passed { Said::Passed } else { Said::Failed };
+                self.verdict(record, environment, release, check, said, by, evidence);
+            }
+            Event::VerdictWithdrawn { environment, release, check, by } => {
+                self.known(&release)?;
+                self.verdict(record, environment, release, check, Said::Withdrawn, by, BTreeMap::new());
+            }
+            Event::HealthObserved { environment, healthy } => {
+                self.environments.entry(environment).or_default().health.push((at, healthy));
+            }
+            Event::Frozen { environments, automatic } => {
+                let freeze = Freeze { note: note(automatic) };
+                for scope in scopes(environments) {
+                    // A person's freeze is never weakened to an automatic pause.
+                    let held = self.freezes.get(&scope).is_some_and(|f| !f.note.automatic);
+                    if !(automatic && held) {
+                        self.freezes.insert(scope, freeze.clone());
+                    }
+                }
+            }
+            Event::Unfrozen { environments } => {
+                for scope in scopes(environments) {
+                    self.freezes.remove(&scope).ok_or("there is no freeze of that environment")?;
+                }
+            }
+            Event::PlanRequested { environments, expires, initiator } => {
+                let plan = record.plan.ok_or("a request names its plan")?;
+                for (older, request) in &mut self.requests {
+                    if *older != plan
+                        && request.superseded_by.is_none()
+                        && !request.environments.is_disjoint(&environments)
+                    {
+                        request.superseded_by = Some(plan);
+                    }
+                }
+                let request = Request { seq: record.seq, environments, at, expires, initiator, superseded_by: None };
+                self.requests.insert(plan, request);
+            }
+            Event::ApprovalRecorded { envelope } => {
+                self.approvals.push(ApprovalEntry { seq: record.seq, at, plan: record.plan, envelope });
+            }
+            Event::RunStarted { environments, approvals, applier } => {
+                let (run, plan) = (run_of(record)?, record.plan.ok_or("a run names its plan")?);
+                if let Some(other) = self.consumed.insert(plan, run.clone()) {
+                    return Err(alloc::format!("its plan was used by run {other}"));
+                }
+                let started = Run {
+                    plan,
+                    environments,
+                    applier,
+                    started: at,
+                    approvals,
+                    steps: BTreeMap::new(),
+                    interrupted: false,
+                    finished: None,
+                };
+                if self.runs.insert(run, started).is_some() {
+                    return Err("a run starts once".into());
+                }
+            }
+            Event::PromotionStarted { environment, from, to, movement } => {
+                self.known(&to)?;
+                let run = run_of(record)?;
+                self.open_run(&run)?;
+                let view = self.environments.entry(environment).or_default();
+                if let Some(active) = &view.active {
+                    return Err(alloc::format!("run {} is still moving {} here", active.run, active.to));
+                }
+                view.fired.insert(to.clone());
+                view.active = Some(Promotion {
+                    run,
+                    from,
+                    to,
+                    movement,
+                    started: at,
+                    finished: None,
+                    by: record.actor.clone(),
+                    plan: record.plan,
+                });
+            }
+            Event::StepIntent { expected, desired } => {
+                let (run, step) = (run_of(record)?, step_of(record)?);
+                let epoch = record.epoch.ok_or("an intent names its epoch")?;
+                let run = self.open_run(&run)?;
+                if run.steps.get(&step).is_some_and(|s| s.observed.is_some() || s.epoch > epoch) {
+                    return Err(alloc::format!("step {step} is done, or was taken over under a newer epoch"));
+                }
+                run.interrupted = false;
+                run.steps.insert(step, StepView { expected, desired, epoch, observed: None });
+            }
+            Event::StepEffect { observed } => {
+                let (run, step) = (run_of(record)?, step_of(record)?);
+                let run = self.open_run(&run)?;
+                let view = run.steps.get_mut(&step).ok_or("an effect follows its intent")?;
+                if view.observed.is_some() {
+                    return Err(alloc::format!("step {step} has an effect already"));
+                }
+                view.observed = Some(observed);
+            }
+            Event::Deployed { environment, release, files, settings, targets } => {
+                self.known(&release)?;
+                let view = self.environments.entry(environment).or_default();
+                // The same release and files again change neither soak nor verdict (S16).
+                if let Some(last) = view.residences.last_mut() {
+                    if last.release == release && last.files == files && last.settings == settings {
+                        last.targets = targets;
+                        return Ok(());
+                    }
+                    last.until = Some(at);
+                }
+                let run = record.run.clone();
+                view.residences.push(Residence { release, files, settings, targets, since: at, until: None, run });
+            }
+            Event::PromotionFinished { environment, release, outcome } => {
+                let view = self.environments.entry(environment).or_default();
+                let mut promotion = view.active.take().ok_or("no promotion is under way here")?;
+                if promotion.to != release || Some(&promotion.run) != record.run.as_ref() {
+                    return Err(alloc::format!("run {} moves {} here", promotion.run, promotion.to));
+                }
+                promotion.finished = Some((at, outcome));
+                view.history.push(promotion);
+            }
+            Event::RunInterrupted {} => self.open_run(&run_of(record)?)?.interrupted = true,
+            Event::RunFinished { outcome } => {
+                let id = run_of(record)?;
+                if self.environments.values().any(|e| e.active.as_ref().is_some_and(|a| a.run == id)) {
+                    return Err("one of its promotions is still under way".into());
+                }
+                let run = self.open_run(&id)?;
+                run.interrupted = false;
+                run.finished = Some((at, outcome));
+            }
+            Event::Unknown => {}
+        }
+        Ok(())
+    }
+
+    fn known(&self, id: &ReleaseId) -> Result<(), String> {
+        self.release(id).map(|_| ()).ok_or_else(|| alloc::format!("{id} is not in the ledger"))
+    }
+
+    fn open_run(&mut self, id: &RunId) -> Result<&mut Run, String> {
+        let run = self.runs.get_mut(id).ok_or_else(|| alloc::format!("run {id} has not started"))?;
+        if run.finished.is_some() {
+            return Err(alloc::format!("run {id} has ended"));
+        }
+        Ok(run)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
+    fn verdict(
+        &mut self,
+        record: &Record,
+        environment: EnvironmentName,
+        release: ReleaseId,
+        check: CheckName,
+        said: Said,
+        by: Option<IdentityName>,
+        evidence: BTreeMap<String, String>,
+    ) {
+        let view = self.environments.entry(environment).or_default();
+        let residence = view.residences.len();
+        view.verdicts.entry(release).or_default().entry(check).or_default().push(VerdictEntry {
+            seq: record.seq,
+            at: record.recorded_at,
+            said,
+            residence,
+            by,
+            evidence,
+        });
+    }
+}
+
+/// Folds the records of one pipeline in order.
+///
+/// # Errors
+/// As [`View::apply`].
+pub fn fold<'a>(records: impl IntoIterator<Item = &'a Record>) -> Result<View, IllegalRecord> {
+    let mut view = View::default();
+    for record in records {
+        view.apply(record)?;
+    }
+    Ok(view)
+}
+
+/// Whether a record of this kind changes what a plan for its environment may rely on (S8.2).
+#[must_use]
+pub fn counts_for_generation(kind: &str) -> bool {
+    matches!(kind, "promotion.started" | "environment.deployed" | "promotion.finished")
+}
+
+fn scopes(environments: BTreeSet<EnvironmentName>) -> Vec<Option<EnvironmentName>> {
+    if environments.is_empty() { alloc::vec![None] } else { environments.into_iter().map(Some).collect() }
+}
+
+fn run_of(record: &Record) -> Result<RunId, String> {
+    record.run.clone().ok_or_else(|| "it names no run".to_string())
+}
+
+fn step_of(record: &Record) -> Result<String, String> {
+    record.step.clone().ok_or_else(|| "it names no step".to_string())
+}

@@ -50,6 +50,8 @@ pub(crate) fn run(args: &Args) -> Outcome {
             let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
             Run::cargo().args(lint).pass_through()
         });
+        // Feature unification hides in the workspace build what the core alone would lack.
+        step("promo-core alone", &|| Run::cargo().args(["check", "-p", "promo-core", "--locked"]).pass_through());
         match &setting.deny {
             Some(deny) => step("dependencies", &|| {
                 Run::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]).pass_through()
@@ -66,7 +68,11 @@ pub(crate) fn run(args: &Args) -> Outcome {
         });
     }
     // Last, so that the output closes with the runner's summary.
-    step("tests", &|| tests(&setting));
+    eprintln!("==> tests");
+    if let Err(why) = tests(&setting) {
+        eprintln!("    tests: FAILED: {why}");
+        failed.push("tests");
+    }
 
     if failed.is_empty() { Ok(()) } else { Err(format!("failed: {}", failed.join(", "))) }
 }

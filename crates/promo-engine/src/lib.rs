@@ -1,1 +1,4 @@
-//! See the crate description; filled below.
+//! Glue between the pure core and the outside world: observes, plans, applies reviewed plans and records what happened.
+
+pub mod clock;
+pub mod process;

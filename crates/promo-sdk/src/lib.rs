@@ -8,6 +8,7 @@
 pub mod context;
 pub mod error;
 pub mod provider;
+pub mod testing;
 
 pub use context::{Blobs, Clock, Context, Output, ProcessRequest, ProcessRunner, Secrets};
 pub use error::{ErrorKind, ProviderError};

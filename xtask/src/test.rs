@@ -54,7 +54,9 @@ pub(crate) fn run(args: &Args) -> Outcome {
         step("promo-core alone", &|| Run::cargo().args(["check", "-p", "promo-core", "--locked"]).pass_through());
         match &setting.deny {
             Some(deny) => step("dependencies", &|| {
-                Run::new(deny).args(["--locked", "check", "bans", "licenses", "sources"]).pass_through()
+                Run::new(deny)
+                    .args(["--locked", "check", "--hide-inclusion-graph", "bans", "licenses", "sources"])
+                    .pass_through()
             }),
             None => eprintln!("==> dependencies: SKIPPED, cargo-deny is missing"),
         }

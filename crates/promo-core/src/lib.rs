@@ -16,5 +16,6 @@ pub mod ledger;
 pub mod model;
 pub mod release;
 pub mod state;
+pub mod windows;
 
 pub use digest::Digest;

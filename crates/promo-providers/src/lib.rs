@@ -1,1 +1,3 @@
 //! See the crate description; filled below.
+
+pub mod oci;

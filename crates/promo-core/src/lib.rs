@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod canonical;
 pub mod digest;
+pub mod eligibility;
 pub mod gate;
 pub mod graph;
 pub mod ids;
@@ -14,6 +15,8 @@ pub mod inputs;
 pub mod kinds;
 pub mod ledger;
 pub mod model;
+pub mod plan;
+pub mod planner;
 pub mod release;
 pub mod state;
 pub mod windows;

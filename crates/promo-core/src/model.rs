@@ -21,7 +21,7 @@ pub struct Pipeline {
     /// Checks that environments name in `verify`.
     pub checks: BTreeMap<CheckName, Check>,
     /// Windows and freezes that environments name in `windows`.
-    pub windows: BTreeMap<WindowName, Value>,
+    pub windows: BTreeMap<WindowName, crate::windows::WindowSpec>,
     /// The nodes of the graph.
     pub environments: BTreeMap<EnvironmentName, Environment>,
 }

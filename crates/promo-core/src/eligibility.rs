@@ -1,0 +1,430 @@
+//! The one function that decides what may go where (S1.1). `plan` forecasts with it, `apply` enforces with it, `why` and
+//! `status` show it; nothing else decides eligibility.
+
+mod soak;
+mod verification;
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+
+pub use soak::{SoakStatus, soak};
+pub use verification::{CheckStatus, Verification, verification};
+
+use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
+use crate::graph::Graph;
+use crate::ids::{EnvironmentName, ReleaseId};
+use crate::ledger::View;
+use crate::ledger::event::{Movement, PromotionOutcome};
+use crate::model::{After, ApprovalRule, Arrival, Environment, Pipeline};
+use crate::windows::{self, Action, Invoker, Level, Query};
+
+/// The rules in force: the pipeline under its policy.
+#[derive(Debug, Clone)]
+pub struct Rules<'a> {
+    /// The pipeline.
+    pub pipeline: &'a Pipeline,
+    /// Its graph.
+    pub graph: &'a Graph,
+    /// Approval rules by environment: the pipeline's and the policy's, all of which must hold.
+    pub approval: &'a BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
+    /// Windows by environment and level.
+    pub windows: &'a BTreeMap<EnvironmentName, Vec<Level>>,
+}
+
+/// What was observed of the artifacts of a release: nothing means that all is as recorded.
+pub type ArtifactFindings = BTreeMap<ReleaseId, Vec<Reason>>;
+
+/// How the approval rules of an environment stand for one plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalStatus {
+    /// By rule, in the order of the rules: the identities that fill its slots.
+    pub filled: Vec<Vec<String>>,
+    /// Who rejected the plan, if somebody eligible did.
+    pub rejected_by: Option<String>,
+}
+
+/// A promotion to be judged.
+#[derive(Debug, Clone)]
+pub struct Question<'a> {
+    /// Where.
+    pub environment: &'a EnvironmentName,
+    /// Which release.
+    pub release: &'a ReleaseId,
+    /// What kind of move.
+    pub movement: Movement,
+    /// Whether it was asked for by name: then it may repeat a promotion that was tried before.
+    pub named: bool,
+    /// Who asks.
+    pub invoker: Invoker,
+    /// Environments that the same plan moves to this release first.
+    pub moved_before: &'a BTreeSet<EnvironmentName>,
+    /// How its approvals stand; none before there is a plan to approve.
+    pub approvals: Option<&'a ApprovalStatus>,
+    /// The run that asks, which may act where it is itself under way.
+    pub run: Option<&'a crate::ids::RunId>,
+}
+
+/// Judges one promotion: every gate, in the order in which they are shown (S1.2).
+#[must_use]
+pub fn assess(
+    rules: &Rules<'_>,
+    view: &View,
+    findings: &ArtifactFindings,
+    question: &Question<'_>,
+    now: Timestamp,
+) -> Vec<Gate> {
+    let Some(environment) = rules.pipeline.environments.get(question.environment) else { return Vec::new() };
+    let mut gates = Vec::new();
+    artifact_gates(findings, question, &mut gates);
+    if question.movement == Movement::Promotion {
+        order_gate(view, question, &mut gates);
+        predecessor_gates(rules, view, environment, question, now, &mut gates);
+        gates.push(arrival_gate(rules, view, environment, question, now));
+    }
+    gates.push(quarantine_gate(rules, view, question));
+    if question.movement != Movement::Rollback {
+        gates.push(freeze_gate(view, question));
+    }
+    approval_gates(rules, question, &mut gates);
+    gates.push(window_gate(rules, question, now));
+    gates.push(lock_gate(view, question));
+    gates.sort_by_key(|gate| gate.kind);
+    gates
+}
+
+/// The releases that have entered the ledger, are verified in every required predecessor of an environment with their
+/// soak met, and are not quarantined for it: Eligible(E) of S3.1, in lineage order.
+#[must_use]
+pub fn eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: Timestamp) -> Vec<ReleaseId> {
+    let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
+    let nothing = BTreeSet::new();
+    view.releases
+        .iter()
+        .map(|entry| &entry.release.id)
+        .filter(|id| view.quarantine(id, name, rules.graph).is_none())
+        .filter(|id| {
+            let question = Question {
+                environment: name,
+                release: id,
+                movement: Movement::Promotion,
+                named: false,
+                invoker: Invoker::Automation,
+                moved_before: &nothing,
+                approvals: None,
+                run: None,
+            };
+            let mut gates = Vec::new();
+            predecessor_gates(rules, view, environment, &question, now, &mut gates);
+            overall(&gates).is_open()
+        })
+        .cloned()
+        .collect()
+}
+
+/// The release that would enter an environment next (S3.2): the highest eligible one above the present one.
+#[must_use]
+pub fn candidate(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: Timestamp) -> Option<ReleaseId> {
+    let current = view.current(name).map_or(0, |residence| view.lineage(&residence.release));
+    eligible(rules, view, name, now).pop().filter(|id| view.lineage(id) > current)
+}
+
+/// The releases that a rollback of an environment could go to, best first (S10.1): lower than the present one, deployed
+/// and verified good there, not quarantined.
+#[must_use]
+pub fn rollback_targets(rules: &Rules<'_>, view: &View, name: &EnvironmentName, below: &ReleaseId) -> Vec<ReleaseId> {
+    let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
+    let limit = view.lineage(below);
+    view.releases
+        .iter()
+        .rev()
+        .filter(|entry| entry.lineage < limit)
+        .map(|entry| &entry.release.id)
+        .filter(|id| view.quarantine(id, name, rules.graph).is_none())
+        .filter(|id| verification(view, name, environment, id).holds_since.is_some())
+        .cloned()
+        .collect()
+}
+
+fn gate(kind: GateKind, outcome: Outcome, reason: Reason) -> Gate {
+    Gate { kind, outcome, reason, until: None }
+}
+
+fn artifact_gates(findings: &ArtifactFindings, question: &Question<'_>, gates: &mut Vec<Gate>) {
+    match findings.get(question.release).map(Vec::as_slice) {
+        None | Some([]) => gates.push(gate(GateKind::Artifact, Outcome::Satisfied, Reason::ArtifactsAsRecorded)),
+        Some(reasons) => gates.extend(reasons.iter().map(|reason| {
+            // Unknown is never satisfied: what cannot be read waits, what is wrong is refused (S1.3).
+            let outcome = match reason {
+                Reason::ArtifactUnavailable { .. } => Outcome::Waiting,
+                _ => Outcome::Refused,
+            };
+            gate(GateKind::Artifact, outcome, reason.clone())
+        })),
+    }
+}
+
+fn order_gate(view: &View, question: &Question<'_>, gates: &mut Vec<Gate>) {
+    let current = view.current(question.environment);
+    let state = match current {
+        Some(residence) if view.lineage(&residence.release) > view.lineage(question.release) => {
+            (Outcome::Refused, Reason::Older { current: residence.release.clone() })
+        }
+        _ => {
+            let fired = view.environment(question.environment).is_some_and(|e| e.fired.contains(question.release));
+            let own = question.run.is_some();
+            if fired && !question.named && !own {
+                (Outcome::Refused, Reason::TriedBefore)
+            } else {
+                (Outcome::Satisfied, Reason::Ahead)
+            }
+        }
+    };
+    gates.push(gate(GateKind::Order, state.0, state.1));
+}
+
+/// One predecessor: its verification gate and its soak gate, where it has one.
+fn member_gates(
+    rules: &Rules<'_>,
+    view: &View,
+    environment: &Environment,
+    before: &EnvironmentName,
+    question: &Question<'_>,
+    now: Timestamp,
+) -> Vec<Gate> {
+    let required_soak = environment.soak.get(before);
+    if question.moved_before.contains(before) {
+        let deferred = |kind| gate(kind, Outcome::Deferred, Reason::AfterThisPlan { environment: before.clone() });
+        let mut gates = alloc::vec![deferred(GateKind::Predecessor)];
+        gates.extend(required_soak.map(|_| deferred(GateKind::Soak)));
+        return gates;
+    }
+    let Some(predecessor) = rules.pipeline.environments.get(before) else { return Vec::new() };
+    let verified = verification(view, before, predecessor, question.release);
+    let (outcome, reason) = verified.gate(before);
+    let mut gates = alloc::vec![gate(GateKind::Predecessor, outcome, reason)];
+    if let Some(&required) = required_soak {
+        let seconds = required.seconds;
+        let status = soak(view, before, question.release, &verified, required, now);
+        let mut soak = match status {
+            SoakStatus::Met { at } => {
+                gate(GateKind::Soak, Outcome::Satisfied, Reason::SoakMet { environment: before.clone(), since: at })
+            }
+            SoakStatus::Running { .. } => {
+                gate(GateKind::Soak, Outcome::Waiting, Reason::Soaking { environment: before.clone(), seconds })
+            }
+            SoakStatus::Stopped => {
+                gate(GateKind::Soak, Outcome::Waiting, Reason::SoakStopped { environment: before.clone(), seconds })
+            }
+        };
+        if let SoakStatus::Running { eligible_at } = status {
+            soak.until = Some(eligible_at);
+        }
+        gates.push(soak);
+    }
+    gates
+}
+
+fn predecessor_gates(
+    rules: &Rules<'_>,
+    view: &View,
+    environment: &Environment,
+    question: &Question<'_>,
+    now: Timestamp,
+    gates: &mut Vec<Gate>,
+) {
+    let members = |of: &BTreeSet<EnvironmentName>| -> Vec<(EnvironmentName, Vec<Gate>)> {
+        of.iter().map(|m| (m.clone(), member_gates(rules, view, environment, m, question, now))).collect()
+    };
+    match &environment.after {
+        After::Root => {}
+        After::All(of) => gates.extend(members(of).into_iter().flat_map(|(_, gates)| gates)),
+        After::AtLeast { at_least, of, always } => {
+            let members = members(of);
+            let with = |wanted: fn(Outcome) -> bool| -> BTreeSet<EnvironmentName> {
+                members.iter().filter(|(_, g)| wanted(overall(g))).map(|(m, _)| m.clone()).collect()
+            };
+            let met = with(Outcome::is_open);
+            let deferred = with(|o| o.is_open() || o == Outcome::Deferred);
+            let possible = with(|o| o != Outcome::Refused);
+            let enough = |set: &BTreeSet<EnvironmentName>| set.len() >= *at_least as usize && always.is_subset(set);
+            let outcome = if enough(&met) {
+                Outcome::Satisfied
+            } else if enough(&deferred) {
+                Outcome::Deferred
+            } else if enough(&possible) {
+                Outcome::Waiting
+            } else {
+                Outcome::Refused
+            };
+            let missing: BTreeSet<_> = always.difference(&met).cloned().collect();
+            let until = (outcome == Outcome::Waiting).then(|| join_opens(&members, *at_least, always)).flatten();
+            let reason = Reason::Members { met, needed: *at_least, missing };
+            gates.push(Gate { kind: GateKind::Join, outcome, reason, until });
+            // The members themselves explain a join that is closed; they do not close it.
+            if outcome != Outcome::Satisfied {
+                gates.extend(
+                    members.into_iter().flat_map(|(_, g)| g).filter(|g| g.outcome <= outcome || g.outcome.is_open()),
+                );
+            }
+        }
+    }
+}
+
+/// When enough members of a join will have met their soak, where the rest of them is verified.
+fn join_opens(
+    members: &[(EnvironmentName, Vec<Gate>)],
+    at_least: u32,
+    always: &BTreeSet<EnvironmentName>,
+) -> Option<Timestamp> {
+    let mut times: Vec<(Timestamp, bool)> = members
+        .iter()
+        .filter_map(|(name, gates)| {
+            if overall(gates).is_open() {
+                return Some((Timestamp::MIN, always.contains(name)));
+            }
+            Some((crate::gate::opens_at(gates)?, always.contains(name)))
+        })
+        .collect();
+    times.sort();
+    let by_count = times.get((at_least as usize).checked_sub(1)?)?.0;
+    let mandatory = times.iter().filter(|(_, must)| *must);
+    if mandatory.clone().count() < always.len() {
+        return None;
+    }
+    mandatory.map(|(at, _)| *at).max().into_iter().chain([by_count]).max()
+}
+
+fn quarantine_gate(rules: &Rules<'_>, view: &View, question: &Question<'_>) -> Gate {
+    match view.quarantine(question.release, question.environment, rules.graph) {
+        None => gate(GateKind::Quarantine, Outcome::Satisfied, Reason::NotQuarantined),
+        Some((scope, note)) => {
+            let reason =
+                Reason::Quarantined { scope: scope.clone(), automatic: note.automatic, by: note.by.name.clone() };
+            gate(GateKind::Quarantine, Outcome::Refused, reason)
+        }
+    }
+}
+
+fn freeze_gate(view: &View, question: &Question<'_>) -> Gate {
+    match view.freeze(question.environment) {
+        Some(freeze) if !freeze.note.automatic => {
+            let reason = Reason::Frozen { by: freeze.note.by.name.clone(), since: freeze.note.at };
+            gate(GateKind::Freeze, Outcome::Waiting, reason)
+        }
+        Some(freeze) if question.invoker == Invoker::Automation => {
+            gate(GateKind::Freeze, Outcome::Waiting, Reason::Paused { since: freeze.note.at })
+        }
+        _ => gate(GateKind::Freeze, Outcome::Satisfied, Reason::NotFrozen),
+    }
+}
+
+/// Whether the present release is soaking here for a successor that a newer one must not disturb (S4.3).
+fn arrival_gate(
+    rules: &Rules<'_>,
+    view: &View,
+    environment: &Environment,
+    question: &Question<'_>,
+    now: Timestamp,
+) -> Gate {
+    let here = question.environment;
+    let free = gate(GateKind::Arrival, Outcome::Satisfied, Reason::NoSoakDisturbed);
+    let Some(current) = view.current(here).map(|r| &r.release) else { return free };
+    if environment.arrival == Arrival::Replace || current == question.release {
+        return free;
+    }
+    let verified = verification(view, here, environment, current);
+    for successor in rules.graph.successors(here) {
+        let Some(required) = rules.pipeline.environments[&successor].soak.get(here) else { continue };
+        // What the successor cannot take any more is not soaking for it.
+        let passed_on = view.current(&successor).is_some_and(|r| view.lineage(&r.release) >= view.lineage(current))
+            || view.quarantine(current, &successor, rules.graph).is_some();
+        if passed_on {
+            continue;
+        }
+        if let SoakStatus::Running { eligible_at } = soak(view, here, current, &verified, *required, now) {
+            let reason = Reason::HoldsForSoak { release: current.clone(), successor };
+            return Gate { kind: GateKind::Arrival, outcome: Outcome::Waiting, reason, until: Some(eligible_at) };
+        }
+    }
+    free
+}
+
+fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, gates: &mut Vec<Gate>) {
+    let rules = rules.approval.get(question.environment).map_or(&[][..], Vec::as_slice);
+    if rules.is_empty() {
+        gates.push(gate(GateKind::Approval, Outcome::Satisfied, Reason::NoApprovalNeeded));
+        return;
+    }
+    if let Some(by) = question.approvals.and_then(|a| a.rejected_by.as_ref()) {
+        let reason = Reason::ApprovalRejected { by: by.clone() };
+        gates.push(gate(GateKind::Approval, Outcome::Refused, reason));
+    }
+    for (index, rule) in rules.iter().enumerate() {
+        let by = question.approvals.and_then(|a| a.filled.get(index)).cloned().unwrap_or_default();
+        let outcome = if by.len() >= rule.count as usize { Outcome::Satisfied } else { Outcome::Waiting };
+        let reason = Reason::Approvals {
+            rule: index as u32 + 1,
+            by,
+            needed: rule.count,
+            from: rule.from.clone(),
+            exclude: rule.exclude.clone(),
+        };
+        gates.push(gate(GateKind::Approval, outcome, reason));
+    }
+}
+
+fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Timestamp) -> Gate {
+    let open = gate(GateKind::Window, Outcome::Satisfied, Reason::WindowOpen);
+    let Some(levels) = rules.windows.get(question.environment) else { return open };
+    let artifacts: Vec<&str> = rules.pipeline.artifacts.keys().map(|a| a.as_str()).collect();
+    let action = match question.movement {
+        Movement::Promotion | Movement::Reconfiguration => Action::Promote,
+        Movement::Rollback => Action::Rollback,
+    };
+    let query =
+        Query { environment: question.environment.as_str(), artifacts: &artifacts, action, invoker: question.invoker };
+    let answer = windows::evaluate(levels, &query, now);
+    if answer.is_open() {
+        return open;
+    }
+    let reason = if answer.denies.is_empty() {
+        let mut windows: Vec<String> = answer.closed.iter().flat_map(|c| c.windows.iter().cloned()).collect();
+        windows.sort();
+        windows.dedup();
+        Reason::OutsideWindows { windows }
+    } else {
+        Reason::WindowDenies {
+            windows: answer.denies.iter().map(|d| d.window.to_string()).collect(),
+            hard: answer.denies.iter().any(|d| d.severity == windows::Severity::Hard),
+        }
+    };
+    Gate { kind: GateKind::Window, outcome: Outcome::Waiting, reason, until: answer.next_change }
+}
+
+fn lock_gate(view: &View, question: &Question<'_>) -> Gate {
+    let idle = gate(GateKind::Lock, Outcome::Satisfied, Reason::Idle);
+    let Some(environment) = view.environment(question.environment) else { return idle };
+    if let Some(active) = &environment.active {
+        if question.run == Some(&active.run) {
+            return idle;
+        }
+        let reason = Reason::Busy { run: active.run.clone(), release: active.to.clone() };
+        return gate(GateKind::Lock, Outcome::Waiting, reason);
+    }
+    // A person has to look at what was held: they promote by name, roll back, or lift it; automation waits (S9.6).
+    let held = environment
+        .history
+        .last()
+        .filter(|p| matches!(p.finished, Some((_, PromotionOutcome::Held | PromotionOutcome::Stuck))))
+        .filter(|_| question.invoker == Invoker::Automation);
+    match held {
+        Some(promotion) => {
+            let reason = Reason::Held { run: promotion.run.clone(), release: promotion.to.clone() };
+            gate(GateKind::Lock, Outcome::Waiting, reason)
+        }
+        None => idle,
+    }
+}

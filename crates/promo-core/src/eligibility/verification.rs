@@ -1,0 +1,124 @@
+//! Whether a release counts as verified in an environment, and since when (S3.1, S16).
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+
+use crate::gate::{Outcome, Reason};
+use crate::ids::{CheckName, EnvironmentName, ReleaseId};
+use crate::ledger::View;
+use crate::ledger::view::{Said, VerdictEntry};
+use crate::model::Environment;
+
+/// How a release stands with the checks of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verification {
+    /// When it was first deployed there; none when it never was.
+    pub deployed: Option<Timestamp>,
+    /// Every required check.
+    pub checks: BTreeMap<CheckName, CheckStatus>,
+    /// Since when every check holds; none when one does not, or the release was never there.
+    pub holds_since: Option<Timestamp>,
+}
+
+/// How one check stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CheckStatus {
+    /// Its latest verdict is a pass that counts.
+    Passed {
+        /// The first pass of the unbroken run of passes that count.
+        since: Timestamp,
+    },
+    /// Its latest verdict is a failure.
+    Failed,
+    /// It passed once after it had failed on the same deployment, and must pass again.
+    Flaky,
+    /// Its latest verdict was withdrawn.
+    Withdrawn,
+    /// It has not spoken.
+    Missing,
+}
+
+/// How a release stands with the checks of an environment.
+#[must_use]
+pub fn verification(
+    view: &View,
+    name: &EnvironmentName,
+    environment: &Environment,
+    release: &ReleaseId,
+) -> Verification {
+    let known = view.environment(name);
+    let deployed = known.and_then(|e| e.residences.iter().find(|r| r.release == *release)).map(|r| r.since);
+    let verdicts = known.and_then(|e| e.verdicts.get(release));
+    let checks: BTreeMap<_, _> = environment
+        .verify
+        .iter()
+        .map(|check| {
+            let entries = verdicts.and_then(|v| v.get(check)).map_or(&[][..], Vec::as_slice);
+            (check.clone(), status(entries))
+        })
+        .collect();
+    let since = checks.values().map(|status| match status {
+        CheckStatus::Passed { since } => Some(*since),
+        _ => None,
+    });
+    // A control-only node may have no checks: then having entered is what counts.
+    let holds_since =
+        deployed.and_then(|deployed| since.chain([Some(deployed)]).collect::<Option<Vec<_>>>()?.into_iter().max());
+    Verification { deployed, checks, holds_since }
+}
+
+fn status(entries: &[VerdictEntry]) -> CheckStatus {
+    let mut status = CheckStatus::Missing;
+    // The residence in which the check failed and has not passed twice since.
+    let mut failed_in = None;
+    for entry in entries {
+        status = match entry.said {
+            Said::Withdrawn => {
+                failed_in = None;
+                CheckStatus::Withdrawn
+            }
+            Said::Failed => {
+                failed_in = Some(entry.residence);
+                CheckStatus::Failed
+            }
+            Said::Passed => match status {
+                CheckStatus::Passed { since } => CheckStatus::Passed { since },
+                CheckStatus::Failed if failed_in == Some(entry.residence) => CheckStatus::Flaky,
+                _ => CheckStatus::Passed { since: entry.at },
+            },
+        };
+    }
+    status
+}
+
+impl Verification {
+    /// How it stands as a gate of a successor.
+    #[must_use]
+    pub fn gate(&self, environment: &EnvironmentName) -> (Outcome, Reason) {
+        let environment = environment.clone();
+        let first = |wanted: CheckStatus| {
+            self.checks.iter().find(|(_, status)| **status == wanted).map(|(check, _)| check.clone())
+        };
+        if let Some(check) = first(CheckStatus::Failed) {
+            return (Outcome::Refused, Reason::CheckFailed { environment, check });
+        }
+        if let Some(since) = self.holds_since {
+            return (Outcome::Satisfied, Reason::Verified { environment, since });
+        }
+        if let Some(check) = first(CheckStatus::Withdrawn) {
+            return (Outcome::Expired, Reason::CheckWithdrawn { environment, check });
+        }
+        if self.deployed.is_none() {
+            return (Outcome::Waiting, Reason::NotThereYet { environment });
+        }
+        if let Some(check) = first(CheckStatus::Flaky) {
+            return (Outcome::Waiting, Reason::CheckFlaky { environment, check });
+        }
+        let missing =
+            |(check, status): (&CheckName, &CheckStatus)| (*status == CheckStatus::Missing).then(|| check.clone());
+        let checks = self.checks.iter().filter_map(missing).collect();
+        (Outcome::Waiting, Reason::ChecksMissing { environment, checks })
+    }
+}

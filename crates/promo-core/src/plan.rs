@@ -1,0 +1,390 @@
+//! The plan: the whole contract between planning and applying. It leaves no choice, every step carries the state it
+//! expects to find, and its digest covers everything that a reader was shown, forecasts aside (S8).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Digest;
+use crate::canonical::{self, CanonicalError};
+use crate::gate::{Gate, Outcome, overall};
+use crate::ids::{CheckName, EnvironmentName, PipelineName, ReleaseId, RoleName, TargetName};
+use crate::inputs::{FileChange, Inputs};
+use crate::ledger::event::Movement;
+use crate::model::{OnFailure, Tier};
+use crate::state::State;
+use crate::windows::Invoker;
+
+/// What stands in `kind`.
+pub const KIND: &str = "promo.plan";
+/// The format that this version writes, and the only one it applies (S8.1).
+pub const FORMAT: u32 = 1;
+/// No plan is larger than this many bytes (S13.2).
+pub const MAX_BYTES: usize = 4 << 20;
+
+/// A plan as it is saved: its digest is the SHA-256 of the canonical JSON of exactly this.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Document {
+    /// [`KIND`].
+    pub kind: String,
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Features that the applier must understand.
+    pub requires: Vec<String>,
+    /// The plan.
+    pub body: Plan,
+}
+
+/// Why a file is not a plan that this version can apply.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanFileError {
+    /// It is larger than [`MAX_BYTES`].
+    #[error("the plan has {0} bytes: expected at most {MAX_BYTES}")]
+    TooLarge(usize),
+    /// It is not canonical JSON, or not a plan: it was edited, or is something else.
+    #[error("the file is not a plan as promo wrote it: {0}")]
+    NotCanonical(#[from] CanonicalError),
+    /// It is of another kind.
+    #[error("the file is a `{0}`: expected a `{KIND}`")]
+    Kind(String),
+    /// It was made by another version.
+    #[error("the plan has format {0}: this version applies format {FORMAT} only; plan again")]
+    Format(u32),
+    /// It needs something that this version does not know.
+    #[error("the plan requires `{0}`, which this version does not know")]
+    Requires(String),
+}
+
+impl Document {
+    /// Wraps a plan.
+    #[must_use]
+    pub fn new(body: Plan) -> Self {
+        Self { kind: KIND.to_string(), format: FORMAT, requires: Vec::new(), body }
+    }
+
+    /// The canonical bytes, which are what is saved.
+    ///
+    /// # Errors
+    /// [`CanonicalError::Number`] when provider settings hold a number without canonical form.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, CanonicalError> {
+        canonical::to_vec(self)
+    }
+
+    /// The digest that approvals sign and apply consumes.
+    ///
+    /// # Errors
+    /// As [`Document::to_bytes`].
+    pub fn digest(&self) -> Result<Digest, CanonicalError> {
+        self.to_bytes().map(|bytes| Digest::of(&bytes))
+    }
+
+    /// Reads a saved plan and its digest. A file that is not canonical is refused (S8.1). A final line break, which
+    /// editors add, is no part of the plan.
+    ///
+    /// # Errors
+    /// [`PlanFileError`].
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, Digest), PlanFileError> {
+        if bytes.len() > MAX_BYTES {
+            return Err(PlanFileError::TooLarge(bytes.len()));
+        }
+        let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        let header: Value = canonical::from_slice(bytes)?;
+        if header.get("kind").and_then(Value::as_str) != Some(KIND) {
+            let kind = header.get("kind").map_or_else(|| "file without kind".into(), Value::to_string);
+            return Err(PlanFileError::Kind(kind));
+        }
+        let format = header.get("format").and_then(Value::as_u64).unwrap_or(0);
+        if format != u64::from(FORMAT) {
+            return Err(PlanFileError::Format(u32::try_from(format).unwrap_or(u32::MAX)));
+        }
+        let document: Self = canonical::from_slice(bytes)?;
+        if let Some(feature) = document.requires.first() {
+            return Err(PlanFileError::Requires(feature.clone()));
+        }
+        Ok((document, Digest::of(bytes)))
+    }
+}
+
+/// What moves where, why, and what holds back the rest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// The pipeline.
+    pub pipeline: PipelineName,
+    /// The policy it was made under; none in local mode without one.
+    pub policy: Option<PolicyRef>,
+    /// Whether there was no trust file (S0.1).
+    pub local: bool,
+    /// The ledger and its checkpoint; apply demands a consistent extension of it.
+    pub ledger: LedgerRef,
+    /// What was asked for.
+    pub request: Request,
+    /// When it was made.
+    pub planned_at: Timestamp,
+    /// Until when it may be applied, unless it is requested (S8.4).
+    pub expires: Timestamp,
+    /// Who asked, as a claim.
+    pub initiator: String,
+    /// Version of promo that made it.
+    pub tool: String,
+    /// Everything else that the steps depend on, by name: digests, states, generations, versions. Apply makes this map
+    /// again, and a difference is what `stale` names.
+    pub inputs: BTreeMap<String, String>,
+    /// What moves, predecessors first.
+    pub moves: Vec<Move>,
+    /// What does not, in graph order.
+    pub stays: Vec<Stay>,
+}
+
+/// A policy by name, version and digest.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyRef {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: u64,
+    /// Digest of its bytes.
+    pub digest: Digest,
+}
+
+/// A ledger and a checkpoint of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerRef {
+    /// Which ledger.
+    pub origin: String,
+    /// How many records it had.
+    pub size: u64,
+    /// RFC 6962 tree hash over them.
+    pub root: Digest,
+}
+
+/// What was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Forward or back.
+    pub goal: Goal,
+    /// Only these environments; empty means all.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub environments: BTreeSet<EnvironmentName>,
+    /// Only this release.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<ReleaseId>,
+    /// As far as this environment, with gates that are known only on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<EnvironmentName>,
+    /// Who asks.
+    pub invoker: Invoker,
+}
+
+/// Forward or back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Goal {
+    /// Promotions and reconfigurations.
+    Promote,
+    /// A rollback.
+    Rollback,
+}
+
+/// One release entering one environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Its tier.
+    pub tier: Tier,
+    /// What kind of move.
+    pub movement: Movement,
+    /// What runs there.
+    pub from: Option<ReleaseRef>,
+    /// What enters.
+    pub to: ReleaseRef,
+    /// Environments of this plan that must be verified first.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub after: BTreeSet<EnvironmentName>,
+    /// How every gate stood, without forecasts.
+    pub gates: Vec<Gate>,
+    /// What is done, in order.
+    pub steps: Vec<Step>,
+    /// What is checked afterwards.
+    pub checks: Vec<PlannedCheck>,
+    /// Checks that wait for a person's verdict afterwards.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub verdicts: BTreeMap<CheckName, BTreeSet<RoleName>>,
+    /// Every file that the deployment uses.
+    pub files: BTreeMap<String, Digest>,
+    /// Digest of the deployment's settings.
+    pub settings: Digest,
+    /// What happens on failure.
+    pub on_failure: OnFailure,
+    /// Where it goes back to.
+    pub rollback: Option<Rollback>,
+    /// Further releases it could go back to, best first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub further_targets: Vec<ReleaseRef>,
+}
+
+impl Move {
+    /// How its gates stood together.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        overall(&self.gates)
+    }
+
+    /// Whether its approval rules ask for anyone.
+    #[must_use]
+    pub fn needs_approval(&self) -> bool {
+        self.gates.iter().any(|g| matches!(g.reason, crate::gate::Reason::Approvals { .. }))
+    }
+}
+
+/// A release as people see it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseRef {
+    /// Its id.
+    pub id: ReleaseId,
+    /// Its lineage number.
+    pub lineage: u64,
+    /// Its alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+}
+
+impl core::fmt::Display for ReleaseRef {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        write!(f, "{} (#{})", self.id, self.lineage)
+    }
+}
+
+/// One act of a provider.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Step {
+    /// Unique in the plan: `staging/deploy/default`.
+    pub id: String,
+    /// What it does.
+    pub action: Action,
+    /// Which provider does it.
+    pub provider: String,
+    /// Which target, for a deployment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target: Option<TargetName>,
+    /// What it is made from.
+    pub inputs: Inputs,
+    /// What it expects to find.
+    pub expected: State,
+    /// What it leaves.
+    pub desired: State,
+    /// What changes, as far as it can be shown.
+    pub changes: Vec<FileChange>,
+}
+
+/// What a step does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Copies an artifact to where the environment takes it from.
+    Copy,
+    /// Deploys to a target.
+    Deploy,
+}
+
+/// An automatic check.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedCheck {
+    /// Its name.
+    pub name: CheckName,
+    /// Which provider runs it.
+    pub provider: String,
+    /// What it is given.
+    pub inputs: Inputs,
+}
+
+/// The way back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rollback {
+    /// To which release.
+    pub to: ReleaseRef,
+    /// With which files.
+    pub files: BTreeMap<String, Digest>,
+    /// With which settings, by digest.
+    pub settings: Digest,
+    /// What is done.
+    pub steps: Vec<Step>,
+    /// What is checked afterwards.
+    pub checks: Vec<PlannedCheck>,
+}
+
+/// An environment that the plan does not move, and why (architecture: the report matters as much as the plan).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Stay {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Its tier.
+    pub tier: Tier,
+    /// What runs there.
+    pub current: Option<ReleaseRef>,
+    /// The release that would come next, and every gate of it; none when nothing is on its way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<Next>,
+    /// Why nothing moves, where no release is on its way.
+    pub why: StayReason,
+    /// Targets whose live state is not what the ledger says: target to what is there.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub drift: BTreeMap<TargetName, Drift>,
+}
+
+/// A release that is on its way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Next {
+    /// Which.
+    pub release: ReleaseRef,
+    /// How its gates stood, without forecasts.
+    pub gates: Vec<Gate>,
+}
+
+/// Why an environment stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StayReason {
+    /// It runs the newest release that there is for it.
+    UpToDate,
+    /// Nothing was ever released.
+    NoReleases,
+    /// No release has come as far as this.
+    NothingArrived,
+    /// The next release is held back by a gate that will open, or can be opened.
+    HeldBack,
+    /// The next release is refused.
+    Refused,
+    /// It starts only when it is asked for, and this was not asked for.
+    StartsByRequest,
+    /// It needs an approval, and approvals are not asked for behind a gate that is known only on the way (S6.9).
+    ApprovalBehindDeferred,
+    /// There is no release that it could go back to.
+    NoRollbackTarget,
+}
+
+/// A difference between the ledger and what is there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Drift {
+    /// What the ledger says.
+    pub recorded: State,
+    /// What is there.
+    pub live: State,
+}

@@ -1,0 +1,815 @@
+//! The planner: a synchronous, pure function over borrowed inputs, in two halves. [`select`] decides which release goes
+//! where and why the rest stays; providers then preview the drafted steps; [`assemble`] puts their answers into a plan.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Digest;
+use crate::canonical;
+use crate::eligibility::{self, ArtifactFindings, Question, Rules};
+use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
+use crate::ids::{EnvironmentName, ReleaseId, TargetName};
+use crate::inputs::{ArtifactInput, FileChange, Inputs};
+use crate::ledger::View;
+use crate::ledger::event::Movement;
+use crate::ledger::view::Residence;
+use crate::model::{Check, Environment, Start, Target};
+use crate::plan::{
+    Action, Drift, Goal, Move, Next, Plan, PlannedCheck, ReleaseRef, Request, Rollback, Stay, StayReason, Step,
+};
+use crate::state::State;
+use crate::windows::Invoker;
+
+/// What was observed outside the ledger.
+#[derive(Debug, Clone, Default)]
+pub struct Observations {
+    /// Files of the working tree that any environment uses: path to digest.
+    pub files: BTreeMap<String, Digest>,
+    /// What is live on each target that was ever deployed to.
+    pub live: BTreeMap<(EnvironmentName, TargetName), State>,
+    /// What is wrong with artifacts.
+    pub artifacts: ArtifactFindings,
+    /// Deployment settings of earlier residences, by digest: what a rollback restores.
+    pub settings: BTreeMap<Digest, DeploymentSettings>,
+}
+
+/// How an environment is deployed, apart from release and files; its digest stands in the ledger, so a change of it is a
+/// reconfiguration and a rollback restores it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentSettings {
+    /// The provider; none for a control-only node.
+    pub provider: Option<String>,
+    /// Its settings.
+    pub settings: Value,
+    /// Paths and globs of its files.
+    pub files: Vec<String>,
+    /// The places.
+    pub targets: BTreeMap<TargetName, Target>,
+    /// Where artifacts are copied to first.
+    pub mirror: BTreeMap<String, String>,
+}
+
+impl DeploymentSettings {
+    /// The settings in force for an environment.
+    #[must_use]
+    pub fn of(environment: &Environment) -> Self {
+        let deploy = environment.deploy.as_ref();
+        Self {
+            provider: deploy.map(|d| d.provider.clone()),
+            settings: deploy.map_or(Value::Null, |d| d.settings.clone()),
+            files: deploy.map(|d| d.files.clone()).unwrap_or_default(),
+            targets: environment.targets.clone(),
+            mirror: environment.mirror.clone(),
+        }
+    }
+
+    /// Their digest.
+    ///
+    /// # Panics
+    /// When the settings hold a float: the configuration refuses those.
+    #[must_use]
+    pub fn digest(&self) -> Digest {
+        canonical::digest(self).expect("invariant: configuration has no floats")
+    }
+}
+
+/// Which files of the working tree an environment uses, for its deployment and its checks.
+#[must_use]
+pub fn files_of<'a>(
+    rules: &Rules<'_>,
+    name: &EnvironmentName,
+    paths: impl Iterator<Item = &'a String>,
+) -> BTreeSet<&'a str> {
+    let Some(environment) = rules.pipeline.environments.get(name) else { return BTreeSet::new() };
+    let mut patterns = environment.deploy.as_ref().map(|d| d.files.clone()).unwrap_or_default();
+    for check in &environment.verify {
+        if let Some(Check::Automatic { files, .. }) = rules.pipeline.checks.get(check).map(|c| c.for_environment(name))
+        {
+            patterns.extend(files);
+        }
+    }
+    paths.map(String::as_str).filter(|path| matches_any(&patterns, path)).collect()
+}
+
+/// The files that more than one environment uses: they belong to the release (S0.4).
+#[must_use]
+pub fn shared_files<'a>(rules: &Rules<'_>, paths: impl Iterator<Item = &'a String> + Clone) -> BTreeSet<&'a str> {
+    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in rules.pipeline.environments.keys() {
+        for path in files_of(rules, name, paths.clone()) {
+            *uses.entry(path).or_default() += 1;
+        }
+    }
+    uses.into_iter().filter(|(_, count)| *count > 1).map(|(path, _)| path).collect()
+}
+
+fn matches_any(patterns: &[String], path: &str) -> bool {
+    patterns.iter().any(|pattern| pattern == path || fast_glob::glob_match(pattern, path))
+}
+
+/// What moves and what stays, before any provider was asked.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// What moves, predecessors first.
+    pub moves: Vec<Draft>,
+    /// What stays.
+    pub stays: Vec<Stay>,
+}
+
+/// A move whose steps have not been previewed.
+#[derive(Debug, Clone)]
+pub struct Draft {
+    /// Everything of the move but the steps.
+    pub head: Move,
+    /// The steps.
+    pub steps: Vec<StepDraft>,
+    /// The steps of the way back.
+    pub rollback_steps: Vec<StepDraft>,
+}
+
+/// A step without states.
+#[derive(Debug, Clone)]
+pub struct StepDraft {
+    /// See [`Step::id`].
+    pub id: String,
+    /// See [`Step::action`].
+    pub action: Action,
+    /// See [`Step::provider`].
+    pub provider: String,
+    /// See [`Step::target`].
+    pub target: Option<TargetName>,
+    /// See [`Step::inputs`].
+    pub inputs: Inputs,
+}
+
+/// What a provider said about a drafted step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Previewed {
+    /// What is there.
+    pub current: State,
+    /// What would be there.
+    pub desired: State,
+    /// The difference.
+    pub changes: Vec<FileChange>,
+}
+
+/// What the planner is given.
+#[derive(Debug, Clone)]
+pub struct PlanInput<'a> {
+    /// The rules in force.
+    pub rules: Rules<'a>,
+    /// What the ledger says.
+    pub view: &'a View,
+    /// What was observed.
+    pub observations: &'a Observations,
+    /// What is asked for.
+    pub request: &'a Request,
+    /// The releases that an earlier planning of the same request chose: planning again at apply must not choose newer
+    /// ones (S8.2).
+    pub pinned: Option<&'a BTreeMap<EnvironmentName, ReleaseId>>,
+    /// The present instant.
+    pub now: Timestamp,
+}
+
+/// Decides which release goes where and why the rest stays.
+#[must_use]
+pub fn select(input: &PlanInput<'_>) -> Selection {
+    let planner = Planner { input };
+    match (input.request.goal, &input.request.until) {
+        (Goal::Rollback, _) => planner.rollbacks(),
+        (Goal::Promote, Some(until)) => planner.chain(until),
+        (Goal::Promote, None) => planner.hops(),
+    }
+}
+
+struct Planner<'a> {
+    input: &'a PlanInput<'a>,
+}
+
+impl Planner<'_> {
+    fn wanted(&self, name: &EnvironmentName) -> bool {
+        let asked = &self.input.request.environments;
+        asked.is_empty() || asked.contains(name)
+    }
+
+    /// Every environment on its own, by what is verified now.
+    fn hops(&self) -> Selection {
+        let mut out = Selection::default();
+        let nothing = BTreeSet::new();
+        for name in self.input.rules.graph.topological().iter().filter(|n| self.wanted(n)) {
+            match self.next_for(name) {
+                Some((release, movement)) => self.place(name, &release, movement, &nothing, &mut out),
+                None => out.stays.push(self.nothing_for(name)),
+            }
+        }
+        out
+    }
+
+    /// One release through every environment on the way to `until`; gates behind an earlier move are deferred.
+    fn chain(&self, until: &EnvironmentName) -> Selection {
+        let mut out = Selection::default();
+        let graph = self.input.rules.graph;
+        let mut way = graph.ancestors(until);
+        way.insert(until.clone());
+        let release = self.input.request.release.clone().or_else(|| self.chain_release(&way));
+        let mut moved = BTreeSet::new();
+        for name in graph.topological().iter().filter(|n| way.contains(*n)) {
+            let Some(release) = self.pinned(name).or_else(|| release.clone()) else {
+                out.stays.push(self.nothing_for(name));
+                continue;
+            };
+            let current = self.input.view.current(name).map(|r| &r.release);
+            if current == Some(&release) && self.reconfiguration(name).is_none() {
+                out.stays.push(self.nothing_for(name));
+                continue;
+            }
+            let movement = if current == Some(&release) { Movement::Reconfiguration } else { Movement::Promotion };
+            let before = out.moves.len();
+            self.place(name, &release, movement, &moved, &mut out);
+            if out.moves.len() > before {
+                moved.insert(name.clone());
+            }
+        }
+        out
+    }
+
+    /// The newest release that is not barred from any environment on the way.
+    fn chain_release(&self, way: &BTreeSet<EnvironmentName>) -> Option<ReleaseId> {
+        let (view, graph) = (self.input.view, self.input.rules.graph);
+        let free = |id: &ReleaseId| way.iter().all(|name| view.quarantine(id, name, graph).is_none());
+        view.releases.iter().rev().map(|entry| &entry.release.id).find(|id| free(id)).cloned()
+    }
+
+    fn rollbacks(&self) -> Selection {
+        let mut out = Selection::default();
+        let nothing = BTreeSet::new();
+        for name in self.input.rules.graph.topological().iter().filter(|n| self.wanted(n)) {
+            let current = self.input.view.current(name).map(|r| r.release.clone());
+            let target = current.and_then(|current| {
+                let targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current);
+                let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
+                match asked {
+                    Some(asked) => targets.into_iter().find(|id| *id == asked),
+                    None => targets.into_iter().next(),
+                }
+            });
+            match target {
+                Some(release) => self.place(name, &release, Movement::Rollback, &nothing, &mut out),
+                None => out.stays.push(self.stay(name, StayReason::NoRollbackTarget, None)),
+            }
+        }
+        out
+    }
+
+    fn pinned(&self, name: &EnvironmentName) -> Option<ReleaseId> {
+        self.input.pinned.and_then(|pinned| pinned.get(name)).cloned()
+    }
+
+    /// What would enter an environment next, and as what.
+    fn next_for(&self, name: &EnvironmentName) -> Option<(ReleaseId, Movement)> {
+        let (rules, view) = (&self.input.rules, self.input.view);
+        let current = view.current(name).map(|r| &r.release);
+        let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
+        if let Some(asked) = asked {
+            if current == Some(&asked) {
+                return self.reconfiguration(name);
+            }
+            return Some((asked, Movement::Promotion));
+        }
+        eligibility::candidate(rules, view, name, self.input.now)
+            .map(|release| (release, Movement::Promotion))
+            .or_else(|| self.reconfiguration(name))
+            .or_else(|| self.arriving(name).map(|release| (release, Movement::Promotion)))
+    }
+
+    /// The newest release that stands in a predecessor, or in the ledger for a root, and is ahead of what runs.
+    fn arriving(&self, name: &EnvironmentName) -> Option<ReleaseId> {
+        let view = self.input.view;
+        let current = view.current(name).map_or(0, |r| view.lineage(&r.release));
+        let before = self.input.rules.graph.predecessors(name);
+        view.releases
+            .iter()
+            .rev()
+            .take_while(|entry| entry.lineage > current)
+            .map(|entry| &entry.release.id)
+            .find(|id| {
+                before.is_empty()
+                    || before
+                        .iter()
+                        .any(|b| view.environment(b).is_some_and(|e| e.residences.iter().any(|r| r.release == **id)))
+            })
+            .cloned()
+    }
+
+    /// The present release with other files or settings of the environment's own.
+    fn reconfiguration(&self, name: &EnvironmentName) -> Option<(ReleaseId, Movement)> {
+        let current = self.input.view.current(name)?;
+        let environment = self.input.rules.pipeline.environments.get(name)?;
+        let (files, missing) = self.deployment_files(name, environment, &current.release);
+        let same = files == current.files && DeploymentSettings::of(environment).digest() == current.settings;
+        (!same && missing.is_empty()).then(|| (current.release.clone(), Movement::Reconfiguration))
+    }
+
+    /// Judges a release for an environment and files it under moves or stays.
+    fn place(
+        &self,
+        name: &EnvironmentName,
+        release: &ReleaseId,
+        movement: Movement,
+        moved: &BTreeSet<EnvironmentName>,
+        out: &mut Selection,
+    ) {
+        let input = self.input;
+        let environment = &input.rules.pipeline.environments[name];
+        let request = input.request;
+        let named = request.release.is_some() || request.environments.contains(name);
+        let question = Question {
+            environment: name,
+            release,
+            movement,
+            named,
+            invoker: request.invoker,
+            moved_before: moved,
+            approvals: None,
+            run: None,
+        };
+        let mut gates =
+            eligibility::assess(&input.rules, input.view, &input.observations.artifacts, &question, input.now);
+        let (_, missing) = self.deployment_files(name, environment, release);
+        gates.extend(missing.into_iter().map(|path| Gate {
+            kind: GateKind::Artifact,
+            outcome: Outcome::Refused,
+            reason: Reason::FileNotInRelease { path },
+            until: None,
+        }));
+        gates.sort_by_key(|gate| gate.kind);
+        let outcome = overall(&gates);
+        let approval = gates.iter().any(|g| g.kind == GateKind::Approval && !g.outcome.is_open());
+        let deferred = gates.iter().any(|g| g.outcome == Outcome::Deferred);
+        // What may be in a plan: every gate open, known on the way, or waiting for what a reviewed plan waits for.
+        let can_wait = gates.iter().all(|g| {
+            g.outcome < Outcome::Waiting
+                || (g.outcome == Outcome::Waiting && matches!(g.kind, GateKind::Approval | GateKind::Window))
+        });
+        let next = |gates: Vec<Gate>| Next { release: self.reference(release), gates: without_forecasts(gates) };
+        if outcome >= Outcome::Expired {
+            out.stays.push(self.stay(name, StayReason::Refused, Some(next(gates))));
+        } else if approval && deferred {
+            out.stays.push(self.stay(name, StayReason::ApprovalBehindDeferred, Some(next(gates))));
+        } else if !can_wait {
+            out.stays.push(self.stay(name, StayReason::HeldBack, Some(next(gates))));
+        } else if request.invoker == Invoker::Automation && environment.start == Start::Manual && !named {
+            out.stays.push(self.stay(name, StayReason::StartsByRequest, Some(next(gates))));
+        } else {
+            out.moves.push(self.draft(name, environment, release, movement, moved, without_forecasts(gates)));
+        }
+    }
+
+    fn draft(
+        &self,
+        name: &EnvironmentName,
+        environment: &Environment,
+        release: &ReleaseId,
+        movement: Movement,
+        moved: &BTreeSet<EnvironmentName>,
+        gates: Vec<Gate>,
+    ) -> Draft {
+        let view = self.input.view;
+        let present = view.current(name);
+        let (settings, files) = match movement {
+            Movement::Rollback => self.recorded(name, environment, release),
+            _ => (DeploymentSettings::of(environment), self.deployment_files(name, environment, release).0),
+        };
+        let steps = self.steps(name, release, &settings, &files, "");
+        let below = present.map_or(release, |_| release);
+        let targets = match movement {
+            Movement::Promotion | Movement::Rollback => {
+                eligibility::rollback_targets(&self.input.rules, view, name, below)
+            }
+            // The way back from a reconfiguration is the same release as it was.
+            Movement::Reconfiguration => alloc::vec![release.clone()],
+        };
+        let back = targets.first().map(|id| {
+            let (settings, files) = self.recorded(name, environment, id);
+            let steps = self.steps(name, id, &settings, &files, "rollback/");
+            let checks = self.checks(name, environment, id, &settings);
+            (Rollback { to: self.reference(id), files, settings: settings.digest(), steps: Vec::new(), checks }, steps)
+        });
+        let (rollback, rollback_steps) = back.unzip();
+        let head = Move {
+            environment: name.clone(),
+            tier: environment.tier,
+            movement,
+            from: present.map(|r| self.reference(&r.release)),
+            to: self.reference(release),
+            after: self.input.rules.graph.predecessors(name).intersection(moved).cloned().collect(),
+            gates,
+            steps: Vec::new(),
+            checks: self.checks(name, environment, release, &settings),
+            verdicts: environment
+                .verify
+                .iter()
+                .filter_map(|check| match self.input.rules.pipeline.checks.get(check)? {
+                    Check::Manual { from } => Some((check.clone(), from.clone())),
+                    Check::Automatic { .. } => None,
+                })
+                .collect(),
+            files,
+            settings: settings.digest(),
+            on_failure: environment.on_failure,
+            rollback,
+            further_targets: targets.iter().skip(1).map(|id| self.reference(id)).collect(),
+        };
+        Draft { head, steps, rollback_steps: rollback_steps.unwrap_or_default() }
+    }
+
+    /// Settings and files of the newest residence of a release in an environment; what is declared now stands in where
+    /// the recorded settings are not to be had.
+    fn recorded(
+        &self,
+        name: &EnvironmentName,
+        environment: &Environment,
+        release: &ReleaseId,
+    ) -> (DeploymentSettings, BTreeMap<String, Digest>) {
+        let residence: Option<&Residence> =
+            self.input.view.environment(name).and_then(|e| e.residences.iter().rev().find(|r| r.release == *release));
+        match residence {
+            Some(residence) => {
+                let settings = self.input.observations.settings.get(&residence.settings).cloned();
+                (settings.unwrap_or_else(|| DeploymentSettings::of(environment)), residence.files.clone())
+            }
+            None => (DeploymentSettings::of(environment), self.deployment_files(name, environment, release).0),
+        }
+    }
+
+    /// The files of a deployment: shared ones from the release, the environment's own from the working tree; and the
+    /// shared ones that the release does not carry.
+    fn deployment_files(
+        &self,
+        name: &EnvironmentName,
+        environment: &Environment,
+        release: &ReleaseId,
+    ) -> (BTreeMap<String, Digest>, Vec<String>) {
+        let patterns = environment.deploy.as_ref().map_or(&[][..], |d| d.files.as_slice());
+        self.files(name, patterns, release)
+    }
+
+    fn files(
+        &self,
+        _name: &EnvironmentName,
+        patterns: &[String],
+        release: &ReleaseId,
+    ) -> (BTreeMap<String, Digest>, Vec<String>) {
+        let tree = &self.input.observations.files;
+        let shared = shared_files(&self.input.rules, tree.keys());
+        let carried = self.input.view.release(release).map(|entry| &entry.release.content.files);
+        let (mut files, mut missing) = (BTreeMap::new(), Vec::new());
+        for (path, digest) in carried.into_iter().flatten().filter(|(path, _)| matches_any(patterns, path)) {
+            files.insert(path.clone(), *digest);
+        }
+        for (path, digest) in tree.iter().filter(|(path, _)| matches_any(patterns, path)) {
+            if files.contains_key(path) {
+                continue;
+            }
+            if shared.contains(path.as_str()) {
+                missing.push(path.clone());
+            } else {
+                files.insert(path.clone(), *digest);
+            }
+        }
+        (files, missing)
+    }
+
+    fn steps(
+        &self,
+        name: &EnvironmentName,
+        release: &ReleaseId,
+        settings: &DeploymentSettings,
+        files: &BTreeMap<String, Digest>,
+        prefix: &str,
+    ) -> Vec<StepDraft> {
+        let artifacts = self.artifacts(release, settings);
+        let inputs = |target: Target, settings: Value, artifacts, files| Inputs {
+            environment: name.clone(),
+            release: release.clone(),
+            target,
+            settings,
+            artifacts,
+            files,
+        };
+        let mut steps = Vec::new();
+        for (component, artifact) in &artifacts {
+            if artifact.source.is_some() {
+                let one = [(component.clone(), artifact.clone())].into();
+                steps.push(StepDraft {
+                    id: format!("{name}/{prefix}copy/{component}"),
+                    action: Action::Copy,
+                    provider: "oci".to_string(),
+                    target: None,
+                    inputs: inputs(Target(BTreeMap::new()), Value::Null, one, BTreeMap::new()),
+                });
+            }
+        }
+        if let Some(provider) = &settings.provider {
+            for (target, place) in &settings.targets {
+                steps.push(StepDraft {
+                    id: format!("{name}/{prefix}deploy/{target}"),
+                    action: Action::Deploy,
+                    provider: provider.clone(),
+                    target: Some(target.clone()),
+                    inputs: inputs(place.clone(), settings.settings.clone(), artifacts.clone(), files.clone()),
+                });
+            }
+        }
+        steps
+    }
+
+    /// The components as an environment sees them, after mirroring.
+    fn artifacts(
+        &self,
+        release: &ReleaseId,
+        settings: &DeploymentSettings,
+    ) -> BTreeMap<crate::ids::ArtifactName, ArtifactInput> {
+        let Some(entry) = self.input.view.release(release) else { return BTreeMap::new() };
+        entry
+            .release
+            .content
+            .components
+            .iter()
+            .map(|(component, digest)| {
+                let reference = entry.release.sources.get(component).map_or("", String::as_str);
+                let (repository, tag) = split_reference(reference);
+                let mirrored = mirror(&settings.mirror, &repository);
+                let source = mirrored.as_ref().map(|_| repository.clone());
+                let input = ArtifactInput { repository: mirrored.unwrap_or(repository), digest: *digest, tag, source };
+                (component.clone(), input)
+            })
+            .collect()
+    }
+
+    fn checks(
+        &self,
+        name: &EnvironmentName,
+        environment: &Environment,
+        release: &ReleaseId,
+        deployment: &DeploymentSettings,
+    ) -> Vec<PlannedCheck> {
+        let target = deployment.targets.values().next().cloned().unwrap_or(Target(BTreeMap::new()));
+        environment
+            .verify
+            .iter()
+            .filter_map(|check| {
+                let declared = self.input.rules.pipeline.checks.get(check)?.for_environment(name);
+                let Check::Automatic { provider, settings, files } = declared else { return None };
+                let inputs = Inputs {
+                    environment: name.clone(),
+                    release: release.clone(),
+                    target: target.clone(),
+                    settings,
+                    artifacts: self.artifacts(release, deployment),
+                    files: self.files(name, &files, release).0,
+                };
+                Some(PlannedCheck { name: check.clone(), provider, inputs })
+            })
+            .collect()
+    }
+
+    fn reference(&self, id: &ReleaseId) -> ReleaseRef {
+        reference(self.input.view, id)
+    }
+
+    /// Why an environment for which there is nothing stays as it is.
+    fn nothing_for(&self, name: &EnvironmentName) -> Stay {
+        let view = self.input.view;
+        let why = if view.releases.is_empty() {
+            StayReason::NoReleases
+        } else if view.current(name).is_some() {
+            StayReason::UpToDate
+        } else {
+            StayReason::NothingArrived
+        };
+        self.stay(name, why, None)
+    }
+
+    fn stay(&self, name: &EnvironmentName, why: StayReason, next: Option<Next>) -> Stay {
+        Stay {
+            environment: name.clone(),
+            tier: self.input.rules.pipeline.environments[name].tier,
+            current: self.input.view.current(name).map(|r| self.reference(&r.release)),
+            next,
+            why,
+            drift: drift(self.input.view, self.input.observations, name),
+        }
+    }
+}
+
+/// A release as people see it.
+#[must_use]
+pub fn reference(view: &View, id: &ReleaseId) -> ReleaseRef {
+    let entry = view.release(id);
+    ReleaseRef {
+        id: id.clone(),
+        lineage: entry.map_or(0, |e| e.lineage),
+        alias: entry.and_then(|e| e.release.alias.clone()),
+    }
+}
+
+/// Targets whose live state is not what the ledger says.
+#[must_use]
+pub fn drift(view: &View, observations: &Observations, name: &EnvironmentName) -> BTreeMap<TargetName, Drift> {
+    let Some(current) = view.current(name) else { return BTreeMap::new() };
+    current
+        .targets
+        .iter()
+        .filter_map(|(target, recorded)| {
+            let live = observations.live.get(&(name.clone(), target.clone()))?;
+            (live != recorded).then(|| (target.clone(), Drift { recorded: *recorded, live: *live }))
+        })
+        .collect()
+}
+
+/// `repository` and tag of `repository:tag@digest`. A colon before the last slash belongs to a port or a scheme.
+fn split_reference(reference: &str) -> (String, Option<String>) {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    let path_start = name.rfind('/').map_or(0, |slash| slash + 1);
+    match name[path_start..].split_once(':') {
+        // `oci-layout:PATH` without a slash: the first colon belongs to the scheme.
+        Some(("oci-layout", rest)) => match rest.split_once(':') {
+            Some((path, tag)) => (format!("oci-layout:{path}"), Some(tag.to_string())),
+            None => (name.to_string(), None),
+        },
+        Some((last, tag)) => (format!("{}{last}", &name[..path_start]), Some(tag.to_string())),
+        None => (name.to_string(), None),
+    }
+}
+
+/// Where a repository is mirrored to: the longest prefix wins, and prefixes end at path segments.
+fn mirror(prefixes: &BTreeMap<String, String>, repository: &str) -> Option<String> {
+    prefixes
+        .iter()
+        .filter_map(|(from, to)| {
+            let rest = repository.strip_prefix(from.as_str())?;
+            (rest.is_empty() || rest.starts_with('/')).then(|| (from.len(), format!("{to}{rest}")))
+        })
+        .max_by_key(|(length, _)| *length)
+        .map(|(_, to)| to)
+}
+
+fn without_forecasts(mut gates: Vec<Gate>) -> Vec<Gate> {
+    for gate in &mut gates {
+        gate.until = None;
+    }
+    gates
+}
+
+/// Puts the providers' previews into the selected moves. Steps that change nothing stay in the plan: what they expect
+/// and leave is the same state, and apply demands it.
+///
+/// # Errors
+/// The id of a step that was not previewed.
+pub fn assemble(
+    selection: Selection,
+    previews: &BTreeMap<String, Previewed>,
+) -> Result<(Vec<Move>, Vec<Stay>), String> {
+    let mut moves = Vec::with_capacity(selection.moves.len());
+    for draft in selection.moves {
+        let mut head = draft.head;
+        head.steps = draft.steps.into_iter().map(|d| finish(d, previews)).collect::<Result<_, _>>()?;
+        if let Some(rollback) = &mut head.rollback {
+            let mut steps: Vec<Step> =
+                draft.rollback_steps.into_iter().map(|d| finish(d, previews)).collect::<Result<_, _>>()?;
+            // The way back starts where the way there ends.
+            for step in &mut steps {
+                let there = head.steps.iter().find(|s| s.action == step.action && s.target == step.target);
+                if let (Action::Deploy, Some(there)) = (step.action, there) {
+                    step.expected = there.desired;
+                }
+                step.changes = Vec::new();
+            }
+            rollback.steps = steps;
+        }
+        moves.push(head);
+    }
+    Ok((moves, selection.stays))
+}
+
+fn finish(draft: StepDraft, previews: &BTreeMap<String, Previewed>) -> Result<Step, String> {
+    let StepDraft { id, action, provider, target, inputs } = draft;
+    let Some(preview) = previews.get(&id).cloned() else { return Err(id) };
+    let Previewed { current: expected, desired, changes } = preview;
+    Ok(Step { id, action, provider, target, inputs, expected, desired, changes })
+}
+
+/// What a plan's steps depend on, by name: apply makes this map again and compares (S8.2). Generations are bound only
+/// for the environments that move.
+#[must_use]
+pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String> {
+    let mut out = BTreeMap::new();
+    let pipeline = canonical::digest(input.rules.pipeline).expect("invariant: configuration has no floats");
+    out.insert("pipeline".into(), pipeline.to_string());
+    out.insert("time zones".into(), crate::windows::tzdb_version().to_string());
+    for entry in moves {
+        let name = &entry.environment;
+        let generation = input.view.environment(name).map_or(0, |e| e.generation);
+        out.insert(format!("generation of {name}"), generation.to_string());
+        let checks = entry.checks.iter().flat_map(|c| &c.inputs.files);
+        for (path, digest) in entry.files.iter().chain(checks) {
+            out.insert(format!("file {path} in {name}"), digest.to_string());
+        }
+        for step in &entry.steps {
+            out.insert(format!("live state of {}", step.id), step.expected.to_string());
+        }
+        let rules = input.rules.approval.get(name);
+        let rules = canonical::digest(&rules).expect("invariant: rules have no floats");
+        out.insert(format!("approval rules of {name}"), rules.to_string());
+    }
+    out
+}
+
+/// One input that moved between planning and applying.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Which.
+    pub input: String,
+    /// What the plan was made with; none when it was not there.
+    pub planned: Option<String>,
+    /// What it is now.
+    pub current: Option<String>,
+}
+
+/// Compares a saved plan with the same request planned again: first the inputs by name, then the moves themselves, so
+/// that a plan whose steps were edited is found even when every input is the same.
+#[must_use]
+pub fn stale(planned: &Plan, inputs: &BTreeMap<String, String>, moves: &[Move]) -> Vec<Moved> {
+    let names: BTreeSet<&String> = planned.inputs.keys().chain(inputs.keys()).collect();
+    let mut out: Vec<Moved> = names
+        .into_iter()
+        .filter(|name| planned.inputs.get(*name) != inputs.get(*name))
+        .map(|name| Moved {
+            input: name.clone(),
+            planned: planned.inputs.get(name).cloned(),
+            current: inputs.get(name).cloned(),
+        })
+        .collect();
+    if out.is_empty() {
+        out.extend(moved_moves(&planned.moves, moves));
+    }
+    out
+}
+
+fn moved_moves(planned: &[Move], current: &[Move]) -> Vec<Moved> {
+    let by_name = |moves: &[Move]| -> BTreeMap<EnvironmentName, String> {
+        moves.iter().map(|m| (m.environment.clone(), fingerprint(m))).collect()
+    };
+    let (planned, current) = (by_name(planned), by_name(current));
+    let names: BTreeSet<&EnvironmentName> = planned.keys().chain(current.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| planned.get(*name) != current.get(*name))
+        .map(|name| Moved {
+            input: format!("steps of {name}"),
+            planned: planned.get(name).cloned(),
+            current: current.get(name).cloned(),
+        })
+        .collect()
+}
+
+/// Everything of a move but how its gates stood: those may have opened since, and apply judges them again by itself.
+fn fingerprint(entry: &Move) -> String {
+    let mut entry = entry.clone();
+    entry.gates = Vec::new();
+    canonical::digest(&entry).map_or_else(|e| e.to_string(), |d| d.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn references_split_at_the_tag_and_not_at_ports_or_schemes() {
+        for (text, repository, tag) in [
+            ("r.example:5000/a/b:1.2@sha256:00", "r.example:5000/a/b", Some("1.2")),
+            ("r.example:5000/a/b@sha256:00", "r.example:5000/a/b", None),
+            ("oci-layout:registry/app:1.2", "oci-layout:registry/app", Some("1.2")),
+            ("oci-layout:registry:1.2", "oci-layout:registry", Some("1.2")),
+            ("oci-layout:registry", "oci-layout:registry", None),
+        ] {
+            assert_eq!(split_reference(text), (repository.to_string(), tag.map(String::from)), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_longest_mirror_prefix_wins_and_prefixes_end_at_segments() {
+        let prefixes = [("r/a", "p/x"), ("r/a/b", "q")].map(|(a, b)| (a.to_string(), b.to_string())).into();
+        assert_eq!(mirror(&prefixes, "r/a/b/c"), Some("q/c".into()));
+        assert_eq!(mirror(&prefixes, "r/a/z"), Some("p/x/z".into()));
+        assert_eq!(mirror(&prefixes, "r/ab"), None);
+    }
+}

@@ -379,7 +379,7 @@ fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, gates: &mut Vec<Ga
 fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Timestamp) -> Gate {
     let open = gate(GateKind::Window, Outcome::Satisfied, Reason::WindowOpen);
     let Some(levels) = rules.windows.get(question.environment) else { return open };
-    let artifacts: Vec<&str> = rules.pipeline.artifacts.keys().map(|a| a.as_str()).collect();
+    let artifacts: Vec<&str> = rules.pipeline.artifacts.keys().map(crate::ids::ArtifactName::as_str).collect();
     let action = match question.movement {
         Movement::Promotion | Movement::Reconfiguration => Action::Promote,
         Movement::Rollback => Action::Rollback,

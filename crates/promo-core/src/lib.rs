@@ -5,6 +5,7 @@
 
 extern crate alloc;
 
+pub mod approval;
 pub mod canonical;
 pub mod digest;
 pub mod eligibility;

@@ -14,6 +14,7 @@ use super::roster::{Person, Roster};
 use super::rules::{Parties, Rules};
 use super::statement::{Decision, Move, Statement, Waivable};
 use crate::Digest;
+use crate::eligibility::ApprovalStatus;
 use crate::ids::{IdentityName, PipelineName, RoleName};
 use crate::model::{ApprovalRule, Party};
 
@@ -160,6 +161,16 @@ impl Evaluation {
     #[must_use]
     pub fn missing(&self) -> u32 {
         self.rules.iter().map(|rule| rule.missing).sum()
+    }
+
+    /// What the one eligibility function asks of it (S1.1).
+    #[must_use]
+    pub fn status(&self) -> ApprovalStatus {
+        let people = |rule: &RuleOutcome| rule.filled.iter().map(|slot| slot.identity.as_str().into()).collect();
+        ApprovalStatus {
+            filled: self.rules.iter().map(people).collect(),
+            rejected_by: self.rejections.first().map(|rejection| rejection.identity.as_str().into()),
+        }
     }
 }
 

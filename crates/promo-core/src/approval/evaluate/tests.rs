@@ -124,6 +124,8 @@ fn a_rejection_by_someone_eligible_blocks_s6_6() {
     let evaluation = check(&rules, &[yes("lead", 1), no.clone()]);
     assert_eq!((evaluation.missing(), evaluation.satisfied()), (0, false));
     assert_eq!(evaluation.rejections[0].identity, name("dana"));
+    let status = evaluation.status();
+    assert_eq!((status.filled, status.rejected_by.as_deref()), (vec![vec!["ana".into()]], Some("dana")));
 
     let later = "2026-06-01T00:00:00Z".parse().unwrap();
     let parties = Parties { authors: [Person::Known(name("dana"))].into(), ..Parties::default() };

@@ -20,7 +20,7 @@ pub enum OciError {
         problem: String,
     },
     /// A tag that is expected to move (`latest`, `1.4`, …) where a fixed name is needed.
-    #[error("`{reference}`: `{tag}` is a tag that moves; name a fixed tag, or the digest")]
+    #[error("`{reference}`: `{tag}` is a tag that moves; name a fixed tag, or the digest alone")]
     MovingTag {
         /// The reference as it was given.
         reference: String,

@@ -174,13 +174,14 @@ impl Reference {
         self.digest
     }
 
-    /// Refuses a reference whose only name is a tag that moves ([`is_moving_tag`]).
+    /// Refuses a reference with a tag that moves ([`is_moving_tag`]; R2), also beside a digest: the tag goes along to the
+    /// places that the artifact is copied to.
     ///
     /// # Errors
     /// [`OciError::MovingTag`].
     pub fn require_fixed(&self) -> Result<(), OciError> {
         match &self.tag {
-            Some(tag) if self.digest.is_none() && is_moving_tag(tag) => {
+            Some(tag) if is_moving_tag(tag) => {
                 Err(OciError::MovingTag { reference: self.to_string(), tag: tag.clone() })
             }
             _ => Ok(()),
@@ -334,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn moving_tags_are_known_and_fixed_ones_are_not_taken_for_them() {
+    fn r2_moving_tags_are_known_and_fixed_ones_are_not_taken_for_them() {
         for tag in [
             "latest", "Latest", "stable", "main", "master", "dev", "edge", "nightly", "canary", "1", "1.4", "v1",
             "v12.4",
@@ -349,6 +350,8 @@ mod tests {
         let moving: Reference = "registry.example/a:latest".parse().unwrap();
         assert!(matches!(moving.require_fixed(), Err(OciError::MovingTag { .. })));
         let pinned: Reference = format!("registry.example/a:latest@{D}").parse().unwrap();
-        assert!(pinned.require_fixed().is_ok());
+        assert!(matches!(pinned.require_fixed(), Err(OciError::MovingTag { .. })));
+        let fixed: Reference = format!("registry.example/a:1.4.2@{D}").parse().unwrap();
+        assert!(fixed.require_fixed().is_ok());
     }
 }

@@ -1,0 +1,289 @@
+//! The OCI store as a provider. What lives here: the words of `promo_sdk` on one side, those of this module on the other.
+//! What must not: anything about registries or layouts that the rest of the module does not offer.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::error::Error as _;
+use std::sync::OnceLock;
+
+use async_trait::async_trait;
+use promo_core::Digest;
+use promo_sdk::{
+    ArtifactInput, Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, FileChange, Inputs,
+    ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, State,
+};
+
+use super::{Copy, Limits, Location, Network, OciError, Reference, Store, copy, resolve, resolve_digest, verify};
+
+/// Resolves artifacts, and copies them between registries and image layouts. The state of a place is the digest under
+/// the artifact's tag there, or of the artifact itself where it carries no tag.
+///
+/// One value serves one run: what it learns about a registry (where blobs lie already) is kept for the next artifact.
+#[derive(Debug, Default)]
+pub struct Oci {
+    network: OnceLock<Network>,
+    plain_http: BTreeSet<String>,
+    allowed: BTreeSet<String>,
+    limits: Limits,
+}
+
+impl Oci {
+    /// With default limits; https everywhere but on loopback.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Registries (host with port) that are spoken to in plain http although they are not on loopback.
+    #[must_use]
+    pub fn with_plain_http(mut self, hosts: BTreeSet<String>) -> Self {
+        self.plain_http = hosts;
+        self
+    }
+
+    /// Private addresses (`host` or `host:port`) that a registry may send us to (S13.5).
+    #[must_use]
+    pub fn with_allowed(mut self, addresses: BTreeSet<String>) -> Self {
+        self.allowed = addresses;
+        self
+    }
+
+    /// Other limits on manifests and trees.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    fn open(&self, cx: &Context, location: &Location) -> Result<Store, OciError> {
+        let network = self.network.get_or_init(|| {
+            Network::new(cx.http.clone(), cx.clock.clone())
+                .with_plain_http(self.plain_http.clone())
+                .with_allowed(self.allowed.clone())
+        });
+        Store::open(location, &cx.root, network)
+    }
+
+    /// The place of the one artifact of a copy: its store and the name of the place for a person.
+    fn place(&self, cx: &Context, inputs: &Inputs) -> Result<(Store, ArtifactInput), ProviderError> {
+        let mut artifacts = inputs.artifacts.values();
+        let (Some(artifact), None) = (artifacts.next(), artifacts.next()) else {
+            let message = format!("a copy has exactly one artifact, found {}", inputs.artifacts.len());
+            return Err(ProviderError::new(ErrorKind::Invalid, message));
+        };
+        let store = self.open(cx, &artifact.repository.parse::<Location>()?)?;
+        Ok((store, artifact.clone()))
+    }
+
+    async fn state(&self, store: &Store, artifact: &ArtifactInput) -> Result<State, OciError> {
+        let found = match &artifact.tag {
+            Some(tag) => store.head_tag(tag).await?.map(|head| head.digest),
+            None => store.head_digest(&artifact.digest).await?.map(|head| head.digest),
+        };
+        let Some(digest) = found else { return Ok(State::Absent) };
+        // A registry takes no manifest without its parts. Files can be lost one by one, so there the parts are read.
+        if matches!(store, Store::Layout(_)) {
+            match verify(store, &digest, &self.limits).await {
+                Ok(_) => {}
+                Err(OciError::NotFound { .. }) if artifact.tag.is_none() => return Ok(State::Absent),
+                Err(OciError::NotFound { what }) => {
+                    let expected = "every part of what the tag points at";
+                    return Err(OciError::integrity(what, expected, "nothing, or a damaged file"));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(State::Present(digest))
+    }
+
+    /// The source of a copy, whole and still under the same tag.
+    async fn source(&self, cx: &Context, artifact: &ArtifactInput) -> Result<(Store, super::Resolved), ProviderError> {
+        let Some(source) = &artifact.source else {
+            return Err(ProviderError::new(ErrorKind::Invalid, "a copy needs a source, and this artifact has none"));
+        };
+        let store = self.open(cx, &source.parse::<Location>()?)?;
+        self.require_unmoved(&store, artifact).await?;
+        let resolved = resolve_digest(&store, &artifact.digest, &self.limits).await?;
+        Ok((store, resolved))
+    }
+
+    /// The tag at the source may have been tidied away, since the digest is the identity; it may not name another one.
+    async fn require_unmoved(&self, source: &Store, artifact: &ArtifactInput) -> Result<(), OciError> {
+        let Some(tag) = &artifact.tag else { return Ok(()) };
+        match source.head_tag(tag).await? {
+            Some(head) if head.digest != artifact.digest => Err(OciError::TagMoved {
+                reference: format!("{}:{tag}", source.name()),
+                expected: artifact.digest,
+                found: head.digest,
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn name(store: &Store, artifact: &ArtifactInput) -> String {
+    match &artifact.tag {
+        Some(tag) => format!("{}:{tag}", store.name()),
+        None => format!("{}@{}", store.name(), artifact.digest),
+    }
+}
+
+fn conflict(store: &Store, artifact: &ArtifactInput, wanted: Digest, found: Digest) -> OciError {
+    OciError::TagConflict { reference: name(store, artifact), wanted, found }
+}
+
+/// Annotations and labels; a key on which they differ says nothing.
+fn metadata(resolved: &super::Resolved) -> BTreeMap<String, String> {
+    let labels = resolved.labels();
+    let mut out = labels.clone();
+    for (key, value) in &resolved.annotations {
+        if labels.get(key).is_some_and(|label| label != value) {
+            out.remove(key);
+        } else {
+            out.insert(key.clone(), value.clone());
+        }
+    }
+    out
+}
+
+async fn until_cancelled<T>(
+    cx: &Context,
+    work: impl Future<Output = Result<T, ProviderError>>,
+) -> Result<T, ProviderError> {
+    tokio::select! {
+        biased;
+        () = cx.cancelled.cancelled() => Err(ProviderError::new(ErrorKind::Cancelled, "stopped")),
+        done = work => done,
+    }
+}
+
+#[async_trait]
+impl Provider for Oci {
+    fn describe(&self) -> Description {
+        Description {
+            name: "oci".into(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            effects: EffectClass::Observable,
+            kinds: Vec::new(),
+        }
+    }
+
+    async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
+        until_cancelled(cx, async {
+            let reference: Reference = request.reference.parse()?;
+            reference.require_fixed()?;
+            let store = self.open(cx, reference.location())?;
+            let found = resolve(&store, &reference, &self.limits).await?;
+            Ok(Resolved {
+                digest: found.digest,
+                media_type: found.media_type.clone(),
+                size: found.total_size(),
+                tree: found.tree.iter().map(|manifest| manifest.digest).collect(),
+                metadata: metadata(&found),
+            })
+        })
+        .await
+    }
+
+    async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
+        until_cancelled(cx, async {
+            let (store, artifact) = self.place(cx, &request.inputs)?;
+            Ok(self.state(&store, &artifact).await?)
+        })
+        .await
+    }
+
+    async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
+        until_cancelled(cx, async {
+            let (store, artifact) = self.place(cx, &request.inputs)?;
+            let desired = State::Present(artifact.digest);
+            let current = self.state(&store, &artifact).await?;
+            if current == desired {
+                return Ok(Preview { current, desired, changes: Vec::new() });
+            }
+            if let State::Present(found) = current {
+                return Err(conflict(&store, &artifact, artifact.digest, found).into());
+            }
+            self.source(cx, &artifact).await?;
+            let change =
+                FileChange { path: name(&store, &artifact), before: None, after: Some(artifact.digest.to_string()) };
+            Ok(Preview { current, desired, changes: vec![change] })
+        })
+        .await
+    }
+
+    async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
+        until_cancelled(cx, async {
+            let (store, artifact) = self.place(cx, &request.inputs)?;
+            let State::Present(wanted) = request.desired else {
+                let message = format!("a copy cannot leave behind {}", request.desired);
+                return Err(ProviderError::new(ErrorKind::Invalid, message));
+            };
+            if wanted != artifact.digest {
+                let message = "the state that is wanted is not the artifact that is named";
+                return Err(ProviderError::new(ErrorKind::Invalid, message).differs(artifact.digest, wanted));
+            }
+            let current = self.state(&store, &artifact).await?;
+            if current == request.desired {
+                return Ok(EnsureAnswer { changed: false, detail: "there already".into() });
+            }
+            if let State::Present(found) = current {
+                return Err(conflict(&store, &artifact, wanted, found).into());
+            }
+            if current != request.expected {
+                let message = format!("{}: expected {}, found {current}", name(&store, &artifact), request.expected);
+                return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, current));
+            }
+            let (source, resolved) = self.source(cx, &artifact).await?;
+            let tags: Vec<&str> = artifact.tag.as_deref().into_iter().collect();
+            let report = copy(Copy {
+                source: &source,
+                source_tag: None,
+                destination: &store,
+                resolved: &resolved,
+                tags: &tags,
+                limits: self.limits,
+            })
+            .await?;
+            let detail = format!(
+                "{} manifests, {} blobs copied ({} bytes), {} mounted, {} there already",
+                report.manifests, report.blobs_copied, report.bytes, report.blobs_mounted, report.blobs_skipped
+            );
+            Ok(EnsureAnswer { changed: report.changed(), detail })
+        })
+        .await
+    }
+}
+
+impl From<OciError> for ProviderError {
+    fn from(error: OciError) -> Self {
+        let kind = match &error {
+            OciError::InvalidReference { .. }
+            | OciError::MovingTag { .. }
+            | OciError::Unsupported { .. }
+            | OciError::TooLarge { .. } => ErrorKind::Invalid,
+            OciError::TagMoved { .. } => ErrorKind::Moved,
+            OciError::TagConflict { .. } | OciError::TagRaced { .. } => ErrorKind::Conflict,
+            OciError::Integrity { .. } => ErrorKind::Integrity,
+            OciError::NotFound { .. } => ErrorKind::NotFound,
+            OciError::Status { code: 401 | 403, .. } | OciError::ForeignAddress { .. } => ErrorKind::Denied,
+            other if other.is_transient() => ErrorKind::Transient,
+            _ => ErrorKind::Failed,
+        };
+        // The sentence is all that crosses to the engine, so the causes go into it.
+        let mut message = error.to_string();
+        let mut cause = error.source();
+        while let Some(source) = cause {
+            message.push_str(&format!(": {source}"));
+            cause = source.source();
+        }
+        let answer = Self::new(kind, message);
+        match error {
+            OciError::TagMoved { expected, found, .. } | OciError::TagConflict { wanted: expected, found, .. } => {
+                answer.differs(expected, found)
+            }
+            OciError::TagRaced { wrote, found, .. } => answer.differs(wrote, found),
+            OciError::Integrity { expected, found, .. } => answer.differs(expected, found),
+            _ => answer,
+        }
+    }
+}

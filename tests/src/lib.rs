@@ -1,1 +1,3 @@
 //! Shared fixtures and harnesses of the test package.
+
+pub mod registry;

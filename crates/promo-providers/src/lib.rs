@@ -1,3 +1,26 @@
-//! See the crate description; filled below.
+//! The built-in providers: what promo reaches the outside world with. Each lives in a module of its own, knows nothing
+//! of the others, and is written against promo-sdk alone.
 
+use std::sync::Arc;
+
+use promo_core::kinds::KindSchema;
+use promo_sdk::Provider;
+
+pub mod command;
+pub mod directory;
+mod escape;
+pub mod http;
 pub mod oci;
+mod settings;
+
+/// Every built-in provider.
+#[must_use]
+pub fn builtin() -> Vec<Arc<dyn Provider>> {
+    vec![Arc::new(directory::Directory), Arc::new(http::Http), Arc::new(command::Command)]
+}
+
+/// What the built-in providers accept in the pipeline file.
+#[must_use]
+pub fn kinds() -> Vec<KindSchema> {
+    builtin().iter().flat_map(|provider| provider.describe().kinds).collect()
+}

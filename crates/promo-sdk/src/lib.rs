@@ -5,6 +5,7 @@
 //! called. There is no `undo`: a rollback is `ensure` with the earlier inputs. Requests and answers are serde values, so
 //! that the same provider can be linked or run as an executable.
 
+pub mod conformance;
 pub mod context;
 pub mod error;
 pub mod provider;

@@ -1,0 +1,54 @@
+//! Text from outside, made safe to stand in one line of an answer (S13.3). What must not live here: Markdown or HTML,
+//! which are the business of whoever renders them.
+
+/// Longest line kept, in characters.
+const LINE: usize = 400;
+
+/// `text` with control, format and bidirectional characters spelt as `\u{…}`, cut to 400 characters.
+pub(crate) fn line(text: &str) -> String {
+    let mut out = String::with_capacity(text.len().min(4 * LINE));
+    for (n, ch) in text.chars().enumerate() {
+        if n == LINE {
+            out.push('…');
+            break;
+        }
+        match ch {
+            '\t' => out.push_str("    "),
+            ch if is_unsafe(ch) => out.extend(ch.escape_unicode()),
+            ch => out.push(ch),
+        }
+    }
+    out
+}
+
+/// The last `count` lines of `text`, each escaped, without blank lines at the end.
+pub(crate) fn tail(text: &str, count: usize) -> Vec<String> {
+    let lines: Vec<_> = text.trim_end().lines().collect();
+    lines[lines.len().saturating_sub(count)..].iter().map(|l| line(l.trim_end_matches('\r'))).collect()
+}
+
+/// Controls (Cc) and the characters that move, hide or reverse what stands around them (Cf, U+2028, U+2029, tags).
+fn is_unsafe(ch: char) -> bool {
+    ch.is_control()
+        || matches!(ch,
+            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_could_fool_a_terminal_or_a_reader_is_spelt_out_s13_3() {
+        assert_eq!(line("\u{1b}[2Jgone\u{202e}txt\u{200b}"), "\\u{1b}[2Jgone\\u{202e}txt\\u{200b}");
+        assert_eq!(line("grüße 日本"), "grüße 日本");
+        assert_eq!(line(&"x".repeat(1000)).chars().count(), LINE + 1);
+    }
+
+    #[test]
+    fn the_tail_is_the_last_lines() {
+        assert_eq!(tail("a\nb\r\nc\u{7}\n\n", 2), ["b", "c\\u{7}"]);
+        assert!(tail("", 20).is_empty());
+    }
+}

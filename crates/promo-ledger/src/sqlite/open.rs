@@ -1,0 +1,251 @@
+//! Opening and making a ledger file: permissions, settings, format, and the file systems that are refused.
+
+use std::fs::{DirBuilder, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use promo_core::Digest;
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior, params};
+
+use super::{Access, BUSY_TIMEOUT, Result, SqliteStore, sql, unsigned};
+use crate::error::StoreError;
+use crate::tree::empty_root;
+
+/// The `application_id` of a ledger file: `prmo` in ASCII.
+pub const APPLICATION_ID: i64 = 0x7072_6d6f;
+
+/// The format of a ledger file that this version writes, kept as its `user_version`.
+pub const FORMAT: u64 = 1;
+
+const SCHEMA: &str = include_str!("schema.sql");
+
+pub(super) fn open(path: &Path) -> Result<SqliteStore> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    make_directory(parent)?;
+    refuse_network(parent, path)?;
+    make_file(path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
+    configure(&connection)?;
+    initialize(&mut connection, path)?;
+    let access = match check_format(&connection) {
+        Ok(()) => Access::Write,
+        Err(StoreError::NewerFormat { found, .. }) => Access::Newer(found),
+        Err(error) => return Err(error),
+    };
+    if access == Access::Write {
+        // EXTRA also makes the removal of the journal durable, without which a commit could be rolled back after a crash.
+        let mode: String = connection
+            .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
+            .map_err(sql("setting the journal mode"))?;
+        if mode != "delete" {
+            return Err(StoreError::damaged("the journal mode", "delete", mode));
+        }
+        connection.execute_batch("PRAGMA synchronous = EXTRA").map_err(sql("setting synchronous"))?;
+    }
+    store(connection, access)
+}
+
+pub(super) fn open_read_only(path: &Path) -> Result<SqliteStore> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    refuse_network(parent.unwrap_or(Path::new(".")), path)?;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
+    configure(&connection)?;
+    identify(&connection, path)?;
+    store(connection, Access::Read)
+}
+
+fn store(connection: Connection, access: Access) -> Result<SqliteStore> {
+    let origin = connection
+        .query_row("SELECT origin FROM ledger", [], |row| row.get(0))
+        .map_err(sql("reading the ledger's origin"))?;
+    Ok(SqliteStore { connection: Mutex::new(connection), origin, access })
+}
+
+fn configure(connection: &Connection) -> Result<()> {
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(sql("setting the timeout"))?;
+    // What the file itself brings along (views, triggers, functions in its schema) is not trusted.
+    for (config, value) in
+        [(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true), (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)]
+    {
+        connection.set_db_config(config, value).map_err(sql("setting the connection up"))?;
+    }
+    connection
+        .execute_batch("PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON;")
+        .map_err(sql("setting the connection up"))
+}
+
+fn pragma(connection: &Connection, name: &str) -> Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0)).map_err(sql("reading the file's format"))
+}
+
+/// Refuses a file that is some other application's.
+fn identify(connection: &Connection, path: &Path) -> Result<()> {
+    let found = pragma(connection, "application_id")?;
+    if found == APPLICATION_ID {
+        return Ok(());
+    }
+    Err(StoreError::NotALedger { path: path.display().to_string(), expected: APPLICATION_ID, found })
+}
+
+/// Refuses a format that this version may not write.
+pub(super) fn check_format(connection: &Connection) -> Result<()> {
+    let found = unsigned("the file's format", pragma(connection, "user_version")?)?;
+    match found {
+        FORMAT => Ok(()),
+        newer if newer > FORMAT => Err(StoreError::NewerFormat { found, known: FORMAT }),
+        older => Err(StoreError::damaged("the file's format", FORMAT, older)),
+    }
+}
+
+/// Writes the schema into an empty file; two processes may try at once.
+fn initialize(connection: &mut Connection, path: &Path) -> Result<()> {
+    if pragma(connection, "application_id")? == APPLICATION_ID {
+        return Ok(());
+    }
+    connection.execute_batch("PRAGMA synchronous = EXTRA").map_err(sql("setting synchronous"))?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sql("starting to make the ledger"))?;
+    let objects: i64 = transaction
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sql("looking into the file"))?;
+    if objects > 0 || pragma(&transaction, "application_id")? != 0 {
+        return identify(&transaction, path);
+    }
+    let mut id = [0; 16];
+    getrandom::fill(&mut id)
+        .map_err(|source| StoreError::Io { doing: "drawing a random origin", source: Box::new(source) })?;
+    let origin = format!("promo.local/ledger/{}", &Digest::of(&id).hex()[..32]);
+    let insert = "INSERT INTO ledger (id, origin, size, root, last, epoch) VALUES (1, ?1, 0, ?2, ?3, 0)";
+    let make = || {
+        transaction.execute_batch(SCHEMA)?;
+        transaction
+            .execute(insert, params![origin, empty_root().as_bytes(), Digest::of(origin.as_bytes()).as_bytes()])?;
+        transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+        transaction.pragma_update(None, "user_version", super::int(FORMAT))
+    };
+    make().map_err(sql("making the ledger"))?;
+    transaction.commit().map_err(sql("making the ledger"))
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(StoreError::io("making the ledger's directory"))
+}
+
+fn make_file(path: &Path) -> Result<()> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    match options.open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+            Err(StoreError::io("making the ledger's file")(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// On systems without mountinfo nothing is known, and nothing is refused.
+fn refuse_network(parent: &Path, path: &Path) -> Result<()> {
+    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
+    // The file itself may be a link to elsewhere.
+    let place = path.canonicalize().or_else(|_| parent.canonicalize()).map_err(StoreError::io("finding the file"))?;
+    match filesystem_of(&mounts, &place) {
+        Some(filesystem) if is_network(&filesystem) => {
+            Err(StoreError::NetworkFilesystem { path: path.display().to_string(), filesystem })
+        }
+        _ => Ok(()),
+    }
+}
+
+fn is_network(filesystem: &str) -> bool {
+    const NETWORK: [&str; 14] = [
+        "nfs",
+        "nfs4",
+        "cifs",
+        "smb",
+        "smb2",
+        "smb3",
+        "smbfs",
+        "9p",
+        "afs",
+        "ceph",
+        "fuse.ceph",
+        "fuse.sshfs",
+        "fuse.rclone",
+        "fuse.s3fs",
+    ];
+    NETWORK.contains(&filesystem)
+}
+
+/// The type of the file system that holds `path`, from the text of `/proc/self/mountinfo` (proc(5)): of the mounts whose
+/// mount point is above the path the deepest, of equally deep ones the last, which hides the others.
+fn filesystem_of(mounts: &str, path: &Path) -> Option<String> {
+    let mut best: Option<(usize, &str)> = None;
+    for line in mounts.lines() {
+        let Some((before, after)) = line.split_once(" - ") else { continue };
+        let (Some(point), Some(kind)) = (before.split(' ').nth(4), after.split(' ').next()) else { continue };
+        let point = PathBuf::from(unescape(point));
+        let depth = point.components().count();
+        if path.starts_with(&point) && best.is_none_or(|(known, _)| depth >= known) {
+            best = Some((depth, kind));
+        }
+    }
+    best.map(|(_, kind)| kind.to_owned())
+}
+
+/// The kernel writes space, tab, newline and backslash as a backslash and three octal digits.
+fn unescape(text: &str) -> String {
+    let mut out = text.to_owned();
+    for (escaped, plain) in [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")] {
+        out = out.replace(escaped, plain);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MOUNTS: &str = "\
+21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+30 21 0:30 / /home rw shared:2 - nfs4 server:/home rw
+31 30 8:2 / /home/local rw - xfs /dev/sdb rw
+32 21 0:31 / /mnt/a\\040b rw master:3 propagate_from:2 - fuse.sshfs host: rw
+33 21 0:32 / /over rw - ext4 /dev/sdc rw
+34 33 0:33 / /over rw - 9p share rw";
+
+    #[test]
+    fn the_deepest_and_last_mount_above_a_path_says_its_file_system() {
+        for (path, kind) in [
+            ("/srv/ledger", "ext4"),
+            ("/home/me/.promo", "nfs4"),
+            ("/home/local/x", "xfs"),
+            ("/homes", "ext4"),
+            ("/mnt/a b/c", "fuse.sshfs"),
+            ("/over/x", "9p"),
+        ] {
+            assert_eq!(filesystem_of(MOUNTS, Path::new(path)).as_deref(), Some(kind), "{path}");
+        }
+    }
+
+    #[test]
+    fn network_file_systems_are_refused_and_local_ones_are_not_s12_4() {
+        for network in ["nfs", "nfs4", "cifs", "smb3", "9p", "fuse.sshfs"] {
+            assert!(is_network(network), "{network}");
+        }
+        for local in ["ext4", "xfs", "btrfs", "tmpfs", "overlay", "apfs", "fuseblk"] {
+            assert!(!is_network(local), "{local}");
+        }
+    }
+}

@@ -1,5 +1,6 @@
 //! Copies between two real registries: what must arrive, what must be refused, and how many requests that takes.
 
+#[cfg(test)]
 mod needs_docker_registry {
     use std::collections::BTreeMap;
 

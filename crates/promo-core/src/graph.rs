@@ -1,6 +1,6 @@
 //! The graph of environments: order, reachability and paths. Nothing here knows releases.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 
 use petgraph::Direction;
@@ -8,7 +8,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
 
 use crate::ids::EnvironmentName;
-use crate::model::Pipeline;
+use crate::model::{Pipeline, Tier};
 
 /// The environments of a pipeline and who comes after whom.
 #[derive(Debug, Clone)]
@@ -98,12 +98,114 @@ impl Graph {
         self.graph.externals(Direction::Incoming).map(|node| &self.graph[node]).collect()
     }
 
+    /// Every circle of the graph, one for each knot of environments that can all reach each other: a shortest one through
+    /// the first of the knot by name, in the order of promotion. An environment that comes after itself is not told
+    /// here: [`crate::config`] tells it at its place.
+    #[must_use]
+    pub fn cycles(&self) -> Vec<Vec<EnvironmentName>> {
+        let mut cycles: Vec<Vec<EnvironmentName>> = petgraph::algo::tarjan_scc(&self.graph)
+            .into_iter()
+            .filter(|knot| knot.len() > 1)
+            .map(|knot| {
+                let first =
+                    knot.iter().copied().min_by_key(|n| &self.graph[*n]).expect("invariant: a knot has members");
+                self.shortest(first, |n| n == first, |n| knot.contains(&n))
+            })
+            .collect();
+        cycles.sort();
+        cycles
+    }
+
+    /// For each production-tier environment that can be reached without passing a staging-tier one: a shortest such
+    /// path, from a root to it (S0.3, R11). Empty when the floor holds.
+    #[must_use]
+    pub fn paths_without_staging(&self, pipeline: &Pipeline) -> Vec<Vec<EnvironmentName>> {
+        let tier = |n: NodeIndex| pipeline.environments.get(&self.graph[n]).map(|e| e.tier);
+        let mut paths = Vec::new();
+        for (name, &goal) in self.nodes.iter().filter(|(_, n)| tier(**n) == Some(Tier::Production)) {
+            let backward = self.shortest_backward(goal, |n| tier(n) != Some(Tier::Staging));
+            if let Some(path) = backward {
+                debug_assert!(path.last() == Some(name));
+                paths.push(path);
+            }
+        }
+        paths
+    }
+
+    /// The nodes of a shortest walk of at least one step from `from` to the first node that is a `goal`, within
+    /// `allowed`, without the goal itself; by name where there are several. Empty when there is none.
+    fn shortest(
+        &self,
+        from: NodeIndex,
+        goal: impl Fn(NodeIndex) -> bool,
+        allowed: impl Fn(NodeIndex) -> bool,
+    ) -> Vec<EnvironmentName> {
+        let mut came: BTreeMap<NodeIndex, NodeIndex> = BTreeMap::new();
+        let mut queue = VecDeque::from([from]);
+        while let Some(node) = queue.pop_front() {
+            for next in self.sorted(node, Direction::Outgoing) {
+                if goal(next) {
+                    let mut path = alloc::vec![self.graph[node].clone()];
+                    let mut at = node;
+                    while at != from {
+                        at = came[&at];
+                        path.push(self.graph[at].clone());
+                    }
+                    path.reverse();
+                    return path;
+                }
+                if allowed(next) && next != from && !came.contains_key(&next) {
+                    came.insert(next, node);
+                    queue.push_back(next);
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    /// A shortest path from any root to `goal` on which every node is `allowed`.
+    fn shortest_backward(&self, goal: NodeIndex, allowed: impl Fn(NodeIndex) -> bool) -> Option<Vec<EnvironmentName>> {
+        let mut came: BTreeMap<NodeIndex, NodeIndex> = BTreeMap::from([(goal, goal)]);
+        let mut queue = VecDeque::from([goal]);
+        while let Some(node) = queue.pop_front() {
+            let before = self.sorted(node, Direction::Incoming);
+            if before.is_empty() {
+                let mut path = alloc::vec![self.graph[node].clone()];
+                let mut at = node;
+                while at != goal {
+                    at = came[&at];
+                    path.push(self.graph[at].clone());
+                }
+                return Some(path);
+            }
+            for next in before {
+                if allowed(next) && !came.contains_key(&next) {
+                    came.insert(next, node);
+                    queue.push_back(next);
+                }
+            }
+        }
+        None
+    }
+
+    fn sorted(&self, node: NodeIndex, direction: Direction) -> Vec<NodeIndex> {
+        let mut nodes: Vec<NodeIndex> = self.graph.neighbors_directed(node, direction).collect();
+        nodes.sort_by_key(|n| &self.graph[*n]);
+        nodes
+    }
+
     fn neighbours(&self, name: &EnvironmentName, direction: Direction) -> BTreeSet<EnvironmentName> {
         self.nodes
             .get(name)
             .map(|&node| self.graph.neighbors_directed(node, direction).map(|n| self.graph[n].clone()).collect())
             .unwrap_or_default()
     }
+}
+
+/// For each production-tier environment that a release can reach without staging: a shortest way there (S0.3, R11).
+#[must_use]
+pub fn paths_into_production_without_staging(pipeline: &Pipeline) -> Vec<Vec<EnvironmentName>> {
+    Graph::new(pipeline).paths_without_staging(pipeline)
 }
 
 /// Kahn's algorithm with a set of the ready nodes ordered by name, so that the order never depends on how the file is

@@ -7,6 +7,8 @@ extern crate alloc;
 
 pub mod approval;
 pub mod canonical;
+pub mod config;
+pub mod diagnostic;
 pub mod digest;
 pub mod eligibility;
 pub mod gate;

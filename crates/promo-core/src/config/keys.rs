@@ -1,0 +1,299 @@
+//! The keys of every file as data: names, shapes and one line each. The checker below, the JSON Schema and the
+//! reference are made from these tables, so they cannot drift apart. What must not live here: what a key does to
+//! another (the lowering decides that).
+
+use crate::kinds::Place;
+
+/// One key of a table.
+#[derive(Debug)]
+pub(crate) struct Key {
+    pub(crate) name: &'static str,
+    pub(crate) required: bool,
+    pub(crate) shape: Shape,
+    pub(crate) about: &'static str,
+}
+
+/// What may stand behind a key.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Shape {
+    /// The number of the format, which is 1.
+    Format,
+    /// A text that is not empty.
+    Text,
+    /// A text that is a name.
+    Name,
+    /// A whole number in a range, both ends included.
+    Number(i64, i64),
+    /// `true` or `false`.
+    Flag,
+    /// A duration.
+    Duration,
+    /// One of some words.
+    OneOf(&'static [&'static str]),
+    /// A list of different names, not empty.
+    Names,
+    /// A list of different words out of some, not empty.
+    Words(&'static [&'static str]),
+    /// A list of texts, not empty.
+    Texts,
+    /// A local date, time or both, as a text or as TOML's own kind.
+    Civil,
+    /// A list of those.
+    Civils,
+    /// A number from 1 to 5, or `last`.
+    Nth,
+    /// A table with known keys.
+    Table(&'static [Key]),
+    /// A table of names, each with a table of known keys.
+    Named(&'static [Key]),
+    /// A list of tables with known keys.
+    Tables(&'static [Key]),
+    /// A table of texts.
+    TextTable,
+    /// A table of names, each with a table of texts.
+    NamedTextTables,
+    /// A table of kinds, each with the settings that its provider takes.
+    Kinds(Place),
+    /// A table of names, each with exactly one kind and its settings.
+    NamedKinds(Place),
+    /// A list of names, or the form with `at_least`.
+    After,
+    /// A table of names, each a duration or a table.
+    Soaks,
+    /// A list of names, or the word `always`.
+    NamesOrAlways,
+    /// A key of a later version.
+    Later,
+}
+
+const fn key(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, required: false, shape, about }
+}
+
+const fn required(name: &'static str, shape: Shape, about: &'static str) -> Key {
+    Key { name, required: true, shape, about }
+}
+
+pub(crate) const TIERS: &[&str] = &["development", "testing", "staging", "production"];
+
+/// `promo.toml`
+pub(crate) const PIPELINE_FILE: &[Key] = &[
+    required("format", Shape::Format, "the format of this file, which is 1"),
+    required("pipeline", Shape::Table(PIPELINE), "what the pipeline is called"),
+    required("artifacts", Shape::Named(ARTIFACT), "what a release is made of, by component"),
+    key("defaults", Shape::Table(DEFAULTS), "what every environment starts from"),
+    key("checks", Shape::NamedKinds(Place::Check), "what environments name in `verify`"),
+    key("windows", Shape::Named(WINDOW), "windows and freezes that environments name in `windows`"),
+    required("environments", Shape::Named(ENVIRONMENT), "the nodes of the graph"),
+    key("gates", Shape::Later, "gates over metadata, scans and signatures"),
+    key("sources", Shape::Later, "where metrics come from"),
+];
+
+const PIPELINE: &[Key] = &[
+    required("name", Shape::Name, "its name, unique within a ledger"),
+    key("ledger", Shape::Text, "repeats the ledger of the trust file; another one is refused (S0.1)"),
+    key("policy", Shape::Text, "repeats the policy of the trust file; another one is refused (S0.1)"),
+];
+
+const ARTIFACT: &[Key] = &[
+    key("image", Shape::Text, "a container image: `registry/repository` or `oci-layout:PATH`, without tag and digest"),
+    key("chart", Shape::Text, "a Helm chart in an OCI registry: `oci://registry/repository`, without tag and digest"),
+    key(
+        "tags",
+        Shape::Text,
+        "which tags may become releases, as a glob such as `sha-*`; none lets only digests and exact tags in",
+    ),
+];
+
+const START: Shape = Shape::OneOf(&["auto", "manual"]);
+const ARRIVAL: Shape = Shape::OneOf(&["hold", "replace"]);
+const ON_FAILURE: Shape = Shape::OneOf(&["rollback", "hold"]);
+
+const DEFAULTS: &[Key] = &[
+    key("start", START, "as in an environment"),
+    key("arrival", ARRIVAL, "as in an environment"),
+    key(
+        "deploy",
+        Shape::Kinds(Place::Deploy),
+        "settings by kind; an environment that names a kind starts from that kind's",
+    ),
+    key("mirror", Shape::TextTable, "as in an environment; merged key by key"),
+    key("verify", Shape::Names, "as in an environment; replaced as a whole"),
+    key("approval", Shape::Tables(APPROVAL), "as in an environment; replaced as a whole"),
+    key("windows", Shape::Names, "as in an environment; replaced as a whole"),
+    key("on_failure", ON_FAILURE, "as in an environment"),
+    key("gates", Shape::Later, "gates"),
+    key("waves", Shape::Later, "waves"),
+    key("watch", Shape::Later, "a time of watching after a deployment"),
+];
+
+pub(crate) const ENVIRONMENT: &[Key] = &[
+    required("tier", Shape::OneOf(TIERS), "how much it matters; policy attaches its floors to tiers (S0.3)"),
+    key("after", Shape::After, "which environments must have verified a release first; a root has none (S3.4)"),
+    key("start", START, "`auto`: `promo advance` promotes by itself; `manual`, the default: a person does"),
+    key(
+        "arrival",
+        ARRIVAL,
+        "what a newer release does to one that soaks here: `hold`, the default, or `replace` (S4.3)",
+    ),
+    key("soak", Shape::Soaks, "how long a release must have lived in a predecessor (S4)"),
+    key("target", Shape::TextTable, "the one place it deploys to, in the words of its provider"),
+    key("targets", Shape::NamedTextTables, "the places it deploys to, by name"),
+    key(
+        "deploy",
+        Shape::Kinds(Place::Deploy),
+        "how it is deployed: one kind and its settings; the word `none` for a node that deploys nothing",
+    ),
+    key("mirror", Shape::TextTable, "artifacts are copied first: repository prefix to repository prefix"),
+    key("verify", Shape::Names, "checks that must pass here after a deployment"),
+    key("approval", Shape::Tables(APPROVAL), "approval rules, all of which must hold (S6.4)"),
+    key("windows", Shape::Names, "windows and freezes that apply here"),
+    key("on_failure", ON_FAILURE, "`rollback`, the default, or `hold` (S9.6)"),
+    key("gates", Shape::Later, "gates"),
+    key("waves", Shape::Later, "waves"),
+    key("watch", Shape::Later, "a time of watching after a deployment"),
+    key("hotfix", Shape::Later, "a second path for urgent fixes"),
+];
+
+pub(crate) const AFTER: &[Key] = &[
+    required("at_least", Shape::Number(0, 1_000_000), "how many of `of`"),
+    required("of", Shape::Names, "which environments count"),
+    key("always", Shape::Names, "which of them must be among those"),
+];
+
+pub(crate) const SOAK: &[Key] = &[
+    required("duration", Shape::Duration, "how long"),
+    key(
+        "mode",
+        Shape::OneOf(&["reset", "accumulate"]),
+        "`reset`, the default: one unbroken residence; `accumulate`: residences add up (S4.1)",
+    ),
+    key("unhealthy", Shape::OneOf(&["reset", "pause"]), "what recorded bad health does; `reset` is the default (S4.1)"),
+];
+
+pub(crate) const APPROVAL: &[Key] = &[
+    key("count", Shape::Number(1, 100), "how many people; 1 when left out"),
+    required("from", Shape::Names, "roles of which each of them holds one"),
+    key("exclude", Shape::Words(&["initiator", "author", "builder", "applier"]), "who may not be among them (R22)"),
+];
+
+/// The settings of the check that a person gives a verdict on.
+pub(crate) const MANUAL: &[Key] = &[required("from", Shape::Names, "roles of which one must be held (S6.10)")];
+
+const DAYS: &[&str] = &["mon", "tue", "wed", "thu", "fri", "sat", "sun"];
+
+pub(crate) const WINDOW: &[Key] = &[
+    required("effect", Shape::OneOf(&["allow", "deny"]), "`allow`: open only inside; `deny`: a freeze"),
+    required("timezone", Shape::Text, "IANA name of the zone, or `UTC`"),
+    key("weekly", Shape::Table(WEEKLY), "days of the week"),
+    key("monthly", Shape::Table(MONTHLY), "a day of each month"),
+    key("yearly", Shape::Table(YEARLY), "days of each year"),
+    key("once", Shape::Table(ONCE), "one stretch of local time"),
+    key("valid", Shape::Table(VALID), "dates on which an occurrence may start"),
+    key("except", Shape::Civils, "dates on which none starts"),
+    key("environments", Shape::Names, "which environments it is about; all when left out"),
+    key("artifacts", Shape::Names, "which artifacts it is about; all when left out"),
+    key(
+        "actions",
+        Shape::Words(&["promote", "resume", "rollback", "hotfix"]),
+        "what it binds; promote and resume when left out (S5.4)",
+    ),
+    key("invokers", Shape::Words(&["human", "automation"]), "whom it binds; both when left out"),
+    key("severity", Shape::OneOf(&["soft", "hard"]), "of a deny: one or two people override it; `hard` when left out"),
+    key("reason", Shape::Text, "why it is there"),
+    key("owner", Shape::Text, "whom to ask"),
+];
+
+const TIME: Shape = Shape::Civil;
+
+const WEEKLY: &[Key] = &[
+    key("days", Shape::Words(DAYS), "days on which it starts; every day when left out"),
+    key("start", TIME, "first minute, `HH:MM`"),
+    key("end", TIME, "first minute after it, `HH:MM` or `24:00`"),
+];
+
+const MONTHLY: &[Key] = &[
+    key("day", Shape::Number(1, 31), "day of the month"),
+    key("nth", Shape::Nth, "with `weekday`: which one of them"),
+    key("weekday", Shape::OneOf(DAYS), "with `nth`"),
+    key("start", TIME, "first minute, `HH:MM`"),
+    key("end", TIME, "first minute after it, `HH:MM` or `24:00`"),
+];
+
+const YEARLY: &[Key] = &[
+    required("from", Shape::Civil, "first day, `MM-DD`"),
+    required("until", Shape::Civil, "last day, `MM-DD`, included"),
+    key("start", TIME, "first minute of the first day, `HH:MM`"),
+    key("end", TIME, "first minute of the last day after it, `HH:MM` or `24:00`"),
+];
+
+const ONCE: &[Key] = &[
+    required("start", Shape::Civil, "first minute, `YYYY-MM-DDTHH:MM`"),
+    required("end", Shape::Civil, "first minute after it"),
+];
+
+const VALID: &[Key] = &[
+    key("from", Shape::Civil, "first date, `YYYY-MM-DD`, included"),
+    key("until", Shape::Civil, "last date, included"),
+];
+
+/// `policy.toml`
+pub(crate) const POLICY_FILE: &[Key] = &[
+    required("format", Shape::Format, "the format of this file, which is 1"),
+    required("policy", Shape::Table(POLICY), "what the policy is called"),
+    key("identities", Shape::Named(IDENTITY), "people and machines, their roles and keys (S6.3)"),
+    key("claims", Shape::Tables(CLAIM), "what can be touched and how much it matters at least (S0.2)"),
+    key("tiers", Shape::Table(TIER_TABLES), "rules by tier (S7.3)"),
+    key("windows", Shape::Named(WINDOW), "windows and freezes of the organisation"),
+];
+
+const POLICY: &[Key] = &[
+    required("name", Shape::Name, "its name"),
+    required("version", Shape::Number(1, i64::MAX), "its version; a lower one than the ledger has seen is refused"),
+    key("expires", Shape::Civil, "last date on which it counts, `YYYY-MM-DD`, in UTC"),
+];
+
+const IDENTITY: &[Key] = &[
+    required("roles", Shape::Names, "roles it holds"),
+    key("keys", Shape::Texts, "public keys as OpenSSH writes them: `ssh-ed25519 AAAA…`"),
+    key("emails", Shape::Texts, "addresses under which it authors commits"),
+    key("human", Shape::Flag, "`false` for a machine, which never counts as an approver; `true` when left out"),
+];
+
+const CLAIM: &[Key] = &[
+    key("directory", Shape::Text, "a directory and everything under it"),
+    key("cluster", Shape::Text, "a cluster, by name"),
+    key("namespace", Shape::Text, "a namespace of the cluster; all of them when left out"),
+    key("registry", Shape::Text, "a repository and everything under it: `registry/prefix`"),
+    required("tier", Shape::OneOf(TIERS), "the least tier of an environment that touches it"),
+];
+
+const TIER_TABLES: &[Key] = &[
+    key("development", Shape::Table(TIER), "rules of the tier"),
+    key("testing", Shape::Table(TIER), "rules of the tier"),
+    key("staging", Shape::Table(TIER), "rules of the tier"),
+    key("production", Shape::Table(TIER), "rules of the tier"),
+];
+
+const TIER: &[Key] = &[
+    key("approval", Shape::Tables(APPROVAL), "approval rules that hold in addition to the environment's"),
+    key("windows", Shape::NamesOrAlways, "windows of this file that apply, or `always` with a reason (S0.3)"),
+    key("reason", Shape::Text, "with `windows = \"always\"`: why no window is needed"),
+    key("verify", Shape::Names, "checks that an environment must name in `verify`"),
+    key("providers", Shape::Names, "providers that may deploy; all when left out"),
+];
+
+/// `trust.toml`
+pub(crate) const TRUST_FILE: &[Key] = &[
+    required("format", Shape::Format, "the format of this file, which is 1"),
+    required("ledger", Shape::Text, "the ledger: a path, relative to this file, or a URL"),
+    required("policy", Shape::Table(TRUST_POLICY), "where policy comes from"),
+    key("checkpoint", Shape::Text, "the ledger's checkpoint of first adoption"),
+];
+
+const TRUST_POLICY: &[Key] = &[
+    required("path", Shape::Text, "the policy file: a path, relative to this file"),
+    key("digest", Shape::Text, "the digest that the file must have, `sha256:…`"),
+    key("keys", Shape::Texts, "public keys of those who sign policy"),
+    key("threshold", Shape::Number(1, 100), "how many of them must have signed"),
+];

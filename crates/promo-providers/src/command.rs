@@ -291,6 +291,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_the_check_goes_before_a_program_on_path() {
+        for (name, own) in [("run", true), ("./run", true), ("sh", false), ("/bin/run", false)] {
+            let run = self::run(json!({"run": [name], "files": ["run"]}), &[("run", "x")], |_| output(0, "", "")).await;
+            let request = &run.requests[0];
+            assert_eq!(request.argv[0] == request.directory.join("run").display().to_string(), own, "{name}");
+        }
+    }
+
+    #[tokio::test]
     async fn the_program_is_told_what_was_deployed_where() {
         let run = run(json!({"run": ["env"], "timeout": 90}), &[], |_| output(0, "", "")).await;
         let request = &run.requests[0];

@@ -187,3 +187,160 @@ fn paths(changes: &[FileChange]) -> String {
     let paths: Vec<_> = changes.iter().map(|change| change.path.as_str()).collect();
     format!("changes: {paths:?}")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use async_trait::async_trait;
+    use promo_core::Digest;
+    use promo_core::kinds::{KeySchema, ValueKind};
+    use serde_json::json;
+
+    use super::*;
+    use crate::provider::{Description, EffectClass};
+    use crate::testing::context;
+
+    /// One text somewhere.
+    type Thing = Arc<Mutex<Option<String>>>;
+
+    /// What the provider under test does wrong.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    enum Fault {
+        None,
+        ObserveWrites,
+        PreviewWrites,
+        PreviewSaysLess,
+        WritesTwice,
+        SaysUnchanged,
+        Overwrites,
+        ForgetsToWrite,
+        RemembersItsState,
+        NoSchema,
+        NoSetting,
+    }
+
+    struct Text {
+        thing: Thing,
+        remembered: Mutex<Option<State>>,
+        fault: Fault,
+    }
+
+    impl Text {
+        fn state(&self) -> State {
+            let state = self.thing.lock().unwrap().as_ref().map_or(State::Absent, |t| State::Present(digest(t)));
+            self.remembered.lock().unwrap().filter(|_| self.fault == Fault::RemembersItsState).unwrap_or(state)
+        }
+
+        fn scribble(&self, fault: Fault) {
+            if self.fault == fault {
+                *self.thing.lock().unwrap() = Some("scribble".into());
+            }
+        }
+    }
+
+    fn digest(text: &str) -> Digest {
+        // What a writer appends on every call is no part of the text.
+        Digest::of(text.trim_end_matches('+').as_bytes())
+    }
+
+    fn text(inputs: &Inputs) -> String {
+        inputs.settings["text"].as_str().unwrap().to_owned()
+    }
+
+    #[async_trait]
+    impl Provider for Text {
+        fn describe(&self) -> Description {
+            let name = if self.fault == Fault::NoSetting { "other" } else { "text" };
+            let key = KeySchema {
+                name: name.into(),
+                value: ValueKind::Text,
+                required: true,
+                files: false,
+                about: String::new(),
+            };
+            let place = if self.fault == Fault::NoSchema { Place::Check } else { Place::Deploy };
+            let (kind, about, target_keys) = ("text".into(), String::new(), vec!["directory".into()]);
+            let kinds = vec![KindSchema { place, kind, about, keys: vec![key], target_keys }];
+            Description { name: "text".into(), version: "1".into(), effects: EffectClass::Observable, kinds }
+        }
+
+        async fn observe(&self, _: &Context, _: &ObserveRequest) -> Result<State, ProviderError> {
+            let state = self.state();
+            self.scribble(Fault::ObserveWrites);
+            Ok(state)
+        }
+
+        async fn preview(&self, _: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
+            let (current, before) = (self.state(), self.thing.lock().unwrap().clone());
+            self.scribble(Fault::PreviewWrites);
+            let after = text(&request.inputs);
+            let desired = State::Present(digest(&after));
+            let change = FileChange { path: "text".into(), before, after: Some(after) };
+            let shown = current != desired && self.fault != Fault::PreviewSaysLess;
+            Ok(Preview { current, desired, changes: shown.then_some(change).into_iter().collect() })
+        }
+
+        async fn ensure(&self, _: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
+            let answer = |changed| Ok(EnsureAnswer { changed, detail: "done".into() });
+            let found = self.state();
+            if found == request.desired {
+                if self.fault == Fault::WritesTwice {
+                    self.thing.lock().unwrap().as_mut().unwrap().push('+');
+                }
+                return answer(false);
+            }
+            if found != request.expected && self.fault != Fault::Overwrites {
+                return Err(ProviderError::new(ErrorKind::Conflict, "changed"));
+            }
+            if self.fault != Fault::ForgetsToWrite {
+                *self.thing.lock().unwrap() = Some(text(&request.inputs));
+                *self.remembered.lock().unwrap() = Some(request.desired);
+            }
+            answer(self.fault != Fault::SaysUnchanged)
+        }
+    }
+
+    async fn trial(fault: Fault) -> Result<(), Violation> {
+        let thing = Thing::default();
+        let inputs = |text: &str| Inputs {
+            environment: "dev".parse().unwrap(),
+            release: "r-0123456789ab".parse().unwrap(),
+            target: promo_core::model::Target([("directory".to_owned(), "x".to_owned())].into()),
+            settings: json!({"text": text}),
+            artifacts: [].into(),
+            files: [].into(),
+        };
+        let cases = DeploymentCases {
+            first: inputs("one"),
+            second: inputs("two"),
+            disturb: &|| *thing.lock().unwrap() = Some("by hand".into()),
+            snapshot: &|| format!("{:?}", thing.lock().unwrap()),
+        };
+        let provider = Text { thing: Arc::clone(&thing), remembered: Mutex::new(None), fault };
+        deployment(&provider, &context("."), &cases).await
+    }
+
+    #[tokio::test]
+    async fn a_provider_that_keeps_the_contract_passes() {
+        assert_eq!(trial(Fault::None).await, Ok(()));
+    }
+
+    #[tokio::test]
+    async fn every_breach_is_found_and_named() {
+        for (fault, rule) in [
+            (Fault::ObserveWrites, "`observe` only reads"),
+            (Fault::PreviewWrites, "`preview` only reads"),
+            (Fault::PreviewSaysLess, "at an empty place every change is new"),
+            (Fault::WritesTwice, "a second `ensure` changes nothing"),
+            (Fault::SaysUnchanged, "an `ensure` that changes something says so"),
+            (Fault::Overwrites, "a writer with an old expected state is refused"),
+            (Fault::ForgetsToWrite, "what a preview promised is observed after `ensure`"),
+            (Fault::RemembersItsState, "a change by hand is another state"),
+            (Fault::NoSchema, "a deployment provider offers a deployment of its name"),
+            (Fault::NoSetting, "every setting that is used is described"),
+        ] {
+            assert_eq!(trial(fault).await.unwrap_err().rule, rule, "{fault:?}");
+        }
+    }
+}

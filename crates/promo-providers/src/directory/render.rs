@@ -12,7 +12,7 @@ use promo_core::Digest;
 use promo_sdk::{Context, ErrorKind, Inputs, ProviderError};
 use serde::{Deserialize, Serialize};
 
-use super::tree::Manifest;
+use super::tree::{ENTRIES, Manifest};
 use crate::{escape, settings};
 
 /// Steps that one template may take.
@@ -164,6 +164,9 @@ impl Destination<'_> {
             return Err(invalid(format!("{source} and {other} both become `{path}`")));
         }
         self.tree.insert(path.to_owned(), bytes);
+        if self.tree.len() > ENTRIES {
+            return Err(invalid(format!("{source}: more than {ENTRIES} files in one deployment")));
+        }
         Ok(())
     }
 

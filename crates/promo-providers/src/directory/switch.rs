@@ -172,8 +172,7 @@ fn create_releases(releases: &Path) -> Result<(), ProviderError> {
 
 /// Writes the tree under a name of its own, or finds it there; returns the name.
 fn install(releases: &Path, tree: &Tree, order: &Order<'_>) -> Result<String, ProviderError> {
-    let name = free_name(releases, &order.desired)?;
-    let (name, present) = name;
+    let (name, present) = free_name(releases, &order.desired)?;
     if present {
         return Ok(name);
     }
@@ -195,7 +194,7 @@ fn install(releases: &Path, tree: &Tree, order: &Order<'_>) -> Result<String, Pr
     }
     directories.iter().try_for_each(|directory| sync(directory))?;
     let target = releases.join(&name);
-    fs::rename(&incoming, &target).map_err(|e| io_error("rename to", &target, &e))?;
+    rename(&incoming, &target)?;
     sync(releases)?;
     Ok(name)
 }
@@ -239,7 +238,7 @@ fn mark(place: &Path, name: &str, previous: Option<String>, order: &Order<'_>) -
     let new = place.join(MARKER_NEW);
     remove_file(&new)?;
     write(&new, &bytes)?;
-    fs::rename(&new, &path).map_err(|e| io_error("rename to", &path, &e))?;
+    rename(&new, &path)?;
     Ok(marker.kept)
 }
 
@@ -249,7 +248,7 @@ fn point(place: &Path, name: &str) -> Result<(), ProviderError> {
     remove_file(&new)?;
     symlink(&Path::new(RELEASES).join(name), &new).map_err(|e| io_error("link", &new, &e))?;
     let current = place.join(CURRENT);
-    fs::rename(&new, &current).map_err(|e| io_error("rename to", &current, &e))?;
+    rename(&new, &current)?;
     sync(place)
 }
 
@@ -285,6 +284,7 @@ fn is_tree_name(name: &str) -> bool {
 }
 
 fn remove_tree(path: &Path) -> Result<(), ProviderError> {
+    crash::point()?;
     match fs::remove_dir_all(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => remove_file(path),
@@ -299,17 +299,116 @@ fn remove_file(path: &Path) -> Result<(), ProviderError> {
     }
 }
 
+fn rename(from: &Path, to: &Path) -> Result<(), ProviderError> {
+    crash::point()?;
+    fs::rename(from, to).map_err(|e| io_error("rename to", to, &e))?;
+    crash::point()
+}
+
 /// Writes a new file and waits until it is on the disk.
 fn write(path: &PathBuf, bytes: &[u8]) -> Result<(), ProviderError> {
     let mut file = File::create_new(path).map_err(|e| io_error("create", path, &e))?;
+    crash::point()?;
     file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|e| io_error("write", path, &e))
 }
 
 /// Makes the names in a directory durable.
 fn sync(directory: &Path) -> Result<(), ProviderError> {
+    crash::point()?;
     // Only Unix lets a directory be opened and synced.
     if cfg!(unix) {
         File::open(directory).and_then(|d| d.sync_all()).map_err(|e| io_error("sync", directory, &e))?;
     }
     Ok(())
+}
+
+/// Places at which a test lets the writer die. Nothing is cleaned up on an error, so an error here leaves what a crash
+/// would leave.
+mod crash {
+    use promo_sdk::ProviderError;
+
+    #[cfg(test)]
+    thread_local! {
+        /// How many points are passed before the writer dies.
+        pub(super) static AFTER: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+    }
+
+    #[cfg(test)]
+    pub(super) fn point() -> Result<(), ProviderError> {
+        match AFTER.get() {
+            Some(0) => Err(ProviderError::new(promo_sdk::ErrorKind::Failed, "crashed")),
+            left => {
+                AFTER.set(left.map(|n| n - 1));
+                Ok(())
+            }
+        }
+    }
+
+    #[cfg(not(test))]
+    #[expect(clippy::unnecessary_wraps, reason = "it fails in tests")]
+    pub(super) const fn point() -> Result<(), ProviderError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[cfg(unix)]
+mod tests {
+    use super::*;
+
+    fn tree(files: &[(&str, &str)]) -> Tree {
+        Tree(files.iter().map(|(path, text)| ((*path).to_owned(), text.as_bytes().to_vec())).collect())
+    }
+
+    fn state(tree: &Tree) -> Digest {
+        fingerprint(&tree.manifest())
+    }
+
+    fn ensure(place: &Path, expected: State, tree: &Tree) -> Result<EnsureAnswer, ProviderError> {
+        let (release, cancelled) = ("r-0123456789ab".parse().unwrap(), CancellationToken::new());
+        let (desired, token) = (state(tree), "run-1/1");
+        switch(place, tree, &Order { expected, desired, release: &release, token, epoch: 1, cancelled: &cancelled })
+    }
+
+    #[test]
+    fn a_crash_at_any_point_leaves_the_old_or_the_new_tree_and_the_next_run_finishes() {
+        let trees = [
+            tree(&[("a", "1"), ("b/c", "1")]),
+            tree(&[("a", "2"), ("d/e/f", "2")]),
+            tree(&[("a", "3")]),
+            tree(&[("a", "4"), ("b", "4")]),
+        ];
+        let mut died = 0;
+        // From nothing to the first tree, and from the third to the fourth, where the first is pruned.
+        for (prepared, old, new) in [(0, None, &trees[0]), (3, Some(&trees[2]), &trees[3])] {
+            let mut outcomes = std::collections::BTreeSet::new();
+            for after in 0.. {
+                let root = tempfile::tempdir().unwrap();
+                let place = root.path().join("env/dev");
+                let mut before = State::Absent;
+                for tree in &trees[..prepared] {
+                    ensure(&place, before, tree).unwrap();
+                    before = State::Present(state(tree));
+                }
+                crash::AFTER.set(Some(after));
+                let result = ensure(&place, before, new);
+                crash::AFTER.set(None);
+
+                let found = Live::read(&place).unwrap().state();
+                let (was, will) = (old.map_or(State::Absent, |tree| State::Present(state(tree))), state(new));
+                assert!(found == was || found == State::Present(will), "after {after} points: {found}");
+                outcomes.insert(found);
+                // Doubt is settled by observing, then the same request goes on from there (S9.2).
+                ensure(&place, found, new).unwrap();
+                assert_eq!(Live::read(&place).unwrap().state(), State::Present(will));
+                assert!(!place.join(RELEASES).join(INCOMING).exists());
+                match result {
+                    Ok(answer) if !answer.detail.contains("crashed") => break,
+                    _ => died += 1,
+                }
+            }
+            assert_eq!(outcomes.len(), 2, "points before and after the switch were tried");
+        }
+        assert!(died > 25, "only {died} points were tried");
+    }
 }

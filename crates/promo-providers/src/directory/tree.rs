@@ -17,7 +17,7 @@ pub(super) const CURRENT: &str = "current";
 /// The directory of the trees that the link may point to.
 pub(super) const RELEASES: &str = "releases";
 /// Most entries in one tree (S13.2).
-const ENTRIES: usize = 10_000;
+pub(super) const ENTRIES: usize = 10_000;
 
 /// Path below the tree to what is there: a digest for a file, `link:TARGET` for a symbolic link, `other` for the rest.
 /// Directories count only by what they hold, and modes and owners do not count.

@@ -16,7 +16,7 @@ mod settings;
 /// Every built-in provider.
 #[must_use]
 pub fn builtin() -> Vec<Arc<dyn Provider>> {
-    vec![Arc::new(directory::Directory), Arc::new(http::Http), Arc::new(command::Command)]
+    vec![Arc::new(oci::Oci::new()), Arc::new(directory::Directory), Arc::new(http::Http), Arc::new(command::Command)]
 }
 
 /// What the built-in providers accept in the pipeline file.

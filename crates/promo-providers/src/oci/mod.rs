@@ -14,6 +14,8 @@ mod provider;
 mod reference;
 mod registry;
 mod resolve;
+#[cfg(test)]
+mod server_tests;
 mod store;
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,17 @@
 //! A window that has been checked. What lives here: every refusal, each with the field it is about, and the schedule in
-//! a form that can be computed with. What must not: instants; those are `timeline`'s.
+//! a form that can be computed with. What must not: the arithmetic of instants, which is `timeline`'s.
 
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
 use super::civil::{self, DAY_MINUTES, Unreadable};
 use super::spec::{Action, CivilText, Day, Effect, Invoker, Monthly, Nth, Once, Severity, WindowSpec, Yearly};
+use super::timeline;
 use super::zone::zone;
 
 /// One thing that is wrong with a window.
@@ -170,6 +172,19 @@ impl Window {
             list.as_ref().is_none_or(|names| name.is_some_and(|name| names.iter().any(|known| known == name)))
         };
         named(&self.spec.environments, Some(environment)) && named(&self.spec.artifacts, artifact)
+    }
+
+    /// When it is in force from `from` to `until`, as half-open stretches in order: for an allow when it is open, for a
+    /// deny when it denies. Scope and other windows are not considered. The cost grows with the number of days between.
+    #[must_use]
+    pub fn in_force(&self, from: Timestamp, until: Timestamp) -> Vec<(Timestamp, Timestamp)> {
+        let (lo, hi) = (timeline::second(from), timeline::second(until));
+        let spans = timeline::in_force(self, lo, hi).into_iter();
+        spans
+            .map(|span| (span.0.max(lo), span.1.min(hi)))
+            .filter(|span| span.0 < span.1)
+            .map(|span| (timeline::timestamp(span.0), timeline::timestamp(span.1)))
+            .collect()
     }
 
     /// Whether an occurrence may start on this local date.

@@ -1,6 +1,8 @@
 //! What the tests of windows have in common: windows out of a few lines of TOML.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod tzif;
+
 use promo_core::windows::{Action, Invoker, Level, Query, Window, WindowSpec};
 
 pub(crate) fn window(id: &str, toml: &str) -> Window {

@@ -437,3 +437,21 @@ fn the_ends_of_time_are_instants_like_others() {
     assert!(!ask(&year, Timestamp::MAX).is_open());
     assert!(ask(&year, Timestamp::MIN).next_change.is_some());
 }
+
+#[test]
+fn a_span_that_began_last_year_is_in_force() {
+    let freeze = deny("UTC", r#"yearly = { from = "10-20", until = "03-31", start = "18:00", end = "08:00" }"#);
+    let answer = ask(&freeze, at("2026-03-30T00:00:00Z"));
+    assert!(!answer.is_open());
+    assert_eq!(answer.next_change, Some(at("2026-03-31T08:00:00Z")));
+}
+
+#[test]
+fn no_distance_hides_the_next_change() {
+    let start = at("2026-05-01T00:00:00Z");
+    let w = allow("UTC", r#"once = { start = "2026-05-01T00:00", end = "2026-05-01T00:01" }"#);
+    for days in 1..i32::try_from(HORIZON_DAYS).unwrap() {
+        let before = start - SignedDuration::from_hours(24) * days;
+        assert_eq!(ask(&w, before).next_change, Some(start), "{days} days before");
+    }
+}

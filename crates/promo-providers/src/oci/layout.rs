@@ -206,12 +206,9 @@ impl Layout {
             Some(head) if head.size == Some(size) => {}
             _ => return Ok(false),
         }
-        let mut stream = self.get_blob(digest, size).await?;
-        let mut hash = Sha256::new();
-        while let Some(chunk) = stream.try_next().await? {
-            hash.update(&chunk);
-        }
-        Ok(Digest::from_bytes(hash.finalize().into()) == *digest)
+        let (path, wanted) = (self.blob_path(digest), *digest);
+        let hashing = tokio::task::spawn_blocking(move || hash_file(&path));
+        Ok(hashing.await.expect("invariant: hashing does not panic")? == wanted)
     }
 
     pub(super) async fn get_blob(&self, digest: &Digest, size: u64) -> Result<BlobStream, OciError> {
@@ -329,6 +326,18 @@ fn read_limited_or(path: &Path, what: &str, limit: u64) -> Result<Option<Vec<u8>
         return Err(OciError::TooLarge { what: format!("{what}: bytes"), limit, found: bytes.len() as u64 });
     }
     Ok(Some(bytes))
+}
+
+fn hash_file(path: &Path) -> Result<Digest, OciError> {
+    let mut file = std::fs::File::open(path).map_err(OciError::io(path))?;
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 256 << 10];
+    loop {
+        match file.read(&mut buffer).map_err(OciError::io(path))? {
+            0 => return Ok(Digest::from_bytes(hash.finalize().into())),
+            n => hash.update(&buffer[..n]),
+        }
+    }
 }
 
 fn temporary_in(directory: &Path) -> Result<tempfile::NamedTempFile, OciError> {

@@ -11,6 +11,8 @@ mod document;
 mod error;
 mod layout;
 mod provider;
+#[cfg(test)]
+mod provider_tests;
 mod reference;
 mod registry;
 mod resolve;

@@ -121,7 +121,7 @@ async fn s2_2_a_flipped_byte_anywhere_is_found_and_never_published() {
             let result = verify(&a.store, &digest, &Limits::default()).await;
             assert!(result.is_err(), "byte {at} of {part}");
             tried += 1;
-            if at % 64 == 0 {
+            if at == 0 || at == good.len() - 1 {
                 let b = place("b");
                 let result = copy(request(&a.store, &b.store, &resolved, &["1.0.0"])).await;
                 assert!(matches!(result, Err(OciError::Integrity { .. })), "byte {at} of {part}: {result:?}");

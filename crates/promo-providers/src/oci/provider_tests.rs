@@ -1,0 +1,181 @@
+//! The provider over layouts: what the engine is told.
+
+use std::collections::BTreeMap;
+
+use promo_core::Digest;
+use promo_sdk::{
+    ArtifactInput, Context, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Provider, ProviderError, ResolveRequest,
+    State,
+};
+
+use super::build::{self, Image};
+use super::{Layout, Limits, Oci, Store, verify};
+
+struct World {
+    directory: tempfile::TempDir,
+    cx: Context,
+    oci: Oci,
+    digest: Digest,
+}
+
+/// `images` holds one artifact as `1.4.2`; `prod` is where it is copied to.
+async fn world() -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let cx = promo_sdk::testing::context(directory.path());
+    let image = Image {
+        annotations: BTreeMap::from([("shared".into(), "annotation".into()), ("only.index".into(), "yes".into())]),
+        ..Image::new([("shared", "label"), ("only.label", "yes")], vec![b"layer".to_vec()])
+    };
+    let digest = build::image(&layout(&cx, "images"), "1.4.2", &image).await.unwrap();
+    World { directory, cx, oci: Oci::new(), digest }
+}
+
+fn layout(cx: &Context, name: &str) -> Store {
+    Store::Layout(Layout::new(cx.path(name), format!("oci-layout:{name}")))
+}
+
+impl World {
+    fn inputs(&self, tag: Option<&str>) -> Inputs {
+        let artifact = ArtifactInput {
+            repository: "oci-layout:prod".into(),
+            digest: self.digest,
+            tag: tag.map(Into::into),
+            source: Some("oci-layout:images".into()),
+        };
+        Inputs {
+            environment: "production".parse().unwrap(),
+            release: "r-0123456789ab".parse().unwrap(),
+            target: promo_core::model::Target(BTreeMap::new()),
+            settings: serde_json::Value::Null,
+            artifacts: BTreeMap::from([("app".parse().unwrap(), artifact)]),
+            files: BTreeMap::new(),
+        }
+    }
+
+    async fn observe(&self, tag: Option<&str>) -> Result<State, ProviderError> {
+        self.oci.observe(&self.cx, &ObserveRequest { inputs: self.inputs(tag) }).await
+    }
+
+    async fn ensure(&self, tag: Option<&str>, expected: State) -> Result<bool, ProviderError> {
+        let request = EnsureRequest {
+            inputs: self.inputs(tag),
+            expected,
+            desired: State::Present(self.digest),
+            token: "run/1".into(),
+            epoch: 1,
+        };
+        self.oci.ensure(&self.cx, &request).await.map(|answer| answer.changed)
+    }
+
+    async fn resolve(&self, reference: &str) -> Result<promo_sdk::Resolved, ProviderError> {
+        self.oci.resolve(&self.cx, &ResolveRequest { reference: reference.into() }).await
+    }
+}
+
+#[tokio::test]
+async fn a_reference_resolves_to_digest_tree_and_what_its_metadata_agree_on() {
+    let world = world().await;
+    let found = world.resolve("oci-layout:images:1.4.2").await.unwrap();
+    assert_eq!(found.digest, world.digest);
+    assert_eq!(found.tree.len(), 3);
+    assert!(found.tree.contains(&world.digest));
+    assert_eq!(found.metadata.get("only.label").map(String::as_str), Some("yes"));
+    assert_eq!(found.metadata.get("only.index").map(String::as_str), Some("yes"));
+    assert_eq!(found.metadata.get("shared"), None, "sources that disagree say nothing");
+}
+
+#[tokio::test]
+async fn s2_6_the_digest_that_the_build_reported_must_be_what_is_served() {
+    let world = world().await;
+    assert!(world.resolve(&format!("oci-layout:images:1.4.2@{}", world.digest)).await.is_ok());
+    let other = Digest::of(b"other");
+    let error = world.resolve(&format!("oci-layout:images:1.4.2@{other}")).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Moved);
+    assert_eq!((error.expected, error.found), (Some(other.to_string()), Some(world.digest.to_string())));
+    for (reference, kind) in [
+        ("oci-layout:images", ErrorKind::Invalid),
+        ("oci-layout:images:latest", ErrorKind::Invalid),
+        ("oci-layout:images@sha256:00", ErrorKind::Invalid),
+        ("oci-layout:images:9.9.9", ErrorKind::NotFound),
+        ("oci-layout:nowhere:1.4.2", ErrorKind::NotFound),
+    ] {
+        assert_eq!(world.resolve(reference).await.unwrap_err().kind, kind, "{reference}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_is_observed_and_not_repeated() {
+    let world = world().await;
+    for tag in [None, Some("1.4.2")] {
+        assert_eq!(world.observe(tag).await.unwrap(), State::Absent);
+        assert!(world.ensure(tag, State::Absent).await.unwrap());
+        assert_eq!(world.observe(tag).await.unwrap(), State::Present(world.digest));
+        assert!(!world.ensure(tag, State::Absent).await.unwrap(), "what is there is not written again");
+    }
+    verify(&layout(&world.cx, "prod"), &world.digest, &Limits::default()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_state_that_is_neither_expected_nor_wanted_is_a_conflict() {
+    let world = world().await;
+    let expected = State::Present(Digest::of(b"was there"));
+    let error = world.ensure(Some("1.4.2"), expected).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Conflict);
+    assert!(!world.directory.path().join("prod").exists());
+}
+
+#[tokio::test]
+async fn a_copy_that_lost_a_part_is_never_reported_as_there() {
+    let world = world().await;
+    world.ensure(Some("1.4.2"), State::Absent).await.unwrap();
+    let layer = world.directory.path().join("prod/blobs/sha256").join(Digest::of(b"layer").hex());
+    std::fs::remove_file(&layer).unwrap();
+    assert_eq!(world.observe(Some("1.4.2")).await.unwrap_err().kind, ErrorKind::Integrity);
+    assert_eq!(world.observe(None).await.unwrap(), State::Absent);
+    assert!(world.ensure(None, State::Absent).await.unwrap(), "copying again mends it");
+    assert_eq!(world.observe(Some("1.4.2")).await.unwrap(), State::Present(world.digest));
+}
+
+#[tokio::test]
+async fn a_source_tag_that_was_tidied_away_is_no_reason_to_stop() {
+    let world = world().await;
+    let index = world.directory.path().join("images/index.json");
+    let text = std::fs::read_to_string(&index).unwrap().replace("\"1.4.2\"", "\"renamed\"");
+    std::fs::write(&index, text).unwrap();
+    assert!(world.ensure(Some("1.4.2"), State::Absent).await.unwrap());
+}
+
+#[tokio::test]
+async fn requests_that_make_no_sense_are_refused_before_anything_is_touched() {
+    let world = world().await;
+    let ask = |change: &dyn Fn(&mut EnsureRequest)| {
+        let mut request = EnsureRequest {
+            inputs: world.inputs(Some("1.4.2")),
+            expected: State::Absent,
+            desired: State::Present(world.digest),
+            token: "run/1".into(),
+            epoch: 1,
+        };
+        change(&mut request);
+        request
+    };
+    for (what, request) in [
+        ("nothing wanted", ask(&|r| r.desired = State::Absent)),
+        ("another digest wanted", ask(&|r| r.desired = State::Present(Digest::of(b"other")))),
+        ("no artifact", ask(&|r| r.inputs.artifacts.clear())),
+        ("no source", ask(&|r| r.inputs.artifacts.values_mut().for_each(|a| a.source = None))),
+        ("no place", ask(&|r| r.inputs.artifacts.values_mut().for_each(|a| a.repository = "app".into()))),
+    ] {
+        let error = world.oci.ensure(&world.cx, &request).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Invalid, "{what}: {error}");
+    }
+    assert!(!world.directory.path().join("prod").exists());
+}
+
+#[tokio::test]
+async fn a_stopped_run_does_not_start_a_copy() {
+    let world = world().await;
+    world.cx.cancelled.cancel();
+    assert_eq!(world.ensure(Some("1.4.2"), State::Absent).await.unwrap_err().kind, ErrorKind::Cancelled);
+    assert!(!world.directory.path().join("prod").exists());
+}

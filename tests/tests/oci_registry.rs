@@ -119,7 +119,15 @@ mod needs_docker_registry {
         copy(request(&a, &b, &what, &["1.0.0"])).await.unwrap();
         let (n, m) = (what.blobs.len(), what.tree.len());
         // For each blob HEAD, POST, PUT; for each manifest HEAD, PUT; the tag looked at twice, put, read back.
-        assert_eq!(world.b.requests().len(), 3 * n + 2 * m + 4);
+        let all = world.b.requests();
+        assert_eq!(all.len(), 3 * n + 2 * m + 4);
+        // Blobs, then children, then the subject, then the tag: nobody ever sees a name for half an artifact.
+        let puts: Vec<_> = all.iter().filter(|r| r.method == "PUT").map(|r| r.path.as_str()).collect();
+        assert!(puts[..n].iter().all(|path| path.contains("/blobs/uploads/")), "{puts:?}");
+        let order: Vec<_> = what.tree.iter().map(|m| format!("/v2/app/manifests/{}", m.digest)).collect();
+        assert_eq!(puts[n..n + m], order);
+        assert_eq!(order.last().unwrap(), &format!("/v2/app/manifests/{digest}"));
+        assert_eq!(puts[n + m..], ["/v2/app/manifests/1.0.0"]);
 
         // Another repository of the same registry: nothing is uploaded.
         let c = world.at(&world.b, "other/app");

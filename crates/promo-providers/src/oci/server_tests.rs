@@ -106,15 +106,17 @@ async fn a_digest_header_is_compared_and_never_believed() {
             assert_eq!(manifest.digest.to_string(), right);
         }
     }
-    // By digest: a body that is another one is refused, whatever the header says.
-    let server = server(move |_, _, _| {
-        answer(200, &[("content-type", OCI_INDEX), ("docker-content-digest", &wrong)], EMPTY_INDEX)
-    })
-    .await;
-    let asked = Digest::of(b"?");
-    let result = server.store("app").get_manifest(Selector::Digest(&asked), None, &Limits::default()).await;
-    assert!(matches!(result, Err(OciError::Integrity { .. })), "{result:?}");
-    assert_eq!(server.total(), 1, "integrity errors are never retried");
+    // By digest: a body that is another one is refused, whatever the header says of the two, and without one.
+    for header in [wrong, right, String::new()] {
+        let server = server(move |_, _, _| {
+            answer(200, &[("content-type", OCI_INDEX), ("docker-content-digest", &header)], EMPTY_INDEX)
+        })
+        .await;
+        let asked = Digest::of(b"?");
+        let result = server.store("app").get_manifest(Selector::Digest(&asked), None, &Limits::default()).await;
+        assert!(matches!(result, Err(OciError::Integrity { .. })), "{result:?}");
+        assert_eq!(server.total(), 1, "integrity errors are never retried");
+    }
 }
 
 #[tokio::test]

@@ -111,7 +111,17 @@ pub fn shared_files<'a>(rules: &Rules<'_>, paths: impl Iterator<Item = &'a Strin
 }
 
 fn matches_any(patterns: &[String], path: &str) -> bool {
-    patterns.iter().any(|pattern| pattern == path || fast_glob::glob_match(pattern, path))
+    patterns.iter().any(|pattern| matches(pattern, path))
+}
+
+/// Whether a pattern of the pipeline file covers a path: `*` and `?` stay within one segment, `**` does not, and a path
+/// without wildcards covers the file of that name or everything below the directory of that name.
+#[must_use]
+pub fn matches(pattern: &str, path: &str) -> bool {
+    match path.strip_prefix(pattern.trim_end_matches('/')) {
+        Some(rest) if rest.is_empty() || rest.starts_with('/') => true,
+        _ => fast_glob::glob_match(pattern, path),
+    }
 }
 
 /// What moves and what stays, before any provider was asked.
@@ -187,6 +197,28 @@ pub fn select(input: &PlanInput<'_>) -> Selection {
         (Goal::Promote, Some(until)) => planner.chain(until),
         (Goal::Promote, None) => planner.hops(),
     }
+}
+
+/// The automatic checks of an environment, as they would run on a release now.
+#[must_use]
+pub fn checks_of(
+    rules: &Rules<'_>,
+    view: &View,
+    observations: &Observations,
+    name: &EnvironmentName,
+    release: &ReleaseId,
+) -> Vec<PlannedCheck> {
+    let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
+    let request = Request {
+        goal: Goal::Promote,
+        environments: BTreeSet::new(),
+        release: None,
+        until: None,
+        invoker: Invoker::Human,
+    };
+    let (rules, request) = (rules.clone(), &request);
+    let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH };
+    Planner { input: &input }.checks(name, environment, release, &DeploymentSettings::of(environment))
 }
 
 struct Planner<'a> {

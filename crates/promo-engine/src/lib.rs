@@ -1,5 +1,22 @@
 //! Glue between the pure core and the outside world: observes, plans, applies reviewed plans and records what happened.
 
+pub mod apply;
+pub mod approvals;
+mod ask;
 pub mod clock;
+pub mod error;
+pub mod governance;
+mod observe;
+mod planning;
 pub mod process;
+pub mod progress;
+pub mod releases;
+pub mod session;
 pub mod signature;
+
+pub use apply::{ApplyOptions, Fate, RunReport};
+pub use error::{EngineError, exit};
+pub use planning::PLAN_LIFETIME;
+pub use progress::{Progress, Sink};
+pub use releases::NewRelease;
+pub use session::{Governance, Providers, Session, TOOL};

@@ -138,6 +138,8 @@ pub struct VerdictEntry {
     pub by: Option<IdentityName>,
     /// What was seen.
     pub evidence: BTreeMap<String, String>,
+    /// The run whose verification it was part of.
+    pub run: Option<RunId>,
 }
 
 /// What a verdict record said.
@@ -494,6 +496,7 @@ impl View {
             residence,
             by,
             evidence,
+            run: record.run.clone(),
         });
     }
 }

@@ -1,0 +1,418 @@
+//! Applies a reviewed plan: checks everything that can be checked, then moves the environments in graph order, each step
+//! by intent, act, observation and effect (S9). It decides nothing: what may move was settled in the plan, and whether it
+//! still may is asked of the one eligibility function.
+
+mod finish;
+mod lease;
+mod precheck;
+mod promotion;
+mod step;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use promo_core::Digest;
+use promo_core::approval::Envelope;
+use promo_core::eligibility::ApprovalStatus;
+use promo_core::gate::Gate;
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ledger::event::{Event, PromotionOutcome, RunOutcome};
+use promo_core::plan::{Document, Move};
+use promo_ledger::{Expect, Fence};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::{EngineError, exit};
+use crate::progress::{Progress, Sink};
+use crate::session::{Session, TOOL, new_run_id};
+use lease::Held;
+
+/// How a plan is applied.
+#[derive(Clone)]
+pub struct ApplyOptions {
+    /// Signed statements that lie beside the plan.
+    pub approvals: Vec<Envelope>,
+    /// Whether a failure stops branches that do not depend on it.
+    pub stop_all: bool,
+    /// Where progress goes.
+    pub progress: Sink,
+    /// Cancelled by the first Ctrl-C: the current steps are finished, nothing new begins (S9.5).
+    pub stop: CancellationToken,
+}
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    /// Which.
+    pub run: RunId,
+    /// How it ended; none when it was interrupted and can be resumed.
+    pub outcome: Option<RunOutcome>,
+    /// Every environment of the plan, in the plan's order.
+    pub environments: Vec<(EnvironmentName, ReleaseId, Fate)>,
+}
+
+/// What became of one environment of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Its promotion ended.
+    Ended {
+        /// How.
+        outcome: PromotionOutcome,
+        /// Why, where it did not go well.
+        why: Option<String>,
+    },
+    /// It did not begin.
+    NotStarted {
+        /// Why.
+        why: String,
+        /// The closed gates.
+        gates: Vec<Gate>,
+    },
+    /// It was interrupted, and goes on with `promo resume`.
+    Interrupted,
+}
+
+impl RunReport {
+    /// The exit code (S14).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.outcome {
+            Some(RunOutcome::Done) => exit::DONE,
+            Some(RunOutcome::Waiting) => exit::WAITING,
+            Some(RunOutcome::RolledBack) => exit::ROLLED_BACK,
+            Some(RunOutcome::Held) => exit::HELD,
+            Some(RunOutcome::Stuck) => exit::STUCK,
+            Some(RunOutcome::Cancelled) => exit::STALE,
+            None => exit::TRANSIENT,
+        }
+    }
+}
+
+/// What every promotion of a run shares.
+pub(crate) struct RunContext {
+    pub(crate) session: Session,
+    pub(crate) run: RunId,
+    pub(crate) plan: Digest,
+    pub(crate) fence: Fence,
+    pub(crate) options: ApplyOptions,
+    pub(crate) approvals: BTreeMap<EnvironmentName, ApprovalStatus>,
+    pub(crate) invoker: promo_core::windows::Invoker,
+}
+
+impl RunContext {
+    pub(crate) fn say(&self, progress: Progress) {
+        (self.options.progress)(progress);
+    }
+
+    /// Appends one event of this run under its lease.
+    pub(crate) fn append(
+        &self,
+        environment: &EnvironmentName,
+        step: Option<&str>,
+        events: Vec<Event>,
+    ) -> Result<(), EngineError> {
+        let drafts: Vec<_> = events
+            .into_iter()
+            .map(|event| {
+                let mut draft = self.session.draft(event);
+                draft.environment = Some(environment.clone());
+                draft.run = Some(self.run.clone());
+                draft.step = step.map(String::from);
+                draft.epoch = Some(self.fence.epoch);
+                draft.plan = Some(self.plan);
+                draft
+            })
+            .collect();
+        let expect = Expect { fences: vec![self.fence.clone()], ..Expect::default() };
+        self.session.append(&expect, &drafts).map(|_| ())
+    }
+}
+
+impl Session {
+    /// Applies a plan once.
+    ///
+    /// # Errors
+    /// Before anything was changed: when the plan is not for here, stale or spent, when a gate is closed, or when
+    /// somebody else is at work. After that the report tells.
+    pub async fn apply(
+        &self,
+        document: &Document,
+        digest: Digest,
+        options: ApplyOptions,
+    ) -> Result<RunReport, EngineError> {
+        let checked = self.precheck(document, &digest, &options.approvals).await?;
+        if options.stop.is_cancelled() {
+            return Err(EngineError::Stopped);
+        }
+        let run = new_run_id();
+        self.keep_files(document, &digest)?;
+        let held = Held::acquire(self, &run, &document.body.moves, options.stop.clone())?;
+        let started = self.start_run(document, digest, &run, &held, &checked);
+        if let Err(error) = started {
+            held.release().await;
+            return Err(error);
+        }
+        let context = RunContext {
+            session: self.clone(),
+            run,
+            plan: digest,
+            fence: held.fence(),
+            options,
+            approvals: checked.approvals,
+            invoker: document.body.request.invoker,
+        };
+        drive(context, document, held).await
+    }
+
+    /// Goes on with a run that was interrupted or whose process died. A second resume changes nothing (S9.5).
+    ///
+    /// # Errors
+    /// When the run is not known or has ended, or somebody else is at work.
+    pub async fn resume(&self, run: &RunId, options: ApplyOptions) -> Result<RunReport, EngineError> {
+        let view = self.view()?;
+        let known = view.runs.get(run).ok_or_else(|| EngineError::Invalid(format!("there is no run {run}")))?;
+        if let Some((_, outcome)) = known.finished {
+            return Ok(self.report_of(run, &view, outcome));
+        }
+        let plan = known.plan;
+        let bytes = self
+            .store
+            .get_blob(&plan)?
+            .ok_or_else(|| EngineError::Invalid(format!("the plan of run {run} is not in the ledger")))?;
+        let (document, digest) = Document::from_bytes(&bytes)?;
+        let held = Held::acquire(self, run, &document.body.moves, options.stop.clone())?;
+        // The approvals were consumed with the first intent; resuming needs no new one (S6.6).
+        let approvals = document
+            .body
+            .moves
+            .iter()
+            .map(|m| (m.environment.clone(), consumed(&self.governance.approval, &m.environment)))
+            .collect();
+        let context = RunContext {
+            session: self.clone(),
+            run: run.clone(),
+            plan: digest,
+            fence: held.fence(),
+            options,
+            approvals,
+            invoker: document.body.request.invoker,
+        };
+        drive(context, &document, held).await
+    }
+
+    /// Ends a run that was interrupted without going on with it. What it left half-way is held for a person.
+    ///
+    /// # Errors
+    /// When the run is not known or has ended, or somebody else is at work.
+    pub async fn cancel(&self, run: &RunId) -> Result<RunReport, EngineError> {
+        let view = self.view()?;
+        let known = view.runs.get(run).ok_or_else(|| EngineError::Invalid(format!("there is no run {run}")))?;
+        if known.finished.is_some() {
+            return Err(EngineError::Invalid(format!("run {run} has ended")));
+        }
+        let plan = known.plan;
+        let bytes = self.store.get_blob(&plan)?.unwrap_or_default();
+        let (document, digest) = Document::from_bytes(&bytes)?;
+        let options = ApplyOptions {
+            approvals: Vec::new(),
+            stop_all: false,
+            progress: crate::progress::silent(),
+            stop: CancellationToken::new(),
+        };
+        let held = Held::acquire(self, run, &document.body.moves, options.stop.clone())?;
+        let context = RunContext {
+            session: self.clone(),
+            run: run.clone(),
+            plan: digest,
+            fence: held.fence(),
+            options,
+            approvals: BTreeMap::new(),
+            invoker: document.body.request.invoker,
+        };
+        let result = finish::cancel(&context, &document);
+        held.release().await;
+        result
+    }
+
+    /// Keeps the plan and every file that it uses in the ledger, so that another machine can resume the run and a
+    /// rollback can restore the configuration (S2.4).
+    fn keep_files(&self, document: &Document, digest: &Digest) -> Result<(), EngineError> {
+        use promo_sdk::Blobs as _;
+        let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
+        let kept = self.store.put_blob(&bytes)?;
+        debug_assert_eq!(kept, *digest);
+        let mut wanted: BTreeSet<Digest> = BTreeSet::new();
+        for entry in &document.body.moves {
+            let back = entry.rollback.iter().flat_map(|r| r.files.values().chain(checks_files(&r.checks)));
+            wanted.extend(entry.files.values().chain(checks_files(&entry.checks)).chain(back));
+        }
+        for digest in wanted {
+            if self.store.get_blob(&digest)?.is_none() {
+                let bytes = self
+                    .files()
+                    .get(&digest)
+                    .map_err(|source| EngineError::Provider { doing: format!("reading the file {digest}"), source })?;
+                self.store.put_blob(&bytes)?;
+            }
+        }
+        for environment in self.governance.pipeline.environments.values() {
+            let settings = promo_core::planner::DeploymentSettings::of(environment);
+            self.store
+                .put_blob(&promo_core::canonical::to_vec(&settings).map_err(promo_core::plan::PlanFileError::from)?)?;
+        }
+        Ok(())
+    }
+
+    /// The record that consumes the plan and its approvals. From here on the run can be resumed.
+    fn start_run(
+        &self,
+        document: &Document,
+        digest: Digest,
+        run: &RunId,
+        held: &Held,
+        checked: &precheck::Checked,
+    ) -> Result<(), EngineError> {
+        let environments = document.body.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
+        let event =
+            Event::RunStarted { environments, approvals: checked.consumes.clone(), applier: self.actor.name.clone() };
+        let mut draft = self.draft(event);
+        draft.run = Some(run.clone());
+        draft.plan = Some(digest);
+        draft.epoch = Some(held.fence().epoch);
+        let expect = Expect {
+            generation: checked.generations.clone(),
+            fences: vec![held.fence()],
+            unconsumed: vec![digest],
+            consume: vec![digest],
+            head: None,
+        };
+        self.append(&expect, &[draft]).map(|_| ())
+    }
+
+    fn report_of(&self, run: &RunId, view: &promo_core::ledger::View, outcome: RunOutcome) -> RunReport {
+        let moved = view.runs.get(run).map(|r| r.environments.clone()).unwrap_or_default();
+        let environments = moved
+            .into_iter()
+            .map(|(name, release)| {
+                let ended = view
+                    .environment(&name)
+                    .and_then(|e| e.history.iter().rev().find(|p| p.run == *run))
+                    .and_then(|p| p.finished);
+                let fate = match ended {
+                    Some((_, outcome)) => Fate::Ended { outcome, why: None },
+                    None => Fate::NotStarted { why: "the run ended without it".into(), gates: Vec::new() },
+                };
+                (name, release, fate)
+            })
+            .collect();
+        RunReport { run: run.clone(), outcome: Some(outcome), environments }
+    }
+}
+
+fn checks_files(checks: &[promo_core::plan::PlannedCheck]) -> impl Iterator<Item = &Digest> {
+    checks.iter().flat_map(|c| c.inputs.files.values())
+}
+
+/// Approval rules as met by approvals that a run has consumed.
+fn consumed(
+    rules: &BTreeMap<EnvironmentName, Vec<promo_core::model::ApprovalRule>>,
+    environment: &EnvironmentName,
+) -> ApprovalStatus {
+    let rules = rules.get(environment).map_or(&[][..], Vec::as_slice);
+    let by = |rule: &promo_core::model::ApprovalRule| vec!["consumed by this run".to_string(); rule.count as usize];
+    ApprovalStatus { filled: rules.iter().map(by).collect(), rejected_by: None }
+}
+
+/// Moves everything, independent branches at once, and ends the run.
+async fn drive(context: RunContext, document: &Document, held: Held) -> Result<RunReport, EngineError> {
+    let context = Arc::new(context);
+    context.say(Progress::Hello { format: 1, tool: TOOL.to_string() });
+    let names = document.body.moves.iter().map(|m| m.environment.clone()).collect();
+    context.say(Progress::RunStarted { run: context.run.clone(), environments: names });
+    let mut waiting: Vec<Move> = document.body.moves.clone();
+    let mut fates: BTreeMap<EnvironmentName, Fate> = BTreeMap::new();
+    let mut running: JoinSet<(EnvironmentName, Result<Fate, EngineError>)> = JoinSet::new();
+    let mut failure = None;
+    loop {
+        let stopped = context.options.stop.is_cancelled() || failure.is_some();
+        let mut left = Vec::new();
+        for entry in waiting {
+            match readiness(&entry, &fates, &context, stopped) {
+                Readiness::Now => {
+                    let context = context.clone();
+                    running.spawn(async move {
+                        let name = entry.environment.clone();
+                        let fate = promotion::promote(&context, &entry).await;
+                        (name, fate)
+                    });
+                }
+                Readiness::Later => left.push(entry),
+                Readiness::Never(fate) => {
+                    if let Fate::NotStarted { why, gates } = &fate {
+                        context.say(Progress::NotStarted {
+                            environment: entry.environment.clone(),
+                            why: why.clone(),
+                            gates: gates.clone(),
+                        });
+                    }
+                    fates.insert(entry.environment, fate);
+                }
+            }
+        }
+        waiting = left;
+        match running.join_next().await {
+            Some(Ok((name, Ok(fate)))) => {
+                fates.insert(name, fate);
+            }
+            Some(Ok((name, Err(error)))) => {
+                fates.insert(name, Fate::Interrupted);
+                failure.get_or_insert(error);
+            }
+            Some(Err(panicked)) => {
+                failure.get_or_insert(EngineError::Invalid(format!("a promotion ended unexpectedly: {panicked}")));
+            }
+            None if waiting.is_empty() => break,
+            None if stopped => {
+                for entry in waiting.drain(..) {
+                    fates.insert(entry.environment, Fate::Interrupted);
+                }
+            }
+            None => {}
+        }
+    }
+    let result = match failure {
+        Some(error) => Err(error),
+        None => finish::finish(&context, document, fates),
+    };
+    held.release().await;
+    let outcome = result.as_ref().ok().and_then(|report| report.outcome);
+    context.say(Progress::Summary { run: context.run.clone(), outcome });
+    result
+}
+
+enum Readiness {
+    Now,
+    Later,
+    Never(Fate),
+}
+
+fn readiness(entry: &Move, fates: &BTreeMap<EnvironmentName, Fate>, context: &RunContext, stopped: bool) -> Readiness {
+    let never = |why: String| Readiness::Never(Fate::NotStarted { why, gates: Vec::new() });
+    for before in &entry.after {
+        match fates.get(before) {
+            None => return Readiness::Later,
+            Some(Fate::Ended { outcome: PromotionOutcome::Verified, .. }) => {}
+            Some(Fate::Interrupted) => return Readiness::Never(Fate::Interrupted),
+            Some(_) => return never(format!("{before} did not get there")),
+        }
+    }
+    let failed =
+        fates.values().any(|f| matches!(f, Fate::Ended { outcome, .. } if *outcome != PromotionOutcome::Verified));
+    if stopped {
+        Readiness::Never(Fate::Interrupted)
+    } else if context.options.stop_all && failed {
+        never("another environment failed".into())
+    } else {
+        Readiness::Now
+    }
+}

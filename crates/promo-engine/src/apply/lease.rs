@@ -1,0 +1,85 @@
+//! The lock of a run: leases on the environments and places that it moves, kept alive while it works (S9.4).
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use promo_core::ids::RunId;
+use promo_core::plan::Move;
+use promo_ledger::{Fence, Lease};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::EngineError;
+use crate::session::Session;
+
+/// How long a lease holds without renewal.
+const TTL: Duration = Duration::from_secs(60);
+
+/// Leases that are held, and the task that renews them.
+pub(crate) struct Held {
+    session: Session,
+    lease: Lease,
+    keeper: JoinHandle<()>,
+}
+
+impl Held {
+    /// Takes the leases. `stop` is cancelled when they cannot be renewed in time: a run that may have lost its lock
+    /// begins nothing new, and what it still writes is refused by its epoch.
+    pub(crate) fn acquire(
+        session: &Session,
+        run: &RunId,
+        moves: &[Move],
+        stop: CancellationToken,
+    ) -> Result<Self, EngineError> {
+        let pipeline = &session.governance.pipeline.name;
+        let mut resources = BTreeSet::new();
+        for entry in moves {
+            resources.insert(format!("environment {pipeline}/{}", entry.environment));
+            resources.extend(
+                entry
+                    .steps
+                    .iter()
+                    .filter(|s| s.target.is_some())
+                    .map(|s| format!("target {}", s.inputs.target.address())),
+            );
+        }
+        let resources: Vec<String> = resources.into_iter().collect();
+        // A holder is one process at one run: two processes resuming the same run must not share a lease.
+        let holder = format!("{run}/{}", uuid::Uuid::now_v7());
+        let lease = session.store.acquire(&resources, &holder, TTL)?;
+        let keeper = tokio::spawn(keep(session.clone(), lease.clone(), stop));
+        Ok(Self { session: session.clone(), lease, keeper })
+    }
+
+    pub(crate) fn fence(&self) -> Fence {
+        self.lease.fence()
+    }
+
+    /// Gives the leases back. A failure is no harm: they expire.
+    pub(crate) async fn release(self) {
+        self.keeper.abort();
+        let _ = self.keeper.await;
+        if let Err(error) = self.session.store.release(&self.lease) {
+            tracing::warn!(%error, "the lock could not be given back and will expire");
+        }
+    }
+}
+
+/// Renews at a quarter of the lifetime and gives up at two thirds without success.
+async fn keep(session: Session, mut lease: Lease, stop: CancellationToken) {
+    let mut failing = Duration::ZERO;
+    loop {
+        session.context.clock.sleep(TTL / 4).await;
+        match session.store.renew(&lease, TTL) {
+            Ok(renewed) => (lease, failing) = (renewed, Duration::ZERO),
+            Err(error) => {
+                failing += TTL / 4;
+                tracing::warn!(%error, "the lock could not be renewed");
+                if failing + TTL / 4 > TTL * 2 / 3 {
+                    stop.cancel();
+                    return;
+                }
+            }
+        }
+    }
+}

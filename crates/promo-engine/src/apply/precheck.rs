@@ -1,0 +1,162 @@
+//! Everything that can be checked before the first mutation (S9.1).
+
+use std::collections::BTreeMap;
+
+use promo_core::Digest;
+use promo_core::approval::{Decision, Envelope};
+use promo_core::eligibility::{self, ApprovalStatus, Question};
+use promo_core::gate::{Outcome, overall};
+use promo_core::ids::EnvironmentName;
+use promo_core::ledger::View;
+use promo_core::plan::{Document, Plan};
+use promo_core::planner;
+use promo_ledger::tree::verify_consistency;
+
+use crate::error::EngineError;
+use crate::session::Session;
+
+/// What a plan that passed is applied with.
+pub(crate) struct Checked {
+    pub(crate) approvals: BTreeMap<EnvironmentName, ApprovalStatus>,
+    pub(crate) generations: BTreeMap<EnvironmentName, u64>,
+    /// Digests of the approval statements that the run consumes.
+    pub(crate) consumes: Vec<Digest>,
+}
+
+impl Session {
+    pub(crate) async fn precheck(
+        &self,
+        document: &Document,
+        digest: &Digest,
+        beside: &[Envelope],
+    ) -> Result<Checked, EngineError> {
+        let plan = &document.body;
+        self.belongs_here(plan)?;
+        self.extends(plan)?;
+        let (view, now) = (self.view()?, self.now()?);
+        unspent(plan, digest, &view, now)?;
+        if plan.moves.is_empty() {
+            return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
+        }
+        // S8.2: the same request, planned again from what is there now, must give the same steps from the same inputs.
+        let pinned = plan.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
+        let mut request = plan.request.clone();
+        if request.until.is_none() {
+            // What has become possible elsewhere since is no concern of this plan.
+            request.environments = plan.moves.iter().map(|m| m.environment.clone()).collect();
+        }
+        let again = self.plan_with(&view, &request, Some(&pinned), now).await?;
+        for entry in &plan.moves {
+            let refused = again.stays.iter().find(|s| s.environment == entry.environment);
+            if let Some(next) = refused.and_then(|s| s.next.as_ref()) {
+                let gates = next.gates.clone();
+                return Err(closed(&entry.environment, &next.release.id, gates));
+            }
+        }
+        let moved = planner::stale(plan, &again.inputs, &again.moves);
+        if !moved.is_empty() {
+            return Err(EngineError::Stale { by: last_change(&view, plan), moved });
+        }
+        let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now)?;
+        let approvals: BTreeMap<_, _> =
+            standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
+        let nothing = std::collections::BTreeSet::new();
+        for entry in plan.moves.iter().filter(|m| m.after.is_empty()) {
+            let question = Question {
+                environment: &entry.environment,
+                release: &entry.to.id,
+                movement: entry.movement,
+                named: true,
+                invoker: plan.request.invoker,
+                moved_before: &nothing,
+                approvals: approvals.get(&entry.environment),
+                run: None,
+            };
+            let gates =
+                eligibility::assess(&self.governance.rules(), &view, &again.observations.artifacts, &question, now);
+            if !overall(&gates).is_open() {
+                return Err(closed(&entry.environment, &entry.to.id, gates));
+            }
+        }
+        let (facts, _) = self.approval_facts(digest, &view, beside);
+        let consumes = facts
+            .iter()
+            .filter(|f| f.statement().decision == Decision::Approve)
+            .filter_map(|f| f.statement().digest().ok())
+            .collect();
+        let generations = plan
+            .moves
+            .iter()
+            .map(|m| (m.environment.clone(), view.environment(&m.environment).map_or(0, |e| e.generation)))
+            .collect();
+        Ok(Checked { approvals, generations, consumes })
+    }
+
+    fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {
+        let here = &self.governance;
+        let policy = |p: &Option<promo_core::plan::PolicyRef>| {
+            p.as_ref().map_or_else(|| "none".into(), |p| format!("{} v{} {}", p.name, p.version, p.digest))
+        };
+        let mode = |local: bool| if local { "local mode" } else { "a trust file" }.to_string();
+        let pairs = [
+            ("pipeline", plan.pipeline.to_string(), here.pipeline.name.to_string()),
+            ("policy", policy(&plan.policy), policy(&here.policy)),
+            ("ledger", plan.ledger.origin.clone(), self.store.origin()),
+            ("mode", mode(plan.local), mode(here.local)),
+        ];
+        match pairs.into_iter().find(|(_, planned, current)| planned != current) {
+            Some((what, planned, current)) => Err(EngineError::Elsewhere { what, planned, current }),
+            None => Ok(()),
+        }
+    }
+
+    /// The ledger must be a consistent extension of the checkpoint that the plan carries (S12.2).
+    fn extends(&self, plan: &Plan) -> Result<(), EngineError> {
+        let (size, root) = (plan.ledger.size, plan.ledger.root);
+        let rewritten = || EngineError::NotAnExtension { size, root };
+        let head = self.store.head()?;
+        if size > head.size {
+            return Err(rewritten());
+        }
+        let proof = self.store.consistency_proof(size, head.size)?;
+        if verify_consistency(size, &root, head.size, &head.root, &proof) { Ok(()) } else { Err(rewritten()) }
+    }
+}
+
+/// A plan is used once, superseded by a newer request, and lives as long as its request (S8.4).
+fn unspent(plan: &Plan, digest: &Digest, view: &View, now: jiff::Timestamp) -> Result<(), EngineError> {
+    if let Some(run) = view.consumed.get(digest) {
+        return Err(EngineError::Spent { why: format!("was used by run {run}"), run: Some(run.clone()) });
+    }
+    let request = view.requests.get(digest);
+    if let Some(newer) = request.and_then(|r| r.superseded_by) {
+        return Err(EngineError::Spent { why: format!("was superseded by the request for {newer}"), run: None });
+    }
+    let expires = request.map_or(plan.expires, |r| r.expires);
+    if now >= expires {
+        return Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None });
+    }
+    Ok(())
+}
+
+fn closed(
+    environment: &EnvironmentName,
+    release: &promo_core::ids::ReleaseId,
+    gates: Vec<promo_core::gate::Gate>,
+) -> EngineError {
+    let (environment, release) = (environment.clone(), release.clone());
+    if overall(&gates) >= Outcome::Expired {
+        EngineError::Denied { environment, release, gates }
+    } else {
+        EngineError::Waiting { environment, release, gates }
+    }
+}
+
+/// Who changed one of the plan's environments last, in words.
+fn last_change(view: &View, plan: &Plan) -> Option<String> {
+    let moved = plan.moves.iter().filter_map(|m| view.environment(&m.environment).map(|e| (&m.environment, e)));
+    let promotions = moved.flat_map(|(name, e)| e.history.iter().chain(&e.active).map(move |p| (name, p)));
+    let latest = promotions.filter(|(_, p)| p.started >= plan.planned_at).max_by_key(|(_, p)| p.started)?;
+    let (name, promotion) = latest;
+    Some(format!("{} moved {name} to {} in run {}", promotion.by.name, promotion.to, promotion.run))
+}

@@ -1,0 +1,315 @@
+//! One release entering one environment: gates, steps, checks, and the way back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use promo_core::Digest;
+use promo_core::eligibility::{self, ArtifactFindings, Question};
+use promo_core::gate::overall;
+use promo_core::ids::ReleaseId;
+use promo_core::ledger::Event;
+use promo_core::ledger::event::{Movement, PromotionOutcome};
+use promo_core::ledger::view::Said;
+use promo_core::model::OnFailure;
+use promo_core::plan::{Move, PlannedCheck, Rollback, Step};
+use promo_core::state::State;
+use promo_sdk::{CheckRequest, ErrorKind};
+
+use super::step::{StepEnd, elapsed, take};
+use super::{Fate, RunContext};
+use crate::error::EngineError;
+use crate::progress::Progress;
+
+/// How a row of steps or checks ended.
+enum End {
+    Good,
+    Failed(String),
+    Stuck(String),
+    Interrupted,
+}
+
+/// Moves one environment, or goes on where an earlier process stopped.
+pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, EngineError> {
+    let name = &entry.environment;
+    let (ended, active) = context.session.with_view(|view| {
+        let environment = view.environment(name);
+        let mine = |p: &&promo_core::ledger::view::Promotion| p.run == context.run;
+        let ended = environment.and_then(|e| e.history.iter().rev().find(mine)).and_then(|p| p.finished);
+        (ended, environment.and_then(|e| e.active.as_ref()).filter(mine).is_some())
+    })?;
+    if let Some((_, outcome)) = ended {
+        return Ok(Fate::Ended { outcome, why: None });
+    }
+    if !active && let Some(fate) = start(context, entry)? {
+        return Ok(fate);
+    }
+    let total = entry.steps.len() + entry.checks.len();
+    context.say(Progress::PromotionStarted { environment: name.clone(), release: entry.to.id.clone(), total });
+    if let Some(rollback) = begun_rollback(context, entry)? {
+        return go_back(context, entry, rollback, "it failed before this run was interrupted".into()).await;
+    }
+    let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, false).await? {
+        End::Good => verify(context, entry, &entry.checks, &entry.to.id).await?,
+        other => other,
+    };
+    match end {
+        End::Good => end_promotion(context, entry, PromotionOutcome::Verified, None),
+        End::Interrupted => Ok(Fate::Interrupted),
+        End::Stuck(why) => end_promotion(context, entry, PromotionOutcome::Stuck, Some(why)),
+        End::Failed(why) => failed(context, entry, why).await,
+    }
+}
+
+/// Asks the gates once more and writes the first intent; a fate when the promotion does not begin.
+fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError> {
+    let session = &context.session;
+    let now = session.now()?;
+    let nothing = BTreeSet::new();
+    let gates = session.with_view(|view| {
+        let question = Question {
+            environment: &entry.environment,
+            release: &entry.to.id,
+            movement: entry.movement,
+            named: true,
+            invoker: context.invoker,
+            moved_before: &nothing,
+            approvals: context.approvals.get(&entry.environment),
+            run: Some(&context.run),
+        };
+        eligibility::assess(&session.governance.rules(), view, &ArtifactFindings::new(), &question, now)
+    })?;
+    if !overall(&gates).is_open() {
+        let gates: Vec<_> = gates.into_iter().filter(|g| !g.outcome.is_open()).collect();
+        let why = gates.iter().map(|g| g.reason.to_string()).collect::<Vec<_>>().join("; ");
+        let environment = entry.environment.clone();
+        context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
+        return Ok(Some(Fate::NotStarted { why, gates }));
+    }
+    let event = Event::PromotionStarted {
+        environment: entry.environment.clone(),
+        from: entry.from.as_ref().map(|r| r.id.clone()),
+        to: entry.to.id.clone(),
+        movement: entry.movement,
+    };
+    context.append(&entry.environment, None, vec![event])?;
+    Ok(None)
+}
+
+/// Takes the steps and records what runs. `going_back` lets each step start from whatever the failure left.
+async fn deploy(
+    context: &RunContext,
+    entry: &Move,
+    steps: &[Step],
+    release: &ReleaseId,
+    files: &BTreeMap<String, Digest>,
+    settings: &Digest,
+    going_back: bool,
+) -> Result<End, EngineError> {
+    let mut targets = BTreeMap::new();
+    for step in steps {
+        if context.options.stop.is_cancelled() && !going_back {
+            return Ok(End::Interrupted);
+        }
+        let expected = if going_back { left_behind(context, entry, step).await? } else { None };
+        match take(context, entry, step, expected).await? {
+            StepEnd::Done(state) => {
+                if let Some(target) = &step.target {
+                    targets.insert(target.clone(), state);
+                }
+            }
+            StepEnd::Failed { why } => return Ok(End::Failed(why)),
+            StepEnd::Stuck { why } => return Ok(End::Stuck(why)),
+            StepEnd::Interrupted => return Ok(End::Interrupted),
+        }
+    }
+    let recorded = context.session.with_view(|view| {
+        view.current(&entry.environment).is_some_and(|r| {
+            r.release == *release
+                && r.run.as_ref() == Some(&context.run)
+                && r.settings == *settings
+                && r.files == *files
+        })
+    })?;
+    if !recorded {
+        let event = Event::Deployed {
+            environment: entry.environment.clone(),
+            release: release.clone(),
+            files: files.clone(),
+            settings: *settings,
+            targets,
+        };
+        context.append(&entry.environment, None, vec![event])?;
+    }
+    Ok(End::Good)
+}
+
+/// What a failed step left, as the start of its way back: what the promotion found, what it wanted, or something between
+/// the two. A state that only somebody else can have made is no start: then nothing is touched (invariant 5).
+async fn left_behind(context: &RunContext, entry: &Move, step: &Step) -> Result<Option<State>, EngineError> {
+    let provider = context.session.providers.get(&step.provider)?;
+    let request = promo_sdk::ObserveRequest { inputs: step.inputs.clone() };
+    let there = entry.steps.iter().find(|s| s.action == step.action && s.target == step.target);
+    let observed = provider.observe(&context.session.context, &request).await.unwrap_or(State::Unknown);
+    let ours = observed == State::Unknown || there.is_some_and(|s| observed == s.expected || observed == s.desired);
+    Ok(ours.then_some(observed))
+}
+
+/// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all.
+async fn verify(
+    context: &RunContext,
+    entry: &Move,
+    checks: &[PlannedCheck],
+    release: &ReleaseId,
+) -> Result<End, EngineError> {
+    let mut failures = Vec::new();
+    for check in checks {
+        let environment = entry.environment.clone();
+        let spoken = context.session.with_view(|view| {
+            let verdicts = view.environment(&environment)?.verdicts.get(release)?.get(&check.name)?;
+            verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| v.said)
+        })?;
+        match spoken {
+            Some(Said::Passed) => continue,
+            Some(_) => {
+                failures.push(format!("{} failed", check.name));
+                continue;
+            }
+            None => {}
+        }
+        if context.options.stop.is_cancelled() {
+            return Ok(End::Interrupted);
+        }
+        context.say(Progress::CheckStarted { environment: environment.clone(), check: check.name.clone() });
+        let begun = context.session.context.clock.now();
+        let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
+        let provider = context.session.providers.get(&check.provider)?;
+        // No data is never a pass (S1.3): a check that could not be run has failed.
+        let (passed, detail, evidence) = match provider.verify(&context.session.context, &request).await {
+            Ok(result) => (result.passed, result.detail, result.evidence),
+            Err(error) if error.kind == ErrorKind::Cancelled => return Ok(End::Interrupted),
+            Err(error) => (false, error.to_string(), BTreeMap::new()),
+        };
+        let mut evidence = evidence;
+        evidence.insert("detail".into(), detail.clone());
+        let event = Event::VerdictRecorded {
+            environment: environment.clone(),
+            release: release.clone(),
+            check: check.name.clone(),
+            passed,
+            evidence,
+            by: None,
+            signed: None,
+        };
+        context.append(&environment, None, vec![event])?;
+        let milliseconds = elapsed(context, begun);
+        if !passed {
+            failures.push(format!("{} failed: {detail}", check.name));
+        }
+        let check = check.name.clone();
+        context.say(Progress::CheckDone { environment, check, passed, detail, milliseconds });
+    }
+    Ok(if failures.is_empty() { End::Good } else { End::Failed(failures.join("; ")) })
+}
+
+/// What happens after a failure: one automatic rollback, or the environment is held (S9.6).
+async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate, EngineError> {
+    let untouched = context.session.with_view(|view| {
+        view.runs.get(&context.run).is_some_and(|run| entry.steps.iter().all(|s| !run.steps.contains_key(&s.id)))
+    })?;
+    if untouched && !entry.steps.is_empty() {
+        return end_promotion(context, entry, PromotionOutcome::Cancelled, Some(why));
+    }
+    match &entry.rollback {
+        Some(rollback) if entry.on_failure == OnFailure::Rollback && entry.movement != Movement::Rollback => {
+            go_back(context, entry, rollback, why).await
+        }
+        _ => end_promotion(context, entry, PromotionOutcome::Held, Some(why)),
+    }
+}
+
+/// The rollback that an earlier process had begun.
+fn begun_rollback<'a>(context: &RunContext, entry: &'a Move) -> Result<Option<&'a Rollback>, EngineError> {
+    let Some(rollback) = &entry.rollback else { return Ok(None) };
+    let begun = context.session.with_view(|view| {
+        let steps = view.runs.get(&context.run).map(|run| &run.steps);
+        rollback.steps.iter().any(|s| steps.is_some_and(|steps| steps.contains_key(&s.id)))
+    })?;
+    Ok(begun.then_some(rollback))
+}
+
+async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: String) -> Result<Fate, EngineError> {
+    let to = &rollback.to.id;
+    context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
+    let end = match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, true).await? {
+        End::Good => verify_after_rollback(context, entry, rollback).await?,
+        other => other,
+    };
+    match end {
+        End::Good => end_promotion(context, entry, PromotionOutcome::RolledBack, Some(why)),
+        End::Interrupted => Ok(Fate::Interrupted),
+        End::Stuck(also) => {
+            end_promotion(context, entry, PromotionOutcome::Stuck, Some(format!("{why}; the rollback: {also}")))
+        }
+        End::Failed(also) => {
+            end_promotion(context, entry, PromotionOutcome::Held, Some(format!("{why}; the rollback failed: {also}")))
+        }
+    }
+}
+
+/// Checks after going back. When the same release stays, as after a failed reconfiguration, its checks have spoken in
+/// this run already and are asked anew.
+async fn verify_after_rollback(context: &RunContext, entry: &Move, rollback: &Rollback) -> Result<End, EngineError> {
+    if rollback.to.id != entry.to.id {
+        return verify(context, entry, &rollback.checks, &rollback.to.id).await;
+    }
+    for check in &rollback.checks {
+        let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
+        let provider = context.session.providers.get(&check.provider)?;
+        let result = provider.verify(&context.session.context, &request).await;
+        let (passed, detail) = match result {
+            Ok(result) => (result.passed, result.detail),
+            Err(error) if error.kind == ErrorKind::Cancelled => return Ok(End::Interrupted),
+            Err(error) => (false, error.to_string()),
+        };
+        let event = Event::VerdictRecorded {
+            environment: entry.environment.clone(),
+            release: rollback.to.id.clone(),
+            check: check.name.clone(),
+            passed,
+            evidence: [("detail".to_string(), detail.clone())].into(),
+            by: None,
+            signed: None,
+        };
+        context.append(&entry.environment, None, vec![event])?;
+        if !passed {
+            return Ok(End::Failed(format!("{} failed: {detail}", check.name)));
+        }
+    }
+    Ok(End::Good)
+}
+
+/// Writes how a promotion ended. After a rollback the failed release is quarantined here and downstream, and automatic
+/// promotion is paused, in the same transaction (S10.4).
+fn end_promotion(
+    context: &RunContext,
+    entry: &Move,
+    outcome: PromotionOutcome,
+    why: Option<String>,
+) -> Result<Fate, EngineError> {
+    let environment = &entry.environment;
+    let mut events =
+        vec![Event::PromotionFinished { environment: environment.clone(), release: entry.to.id.clone(), outcome }];
+    if outcome == PromotionOutcome::RolledBack && entry.movement == Movement::Promotion {
+        let scope = Some(environment.clone());
+        events.push(Event::ReleaseRejected { release: entry.to.id.clone(), scope, automatic: true });
+    }
+    if outcome == PromotionOutcome::RolledBack {
+        events.push(Event::Frozen { environments: [environment.clone()].into(), automatic: true });
+    }
+    context.append(environment, None, events)?;
+    context.say(Progress::PromotionFinished {
+        environment: environment.clone(),
+        release: entry.to.id.clone(),
+        outcome,
+    });
+    Ok(Fate::Ended { outcome, why })
+}

@@ -1,0 +1,144 @@
+//! Turns signed statements into facts about a plan: the only way from an envelope to an open approval gate.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use promo_core::Digest;
+use promo_core::approval::{self, Envelope, Evaluation, Parties, Person, Rules, Subject, VerifiedApproval};
+use promo_core::ids::{EnvironmentName, IdentityName};
+use promo_core::ledger::View;
+use promo_core::model::Party;
+use promo_core::plan::{Document, Move};
+
+use crate::error::EngineError;
+use crate::session::Session;
+use crate::signature;
+
+/// Keys of a release's metadata that name who wrote and who built it.
+const AUTHORS: &str = "authors";
+const BUILDER: &str = "builder";
+
+/// How the approval rules of one environment of a plan stand.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Rule by rule.
+    pub evaluation: Evaluation,
+}
+
+impl Session {
+    /// Verifies signed statements about a plan: those of the ledger and those that lie beside it. What cannot be
+    /// verified is no fact; the second list says why.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn approval_facts(
+        &self,
+        plan: &Digest,
+        view: &View,
+        beside: &[Envelope],
+    ) -> (Vec<VerifiedApproval>, Vec<String>) {
+        let mut facts = Vec::new();
+        let mut problems = Vec::new();
+        let recorded = view.approvals.iter().filter(|a| a.plan == Some(*plan));
+        let envelopes = recorded
+            .map(|a| serde_json::from_value::<Envelope>(a.envelope.clone()).map_err(|e| e.to_string()))
+            .chain(beside.iter().cloned().map(Ok));
+        for envelope in envelopes {
+            let fact = envelope
+                .and_then(|envelope| signature::verify(&envelope, &self.governance.roster).map_err(|e| e.to_string()));
+            match fact {
+                Ok(fact) if facts.contains(&fact) => {}
+                Ok(fact) => facts.push(fact),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        (facts, problems)
+    }
+
+    /// Evaluates the approval rules of every environment that a plan moves.
+    ///
+    /// # Errors
+    /// When rules are malformed, which the configuration refuses.
+    pub fn standings(
+        &self,
+        document: &Document,
+        digest: &Digest,
+        view: &View,
+        beside: &[Envelope],
+        applier: Option<&str>,
+        now: Timestamp,
+    ) -> Result<BTreeMap<EnvironmentName, Evaluation>, EngineError> {
+        let (facts, _) = self.approval_facts(digest, view, beside);
+        let mut out = BTreeMap::new();
+        for entry in &document.body.moves {
+            let rules = self.governance.approval.get(&entry.environment).cloned().unwrap_or_default();
+            if rules.is_empty() {
+                continue;
+            }
+            let rules = Rules::new(rules).map_err(|errors| {
+                let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+                EngineError::Invalid(text.join("; "))
+            })?;
+            let subject = self.subject(document, digest, entry);
+            let initiator = view.requests.get(digest).map_or(&document.body.initiator, |r| &r.initiator);
+            let parties = self.parties(view, entry, &rules, initiator, applier);
+            out.insert(entry.environment.clone(), approval::evaluate(&rules, &facts, &parties, &subject, now));
+        }
+        Ok(out)
+    }
+
+    fn subject(&self, document: &Document, digest: &Digest, entry: &Move) -> Subject {
+        Subject {
+            plan: *digest,
+            pipeline: self.governance.pipeline.name.clone(),
+            ledger_origin: document.body.ledger.origin.clone(),
+            policy: self.governance.policy.as_ref().map(|p| p.digest),
+            change: signed_move(entry),
+        }
+    }
+
+    fn parties(&self, view: &View, entry: &Move, rules: &Rules, initiator: &str, applier: Option<&str>) -> Parties {
+        let excluded: BTreeSet<Party> = rules.as_slice().iter().flat_map(|r| r.exclude.iter().copied()).collect();
+        let metadata = view.release(&entry.to.id).map(|r| &r.release.metadata);
+        let named = |key: &str| metadata.and_then(|m| m.get(key)).map(String::as_str);
+        // Nobody said who wrote it: that is not the same as nobody having written it.
+        let unknown = || Person::Unmapped("unknown".into());
+        let authors: BTreeSet<Person> = match named(AUTHORS) {
+            Some(list) => list.split(',').map(str::trim).filter(|a| !a.is_empty()).map(|a| self.person(a)).collect(),
+            None if excluded.contains(&Party::Author) => [unknown()].into(),
+            None => BTreeSet::new(),
+        };
+        let builder = match named(BUILDER) {
+            Some(name) => Some(self.person(name)),
+            None => excluded.contains(&Party::Builder).then(unknown),
+        };
+        Parties {
+            initiator: Some(self.person(initiator)),
+            authors,
+            builder,
+            applier: applier.map(|name| self.person(name)),
+            allow_unmapped: false,
+        }
+    }
+
+    /// The identity behind a claimed name or e-mail address.
+    fn person(&self, claimed: &str) -> Person {
+        let roster = &self.governance.roster;
+        match claimed.parse::<IdentityName>() {
+            Ok(name) if roster.identity(&name).is_some() => Person::Known(name),
+            _ => roster.by_email(claimed),
+        }
+    }
+}
+
+/// A move in the words of a signed statement.
+#[must_use]
+pub fn signed_move(entry: &Move) -> approval::Move {
+    approval::Move {
+        environment: entry.environment.clone(),
+        from: entry.from.as_ref().map(|r| r.id.clone()),
+        to: entry.to.id.clone(),
+    }
+}

@@ -1,0 +1,126 @@
+//! Questions about the present, all answered by the one eligibility function.
+
+use std::collections::BTreeSet;
+
+use promo_core::eligibility::{self, ArtifactFindings, Question};
+use promo_core::gate::Gate;
+use promo_core::ids::{EnvironmentName, ReleaseId};
+use promo_core::ledger::Event;
+use promo_core::ledger::event::Movement;
+use promo_core::plan::{Document, Goal, Request};
+use promo_core::windows::Invoker;
+use promo_ledger::Expect;
+use promo_sdk::CheckRequest;
+
+use crate::apply::{ApplyOptions, RunReport};
+use crate::error::EngineError;
+use crate::session::Session;
+
+impl Session {
+    /// Every gate of a release for an environment, now.
+    ///
+    /// # Errors
+    /// When the environment or release is not known, or the ledger cannot be read.
+    pub fn gates(
+        &self,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+        invoker: Invoker,
+    ) -> Result<Vec<Gate>, EngineError> {
+        self.known(release, Some(environment))?;
+        let now = self.now()?;
+        let nothing = BTreeSet::new();
+        self.with_view(|view| {
+            let question = Question {
+                environment,
+                release,
+                movement: Movement::Promotion,
+                named: invoker == Invoker::Human,
+                invoker,
+                moved_before: &nothing,
+                approvals: None,
+                run: None,
+            };
+            eligibility::assess(&self.governance.rules(), view, &ArtifactFindings::new(), &question, now)
+        })
+    }
+
+    /// Runs the automatic checks of an environment again on what runs there, and records their verdicts.
+    ///
+    /// # Errors
+    /// When nothing runs there or the ledger cannot be written.
+    pub async fn verify_again(
+        &self,
+        environment: &EnvironmentName,
+    ) -> Result<Vec<(promo_core::ids::CheckName, bool, String)>, EngineError> {
+        self.known_environments([environment])?;
+        let view = self.view()?;
+        let current = view
+            .current(environment)
+            .ok_or_else(|| EngineError::Invalid(format!("nothing was deployed to {environment} yet")))?;
+        let observations = crate::observe::observe(self, &view).await?;
+        let rules = self.governance.rules();
+        let checks = promo_core::planner::checks_of(&rules, &view, &observations, environment, &current.release);
+        let mut out = Vec::new();
+        for check in checks {
+            let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
+            let provider = self.providers.get(&check.provider)?;
+            let (passed, detail, mut evidence) = match provider.verify(&self.context, &request).await {
+                Ok(result) => (result.passed, result.detail, result.evidence),
+                Err(error) => (false, error.to_string(), std::collections::BTreeMap::new()),
+            };
+            evidence.insert("detail".into(), detail.clone());
+            let mut draft = self.draft(Event::VerdictRecorded {
+                environment: environment.clone(),
+                release: current.release.clone(),
+                check: check.name.clone(),
+                passed,
+                evidence,
+                by: None,
+                signed: None,
+            });
+            draft.environment = Some(environment.clone());
+            self.append(&Expect::default(), &[draft])?;
+            out.push((check.name, passed, detail));
+        }
+        Ok(out)
+    }
+
+    /// One pass of automatic promotion: plans and applies what may start by itself, again and again until nothing moves.
+    /// Each pass moves what is possible now, so a release travels as far as its gates allow.
+    ///
+    /// # Errors
+    /// As [`Session::plan`] and [`Session::apply`].
+    pub async fn advance(&self, options: ApplyOptions) -> Result<(Vec<RunReport>, Document), EngineError> {
+        let mut reports = Vec::new();
+        loop {
+            let request = Request {
+                goal: Goal::Promote,
+                environments: BTreeSet::new(),
+                release: None,
+                until: None,
+                invoker: Invoker::Automation,
+            };
+            let mut document = self.plan(request, crate::PLAN_LIFETIME).await?;
+            let waits: Vec<_> =
+                document.body.moves.iter().filter(|m| !m.outcome().is_open()).map(|m| m.environment.clone()).collect();
+            if document.body.moves.len() == waits.len() || options.stop.is_cancelled() {
+                return Ok((reports, document));
+            }
+            if !waits.is_empty() {
+                // What waits for a window or a person is not part of what runs now.
+                let ready =
+                    document.body.moves.iter().map(|m| m.environment.clone()).filter(|n| !waits.contains(n)).collect();
+                let request = Request { environments: ready, ..document.body.request.clone() };
+                document = self.plan(request, crate::PLAN_LIFETIME).await?;
+            }
+            let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
+            let report = self.apply(&document, promo_core::Digest::of(&bytes), options.clone()).await?;
+            let went_on = report.exit_code() == crate::exit::DONE;
+            reports.push(report);
+            if !went_on {
+                return Ok((reports, document));
+            }
+        }
+    }
+}

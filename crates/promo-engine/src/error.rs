@@ -1,0 +1,238 @@
+//! What can stop the engine, with the stable code and the exit class of each (S14). The command line words the help.
+
+use promo_core::Digest;
+use promo_core::gate::Gate;
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ledger::view::IllegalRecord;
+use promo_core::plan::PlanFileError;
+use promo_core::planner::Moved;
+use promo_ledger::{AppendError, LeaseError, StoreError};
+use promo_sdk::{ErrorKind, ProviderError};
+
+/// An error of the engine.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// The ledger cannot be read or written.
+    #[error("the ledger cannot be used")]
+    Ledger(#[from] StoreError),
+    /// A record of the ledger cannot follow the ones before it.
+    #[error("the ledger is damaged")]
+    Illegal(#[from] IllegalRecord),
+    /// The ledger refused an append.
+    #[error("the ledger refused a record")]
+    Append(#[source] Box<AppendError>),
+    /// Somebody else is at work there.
+    #[error("the lock could not be taken")]
+    Lease(#[source] Box<LeaseError>),
+    /// A provider failed where nothing was changed.
+    #[error("{doing} failed")]
+    Provider {
+        /// What was being done.
+        doing: String,
+        /// What the provider said.
+        source: ProviderError,
+    },
+    /// No provider has that name.
+    #[error("no provider is called `{0}`")]
+    NoProvider(String),
+    /// A file of the pipeline cannot be read.
+    #[error("{path} cannot be read")]
+    File {
+        /// Which.
+        path: String,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The plan file is not one.
+    #[error(transparent)]
+    PlanFile(#[from] PlanFileError),
+    /// The plan has another digest than was demanded.
+    #[error("the plan has the digest {found}, and {expected} was demanded")]
+    OtherDigest {
+        /// What was demanded.
+        expected: Digest,
+        /// What the file has.
+        found: Digest,
+    },
+    /// The plan is for another pipeline, policy, ledger or mode.
+    #[error("the plan was made for {what} {planned}, and this is {current}")]
+    Elsewhere {
+        /// What differs.
+        what: &'static str,
+        /// What the plan says.
+        planned: String,
+        /// What is here.
+        current: String,
+    },
+    /// The ledger does not extend the checkpoint that the plan carries.
+    #[error(
+        "the ledger is no extension of the one that the plan was made from: it had {size} records with root {root}"
+    )]
+    NotAnExtension {
+        /// Size of the plan's checkpoint.
+        size: u64,
+        /// Its root.
+        root: Digest,
+    },
+    /// Inputs of the plan have moved.
+    #[error("the plan is stale: {} moved since it was made", moved_text(moved))]
+    Stale {
+        /// Which, and how.
+        moved: Vec<Moved>,
+        /// The last record that changed something there, in words.
+        by: Option<String>,
+    },
+    /// The plan was used, superseded or is too old.
+    #[error("the plan {why}")]
+    Spent {
+        /// Why it can no longer be applied.
+        why: String,
+        /// The run that used it, if one did.
+        run: Option<RunId>,
+    },
+    /// A gate refuses a promotion.
+    #[error("{environment} refuses {release}")]
+    Denied {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which release.
+        release: ReleaseId,
+        /// Every gate.
+        gates: Vec<Gate>,
+    },
+    /// A gate is not open yet.
+    #[error("{environment} cannot take {release} yet")]
+    Waiting {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which release.
+        release: ReleaseId,
+        /// Every gate.
+        gates: Vec<Gate>,
+    },
+    /// The request makes no sense.
+    #[error("{0}")]
+    Invalid(String),
+    /// An approval cannot be taken.
+    #[error("the approval cannot be taken: {0}")]
+    Approval(String),
+    /// It was stopped before it had begun.
+    #[error("stopped before anything was changed")]
+    Stopped,
+}
+
+impl From<AppendError> for EngineError {
+    fn from(error: AppendError) -> Self {
+        match error {
+            AppendError::Store(error) => Self::Ledger(error),
+            other => Self::Append(Box::new(other)),
+        }
+    }
+}
+
+impl From<LeaseError> for EngineError {
+    fn from(error: LeaseError) -> Self {
+        match error {
+            LeaseError::Store(error) => Self::Ledger(error),
+            other => Self::Lease(Box::new(other)),
+        }
+    }
+}
+
+/// Exit codes of the command line (S14), in one place.
+pub mod exit {
+    /// Done, or nothing to do.
+    pub const DONE: u8 = 0;
+    /// Unexpected failure.
+    pub const FAILURE: u8 = 1;
+    /// Changes present, with `--detailed-exitcode` only.
+    pub const CHANGES: u8 = 2;
+    /// A gate is not open yet.
+    pub const WAITING: u8 = 20;
+    /// A gate refuses.
+    pub const DENIED: u8 = 21;
+    /// The plan is stale or spent.
+    pub const STALE: u8 = 22;
+    /// Bytes are not what they should be.
+    pub const INTEGRITY: u8 = 30;
+    /// Failed and rolled back.
+    pub const ROLLED_BACK: u8 = 40;
+    /// Failed and held.
+    pub const HELD: u8 = 41;
+    /// Stuck.
+    pub const STUCK: u8 = 50;
+    /// Wrong usage.
+    pub const USAGE: u8 = 64;
+    /// Bad input.
+    pub const BAD_INPUT: u8 = 65;
+    /// The ledger cannot be read or written.
+    pub const LEDGER_IO: u8 = 74;
+    /// It may work later; resumable.
+    pub const TRANSIENT: u8 = 75;
+}
+
+impl EngineError {
+    /// The stable code, which has a page in `docs/errors/`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Ledger(StoreError::Integrity { .. }) | Self::Illegal(_) => "ledger-damaged",
+            Self::Ledger(StoreError::NewerFormat { .. }) => "ledger-newer",
+            Self::Ledger(StoreError::Busy { .. }) => "ledger-busy",
+            Self::Ledger(_) => "ledger-unusable",
+            Self::Append(error) => match **error {
+                AppendError::GenerationMoved { .. } => "plan-stale",
+                AppendError::AlreadyConsumed { .. } => "plan-spent",
+                AppendError::EpochLost { .. } => "lock-lost",
+                _ => "ledger-refused",
+            },
+            Self::Lease(_) => "locked",
+            Self::Provider { source, .. } => match source.kind {
+                ErrorKind::Integrity => "artifact-damaged",
+                ErrorKind::Moved => "tag-moved",
+                ErrorKind::Transient => "provider-transient",
+                ErrorKind::NotFound => "provider-not-found",
+                ErrorKind::Conflict => "provider-conflict",
+                _ => "provider-failed",
+            },
+            Self::NoProvider(_) => "provider-unknown",
+            Self::File { .. } => "file-unreadable",
+            Self::PlanFile(_) => "plan-unreadable",
+            Self::OtherDigest { .. } => "plan-other-digest",
+            Self::Elsewhere { .. } => "plan-elsewhere",
+            Self::NotAnExtension { .. } => "ledger-rewritten",
+            Self::Stale { .. } => "plan-stale",
+            Self::Spent { .. } => "plan-spent",
+            Self::Denied { .. } => "denied",
+            Self::Waiting { .. } => "waiting",
+            Self::Invalid(_) => "request-invalid",
+            Self::Approval(_) => "approval-refused",
+            Self::Stopped => "stopped",
+        }
+    }
+
+    /// The exit code (S14).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.code() {
+            "ledger-damaged" | "ledger-rewritten" | "artifact-damaged" | "plan-unreadable" | "plan-other-digest" => {
+                exit::INTEGRITY
+            }
+            "ledger-unusable" | "ledger-newer" | "ledger-refused" => exit::LEDGER_IO,
+            "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
+            "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
+            "locked" | "waiting" => exit::WAITING,
+            "denied" | "approval-refused" => exit::DENIED,
+            "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found" => {
+                exit::BAD_INPUT
+            }
+            _ => exit::FAILURE,
+        }
+    }
+}
+
+fn moved_text(moved: &[Moved]) -> String {
+    let names: Vec<&str> = moved.iter().take(3).map(|m| m.input.as_str()).collect();
+    let more = if moved.len() > 3 { format!(" and {} more", moved.len() - 3) } else { String::new() };
+    format!("{}{more}", names.join(", "))
+}

@@ -1,0 +1,162 @@
+//! Makes plans: observes, asks the planner, has the providers preview what it drafts, and puts it together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use jiff::{SignedDuration, Timestamp};
+use promo_core::gate::Reason;
+use promo_core::ids::{EnvironmentName, ReleaseId};
+use promo_core::ledger::View;
+use promo_core::plan::{Action, Document, LedgerRef, Move, Plan, Request};
+use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, StepDraft};
+use promo_core::state::State;
+use promo_sdk::ObserveRequest;
+
+use crate::error::EngineError;
+use crate::observe;
+use crate::session::{Session, TOOL};
+
+/// How long a plan can be applied that was not requested (S8.4).
+pub const PLAN_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
+
+/// How many providers are asked at once.
+const PREVIEWS_AT_ONCE: usize = 8;
+
+/// A plan and what it was made from.
+pub(crate) struct Planned {
+    pub(crate) moves: Vec<Move>,
+    pub(crate) stays: Vec<promo_core::plan::Stay>,
+    pub(crate) inputs: BTreeMap<String, String>,
+    pub(crate) observations: Observations,
+}
+
+impl Session {
+    /// Makes a plan. Reads only.
+    ///
+    /// # Errors
+    /// When the ledger, a file or a provider cannot be read, or the request names what is not there.
+    pub async fn plan(&self, request: Request, lifetime: SignedDuration) -> Result<Document, EngineError> {
+        let checkpoint = self.store.checkpoint()?;
+        let (view, now) = (self.view()?, self.now()?);
+        self.check_request(&view, &request)?;
+        let planned = self.plan_with(&view, &request, None, now).await?;
+        Ok(Document::new(Plan {
+            pipeline: self.governance.pipeline.name.clone(),
+            policy: self.governance.policy.clone(),
+            local: self.governance.local,
+            ledger: LedgerRef { origin: checkpoint.origin, size: checkpoint.size, root: checkpoint.root },
+            request,
+            planned_at: now,
+            expires: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+            initiator: self.actor.name.clone(),
+            tool: TOOL.to_string(),
+            inputs: planned.inputs,
+            moves: planned.moves,
+            stays: planned.stays,
+        }))
+    }
+
+    fn check_request(&self, view: &View, request: &Request) -> Result<(), EngineError> {
+        let known = &self.governance.pipeline.environments;
+        if let Some(name) = request.environments.iter().chain(&request.until).find(|n| !known.contains_key(*n)) {
+            let names: Vec<&str> = known.keys().map(EnvironmentName::as_str).collect();
+            return Err(EngineError::Invalid(format!(
+                "there is no environment `{name}`: expected one of {}",
+                names.join(", ")
+            )));
+        }
+        match &request.release {
+            Some(id) if view.release(id).is_none() => {
+                Err(EngineError::Invalid(format!("the release {id} is not in the ledger")))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Plans a request on a view of the ledger, at an instant.
+    pub(crate) async fn plan_with(
+        &self,
+        view: &View,
+        request: &Request,
+        pinned: Option<&BTreeMap<EnvironmentName, ReleaseId>>,
+        now: Timestamp,
+    ) -> Result<Planned, EngineError> {
+        let mut observations = observe::observe(self, view).await?;
+        let input = |observations: &Observations| -> Selection {
+            let rules = self.governance.rules();
+            planner::select(&PlanInput { rules, view, observations, request, pinned, now })
+        };
+        let selection = input(&observations);
+        observe::artifacts(self, view, &releases(&selection), &mut observations).await?;
+        let selection = input(&observations);
+        let previews = self.previews(&selection).await?;
+        // A destination tag that holds something else is known only now (S2.3); it refuses the move.
+        let selection = if taken(&selection, &previews, &mut observations) { input(&observations) } else { selection };
+        let (moves, stays) = planner::assemble(selection, &previews)
+            .map_err(|step| EngineError::Invalid(format!("step {step} was not previewed")))?;
+        let rules = self.governance.rules();
+        let plan_input = PlanInput { rules, view, observations: &observations, request, pinned, now };
+        let mut inputs = planner::inputs(&plan_input, &moves);
+        let used: BTreeSet<&str> = moves.iter().flat_map(|m| m.steps.iter().map(|s| s.provider.as_str())).collect();
+        for (name, version) in self.providers.versions() {
+            if used.contains(name.as_str()) {
+                inputs.insert(format!("provider {name}"), version);
+            }
+        }
+        if let Some(policy) = &self.governance.policy {
+            inputs.insert("policy".into(), policy.digest.to_string());
+        }
+        Ok(Planned { moves, stays, inputs, observations })
+    }
+
+    async fn previews(&self, selection: &Selection) -> Result<BTreeMap<String, Previewed>, EngineError> {
+        let drafts = selection.moves.iter().flat_map(|draft| draft.steps.iter().chain(&draft.rollback_steps));
+        stream::iter(drafts).map(|draft| self.preview(draft)).buffered(PREVIEWS_AT_ONCE).try_collect().await
+    }
+
+    async fn preview(&self, draft: &StepDraft) -> Result<(String, Previewed), EngineError> {
+        let provider = self.providers.get(&draft.provider)?;
+        let request = ObserveRequest { inputs: draft.inputs.clone() };
+        let preview = provider
+            .preview(&self.context, &request)
+            .await
+            .map_err(|source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source })?;
+        let previewed = Previewed { current: preview.current, desired: preview.desired, changes: preview.changes };
+        Ok((draft.id.clone(), previewed))
+    }
+}
+
+fn releases(selection: &Selection) -> BTreeSet<ReleaseId> {
+    let moves = selection.moves.iter().flat_map(|d| {
+        [Some(d.head.to.id.clone()), d.head.rollback.as_ref().map(|r| r.to.id.clone())].into_iter().flatten()
+    });
+    let next = selection.stays.iter().filter_map(|s| s.next.as_ref().map(|n| n.release.id.clone()));
+    moves.chain(next).collect()
+}
+
+/// Adds a finding for each copy whose destination holds something else; says whether there was one.
+fn taken(selection: &Selection, previews: &BTreeMap<String, Previewed>, observations: &mut Observations) -> bool {
+    let mut found_any = false;
+    for step in selection.moves.iter().flat_map(|d| &d.steps).filter(|s| s.action == Action::Copy) {
+        let Some(Previewed { current: State::Present(found), desired: State::Present(wanted), .. }) =
+            previews.get(&step.id)
+        else {
+            continue;
+        };
+        if found == wanted {
+            continue;
+        }
+        for (artifact, input) in &step.inputs.artifacts {
+            let tag = input.tag.as_ref().map(|t| format!(":{t}")).unwrap_or_default();
+            let reason = Reason::DestinationTaken {
+                artifact: artifact.clone(),
+                reference: format!("{}{tag}", input.repository),
+                wanted: *wanted,
+                found: *found,
+            };
+            observations.artifacts.entry(step.inputs.release.clone()).or_default().push(reason);
+            found_any = true;
+        }
+    }
+    found_any
+}

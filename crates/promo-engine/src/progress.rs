@@ -1,0 +1,129 @@
+//! What happens while a plan is applied, as a stream for people and machines. It is talk, not evidence: the ledger is.
+
+use std::sync::Arc;
+
+use promo_core::gate::Gate;
+use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use serde::Serialize;
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Progress {
+    /// Always first.
+    Hello {
+        /// Version of this stream.
+        format: u32,
+        /// Version of promo.
+        tool: String,
+    },
+    /// A run began or goes on.
+    RunStarted {
+        /// Which.
+        run: RunId,
+        /// What it moves.
+        environments: Vec<EnvironmentName>,
+    },
+    /// A promotion began.
+    PromotionStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which release.
+        release: ReleaseId,
+        /// How many steps and checks it has.
+        total: usize,
+    },
+    /// A promotion did not begin.
+    NotStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// Why, in words.
+        why: String,
+        /// The gates that are closed.
+        gates: Vec<Gate>,
+    },
+    /// A step is about to act.
+    StepStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        step: String,
+    },
+    /// A step is done: what it wanted was observed.
+    StepDone {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        step: String,
+        /// Whether it changed anything.
+        changed: bool,
+        /// What it did, in words.
+        detail: String,
+        /// How long it took, in milliseconds.
+        milliseconds: u64,
+    },
+    /// A step failed.
+    StepFailed {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        step: String,
+        /// Why.
+        why: String,
+    },
+    /// A check is about to run.
+    CheckStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        check: CheckName,
+    },
+    /// A check spoke.
+    CheckDone {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        check: CheckName,
+        /// Whether it passed.
+        passed: bool,
+        /// What it saw, in words.
+        detail: String,
+        /// How long it took, in milliseconds.
+        milliseconds: u64,
+    },
+    /// A failed promotion goes back.
+    RollingBack {
+        /// Where.
+        environment: EnvironmentName,
+        /// To which release.
+        to: ReleaseId,
+        /// Why.
+        why: String,
+    },
+    /// A promotion ended.
+    PromotionFinished {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which release.
+        release: ReleaseId,
+        /// How.
+        outcome: PromotionOutcome,
+    },
+    /// Always last, also after a cancel.
+    Summary {
+        /// Which run.
+        run: RunId,
+        /// How it ended; none when it stopped and can be resumed.
+        outcome: Option<RunOutcome>,
+    },
+}
+
+/// Where progress goes.
+pub type Sink = Arc<dyn Fn(Progress) + Send + Sync>;
+
+/// A sink that drops everything.
+#[must_use]
+pub fn silent() -> Sink {
+    Arc::new(|_| {})
+}

@@ -1,0 +1,217 @@
+//! Releases enter the ledger, are rejected and lifted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use promo_core::Digest;
+use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
+use promo_core::ledger::Event;
+use promo_core::ledger::view::ReleaseEntry;
+use promo_core::planner::shared_files;
+use promo_core::release::{Release, ReleaseContent};
+use promo_ledger::Expect;
+use promo_sdk::{Blobs as _, ResolveRequest};
+
+use crate::error::EngineError;
+use crate::observe;
+use crate::session::Session;
+
+/// A release to be added: what the build reported.
+#[derive(Debug, Clone, Default)]
+pub struct NewRelease {
+    /// Component to reference: `TAG`, `sha256:…`, `TAG@sha256:…`, or a whole reference in the artifact's repository.
+    pub artifacts: BTreeMap<ArtifactName, String>,
+    /// A name for people.
+    pub alias: Option<String>,
+    /// What the build said of itself.
+    pub metadata: BTreeMap<String, String>,
+}
+
+impl Session {
+    /// Adds a release: every component is resolved and verified, shared files are kept, and the digest that the build
+    /// reported must be what the registry serves (S2.6). Adding the same release again changes nothing.
+    ///
+    /// # Errors
+    /// When a component is missing, unknown, moving or damaged, or the alias is taken.
+    pub async fn add_release(&self, new: NewRelease) -> Result<(ReleaseEntry, bool), EngineError> {
+        let declared = &self.governance.pipeline.artifacts;
+        if let Some(name) = new.artifacts.keys().find(|n| !declared.contains_key(*n)) {
+            let known: Vec<&str> = declared.keys().map(ArtifactName::as_str).collect();
+            let known = known.join(", ");
+            return Err(EngineError::Invalid(format!("there is no artifact `{name}`: expected {known}")));
+        }
+        if let Some(name) = declared.keys().find(|n| !new.artifacts.contains_key(*n)) {
+            return Err(EngineError::Invalid(format!("a release needs every artifact: `{name}` is missing")));
+        }
+        let (mut components, mut sources, mut found) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for (name, given) in &new.artifacts {
+            let artifact = &declared[name];
+            let reference = full_reference(&artifact.repository, given);
+            if let (Some(pattern), Some(tag)) = (&artifact.tags, tag_of(&artifact.repository, &reference))
+                && !fast_glob::glob_match(pattern, &tag)
+            {
+                return Err(EngineError::Invalid(format!(
+                    "the tag `{tag}` of `{name}` may not become a release: expected one that matches `{pattern}`"
+                )));
+            }
+            let provider = self.providers.get("oci")?;
+            let resolved = provider
+                .resolve(&self.context, &ResolveRequest { reference: reference.clone() })
+                .await
+                .map_err(|source| EngineError::Provider { doing: format!("resolving {name} ({reference})"), source })?;
+            components.insert(name.clone(), resolved.digest);
+            let bare = reference.split('@').next().unwrap_or_default();
+            sources.insert(name.clone(), format!("{bare}@{}", resolved.digest));
+            for (key, value) in resolved.metadata {
+                found.entry(key).or_insert(value);
+            }
+        }
+        let tree = observe::working_tree(self)?;
+        let shared = shared_files(&self.governance.rules(), tree.keys());
+        let files: BTreeMap<String, Digest> =
+            tree.iter().filter(|(path, _)| shared.contains(path.as_str())).map(|(p, d)| (p.clone(), *d)).collect();
+        let content = ReleaseContent { components, files };
+        let id = content.id();
+        let view = self.view()?;
+        if let Some(entry) = view.release(&id) {
+            return Ok((entry.clone(), false));
+        }
+        if let Some(alias) = &new.alias
+            && let Some(other) = view.releases.iter().find(|e| e.release.alias.as_ref() == Some(alias))
+        {
+            return Err(EngineError::Invalid(format!("the alias `{alias}` belongs to {}", other.release.id)));
+        }
+        for digest in content.files.values() {
+            let bytes = self
+                .files()
+                .get(digest)
+                .map_err(|source| EngineError::Provider { doing: "reading a shared file".into(), source })?;
+            self.store.put_blob(&bytes)?;
+        }
+        found.extend(new.metadata);
+        let release = Release { id: id.clone(), content, sources, alias: new.alias, metadata: found };
+        let draft = self.draft(Event::ReleaseAdded { release });
+        // Lineage is the order of entry: two additions at once must not both think they are next.
+        self.append(&Expect { head: Some(view.size), ..Expect::default() }, &[draft])?;
+        let entry = self.with_view(|view| view.release(&id).cloned())?;
+        let entry = entry.ok_or_else(|| EngineError::Invalid(format!("{id} was added and is not there")))?;
+        Ok((entry, true))
+    }
+
+    /// Quarantines a release everywhere, or for one environment and downstream.
+    ///
+    /// # Errors
+    /// When the release or environment is not known.
+    pub fn reject(&self, release: &ReleaseId, scope: Option<EnvironmentName>, reason: &str) -> Result<(), EngineError> {
+        self.known(release, scope.as_ref())?;
+        let release = release.clone();
+        self.write(Event::ReleaseRejected { release, scope, automatic: false }, Some(reason))
+    }
+
+    /// Lifts a quarantine of one scope.
+    ///
+    /// # Errors
+    /// When there is none of that release and scope.
+    pub fn lift(&self, release: &ReleaseId, scope: Option<EnvironmentName>, reason: &str) -> Result<(), EngineError> {
+        self.known(release, scope.as_ref())?;
+        let key = (release.clone(), scope);
+        if !self.with_view(|view| view.quarantines.contains_key(&key))? {
+            let place = key.1.map_or_else(|| "everywhere".into(), |scope| format!("for {scope}"));
+            return Err(EngineError::Invalid(format!("{release} is not quarantined {place}")));
+        }
+        let (release, scope) = key;
+        self.write(Event::ReleaseLifted { release, scope }, Some(reason))
+    }
+
+    /// Stops promotion into environments; none means all.
+    ///
+    /// # Errors
+    /// When an environment is not known.
+    pub fn freeze(&self, environments: BTreeSet<EnvironmentName>, reason: &str) -> Result<(), EngineError> {
+        self.known_environments(&environments)?;
+        self.write(Event::Frozen { environments, automatic: false }, Some(reason))
+    }
+
+    /// Lifts freezes and pauses of exactly these environments; none means the freeze of all.
+    ///
+    /// # Errors
+    /// When one of them is not frozen.
+    pub fn unfreeze(&self, environments: BTreeSet<EnvironmentName>, reason: &str) -> Result<(), EngineError> {
+        self.known_environments(&environments)?;
+        let scopes: Vec<Option<EnvironmentName>> =
+            if environments.is_empty() { vec![None] } else { environments.iter().cloned().map(Some).collect() };
+        let missing = self.with_view(|view| scopes.iter().find(|s| !view.freezes.contains_key(*s)).cloned())?;
+        if let Some(missing) = missing {
+            let place = missing.map_or_else(|| "the pipeline".into(), |name| name.to_string());
+            return Err(EngineError::Invalid(format!("{place} is not frozen")));
+        }
+        self.write(Event::Unfrozen { environments }, Some(reason))
+    }
+
+    pub(crate) fn write(&self, event: Event, reason: Option<&str>) -> Result<(), EngineError> {
+        let mut draft = self.draft(event);
+        if let Some(reason) = reason {
+            draft.private.insert("reason".into(), reason.into());
+        }
+        self.append(&Expect::default(), &[draft]).map(|_| ())
+    }
+
+    pub(crate) fn known(&self, release: &ReleaseId, environment: Option<&EnvironmentName>) -> Result<(), EngineError> {
+        if self.with_view(|view| view.release(release).is_none())? {
+            return Err(EngineError::Invalid(format!("the release {release} is not in the ledger")));
+        }
+        self.known_environments(environment)
+    }
+
+    pub(crate) fn known_environments<'a>(
+        &self,
+        names: impl IntoIterator<Item = &'a EnvironmentName>,
+    ) -> Result<(), EngineError> {
+        let known = &self.governance.pipeline.environments;
+        match names.into_iter().find(|n| !known.contains_key(*n)) {
+            Some(name) => {
+                let names: Vec<&str> = known.keys().map(EnvironmentName::as_str).collect();
+                Err(EngineError::Invalid(format!(
+                    "there is no environment `{name}`: expected one of {}",
+                    names.join(", ")
+                )))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// The whole reference of what was given for an artifact.
+fn full_reference(repository: &str, given: &str) -> String {
+    if given.starts_with("sha256:") {
+        format!("{repository}@{given}")
+    } else if given.starts_with(repository) {
+        given.to_string()
+    } else {
+        format!("{repository}:{given}")
+    }
+}
+
+/// The tag of a reference in a repository, if it has one.
+fn tag_of(repository: &str, reference: &str) -> Option<String> {
+    let rest = reference.strip_prefix(repository)?;
+    let tag = rest.split('@').next()?.strip_prefix(':')?;
+    Some(tag.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_build_reported_becomes_a_whole_reference() {
+        for (given, whole, tag) in [
+            ("1.2", "r/app:1.2", Some("1.2")),
+            ("sha256:00", "r/app@sha256:00", None),
+            ("1.2@sha256:00", "r/app:1.2@sha256:00", Some("1.2")),
+            ("r/app:1.2", "r/app:1.2", Some("1.2")),
+        ] {
+            assert_eq!(full_reference("r/app", given), whole);
+            assert_eq!(tag_of("r/app", whole), tag.map(String::from));
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! A pipeline with its rules, its ledger and its doors to the outside: what every verb of the engine works on.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use jiff::Timestamp;
+use promo_core::Digest;
+use promo_core::approval::Roster;
+use promo_core::eligibility::Rules;
+use promo_core::graph::Graph;
+use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::kinds::KindSchema;
+use promo_core::ledger::{Actor, Draft, Event, Record, View};
+use promo_core::model::{ApprovalRule, Pipeline};
+use promo_core::plan::PolicyRef;
+use promo_core::windows::Level;
+use promo_ledger::{Expect, Store};
+use promo_sdk::{Blobs, Clock, Context, ErrorKind, Provider, ProviderError, Secrets};
+use secrecy::SecretString;
+use tokio_util::sync::CancellationToken;
+
+use crate::error::EngineError;
+use crate::process::Processes;
+
+/// Version of promo, as records and plans name it.
+pub const TOOL: &str = concat!("promo ", env!("CARGO_PKG_VERSION"));
+
+/// The pipeline under its policy.
+#[derive(Debug, Clone)]
+pub struct Governance {
+    /// The pipeline.
+    pub pipeline: Pipeline,
+    /// Its graph.
+    pub graph: Graph,
+    /// Approval rules by environment.
+    pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
+    /// Windows by environment and level.
+    pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    /// The policy.
+    pub policy: Option<PolicyRef>,
+    /// Who policy knows.
+    pub roster: Roster,
+    /// Whether there is no trust file (S0.1).
+    pub local: bool,
+}
+
+impl Governance {
+    /// The rules, as eligibility takes them.
+    #[must_use]
+    pub fn rules(&self) -> Rules<'_> {
+        Rules { pipeline: &self.pipeline, graph: &self.graph, approval: &self.approval, windows: &self.windows }
+    }
+}
+
+/// Providers by name.
+#[derive(Clone, Default)]
+pub struct Providers(BTreeMap<String, Arc<dyn Provider>>);
+
+impl Providers {
+    /// A registry of these.
+    #[must_use]
+    pub fn new(providers: impl IntoIterator<Item = Arc<dyn Provider>>) -> Self {
+        Self(providers.into_iter().map(|p| (p.describe().name, p)).collect())
+    }
+
+    /// The provider of that name.
+    ///
+    /// # Errors
+    /// [`EngineError::NoProvider`].
+    pub fn get(&self, name: &str) -> Result<&Arc<dyn Provider>, EngineError> {
+        self.0.get(name).ok_or_else(|| EngineError::NoProvider(name.to_string()))
+    }
+
+    /// Every kind that pipelines can use.
+    #[must_use]
+    pub fn kinds(&self) -> Vec<KindSchema> {
+        self.0.values().flat_map(|p| p.describe().kinds).collect()
+    }
+
+    /// Names and versions.
+    #[must_use]
+    pub fn versions(&self) -> BTreeMap<String, String> {
+        self.0.values().map(|p| p.describe()).map(|d| (d.name, d.version)).collect()
+    }
+}
+
+/// A pipeline with everything it works with.
+#[derive(Clone)]
+pub struct Session {
+    pub(crate) governance: Arc<Governance>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) providers: Providers,
+    pub(crate) context: Context,
+    pub(crate) actor: Actor,
+    view: Arc<Mutex<View>>,
+    files: Arc<Files>,
+}
+
+impl Session {
+    /// Opens a session. `root` is the directory of the pipeline file.
+    #[must_use]
+    pub fn new(
+        governance: Governance,
+        store: Arc<dyn Store>,
+        providers: Providers,
+        clock: Arc<dyn Clock>,
+        actor: Actor,
+        root: PathBuf,
+    ) -> Self {
+        let cancelled = CancellationToken::new();
+        let files = Arc::new(Files { store: store.clone(), tree: Mutex::default(), root: root.clone() });
+        let context = Context {
+            clock,
+            processes: Arc::new(Processes::new(cancelled.clone())),
+            http: reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .user_agent(concat!("promo/", env!("CARGO_PKG_VERSION")))
+                .build()
+                .expect("invariant: the HTTP client needs no files"),
+            cancelled,
+            secrets: Arc::new(EnvironmentSecrets),
+            blobs: files.clone(),
+            root,
+        };
+        let view = Arc::default();
+        Self { governance: Arc::new(governance), store, providers, context, actor, view, files }
+    }
+
+    /// The pipeline under its policy.
+    #[must_use]
+    pub fn governance(&self) -> &Governance {
+        &self.governance
+    }
+
+    /// The ledger.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// Who acts, as a claim.
+    #[must_use]
+    pub fn actor(&self) -> &Actor {
+        &self.actor
+    }
+
+    /// Cancelling this stops child processes and provider calls at once.
+    #[must_use]
+    pub fn cancelled(&self) -> &CancellationToken {
+        &self.context.cancelled
+    }
+
+    /// The directory of the pipeline file.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.context.root
+    }
+
+    /// The time that windows and soak go by: the ledger's (S12.6).
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn now(&self) -> Result<Timestamp, EngineError> {
+        Ok(self.store.now()?)
+    }
+
+    /// What the ledger says now. Records that were folded before are not read again.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read or is damaged.
+    pub fn view(&self) -> Result<View, EngineError> {
+        self.with_view(View::clone)
+    }
+
+    /// A question to what the ledger says now, without copying it.
+    ///
+    /// # Errors
+    /// As [`Session::view`].
+    pub fn with_view<T>(&self, ask: impl FnOnce(&View) -> T) -> Result<T, EngineError> {
+        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let records = self.store.records(view.size, 1_000)?;
+            if records.is_empty() {
+                return Ok(ask(&view));
+            }
+            for record in records {
+                if record.pipeline == self.governance.pipeline.name {
+                    view.apply(&record)?;
+                }
+                view.size = record.seq + 1;
+            }
+        }
+    }
+
+    /// A draft of an event by this session's actor.
+    #[must_use]
+    pub fn draft(&self, event: Event) -> Draft {
+        Draft {
+            rid: uuid::Uuid::now_v7().to_string(),
+            pipeline: self.governance.pipeline.name.clone(),
+            environment: None,
+            run: None,
+            step: None,
+            epoch: None,
+            plan: None,
+            policy: self.governance.policy.as_ref().map(|p| p.digest),
+            actor: self.actor.clone(),
+            claimed_at: self.context.clock.now(),
+            tool: TOOL.to_string(),
+            event,
+            private: BTreeMap::new(),
+        }
+    }
+
+    /// Appends drafts to the ledger.
+    ///
+    /// # Errors
+    /// What the ledger says.
+    pub fn append(&self, expect: &Expect, drafts: &[Draft]) -> Result<Vec<Record>, EngineError> {
+        Ok(self.store.append_if_head(expect, drafts)?)
+    }
+
+    /// Files of the working tree and of configuration snapshots, by digest.
+    pub(crate) fn files(&self) -> &Files {
+        &self.files
+    }
+}
+
+/// A new id of a run: time-ordered, so that a list of runs sorts by age.
+pub(crate) fn new_run_id() -> RunId {
+    let text = uuid::Uuid::now_v7().simple().to_string();
+    text.parse().expect("invariant: 32 hexadecimal digits are a name")
+}
+
+/// Contents by digest: what was read from the working tree, else what the ledger keeps.
+pub(crate) struct Files {
+    store: Arc<dyn Store>,
+    tree: Mutex<BTreeMap<Digest, PathBuf>>,
+    root: PathBuf,
+}
+
+impl Files {
+    /// Remembers that a file of the working tree has this content.
+    pub(crate) fn remember(&self, digest: Digest, path: &str) {
+        self.tree.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, self.root.join(path));
+    }
+}
+
+impl Blobs for Files {
+    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError> {
+        let integrity = |found: &dyn std::fmt::Display| {
+            let message = format!("a stored file is damaged: expected {digest}, found {found}");
+            ProviderError::new(ErrorKind::Integrity, message).differs(digest, found)
+        };
+        let kept = self.store.get_blob(digest).map_err(|error| integrity(&error))?;
+        let path = self.tree.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
+        let bytes = match (kept, path) {
+            (Some(bytes), _) => Some(bytes),
+            (None, Some(path)) => std::fs::read(path).ok(),
+            (None, None) => None,
+        };
+        let Some(bytes) = bytes else {
+            return Err(ProviderError::new(ErrorKind::NotFound, format!("no file has the content {digest}")));
+        };
+        let found = Digest::of(&bytes);
+        if found == *digest { Ok(bytes) } else { Err(integrity(&found)) }
+    }
+}
+
+/// Secrets from `PROMO_SECRET_NAME` in the environment of the run.
+struct EnvironmentSecrets;
+
+impl Secrets for EnvironmentSecrets {
+    fn get(&self, name: &str) -> Option<SecretString> {
+        let variable = format!("PROMO_SECRET_{}", name.to_uppercase().replace('-', "_"));
+        std::env::var(variable).ok().map(SecretString::from)
+    }
+}

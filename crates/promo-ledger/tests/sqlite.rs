@@ -384,3 +384,43 @@ fn verification_holds_while_others_append() {
     });
     assert!(reports.is_sorted() && reports[0] >= 10, "{reports:?}");
 }
+
+/// The part of a second process: run by the test below, and nothing by itself.
+#[test]
+fn another_process_appends() {
+    let Ok(path) = std::env::var("PROMO_TEST_LEDGER") else { return };
+    let store = SqliteStore::open(path).unwrap();
+    let id = std::process::id();
+    for turn in 0..10 {
+        store.append_if_head(&Expect::default(), &[moving(&format!("p{id}-{turn}"), "dev")]).unwrap();
+    }
+    let once = Expect { consume: vec![Digest::of(b"plan")], ..Expect::default() };
+    match store.append_if_head(&once, &[still(&format!("w{id}"))]) {
+        Ok(_) | Err(AppendError::AlreadyConsumed { .. }) => {}
+        Err(error) => panic!("{error:?}"),
+    }
+}
+
+#[test]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "the test needs a second process, and the runner of promo-engine is above"
+)]
+fn processes_that_write_one_file_lose_nothing_and_use_a_plan_once() {
+    let ledger = moved_ten_times();
+    let spawn = || {
+        std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "another_process_appends"])
+            .env("PROMO_TEST_LEDGER", ledger.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
+    };
+    let children: Vec<_> = (0..4).map(|_| spawn()).collect();
+    for mut child in children {
+        assert!(child.wait().unwrap().success());
+    }
+    let store = ledger.open();
+    assert_eq!(verify(&store).unwrap().records, 10 + 4 * 10 + 1, "one process alone used the plan");
+    assert!(store.consumed_by(&Digest::of(b"plan")).unwrap().is_some());
+}

@@ -1,0 +1,248 @@
+//! The command line: verbs, global flags, help. What must not live here: what a verb does, and its own flags, which stand
+//! beside it in `commands`.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, ColorChoice, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum};
+
+use crate::commands;
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::ui::Ui;
+
+/// promo: plan and apply for promotions.
+#[derive(Debug, Parser)]
+#[command(name = "promo", version, about, propagate_version = true, disable_help_subcommand = false)]
+#[command(subcommand_required = true, arg_required_else_help = true, max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Flags of every verb. They go before environment variables, and those before files.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Everywhere")]
+pub(crate) struct Global {
+    /// Work as if started in this directory
+    #[arg(short = 'C', long = "directory", global = true, value_name = "DIR", env = "PROMO_DIRECTORY")]
+    pub(crate) directory: Option<PathBuf>,
+    /// How to answer: standard output is data in this format, standard error is talk
+    #[arg(long, global = true, value_enum, default_value_t, env = "PROMO_FORMAT")]
+    pub(crate) format: Format,
+    /// When to use colour; NO_COLOR is honoured
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN", env = "PROMO_COLOR")]
+    pub(crate) color: Color,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+    /// How to write log lines
+    #[arg(long, global = true, value_enum, default_value_t, env = "PROMO_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+    /// Reach no server: refuse what would need one
+    #[arg(long, global = true, env = "PROMO_OFFLINE")]
+    pub(crate) offline: bool,
+    /// The ledger, in local mode; a trust file names its own
+    #[arg(long, global = true, value_name = "PATH", env = "PROMO_LEDGER")]
+    pub(crate) ledger: Option<PathBuf>,
+    /// The policy, in local mode; a trust file names its own
+    #[arg(long, global = true, value_name = "PATH", env = "PROMO_POLICY")]
+    pub(crate) policy: Option<PathBuf>,
+    /// The trust file; never read from the pipeline's repository
+    #[arg(long, global = true, value_name = "PATH", env = "PROMO_TRUST")]
+    pub(crate) trust: Option<PathBuf>,
+    /// Who acts: a claim, recorded as one; evidence is a signature
+    #[arg(long = "as", global = true, value_name = "NAME", env = "PROMO_ACTOR")]
+    pub(crate) actor: Option<String>,
+    /// Show times in this IANA time zone
+    #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", env = "PROMO_TIMEZONE")]
+    pub(crate) timezone: String,
+}
+
+/// Formats of answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Format {
+    /// For people at a terminal
+    #[default]
+    Text,
+    /// For a comment on a pull request
+    Markdown,
+    /// For programs: frozen views, and events as lines
+    Json,
+}
+
+/// When to use colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal that can show it
+    #[default]
+    Auto,
+    /// Also into files and pipes
+    Always,
+    /// Not at all
+    Never,
+}
+
+/// Formats of log lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// For people
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+/// Defines the verbs: the group in which help shows each, its name in the code, and the module that runs it.
+macro_rules! verbs {
+    ($($group:literal { $($(#[$attribute:meta])* $variant:ident => $module:ident,)+ })+) => {
+        /// Every verb that works.
+        #[derive(Debug, Subcommand)]
+        pub(crate) enum Command {
+            $($($(#[$attribute])* $variant(commands::$module::Arguments),)+)+
+        }
+
+        impl Command {
+            /// Runs the verb.
+            pub(crate) fn run(&self, ui: &Ui, global: &Global) -> Result<Exit, CliError> {
+                match self {
+                    $($(Self::$variant(arguments) => commands::$module::run(ui, global, arguments),)+)+
+                }
+            }
+        }
+
+        /// The verbs by group, as help shows them.
+        const GROUPS: &[(&str, &[&str])] = &[$(($group, &[$(stringify!($module)),+])),+];
+    };
+}
+
+verbs! {
+    "Plan and apply" {
+        /// Render a saved plan again
+        Show => show,
+    }
+    "Help" {
+        /// Say what a code means and what to do about it
+        Explain => explain,
+        /// Print completions for a shell
+        Completions => completions,
+    }
+}
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// The command line as a value, with the verbs of its help in groups.
+pub(crate) fn command() -> clap::Command {
+    let command = Cli::command().styles(STYLES);
+    let mut help = String::new();
+    for (group, verbs) in GROUPS {
+        help.push_str(&format!("{}{group}:{}\n", STYLES.get_header(), STYLES.get_header().render_reset()));
+        for verb in *verbs {
+            let about = command.find_subcommand(verb).and_then(|c| c.get_about().map(ToString::to_string));
+            let literal = STYLES.get_literal();
+            let name = format!("{literal}{verb:<12}{}", literal.render_reset());
+            help.push_str(&format!("  {name} {}\n", about.unwrap_or_default()));
+        }
+        help.push('\n');
+    }
+    let first = "Start with `promo quickstart`, or with `promo init` in your repository.\n";
+    let first = if command.find_subcommand("quickstart").is_some() { first } else { "" };
+    command.help_template(format!("{{about}}\n\n{{usage-heading}} {{usage}}\n\n{help}Options:\n{{options}}\n{first}"))
+}
+
+/// Parses the words of a command line.
+pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Stopped> {
+    let json = words.windows(2).any(|w| w[0] == "--format" && w[1] == "json") || words.iter().any(|w| w == "--format=json");
+    let verb = words.iter().skip(1).find_map(|w| {
+        let word = w.to_str()?;
+        GROUPS.iter().flat_map(|(_, verbs)| *verbs).find(|v| **v == word).copied()
+    });
+    command()
+        .try_get_matches_from(words)
+        .and_then(|matches| Cli::from_arg_matches(&matches))
+        .map_err(|error| Stopped { error, json, verb })
+}
+
+/// A command line that runs no verb: help and version, or a mistake.
+#[derive(Debug)]
+pub(crate) struct Stopped {
+    error: clap::Error,
+    json: bool,
+    verb: Option<&'static str>,
+}
+
+impl Stopped {
+    /// Prints it.
+    pub(crate) fn report(self) -> Exit {
+        if !self.error.use_stderr() {
+            // A closed pipe is not worth an error: the reader has what it wanted.
+            let _closed = self.error.print();
+            return DONE;
+        }
+        let global = Global {
+            directory: None,
+            format: if self.json { Format::Json } else { Format::Text },
+            color: Color::Auto,
+            verbose: 0,
+            log_format: LogFormat::Text,
+            offline: false,
+            ledger: None,
+            policy: None,
+            trust: None,
+            actor: None,
+            timezone: "UTC".to_owned(),
+        };
+        CliError::usage(&self.error, self.verb).report(&Ui::new(&global))
+    }
+}
+
+impl From<Color> for ColorChoice {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_stands_in_exactly_one_group_of_the_help() {
+        let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied()).collect();
+        let command = command();
+        let mut verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).filter(|n| *n != "help").collect();
+        let mut sorted = grouped.clone();
+        sorted.sort_unstable();
+        verbs.sort_unstable();
+        assert_eq!(sorted, verbs);
+        let help = command.clone().render_help().to_string();
+        for verb in grouped {
+            assert!(help.contains(&format!("  {verb} ")), "{verb} is not in\n{help}");
+        }
+    }
+
+    #[test]
+    fn every_flag_of_every_verb_says_what_it_is_for() {
+        for verb in command().get_subcommands() {
+            for argument in verb.get_arguments().filter(|a| a.get_id() != "help") {
+                assert!(argument.get_help().is_some(), "{} {}", verb.get_name(), argument.get_id());
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! The registry of codes: every error, diagnostic and reason that promo can give has a page in `docs/errors/`, of which the
+//! title is the code and the first paragraph is one line about it.
+
+/// A code and its page.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Code {
+    /// The code, which is the name of its page.
+    pub(crate) name: &'static str,
+    /// The page, Markdown.
+    pub(crate) page: &'static str,
+}
+
+impl Code {
+    /// One line about it.
+    pub(crate) fn about(&self) -> &'static str {
+        self.page.lines().skip(1).find(|l| !l.is_empty()).unwrap_or("")
+    }
+}
+
+/// The code of that name.
+pub(crate) fn find(name: &str) -> Option<&'static Code> {
+    CODES.iter().find(|code| code.name == name)
+}
+
+macro_rules! codes {
+    ($($name:literal,)+) => {
+        /// Every code, by name.
+        pub(crate) const CODES: &[Code] =
+            &[$(Code { name: $name, page: include_str!(concat!("../../../docs/errors/", $name, ".md")) }),+];
+    };
+}
+
+codes! {
+    "approval-refused",
+    "artifact-damaged",
+    "config-invalid",
+    "denied",
+    "exists-already",
+    "file-unreadable",
+    "ledger-busy",
+    "ledger-damaged",
+    "ledger-newer",
+    "ledger-refused",
+    "ledger-rewritten",
+    "ledger-unusable",
+    "lock-lost",
+    "locked",
+    "not-formatted",
+    "not-interactive",
+    "nothing-selected",
+    "pipeline-not-found",
+    "plan-elsewhere",
+    "plan-other-digest",
+    "plan-spent",
+    "plan-stale",
+    "plan-unreadable",
+    "provider-conflict",
+    "provider-failed",
+    "provider-not-found",
+    "provider-transient",
+    "provider-unknown",
+    "request-invalid",
+    "run-held",
+    "run-interrupted",
+    "run-rolled-back",
+    "run-stuck",
+    "stopped",
+    "tag-moved",
+    "unexpected",
+    "usage",
+    "waiting",
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_page_is_in_the_registry_and_every_code_has_a_page() {
+        let pages = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/errors");
+        let pages: BTreeSet<String> = std::fs::read_dir(pages)
+            .unwrap()
+            .filter_map(|e| e.unwrap().file_name().to_str()?.strip_suffix(".md").map(str::to_owned))
+            .filter(|name| name != "README")
+            .collect();
+        let codes: BTreeSet<String> = CODES.iter().map(|c| c.name.to_owned()).collect();
+        assert_eq!(pages, codes);
+        assert!(CODES.windows(2).all(|pair| pair[0].name < pair[1].name), "by name");
+    }
+
+    #[test]
+    fn every_page_has_its_code_as_title_says_what_it_means_and_what_to_do() {
+        for code in CODES {
+            assert_eq!(code.page.lines().next(), Some(format!("# {}", code.name).as_str()));
+            for section in ["\n## What it means\n", "\n## What to do\n"] {
+                assert!(code.page.contains(section), "{}", code.name);
+            }
+            assert!(code.about().ends_with('.'), "{}: {}", code.name, code.about());
+        }
+    }
+}

@@ -1,0 +1,7 @@
+//! How answers look. What lives here: labels, times, diffs, and the renderings of views. What must not: deciding anything.
+
+pub(crate) mod diff;
+pub(crate) mod labels;
+pub(crate) mod plan_markdown;
+pub(crate) mod plan_text;
+pub(crate) mod time;

@@ -1,0 +1,234 @@
+//! A plan as a comment on a pull request: a matrix of artifacts by environments first, then what it waits for, then folded
+//! details, then digest, expiry and the command. It stays within a budget, and says so where it left something out.
+
+use std::collections::BTreeSet;
+
+use crate::escape::{self, code_span, fenced, markdown};
+use crate::output::plan_text::{Options, gate, short_state, way_back};
+use crate::output::{diff, time};
+use crate::view::{PlanView, ReleaseView, Row, RowState};
+
+/// The most characters that a comment may have; forges take 65,536 (R30).
+pub(crate) const BUDGET: usize = 60_000;
+/// More artifacts than this are left to the details.
+const COLUMNS: usize = 4;
+/// The longest reason in the shortest view, in characters.
+const SHORT_REASON: usize = 120;
+
+/// How much is said, most first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Depth {
+    Counts,
+    Matrix,
+    Lists,
+    Diffs,
+}
+
+/// Draws a plan within the budget. Refusals, drift, backward moves and the digest are never left out.
+pub(crate) fn render(view: &PlanView, options: &Options) -> String {
+    let depths = [Depth::Diffs, Depth::Lists, Depth::Matrix];
+    let fits = |depth: &Depth| {
+        let text = draw(view, options, *depth);
+        (text.chars().count() <= BUDGET).then_some(text)
+    };
+    depths.iter().find_map(fits).unwrap_or_else(|| draw(view, options, Depth::Counts))
+}
+
+/// The line by which a comment is found and updated in place.
+pub(crate) fn marker(pipeline: &str) -> String {
+    format!("<!-- promo:plan pipeline={pipeline} -->")
+}
+
+fn draw(view: &PlanView, options: &Options, depth: Depth) -> String {
+    let mut out = format!("{}\n### promo plan · {}\n\n", marker(&view.pipeline), code_span(&view.pipeline));
+    out.push_str(&format!("**{}**\n\n", summary(view, depth)));
+    if depth < Depth::Diffs {
+        out.push_str("> [!CAUTION]\n> This view is shortened: **do not approve from this view.** ");
+        out.push_str("`promo show` with the saved plan shows everything.\n\n");
+    }
+    if view.local {
+        out.push_str("> Local mode: no trust file says which ledger and which policy count.\n\n");
+    }
+    if depth >= Depth::Matrix {
+        matrix(view, &mut out);
+    }
+    alarms(view, options, depth, &mut out);
+    if depth >= Depth::Matrix {
+        waits(view, options, &mut out);
+    }
+    if depth >= Depth::Lists {
+        details(view, options, depth, &mut out);
+    }
+    footer(view, options, &mut out);
+    out
+}
+
+fn summary(view: &PlanView, depth: Depth) -> String {
+    let summary = &view.summary;
+    if depth > Depth::Counts {
+        return markdown(&summary.text);
+    }
+    format!(
+        "{} can start, {} wait, {} are held back, {} are refused, {} go BACK, {} have drifted, {} stay as they are",
+        summary.can_start.len(),
+        summary.waiting.len(),
+        summary.held_back.len(),
+        summary.refused.len(),
+        summary.backward.len(),
+        summary.drift.len(),
+        summary.unchanged
+    )
+}
+
+fn release(release: Option<&ReleaseView>) -> String {
+    release.map_or_else(|| "nothing".to_owned(), |r| code_span(&r.text()))
+}
+
+fn sign(row: &Row) -> &'static str {
+    match row.state {
+        RowState::Unchanged => "",
+        RowState::CanStart => "▶",
+        RowState::Deferred | RowState::Waiting | RowState::HeldBack => "…",
+        RowState::Refused => "✗",
+    }
+}
+
+fn matrix(view: &PlanView, out: &mut String) {
+    let names: BTreeSet<&str> =
+        view.environments.iter().flat_map(|r| r.artifacts.iter().map(|a| a.name.as_str())).collect();
+    let names: Vec<&str> = if names.len() > COLUMNS { Vec::new() } else { names.into_iter().collect() };
+    out.push_str("| | environment | now | next |");
+    for name in &names {
+        out.push_str(&format!(" {} |", code_span(name)));
+    }
+    out.push_str(" |\n|---|---|---|---|");
+    out.push_str(&"---|".repeat(names.len() + 1));
+    out.push('\n');
+    for row in &view.environments {
+        let next = match (&row.to, row.movement) {
+            (Some(_), Some("reconfiguration")) => "the same, other configuration".to_owned(),
+            (Some(to), _) if row.backward => format!("**BACK to** {}", release(Some(to))),
+            (Some(to), _) => release(Some(to)),
+            (None, _) => String::new(),
+        };
+        out.push_str(&format!(
+            "| {} | {} | {} | {next} |",
+            sign(row),
+            code_span(&row.environment),
+            release(row.from.as_ref())
+        ));
+        for name in &names {
+            let cell = row.artifacts.iter().find(|a| a.name == *name).map(|artifact| {
+                let to = artifact.to.short();
+                let text = match &artifact.from {
+                    Some(from) if *from != artifact.to => format!("{} → {to}", from.short()),
+                    _ => to,
+                };
+                code_span(&text)
+            });
+            out.push_str(&format!(" {} |", cell.unwrap_or_default()));
+        }
+        out.push_str(&format!(" {} |\n", markdown(&row.says)));
+    }
+    out.push('\n');
+}
+
+/// What a reader must not miss at any depth: refusals, drift, backward moves.
+fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
+    let cut = |text: String| match depth {
+        Depth::Counts if text.chars().count() > SHORT_REASON => {
+            text.chars().take(SHORT_REASON).collect::<String>() + "…"
+        }
+        _ => text,
+    };
+    let mut lines = Vec::new();
+    for row in &view.environments {
+        let name = code_span(&row.environment);
+        if row.backward {
+            let (from, to) = (release(row.from.as_ref()), release(row.to.as_ref()));
+            lines.push(format!("- ◀ {name} goes **BACK** from {from} to {to}"));
+        }
+        if row.state == RowState::Refused {
+            let closed: Vec<String> = row
+                .gates
+                .iter()
+                .filter(|g| g.outcome >= promo_core::gate::Outcome::Expired)
+                .map(|g| markdown(&cut(gate(g, view, options))))
+                .collect();
+            let why = if closed.is_empty() { markdown(&row.says) } else { closed.join("; ") };
+            lines.push(format!("- ✗ {name} is refused: {why}"));
+        }
+        for drift in &row.drift {
+            lines.push(format!(
+                "- ! {name} has drifted on {}: recorded {}, live {}",
+                code_span(&drift.target),
+                code_span(&short_state(&drift.recorded)),
+                code_span(&short_state(&drift.live))
+            ));
+        }
+    }
+    if !lines.is_empty() {
+        out.push_str(&format!("{}\n\n", lines.join("\n")));
+    }
+}
+
+fn waits(view: &PlanView, options: &Options, out: &mut String) {
+    let mut lines = Vec::new();
+    for row in view.environments.iter().filter(|r| r.state != RowState::Refused) {
+        for closed in row.gates.iter().filter(|g| !g.outcome.is_open()) {
+            lines.push(format!("- … {}: {}", code_span(&row.environment), markdown(&gate(closed, view, options))));
+        }
+    }
+    if !lines.is_empty() {
+        out.push_str(&format!("#### Waits for\n\n{}\n\n", lines.join("\n")));
+    }
+}
+
+fn details(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
+    for row in view.environments.iter().filter(|r| r.movement.is_some()) {
+        let title = format!("{} · {}", row.environment, row.says);
+        out.push_str(&format!("<details><summary>{}</summary>\n\n", escape::html(&title)));
+        let open: Vec<String> = row
+            .gates
+            .iter()
+            .filter(|g| g.outcome.is_open() && !g.routine)
+            .map(|g| format!("✓ {}", markdown(&gate(g, view, options))))
+            .collect();
+        if !open.is_empty() {
+            out.push_str(&format!("{}\n\n", open.join(" · ")));
+        }
+        out.push_str(&format!("{}\n\n", markdown(&way_back(row))));
+        for (check, roles) in &row.verdicts {
+            out.push_str(&format!("A person judges {} afterwards: {}\n\n", code_span(check), markdown(&roles.join(" or "))));
+        }
+        for step in row.steps.iter().filter(|s| !s.changes.is_empty()) {
+            out.push_str(&format!("{} in {}\n\n", code_span(&step.provider), code_span(&step.place)));
+            for change in &step.changes {
+                out.push_str(&format!("- {} ({})\n", code_span(&change.path), diff::summary(change)));
+                if depth == Depth::Diffs {
+                    out.push_str(&format!("\n{}\n\n", fenced("diff", &diff::hunks(change))));
+                }
+            }
+            out.push('\n');
+        }
+        out.push_str("</details>\n\n");
+    }
+}
+
+fn footer(view: &PlanView, options: &Options, out: &mut String) {
+    let policy = match &view.policy {
+        Some(policy) => format!("policy {} v{}", code_span(&policy.name), policy.version),
+        None => "no policy".to_owned(),
+    };
+    out.push_str(&format!(
+        "Plan {} · made {} · to be applied until {} · ledger at {} · {policy}\n",
+        code_span(&view.digest.to_string()),
+        time::short(view.planned_at, &options.zone),
+        time::short(view.expires, &options.zone),
+        view.ledger.size
+    ));
+    if !view.next.is_empty() {
+        let commands: Vec<&str> = view.next.iter().map(|n| n.command.as_str()).collect();
+        out.push_str(&format!("\n{}\n", fenced("sh", &commands.join("\n"))));
+    }
+}

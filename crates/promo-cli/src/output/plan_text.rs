@@ -1,0 +1,245 @@
+//! A plan for a terminal and for the log of CI: the answer first, then reasons, then the differences, and at the end what
+//! to do next. Everything in it comes from the view.
+
+use jiff::tz::TimeZone;
+use promo_core::gate::{GateKind, Outcome};
+
+use crate::escape::line;
+use crate::output::diff;
+use crate::output::labels::{Label, label};
+use crate::output::time;
+use crate::view::{GateView, PlanView, ReleaseView, Row, RowState};
+
+/// How much of a difference is shown unless everything is asked for, in lines.
+const LINES_PER_FILE: usize = 40;
+/// The same for all differences of a plan together.
+const LINES_PER_PLAN: usize = 200;
+
+/// How a plan is drawn.
+#[derive(Debug, Clone)]
+pub(crate) struct Options {
+    /// The zone of times.
+    pub(crate) zone: TimeZone,
+    /// Whether routine gates and whole differences are shown too.
+    pub(crate) full: bool,
+}
+
+/// Draws a plan.
+pub(crate) fn render(view: &PlanView, options: &Options) -> String {
+    let mut out = header(view, options);
+    let width = view.environments.iter().map(|r| r.environment.len()).max().unwrap_or(0).max(11);
+    for row in &view.environments {
+        environment(row, view, options, width, &mut out);
+    }
+    if view.environments.is_empty() {
+        out.push_str("  no environment was asked for\n");
+    }
+    out.push_str(&format!("\n{} {}\n", label(Label::Strong, "Plan:"), line(&view.summary.text)));
+    differences(view, options, &mut out);
+    footer(view, options, &mut out);
+    out
+}
+
+fn header(view: &PlanView, options: &Options) -> String {
+    let policy = match &view.policy {
+        Some(policy) => format!("policy {} v{}", line(&policy.name), policy.version),
+        None => "no policy".to_owned(),
+    };
+    let mut out = format!(
+        "{} · {} · {} · ledger at {} · {policy}",
+        label(Label::Strong, "promo plan"),
+        label(Label::Strong, &view.pipeline),
+        time::long(view.planned_at, &options.zone),
+        view.ledger.size,
+    );
+    if view.local {
+        out.push_str(" · local mode");
+    }
+    out.push('\n');
+    if view.local {
+        let text = "Local mode: no trust file says which ledger and which policy count. Nothing remote in production.";
+        out.push_str(&format!("{}\n", label(Label::Waiting, text)));
+    }
+    out.push('\n');
+    out
+}
+
+fn release(release: Option<&ReleaseView>) -> String {
+    release.map_or_else(|| "nothing".to_owned(), |r| line(&r.text()))
+}
+
+/// The sign of a row and what it is.
+fn sign(row: &Row) -> (&'static str, Label) {
+    match row.state {
+        RowState::Unchanged => (" ", Label::Dim),
+        RowState::CanStart => ("~", Label::Good),
+        RowState::Deferred | RowState::Waiting => ("~", Label::Waiting),
+        RowState::HeldBack => ("…", Label::Waiting),
+        RowState::Refused => ("✗", Label::Bad),
+    }
+}
+
+fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out: &mut String) {
+    let (sign, kind) = sign(row);
+    let from = release(row.from.as_ref());
+    let what = match (&row.to, row.movement) {
+        (Some(_), Some("reconfiguration")) => format!("{from} stays, its configuration changes"),
+        (Some(to), Some("rollback")) => format!("{from} goes BACK to {}", release(Some(to))),
+        (Some(to), _) if row.backward => format!("{from} goes BACK to {}", release(Some(to))),
+        (Some(to), _) => format!("{from} → {}", release(Some(to))),
+        (None, _) => from,
+    };
+    let says = match (row.state, row.opens_at) {
+        (RowState::Waiting | RowState::HeldBack, Some(at)) => format!(
+            "{}, opens {} (in {})",
+            row.says,
+            time::near(at, view.planned_at, &options.zone),
+            time::left(at, view.planned_at)
+        ),
+        _ => row.says.clone(),
+    };
+    let name = format!("{:<width$}", row.environment);
+    out.push_str(&format!("{} {}  {what}   {}\n", label(kind, sign), label(Label::Strong, &name), label(kind, &says)));
+    let indent = " ".repeat(width + 4);
+    let open: Vec<String> = row
+        .gates
+        .iter()
+        .filter(|g| g.outcome.is_open() && (options.full || !g.routine))
+        .map(|g| format!("{} {}", label(Label::Good, "✓"), gate(g, view, options)))
+        .collect();
+    if !open.is_empty() {
+        out.push_str(&format!("{indent}{}\n", open.join("   ")));
+    }
+    for closed in row.gates.iter().filter(|g| !g.outcome.is_open()) {
+        let (sign, kind) = match closed.outcome {
+            Outcome::Refused | Outcome::Expired => ("✗", Label::Bad),
+            _ => ("…", Label::Waiting),
+        };
+        out.push_str(&format!("{indent}{} {}\n", label(kind, sign), gate(closed, view, options)));
+    }
+    for artifact in &row.artifacts {
+        let copied = if artifact.copied { format!("   copied to {}", line(&artifact.repository)) } else { String::new() };
+        let tag = artifact.tag.as_ref().map(|t| format!("   {}", line(t))).unwrap_or_default();
+        let digests = match &artifact.from {
+            Some(from) if *from == artifact.to => format!("sha256:{}…", artifact.to.short()),
+            Some(from) => format!("sha256:{}… → sha256:{}…", from.short(), artifact.to.short()),
+            None => format!("→ sha256:{}…", artifact.to.short()),
+        };
+        out.push_str(&format!("{indent}{}  {digests}{tag}{copied}\n", line(&artifact.name)));
+    }
+    for file in &row.files {
+        out.push_str(&format!("{indent}{}   changed\n", line(file)));
+    }
+    for drift in &row.drift {
+        let text = format!(
+            "drift on {}: the ledger says {}, and {} is there",
+            drift.target,
+            short_state(&drift.recorded),
+            short_state(&drift.live)
+        );
+        out.push_str(&format!("{indent}{} {}\n", label(Label::Bad, "!"), label(Label::Bad, &text)));
+    }
+    if row.movement.is_some() {
+        out.push_str(&format!("{indent}{}\n", label(Label::Dim, &way_back(row))));
+        if !row.verdicts.is_empty() {
+            let verdicts: Vec<String> =
+                row.verdicts.iter().map(|(check, roles)| format!("{check} by {}", roles.join(" or "))).collect();
+            out.push_str(&format!("{indent}afterwards a person judges: {}\n", verdicts.join(", ")));
+        }
+    }
+}
+
+/// A state with its digest cut to what people compare.
+pub(crate) fn short_state(state: &str) -> String {
+    match state.strip_prefix("sha256:") {
+        Some(hex) if hex.len() > 12 => format!("sha256:{}…", &hex[..12]),
+        _ => line(state),
+    }
+}
+
+/// `if it fails: back to #54; further targets #53, #51`.
+pub(crate) fn way_back(row: &Row) -> String {
+    if row.on_failure == Some("hold") {
+        return "if it fails: held for a person, nothing goes back by itself".to_owned();
+    }
+    let Some((first, further)) = row.rollback_targets.split_first() else {
+        return "if it fails: held for a person, there is no release to go back to".to_owned();
+    };
+    let same = row.to.as_ref().is_some_and(|to| to.id == first.id);
+    let mut out = match same {
+        true => format!("if it fails: back to #{} as it was configured before", first.lineage),
+        false => format!("if it fails: back to #{}", first.lineage),
+    };
+    if !further.is_empty() {
+        let further: Vec<String> = further.iter().map(|r| format!("#{}", r.lineage)).collect();
+        out.push_str(&format!("; further targets {}", further.join(", ")));
+    }
+    out
+}
+
+/// The words of a gate, with its times.
+pub(crate) fn gate(gate: &GateView, view: &PlanView, options: &Options) -> String {
+    let mut out = line(&gate.text);
+    if let Some(since) = gate.since {
+        out.push_str(&format!(", {}", time::near(since, view.planned_at, &options.zone)));
+    }
+    if let (Some(until), false) = (gate.until, gate.outcome.is_open()) {
+        let verb = match gate.kind {
+            GateKind::Window => "opens",
+            GateKind::Soak | GateKind::Arrival => "met",
+            _ => "until",
+        };
+        let left = time::left(until, view.planned_at);
+        out.push_str(&format!(", {verb} {} (in {left})", time::near(until, view.planned_at, &options.zone)));
+    }
+    out
+}
+
+fn differences(view: &PlanView, options: &Options, out: &mut String) {
+    let mut budget = if options.full { usize::MAX } else { LINES_PER_PLAN };
+    for row in &view.environments {
+        for step in row.steps.iter().filter(|s| !s.changes.is_empty()) {
+            let title = format!("{} · {} · what would change in {}", row.environment, step.provider, step.place);
+            out.push_str(&format!("\n  {}\n", label(Label::Strong, &line(&title))));
+            for change in &step.changes {
+                let path = format!("{} ({})", line(&change.path), diff::summary(change));
+                out.push_str(&format!("  {}\n", label(Label::Dim, &path)));
+                let hunks = diff::hunks(change);
+                let limit = if options.full { usize::MAX } else { LINES_PER_FILE.min(budget) };
+                let (shown, left_out) = diff::head(&hunks, limit);
+                budget = budget.saturating_sub(shown.lines().count());
+                for text in shown.lines() {
+                    let kind = match text.as_bytes().first() {
+                        Some(b'+') => Some(Label::Good),
+                        Some(b'-') => Some(Label::Bad),
+                        Some(b'@') => Some(Label::Dim),
+                        _ => None,
+                    };
+                    let text = line(text);
+                    out.push_str(&format!("  {}\n", kind.map_or(text.clone(), |kind| label(kind, &text))));
+                }
+                if left_out > 0 {
+                    let text = format!("… {left_out} more lines are not shown: do not approve from this view, use --full");
+                    out.push_str(&format!("  {}\n", label(Label::Waiting, &text)));
+                }
+            }
+        }
+    }
+}
+
+fn footer(view: &PlanView, options: &Options, out: &mut String) {
+    let expires = time::short(view.expires, &options.zone);
+    let what = match &view.file {
+        Some(file) => format!("Saved {}   {}   to be applied until {expires}", line(file), view.digest),
+        None => format!("Not saved   {}", view.digest),
+    };
+    out.push_str(&format!("\n{what}\n"));
+    let mut next = view.next.iter();
+    let first = next.next();
+    for other in next {
+        out.push_str(&format!("{} {}   ({})\n", label(Label::Dim, "Also:"), other.command, other.why));
+    }
+    if let Some(first) = first {
+        out.push_str(&format!("{} {}\n", label(Label::Next, "Next:"), first.command));
+    }
+}

@@ -159,15 +159,17 @@ pub(crate) fn command() -> clap::Command {
 
 /// Parses the words of a command line.
 pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Stopped> {
-    let json = words.windows(2).any(|w| w[0] == "--format" && w[1] == "json") || words.iter().any(|w| w == "--format=json");
+    let json =
+        words.windows(2).any(|w| w[0] == "--format" && w[1] == "json") || words.iter().any(|w| w == "--format=json");
     let verb = words.iter().skip(1).find_map(|w| {
         let word = w.to_str()?;
         GROUPS.iter().flat_map(|(_, verbs)| *verbs).find(|v| **v == word).copied()
     });
-    command()
-        .try_get_matches_from(words)
-        .and_then(|matches| Cli::from_arg_matches(&matches))
-        .map_err(|error| Stopped { error, json, verb })
+    command().try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| Stopped {
+        error,
+        json,
+        verb,
+    })
 }
 
 /// A command line that runs no verb: help and version, or a mistake.
@@ -226,7 +228,8 @@ mod tests {
     fn every_verb_stands_in_exactly_one_group_of_the_help() {
         let grouped: Vec<&str> = GROUPS.iter().flat_map(|(_, verbs)| verbs.iter().copied()).collect();
         let command = command();
-        let mut verbs: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).filter(|n| *n != "help").collect();
+        let mut verbs: Vec<&str> =
+            command.get_subcommands().map(clap::Command::get_name).filter(|n| *n != "help").collect();
         let mut sorted = grouped.clone();
         sorted.sort_unstable();
         verbs.sort_unstable();

@@ -175,10 +175,15 @@ impl CliError {
         use promo_core::plan::PlanFileError as E;
         let shown = path.display().to_string();
         let exit = if matches!(error, E::Kind(_)) { 65 } else { 30 };
-        Self::new("plan-unreadable", exit, format!("{shown} is not a plan that can be used"), "promo plan --out plan.json")
-            .because(error)
-            .in_file(path)
-            .expected("the very bytes that `promo plan --out` wrote")
+        Self::new(
+            "plan-unreadable",
+            exit,
+            format!("{shown} is not a plan that can be used"),
+            "promo plan --out plan.json",
+        )
+        .because(error)
+        .in_file(path)
+        .expected("the very bytes that `promo plan --out` wrote")
     }
 
     /// The frozen view.

@@ -377,8 +377,8 @@ fn move_row(entry: &Move, forecasts: &[Gate]) -> Row {
         Outcome::Waiting => (RowState::Waiting, "waiting"),
         Outcome::Expired | Outcome::Refused => (RowState::Refused, "refused"),
     };
-    let backward = entry.movement == Movement::Rollback
-        || entry.from.as_ref().is_some_and(|from| from.lineage > entry.to.lineage);
+    let backward =
+        entry.movement == Movement::Rollback || entry.from.as_ref().is_some_and(|from| from.lineage > entry.to.lineage);
     let back = entry.rollback.as_ref();
     Row {
         environment: entry.environment.to_string(),
@@ -409,12 +409,7 @@ fn move_row(entry: &Move, forecasts: &[Gate]) -> Row {
             OnFailure::Rollback => "rollback",
             OnFailure::Hold => "hold",
         }),
-        rollback_targets: back
-            .map(|r| &r.to)
-            .into_iter()
-            .chain(&entry.further_targets)
-            .map(ReleaseView::of)
-            .collect(),
+        rollback_targets: back.map(|r| &r.to).into_iter().chain(&entry.further_targets).map(ReleaseView::of).collect(),
         drift: Vec::new(),
     }
 }
@@ -605,13 +600,19 @@ fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>)
         words.extend(["--out", out.as_str()]);
         return vec![NextCommand { command: command_line(words), why: "saves the plan".into() }];
     };
-    let approval: Vec<&Row> =
-        in_plan.iter().copied().filter(|r| r.gates.iter().any(|g| g.code == "approvals" && !g.outcome.is_open())).collect();
+    let approval: Vec<&Row> = in_plan
+        .iter()
+        .copied()
+        .filter(|r| r.gates.iter().any(|g| g.code == "approvals" && !g.outcome.is_open()))
+        .collect();
     let mut out = Vec::new();
     if approval.len() < in_plan.len() {
         let free: Vec<&Row> =
             in_plan.iter().copied().filter(|r| !approval.iter().any(|a| a.environment == r.environment)).collect();
-        out.push(NextCommand { command: command_line(["promo", "apply", file]), why: format!("moves {}", names(&free)) });
+        out.push(NextCommand {
+            command: command_line(["promo", "apply", file]),
+            why: format!("moves {}", names(&free)),
+        });
     }
     if !approval.is_empty() {
         out.push(NextCommand {
@@ -621,4 +622,3 @@ fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>)
     }
     out
 }
-

@@ -199,7 +199,11 @@ fn details(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
         }
         out.push_str(&format!("{}\n\n", markdown(&way_back(row))));
         for (check, roles) in &row.verdicts {
-            out.push_str(&format!("A person judges {} afterwards: {}\n\n", code_span(check), markdown(&roles.join(" or "))));
+            out.push_str(&format!(
+                "A person judges {} afterwards: {}\n\n",
+                code_span(check),
+                markdown(&roles.join(" or "))
+            ));
         }
         for step in row.steps.iter().filter(|s| !s.changes.is_empty()) {
             out.push_str(&format!("{} in {}\n\n", code_span(&step.provider), code_span(&step.place)));

@@ -118,7 +118,8 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
         out.push_str(&format!("{indent}{} {}\n", label(kind, sign), gate(closed, view, options)));
     }
     for artifact in &row.artifacts {
-        let copied = if artifact.copied { format!("   copied to {}", line(&artifact.repository)) } else { String::new() };
+        let copied =
+            if artifact.copied { format!("   copied to {}", line(&artifact.repository)) } else { String::new() };
         let tag = artifact.tag.as_ref().map(|t| format!("   {}", line(t))).unwrap_or_default();
         let digests = match &artifact.from {
             Some(from) if *from == artifact.to => format!("sha256:{}…", artifact.to.short()),
@@ -219,7 +220,8 @@ fn differences(view: &PlanView, options: &Options, out: &mut String) {
                     out.push_str(&format!("  {}\n", kind.map_or(text.clone(), |kind| label(kind, &text))));
                 }
                 if left_out > 0 {
-                    let text = format!("… {left_out} more lines are not shown: do not approve from this view, use --full");
+                    let text =
+                        format!("… {left_out} more lines are not shown: do not approve from this view, use --full");
                     out.push_str(&format!("  {}\n", label(Label::Waiting, &text)));
                 }
             }

@@ -1,0 +1,212 @@
+//! From dev to production on the embedded default: real OCI layouts, real directories, a real ledger, real signatures.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use promo_core::approval::Decision;
+use promo_core::gate::{GateKind, Outcome};
+use promo_core::ids::EnvironmentName;
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_engine::{EngineError, Fate, exit};
+use promo_tests::world::World;
+
+fn name(text: &str) -> EnvironmentName {
+    text.parse().unwrap()
+}
+
+/// Takes a release to staging by automatic promotion.
+async fn to_staging(world: &World) {
+    let (reports, _) = world.session.advance(world.options()).await.unwrap();
+    assert!(reports.iter().all(|r| r.outcome == Some(RunOutcome::Done)), "{reports:?}");
+}
+
+/// Asks for production, has it approved, and applies it.
+async fn to_production(world: &World) -> promo_engine::RunReport {
+    let plan = world.plan("production").await;
+    let digest = plan.digest().unwrap();
+    world.session.request(&plan, digest).await.unwrap();
+    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    world.session.apply(&plan, digest, world.options()).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_release_goes_from_dev_to_production_and_a_bad_one_comes_back() {
+    let world = World::of("quickstart");
+    let first = world.release("1.0.0").await;
+    to_staging(&world).await;
+    for environment in ["dev", "qa", "perf", "staging"] {
+        assert_eq!(world.current(environment), Some(first.clone()), "{environment}");
+        assert!(world.deployed(environment, "templates/service.toml").contains("1.0.0"));
+    }
+    // R21: nothing enters production by itself.
+    assert_eq!(world.current("production"), None);
+    let report = to_production(&world).await;
+    assert_eq!(report.outcome, Some(RunOutcome::Done), "{report:?}");
+    assert_eq!(world.current("production"), Some(first.clone()));
+    // R1: production takes the image from its own registry, under the same digest.
+    let rendered = world.deployed("production", "templates/service.toml");
+    assert!(rendered.contains("registry-production/shop"), "{rendered}");
+    // S8.5: planning again shows no change.
+    assert!(world.plan("production").await.body.moves.is_empty());
+
+    std::fs::write(world.path("config/common.env"), "NEEDS_WORKERS=6\n").unwrap();
+    let second = world.release("1.1.0").await;
+    to_staging(&world).await;
+    assert_eq!(world.current("staging"), Some(second.clone()));
+    let before = rendered;
+    let report = to_production(&world).await;
+    assert_eq!(report.exit_code(), exit::ROLLED_BACK, "{report:?}");
+    assert_eq!(world.current("production"), Some(first.clone()));
+    assert_eq!(world.deployed("production", "templates/service.toml"), before);
+    // S2.4: the shared configuration of the first release is back as well.
+    assert_eq!(
+        world.deployed("production", "config/common.env"),
+        std::fs::read_to_string(promo_tests::world::pipelines().join("quickstart/config/common.env")).unwrap()
+    );
+    let Fate::Ended { outcome: PromotionOutcome::RolledBack, why: Some(why) } = &report.environments[0].2 else {
+        panic!("{report:?}")
+    };
+    assert!(why.contains("smoke failed") && why.contains("production has 4 workers"), "{why}");
+    // S10.4: quarantined for production, and automatic promotion is paused.
+    let gates = world.session.gates(&name("production"), &second, promo_core::windows::Invoker::Automation).unwrap();
+    let refused: Vec<_> = gates.iter().filter(|g| !g.outcome.is_open()).map(|g| (g.kind, g.outcome)).collect();
+    assert!(refused.contains(&(GateKind::Quarantine, Outcome::Refused)), "{gates:?}");
+    assert!(refused.contains(&(GateKind::Freeze, Outcome::Waiting)), "{gates:?}");
+    let report = promo_ledger::verify(world.session.store().as_ref()).unwrap();
+    assert!(report.records > 20, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn production_needs_an_approval_of_this_plan_by_somebody_else() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    to_staging(&world).await;
+    let plan = world.plan("production").await;
+    let digest = plan.digest().unwrap();
+    let waiting = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
+    assert_eq!((waiting.code(), waiting.exit_code()), ("waiting", exit::WAITING), "{waiting}");
+    // The initiator is excluded, also when they hold the key: riley asks, and riley signs.
+    let own = world.session_as("riley");
+    let plan = own.plan(world.request("production"), promo_engine::PLAN_LIFETIME).await.unwrap();
+    let mut options = world.options();
+    options.approvals = vec![world.sign(&plan, Decision::Approve)];
+    let waiting = own.apply(&plan, plan.digest().unwrap(), options).await.unwrap_err();
+    assert_eq!(waiting.code(), "waiting");
+    // A rejection blocks this digest.
+    let plan = world.plan("production").await;
+    let digest = plan.digest().unwrap();
+    world.session.record_approval(&digest, &world.sign(&plan, Decision::Reject)).unwrap();
+    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    let denied = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
+    assert_eq!((denied.code(), denied.exit_code()), ("denied", exit::DENIED), "{denied}");
+    assert_eq!(world.current("production"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_used_once_and_an_old_one_is_stale() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    let plan = world.plan("dev").await;
+    let digest = plan.digest().unwrap();
+    let twin = world.plan("dev").await;
+    assert!(world.session.apply(&plan, digest, world.options()).await.unwrap().outcome == Some(RunOutcome::Done));
+    let spent = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
+    assert_eq!((spent.code(), spent.exit_code()), ("plan-spent", exit::STALE));
+    // S8.2: the other plan for dev finds that dev has moved, and says who moved it.
+    let stale = world.session.apply(&twin, twin.digest().unwrap(), world.options()).await.unwrap_err();
+    let EngineError::Stale { moved, by } = &stale else { panic!("{stale:?}") };
+    assert!(moved.iter().any(|m| m.input == "generation of dev"), "{moved:?}");
+    assert!(by.as_ref().is_some_and(|by| by.starts_with("dana moved dev to")), "{by:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edited_plan_is_refused_even_when_it_is_digested_anew() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    let mut plan = world.plan("dev").await;
+    let step = plan.body.moves[0].steps.last_mut().unwrap();
+    step.inputs.target.0.insert("directory".into(), "environments/production".into());
+    let digest = plan.digest().unwrap();
+    let stale = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
+    let EngineError::Stale { moved, .. } = &stale else { panic!("{stale:?}") };
+    assert_eq!(moved[0].input, "steps of dev");
+    assert!(!world.path("environments").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_that_moved_since_it_was_recorded_is_refused_with_both_digests() {
+    let world = World::of("quickstart");
+    let first = world.release("1.0.0").await;
+    let plan = world.plan("dev").await;
+    // Somebody pushes other bytes under the same tag.
+    let index = world.path("registry/shop/index.json");
+    world.release("9.9.9").await;
+    let text = std::fs::read_to_string(&index).unwrap();
+    let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let manifests = json["manifests"].as_array_mut().unwrap();
+    let tag = "org.opencontainers.image.ref.name";
+    manifests.retain(|m| m["annotations"][tag] != "1.0.0");
+    manifests[0]["annotations"][tag] = "1.0.0".into();
+    std::fs::write(&index, json.to_string()).unwrap();
+    let refused = world.session.apply(&plan, plan.digest().unwrap(), world.options()).await.unwrap_err();
+    let EngineError::Denied { gates, .. } = &refused else { panic!("{refused:?}") };
+    let view = world.session.view().unwrap();
+    let recorded = view.release(&first).unwrap().release.content.components.values().next().unwrap().to_string();
+    let gate = gates.iter().find(|g| g.kind == GateKind::Artifact).unwrap().reason.to_string();
+    assert!(gate.contains(&recorded) && gate.matches("sha256:").count() == 2, "{gate}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopped_run_is_resumed_by_another_session_and_only_once() {
+    let world = World::of("quickstart");
+    let first = world.release("1.0.0").await;
+    let plan = world.plan("dev").await;
+    let mut options = world.options();
+    let stop = options.stop.clone();
+    // The first Ctrl-C, as soon as the first step begins: it is finished, and nothing new begins.
+    options.progress = std::sync::Arc::new(move |p| {
+        if matches!(p, promo_engine::Progress::StepStarted { .. }) {
+            stop.cancel();
+        }
+    });
+    let report = world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    assert_eq!((report.outcome, report.exit_code()), (None, exit::TRANSIENT), "{report:?}");
+    let other = world.session_as("riley");
+    let resumed = other.resume(&report.run, world.options()).await.unwrap();
+    assert_eq!(resumed.outcome, Some(RunOutcome::Done), "{resumed:?}");
+    assert_eq!(world.current("dev"), Some(first));
+    let size = world.session.store().head().unwrap().size;
+    let again = other.resume(&report.run, world.options()).await.unwrap();
+    assert_eq!(again.outcome, Some(RunOutcome::Done));
+    assert_eq!(world.session.store().head().unwrap().size, size, "a second resume changes nothing");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_environments_own_file_is_a_reconfiguration_without_join() {
+    let world = World::of("quickstart");
+    let first = world.release("1.0.0").await;
+    to_staging(&world).await;
+    std::fs::write(world.path("config/qa.env"), "WORKERS=9\n").unwrap();
+    let plan = world.plan("qa").await;
+    let moved = &plan.body.moves[0];
+    assert_eq!(moved.movement, promo_core::ledger::event::Movement::Reconfiguration);
+    assert_eq!(moved.to.id, first);
+    let report = world.session.apply(&plan, plan.digest().unwrap(), world.options()).await.unwrap();
+    assert_eq!(report.outcome, Some(RunOutcome::Done));
+    assert_eq!(world.deployed("qa", "config/qa.env"), "WORKERS=9\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hand_made_change_is_seen_as_drift_and_not_overwritten_by_an_older_plan() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    to_staging(&world).await;
+    world.release("1.0.1").await;
+    let plan = world.plan("dev").await;
+    let live = world.path("environments/dev/current/config/dev.env");
+    std::fs::write(&live, "WORKERS=99\n").unwrap();
+    let stale = world.session.apply(&plan, plan.digest().unwrap(), world.options()).await.unwrap_err();
+    assert_eq!(stale.code(), "plan-stale");
+    assert_eq!(std::fs::read_to_string(&live).unwrap(), "WORKERS=99\n");
+    let staging = world.plan("staging").await;
+    assert!(staging.body.stays.iter().all(|s| s.drift.is_empty()));
+}

@@ -20,8 +20,10 @@ pub mod ledger;
 pub mod model;
 pub mod plan;
 pub mod planner;
+pub mod policy;
 pub mod release;
 pub mod state;
+pub mod trust;
 pub mod windows;
 
 pub use digest::Digest;

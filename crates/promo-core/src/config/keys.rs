@@ -288,12 +288,12 @@ pub(crate) const TRUST_FILE: &[Key] = &[
     required("format", Shape::Format, "the format of this file, which is 1"),
     required("ledger", Shape::Text, "the ledger: a path, relative to this file, or a URL"),
     required("policy", Shape::Table(TRUST_POLICY), "where policy comes from"),
-    key("checkpoint", Shape::Text, "the ledger's checkpoint of first adoption"),
+    key("checkpoint", Shape::Later, "the ledger's checkpoint of first adoption"),
 ];
 
 const TRUST_POLICY: &[Key] = &[
     required("path", Shape::Text, "the policy file: a path, relative to this file"),
     key("digest", Shape::Text, "the digest that the file must have, `sha256:…`"),
-    key("keys", Shape::Texts, "public keys of those who sign policy"),
-    key("threshold", Shape::Number(1, 100), "how many of them must have signed"),
+    key("keys", Shape::Later, "public keys of those who sign policy"),
+    key("threshold", Shape::Later, "how many of them must have signed"),
 ];

@@ -20,10 +20,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use check::Checker;
+pub(crate) use check::{Checker, words};
+pub(crate) use environment::tier;
+pub(crate) use lower::{approval_rules, names, references, window};
 pub use places::Places;
 pub use schema::{policy_schema, schema, trust_schema};
-use tree::{Parsed, parse};
+pub(crate) use tree::{Data, Entry, Node, Parsed, Table, parse};
 
 use crate::diagnostic::Diagnostic;
 use crate::kinds::KindSchema;

@@ -66,3 +66,7 @@ pub(crate) fn kinds() -> Vec<KindSchema> {
         ),
     ]
 }
+
+/// A public key that nobody has the private half of.
+#[allow(dead_code, reason = "not every test file has people")]
+pub(crate) const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeo";

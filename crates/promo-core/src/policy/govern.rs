@@ -1,0 +1,295 @@
+//! Policy laid over a pipeline: a meet, only ever tighter (S7.2), and the floors that hold whatever both say (S0.3).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{Policy, TierRules, about};
+use crate::config::{Places, words};
+use crate::diagnostic::{Diagnostic, nearest};
+use crate::graph::paths_into_production_without_staging;
+use crate::ids::{EnvironmentName, WindowName};
+use crate::model::{ApprovalRule, Environment, Pipeline, Start, Tier};
+use crate::plan::PolicyRef;
+use crate::windows::{Effect, Level, Window, WindowSpec};
+
+/// The level of windows that policy declares.
+const ORGANISATION: &str = "organisation";
+
+/// Whether a trust file stands behind the run (S0.1).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrustMode {
+    /// None: policy, if any, was named by whoever runs promo.
+    Local,
+    /// A trust file names ledger and policy.
+    Trusted,
+}
+
+/// A pipeline under its policy: what every gate is decided from.
+#[derive(Debug, Clone)]
+pub struct Governed {
+    /// The pipeline, as it was read.
+    pub pipeline: Pipeline,
+    /// By environment: the pipeline's rules and policy's, all of which must hold.
+    pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
+    /// By environment: the windows of each level.
+    pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    /// By environment: why policy lets it go without an allow window.
+    pub always_open: BTreeMap<EnvironmentName, String>,
+    /// The policy; none only in local mode.
+    pub policy: Option<PolicyRef>,
+    /// Whether this is local mode, which every screen and plan says.
+    pub local: bool,
+}
+
+/// Lays `policy` over `pipeline`. The result is none as soon as one diagnostic is an error; `places` puts the
+/// diagnostics at their places in the pipeline's text and may be empty.
+///
+/// In [`TrustMode::Trusted`] a policy is required and must know every target; in local mode it is optional as long as
+/// there is no production tier, and production-tier environments with remote targets are refused (S0.1, S0.2).
+#[must_use]
+pub fn govern(
+    pipeline: &Pipeline,
+    places: &Places,
+    policy: Option<&Policy>,
+    mode: TrustMode,
+) -> (Option<Governed>, Vec<Diagnostic>) {
+    let mut out = Vec::new();
+    let none = TierRules::default();
+    let mut governed = Governed {
+        pipeline: pipeline.clone(),
+        approval: BTreeMap::new(),
+        windows: BTreeMap::new(),
+        always_open: BTreeMap::new(),
+        policy: policy.map(Policy::reference),
+        local: mode == TrustMode::Local,
+    };
+    if policy.is_none() && mode == TrustMode::Trusted {
+        out.push(Diagnostic::new("policy-required", "the trust file names a policy, and none was given"));
+    }
+    for (name, environment) in &pipeline.environments {
+        let rules = policy.and_then(|p| p.tiers.get(&environment.tier)).unwrap_or(&none);
+        let one = One { name, environment, places, policy, mode };
+        one.trust(&mut out);
+        one.claims(&mut out);
+        one.demands(rules, &mut out);
+
+        let mut approval = environment.approval.clone();
+        approval.extend(rules.approval.iter().filter(|rule| !environment.approval.contains(rule)).cloned());
+        one.roles(&approval, &mut out);
+
+        let organisation = policy.map(|p| (ORGANISATION, &rules.windows, &p.windows));
+        let own = (name.as_str(), &environment.windows, &pipeline.windows);
+        let levels: Vec<Level> = organisation
+            .into_iter()
+            .chain([own])
+            .filter_map(|(level, names, all)| one.level(level, names, all))
+            .collect();
+
+        if environment.tier == Tier::Production {
+            one.floors(&approval, &levels, rules, &mut out);
+        }
+        governed.approval.insert(name.clone(), approval);
+        governed.windows.insert(name.clone(), levels);
+        if let Some(reason) = &rules.always_open {
+            governed.always_open.insert(name.clone(), reason.clone());
+        }
+    }
+    for path in paths_into_production_without_staging(pipeline) {
+        let goal = path.last().expect("invariant: a path has an end");
+        let shown: Vec<&str> = path.iter().map(EnvironmentName::as_str).collect();
+        let message = format!("a release can reach `{goal}` without staging: {}", shown.join(" -> "));
+        let at = format!("environments.{goal}.after");
+        out.push(
+            about(places, &at, "floor-staging", message)
+                .help("put a staging-tier environment on every path into production (S0.3, R11)"),
+        );
+    }
+    let governed = (!out.iter().any(Diagnostic::is_error)).then_some(governed);
+    (governed, out)
+}
+
+/// One environment while it is judged.
+struct One<'a> {
+    name: &'a EnvironmentName,
+    environment: &'a Environment,
+    places: &'a Places,
+    policy: Option<&'a Policy>,
+    mode: TrustMode,
+}
+
+impl One<'_> {
+    fn told(&self, key: &str, code: &'static str, message: String) -> Diagnostic {
+        let path = if key.is_empty() {
+            format!("environments.{}", self.name)
+        } else {
+            format!("environments.{}.{key}", self.name)
+        };
+        about(self.places, &path, code, message)
+    }
+
+    /// S0.1: production with remote targets needs a trust file, and production at all needs people that policy names.
+    fn trust(&self, out: &mut Vec<Diagnostic>) {
+        if self.environment.tier != Tier::Production || self.mode == TrustMode::Trusted {
+            return;
+        }
+        for (target, place) in self.environment.targets.iter().filter(|(_, place)| !place.is_local()) {
+            let message = format!(
+                "without a trust file `{}` must not deploy to {}: it is production, and the place is not on this machine",
+                self.name,
+                place.address()
+            );
+            out.push(
+                self.told(&self.target_key(target.as_str()), "trust-remote-production", message)
+                    .help("name a trust file with `--trust` or PROMO_TRUST"),
+            );
+        }
+        for to in self.environment.mirror.values().filter(|to| !to.starts_with("oci-layout:")) {
+            let message = format!("without a trust file `{}` must not copy to {to}: it is production", self.name);
+            out.push(
+                self.told("mirror", "trust-remote-production", message)
+                    .help("name a trust file with `--trust` or PROMO_TRUST"),
+            );
+        }
+        if self.policy.is_none() {
+            let message = format!("`{}` is production, and there is no policy to say who may approve", self.name);
+            out.push(
+                self.told("tier", "policy-missing", message)
+                    .help("name one with `--policy FILE`: at least one person with a key and a role (S0.3)"),
+            );
+        }
+    }
+
+    fn target_key(&self, target: &str) -> String {
+        let several = format!("targets.{target}");
+        let path = format!("environments.{}.targets", self.name);
+        match (self.places.get(&path), self.places.get(&format!("environments.{}", self.name))) {
+            (Some(found), Some(whole)) if found != whole => several,
+            _ => "target".to_string(),
+        }
+    }
+
+    /// S0.2: what policy claims at a higher tier, or does not know at all.
+    fn claims(&self, out: &mut Vec<Diagnostic>) {
+        let Some(policy) = self.policy else { return };
+        // Known is what a claim covers; the tier also counts claims inside what is touched, a parent directory for one.
+        let mut touched: Vec<(String, String, bool, Option<Tier>)> = Vec::new();
+        for (name, target) in &self.environment.targets {
+            let known = policy.claims.iter().any(|c| c.covers(target));
+            let tier = policy.claims.iter().filter(|c| c.touched_by(target)).map(|c| c.tier).max();
+            touched.push((self.target_key(name.as_str()), target.address(), known, tier));
+        }
+        for to in self.environment.mirror.values() {
+            let known = policy.claims.iter().any(|c| c.covers_repository(to));
+            let tier = policy.claims.iter().filter(|c| c.touched_by_repository(to)).map(|c| c.tier).max();
+            touched.push(("mirror".to_string(), to.clone(), known, tier));
+        }
+        for (key, place, known, tier) in touched {
+            match tier {
+                Some(tier) if tier > self.environment.tier => {
+                    let message = format!(
+                        "policy claims {place} at tier {tier}, and `{}` is declared as {}",
+                        self.name, self.environment.tier
+                    );
+                    out.push(
+                        self.told(&key, "policy-tier-too-low", message)
+                            .help(format!("declare `tier = \"{tier}\"`, or deploy elsewhere (S0.2)")),
+                    );
+                }
+                _ if !known && self.mode == TrustMode::Trusted => {
+                    let message = format!("policy does not know {place}, which `{}` touches", self.name);
+                    out.push(
+                        self.told(&key, "policy-unclaimed-target", message)
+                            .help("the owners of the policy add a claim for it (S0.2)"),
+                    );
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// What the tier demands or allows (S7.2).
+    fn demands(&self, rules: &TierRules, out: &mut Vec<Diagnostic>) {
+        if let (Some(allowed), Some(deploy)) = (&rules.providers, &self.environment.deploy)
+            && !allowed.contains(&deploy.provider)
+        {
+            let message = format!(
+                "policy does not let `{}` deploy at tier {}, as `{}` does",
+                deploy.provider, self.environment.tier, self.name
+            );
+            out.push(
+                self.told("deploy", "policy-provider", message)
+                    .help(format!("allowed: {}", words(allowed.iter().map(String::as_str)))),
+            );
+        }
+        for check in rules.verify.iter().filter(|c| !self.environment.verify.contains(c)) {
+            let message = format!(
+                "policy demands the check `{check}` at tier {}, and `{}` does not name it",
+                self.environment.tier, self.name
+            );
+            out.push(
+                self.told("verify", "policy-check-missing", message)
+                    .help(format!("define `[checks.{check}]` and add it to `verify`")),
+            );
+        }
+    }
+
+    /// Roles that nobody holds: a rule that names only such can never be met.
+    fn roles(&self, approval: &[ApprovalRule], out: &mut Vec<Diagnostic>) {
+        let Some(policy) = self.policy else { return };
+        let held: Vec<&str> = policy
+            .roster
+            .identities()
+            .filter(|identity| identity.human)
+            .flat_map(|identity| identity.roles.iter().map(crate::ids::RoleName::as_str))
+            .collect();
+        for rule in approval {
+            let missing = rule.from.iter().filter(|role| !held.contains(&role.as_str()));
+            for role in missing {
+                let message =
+                    format!("no person in policy holds the role `{role}`, which approves for `{}`", self.name);
+                let mut diagnostic = self.told("approval", "policy-unknown-role", message);
+                // The label is the whole key, so the suggestion goes into words and not into a replacement.
+                diagnostic.help =
+                    nearest(role.as_str(), held.iter().copied()).map(|near| format!("did you mean `{near}`?"));
+                out.push(diagnostic);
+            }
+        }
+    }
+
+    fn level(&self, name: &str, names: &[WindowName], all: &BTreeMap<WindowName, WindowSpec>) -> Option<Level> {
+        let windows: Vec<Window> =
+            names.iter().filter_map(|name| Window::new(name.as_str(), all.get(name)?.clone()).ok()).collect();
+        (!windows.is_empty()).then(|| Level { name: name.to_string(), windows })
+    }
+
+    /// S0.3, whatever policy and pipeline say. The staging floor is judged over the whole graph.
+    fn floors(&self, approval: &[ApprovalRule], levels: &[Level], rules: &TierRules, out: &mut Vec<Diagnostic>) {
+        let name = self.name;
+        if approval.is_empty() {
+            let message = format!("nobody approves promotions into `{name}`, which is production");
+            let help = format!("add `[[environments.{name}.approval]]`, or a rule to `tiers.production` of the policy");
+            out.push(self.told("", "floor-approval", message).help(help));
+        }
+        if self.environment.verify.is_empty() {
+            let message = format!("nothing verifies `{name}`, which is production");
+            out.push(self.told("", "floor-verification", message).help("name at least one check in `verify`"));
+        }
+        let opens = |window: &Window| {
+            window.spec().effect == Effect::Allow
+                && window.spec().environments.as_ref().is_none_or(|only| only.iter().any(|e| e == name.as_str()))
+        };
+        if rules.always_open.is_none() && !levels.iter().flat_map(|l| &l.windows).any(opens) {
+            let message = format!("no allow window says when promotions into `{name}`, which is production, may start");
+            out.push(
+                self.told("windows", "floor-window", message)
+                    .help("name an allow window in `windows`; or policy says `windows = \"always\"` with a reason"),
+            );
+        }
+        if self.environment.start == Start::Auto {
+            let message = format!("`{name}` is production and must not start by itself");
+            out.push(self.told("start", "floor-start", message).help("write `start = \"manual\"`"));
+        }
+    }
+}

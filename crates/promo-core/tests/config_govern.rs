@@ -1,0 +1,399 @@
+//! Policy over a pipeline: trust, claims, floors, and that composition only ever adds (S0, S7.2).
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+mod config_support;
+
+use config_support::{KEY, kinds};
+use promo_core::config::{self, Limits, Loaded};
+use promo_core::diagnostic::Diagnostic;
+use promo_core::model::{Pipeline, Tier};
+use promo_core::policy::{Governed, Policy, TrustMode, govern, policy};
+use promo_core::trust::trust;
+use proptest::prelude::*;
+
+const SHOP: &str = include_str!("config_support/shop.toml");
+
+fn local_app() -> String {
+    r#"
+format = 1
+[pipeline]
+name = "shop"
+[artifacts.api]
+image = "oci-layout:registry/api"
+[defaults]
+verify = ["smoke"]
+[defaults.deploy.directory]
+templates = ["deploy/*.yaml"]
+[checks.smoke]
+command = { run = ["true"] }
+[environments.dev]
+tier = "development"
+target = { directory = "env/dev" }
+[environments.staging]
+tier = "staging"
+after = ["dev"]
+target = { directory = "env/staging" }
+[environments.production]
+tier = "production"
+after = ["staging"]
+target = { directory = "env/production" }
+windows = ["hours"]
+[[environments.production.approval]]
+from = ["lead"]
+[windows.hours]
+effect = "allow"
+timezone = "UTC"
+weekly = {}
+"#
+    .into()
+}
+
+fn organisation() -> String {
+    format!(
+        r#"
+format = 1
+[policy]
+name = "platform"
+version = 14
+expires = "2027-01-31"
+[identities.maria]
+roles = ["lead", "release-manager", "platform-lead"]
+keys = ["{KEY}"]
+emails = ["maria@example.org"]
+[identities.bot]
+roles = ["machine"]
+human = false
+[[claims]]
+directory = "env"
+tier = "development"
+[[claims]]
+directory = "env/production"
+tier = "production"
+[[claims]]
+cluster = "nonprod"
+tier = "development"
+[[claims]]
+cluster = "staging"
+tier = "staging"
+[[claims]]
+cluster = "prod-eu"
+tier = "production"
+[[claims]]
+cluster = "prod-us"
+namespace = "shop"
+tier = "production"
+[[claims]]
+registry = "registry.prod.internal"
+tier = "production"
+[tiers.production]
+verify = ["health"]
+windows = ["no-friday"]
+providers = ["helm"]
+[[tiers.production.approval]]
+count = 1
+from = ["lead"]
+exclude = ["applier"]
+[windows.no-friday]
+effect = "deny"
+timezone = "UTC"
+weekly = {{ days = ["fri"] }}
+"#
+    )
+}
+
+#[track_caller]
+fn read(text: &str) -> Loaded {
+    let loaded = config::load(text, &kinds(), &Limits::default());
+    assert!(loaded.pipeline.is_some(), "{:#?}", loaded.diagnostics);
+    loaded
+}
+
+#[track_caller]
+fn rules(text: &str) -> Policy {
+    let (read, told) = policy(text);
+    assert!(told.is_empty(), "{told:#?}");
+    read.unwrap()
+}
+
+fn lay(app: &str, policy: Option<&str>, mode: TrustMode) -> (Option<Governed>, Vec<Diagnostic>) {
+    let app = read(app);
+    let policy = policy.map(rules);
+    govern(app.pipeline.as_ref().unwrap(), &app.places, policy.as_ref(), mode)
+}
+
+fn codes(told: &[Diagnostic]) -> Vec<&str> {
+    told.iter().map(|d| d.code).collect()
+}
+
+#[test]
+fn the_documented_pipeline_passes_under_its_policy_and_both_rules_hold() {
+    let (governed, told) = lay(SHOP, Some(&organisation()), TrustMode::Trusted);
+    assert!(told.is_empty(), "{told:#?}");
+    let governed = governed.unwrap();
+    let rules = &governed.approval["production"];
+    assert_eq!(rules.len(), 2, "the environment's and policy's: {rules:?}");
+    let levels: Vec<_> = governed.windows["production"].iter().map(|l| (l.name.as_str(), l.windows.len())).collect();
+    assert_eq!(levels, [("organisation", 1), ("production", 1)]);
+    assert_eq!(governed.policy.as_ref().map(|p| p.version), Some(14));
+    assert!(!governed.local);
+    assert!(governed.approval["dev"].is_empty());
+}
+
+#[test]
+fn s0_1_without_a_trust_file_production_stays_on_this_machine_and_needs_people() {
+    let (governed, told) = lay(SHOP, Some(&organisation()), TrustMode::Local);
+    assert!(governed.is_none());
+    assert_eq!(codes(&told), ["trust-remote-production"; 3], "two clusters and a registry");
+    assert!(told.iter().all(|d| !d.labels.is_empty()));
+
+    let (_, told) = lay(&local_app(), None, TrustMode::Local);
+    assert_eq!(codes(&told), ["policy-missing"]);
+
+    let permissive = format!(
+        "format = 1\n[policy]\nname = \"p\"\nversion = 1\n[identities.maria]\nroles = [\"lead\"]\nkeys = [\"{KEY}\"]\n"
+    );
+    let (governed, told) = lay(&local_app(), Some(&permissive), TrustMode::Local);
+    assert!(told.is_empty(), "{told:#?}");
+    assert!(governed.unwrap().local, "an unknown directory is taken in local mode");
+
+    let (_, told) = lay(&local_app(), None, TrustMode::Trusted);
+    assert!(codes(&told).contains(&"policy-required"));
+}
+
+#[test]
+fn s0_1_another_ledger_or_policy_in_the_pipeline_is_refused() {
+    let (trusted, told) = trust("format = 1\nledger = \"ledger.db\"\npolicy = { path = \"policy.toml\" }\n");
+    assert!(told.is_empty(), "{told:?}");
+    let trusted = trusted.unwrap();
+    let same = SHOP.replace("name = \"shop\"\n", "name = \"shop\"\nledger = \"ledger.db\"\npolicy = \"policy.toml\"\n");
+    let loaded = read(&same);
+    assert!(trusted.compare(&loaded.repeated, &loaded.places).is_empty());
+    let other = same.replace("ledger.db", "mine.db").replace("policy.toml", "weak.toml");
+    let loaded = read(&other);
+    let told = trusted.compare(&loaded.repeated, &loaded.places);
+    assert_eq!(codes(&told), ["trust-differs"; 2]);
+    assert_eq!(&other[told[0].labels[0].span.clone()], "ledger");
+}
+
+#[test]
+fn s7_1_a_pinned_policy_is_the_only_one_admitted() {
+    let policy = rules(&organisation());
+    let pinned = |digest: &str| {
+        trust(&format!("format = 1\nledger = \"l\"\npolicy = {{ path = \"p\", digest = \"{digest}\" }}\n")).0.unwrap()
+    };
+    assert!(pinned(&policy.digest.to_string()).admit(&policy).is_ok());
+    let other = pinned(&promo_core::Digest::of(b"other").to_string());
+    assert_eq!(other.admit(&policy).unwrap_err().code, "trust-policy");
+    let (none, told) = trust("format = 1\nledger = \"l\"\npolicy = { path = \"p\", digest = \"sha256:12\" }\n");
+    assert!(none.is_none());
+    assert_eq!(codes(&told), ["trust-digest"]);
+}
+
+#[test]
+fn s0_2_a_target_claimed_at_a_higher_tier_is_refused_and_an_unknown_one_too() {
+    for (app, expected) in [
+        (
+            SHOP.replace("cluster = \"staging\", namespace = \"shop\"", "cluster = \"prod-eu\", namespace = \"mine\""),
+            "policy-tier-too-low",
+        ),
+        (SHOP.replace("cluster = \"staging\"", "cluster = \"unheard-of\""), "policy-unclaimed-target"),
+        (
+            SHOP.replace("prod-us\", namespace = \"shop\"", "prod-us\", namespace = \"other\""),
+            "policy-unclaimed-target",
+        ),
+        (
+            SHOP.replace("arrival = \"hold\"", "mirror = { \"registry.internal\" = \"registry.prod.internal/x\" }"),
+            "policy-tier-too-low",
+        ),
+    ] {
+        let (governed, told) = lay(&app, Some(&organisation()), TrustMode::Trusted);
+        assert!(governed.is_none());
+        assert_eq!(codes(&told), [expected], "{told:#?}");
+        assert!(!told[0].labels.is_empty());
+    }
+    // A lower tier, a detour and a parent directory change nothing, in local mode neither.
+    for directory in ["env/production/x", "env/dev/../production", "env"] {
+        let app = local_app().replace("\"env/dev\"", &format!("\"{directory}\""));
+        let policy = organisation().replace("providers = [\"helm\"]\n", "").replace("verify = [\"health\"]\n", "");
+        let (_, told) = lay(&app, Some(&policy), TrustMode::Local);
+        assert_eq!(codes(&told), ["policy-tier-too-low"], "{directory}: {told:#?}");
+    }
+}
+
+#[test]
+fn s0_3_each_floor_of_production_holds_whatever_the_files_say() {
+    let policy = organisation()
+        .replace("verify = [\"health\"]\n", "")
+        .replace("providers = [\"helm\"]\n", "")
+        .replace("[[tiers.production.approval]]\ncount = 1\nfrom = [\"lead\"]\nexclude = [\"applier\"]\n", "");
+    let floor = |app: &str, policy: &str| -> Vec<&'static str> {
+        lay(app, Some(policy), TrustMode::Local).1.iter().map(|d| d.code).collect()
+    };
+    let app = local_app();
+    assert_eq!(floor(&app, &policy), Vec::<&str>::new());
+    let approvals = "[[environments.production.approval]]\nfrom = [\"lead\"]\n";
+    assert_eq!(floor(&app.replace(approvals, ""), &policy), ["floor-approval"]);
+    assert_eq!(floor(&app.replace("windows = [\"hours\"]\n", ""), &policy), ["floor-window"]);
+    assert_eq!(floor(&app.replace("effect = \"allow\"", "effect = \"deny\""), &policy), ["floor-window"]);
+    assert_eq!(
+        floor(&app.replace("weekly = {}", "weekly = {}\nenvironments = [\"dev\"]"), &policy),
+        ["floor-window"],
+        "an allow for another environment opens nothing here"
+    );
+    assert_eq!(floor(&app.replace("after = [\"staging\"]", "after = [\"dev\"]"), &policy), ["floor-staging"]);
+    assert_eq!(
+        floor(&app.replace("after = [\"staging\"]", "after = [\"staging\", \"dev\"]"), &policy),
+        ["floor-staging"]
+    );
+    assert_eq!(floor(&app.replace("after = [\"staging\"]\n", ""), &policy), ["floor-staging"]);
+    let always = policy
+        .replace("windows = [\"no-friday\"]", "windows = \"always\"\nreason = \"the store is open day and night\"");
+    let (always, told) = promo_core::policy::policy(&always);
+    assert_eq!(codes(&told), ["policy-unused-window"]);
+    let open = read(&app.replace("windows = [\"hours\"]\n", ""));
+    let (governed, told) = govern(open.pipeline.as_ref().unwrap(), &open.places, always.as_ref(), TrustMode::Local);
+    assert!(told.is_empty(), "{told:#?}");
+    assert!(governed.unwrap().always_open["production"].contains("night"));
+
+    // The type allows what the file does not: the floors are judged again.
+    let mut pipeline = read(&app).pipeline.unwrap();
+    let production = pipeline.environments.get_mut("production").unwrap();
+    production.verify.clear();
+    production.start = promo_core::model::Start::Auto;
+    let (_, told) = govern(&pipeline, &config::Places::default(), Some(&rules(&policy)), TrustMode::Local);
+    assert_eq!(codes(&told), ["floor-verification", "floor-start"]);
+}
+
+#[test]
+fn r11_the_counterexample_is_a_shortest_way_around_staging() {
+    let app = local_app().replace("after = [\"staging\"]", "after = [\"staging\", \"qa\"]")
+        + "[environments.qa]\ntier = \"testing\"\nafter = [\"dev\"]\ntarget = { directory = \"env/qa\" }\n";
+    let pipeline = read(&app).pipeline.unwrap();
+    let paths = promo_core::graph::paths_into_production_without_staging(&pipeline);
+    let shown: Vec<Vec<&str>> =
+        paths.iter().map(|p| p.iter().map(promo_core::ids::EnvironmentName::as_str).collect()).collect();
+    assert_eq!(shown, [["dev", "qa", "production"]]);
+}
+
+#[test]
+fn s7_2_checks_providers_and_roles_that_policy_demands_are_demanded() {
+    let policy = organisation();
+    let (_, told) = lay(&local_app(), Some(&policy), TrustMode::Local);
+    assert_eq!(codes(&told), ["policy-provider", "policy-check-missing"]);
+    let (_, told) = lay(&SHOP.replace("\"platform-lead\"", "\"platform-leda\""), Some(&policy), TrustMode::Trusted);
+    assert_eq!(codes(&told), ["policy-unknown-role"]);
+    assert_eq!(told[0].help.as_deref(), Some("did you mean `platform-lead`?"));
+    let machine = SHOP.replace("[\"release-manager\", \"platform-lead\"]", "[\"machine\"]");
+    let (_, told) = lay(&machine, Some(&policy), TrustMode::Trusted);
+    assert_eq!(codes(&told), ["policy-unknown-role"], "a machine never approves (S6.4)");
+}
+
+#[test]
+fn a_policy_file_is_judged_as_a_whole() {
+    let other = KEY.replace("AAAAIP", "AAAAIQ");
+    for (from, to, expected) in [
+        ("version = 14", "version = 0", vec!["config-wrong-value"]),
+        ("version = 14", "", vec!["config-missing-key"]),
+        ("2027-01-31", "31.1.2027", vec!["policy-expires"]),
+        ("tier = \"staging\"", "tier = \"stagign\"", vec!["config-wrong-value"]),
+        ("cluster = \"staging\"\n", "", vec!["policy-claim"]),
+        ("cluster = \"staging\"\n", "namespace = \"a\"\ndirectory = \"b\"\n", vec!["policy-claim"]),
+        ("windows = [\"no-friday\"]", "windows = [\"no-firday\"]", vec!["config-unknown-name", "policy-unused-window"]),
+        ("windows = [\"no-friday\"]", "windows = \"always\"", vec!["policy-always", "policy-unused-window"]),
+        ("windows = [\"no-friday\"]", "windows = [\"no-friday\"]\nreason = \"a\"", vec!["policy-always"]),
+        ("from = [\"lead\"]", "from = []", vec!["config-empty"]),
+        ("from = [\"lead\"]", "from = [\"laed\"]", vec!["policy-unknown-role"]),
+        ("from = [\"lead\"]", "from = [\"machine\"]", vec!["policy-unknown-role"]),
+        ("roles = [\"machine\"]", &format!("roles = [\"machine\"]\nkeys = [\"{KEY}\"]"), vec!["policy-identity"]),
+        ("roles = [\"machine\"]", &format!("roles = [\"machine\"]\nkeys = [\"{other}\"]"), vec![]),
+        ("roles = [\"machine\"]", "roles = [\"machine\"]\nkeys = [\"ssh-dss AAAA\"]", vec!["policy-key"]),
+        ("maria@example.org", "*@example.org", vec!["policy-identity"]),
+        ("timezone = \"UTC\"", "timezone = \"CET\"", vec!["window-invalid"]),
+        ("[tiers.production]", "[tiers.prodution]", vec!["config-unknown-key", "policy-unused-window"]),
+    ] {
+        let text = organisation().replacen(from, to, 1);
+        let (read, told) = policy(&text);
+        let mut found = codes(&told);
+        found.sort_unstable();
+        assert_eq!(found, expected, "{from} -> {to}: {told:#?}");
+        assert_eq!(read.is_none(), told.iter().any(Diagnostic::is_error));
+        for diagnostic in &told {
+            assert!(diagnostic.labels.iter().all(|l| text.get(l.span.clone()).is_some()), "{diagnostic:?}");
+        }
+    }
+}
+
+#[test]
+fn a_policy_counts_on_its_last_day_and_not_on_the_next() {
+    let policy = rules(&organisation());
+    assert!(!policy.expired("2027-01-31T23:59:59Z".parse().unwrap()));
+    assert!(policy.expired("2027-02-01T00:00:00Z".parse().unwrap()));
+}
+
+/// Apps of up to five environments with tiers, predecessors, approvals and windows of their own.
+fn apps() -> impl Strategy<Value = String> {
+    let environment = (0usize..4, any::<u8>(), any::<bool>(), any::<bool>());
+    prop::collection::vec(environment, 1..6).prop_map(|mut environments| {
+        // Mostly as people write them, so that many pass: tiers go up, and each comes after at least the one before.
+        environments.sort_by_key(|e| e.0);
+        let mut text = local_app().split("[environments.dev]").next().unwrap().to_string();
+        text.push_str("[windows.hours]\neffect = \"allow\"\ntimezone = \"UTC\"\nweekly = {}\n");
+        text.push_str("[checks.health]\ncommand = { run = [\"true\"] }\n");
+        for (i, (tier, before, approval, window)) in environments.iter().enumerate() {
+            let before = if i > 0 && before % 4 < 3 { 1 << (i - 1) } else { *before };
+            let after: Vec<String> = (0..i).filter(|j| before & (1 << j) != 0).map(|j| format!("\"e{j}\"")).collect();
+            text.push_str(&format!(
+                "[environments.e{i}]\ntier = \"{}\"\ntarget = {{ directory = \"free/e{i}\" }}\nverify = [\"smoke\", \"health\"]\n",
+                Tier::ALL[*tier]
+            ));
+            if !after.is_empty() {
+                text.push_str(&format!("after = [{}]\n", after.join(", ")));
+            }
+            if *window {
+                text.push_str("windows = [\"hours\"]\n");
+            }
+            if *approval {
+                text.push_str(&format!("[[environments.e{i}.approval]]\nfrom = [\"lead\"]\n"));
+            }
+        }
+        text
+    })
+}
+
+fn floors_hold(pipeline: &Pipeline, governed: &Governed) {
+    for (name, environment) in pipeline.environments.iter().filter(|(_, e)| e.is_production()) {
+        assert!(!governed.approval[name].is_empty() && !environment.verify.is_empty());
+        let allow = governed.windows[name]
+            .iter()
+            .flat_map(|l| &l.windows)
+            .any(|w| w.spec().effect == promo_core::windows::Effect::Allow);
+        assert!(allow || governed.always_open.contains_key(name));
+    }
+    assert!(promo_core::graph::paths_into_production_without_staging(pipeline).is_empty());
+}
+
+proptest! {
+    #[test]
+    fn s7_2_the_composition_has_every_rule_of_policy_and_of_the_pipeline_and_every_floor(app in apps(), demanding in any::<bool>()) {
+        let mut text = organisation().replace("providers = [\"helm\"]\n", "").replace("directory = \"env\"", "directory = \"free\"");
+        if demanding {
+            text.push_str("[tiers.testing]\nwindows = [\"no-friday\"]\n[[tiers.testing.approval]]\ncount = 3\nfrom = [\"lead\"]\n");
+        }
+        let policy = rules(&text);
+        let loaded = read(&app);
+        let pipeline = loaded.pipeline.as_ref().unwrap();
+        let (governed, told) = govern(pipeline, &loaded.places, Some(&policy), TrustMode::Trusted);
+        prop_assert_eq!(governed.is_none(), told.iter().any(Diagnostic::is_error));
+        let Some(governed) = governed else { return Ok(()) };
+        for (name, environment) in &pipeline.environments {
+            let tier = policy.tiers.get(&environment.tier);
+            let approval = &governed.approval[name];
+            let demanded = tier.map(|t| t.approval.as_slice()).unwrap_or_default();
+            prop_assert!(environment.approval.iter().chain(demanded).all(|rule| approval.contains(rule)));
+            let windows: Vec<&str> = governed.windows[name].iter().flat_map(|l| &l.windows).map(promo_core::windows::Window::id).collect();
+            let named = tier.map(|t| t.windows.as_slice()).unwrap_or_default();
+            prop_assert!(environment.windows.iter().chain(named).all(|w| windows.contains(&w.as_str())));
+        }
+        floors_hold(pipeline, &governed);
+    }
+}

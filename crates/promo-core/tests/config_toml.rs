@@ -50,3 +50,21 @@ fn every_valid_document_is_read_and_only_its_meaning_refused() {
     }
     assert!(count > 150, "the suite has {count} valid documents");
 }
+
+proptest::proptest! {
+    /// Pieces of real files in any order, with some cut off: nothing panics, and every label lies inside the text.
+    #[test]
+    fn no_mixture_of_lines_makes_the_reader_panic(picks in proptest::collection::vec((0usize..70, 0usize..80), 0..40)) {
+        let lines: Vec<&str> = include_str!("config_support/shop.toml").lines().collect();
+        let text: String = picks
+            .iter()
+            .map(|(line, cut)| {
+                let line = lines[line % lines.len()];
+                format!("{}\n", line.get(..*cut).unwrap_or(line))
+            })
+            .collect();
+        let (pipeline, diagnostics) = config::pipeline(&text, &kinds());
+        proptest::prop_assert_eq!(pipeline.is_none(), diagnostics.iter().any(Diagnostic::is_error));
+        inside(&text, &diagnostics, &text);
+    }
+}

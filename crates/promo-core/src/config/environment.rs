@@ -368,9 +368,9 @@ pub(crate) fn shared_targets(pipeline: &Pipeline, root: &Table, checker: &mut Ch
             let address = normal(target);
             if let Some((other, first)) = seen.get(&address) {
                 let message = if other == name.as_str() {
-                    format!("`{name}` deploys twice to the same place, {}", target.address())
+                    format!("`{name}` deploys twice to the same place, {address}")
                 } else {
-                    format!("`{other}` and `{name}` deploy to the same place, {}", target.address())
+                    format!("`{other}` and `{name}` deploy to the same place, {address}")
                 };
                 checker.push(
                     Diagnostic::new("target-duplicate", message)

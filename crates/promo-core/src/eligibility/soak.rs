@@ -96,21 +96,25 @@ fn stretches(
 ) -> Vec<Stretch> {
     let Some(environment) = view.environment(name) else { return Vec::new() };
     let mut out = Vec::new();
-    for (residence, stay) in environment.residences.iter().enumerate().filter(|(_, r)| r.release == *release) {
+    let residences = &environment.residences;
+    for (residence, stay) in residences.iter().enumerate().filter(|(_, r)| r.release == *release) {
         let end = stay.until.unwrap_or(now).min(now);
         if stay.since > end {
             continue;
         }
         // A new deployment starts healthy, whatever was said of the one before.
         let (mut start, mut healthy) = (stay.since, true);
-        let changes = environment.health.iter().filter(|(at, _)| *at >= stay.since && *at <= end);
+        let health_until = residences.get(residence + 1).map_or(environment.health.len(), |next| next.health_from);
+        let changes = &environment.health[stay.health_from..health_until];
         let mut push = |start: Timestamp, end: Timestamp, healthy: bool, open: bool| {
             if end >= since {
                 out.push(Stretch { residence, start: start.max(since), end, healthy, open });
             }
         };
-        for &(at, state) in changes {
+        for &(at, state) in changes.iter().filter(|(at, _)| *at <= end) {
             if state != healthy {
+                // A clock that stepped back gives no negative time.
+                let at = at.max(start);
                 push(start, at, healthy, false);
                 (start, healthy) = (at, state);
             }

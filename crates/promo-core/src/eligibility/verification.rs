@@ -71,23 +71,32 @@ pub fn verification(
 
 fn status(entries: &[VerdictEntry]) -> CheckStatus {
     let mut status = CheckStatus::Missing;
-    // The residence in which the check failed and has not passed twice since.
-    let mut failed_in = None;
+    // The deployment on which the check failed and has not passed twice in a row since; and the same as it was before the
+    // latest verdict, because a withdrawal takes back what that verdict did, and nothing else: whoever withdraws a flaky
+    // pass has not withdrawn the failure before it.
+    let (mut doubted, mut doubted_before) = (None, None);
     for entry in entries {
-        status = match entry.said {
-            Said::Withdrawn => {
-                failed_in = None;
-                CheckStatus::Withdrawn
+        if entry.said == Said::Withdrawn {
+            // There is nothing to withdraw until the next verdict (S16).
+            if status != CheckStatus::Missing {
+                (status, doubted) = (CheckStatus::Withdrawn, doubted_before);
             }
-            Said::Failed => {
-                failed_in = Some(entry.residence);
+            continue;
+        }
+        doubted_before = doubted;
+        status = match (entry.said, status) {
+            (Said::Failed | Said::Withdrawn, _) => {
+                doubted = Some(entry.residence);
                 CheckStatus::Failed
             }
-            Said::Passed => match status {
-                CheckStatus::Passed { since } => CheckStatus::Passed { since },
-                CheckStatus::Failed if failed_in == Some(entry.residence) => CheckStatus::Flaky,
-                _ => CheckStatus::Passed { since: entry.at },
-            },
+            (Said::Passed, CheckStatus::Passed { since }) => CheckStatus::Passed { since },
+            (Said::Passed, before) if before != CheckStatus::Flaky && doubted == Some(entry.residence) => {
+                CheckStatus::Flaky
+            }
+            (Said::Passed, _) => {
+                doubted = None;
+                CheckStatus::Passed { since: entry.at }
+            }
         };
     }
     status

@@ -121,6 +121,9 @@ pub struct Residence {
     pub until: Option<Timestamp>,
     /// The run that did it.
     pub run: Option<RunId>,
+    /// How many health records stand before it: those from here on are about this stay. Ledger order and not the clock
+    /// says so, because two records may bear the same time (S16).
+    pub health_from: usize,
 }
 
 /// One verdict.
@@ -132,7 +135,8 @@ pub struct VerdictEntry {
     pub at: Timestamp,
     /// What was said.
     pub said: Said,
-    /// Which residence was the present one then: a count, so that a flaky pass is known (S3.1).
+    /// Which deployment of the release it is about, so that a flaky pass is known (S3.1): the position of the release's
+    /// newest residence then, from 1, also when something else has come since; 0 before it was ever there.
     pub residence: usize,
     /// The person, for a manual check.
     pub by: Option<IdentityName>,
@@ -281,10 +285,12 @@ impl View {
         })
     }
 
-    /// The freeze that holds for an environment: one of its own before one for all.
+    /// The freeze that holds for an environment: a person's before an automatic pause, which stops less, and then one of
+    /// its own before one for all.
     #[must_use]
     pub fn freeze(&self, environment: &EnvironmentName) -> Option<&Freeze> {
-        self.freezes.get(&Some(environment.clone())).or_else(|| self.freezes.get(&None))
+        let own = self.freezes.get(&Some(environment.clone()));
+        own.into_iter().chain(self.freezes.get(&None)).min_by_key(|freeze| freeze.note.automatic)
     }
 
     /// Folds one more record of this pipeline's ledger.
@@ -438,7 +444,16 @@ impl View {
                     last.until = Some(at);
                 }
                 let run = record.run.clone();
-                view.residences.push(Residence { release, files, settings, targets, since: at, until: None, run });
+                view.residences.push(Residence {
+                    release,
+                    files,
+                    settings,
+                    targets,
+                    since: at,
+                    until: None,
+                    run,
+                    health_from: view.health.len(),
+                });
             }
             Event::PromotionFinished { environment, release, outcome } => {
                 let view = self.environments.entry(environment).or_default();
@@ -488,7 +503,7 @@ impl View {
         evidence: BTreeMap<String, String>,
     ) {
         let view = self.environments.entry(environment).or_default();
-        let residence = view.residences.len();
+        let residence = view.residences.iter().rposition(|r| r.release == release).map_or(0, |place| place + 1);
         view.verdicts.entry(release).or_default().entry(check).or_default().push(VerdictEntry {
             seq: record.seq,
             at: record.recorded_at,

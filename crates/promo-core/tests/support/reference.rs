@@ -1,0 +1,293 @@
+//! A second opinion on eligibility, written from the rules (S3, S4, S10.1, S16) and not from the code: it knows only the
+//! list of records, reads all of it again for every question, and lives through soaks second by second.
+
+use std::collections::BTreeSet;
+
+use jiff::{SignedDuration, Timestamp};
+use promo_core::eligibility::SoakStatus;
+use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
+use promo_core::ledger::{Event, Record};
+use promo_core::model::{After, Arrival, OnUnhealthy, Pipeline, Soak, SoakMode};
+
+/// Longer than any soak of the tests, in seconds.
+const LONG: i64 = 200;
+const SECOND: SignedDuration = SignedDuration::from_secs(1);
+
+/// What can be asked: a pipeline, what was recorded, and when.
+pub(crate) struct Reference<'a> {
+    pipeline: &'a Pipeline,
+    events: Vec<(Timestamp, Event)>,
+    now: Timestamp,
+}
+
+/// One thing that happened to a check of a release.
+#[derive(Clone, Copy, PartialEq)]
+enum Mark {
+    Pass {
+        deployment: usize,
+        at: Timestamp,
+    },
+    Fail {
+        deployment: usize,
+    },
+    /// Something was withdrawn here.
+    Break,
+}
+
+impl<'a> Reference<'a> {
+    pub(crate) fn new(pipeline: &'a Pipeline, records: &[Record], now: Timestamp) -> Self {
+        let event = |r: &Record| (r.recorded_at, Event::from_parts(&r.kind, &r.body).expect("legal bodies"));
+        Self { pipeline, events: records.iter().map(event).collect(), now }
+    }
+
+    /// Every release in the order of entry: its place is its lineage (S2.1).
+    pub(crate) fn releases(&self) -> Vec<ReleaseId> {
+        let added = |(_, event): &(_, Event)| match event {
+            Event::ReleaseAdded { release } => Some(release.id.clone()),
+            _ => None,
+        };
+        self.events.iter().filter_map(added).collect()
+    }
+
+    fn lineage(&self, id: &ReleaseId) -> usize {
+        self.releases().iter().position(|known| known == id).expect("a known release") + 1
+    }
+
+    fn deployments(&self, here: &EnvironmentName) -> Vec<(Timestamp, ReleaseId)> {
+        deployments(&self.events, here)
+    }
+
+    pub(crate) fn current(&self, here: &EnvironmentName) -> Option<ReleaseId> {
+        self.deployments(here).pop().map(|(_, release)| release)
+    }
+
+    fn marks(&self, here: &EnvironmentName, id: &ReleaseId, wanted: &CheckName) -> Vec<Mark> {
+        let mut marks = Vec::new();
+        for (place, (at, event)) in self.events.iter().enumerate() {
+            let before = &self.events[..place];
+            let deployment = || deployments(before, here).iter().rposition(|(_, r)| r == id).map_or(0, |n| n + 1);
+            match event {
+                Event::VerdictRecorded { environment, release, check, passed, .. }
+                    if environment == here && release == id && check == wanted =>
+                {
+                    let (deployment, at) = (deployment(), *at);
+                    marks.push(if *passed { Mark::Pass { deployment, at } } else { Mark::Fail { deployment } });
+                }
+                // It takes away the latest valid verdict; where there is none, nothing.
+                Event::VerdictWithdrawn { environment, release, check, .. }
+                    if environment == here && release == id && check == wanted =>
+                {
+                    if marks.last().is_some_and(|m| *m != Mark::Break) {
+                        marks.pop();
+                        marks.push(Mark::Break);
+                    }
+                }
+                _ => {}
+            }
+        }
+        marks
+    }
+
+    /// A pass is flaky when it follows a failure on the same deployment and there were not two passes in a row since.
+    fn flaky(marks: &[Mark], pass: usize) -> bool {
+        let Mark::Pass { deployment, .. } = marks[pass] else { unreachable!("asked about passes only") };
+        let is_pass = |n: usize| matches!(marks[n], Mark::Pass { .. });
+        (0..pass).any(|n| marks[n] == Mark::Fail { deployment } && !(n + 1..pass).any(|m| is_pass(m) && is_pass(m + 1)))
+    }
+
+    /// The first pass of the unbroken run of passes that count.
+    fn check_since(marks: &[Mark]) -> Option<Timestamp> {
+        let run = marks.iter().rposition(|m| !matches!(m, Mark::Pass { .. })).map_or(0, |n| n + 1);
+        (run..marks.len()).find(|&n| !Self::flaky(marks, n)).map(|n| match marks[n] {
+            Mark::Pass { at, .. } => at,
+            _ => unreachable!("the run has passes only"),
+        })
+    }
+
+    /// Since when a release is deployed and verified in an environment.
+    pub(crate) fn verified(&self, here: &EnvironmentName, id: &ReleaseId) -> Option<Timestamp> {
+        let mut since = self.deployments(here).into_iter().find(|(_, release)| release == id)?.0;
+        for check in &self.pipeline.environments[here].verify {
+            since = since.max(Self::check_since(&self.marks(here, id, check))?);
+        }
+        Some(since)
+    }
+
+    /// Lives through the history second by second.
+    pub(crate) fn soak(&self, here: &EnvironmentName, id: &ReleaseId, required: Soak) -> SoakStatus {
+        let Some(verified) = self.verified(here, id) else { return SoakStatus::Stopped };
+        let needed = i64::try_from(required.seconds).expect("tests are short");
+        let mut life = Life { verified, needed, running: false, healthy: true, lived: 0, met: None };
+        let mut time = self.events[0].0;
+        let mut last = None;
+        for (at, event) in &self.events {
+            while time < *at {
+                life.second(&mut time);
+            }
+            match event {
+                Event::Deployed { environment, release, files, settings, .. } if environment == here => {
+                    let new = Some((release, files, settings));
+                    if new != last {
+                        life.running = release == id;
+                        life.healthy = true;
+                        if life.running && required.mode == SoakMode::Reset {
+                            life.lived = 0;
+                        }
+                        last = new;
+                    }
+                }
+                Event::HealthObserved { environment, healthy } if environment == here && life.running => {
+                    life.healthy = *healthy;
+                    if !healthy && time >= verified {
+                        life.met = None;
+                        if required.unhealthy == OnUnhealthy::Reset {
+                            life.lived = 0;
+                        }
+                    }
+                }
+                _ => {}
+            }
+            life.look(time);
+        }
+        while time < self.now {
+            life.second(&mut time);
+        }
+        if let Some(at) = life.met {
+            return SoakStatus::Met { at };
+        }
+        for _ in 0..LONG {
+            life.second(&mut time);
+            if let Some(eligible_at) = life.met {
+                return SoakStatus::Running { eligible_at };
+            }
+        }
+        SoakStatus::Stopped
+    }
+
+    /// Whether the way from one environment leads to another, or is no way at all.
+    fn leads_to(&self, from: &EnvironmentName, to: &EnvironmentName) -> bool {
+        from == to || before(&self.pipeline.environments[to].after).iter().any(|b| self.leads_to(from, b))
+    }
+
+    pub(crate) fn quarantined(&self, here: &EnvironmentName, id: &ReleaseId) -> bool {
+        let mut scopes: BTreeSet<&Option<EnvironmentName>> = BTreeSet::new();
+        for (_, event) in &self.events {
+            match event {
+                Event::ReleaseRejected { release, scope, .. } if release == id => _ = scopes.insert(scope),
+                Event::ReleaseLifted { release, scope } if release == id => _ = scopes.remove(scope),
+                _ => {}
+            }
+        }
+        scopes.iter().any(|scope| scope.as_ref().is_none_or(|scope| self.leads_to(scope, here)))
+    }
+
+    /// Whether one predecessor lets a release pass.
+    fn member(&self, here: &EnvironmentName, before: &EnvironmentName, id: &ReleaseId) -> bool {
+        let soaked = |required: &Soak| matches!(self.soak(before, id, *required), SoakStatus::Met { .. });
+        self.verified(before, id).is_some() && self.pipeline.environments[here].soak.get(before).is_none_or(soaked)
+    }
+
+    /// S3.1, S3.4.
+    pub(crate) fn eligible(&self, here: &EnvironmentName) -> Vec<ReleaseId> {
+        let passes = |id: &ReleaseId| match &self.pipeline.environments[here].after {
+            After::Root => true,
+            After::All(of) => of.iter().all(|b| self.member(here, b, id)),
+            After::AtLeast { at_least, of, always } => {
+                let met = of.iter().filter(|b| self.member(here, b, id)).count();
+                met >= *at_least as usize && always.iter().all(|b| self.member(here, b, id))
+            }
+        };
+        self.releases().into_iter().filter(|id| !self.quarantined(here, id) && passes(id)).collect()
+    }
+
+    /// S3.2.
+    pub(crate) fn candidate(&self, here: &EnvironmentName) -> Option<ReleaseId> {
+        let highest = self.eligible(here).pop()?;
+        let ahead = self.current(here).is_none_or(|current| self.lineage(&highest) > self.lineage(&current));
+        ahead.then_some(highest)
+    }
+
+    /// S3.3.
+    pub(crate) fn fired(&self, here: &EnvironmentName, id: &ReleaseId) -> bool {
+        self.events.iter().any(|(_, event)| {
+            matches!(event, Event::PromotionStarted { environment, to, .. } if environment == here && to == id)
+        })
+    }
+
+    /// S10.1 and S16, best first.
+    pub(crate) fn rollback_targets(&self, here: &EnvironmentName, below: &ReleaseId) -> Vec<ReleaseId> {
+        let good = |id: &ReleaseId| {
+            self.lineage(id) < self.lineage(below) && self.verified(here, id).is_some() && !self.quarantined(here, id)
+        };
+        self.releases().into_iter().rev().filter(good).collect()
+    }
+
+    /// S4.3: whether what runs here soaks for a successor that does not have it yet and may still take it.
+    pub(crate) fn holds(&self, here: &EnvironmentName, arriving: &ReleaseId) -> bool {
+        let Some(current) = self.current(here) else { return false };
+        if current == *arriving || self.pipeline.environments[here].arrival == Arrival::Replace {
+            return false;
+        }
+        self.pipeline.environments.iter().any(|(successor, environment)| {
+            let Some(required) = environment.soak.get(here) else { return false };
+            let has = self.current(successor).is_some_and(|there| self.lineage(&there) >= self.lineage(&current));
+            !has && !self.quarantined(successor, &current)
+                && matches!(self.soak(here, &current, *required), SoakStatus::Running { .. })
+        })
+    }
+}
+
+/// What was deployed in an environment, in order, without what changed nothing (S16).
+fn deployments(events: &[(Timestamp, Event)], here: &EnvironmentName) -> Vec<(Timestamp, ReleaseId)> {
+    let mut found = Vec::new();
+    let mut last = None;
+    for (at, event) in events {
+        if let Event::Deployed { environment, release, files, settings, .. } = event
+            && environment == here
+        {
+            let new = Some((release, files, settings));
+            if new != last {
+                found.push((*at, release.clone()));
+                last = new;
+            }
+        }
+    }
+    found
+}
+
+/// A release in an environment, while time goes by.
+struct Life {
+    verified: Timestamp,
+    needed: i64,
+    running: bool,
+    healthy: bool,
+    lived: i64,
+    met: Option<Timestamp>,
+}
+
+impl Life {
+    fn counts(&self, time: Timestamp) -> bool {
+        self.running && self.healthy && time >= self.verified
+    }
+
+    fn look(&mut self, time: Timestamp) {
+        if self.counts(time) && self.lived >= self.needed && self.met.is_none() {
+            self.met = Some(time);
+        }
+    }
+
+    fn second(&mut self, time: &mut Timestamp) {
+        if self.counts(*time) {
+            self.lived += 1;
+        }
+        *time += SECOND;
+        self.look(*time);
+    }
+}
+
+pub(crate) fn before(after: &After) -> Vec<EnvironmentName> {
+    match after {
+        After::Root => Vec::new(),
+        After::All(of) | After::AtLeast { of, .. } => of.iter().cloned().collect(),
+    }
+}

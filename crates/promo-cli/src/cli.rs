@@ -121,8 +121,52 @@ macro_rules! verbs {
 
 verbs! {
     "Plan and apply" {
+        /// Try it: a working example, from dev to production and back
+        Quickstart => quickstart,
+        /// Show which release would move where, why, and what holds back the rest
+        Plan => plan,
         /// Render a saved plan again
         Show => show,
+        /// Ask for approval of a saved plan
+        Request => request,
+        /// Sign a saved plan
+        Approve => approve,
+        /// Execute exactly a saved plan
+        Apply => apply,
+        /// Promote everything that starts by itself and may
+        Advance => advance,
+        /// Plan the way back to a release known good
+        Rollback => rollback,
+    }
+    "Releases and verdicts" {
+        /// Add, list, show, reject and lift releases
+        Release => release,
+        /// Run the checks of an environment again
+        Verify => verify,
+        /// Give or withdraw a person's verdict
+        Verdict => verdict,
+        /// Stop promotion into environments
+        Freeze => freeze,
+        /// Lift a freeze, or the pause after a rollback
+        Unfreeze => unfreeze,
+    }
+    "Unfinished work" {
+        /// List runs
+        Runs => runs,
+        /// Go on with a run that was interrupted
+        Resume => resume,
+        /// End a run that was interrupted
+        Cancel => cancel,
+    }
+    "Look" {
+        /// What is where, since when
+        Status => status,
+        /// Why a release is, or is not, in an environment
+        Why => why,
+        /// Every promotion, newest first
+        History => history,
+        /// Check the ledger
+        Ledger => ledger,
     }
     "Help" {
         /// Say what a code means and what to do about it
@@ -181,6 +225,11 @@ pub(crate) struct Stopped {
 }
 
 impl Stopped {
+    /// As an error: for a command line that promo itself wrote.
+    pub(crate) fn into_error(self) -> CliError {
+        CliError::usage(&self.error, self.verb)
+    }
+
     /// Prints it.
     pub(crate) fn report(self) -> Exit {
         if !self.error.use_stderr() {

@@ -170,6 +170,12 @@ impl CliError {
             .in_file(path)
     }
 
+    /// With the excerpts of the files at fault.
+    pub(crate) fn drawn(mut self, drawing: String) -> Self {
+        self.0.drawing = Some(drawing);
+        self
+    }
+
     /// The plan file is not one that this version can use.
     pub(crate) fn plan_file(path: &Path, error: &promo_core::plan::PlanFileError) -> Self {
         use promo_core::plan::PlanFileError as E;

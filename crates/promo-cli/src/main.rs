@@ -4,10 +4,13 @@
 mod cli;
 mod codes;
 mod commands;
+mod engine_error;
 mod error;
 mod escape;
 mod exit;
 mod output;
+mod project;
+mod select;
 mod ui;
 mod view;
 

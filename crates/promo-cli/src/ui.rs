@@ -9,7 +9,7 @@ use crate::cli::{Color, Format, Global};
 use crate::error::CliError;
 
 /// The two streams and how to write to them.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Ui {
     format: Format,
     verbose: u8,

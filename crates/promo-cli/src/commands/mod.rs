@@ -1,9 +1,28 @@
 //! The verbs, one file each: its flags, and a short body that calls the engine and prints a view. What must not live here:
 //! rules, which the core has, and layout, which `output` has.
 
+pub(crate) mod advance;
+pub(crate) mod apply;
+pub(crate) mod approve;
+pub(crate) mod cancel;
 pub(crate) mod completions;
 pub(crate) mod explain;
+pub(crate) mod freeze;
+pub(crate) mod history;
+pub(crate) mod ledger;
+pub(crate) mod plan;
+pub(crate) mod quickstart;
+pub(crate) mod release;
+pub(crate) mod request;
+pub(crate) mod resume;
+pub(crate) mod rollback;
+pub(crate) mod runs;
 pub(crate) mod show;
+pub(crate) mod status;
+pub(crate) mod unfreeze;
+pub(crate) mod verdict;
+pub(crate) mod verify;
+pub(crate) mod why;
 
 use crate::cli::Cli;
 use crate::error::CliError;

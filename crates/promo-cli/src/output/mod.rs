@@ -1,7 +1,10 @@
 //! How answers look. What lives here: labels, times, diffs, and the renderings of views. What must not: deciding anything.
 
+pub(crate) mod diagnostics;
 pub(crate) mod diff;
 pub(crate) mod labels;
 pub(crate) mod plan_markdown;
 pub(crate) mod plan_text;
+pub(crate) mod progress;
+pub(crate) mod run_report;
 pub(crate) mod time;

@@ -1,0 +1,46 @@
+//! `promo advance`: one pass of automatic promotion; what a timer runs.
+
+use std::sync::Arc;
+
+use clap::Args;
+use promo_engine::ApplyOptions;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::output::{progress, run_report};
+use crate::project::{self, Access};
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let ui = Arc::new(*ui);
+    let (reports, document) = project.runtime.block_on(async {
+        let options = ApplyOptions {
+            approvals: Vec::new(),
+            stop_all: false,
+            progress: progress::sink(&ui),
+            stop: project::stop_on_ctrl_c(&project.session),
+        };
+        project.session.advance(options).await
+    })?;
+    for report in &reports {
+        run_report::print(&ui, report);
+    }
+    if ui.format() != Format::Json {
+        for stay in &document.body.stays {
+            let Some(next) = &stay.next else { continue };
+            let gates = next.gates.iter().filter(|g| !g.outcome.is_open());
+            let why: Vec<String> = gates.map(|g| g.reason.to_string()).collect();
+            let why = if why.is_empty() { "starts only when a person asks for it".into() } else { why.join("; ") };
+            ui.talk(&format!("{:<14} {} stays out: {why}", stay.environment, next.release));
+        }
+        if reports.is_empty() {
+            ui.data("Nothing can be promoted by itself now.\n");
+        }
+    }
+    Ok(reports.last().map_or(DONE, |report| Exit(report.exit_code())))
+}

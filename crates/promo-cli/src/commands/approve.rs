@@ -1,0 +1,166 @@
+//! `promo approve FILE`: shows what is signed, signs it, and takes the statement into the ledger or a file.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use promo_core::approval::{Decision, Envelope, Fingerprint};
+use promo_core::ids::RoleName;
+use promo_engine::process::Processes;
+use promo_engine::signature::{self, SigningKey};
+use secrecy::SecretString;
+
+use super::show;
+use crate::cli::{Format, Global};
+use crate::error::{CliError, command_line};
+use crate::exit::{DONE, Exit};
+use crate::project::{self, Access, Project};
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The saved plan
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// The key to sign with: a private key file, or the public one of a key that ssh-agent holds
+    #[arg(long, value_name = "KEY", env = "PROMO_KEY")]
+    key: PathBuf,
+    /// In which of your roles; the one that the rules ask for when left out
+    #[arg(long)]
+    role: Option<RoleName>,
+    /// What to say
+    #[arg(long, value_enum, default_value_t)]
+    decision: Choice,
+    /// Who signs
+    #[arg(long, value_enum, default_value_t)]
+    signer: SignerChoice,
+    /// Write the statement beside the plan instead of into the ledger; `promo apply --approval` takes it
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// What an approver can say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Choice {
+    /// Yes, to exactly this plan
+    #[default]
+    Approve,
+    /// No: this plan can never be applied
+    Reject,
+    /// Take back an earlier yes
+    Revoke,
+}
+
+/// Who signs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum SignerChoice {
+    /// ssh-keygen -Y: passphrases, agents and hardware keys work
+    #[default]
+    SshKeygen,
+    /// promo itself, with an Ed25519 key file without passphrase
+    BuiltIn,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let (document, digest) = show::read(&arguments.file)?;
+    let project = project::open(ui, global, Access::Write)?;
+    let decision = match arguments.decision {
+        Choice::Approve => Decision::Approve,
+        Choice::Reject => Decision::Reject,
+        Choice::Revoke => Decision::Revoke,
+    };
+    let (fingerprint, key) = fingerprint(arguments)?;
+    let role = role(&project, &document, arguments, &fingerprint)?;
+    let statement = project.session.statement(&document, digest, decision, role, fingerprint)?;
+    ui.talk(&format!("{} the plan {digest}", decision.as_str()));
+    for entry in &document.body.moves {
+        let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
+        ui.talk(&format!("  {} from {from} to {}", entry.environment, entry.to));
+    }
+    ui.talk(&format!("  as {}, until {}", statement.role, statement.expires));
+    let envelope = match key {
+        Some(key) => key.sign(&statement),
+        None => {
+            project.runtime.block_on(signature::sign_with_ssh_keygen(&Processes::default(), &arguments.key, &statement))
+        }
+    }
+    .map_err(|e| refused(&e))?;
+    store(ui, &project, arguments, digest, &envelope)
+}
+
+fn store(
+    ui: &Ui,
+    project: &Project,
+    arguments: &Arguments,
+    digest: promo_core::Digest,
+    envelope: &Envelope,
+) -> Result<Exit, CliError> {
+    let file = arguments.file.to_string_lossy();
+    if let Some(path) = &arguments.out {
+        let fact = signature::verify(envelope, &project.session.governance().roster).map_err(|e| refused(&e))?;
+        std::fs::write(path, envelope.to_bytes()).map_err(|e| CliError::file("written", path, &e))?;
+        let shown = path.to_string_lossy();
+        ui.data(&format!("signed by {}, in {shown}\n", fact.identity()));
+        ui.talk(&format!("Next: {}", command_line(["promo", "apply", &file, "--approval", &shown])));
+        return Ok(DONE);
+    }
+    let fact = project.session.record_approval(&digest, envelope)?;
+    let next = command_line(["promo", "apply", &file]);
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({
+            "kind": "promo.approval.recorded", "format": 1, "plan": digest, "identity": fact.identity(), "next": next,
+        }));
+    } else {
+        ui.data(&format!("signed by {}, and in the ledger\n", fact.identity()));
+        ui.talk(&format!("Next: {next}"));
+    }
+    Ok(DONE)
+}
+
+/// The fingerprint of the key, and the key itself where promo signs.
+fn fingerprint(arguments: &Arguments) -> Result<(Fingerprint, Option<SigningKey>), CliError> {
+    match arguments.signer {
+        SignerChoice::SshKeygen => {
+            let public = signature::read_public_key(&arguments.key).map_err(|e| refused(&e))?;
+            Ok((public.fingerprint().clone(), None))
+        }
+        SignerChoice::BuiltIn => {
+            let key = read_key(&arguments.key)?;
+            Ok((key.public_key().fingerprint().clone(), Some(key)))
+        }
+    }
+}
+
+/// Reads a private key file without passphrase.
+pub(crate) fn read_key(path: &Path) -> Result<SigningKey, CliError> {
+    let text = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
+    SigningKey::from_openssh(&SecretString::from(text)).map_err(|e| refused(&e))
+}
+
+/// The role that was named, else the first role of the signer that a rule asks for.
+fn role(
+    project: &Project,
+    document: &promo_core::plan::Document,
+    arguments: &Arguments,
+    key: &Fingerprint,
+) -> Result<RoleName, CliError> {
+    if let Some(role) = &arguments.role {
+        return Ok(role.clone());
+    }
+    let governance = project.session.governance();
+    let Some((identity, _)) = governance.roster.by_key(key) else {
+        let message = format!("policy does not know the key {key}");
+        return Err(CliError::new("approval-refused", 21, message, "promo approve --help"));
+    };
+    let rules = document.body.moves.iter().filter_map(|m| governance.approval.get(&m.environment)).flatten();
+    let asked = rules.flat_map(|rule| &rule.from).find(|role| identity.roles.contains(*role));
+    asked.or_else(|| identity.roles.first()).cloned().ok_or_else(|| {
+        let message = format!("{} holds no role", identity.name);
+        CliError::new("approval-refused", 21, message, "promo approve --help")
+    })
+}
+
+/// A signature that cannot be made or taken.
+pub(crate) fn refused(error: &signature::SignatureError) -> CliError {
+    CliError::new("approval-refused", 21, "the statement cannot be signed or taken", "promo approve --help")
+        .because(error)
+}

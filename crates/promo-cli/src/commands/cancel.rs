@@ -1,0 +1,25 @@
+//! `promo cancel RUN`: ends an interrupted run; what it left half-way is held for a person.
+
+use clap::Args;
+use promo_core::ids::RunId;
+
+use crate::cli::Global;
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::output::run_report;
+use crate::project::{self, Access};
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The run
+    #[arg(value_name = "RUN")]
+    run: RunId,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let report = project.runtime.block_on(project.session.cancel(&arguments.run))?;
+    run_report::print(ui, &report);
+    Ok(DONE)
+}

@@ -1,0 +1,67 @@
+//! `promo history [ENV]`: every promotion, newest first.
+
+use clap::Args;
+use promo_core::ids::EnvironmentName;
+use promo_core::planner;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::output::labels::label;
+use crate::output::{progress, time};
+use crate::project::{self, Access};
+use crate::ui::{self, Ui};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only here
+    #[arg(value_name = "ENV")]
+    environment: Option<EnvironmentName>,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let (view, zone) = (project.session.view()?, ui::zone(global)?);
+    let mut rows: Vec<_> = view
+        .environments
+        .iter()
+        .filter(|(name, _)| arguments.environment.as_ref().is_none_or(|only| only == *name))
+        .flat_map(|(name, environment)| {
+            environment.history.iter().chain(&environment.active).map(move |promotion| (name, promotion))
+        })
+        .collect();
+    rows.sort_by_key(|(_, promotion)| std::cmp::Reverse(promotion.started));
+    if ui.format() == Format::Json {
+        let rows: Vec<_> = rows
+            .iter()
+            .map(|(name, p)| {
+                serde_json::json!({
+                    "environment": name, "run": p.run, "from": p.from, "to": p.to, "movement": p.movement,
+                    "started": p.started, "finished": p.finished.map(|f| f.0), "outcome": p.finished.map(|f| f.1),
+                    "by": p.by.name, "plan": p.plan,
+                })
+            })
+            .collect();
+        ui.json(&serde_json::json!({"kind": "promo.history", "format": 1, "promotions": rows}));
+        return Ok(DONE);
+    }
+    if rows.is_empty() {
+        ui.talk("Nothing was promoted yet.\nNext: promo plan");
+    }
+    for (name, promotion) in rows {
+        let from =
+            promotion.from.as_ref().map_or_else(|| "nothing".into(), |r| planner::reference(&view, r).to_string());
+        let to = planner::reference(&view, &promotion.to);
+        let ended = promotion.finished.map_or_else(
+            || "is under way".to_owned(),
+            |(_, outcome)| {
+                let (words, style) = progress::outcome_words(outcome);
+                label(style, words)
+            },
+        );
+        let (at, by) = (time::short(promotion.started, &zone), escape::line(&promotion.by.name));
+        ui.data(&format!("{at}  {name:<14} {from} → {to} {ended}  by {by}\n"));
+    }
+    Ok(DONE)
+}

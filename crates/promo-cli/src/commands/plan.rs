@@ -1,0 +1,137 @@
+//! `promo plan`: which release would move where, why, and what holds back the rest. Takes no lock and writes no record.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use jiff::{SignedDuration, Timestamp};
+use promo_core::Digest;
+use promo_core::gate::Outcome;
+use promo_core::ids::EnvironmentName;
+use promo_core::plan::{Document, Goal, Request};
+use promo_engine::{PLAN_LIFETIME, exit};
+
+use super::show;
+use crate::cli::Global;
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::project::{self, Access, Project};
+use crate::select;
+use crate::ui::Ui;
+use crate::view::{Forecasts, PlanView};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only these environments
+    #[arg(value_name = "ENV")]
+    environments: Vec<EnvironmentName>,
+    /// Only this release: its id, number or alias
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<String>,
+    /// All the way to this environment, with gates that are known only on the way
+    #[arg(long, value_name = "ENV", conflicts_with = "environments")]
+    until: Option<EnvironmentName>,
+    /// Save the plan here; it is what `promo apply` takes
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// How long it can be applied unless it is requested
+    #[arg(long, value_name = "DURATION", default_value = "24h")]
+    expires: String,
+    /// Show whole differences and routine gates too
+    #[arg(long)]
+    full: bool,
+    /// Plan as the timer would: only what starts by itself
+    #[arg(long)]
+    automatic: bool,
+    /// Plan with this checkout's files as if they were merged; the plan is to be read, and is not saved
+    #[arg(long, conflicts_with = "out")]
+    if_merged: bool,
+    /// Exit 2 when something can be applied, 20 when something only waits
+    #[arg(long)]
+    detailed_exitcode: bool,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let view = project.session.view()?;
+    let release = arguments.release.as_deref().map(|text| select::release(&view, text)).transpose()?;
+    let invoker = if arguments.automatic { promo_core::windows::Invoker::Automation } else { project::invoker(global) };
+    let request = Request {
+        goal: Goal::Promote,
+        environments: arguments.environments.iter().cloned().collect(),
+        release,
+        until: arguments.until.clone(),
+        invoker,
+    };
+    let lifetime = lifetime(&arguments.expires)?;
+    let document = project.runtime.block_on(project.session.plan(request, lifetime))?;
+    let digest = finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full)?;
+    let _ = digest;
+    if !arguments.detailed_exitcode {
+        return Ok(DONE);
+    }
+    let code = if document.body.moves.iter().any(|m| m.outcome().is_open() || m.outcome() == Outcome::Deferred) {
+        exit::CHANGES
+    } else if document.body.moves.is_empty() {
+        exit::DONE
+    } else {
+        exit::WAITING
+    };
+    Ok(Exit(code))
+}
+
+/// Saves and prints a plan.
+pub(crate) fn finish(
+    ui: &Ui,
+    global: &Global,
+    project: &Project,
+    document: &Document,
+    out: Option<&Path>,
+    full: bool,
+) -> Result<Digest, CliError> {
+    let bytes = document
+        .to_bytes()
+        .map_err(|e| CliError::new("unexpected", 1, "the plan has no canonical form", "promo check").because(&e))?;
+    let digest = Digest::of(&bytes);
+    if let Some(path) = out {
+        save(path, &bytes)?;
+    }
+    let forecasts = forecasts(project, document)?;
+    let file = out.map(|p| p.to_string_lossy().into_owned());
+    show::print(ui, global, &PlanView::new(document, digest, file.as_deref(), &forecasts), full)?;
+    Ok(digest)
+}
+
+/// Gates with the instants at which they lift: shown, and no part of the plan (S8.2).
+pub(crate) fn forecasts(project: &Project, document: &Document) -> Result<Forecasts, CliError> {
+    let mut out = Forecasts::new();
+    let invoker = document.body.request.invoker;
+    let waiting = document.body.moves.iter().map(|m| (&m.environment, &m.to.id));
+    let next = document.body.stays.iter().filter_map(|s| Some((&s.environment, &s.next.as_ref()?.release.id)));
+    for (name, release) in waiting.chain(next) {
+        out.insert(name.clone(), project.session.gates(name, release, invoker)?);
+    }
+    Ok(out)
+}
+
+/// Temporary file, fsync, rename; readable by its owner only.
+fn save(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    let failed = |e: std::io::Error| CliError::file("written", path, &e);
+    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
+    file.as_file().sync_all().map_err(failed)?;
+    file.persist(path).map_err(|e| failed(e.error))?;
+    Ok(())
+}
+
+fn lifetime(text: &str) -> Result<SignedDuration, CliError> {
+    let wrong =
+        |why: &dyn std::fmt::Display| CliError::invalid_value("--expires", why, Some("for example `24h`".into()));
+    let span: jiff::Span = text.parse().map_err(|e| wrong(&e))?;
+    let relative = jiff::SpanRelativeTo::days_are_24_hours();
+    let duration = span.to_duration(relative).map_err(|e| wrong(&e))?;
+    if duration <= SignedDuration::ZERO || Timestamp::UNIX_EPOCH.checked_add(duration).is_err() {
+        return Err(wrong(&"it has to be longer than nothing"));
+    }
+    Ok(duration.min(PLAN_LIFETIME * 7))
+}

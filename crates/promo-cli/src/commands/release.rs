@@ -1,0 +1,234 @@
+//! `promo release`: candidates and quarantine.
+
+use clap::{Args, Subcommand};
+use jiff::Timestamp;
+use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
+use promo_core::ledger::View;
+use promo_core::ledger::view::ReleaseEntry;
+use promo_engine::NewRelease;
+use serde::Serialize;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::output::time;
+use crate::project::{self, Access};
+use crate::select;
+use crate::ui::{self, Ui};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Add what a build made: every artifact by tag, digest or both
+    Add {
+        /// `ARTIFACT=TAG`, `ARTIFACT=sha256:…` or `ARTIFACT=TAG@sha256:…`; the name may be left out when there is one
+        #[arg(required = true, value_name = "ARTIFACT=REFERENCE")]
+        artifacts: Vec<String>,
+        /// A name for people, such as `1.4.2`
+        #[arg(long, value_name = "NAME")]
+        alias: Option<String>,
+        /// What the build says of itself: `KEY=VALUE`, such as the commit; `authors` and `builder` are kept from approving
+        #[arg(long = "meta", value_name = "KEY=VALUE")]
+        metadata: Vec<String>,
+    },
+    /// List releases, newest first
+    List,
+    /// Everything known of one release
+    Show {
+        /// Its id, number or alias
+        release: String,
+    },
+    /// Quarantine a release, everywhere or for an environment and what comes after it
+    Reject {
+        /// Its id, number or alias
+        release: String,
+        /// Only for this environment and downstream
+        #[arg(long, value_name = "ENV")]
+        environment: Option<EnvironmentName>,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+    /// Lift a quarantine of one scope
+    Lift {
+        /// Its id, number or alias
+        release: String,
+        /// The scope that was rejected
+        #[arg(long, value_name = "ENV")]
+        environment: Option<EnvironmentName>,
+        /// Why
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+#[derive(Debug, Serialize)]
+struct ReleaseView<'a> {
+    id: &'a ReleaseId,
+    lineage: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    alias: Option<&'a str>,
+    added: Timestamp,
+    by: &'a str,
+    artifacts: &'a std::collections::BTreeMap<ArtifactName, String>,
+    files: usize,
+    metadata: &'a std::collections::BTreeMap<String, String>,
+    environments: Vec<String>,
+    quarantined: Vec<String>,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    match &arguments.verb {
+        Verb::Add { artifacts, alias, metadata } => add(ui, global, artifacts, alias.as_ref(), metadata),
+        Verb::List => list(ui, global),
+        Verb::Show { release } => show(ui, global, release),
+        Verb::Reject { release, environment, reason } => {
+            let project = project::open(ui, global, Access::Write)?;
+            let id = select::release(&project.session.view()?, release)?;
+            project.session.reject(&id, environment.clone(), reason)?;
+            ui.talk(&format!("{id} is quarantined {}", place(environment.as_ref())));
+            Ok(DONE)
+        }
+        Verb::Lift { release, environment, reason } => {
+            let project = project::open(ui, global, Access::Write)?;
+            let id = select::release(&project.session.view()?, release)?;
+            project.session.lift(&id, environment.clone(), reason)?;
+            ui.talk(&format!("{id} is no longer quarantined {}", place(environment.as_ref())));
+            Ok(DONE)
+        }
+    }
+}
+
+fn place(environment: Option<&EnvironmentName>) -> String {
+    environment.map_or_else(|| "everywhere".into(), |name| format!("for {name} and what comes after it"))
+}
+
+fn add(
+    ui: &Ui,
+    global: &Global,
+    artifacts: &[String],
+    alias: Option<&String>,
+    metadata: &[String],
+) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let declared: Vec<&ArtifactName> = project.session.governance().pipeline.artifacts.keys().collect();
+    let mut new = NewRelease { alias: alias.cloned(), ..NewRelease::default() };
+    for given in artifacts {
+        let (name, reference) = match given.split_once('=') {
+            Some((name, reference)) => (select::parse::<ArtifactName>("ARTIFACT", name)?, reference),
+            None if declared.len() == 1 => (declared[0].clone(), given.as_str()),
+            None => return Err(CliError::invalid_value("ARTIFACT=REFERENCE", &"which artifact?", None)),
+        };
+        new.artifacts.insert(name, reference.to_owned());
+    }
+    for pair in metadata {
+        let (key, value) = pair
+            .split_once('=')
+            .ok_or_else(|| CliError::invalid_value("--meta", &format!("`{pair}` is not KEY=VALUE"), None))?;
+        new.metadata.insert(key.to_owned(), value.to_owned());
+    }
+    let (entry, added) = project.runtime.block_on(project.session.add_release(new))?;
+    let view = project.session.view()?;
+    if ui.format() == Format::Json {
+        ui.json(&view_of(&view, &entry));
+    } else {
+        let what = if added { "added" } else { "was there already" };
+        let alias = entry.release.alias.as_deref().map(|a| format!(" {}", escape::line(a))).unwrap_or_default();
+        ui.data(&format!("{} (#{}){alias} {what}\n", entry.release.id, entry.lineage));
+        for reference in entry.release.sources.values() {
+            ui.data(&format!("  {}\n", escape::line(reference)));
+        }
+        ui.talk("Next: promo advance");
+    }
+    Ok(DONE)
+}
+
+fn view_of<'a>(view: &'a View, entry: &'a ReleaseEntry) -> ReleaseView<'a> {
+    let release = &entry.release;
+    let here = |name: &&EnvironmentName| view.current(name).is_some_and(|r| r.release == release.id);
+    ReleaseView {
+        id: &release.id,
+        lineage: entry.lineage,
+        alias: release.alias.as_deref(),
+        added: entry.added,
+        by: &entry.by.name,
+        artifacts: &release.sources,
+        files: release.content.files.len(),
+        metadata: &release.metadata,
+        environments: view.environments.keys().filter(here).map(ToString::to_string).collect(),
+        quarantined: view
+            .quarantines
+            .keys()
+            .filter(|(id, _)| *id == release.id)
+            .map(|(_, scope)| scope.as_ref().map_or_else(|| "everywhere".into(), ToString::to_string))
+            .collect(),
+    }
+}
+
+fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let view = project.session.view()?;
+    let zone = ui::zone(global)?;
+    let views: Vec<ReleaseView<'_>> = view.releases.iter().rev().map(|entry| view_of(&view, entry)).collect();
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({"kind": "promo.releases", "format": 1, "releases": views}));
+        return Ok(DONE);
+    }
+    if views.is_empty() {
+        ui.talk("There are no releases yet.\nNext: promo release add --help");
+    }
+    for release in views {
+        let alias = escape::line(release.alias.unwrap_or("-"));
+        let places = if release.environments.is_empty() { "nowhere".into() } else { release.environments.join(", ") };
+        let barred = if release.quarantined.is_empty() { "" } else { "  quarantined" };
+        let (id, number, added) = (release.id, release.lineage, time::short(release.added, &zone));
+        ui.data(&format!("#{number:<4} {id}  {alias:<12} {added}  {places}{barred}\n"));
+    }
+    Ok(DONE)
+}
+
+fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let view = project.session.view()?;
+    let id = select::release(&view, release)?;
+    let entry = view.release(&id).expect("invariant: it was just found");
+    let shown = view_of(&view, entry);
+    if ui.format() == Format::Json {
+        ui.json(&shown);
+        return Ok(DONE);
+    }
+    let zone = ui::zone(global)?;
+    let alias = escape::line(shown.alias.unwrap_or(""));
+    let mut out = format!(
+        "{id} (#{}) {alias}\n  added {} by {}\n",
+        shown.lineage,
+        time::long(shown.added, &zone),
+        escape::line(shown.by)
+    );
+    for (name, reference) in shown.artifacts {
+        out.push_str(&format!("  {name:<12} {}\n", escape::line(reference)));
+    }
+    for (path, digest) in &entry.release.content.files {
+        out.push_str(&format!("  file {} {digest}\n", escape::line(path)));
+    }
+    for (key, value) in shown.metadata {
+        out.push_str(&format!("  {} = {}\n", escape::line(key), escape::line(value)));
+    }
+    for (name, environment) in &view.environments {
+        for stay in environment.residences.iter().filter(|r| r.release == id) {
+            let until = stay.until.map_or_else(|| "now".into(), |t| time::short(t, &zone));
+            out.push_str(&format!("  in {name} from {} to {until}\n", time::short(stay.since, &zone)));
+        }
+    }
+    for scope in &shown.quarantined {
+        out.push_str(&format!("  quarantined: {scope}\n"));
+    }
+    ui.data(&out);
+    Ok(DONE)
+}

@@ -1,0 +1,36 @@
+//! `promo resume RUN`: goes on with a run that was interrupted or whose process died, from any machine.
+
+use std::sync::Arc;
+
+use clap::Args;
+use promo_core::ids::RunId;
+use promo_engine::ApplyOptions;
+
+use crate::cli::Global;
+use crate::error::CliError;
+use crate::exit::Exit;
+use crate::output::progress;
+use crate::project::{self, Access};
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// The run
+    #[arg(value_name = "RUN")]
+    run: RunId,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let ui = Arc::new(*ui);
+    let report = project.runtime.block_on(async {
+        let options = ApplyOptions {
+            approvals: Vec::new(),
+            stop_all: false,
+            progress: progress::sink(&ui),
+            stop: project::stop_on_ctrl_c(&project.session),
+        };
+        project.session.resume(&arguments.run, options).await
+    })?;
+    Ok(super::apply::end(&ui, &report))
+}

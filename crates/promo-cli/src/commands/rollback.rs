@@ -1,0 +1,47 @@
+//! `promo rollback ENV`: a plan that takes an environment back to a release known good there (S10).
+
+use std::path::PathBuf;
+
+use clap::Args;
+use promo_core::ids::EnvironmentName;
+use promo_core::plan::{Goal, Request};
+use promo_engine::PLAN_LIFETIME;
+
+use crate::cli::Global;
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::project::{self, Access};
+use crate::select;
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where
+    #[arg(value_name = "ENV")]
+    environment: EnvironmentName,
+    /// To this release instead of the newest good one: its id, number or alias
+    #[arg(long, value_name = "RELEASE")]
+    to: Option<String>,
+    /// Save the plan here; it is what `promo apply` takes
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Show whole differences and routine gates too
+    #[arg(long)]
+    full: bool,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let view = project.session.view()?;
+    let release = arguments.to.as_deref().map(|text| select::release(&view, text)).transpose()?;
+    let request = Request {
+        goal: Goal::Rollback,
+        environments: [arguments.environment.clone()].into(),
+        release,
+        until: None,
+        invoker: project::invoker(global),
+    };
+    let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
+    super::plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full)?;
+    Ok(DONE)
+}

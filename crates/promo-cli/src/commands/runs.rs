@@ -1,0 +1,57 @@
+//! `promo runs`: what was applied, and what is unfinished.
+
+use clap::Args;
+
+use crate::cli::{Format, Global};
+use crate::error::{CliError, command_line};
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::output::time;
+use crate::project::{self, Access};
+use crate::ui::{self, Ui};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Only what has not ended
+    #[arg(long)]
+    unfinished: bool,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let view = project.session.view()?;
+    let zone = ui::zone(global)?;
+    let runs = || view.runs.iter().rev().filter(|(_, run)| !arguments.unfinished || run.finished.is_none());
+    if ui.format() == Format::Json {
+        let rows: Vec<_> = runs()
+            .map(|(id, run)| {
+                serde_json::json!({
+                    "run": id, "plan": run.plan, "environments": run.environments, "applier": run.applier,
+                    "started": run.started, "finished": run.finished.map(|f| f.0), "outcome": run.finished.map(|f| f.1),
+                    "interrupted": run.interrupted,
+                })
+            })
+            .collect();
+        ui.json(&serde_json::json!({"kind": "promo.runs", "format": 1, "runs": rows}));
+        return Ok(DONE);
+    }
+    let mut unfinished = None;
+    for (id, run) in runs() {
+        let moved: Vec<String> = run.environments.iter().map(|(name, release)| format!("{name} {release}")).collect();
+        let state = match run.finished {
+            Some((_, outcome)) => serde_json::to_string(&outcome).unwrap_or_default().replace('"', ""),
+            None => {
+                unfinished.get_or_insert(id);
+                "unfinished".into()
+            }
+        };
+        let started = time::short(run.started, &zone);
+        ui.data(&format!("{id}  {started}  {state:<12} {}  by {}\n", moved.join(", "), escape::line(&run.applier)));
+    }
+    match unfinished {
+        Some(id) => ui.talk(&format!("Next: {}", command_line(["promo", "resume", id.as_str()]))),
+        None if view.runs.is_empty() => ui.talk("Nothing was applied yet."),
+        None => {}
+    }
+    Ok(DONE)
+}

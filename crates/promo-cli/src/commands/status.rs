@@ -1,0 +1,127 @@
+//! `promo status`: what is where, since when.
+
+use clap::Args;
+use jiff::Timestamp;
+use promo_core::eligibility::{self, CheckStatus};
+use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::model::Tier;
+use promo_core::planner;
+use serde::Serialize;
+
+use crate::cli::{Format, Global};
+use crate::error::{CliError, command_line};
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
+use crate::output::time;
+use crate::project::{self, Access};
+use crate::ui::{self, Ui};
+use crate::view::ReleaseView;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+/// The frozen view of an environment's state, format 1.
+#[derive(Debug, Serialize)]
+struct Row {
+    environment: EnvironmentName,
+    tier: Tier,
+    release: Option<ReleaseView>,
+    since: Option<Timestamp>,
+    verified: bool,
+    checks: Vec<(String, &'static str)>,
+    moving: Option<RunId>,
+    frozen: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    last: Option<String>,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let (session, zone) = (&project.session, ui::zone(global)?);
+    let (view, now) = (session.view()?, session.now()?);
+    let governance = session.governance();
+    let mut rows = Vec::new();
+    for name in governance.graph.topological() {
+        let environment = &governance.pipeline.environments[name];
+        let known = view.environment(name);
+        let current = view.current(name);
+        let verified = current.map(|r| eligibility::verification(&view, name, environment, &r.release));
+        let checks = verified.iter().flat_map(|v| &v.checks).map(|(check, status)| (check.to_string(), word(*status)));
+        let last = known.and_then(|e| e.history.last()).and_then(|p| p.finished.map(|(_, o)| (p, o)));
+        rows.push(Row {
+            environment: name.clone(),
+            tier: environment.tier,
+            release: current.map(|r| ReleaseView::of(&planner::reference(&view, &r.release))),
+            since: current.map(|r| r.since),
+            verified: verified.as_ref().is_some_and(|v| v.holds_since.is_some()),
+            checks: checks.collect(),
+            moving: known.and_then(|e| e.active.as_ref()).map(|p| p.run.clone()),
+            frozen: view.freeze(name).map(|f| if f.note.automatic { "paused after a rollback" } else { "frozen" }),
+            last: last
+                .filter(|(_, outcome)| *outcome != promo_core::ledger::event::PromotionOutcome::Verified)
+                .map(|(p, outcome)| format!("{} {}", p.to, crate::output::progress::outcome_words(outcome).0)),
+        });
+    }
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({
+            "kind": "promo.status", "format": 1, "pipeline": governance.pipeline.name, "at": now,
+            "local": governance.local, "ledger": {"size": view.size}, "environments": rows,
+        }));
+        return Ok(DONE);
+    }
+    let markdown = ui.format() == Format::Markdown;
+    let mode = if governance.local { " · local mode" } else { "" };
+    let head = format!("{} · {} · ledger at {}{mode}", governance.pipeline.name, time::long(now, &zone), view.size);
+    let mut out = if markdown {
+        format!("**{head}**\n\n| environment | release | state |\n|---|---|---|\n")
+    } else {
+        format!("promo status · {head}\n\n")
+    };
+    for row in &rows {
+        let release = row.release.as_ref().map_or_else(|| "nothing yet".to_owned(), ReleaseView::text);
+        let mut state = Vec::new();
+        if let Some(since) = row.since {
+            let sign = if row.verified {
+                label(Label::Good, "✓ verified")
+            } else {
+                label(Label::Waiting, "… not verified")
+            };
+            state.push(format!("{sign}, there for {}", time::ago(since, now)));
+        }
+        state.extend(row.checks.iter().filter(|(_, s)| *s != "passed").map(|(check, s)| format!("{check} {s}")));
+        state.extend(row.moving.iter().map(|run| format!("run {run} is under way")));
+        state.extend(row.frozen.map(|f| label(Label::Waiting, f)));
+        state.extend(row.last.iter().map(|l| label(Label::Bad, &format!("last: {l}"))));
+        let state = state.join(" · ");
+        if markdown {
+            let state = anstream::adapter::strip_str(&state).to_string();
+            out.push_str(&format!(
+                "| {} | {} | {} |\n",
+                row.environment,
+                escape::markdown(&release),
+                escape::markdown(&state)
+            ));
+        } else {
+            out.push_str(&format!("  {:<14} {release:<32} {state}\n", row.environment));
+        }
+    }
+    ui.data(&out);
+    let bad = rows.iter().find(|r| r.last.is_some());
+    let next = match bad.and_then(|r| r.release.as_ref().map(|_| r)) {
+        Some(row) => command_line(["promo", "why", row.environment.as_str()]),
+        None => "promo plan".to_owned(),
+    };
+    ui.talk(&format!("{} {next}", label(Label::Next, "Next:")));
+    Ok(DONE)
+}
+
+const fn word(status: CheckStatus) -> &'static str {
+    match status {
+        CheckStatus::Passed { .. } => "passed",
+        CheckStatus::Failed => "failed",
+        CheckStatus::Flaky => "passed after a failure and must pass once more",
+        CheckStatus::Withdrawn => "was withdrawn",
+        CheckStatus::Missing => "has not spoken",
+    }
+}

@@ -1,0 +1,100 @@
+//! `promo verdict pass|fail|withdraw ENV CHECK`: a person's verdict, signed.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use promo_core::ids::{CheckName, EnvironmentName};
+use promo_engine::governance::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
+use promo_engine::process::Processes;
+use promo_engine::signature;
+use promo_sdk::ProcessRunner as _;
+
+use super::approve::{read_key, refused};
+use crate::cli::Global;
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::project::{self, Access};
+use crate::select;
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// What you say
+    #[arg(value_enum)]
+    decision: Choice,
+    /// Where
+    #[arg(value_name = "ENV")]
+    environment: EnvironmentName,
+    /// Which check
+    #[arg(value_name = "CHECK")]
+    check: CheckName,
+    /// About this release instead of the one that runs there: its id, number or alias
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<String>,
+    /// The key to sign with
+    #[arg(long, value_name = "KEY", env = "PROMO_KEY")]
+    key: PathBuf,
+    /// Sign with promo itself, with an Ed25519 key file without passphrase, instead of ssh-keygen
+    #[arg(long)]
+    built_in_signer: bool,
+    /// Why
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+/// What a person says about a check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Choice {
+    /// It passed
+    Pass,
+    /// It failed
+    Fail,
+    /// The verdict before no longer stands
+    Withdraw,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let view = project.session.view()?;
+    let release = match &arguments.release {
+        Some(text) => select::release(&view, text)?,
+        None => view.current(&arguments.environment).map(|r| r.release.clone()).ok_or_else(|| {
+            let message = format!("nothing was deployed to {} yet", arguments.environment);
+            CliError::new("request-invalid", 65, message, "promo status")
+        })?,
+    };
+    let verdict = VerdictStatement {
+        environment: arguments.environment.clone(),
+        release,
+        check: arguments.check.clone(),
+        decision: match arguments.decision {
+            Choice::Pass => VerdictDecision::Pass,
+            Choice::Fail => VerdictDecision::Fail,
+            Choice::Withdraw => VerdictDecision::Withdraw,
+        },
+        ledger: project.session.store().origin(),
+        pipeline: project.session.governance().pipeline.name.to_string(),
+        at: project.session.now()?,
+        reason: arguments.reason.clone(),
+    };
+    let bytes = verdict_bytes(&verdict)?;
+    let signature = if arguments.built_in_signer {
+        read_key(&arguments.key)?.sign_bytes(&bytes, VERDICT_NAMESPACE).map_err(|e| refused(&e))?
+    } else {
+        let request =
+            signature::ssh_keygen_request(&arguments.key, VERDICT_NAMESPACE, &bytes).map_err(|e| refused(&e))?;
+        let output = project.runtime.block_on(Processes::default().run(request)).map_err(|e| {
+            CliError::new("approval-refused", 21, "ssh-keygen cannot be run", "promo doctor").because(&e)
+        })?;
+        if output.code != Some(0) {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(
+                CliError::new("approval-refused", 21, "ssh-keygen did not sign", "promo doctor").details([said])
+            );
+        }
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let who = project.session.record_verdict(&verdict, &signature)?;
+    ui.data(&format!("{who} has spoken about {} in {}\n", arguments.check, arguments.environment));
+    Ok(DONE)
+}

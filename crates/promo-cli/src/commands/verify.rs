@@ -1,0 +1,39 @@
+//! `promo verify ENV`: runs the automatic checks again on what runs there, and records their verdicts.
+
+use clap::Args;
+use promo_core::ids::EnvironmentName;
+use promo_engine::exit;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
+use crate::project::{self, Access};
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where
+    #[arg(value_name = "ENV")]
+    environment: EnvironmentName,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let verdicts = project.runtime.block_on(project.session.verify_again(&arguments.environment))?;
+    if ui.format() == Format::Json {
+        let rows: Vec<_> = verdicts
+            .iter()
+            .map(|(check, passed, detail)| serde_json::json!({"check": check, "passed": passed, "detail": detail}))
+            .collect();
+        ui.json(&serde_json::json!({"kind": "promo.verdicts", "format": 1, "verdicts": rows}));
+    } else {
+        for (check, passed, detail) in &verdicts {
+            let sign = if *passed { label(Label::Good, "✓") } else { label(Label::Bad, "✗") };
+            ui.data(&format!("{sign} {check}: {}\n", escape::line(detail)));
+        }
+    }
+    let all = verdicts.iter().all(|(_, passed, _)| *passed);
+    Ok(if all { DONE } else { Exit(exit::DENIED) })
+}

@@ -1,0 +1,104 @@
+//! `promo why ENV [RELEASE]`: why a release is, or is not, in an environment.
+
+use clap::Args;
+use promo_core::gate::{Outcome, opens_at, overall};
+use promo_core::ids::EnvironmentName;
+use promo_core::ledger::event::PromotionOutcome;
+use promo_core::ledger::view::Said;
+use promo_core::planner;
+
+use crate::cli::{Format, Global};
+use crate::error::{CliError, command_line};
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
+use crate::output::{progress, time};
+use crate::project::{self, Access};
+use crate::select;
+use crate::ui::{self, Ui};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where
+    #[arg(value_name = "ENV")]
+    environment: EnvironmentName,
+    /// Which release: its id, number or alias; the newest when left out
+    #[arg(value_name = "RELEASE")]
+    release: Option<String>,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let (session, zone, name) = (&project.session, ui::zone(global)?, &arguments.environment);
+    let (view, now) = (session.view()?, session.now()?);
+    let release = match &arguments.release {
+        Some(text) => select::release(&view, text)?,
+        None => view.releases.last().map(|e| e.release.id.clone()).ok_or_else(|| {
+            CliError::new("nothing-selected", 65, "there are no releases yet", "promo release add --help")
+        })?,
+    };
+    let invoker = project::invoker(global);
+    let gates = session.gates(name, &release, invoker)?;
+    let shown = planner::reference(&view, &release);
+    let here = view.current(name).is_some_and(|r| r.release == release);
+    let outcome = overall(&gates);
+    let known = view.environment(name);
+    let attempts: Vec<_> = known.map(|e| e.history.iter().filter(|p| p.to == release).collect()).unwrap_or_default();
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({
+            "kind": "promo.why", "format": 1, "environment": name, "release": shown, "deployed": here,
+            "outcome": outcome, "opens": opens_at(&gates), "gates": gates,
+            "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
+        }));
+        return Ok(DONE);
+    }
+    let answer = match outcome {
+        _ if here => format!("{shown} runs in {name}"),
+        Outcome::Satisfied | Outcome::Overridden => format!("{shown} can enter {name} now"),
+        Outcome::Refused | Outcome::Expired => format!("{shown} may not enter {name}"),
+        _ => match opens_at(&gates) {
+            Some(at) => format!("{shown} can enter {name} from {}", time::near(at, now, &zone)),
+            None => format!("{shown} cannot enter {name} yet"),
+        },
+    };
+    let mut out = format!("{answer}\n");
+    for gate in &gates {
+        let sign = match gate.outcome {
+            Outcome::Satisfied | Outcome::Overridden => label(Label::Good, "✓"),
+            Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
+            Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
+        };
+        let until = gate.until.map(|t| format!(", until {}", time::near(t, now, &zone))).unwrap_or_default();
+        out.push_str(&format!("  {sign} {}{until}\n", escape::line(&gate.reason.to_string())));
+    }
+    for promotion in attempts {
+        let Some((at, outcome)) = promotion.finished else { continue };
+        let (words, style) = progress::outcome_words(outcome);
+        let by = escape::line(&promotion.by.name);
+        let when = time::near(at, now, &zone);
+        out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));
+        if outcome == PromotionOutcome::Verified {
+            continue;
+        }
+        let verdicts = known.and_then(|e| e.verdicts.get(&release)).into_iter().flatten();
+        for (check, entries) in verdicts {
+            for entry in entries.iter().filter(|v| v.run.as_ref() == Some(&promotion.run) && v.said == Said::Failed) {
+                let detail = entry.evidence.get("detail").map(String::as_str).unwrap_or_default();
+                out.push_str(&format!("  {} {check}: {}\n", label(Label::Bad, "✗"), escape::line(detail)));
+            }
+        }
+    }
+    ui.data(&out);
+    let quarantined = view.quarantine(&release, name, &session.governance().graph);
+    let id = release.as_str();
+    let next = match quarantined {
+        Some((Some(scope), _)) => {
+            command_line(["promo", "release", "lift", id, "--environment", scope.as_str(), "--reason", "…"])
+        }
+        Some((None, _)) => command_line(["promo", "release", "lift", id, "--reason", "…"]),
+        None if outcome.is_open() && !here => command_line(["promo", "plan", name.as_str(), "--out", "plan.json"]),
+        None => "promo status".to_owned(),
+    };
+    ui.talk(&format!("{} {next}", label(Label::Next, "Next:")));
+    Ok(DONE)
+}

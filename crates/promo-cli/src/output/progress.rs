@@ -1,0 +1,89 @@
+//! Progress while a plan is applied: moving lines on a terminal, plain ones in CI, events for programs.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use promo_core::ids::EnvironmentName;
+use promo_core::ledger::event::PromotionOutcome;
+use promo_engine::{Progress, Sink};
+
+use crate::cli::Format;
+use crate::escape;
+use crate::output::labels::{Label, label};
+use crate::ui::Ui;
+
+/// Where the engine's progress goes.
+pub(crate) fn sink(ui: &Arc<Ui>) -> Sink {
+    let ui = ui.clone();
+    if ui.format() == Format::Json {
+        return Arc::new(move |event| ui.json_line(&event));
+    }
+    if !ui.is_interactive() {
+        return Arc::new(move |event| {
+            if let Some((name, text)) = words(&event) {
+                ui.talk(&format!("{name:<14} {text}"));
+            }
+        });
+    }
+    let bars = MultiProgress::new();
+    let lines: Mutex<BTreeMap<EnvironmentName, ProgressBar>> = Mutex::default();
+    Arc::new(move |event| {
+        let Some((name, text)) = words(&event) else { return };
+        let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let bar = lines.entry(name.clone()).or_insert_with(|| {
+            let style = ProgressStyle::with_template("{spinner} {prefix:14} {wide_msg}");
+            let bar = bars.add(ProgressBar::new_spinner().with_prefix(name.to_string()));
+            bar.set_style(style.expect("invariant: the template is constant"));
+            bar.enable_steady_tick(std::time::Duration::from_millis(120));
+            bar
+        });
+        bar.set_message(text.clone());
+        if matches!(event, Progress::PromotionFinished { .. } | Progress::NotStarted { .. }) {
+            bar.finish_with_message(text);
+        }
+    })
+}
+
+/// What happened, in words.
+fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
+    let (environment, text) = match event {
+        Progress::Hello { .. } | Progress::RunStarted { .. } | Progress::Summary { .. } => return None,
+        Progress::PromotionStarted { environment, release, .. } => (environment, format!("{release} enters")),
+        Progress::NotStarted { environment, why, .. } => (environment, format!("not started: {}", escape::line(why))),
+        Progress::StepStarted { environment, step } => (environment, format!("{step} …")),
+        Progress::StepDone { environment, step, detail, milliseconds, .. } => {
+            (environment, format!("{step}: {} ({milliseconds} ms)", escape::line(detail)))
+        }
+        Progress::StepFailed { environment, step, why } => {
+            let text = format!("{step} failed: {}", escape::line(why));
+            (environment, label(Label::Bad, &text))
+        }
+        Progress::CheckStarted { environment, check } => (environment, format!("check {check} …")),
+        Progress::CheckDone { environment, check, passed, detail, milliseconds } => {
+            let (sign, style) = if *passed { ("✓", Label::Good) } else { ("✗", Label::Bad) };
+            let sign = label(style, sign);
+            (environment, format!("{sign} {check}: {} ({milliseconds} ms)", escape::line(detail)))
+        }
+        Progress::RollingBack { environment, to, why } => {
+            let text = format!("going back to {to}: {}", escape::line(why));
+            (environment, label(Label::Waiting, &text))
+        }
+        Progress::PromotionFinished { environment, release, outcome } => {
+            let (text, style) = outcome_words(*outcome);
+            (environment, format!("{release} {}", label(style, text)))
+        }
+    };
+    Some((environment.clone(), text))
+}
+
+/// An outcome in words, and how good it is.
+pub(crate) fn outcome_words(outcome: PromotionOutcome) -> (&'static str, Label) {
+    match outcome {
+        PromotionOutcome::Verified => ("is verified", Label::Good),
+        PromotionOutcome::RolledBack => ("failed and was rolled back", Label::Bad),
+        PromotionOutcome::Held => ("failed and is held for a person", Label::Bad),
+        PromotionOutcome::Stuck => ("is stuck: a person has to look", Label::Bad),
+        PromotionOutcome::Cancelled => ("was cancelled before anything was changed", Label::Waiting),
+    }
+}

@@ -1,0 +1,89 @@
+//! How a run ended: the same table on a terminal and in CI.
+
+use promo_core::gate::Gate;
+use promo_core::ids::RunId;
+use promo_engine::{Fate, RunReport};
+use serde::Serialize;
+
+use crate::cli::Format;
+use crate::error::command_line;
+use crate::escape;
+use crate::output::labels::{Label, label};
+use crate::output::progress::outcome_words;
+use crate::ui::Ui;
+
+/// The frozen view of a run's end, format 1.
+#[derive(Debug, Serialize)]
+struct RunView<'a> {
+    kind: &'static str,
+    format: u32,
+    run: &'a RunId,
+    outcome: Option<promo_core::ledger::event::RunOutcome>,
+    exit: u8,
+    environments: Vec<RowView<'a>>,
+    next: String,
+}
+
+#[derive(Debug, Serialize)]
+struct RowView<'a> {
+    environment: &'a str,
+    release: &'a str,
+    fate: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    why: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    gates: &'a [Gate],
+}
+
+/// Prints it. The last line is the next command.
+pub(crate) fn print(ui: &Ui, report: &RunReport) {
+    let next = next(report);
+    if ui.format() == Format::Json {
+        let environments = report
+            .environments
+            .iter()
+            .map(|(name, release, fate)| {
+                let (fate, why, gates): (_, _, &[Gate]) = match fate {
+                    Fate::Ended { outcome, why } => (outcome_words(*outcome).0, why.as_deref(), &[]),
+                    Fate::NotStarted { why, gates } => ("was not started", Some(why.as_str()), gates),
+                    Fate::Interrupted => ("was interrupted", None, &[]),
+                };
+                RowView { environment: name.as_str(), release: release.as_str(), fate, why, gates }
+            })
+            .collect();
+        let (run, outcome, exit) = (&report.run, report.outcome, report.exit_code());
+        ui.json_line(&RunView { kind: "promo.run", format: 1, run, outcome, exit, environments, next });
+        return;
+    }
+    let mut out = format!("\nrun {}\n", report.run);
+    for (name, release, fate) in &report.environments {
+        let (words, style, why) = match fate {
+            Fate::Ended { outcome, why } => {
+                let (words, style) = outcome_words(*outcome);
+                (words, style, why.as_deref())
+            }
+            Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),
+            Fate::Interrupted => ("was interrupted and can be resumed", Label::Waiting, None),
+        };
+        out.push_str(&format!("  {name:<14} {release} {}\n", label(style, words)));
+        if let Some(why) = why {
+            out.push_str(&format!("  {:<14} {}\n", "", escape::line(why)));
+        }
+    }
+    out.push_str(&format!("{} {next}\n", label(Label::Next, "Next:")));
+    ui.data(&out);
+}
+
+fn next(report: &RunReport) -> String {
+    let run = report.run.as_str();
+    if report.outcome.is_none() {
+        return command_line(["promo", "resume", run]);
+    }
+    let bad = report.environments.iter().find(|(_, _, fate)| {
+        !matches!(fate, Fate::Ended { outcome: promo_core::ledger::event::PromotionOutcome::Verified, .. })
+    });
+    match bad {
+        Some((name, release, _)) => command_line(["promo", "why", name.as_str(), release.as_str()]),
+        None => "promo status".to_owned(),
+    }
+}

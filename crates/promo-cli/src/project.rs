@@ -1,0 +1,219 @@
+//! Opens what a verb works on: the pipeline file, the trust file or local mode, the policy, the ledger. What must not live
+//! here: what any of them means.
+
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use etcetera::BaseStrategy as _;
+use promo_core::approval::Roster;
+use promo_core::config::{self, Limits, Loaded};
+use promo_core::diagnostic::Diagnostic;
+use promo_core::graph::Graph;
+use promo_core::ledger::{Actor, ActorKind};
+use promo_core::policy::{self, Governed, Policy, TrustMode};
+use promo_core::trust::{self, Trust};
+use promo_core::windows::Invoker;
+use promo_engine::clock::SystemClock;
+use promo_engine::{Governance, Providers, Session};
+use promo_ledger::{MemoryStore, SqliteStore, Store};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::Global;
+use crate::error::{CliError, who};
+use crate::output::diagnostics;
+use crate::ui::Ui;
+
+/// The name of the pipeline file.
+pub(crate) const PIPELINE_FILE: &str = "promo.toml";
+
+/// A pipeline that can be worked on.
+pub(crate) struct Project {
+    /// The engine's side.
+    pub(crate) session: Session,
+    /// Where its futures run.
+    pub(crate) runtime: tokio::runtime::Runtime,
+}
+
+/// A pipeline with its rules, and what there is to say about the files.
+pub(crate) struct Rules {
+    /// The directory of the pipeline file.
+    pub(crate) root: PathBuf,
+    /// The pipeline under its policy.
+    pub(crate) governed: Governed,
+    /// Who policy knows.
+    pub(crate) roster: Roster,
+    /// Where the ledger is.
+    pub(crate) ledger: PathBuf,
+    /// Warnings, drawn.
+    pub(crate) warnings: String,
+}
+
+/// Whether a verb writes to the ledger (S0.6).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    /// Only reads; a ledger that is not there yet is an empty one.
+    Read,
+    /// Writes; a ledger that is not there yet is made.
+    Write,
+}
+
+/// Opens the project of the working directory.
+pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, CliError> {
+    let rules = rules(global)?;
+    if !rules.warnings.is_empty() && ui.verbose() > 0 {
+        ui.talk(&rules.warnings);
+    }
+    let store = store(&rules.ledger, access)?;
+    let Governed { pipeline, approval, windows, policy, local, .. } = rules.governed;
+    let graph = Graph::new(&pipeline);
+    let governance = Governance { pipeline, graph, approval, windows, policy, roster: rules.roster, local };
+    let providers = Providers::new(promo_providers::builtin());
+    let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_all()
+        .build()
+        .map_err(|e| CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor").because(&e))?;
+    Ok(Project { session, runtime })
+}
+
+/// Reads pipeline, trust and policy, and lays policy over the pipeline.
+pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
+    let path = find()?;
+    let root = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let kinds = promo_providers::kinds();
+    let text = read(&path)?;
+    let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &Limits::default());
+    let Some(pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
+    let trust = trust_file(global)?;
+    let (policy, ledger, mode) = match &trust {
+        Some((file, trust)) => {
+            all.extend(trust.compare(&repeated, &places));
+            let base = file.parent().unwrap_or(Path::new("."));
+            let policy = read_policy(&base.join(&trust.policy.path))?;
+            if let Err(diagnostic) = trust.admit(&policy) {
+                return Err(invalid(file, &read(file)?, &[diagnostic]));
+            }
+            (Some(policy), base.join(&trust.ledger), TrustMode::Trusted)
+        }
+        None => {
+            let policy = global.policy.as_deref().map(read_policy).transpose()?;
+            let ledger = global.ledger.clone().unwrap_or_else(|| root.join(".promo/ledger.db"));
+            (policy, ledger, TrustMode::Local)
+        }
+    };
+    let (governed, more) = policy::govern(&pipeline, &places, policy.as_ref(), mode);
+    all.extend(more);
+    let (Some(governed), false) = (governed, all.iter().any(Diagnostic::is_error)) else {
+        return Err(invalid(&path, &text, &all));
+    };
+    let warnings = diagnostics::draw(&path.display().to_string(), &text, &all);
+    let roster = policy.map_or_else(Roster::default, |policy| policy.roster);
+    Ok(Rules { root, governed, roster, ledger, warnings })
+}
+
+/// Who acts: a claim. A terminal makes it a person; CI and pipes are automation (S5.1).
+fn actor(global: &Global) -> Actor {
+    let user = || std::env::var("USER").ok().filter(|u| !u.is_empty());
+    let name = global.actor.clone().or_else(user).unwrap_or_else(|| "unknown".into());
+    Actor { name, kind: if is_automation() { ActorKind::Automation } else { ActorKind::Human } }
+}
+
+fn is_automation() -> bool {
+    std::env::var_os("CI").is_some() || !std::io::stdin().is_terminal()
+}
+
+/// Whom windows bind a request of this process as.
+pub(crate) fn invoker(global: &Global) -> Invoker {
+    // Somebody who says who they are asks as a person, also in a job that a person started.
+    if global.actor.is_some() || !is_automation() { Invoker::Human } else { Invoker::Automation }
+}
+
+/// The pipeline file of the working directory or of one above it, as far as the repository goes.
+fn find() -> Result<PathBuf, CliError> {
+    let here = std::env::current_dir().map_err(|e| CliError::file("entered", Path::new("."), &e))?;
+    for directory in here.ancestors() {
+        let path = directory.join(PIPELINE_FILE);
+        if path.is_file() {
+            return Ok(path);
+        }
+        if directory.join(".git").exists() {
+            break;
+        }
+    }
+    let message = format!("there is no {PIPELINE_FILE} in {} or above it", here.display());
+    Err(CliError::new("pipeline-not-found", 65, message, "promo init").who(who::PIPELINE))
+}
+
+/// The trust file: of the flag or variable, else of the user's configuration directory; never of the repository (S0.1).
+fn trust_file(global: &Global) -> Result<Option<(PathBuf, Trust)>, CliError> {
+    let named = global.trust.clone();
+    let usual = || {
+        let strategy = etcetera::choose_base_strategy().ok()?;
+        Some(strategy.config_dir().join("promo/trust.toml")).filter(|path| path.is_file())
+    };
+    let Some(path) = named.or_else(usual) else { return Ok(None) };
+    let text = read(&path)?;
+    match trust::trust(&text) {
+        (Some(trust), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(Some((path, trust))),
+        (_, diagnostics) => Err(invalid(&path, &text, &diagnostics)),
+    }
+}
+
+fn read_policy(path: &Path) -> Result<Policy, CliError> {
+    let text = read(path)?;
+    match policy::policy(&text) {
+        (Some(policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(policy),
+        (_, diagnostics) => Err(invalid(path, &text, &diagnostics)),
+    }
+}
+
+/// Reads a configuration file, within the limits that the core checks again.
+pub(crate) fn read(path: &Path) -> Result<String, CliError> {
+    let bytes = std::fs::read(path).map_err(|e| CliError::file("read", path, &e))?;
+    match config::text(&bytes) {
+        Ok(text) => Ok(text.to_owned()),
+        Err(diagnostic) => Err(invalid(path, "", &[diagnostic])),
+    }
+}
+
+/// A file with diagnostics, drawn.
+pub(crate) fn invalid(path: &Path, text: &str, diagnostics: &[Diagnostic]) -> CliError {
+    let errors = diagnostics.iter().filter(|d| d.is_error()).count();
+    let plural = if errors == 1 { "" } else { "s" };
+    let message = format!("{} has {errors} error{plural}", path.display());
+    let first = diagnostics.iter().find(|d| d.is_error()).map_or("config-invalid", |d| d.code);
+    let next = format!("promo explain {first}");
+    let drawing = diagnostics::draw(&path.display().to_string(), text, diagnostics);
+    CliError::new("config-invalid", 65, message, next).who(who::PIPELINE).in_file(path).drawn(drawing)
+}
+
+fn store(path: &Path, access: Access) -> Result<Arc<dyn Store>, CliError> {
+    let opened = match access {
+        Access::Write => SqliteStore::open(path),
+        Access::Read if path.exists() => SqliteStore::open(path),
+        // Reading verbs make no file (S0.6): where nothing was ever recorded, an empty ledger says so.
+        Access::Read => {
+            let clock = Arc::new(|| promo_sdk::Clock::now(&SystemClock));
+            return Ok(Arc::new(MemoryStore::new("none yet", clock)));
+        }
+    };
+    let store = opened.map_err(|e| CliError::from(promo_engine::EngineError::from(e)).in_file(path))?;
+    Ok(Arc::new(store))
+}
+
+/// Two-stage Ctrl-C (S9.5): the first one lets the current steps end, the second one stops child processes.
+pub(crate) fn stop_on_ctrl_c(session: &Session) -> CancellationToken {
+    let stop = CancellationToken::new();
+    let (first, second) = (stop.clone(), session.cancelled().clone());
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            first.cancel();
+        }
+        if tokio::signal::ctrl_c().await.is_ok() {
+            second.cancel();
+        }
+    });
+    stop
+}

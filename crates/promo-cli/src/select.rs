@@ -1,0 +1,38 @@
+//! How people name things on the command line.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use promo_core::ids::ReleaseId;
+use promo_core::ledger::View;
+
+use crate::error::CliError;
+
+/// A release by id, beginning of its id, `#number`, number or alias.
+pub(crate) fn release(view: &View, text: &str) -> Result<ReleaseId, CliError> {
+    let number = text.trim_start_matches('#').parse::<u64>().ok();
+    let by_alias = view.releases.iter().find(|e| e.release.alias.as_deref() == Some(text));
+    let by_number = || view.releases.iter().find(|e| Some(e.lineage) == number);
+    let by_prefix = || {
+        let mut found = view.releases.iter().filter(|e| text.len() >= 6 && e.release.id.as_str().starts_with(text));
+        found.next().filter(|_| found.next().is_none())
+    };
+    match by_alias.or_else(by_number).or_else(by_prefix) {
+        Some(entry) => Ok(entry.release.id.clone()),
+        None => {
+            let message = format!("there is no release `{text}`");
+            let known = view.releases.iter().rev().take(5).map(|e| match &e.release.alias {
+                Some(alias) => format!("{} (#{}, {alias})", e.release.id, e.lineage),
+                None => format!("{} (#{})", e.release.id, e.lineage),
+            });
+            Err(CliError::new("nothing-selected", 65, message, "promo release list")
+                .expected("its id, number or alias")
+                .details(known))
+        }
+    }
+}
+
+/// A name of the command line.
+pub(crate) fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, CliError> {
+    text.parse().map_err(|e| CliError::invalid_value(what, &e, None))
+}

@@ -44,7 +44,7 @@ impl Random {
 fn graph(size: usize, edges: u32, random: &mut Random) -> Pipeline {
     let mut bit = 0;
     let mut lines = String::new();
-    for to in 0..size {
+    for (to, here) in NAMES.iter().enumerate().take(size) {
         let from: BTreeSet<EnvironmentName> = (0..to)
             .filter(|_| {
                 bit += 1;
@@ -52,7 +52,7 @@ fn graph(size: usize, edges: u32, random: &mut Random) -> Pipeline {
             })
             .map(|n| name(NAMES[n]))
             .collect();
-        lines.push_str(NAMES[to]);
+        lines.push_str(here);
         let list = |names: &BTreeSet<EnvironmentName>| names.iter().map(|n| format!(" {n}")).collect::<String>();
         if !from.is_empty() && random.one_in(3) {
             let always: BTreeSet<_> = from.iter().filter(|_| random.one_in(3)).cloned().collect();

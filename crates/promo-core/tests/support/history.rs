@@ -101,7 +101,9 @@ fn environment(line: &str) -> (EnvironmentName, Environment) {
                 if section == "always" { always } else { members }.insert(name(word));
             }
             ("verify", _) => environment.verify.push(name(word)),
-            ("soak", _) => _ = environment.soak.insert(name(word.split_once('=').unwrap().0), soak(word)),
+            ("soak", _) => {
+                environment.soak.insert(name(word.split_once('=').expect("environment=seconds").0), soak(word));
+            }
             ("approve", _) => environment.approval.push(approval(word.parse().expect("a number"))),
             ("files", _) => environment.deploy.as_mut().expect("deployed").files.push(word.into()),
             _ => panic!("{word:?} in {line:?}"),
@@ -112,7 +114,7 @@ fn environment(line: &str) -> (EnvironmentName, Environment) {
 
 fn soak(word: &str) -> Soak {
     let mut parts = word.split_once('=').expect("environment=seconds").1.split(',');
-    let seconds = parts.next().unwrap().parse().expect("seconds");
+    let seconds = parts.next().unwrap_or_default().parse().expect("seconds");
     let rest: Vec<_> = parts.collect();
     Soak {
         seconds,
@@ -301,7 +303,7 @@ impl World {
 
     fn finish(&mut self, environment: &str, release: &str, outcome: &str) {
         let environment: EnvironmentName = name(environment);
-        let active = self.view().environment(&environment).unwrap().active.clone().expect("a promotion is under way");
+        let active = self.view().environments[&environment].active.clone().expect("a promotion is under way");
         let outcome: PromotionOutcome = serde_json::from_value(json!(outcome)).expect("an outcome");
         let plan = active.plan.expect("runs name their plan");
         let finished = Event::PromotionFinished { environment, release: self.id(release), outcome };

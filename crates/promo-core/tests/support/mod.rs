@@ -2,5 +2,6 @@
 //! slow second opinion on what they mean.
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod bench;
 pub(crate) mod history;
 pub(crate) mod reference;

@@ -75,12 +75,13 @@ impl<'a> Reference<'a> {
                 }
                 // It takes away the latest valid verdict; where there is none, nothing.
                 Event::VerdictWithdrawn { environment, release, check, .. }
-                    if environment == here && release == id && check == wanted =>
+                    if environment == here
+                        && release == id
+                        && check == wanted
+                        && marks.last().is_some_and(|m| *m != Mark::Break) =>
                 {
-                    if marks.last().is_some_and(|m| *m != Mark::Break) {
-                        marks.pop();
-                        marks.push(Mark::Break);
-                    }
+                    marks.pop();
+                    marks.push(Mark::Break);
                 }
                 _ => {}
             }

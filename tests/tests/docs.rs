@@ -1,0 +1,159 @@
+//! The documentation against the code: the examples of error pages really give the error that they explain.
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use promo_core::config::{self, Limits};
+use promo_core::diagnostic::{CODES, Diagnostic};
+use promo_core::kinds::KindSchema;
+use promo_core::policy::{TrustMode, govern, policy};
+use promo_core::trust::trust;
+
+/// Codes whose example is a description, with the reason.
+const WITHOUT_EXAMPLE: &[(&str, &str)] = &[
+    ("toml-encoding", "Markdown is UTF-8"),
+    ("limit-file-size", "the page would be a megabyte"),
+    ("limit-depth", "the page would be unreadable"),
+    ("limit-text", "the page would be unreadable"),
+    ("limit-environments", "the page would be unreadable"),
+    ("floor-verification", "no file gets past environment-no-verify"),
+    ("floor-start", "no file gets past environment-auto-production"),
+];
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeoeo";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    let path = root().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn kinds() -> Vec<KindSchema> {
+    vec![promo_providers::directory::schema(), promo_providers::command::schema(), promo_providers::http::schema()]
+}
+
+/// The fenced blocks of a page with exactly this word after the fence.
+fn blocks(page: &str, word: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut open: Option<String> = None;
+    for line in page.lines() {
+        match (&mut open, line.strip_prefix("```")) {
+            (None, Some(info)) if info == word => open = Some(String::new()),
+            (Some(_), Some(_)) => found.extend(open.take()),
+            (Some(text), None) => {
+                text.push_str(line);
+                text.push('\n');
+            }
+            _ => {}
+        }
+    }
+    found
+}
+
+/// An example with the tables around it that every file of its kind has. They come after it: the places are its own.
+fn whole(example: &str, around: &[(&str, &str)]) -> String {
+    let mut text = String::new();
+    for (table, default) in around {
+        let has = example.lines().any(|line| {
+            let line = line.trim_start_matches('[');
+            line.strip_prefix(table).is_some_and(|rest| rest.starts_with([']', '.', ' ']))
+        });
+        if !has {
+            text.push_str(default);
+        }
+    }
+    // Keys of the root stand before the first table.
+    let (keys, tables): (String, String) = if example.trim_start().starts_with('[') {
+        (String::new(), example.to_owned())
+    } else {
+        (example.to_owned(), String::new())
+    };
+    let (roots, rest) = match text.strip_prefix("format = 1\n") {
+        Some(rest) => ("format = 1\n", rest),
+        None => ("", text.as_str()),
+    };
+    format!("{keys}{roots}{rest}{tables}")
+}
+
+fn pipeline_text(example: &str) -> String {
+    whole(
+        example,
+        &[
+            ("format", "format = 1\n"),
+            ("pipeline", "[pipeline]\nname = \"shop\"\n"),
+            ("artifacts", "[artifacts.api]\nimage = \"registry.internal/shop/api\"\n"),
+            ("checks", "[checks.smoke]\ncommand = { run = [\"true\"] }\n"),
+            ("environments", "[environments.dev]\ntier = \"development\"\n"),
+        ],
+    )
+}
+
+fn policy_text(example: &str) -> String {
+    let people = format!("[identities.maria]\nroles = [\"release-manager\"]\nkeys = [\"{KEY}\"]\n");
+    whole(
+        example,
+        &[
+            ("format", "format = 1\n"),
+            ("policy", "[policy]\nname = \"platform\"\nversion = 1\n"),
+            ("identities", &people),
+        ],
+    )
+}
+
+/// Every code that the examples of a page give, in any of the ways in which promo can be run.
+fn codes_of(page: &str) -> BTreeSet<&'static str> {
+    let mut told: Vec<Diagnostic> = Vec::new();
+    let policies: Vec<_> = blocks(page, "toml policy").iter().map(|text| policy(&policy_text(text))).collect();
+    let trusts: Vec<_> = blocks(page, "toml trust").iter().map(|text| trust(text)).collect();
+    let (plain, _) = policy(&policy_text(""));
+    let mut laid: Vec<_> = policies.iter().filter_map(|(policy, _)| policy.as_ref()).collect();
+    laid.extend(plain.as_ref());
+    for example in blocks(page, "toml pipeline") {
+        let loaded = config::load(&pipeline_text(&example), &kinds(), &Limits::default());
+        if let Some(pipeline) = &loaded.pipeline {
+            for mode in [TrustMode::Local, TrustMode::Trusted] {
+                let rules = laid.iter().map(|policy| Some(*policy)).chain([None]);
+                told.extend(rules.flat_map(|rules| govern(pipeline, &loaded.places, rules, mode).1));
+            }
+        }
+        for trusted in trusts.iter().filter_map(|(trust, _)| trust.as_ref()) {
+            told.extend(trusted.compare(&loaded.repeated, &loaded.places));
+        }
+        told.extend(loaded.diagnostics);
+    }
+    for trusted in trusts.iter().filter_map(|(trust, _)| trust.as_ref()) {
+        told.extend(laid.iter().filter_map(|policy| trusted.admit(policy).err()));
+    }
+    told.extend(policies.into_iter().flat_map(|(_, told)| told));
+    told.extend(trusts.into_iter().flat_map(|(_, told)| told));
+    told.iter().map(|diagnostic| diagnostic.code).collect()
+}
+
+#[test]
+fn every_code_of_a_file_has_a_page_whose_example_gives_it() {
+    let exempt: BTreeSet<&str> = WITHOUT_EXAMPLE.iter().map(|(code, _)| *code).collect();
+    let mut wrong = Vec::new();
+    for (code, about) in CODES {
+        let page = read(&format!("docs/errors/{code}.md"));
+        let line = page.lines().nth(2).unwrap_or_default().trim_end_matches('.').to_lowercase();
+        if line != about.to_lowercase() {
+            wrong.push(format!("{code}: the page says `{line}`, the code says `{about}`"));
+        }
+        if !exempt.contains(code) && !codes_of(&page).contains(code) {
+            wrong.push(format!("{code}: the example gives {:?}", codes_of(&page)));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn an_example_without_the_error_is_noticed() {
+    let fine = "```toml pipeline\n[environments.dev]\ntier = \"development\"\n```\n";
+    assert!(!codes_of(fine).contains("config-wrong-value"), "{:?}", codes_of(fine));
+    assert!(codes_of(&fine.replace("development", "develop")).contains("config-wrong-value"));
+}

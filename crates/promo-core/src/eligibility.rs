@@ -99,53 +99,56 @@ pub fn assess(
 /// soak met, and are not quarantined for it: Eligible(E) of S3.1, in lineage order.
 #[must_use]
 pub fn eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: Timestamp) -> Vec<ReleaseId> {
-    let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
-    let nothing = BTreeSet::new();
-    view.releases
-        .iter()
-        .map(|entry| &entry.release.id)
-        .filter(|id| view.quarantine(id, name, rules.graph).is_none())
-        .filter(|id| {
-            let question = Question {
-                environment: name,
-                release: id,
-                movement: Movement::Promotion,
-                named: false,
-                invoker: Invoker::Automation,
-                moved_before: &nothing,
-                approvals: None,
-                run: None,
-            };
-            let mut gates = Vec::new();
-            predecessor_gates(rules, view, environment, &question, now, &mut gates);
-            overall(&gates).is_open()
-        })
-        .cloned()
-        .collect()
+    let ids = view.releases.iter().map(|entry| &entry.release.id);
+    ids.filter(|id| is_eligible(rules, view, name, id, now)).cloned().collect()
 }
 
 /// The release that would enter an environment next (S3.2): the highest eligible one above the present one.
 #[must_use]
 pub fn candidate(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: Timestamp) -> Option<ReleaseId> {
     let current = view.current(name).map_or(0, |residence| view.lineage(&residence.release));
-    eligible(rules, view, name, now).pop().filter(|id| view.lineage(id) > current)
+    let above = view.releases.iter().rev().take_while(|entry| entry.lineage > current);
+    above.map(|entry| &entry.release.id).find(|id| is_eligible(rules, view, name, id, now)).cloned()
+}
+
+fn is_eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: &ReleaseId, now: Timestamp) -> bool {
+    let Some(environment) = rules.pipeline.environments.get(name) else { return false };
+    if view.quarantine(release, name, rules.graph).is_some() {
+        return false;
+    }
+    let question = Question {
+        environment: name,
+        release,
+        movement: Movement::Promotion,
+        named: false,
+        invoker: Invoker::Automation,
+        moved_before: &BTreeSet::new(),
+        approvals: None,
+        run: None,
+    };
+    let mut gates = Vec::new();
+    predecessor_gates(rules, view, environment, &question, now, &mut gates);
+    overall(&gates).is_open()
 }
 
 /// The releases that a rollback of an environment could go to, best first (S10.1): lower than the present one, deployed
 /// and verified good there, not quarantined.
-#[must_use]
-pub fn rollback_targets(rules: &Rules<'_>, view: &View, name: &EnvironmentName, below: &ReleaseId) -> Vec<ReleaseId> {
-    let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
+pub fn rollback_targets<'a>(
+    rules: &'a Rules<'_>,
+    view: &'a View,
+    name: &'a EnvironmentName,
+    below: &ReleaseId,
+) -> impl Iterator<Item = &'a ReleaseId> {
     let limit = view.lineage(below);
-    view.releases
-        .iter()
-        .rev()
-        .filter(|entry| entry.lineage < limit)
-        .map(|entry| &entry.release.id)
-        .filter(|id| view.quarantine(id, name, rules.graph).is_none())
-        .filter(|id| verification(view, name, environment, id).holds_since.is_some())
-        .cloned()
-        .collect()
+    let lower = view.releases.iter().rev().skip_while(move |entry| entry.lineage >= limit);
+    lower.map(|entry| &entry.release.id).filter(move |id| {
+        view.quarantine(id, name, rules.graph).is_none()
+            && rules
+                .pipeline
+                .environments
+                .get(name)
+                .is_some_and(|environment| verification(view, name, environment, id).holds_since.is_some())
+    })
 }
 
 fn gate(kind: GateKind, outcome: Outcome, reason: Reason) -> Gate {

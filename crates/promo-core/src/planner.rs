@@ -80,34 +80,46 @@ impl DeploymentSettings {
     }
 }
 
-/// Which files of the working tree an environment uses, for its deployment and its checks.
+/// Which of these files an environment uses, for its deployment and its checks.
 #[must_use]
 pub fn files_of<'a>(
     rules: &Rules<'_>,
     name: &EnvironmentName,
-    paths: impl Iterator<Item = &'a String>,
+    files: &'a BTreeMap<String, Digest>,
 ) -> BTreeSet<&'a str> {
     let Some(environment) = rules.pipeline.environments.get(name) else { return BTreeSet::new() };
-    let mut patterns = environment.deploy.as_ref().map(|d| d.files.clone()).unwrap_or_default();
+    let mut patterns: BTreeSet<String> = environment.deploy.iter().flat_map(|d| d.files.iter().cloned()).collect();
     for check in &environment.verify {
         if let Some(Check::Automatic { files, .. }) = rules.pipeline.checks.get(check).map(|c| c.for_environment(name))
         {
             patterns.extend(files);
         }
     }
-    paths.map(String::as_str).filter(|path| matches_any(&patterns, path)).collect()
+    patterns.iter().flat_map(|pattern| covered(files, pattern)).map(|(path, _)| path.as_str()).collect()
 }
 
 /// The files that more than one environment uses: they belong to the release (S0.4).
 #[must_use]
-pub fn shared_files<'a>(rules: &Rules<'_>, paths: impl Iterator<Item = &'a String> + Clone) -> BTreeSet<&'a str> {
+pub fn shared_files<'a>(rules: &Rules<'_>, files: &'a BTreeMap<String, Digest>) -> BTreeSet<&'a str> {
     let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
     for name in rules.pipeline.environments.keys() {
-        for path in files_of(rules, name, paths.clone()) {
+        for path in files_of(rules, name, files) {
             *uses.entry(path).or_default() += 1;
         }
     }
     uses.into_iter().filter(|(_, count)| *count > 1).map(|(path, _)| path).collect()
+}
+
+/// The files that a pattern covers. Only those that begin like the pattern are looked at, so that many environments with
+/// a file each do not cost their product.
+fn covered<'a>(files: &'a BTreeMap<String, Digest>, pattern: &str) -> impl Iterator<Item = (&'a String, &'a Digest)> {
+    let fixed = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
+    let prefix = pattern[..fixed].trim_end_matches('/').to_string();
+    let pattern = pattern.to_string();
+    files
+        .range(prefix.clone()..)
+        .take_while(move |(path, _)| path.starts_with(&prefix))
+        .filter(move |(path, _)| matches(&pattern, path))
 }
 
 fn matches_any(patterns: &[String], path: &str) -> bool {
@@ -123,6 +135,9 @@ pub fn matches(pattern: &str, path: &str) -> bool {
         _ => fast_glob::glob_match(pattern, path),
     }
 }
+
+/// How many rollback targets a plan names: the one it would take, and a few that a person could choose.
+const TARGETS_NAMED: usize = 4;
 
 /// What moves and what stays, before any provider was asked.
 #[derive(Debug, Clone, Default)]
@@ -191,7 +206,7 @@ pub struct PlanInput<'a> {
 /// Decides which release goes where and why the rest stays.
 #[must_use]
 pub fn select(input: &PlanInput<'_>) -> Selection {
-    let planner = Planner { input };
+    let planner = Planner::new(input);
     match (input.request.goal, &input.request.until) {
         (Goal::Rollback, _) => planner.rollbacks(),
         (Goal::Promote, Some(until)) => planner.chain(until),
@@ -218,14 +233,20 @@ pub fn checks_of(
     };
     let (rules, request) = (rules.clone(), &request);
     let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH };
-    Planner { input: &input }.checks(name, environment, release, &DeploymentSettings::of(environment))
+    Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment))
 }
 
 struct Planner<'a> {
     input: &'a PlanInput<'a>,
+    /// Files of the working tree that more than one environment uses.
+    shared: BTreeSet<&'a str>,
 }
 
-impl Planner<'_> {
+impl<'a> Planner<'a> {
+    fn new(input: &'a PlanInput<'a>) -> Self {
+        Self { input, shared: shared_files(&input.rules, &input.observations.files) }
+    }
+
     fn wanted(&self, name: &EnvironmentName) -> bool {
         let asked = &self.input.request.environments;
         asked.is_empty() || asked.contains(name)
@@ -285,11 +306,11 @@ impl Planner<'_> {
         for name in self.input.rules.graph.topological().iter().filter(|n| self.wanted(n)) {
             let current = self.input.view.current(name).map(|r| r.release.clone());
             let target = current.and_then(|current| {
-                let targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current);
+                let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current);
                 let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
                 match asked {
-                    Some(asked) => targets.into_iter().find(|id| *id == asked),
-                    None => targets.into_iter().next(),
+                    Some(asked) => targets.find(|id| **id == asked).cloned(),
+                    None => targets.next().cloned(),
                 }
             });
             match target {
@@ -423,7 +444,8 @@ impl Planner<'_> {
         let below = present.map_or(release, |_| release);
         let targets = match movement {
             Movement::Promotion | Movement::Rollback => {
-                eligibility::rollback_targets(&self.input.rules, view, name, below)
+                let targets = eligibility::rollback_targets(&self.input.rules, view, name, below);
+                targets.take(TARGETS_NAMED).cloned().collect()
             }
             // The way back from a reconfiguration is the same release as it was.
             Movement::Reconfiguration => alloc::vec![release.clone()],
@@ -488,7 +510,7 @@ impl Planner<'_> {
         name: &EnvironmentName,
         environment: &Environment,
         release: &ReleaseId,
-    ) -> (BTreeMap<String, Digest>, Vec<String>) {
+    ) -> (BTreeMap<String, Digest>, BTreeSet<String>) {
         let patterns = environment.deploy.as_ref().map_or(&[][..], |d| d.files.as_slice());
         self.files(name, patterns, release)
     }
@@ -498,20 +520,19 @@ impl Planner<'_> {
         _name: &EnvironmentName,
         patterns: &[String],
         release: &ReleaseId,
-    ) -> (BTreeMap<String, Digest>, Vec<String>) {
+    ) -> (BTreeMap<String, Digest>, BTreeSet<String>) {
         let tree = &self.input.observations.files;
-        let shared = shared_files(&self.input.rules, tree.keys());
         let carried = self.input.view.release(release).map(|entry| &entry.release.content.files);
-        let (mut files, mut missing) = (BTreeMap::new(), Vec::new());
+        let (mut files, mut missing) = (BTreeMap::new(), BTreeSet::new());
         for (path, digest) in carried.into_iter().flatten().filter(|(path, _)| matches_any(patterns, path)) {
             files.insert(path.clone(), *digest);
         }
-        for (path, digest) in tree.iter().filter(|(path, _)| matches_any(patterns, path)) {
+        for (path, digest) in patterns.iter().flat_map(|pattern| covered(tree, pattern)) {
             if files.contains_key(path) {
                 continue;
             }
-            if shared.contains(path.as_str()) {
-                missing.push(path.clone());
+            if self.shared.contains(path.as_str()) {
+                missing.insert(path.clone());
             } else {
                 files.insert(path.clone(), *digest);
             }

@@ -30,7 +30,8 @@ fn next(world: &World, environment: &str) -> Option<String> {
 }
 
 fn back(world: &World, environment: &str, below: &str) -> Vec<String> {
-    let found = rollback_targets(&world.rules(), &world.view(), &name(environment), &world.id(below));
+    let (rules, view, name) = (world.rules(), world.view(), name(environment));
+    let found: Vec<_> = rollback_targets(&rules, &view, &name, &world.id(below)).cloned().collect();
     world.aliases(&found).into_iter().map(str::to_owned).collect()
 }
 

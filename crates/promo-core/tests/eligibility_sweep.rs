@@ -155,7 +155,7 @@ fn agree(world: &World, seen: &mut Seen) {
         for id in &ids {
             let verified = verification(&view, here, environment, id);
             assert_eq!(verified.holds_since, reference.verified(here, id), "{id} verified in {here}: {world:#?}");
-            let targets = rollback_targets(&rules, &view, here, id);
+            let targets: Vec<_> = rollback_targets(&rules, &view, here, id).cloned().collect();
             assert_eq!(targets, reference.rollback_targets(here, id), "targets of {here} below {id}: {world:#?}");
             seen.targets += targets.len();
             for required in world.pipeline.environments.values().filter_map(|e| e.soak.get(here)) {

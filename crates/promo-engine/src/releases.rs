@@ -66,7 +66,7 @@ impl Session {
             }
         }
         let tree = observe::working_tree(self)?;
-        let shared = shared_files(&self.governance.rules(), tree.keys());
+        let shared = shared_files(&self.governance.rules(), &tree);
         let files: BTreeMap<String, Digest> =
             tree.iter().filter(|(path, _)| shared.contains(path.as_str())).map(|(p, d)| (p.clone(), *d)).collect();
         let content = ReleaseContent { components, files };

@@ -36,6 +36,8 @@ pub struct View {
     pub last_recorded: Option<Timestamp>,
     /// Releases in lineage order.
     pub releases: Vec<ReleaseEntry>,
+    /// Where each release stands in `releases`.
+    by_id: BTreeMap<ReleaseId, usize>,
     /// What is known of each environment that anything happened in.
     pub environments: BTreeMap<EnvironmentName, EnvironmentView>,
     /// Quarantines in force: release and scope, none meaning everywhere.
@@ -246,7 +248,7 @@ impl View {
     /// The release of that id.
     #[must_use]
     pub fn release(&self, id: &ReleaseId) -> Option<&ReleaseEntry> {
-        self.releases.iter().find(|entry| entry.release.id == *id)
+        self.by_id.get(id).map(|&at| &self.releases[at])
     }
 
     /// The lineage number of a release, 0 for one that is not in the ledger.
@@ -322,6 +324,7 @@ impl View {
                     return Err(alloc::format!("{} is in the ledger already", release.id));
                 }
                 let lineage = self.releases.len() as u64 + 1;
+                self.by_id.insert(release.id.clone(), self.releases.len());
                 self.releases.push(ReleaseEntry { lineage, release, added: at, by: record.actor.clone() });
             }
             Event::ReleaseRejected { release, scope, automatic } => {

@@ -178,7 +178,10 @@ fn order_gate(view: &View, question: &Question<'_>, gates: &mut Vec<Gate>) {
         _ => {
             let fired = view.environment(question.environment).is_some_and(|e| e.fired.contains(question.release));
             let own = question.run.is_some();
-            if fired && !question.named && !own {
+            if current.is_some_and(|residence| residence.release == *question.release) && !own {
+                // Above the present one, and not the present one (S3.2): another configuration of it is no promotion.
+                (Outcome::Refused, Reason::UpToDate)
+            } else if fired && !question.named && !own {
                 (Outcome::Refused, Reason::TriedBefore)
             } else {
                 (Outcome::Satisfied, Reason::Ahead)

@@ -237,6 +237,11 @@ fn s3_1_withdrawing_a_flaky_pass_does_not_withdraw_the_failure_before_it() {
     let mut world = World::new(QA);
     world.play("add B1; deploy qa B1; fail qa e2e B1; pass qa e2e B1; withdraw qa e2e B1; pass qa e2e B1");
     assert_eq!(status(&world, "B1"), CheckStatus::Flaky);
+    // Two passes in a row have settled the failure: withdrawing a third one does not bring it back.
+    let mut world = World::new(QA);
+    world.play("add B1; deploy qa B1; fail qa e2e B1; pass qa e2e B1; pass qa e2e B1; pass qa e2e B1");
+    world.play("withdraw qa e2e B1; @7 pass qa e2e B1");
+    assert_eq!(status(&world, "B1"), CheckStatus::Passed { since: at(7) });
     // Nor does it help to withdraw twice: there is nothing to withdraw any more.
     let mut world = World::new(QA);
     world.play("add B1; deploy qa B1; fail qa e2e B1; pass qa e2e B1; withdraw qa e2e B1; withdraw qa e2e B1");
@@ -423,6 +428,14 @@ fn s16_the_first_intent_fires_while_the_run_is_still_under_way() {
     world.play("add B1; start qa B1");
     assert_eq!(code(&world, "qa", "B1", GateKind::Order), "tried-before");
     assert_eq!(code(&world, "qa", "B1", GateKind::Lock), "busy");
+}
+
+#[test]
+fn s3_2_what_runs_there_is_up_to_date_and_not_ahead_also_by_name() {
+    let mut world = World::new(QA);
+    world.play("add B1; deploy qa B1");
+    assert_eq!(code(&world, "qa", "B1", GateKind::Order), "up-to-date");
+    assert_eq!(overall(&gates(&world, "qa", "B1", Invoker::Human, true)), Outcome::Refused);
 }
 
 #[test]

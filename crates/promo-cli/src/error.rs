@@ -72,6 +72,8 @@ pub(crate) mod who {
     pub(crate) const YOU: &str = "you";
     /// Whoever keeps the pipeline file.
     pub(crate) const PIPELINE: &str = "whoever keeps the pipeline";
+    /// Whoever keeps the policy.
+    pub(crate) const PLATFORM: &str = "whoever keeps the policy";
     /// Whoever runs the machine, the ledger or the registry.
     pub(crate) const OPERATOR: &str = "whoever runs this machine, the ledger or the registry";
 }

@@ -43,6 +43,8 @@ pub(crate) struct Rules {
     pub(crate) governed: Governed,
     /// Who policy knows.
     pub(crate) roster: Roster,
+    /// The policy, where there is one.
+    policy: Option<Policy>,
     /// Where the ledger is.
     pub(crate) ledger: PathBuf,
     /// Warnings, drawn.
@@ -65,6 +67,7 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
         ui.talk(&rules.warnings);
     }
     let store = store(&rules.ledger, access)?;
+    current(rules.policy.as_ref(), store.as_ref())?;
     let Governed { pipeline, approval, windows, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
     let governance = Governance { pipeline, graph, approval, windows, policy, roster: rules.roster, local };
@@ -76,6 +79,19 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
         .build()
         .map_err(|e| CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor").because(&e))?;
     Ok(Project { session, runtime })
+}
+
+/// Refuses a policy whose last day is over, by the ledger's clock.
+fn current(policy: Option<&Policy>, store: &dyn Store) -> Result<(), CliError> {
+    let now = store.now().map_err(promo_engine::EngineError::from)?;
+    match policy.filter(|policy| policy.expired(now)) {
+        Some(policy) => {
+            let last = policy.expires.map(|date| date.to_string()).unwrap_or_default();
+            let message = format!("the policy {} v{} expired: its last day was {last}", policy.name, policy.version);
+            Err(CliError::new("config-invalid", 65, message, "promo explain config-invalid").who(who::PLATFORM))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Reads pipeline, trust and policy, and lays policy over the pipeline.
@@ -109,8 +125,8 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         return Err(invalid(&path, &text, &all));
     };
     let warnings = diagnostics::draw(&path.display().to_string(), &text, &all);
-    let roster = policy.map_or_else(Roster::default, |policy| policy.roster);
-    Ok(Rules { root, governed, roster, ledger, warnings })
+    let roster = policy.as_ref().map_or_else(Roster::default, |policy| policy.roster.clone());
+    Ok(Rules { root, governed, roster, policy, ledger, warnings })
 }
 
 /// Who acts: a claim. A terminal makes it a person; CI and pipes are automation (S5.1).

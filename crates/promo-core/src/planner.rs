@@ -1,11 +1,22 @@
 //! The planner: a synchronous, pure function over borrowed inputs, in two halves. [`select`] decides which release goes
 //! where and why the rest stays; providers then preview the drafted steps; [`assemble`] puts their answers into a plan.
 
+mod artifact;
+mod assemble;
+mod files;
+mod stale;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+pub use assemble::assemble;
+pub use files::{files_of, matches, shared_files};
+pub use stale::{Moved, inputs, stale};
+
+use artifact::{mirror, split_reference};
+use files::{covered, matches_any};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -20,9 +31,7 @@ use crate::ledger::View;
 use crate::ledger::event::Movement;
 use crate::ledger::view::Residence;
 use crate::model::{Check, Environment, Start, Target};
-use crate::plan::{
-    Action, Drift, Goal, Move, Next, Plan, PlannedCheck, ReleaseRef, Request, Rollback, Stay, StayReason, Step,
-};
+use crate::plan::{Action, Drift, Goal, Move, Next, PlannedCheck, ReleaseRef, Request, Rollback, Stay, StayReason};
 use crate::state::State;
 use crate::windows::Invoker;
 
@@ -77,62 +86,6 @@ impl DeploymentSettings {
     #[must_use]
     pub fn digest(&self) -> Digest {
         canonical::digest(self).expect("invariant: configuration has no floats")
-    }
-}
-
-/// Which of these files an environment uses, for its deployment and its checks.
-#[must_use]
-pub fn files_of<'a>(
-    rules: &Rules<'_>,
-    name: &EnvironmentName,
-    files: &'a BTreeMap<String, Digest>,
-) -> BTreeSet<&'a str> {
-    let Some(environment) = rules.pipeline.environments.get(name) else { return BTreeSet::new() };
-    let mut patterns: BTreeSet<String> = environment.deploy.iter().flat_map(|d| d.files.iter().cloned()).collect();
-    for check in &environment.verify {
-        if let Some(Check::Automatic { files, .. }) = rules.pipeline.checks.get(check).map(|c| c.for_environment(name))
-        {
-            patterns.extend(files);
-        }
-    }
-    patterns.iter().flat_map(|pattern| covered(files, pattern)).map(|(path, _)| path.as_str()).collect()
-}
-
-/// The files that more than one environment uses: they belong to the release (S0.4).
-#[must_use]
-pub fn shared_files<'a>(rules: &Rules<'_>, files: &'a BTreeMap<String, Digest>) -> BTreeSet<&'a str> {
-    let mut uses: BTreeMap<&str, usize> = BTreeMap::new();
-    for name in rules.pipeline.environments.keys() {
-        for path in files_of(rules, name, files) {
-            *uses.entry(path).or_default() += 1;
-        }
-    }
-    uses.into_iter().filter(|(_, count)| *count > 1).map(|(path, _)| path).collect()
-}
-
-/// The files that a pattern covers. Only those that begin like the pattern are looked at, so that many environments with
-/// a file each do not cost their product.
-fn covered<'a>(files: &'a BTreeMap<String, Digest>, pattern: &str) -> impl Iterator<Item = (&'a String, &'a Digest)> {
-    let fixed = pattern.find(['*', '?', '[', '{', '\\']).unwrap_or(pattern.len());
-    let prefix = pattern[..fixed].trim_end_matches('/').to_string();
-    let pattern = pattern.to_string();
-    files
-        .range(prefix.clone()..)
-        .take_while(move |(path, _)| path.starts_with(&prefix))
-        .filter(move |(path, _)| matches(&pattern, path))
-}
-
-fn matches_any(patterns: &[String], path: &str) -> bool {
-    patterns.iter().any(|pattern| matches(pattern, path))
-}
-
-/// Whether a pattern of the pipeline file covers a path: `*` and `?` stay within one segment, `**` does not, and a path
-/// without wildcards covers the file of that name or everything below the directory of that name.
-#[must_use]
-pub fn matches(pattern: &str, path: &str) -> bool {
-    match path.strip_prefix(pattern.trim_end_matches('/')) {
-        Some(rest) if rest.is_empty() || rest.starts_with('/') => true,
-        _ => fast_glob::glob_match(pattern, path),
     }
 }
 
@@ -688,181 +641,9 @@ pub fn drift(view: &View, observations: &Observations, name: &EnvironmentName) -
         .collect()
 }
 
-/// `repository` and tag of `repository:tag@digest`. A colon before the last slash belongs to a port or a scheme.
-fn split_reference(reference: &str) -> (String, Option<String>) {
-    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
-    let path_start = name.rfind('/').map_or(0, |slash| slash + 1);
-    match name[path_start..].split_once(':') {
-        // `oci-layout:PATH` without a slash: the first colon belongs to the scheme.
-        Some(("oci-layout", rest)) => match rest.split_once(':') {
-            Some((path, tag)) => (format!("oci-layout:{path}"), Some(tag.to_string())),
-            None => (name.to_string(), None),
-        },
-        Some((last, tag)) => (format!("{}{last}", &name[..path_start]), Some(tag.to_string())),
-        None => (name.to_string(), None),
-    }
-}
-
-/// Where a repository is mirrored to: the longest prefix wins, and prefixes end at path segments.
-fn mirror(prefixes: &BTreeMap<String, String>, repository: &str) -> Option<String> {
-    prefixes
-        .iter()
-        .filter_map(|(from, to)| {
-            let rest = repository.strip_prefix(from.as_str())?;
-            (rest.is_empty() || rest.starts_with('/')).then(|| (from.len(), format!("{to}{rest}")))
-        })
-        .max_by_key(|(length, _)| *length)
-        .map(|(_, to)| to)
-}
-
 fn without_forecasts(mut gates: Vec<Gate>) -> Vec<Gate> {
     for gate in &mut gates {
         gate.until = None;
     }
     gates
-}
-
-/// Puts the providers' previews into the selected moves. Steps that change nothing stay in the plan: what they expect
-/// and leave is the same state, and apply demands it.
-///
-/// # Errors
-/// The id of a step that was not previewed.
-pub fn assemble(
-    selection: Selection,
-    previews: &BTreeMap<String, Previewed>,
-) -> Result<(Vec<Move>, Vec<Stay>), String> {
-    let mut moves = Vec::with_capacity(selection.moves.len());
-    for draft in selection.moves {
-        let mut head = draft.head;
-        head.steps = draft.steps.into_iter().map(|d| finish(d, previews)).collect::<Result<_, _>>()?;
-        if let Some(rollback) = &mut head.rollback {
-            let mut steps: Vec<Step> =
-                draft.rollback_steps.into_iter().map(|d| finish(d, previews)).collect::<Result<_, _>>()?;
-            // The way back starts where the way there ends.
-            for step in &mut steps {
-                let there = head.steps.iter().find(|s| s.action == step.action && s.target == step.target);
-                if let (Action::Deploy, Some(there)) = (step.action, there) {
-                    step.expected = there.desired;
-                }
-                step.changes = Vec::new();
-            }
-            rollback.steps = steps;
-        }
-        moves.push(head);
-    }
-    Ok((moves, selection.stays))
-}
-
-fn finish(draft: StepDraft, previews: &BTreeMap<String, Previewed>) -> Result<Step, String> {
-    let StepDraft { id, action, provider, target, inputs } = draft;
-    let Some(preview) = previews.get(&id).cloned() else { return Err(id) };
-    let Previewed { current: expected, desired, changes } = preview;
-    Ok(Step { id, action, provider, target, inputs, expected, desired, changes })
-}
-
-/// What a plan's steps depend on, by name: apply makes this map again and compares (S8.2). Generations are bound only
-/// for the environments that move.
-#[must_use]
-pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::new();
-    let pipeline = canonical::digest(input.rules.pipeline).expect("invariant: configuration has no floats");
-    out.insert("pipeline".into(), pipeline.to_string());
-    out.insert("time zones".into(), crate::windows::tzdb_version().to_string());
-    for entry in moves {
-        let name = &entry.environment;
-        let generation = input.view.environment(name).map_or(0, |e| e.generation);
-        out.insert(format!("generation of {name}"), generation.to_string());
-        let checks = entry.checks.iter().flat_map(|c| &c.inputs.files);
-        for (path, digest) in entry.files.iter().chain(checks) {
-            out.insert(format!("file {path} in {name}"), digest.to_string());
-        }
-        for step in &entry.steps {
-            out.insert(format!("live state of {}", step.id), step.expected.to_string());
-        }
-        let rules = input.rules.approval.get(name);
-        let rules = canonical::digest(&rules).expect("invariant: rules have no floats");
-        out.insert(format!("approval rules of {name}"), rules.to_string());
-    }
-    out
-}
-
-/// One input that moved between planning and applying.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Moved {
-    /// Which.
-    pub input: String,
-    /// What the plan was made with; none when it was not there.
-    pub planned: Option<String>,
-    /// What it is now.
-    pub current: Option<String>,
-}
-
-/// Compares a saved plan with the same request planned again: first the inputs by name, then the moves themselves, so
-/// that a plan whose steps were edited is found even when every input is the same.
-#[must_use]
-pub fn stale(planned: &Plan, inputs: &BTreeMap<String, String>, moves: &[Move]) -> Vec<Moved> {
-    let names: BTreeSet<&String> = planned.inputs.keys().chain(inputs.keys()).collect();
-    let mut out: Vec<Moved> = names
-        .into_iter()
-        .filter(|name| planned.inputs.get(*name) != inputs.get(*name))
-        .map(|name| Moved {
-            input: name.clone(),
-            planned: planned.inputs.get(name).cloned(),
-            current: inputs.get(name).cloned(),
-        })
-        .collect();
-    if out.is_empty() {
-        out.extend(moved_moves(&planned.moves, moves));
-    }
-    out
-}
-
-fn moved_moves(planned: &[Move], current: &[Move]) -> Vec<Moved> {
-    let by_name = |moves: &[Move]| -> BTreeMap<EnvironmentName, String> {
-        moves.iter().map(|m| (m.environment.clone(), fingerprint(m))).collect()
-    };
-    let (planned, current) = (by_name(planned), by_name(current));
-    let names: BTreeSet<&EnvironmentName> = planned.keys().chain(current.keys()).collect();
-    names
-        .into_iter()
-        .filter(|name| planned.get(*name) != current.get(*name))
-        .map(|name| Moved {
-            input: format!("steps of {name}"),
-            planned: planned.get(name).cloned(),
-            current: current.get(name).cloned(),
-        })
-        .collect()
-}
-
-/// Everything of a move but how its gates stood: those may have opened since, and apply judges them again by itself.
-fn fingerprint(entry: &Move) -> String {
-    let mut entry = entry.clone();
-    entry.gates = Vec::new();
-    canonical::digest(&entry).map_or_else(|e| e.to_string(), |d| d.to_string())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_split_at_the_tag_and_not_at_ports_or_schemes() {
-        for (text, repository, tag) in [
-            ("r.example:5000/a/b:1.2@sha256:00", "r.example:5000/a/b", Some("1.2")),
-            ("r.example:5000/a/b@sha256:00", "r.example:5000/a/b", None),
-            ("oci-layout:registry/app:1.2", "oci-layout:registry/app", Some("1.2")),
-            ("oci-layout:registry:1.2", "oci-layout:registry", Some("1.2")),
-            ("oci-layout:registry", "oci-layout:registry", None),
-        ] {
-            assert_eq!(split_reference(text), (repository.to_string(), tag.map(String::from)), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_longest_mirror_prefix_wins_and_prefixes_end_at_segments() {
-        let prefixes = [("r/a", "p/x"), ("r/a/b", "q")].map(|(a, b)| (a.to_string(), b.to_string())).into();
-        assert_eq!(mirror(&prefixes, "r/a/b/c"), Some("q/c".into()));
-        assert_eq!(mirror(&prefixes, "r/a/z"), Some("p/x/z".into()));
-        assert_eq!(mirror(&prefixes, "r/ab"), None);
-    }
 }

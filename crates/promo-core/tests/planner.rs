@@ -142,7 +142,7 @@ fn s0_4_a_reconfiguration_has_no_join_and_no_soak_and_its_own_gates() {
 fn s0_4_shared_files_travel_with_the_release_and_a_release_without_them_is_refused() {
     let mut bench = Bench::new("qa files base.yaml values/qa.yaml\nprod after qa files base.yaml");
     bench.file("base.yaml", "new").file("values/qa.yaml", "1");
-    let shared = shared_files(&bench.rules(), bench.observations.files.keys()).into_iter().collect::<Vec<_>>();
+    let shared = shared_files(&bench.rules(), &bench.observations.files).into_iter().collect::<Vec<_>>();
     assert_eq!(shared, ["base.yaml"]);
     bench.world.play("add B1");
     let plan = bench.plan(&everything());

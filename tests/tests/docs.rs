@@ -1,4 +1,5 @@
-//! The documentation against the code: the examples of error pages really give the error that they explain.
+//! The documentation against the code: pages name every code, key, exit code, event and reason that exists, and the
+//! examples of error pages really give the error that they explain.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
 use std::collections::BTreeSet;
@@ -10,6 +11,7 @@ use promo_core::diagnostic::{CODES, Diagnostic};
 use promo_core::kinds::KindSchema;
 use promo_core::policy::{TrustMode, govern, policy};
 use promo_core::trust::trust;
+use serde_json::Value;
 
 /// Codes whose example is a description, with the reason.
 const WITHOUT_EXAMPLE: &[(&str, &str)] = &[
@@ -156,4 +158,89 @@ fn an_example_without_the_error_is_noticed() {
     let fine = "```toml pipeline\n[environments.dev]\ntier = \"development\"\n```\n";
     assert!(!codes_of(fine).contains("config-wrong-value"), "{:?}", codes_of(fine));
     assert!(codes_of(&fine.replace("development", "develop")).contains("config-wrong-value"));
+}
+
+/// Every property name of a schema, with the names of tables that carry names of the user's own left out.
+fn schema_keys(schema: &Value, out: &mut BTreeSet<String>) {
+    match schema {
+        Value::Object(map) => {
+            if let Some(Value::Object(properties)) = map.get("properties") {
+                out.extend(properties.keys().cloned());
+                properties.values().for_each(|value| schema_keys(value, out));
+            }
+            for key in ["additionalProperties", "items", "anyOf"] {
+                map.get(key).into_iter().for_each(|value| schema_keys(value, out));
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| schema_keys(item, out)),
+        _ => {}
+    }
+}
+
+fn names_every(page: &str, path: &str, words: impl IntoIterator<Item = String>) {
+    let missing: Vec<String> = words.into_iter().filter(|word| !page.contains(&format!("`{word}`"))).collect();
+    assert!(missing.is_empty(), "{path} does not name {missing:?}");
+}
+
+#[test]
+fn the_reference_of_the_files_names_every_key_of_their_schemas() {
+    let path = "docs/reference/pipeline.md";
+    let page = read(path);
+    for schema in [config::schema(&kinds()), config::policy_schema(), config::trust_schema()] {
+        let mut keys = BTreeSet::new();
+        schema_keys(&schema, &mut keys);
+        assert!(keys.len() > 4, "{keys:?}");
+        names_every(&page, path, keys);
+    }
+}
+
+#[test]
+fn the_example_of_the_reference_is_a_pipeline_without_a_fault() {
+    let page = read("docs/reference/pipeline.md");
+    let examples = blocks(&page, "toml promo.toml");
+    assert!(!examples.is_empty());
+    for example in examples {
+        let loaded = config::load(&example, &kinds(), &Limits::default());
+        assert!(loaded.diagnostics.is_empty(), "{:#?}", loaded.diagnostics);
+    }
+    for example in blocks(&page, "toml policy.toml") {
+        assert!(policy(&example).1.is_empty(), "{:#?}", policy(&example).1);
+    }
+    for example in blocks(&page, "toml trust.toml") {
+        assert!(trust(&example).1.is_empty(), "{:#?}", trust(&example).1);
+    }
+}
+
+#[test]
+fn the_reference_of_the_ledger_names_every_kind_of_record_and_every_field() {
+    let path = "docs/reference/ledger.md";
+    let page = read(path);
+    names_every(&page, path, promo_core::ledger::event::KINDS.map(String::from));
+    let fields = "format seq prev rid kind pipeline environment run step epoch plan policy actor claimed_at recorded_at \
+                  tool body commitments";
+    names_every(&page, path, fields.split_whitespace().map(String::from));
+}
+
+#[test]
+fn the_page_of_reasons_names_every_code_that_a_gate_can_carry() {
+    let source = read("crates/promo-core/src/gate.rs");
+    let arms = source.split("pub fn code(&self)").nth(1).unwrap().split("impl fmt::Display").next().unwrap();
+    let codes: Vec<String> =
+        arms.lines().filter_map(|line| Some(line.split_once("=> \"")?.1.split('"').next()?.to_owned())).collect();
+    assert!(codes.len() > 30, "{codes:?}");
+    names_every(&read("docs/reasons.md"), "docs/reasons.md", codes);
+}
+
+#[test]
+fn the_page_of_exit_codes_names_every_number_that_the_engine_ends_with() {
+    let source = read("crates/promo-engine/src/error.rs");
+    let module = source.split("pub mod exit").nth(1).unwrap().split("impl EngineError").next().unwrap();
+    let numbers: Vec<String> = module
+        .lines()
+        .filter_map(|line| {
+            Some(line.trim().strip_prefix("pub const ")?.split_once("= ")?.1.trim_end_matches(';').to_owned())
+        })
+        .collect();
+    assert!(numbers.len() > 12, "{numbers:?}");
+    names_every(&read("docs/reference/exit-codes.md"), "docs/reference/exit-codes.md", numbers);
 }

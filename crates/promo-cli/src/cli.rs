@@ -120,9 +120,21 @@ macro_rules! verbs {
 }
 
 verbs! {
-    "Plan and apply" {
+    "Begin" {
         /// Try it: a working example, from dev to production and back
         Quickstart => quickstart,
+        /// Write a pipeline and an example policy for this repository
+        Init => init,
+        /// Put pipeline and policy files into one form
+        Fmt => fmt,
+        /// Say everything that is wrong with pipeline and policy
+        Check => check,
+        /// Draw the environments and the ways between them
+        Graph => graph,
+        /// Say which files, tools and servers there are, and what is missing
+        Doctor => doctor,
+    }
+    "Plan and apply" {
         /// Show which release would move where, why, and what holds back the rest
         Plan => plan,
         /// Render a saved plan again
@@ -171,6 +183,8 @@ verbs! {
     "Help" {
         /// Say what a code means and what to do about it
         Explain => explain,
+        /// Print the JSON schema of a file, for editors
+        Schema => schema,
         /// Print completions for a shell
         Completions => completions,
     }

@@ -8,6 +8,7 @@ use serde::Serialize;
 use crate::cli::Format;
 use crate::escape::{self, shell_word};
 use crate::exit::Exit;
+use crate::output::diagnostics::DiagnosticView;
 use crate::output::labels::{Label, label};
 use crate::ui::Ui;
 
@@ -38,6 +39,9 @@ pub(crate) struct Problem {
     /// What was found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) found: Option<String>,
+    /// Everything that is wrong with files.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) diagnostics: Vec<DiagnosticView>,
     /// More lines about it: inputs that moved, gates that are closed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) details: Vec<String>,
@@ -95,6 +99,7 @@ impl CliError {
             place: None,
             expected: None,
             found: None,
+            diagnostics: Vec::new(),
             details: Vec::new(),
             who: who::YOU,
             next: next.into(),
@@ -175,6 +180,21 @@ impl CliError {
     /// With the excerpts of the files at fault.
     pub(crate) fn drawn(mut self, drawing: String) -> Self {
         self.0.drawing = Some(drawing);
+        self
+    }
+
+    /// With what is wrong in files, as views; the first error among them is where it is.
+    pub(crate) fn with_diagnostics(mut self, diagnostics: Vec<DiagnosticView>) -> Self {
+        let first = diagnostics.iter().find(|d| d.severity == promo_core::diagnostic::Severity::Error);
+        if let Some(first) = first {
+            self.0.place = Some(Place {
+                file: first.file.clone(),
+                line: first.line,
+                column: first.column,
+                excerpt: first.excerpt.clone(),
+            });
+        }
+        self.0.diagnostics = diagnostics;
         self
     }
 

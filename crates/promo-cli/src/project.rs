@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
 use crate::error::{CliError, who};
-use crate::output::diagnostics;
+use crate::output::diagnostics::{self, DiagnosticView};
 use crate::ui::Ui;
 
 /// The name of the pipeline file.
@@ -49,6 +49,10 @@ pub(crate) struct Rules {
     pub(crate) ledger: PathBuf,
     /// Warnings, drawn.
     pub(crate) warnings: String,
+    /// The same as views.
+    pub(crate) warning_views: Vec<DiagnosticView>,
+    /// The files that were read: what each is, and its path.
+    pub(crate) files: Vec<(&'static str, PathBuf)>,
 }
 
 /// Whether a verb writes to the ledger (S0.6).
@@ -100,20 +104,26 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let root = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
     let kinds = promo_providers::kinds();
     let text = read(&path)?;
+    let mut files = vec![("pipeline", path.clone())];
     let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &Limits::default());
     let Some(pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
-    let trust = trust_file(global)?;
+    let trust = trust_file(global, &root)?;
     let (policy, ledger, mode) = match &trust {
         Some((file, trust)) => {
             all.extend(trust.compare(&repeated, &places));
             let base = file.parent().unwrap_or(Path::new("."));
-            let policy = read_policy(&base.join(&trust.policy.path))?;
+            let (policy_path, ledger) = (base.join(&trust.policy.path), base.join(&trust.ledger));
+            agrees("--policy", global.policy.as_deref(), &policy_path, file)?;
+            agrees("--ledger", global.ledger.as_deref(), &ledger, file)?;
+            files.extend([("trust", file.clone()), ("policy", policy_path.clone())]);
+            let policy = read_policy(&policy_path)?;
             if let Err(diagnostic) = trust.admit(&policy) {
                 return Err(invalid(file, &read(file)?, &[diagnostic]));
             }
-            (Some(policy), base.join(&trust.ledger), TrustMode::Trusted)
+            (Some(policy), ledger, TrustMode::Trusted)
         }
         None => {
+            files.extend(global.policy.iter().map(|policy| ("policy", policy.clone())));
             let policy = global.policy.as_deref().map(read_policy).transpose()?;
             let ledger = global.ledger.clone().unwrap_or_else(|| root.join(".promo/ledger.db"));
             (policy, ledger, TrustMode::Local)
@@ -124,9 +134,11 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let (Some(governed), false) = (governed, all.iter().any(Diagnostic::is_error)) else {
         return Err(invalid(&path, &text, &all));
     };
-    let warnings = diagnostics::draw(&path.display().to_string(), &text, &all);
+    let name = path.display().to_string();
+    let warnings = diagnostics::draw(&name, &text, &all);
+    let warning_views = diagnostics::views(&name, &text, &all);
     let roster = policy.as_ref().map_or_else(Roster::default, |policy| policy.roster.clone());
-    Ok(Rules { root, governed, roster, policy, ledger, warnings })
+    Ok(Rules { root, governed, roster, policy, ledger, warnings, warning_views, files })
 }
 
 /// Who acts: a claim. A terminal makes it a person; CI and pipes are automation (S5.1).
@@ -149,12 +161,14 @@ pub(crate) fn invoker(global: &Global) -> Invoker {
 /// The pipeline file of the working directory or of one above it, as far as the repository goes.
 fn find() -> Result<PathBuf, CliError> {
     let here = std::env::current_dir().map_err(|e| CliError::file("entered", Path::new("."), &e))?;
+    // Outside of a repository only the directory itself counts: a file further up may be anybody's.
+    let top = here.ancestors().find(|d| d.join(".git").exists()).unwrap_or(&here);
     for directory in here.ancestors() {
         let path = directory.join(PIPELINE_FILE);
         if path.is_file() {
             return Ok(path);
         }
-        if directory.join(".git").exists() {
+        if directory == top {
             break;
         }
     }
@@ -163,13 +177,19 @@ fn find() -> Result<PathBuf, CliError> {
 }
 
 /// The trust file: of the flag or variable, else of the user's configuration directory; never of the repository (S0.1).
-fn trust_file(global: &Global) -> Result<Option<(PathBuf, Trust)>, CliError> {
+fn trust_file(global: &Global, root: &Path) -> Result<Option<(PathBuf, Trust)>, CliError> {
     let named = global.trust.clone();
     let usual = || {
         let strategy = etcetera::choose_base_strategy().ok()?;
         Some(strategy.config_dir().join("promo/trust.toml")).filter(|path| path.is_file())
     };
     let Some(path) = named.or_else(usual) else { return Ok(None) };
+    if within_repository(&path, root) {
+        let message = format!("the trust file {} lies in the pipeline's own repository", path.display());
+        return Err(CliError::new("trust-in-repository", 65, message, "promo explain trust-in-repository")
+            .who(who::OPERATOR)
+            .in_file(&path));
+    }
     let text = read(&path)?;
     match trust::trust(&text) {
         (Some(trust), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(Some((path, trust))),
@@ -177,10 +197,40 @@ fn trust_file(global: &Global) -> Result<Option<(PathBuf, Trust)>, CliError> {
     }
 }
 
+/// Whether a file lies in the repository of the pipeline at `root`, or below `root` where there is no repository.
+fn within_repository(file: &Path, root: &Path) -> bool {
+    let real = |path: &Path| std::fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+    let root = real(root);
+    let top = root.ancestors().find(|d| d.join(".git").exists()).unwrap_or(&root);
+    real(file).starts_with(top)
+}
+
+/// Flags may repeat what the trust file names, and cannot change it (S0.1).
+fn agrees(flag: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Result<(), CliError> {
+    match given {
+        Some(given) if given != named => {
+            let message = format!("{flag} differs from the trust file, which alone decides");
+            Err(CliError::new("trust-differs", 65, message, "promo explain trust-differs")
+                .who(who::OPERATOR)
+                .in_file(trust)
+                .differs(named.display().to_string(), given.display().to_string()))
+        }
+        _ => Ok(()),
+    }
+}
+
 fn read_policy(path: &Path) -> Result<Policy, CliError> {
     let text = read(path)?;
     match policy::policy(&text) {
-        (Some(policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(policy),
+        (Some(policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => {
+            if policy.expired(promo_sdk::Clock::now(&SystemClock)) {
+                let message = format!("the policy {} v{} is past its last day", policy.name, policy.version);
+                return Err(CliError::new("policy-expired", 21, message, "promo explain policy-expired")
+                    .who("whoever keeps the policy")
+                    .in_file(path));
+            }
+            Ok(policy)
+        }
         (_, diagnostics) => Err(invalid(path, &text, &diagnostics)),
     }
 }
@@ -201,8 +251,12 @@ pub(crate) fn invalid(path: &Path, text: &str, diagnostics: &[Diagnostic]) -> Cl
     let message = format!("{} has {errors} error{plural}", path.display());
     let first = diagnostics.iter().find(|d| d.is_error()).map_or("config-invalid", |d| d.code);
     let next = format!("promo explain {first}");
-    let drawing = diagnostics::draw(&path.display().to_string(), text, diagnostics);
-    CliError::new("config-invalid", 65, message, next).who(who::PIPELINE).in_file(path).drawn(drawing)
+    let name = path.display().to_string();
+    CliError::new("config-invalid", 65, message, next)
+        .who(who::PIPELINE)
+        .in_file(path)
+        .drawn(diagnostics::draw(&name, text, diagnostics))
+        .with_diagnostics(diagnostics::views(&name, text, diagnostics))
 }
 
 fn store(path: &Path, access: Access) -> Result<Arc<dyn Store>, CliError> {

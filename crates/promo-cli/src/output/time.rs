@@ -1,7 +1,7 @@
 //! Instants as people read them, in the zone that was asked for.
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, Unit};
 use promo_core::gate::Seconds;
 
 /// `Fri 2026-11-20 14:02 UTC`.
@@ -36,11 +36,6 @@ pub(crate) fn left(at: Timestamp, now: Timestamp) -> String {
 pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = u64::try_from(now.duration_since(at).as_secs()).unwrap_or(0);
     Seconds(if seconds > 120 { seconds / 60 * 60 } else { seconds }).to_string()
-}
-
-/// The instant in JSON: RFC 3339 with whole seconds.
-pub(crate) fn rfc3339(at: Timestamp) -> String {
-    at.round(Unit::Second).unwrap_or(at).to_string()
 }
 
 #[cfg(test)]

@@ -1,0 +1,87 @@
+//! `promo check`: everything that is wrong with pipeline, policy and trust file, and what is probably not meant.
+
+use clap::Args;
+use promo_core::windows::{self, WARNING_DAYS, Window};
+use promo_engine::clock::SystemClock;
+use promo_sdk::Clock as _;
+use serde::Serialize;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::escape::line;
+use crate::exit::{DONE, Exit};
+use crate::output::diagnostics::DiagnosticView;
+use crate::output::labels::{Label, label};
+use crate::project;
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// End with 65 when there are warnings too
+    #[arg(long)]
+    strict: bool,
+}
+
+#[derive(Serialize)]
+struct View {
+    kind: &'static str,
+    format: u32,
+    pipeline: String,
+    environments: usize,
+    local: bool,
+    policy: Option<String>,
+    warnings: Vec<DiagnosticView>,
+    windows: Vec<String>,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let rules = project::rules(global)?;
+    let governance = &rules.governed;
+    let now = SystemClock.now();
+    let windows: Vec<String> = governance
+        .pipeline
+        .windows
+        .iter()
+        .filter_map(|(name, spec)| Window::new(name.as_str(), spec.clone()).ok())
+        .flat_map(|window| windows::warnings(&window, now, WARNING_DAYS))
+        .map(|warning| warning.message)
+        .collect();
+    let count = rules.warning_views.len() + windows.len();
+    let view = View {
+        kind: "promo.check",
+        format: 1,
+        pipeline: governance.pipeline.name.to_string(),
+        environments: governance.pipeline.environments.len(),
+        local: governance.local,
+        policy: governance.policy.as_ref().map(|p| format!("{} v{}", p.name, p.version)),
+        warnings: rules.warning_views,
+        windows,
+    };
+    if ui.format() == Format::Json {
+        ui.json(&view);
+    } else {
+        if !rules.warnings.is_empty() {
+            ui.talk(&rules.warnings);
+        }
+        for window in &view.windows {
+            ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), line(window)));
+        }
+        let mut out = format!(
+            "{} is well formed: {} environments, {}",
+            view.pipeline,
+            view.environments,
+            view.policy.as_deref().map_or_else(|| "no policy".to_owned(), |p| format!("policy {}", line(p)))
+        );
+        if view.local {
+            out.push_str(", local mode");
+        }
+        match count {
+            0 => out.push_str(", no warnings\n"),
+            1 => out.push_str(", 1 warning\n"),
+            _ => out.push_str(&format!(", {count} warnings\n")),
+        }
+        out.push_str(&format!("{} promo graph\n", label(Label::Next, "Next:")));
+        ui.data(&out);
+    }
+    Ok(if arguments.strict && count > 0 { Exit(65) } else { DONE })
+}

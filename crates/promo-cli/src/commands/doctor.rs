@@ -1,0 +1,167 @@
+//! `promo doctor`: which files, tools and servers there are, in which versions, and what is missing.
+
+use std::time::Duration;
+
+use clap::Args;
+use promo_core::Digest;
+use promo_engine::Providers;
+use promo_engine::process::Processes;
+use promo_ledger::Store as _;
+use promo_sdk::{ProcessRequest, ProcessRunner as _};
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::escape::line;
+use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
+use crate::output::table;
+use crate::project::{self, Rules};
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {}
+
+/// Tools that promo can use, how each says its version, and what for.
+const TOOLS: &[(&str, &[&str], &str)] = &[
+    ("git", &["git", "--version"], "finding the repository, and reading commits"),
+    ("ssh-keygen", &["ssh", "-V"], "signing with agents, security keys and passphrases"),
+];
+
+#[derive(Serialize)]
+struct Finding {
+    what: &'static str,
+    name: String,
+    state: &'static str,
+    detail: String,
+}
+
+#[derive(Serialize)]
+struct View {
+    kind: &'static str,
+    format: u32,
+    version: &'static str,
+    healthy: bool,
+    findings: Vec<Finding>,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
+    let mut findings = vec![Finding {
+        what: "promo",
+        name: env!("CARGO_PKG_VERSION").to_owned(),
+        state: "good",
+        detail: format!("time zones {}", promo_core::windows::tzdb_version()),
+    }];
+    for (name, version) in Providers::new(promo_providers::builtin()).versions() {
+        findings.push(Finding { what: "provider", name, state: "good", detail: version });
+    }
+    for (name, argv, about) in TOOLS {
+        let (state, detail) = match wait(version(argv))? {
+            Some(version) => ("good", version),
+            None => ("missing", format!("needed for {about}")),
+        };
+        findings.push(Finding { what: "tool", name: (*name).to_owned(), state, detail });
+    }
+    match project::rules(global) {
+        Ok(rules) => {
+            files(&rules, &mut findings);
+            if !global.offline {
+                registries(&rules, &mut findings)?;
+            }
+        }
+        Err(error) => findings.push(Finding {
+            what: "files",
+            name: error.problem().code.to_owned(),
+            state: "bad",
+            detail: error.problem().message.clone(),
+        }),
+    }
+    let view = View {
+        kind: "promo.doctor",
+        format: 1,
+        version: env!("CARGO_PKG_VERSION"),
+        healthy: findings.iter().all(|f| f.state != "bad"),
+        findings,
+    };
+    if ui.format() == Format::Json {
+        ui.json(&view);
+    } else {
+        let rows: Vec<Vec<String>> = view
+            .findings
+            .iter()
+            .map(|f| {
+                let sign = match f.state {
+                    "good" => label(Label::Good, "✓"),
+                    "missing" => label(Label::Waiting, "…"),
+                    _ => label(Label::Bad, "✗"),
+                };
+                vec![sign, f.what.to_owned(), line(&f.name), line(&f.detail)]
+            })
+            .collect();
+        let next = if view.healthy { "promo status" } else { "promo check" };
+        ui.data(&format!("{}{} {next}\n", table::columns(&rows, ""), label(Label::Next, "Next:")));
+    }
+    Ok(if view.healthy { DONE } else { Exit(1) })
+}
+
+/// Waits for what is asked of the outside.
+fn wait<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let failed = |e: std::io::Error| {
+        CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor --help").because(&e)
+    };
+    Ok(runtime.map_err(failed)?.block_on(work))
+}
+
+/// The first line that a tool says of its version.
+async fn version(argv: &[&str]) -> Option<String> {
+    let runner = Processes::new(CancellationToken::new());
+    let mut request = ProcessRequest::new(argv.iter().map(|s| (*s).to_owned()).collect(), ".".into());
+    request.timeout = Duration::from_secs(5);
+    let output = runner.run(request).await.ok()?;
+    let said = if output.stdout.is_empty() { output.stderr } else { output.stdout };
+    String::from_utf8_lossy(&said).lines().next().map(|l| l.trim().to_owned())
+}
+
+fn files(rules: &Rules, findings: &mut Vec<Finding>) {
+    for (what, path) in &rules.files {
+        let digest = std::fs::read(path).map_or_else(|e| e.to_string(), |bytes| Digest::of(&bytes).to_string());
+        findings.push(Finding { what, name: path.display().to_string(), state: "good", detail: digest });
+    }
+    let name = rules.ledger.display().to_string();
+    let found = match rules.ledger.is_file() {
+        false => Finding { what: "ledger", name, state: "good", detail: "made when something is first written".into() },
+        true => match promo_ledger::SqliteStore::open_read_only(&rules.ledger).and_then(|store| store.head()) {
+            Ok(head) => Finding { what: "ledger", name, state: "good", detail: format!("{} records", head.size) },
+            Err(error) => Finding { what: "ledger", name, state: "bad", detail: error.to_string() },
+        },
+    };
+    findings.push(found);
+}
+
+/// Whether the registries of the artifacts answer. A layout on disk needs no server.
+fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError> {
+    let mut hosts: Vec<&str> = rules
+        .governed
+        .pipeline
+        .artifacts
+        .values()
+        .filter(|a| !a.repository.starts_with("oci-layout:"))
+        .filter_map(|a| a.repository.split('/').next())
+        .collect();
+    hosts.sort_unstable();
+    hosts.dedup();
+    for host in hosts {
+        let address = if host.contains(':') { host.to_owned() } else { format!("{host}:443") };
+        let connect =
+            async { tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(address)).await };
+        let (state, detail) = match wait(connect)? {
+            Ok(Ok(_)) => ("good", "answers".to_owned()),
+            Ok(Err(error)) => ("bad", error.to_string()),
+            Err(_) => ("bad", "does not answer within 5 s".to_owned()),
+        };
+        findings.push(Finding { what: "registry", name: host.to_owned(), state, detail });
+    }
+    Ok(())
+}

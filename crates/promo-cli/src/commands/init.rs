@@ -1,0 +1,175 @@
+//! `promo init`: a pipeline and an example policy for this repository, from flags or by asking on a terminal.
+
+use std::path::Path;
+
+use clap::Args;
+use promo_core::ids::{ArtifactName, EnvironmentName, PipelineName};
+use promo_core::model::Tier;
+
+use crate::cli::Global;
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
+use crate::project::PIPELINE_FILE as PIPELINE;
+use crate::ui::Ui;
+
+/// Where the example policy goes.
+const POLICY: &str = "policy.toml";
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Name of the pipeline; the directory's when it is not given
+    #[arg(long)]
+    name: Option<PipelineName>,
+    /// Repository of the image, such as registry.example/shop/api
+    #[arg(long, value_name = "REPOSITORY")]
+    image: Option<String>,
+    /// Environments in order, the last one production
+    #[arg(long, value_delimiter = ',', value_name = "ENV,…")]
+    environments: Vec<EnvironmentName>,
+}
+
+/// What the files are made from.
+struct Answers {
+    name: PipelineName,
+    image: String,
+    environments: Vec<EnvironmentName>,
+}
+
+pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    for file in [PIPELINE, POLICY] {
+        if Path::new(file).exists() {
+            let message = format!("{file} is there already");
+            return Err(CliError::new("exists-already", 65, message, "promo check").in_file(Path::new(file)));
+        }
+    }
+    let answers = answers(ui, arguments)?;
+    write(Path::new(PIPELINE), pipeline(&answers).as_bytes())?;
+    write(Path::new(POLICY), policy(&answers).as_bytes())?;
+    let sample = Path::new("deploy");
+    if !sample.exists() {
+        std::fs::create_dir_all(sample).map_err(|e| CliError::file("made", sample, &e))?;
+        let file = sample.join("release.env.j2");
+        write(
+            &file,
+            b"# What each environment gets: put your own templates here.\nIMAGE={{ artifacts.app.reference }}\n",
+        )?;
+    }
+    ui.data(&format!(
+        "wrote {PIPELINE}, {POLICY} and deploy/release.env.j2\nput your public key into {POLICY}: it says who may approve\n{} promo --policy {POLICY} check\n",
+        label(Label::Next, "Next:")
+    ));
+    Ok(DONE)
+}
+
+fn answers(ui: &Ui, arguments: &Arguments) -> Result<Answers, CliError> {
+    let here = std::env::current_dir().ok().and_then(|d| d.file_name()?.to_str().map(str::to_lowercase));
+    let proposed: Option<PipelineName> = here.and_then(|name| name.parse().ok());
+    let ask = |question: &str, default: &str| -> Result<String, CliError> {
+        inquire::Text::new(question).with_default(default).prompt().map_err(|_| missing())
+    };
+    let name = match (&arguments.name, ui.is_interactive()) {
+        (Some(name), _) => name.clone(),
+        (None, true) => {
+            let default = proposed.as_ref().map_or("app", PipelineName::as_str);
+            ask("Name of the pipeline?", default)?.parse().map_err(|e| CliError::invalid_value("--name", &e, None))?
+        }
+        (None, false) => proposed.ok_or_else(missing)?,
+    };
+    let image = match (&arguments.image, ui.is_interactive()) {
+        (Some(image), _) => image.clone(),
+        (None, true) => ask("Repository of the image?", &format!("registry.example/{name}/app"))?,
+        (None, false) => return Err(missing()),
+    };
+    let environments = if !arguments.environments.is_empty() {
+        arguments.environments.clone()
+    } else {
+        let default = "dev,staging,production";
+        let text = if ui.is_interactive() { ask("Environments, in order?", default)? } else { default.to_owned() };
+        let names: Result<Vec<EnvironmentName>, _> = text.split(',').map(|n| n.trim().parse()).collect();
+        names.map_err(|e| CliError::invalid_value("--environments", &e, None))?
+    };
+    if environments.len() < 2 {
+        let why = "expected at least two: one before production, and production";
+        return Err(CliError::invalid_value("--environments", &why, None));
+    }
+    if image.contains(['"', '\\']) || image.chars().any(char::is_control) {
+        return Err(CliError::invalid_value("--image", &"that is no repository", None));
+    }
+    Ok(Answers { name, image, environments })
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
+    std::fs::write(path, bytes).map_err(|e| CliError::file("written", path, &e))
+}
+
+fn missing() -> CliError {
+    CliError::new(
+        "not-interactive",
+        64,
+        "promo init asks on a terminal only",
+        "promo init --image registry.example/shop/app",
+    )
+    .expected("--image REPOSITORY, and --name where the directory's name is not one")
+}
+
+/// The tier of an environment by its place: the last is production, the one before it staging, the first development.
+fn tier(place: usize, count: usize) -> Tier {
+    match (place, count - place) {
+        (_, 1) => Tier::Production,
+        (_, 2) => Tier::Staging,
+        (0, _) => Tier::Development,
+        _ => Tier::Testing,
+    }
+}
+
+fn pipeline(answers: &Answers) -> String {
+    let artifact: ArtifactName = "app".parse().expect("invariant: a name");
+    let mut out = format!(
+        "# What is promoted, and from where to where. `promo check` reads it, `promo graph` draws it.\nformat = 1\n\n\
+         [pipeline]\nname = \"{}\"\n\n[artifacts.{artifact}]\nimage = \"{}\"\n\n\
+         [defaults.deploy.directory]           # every environment starts from this\n\
+         templates = [\"deploy/release.env.j2\"]\n\n\
+         [checks.deployed]                     # replace it by what tells you that it works\n\
+         command = {{ run = [\"true\"], timeout = \"1m\" }}\n",
+        answers.name, answers.image
+    );
+    let count = answers.environments.len();
+    for (place, name) in answers.environments.iter().enumerate() {
+        let tier = tier(place, count);
+        let production = tier == Tier::Production;
+        out.push_str(&format!("\n[environments.{name}]\ntier = \"{tier}\"\n"));
+        if place > 0 {
+            out.push_str(&format!("after = [\"{}\"]\n", answers.environments[place - 1]));
+        }
+        out.push_str(&format!("start = \"{}\"\n", if production { "manual" } else { "auto" }));
+        out.push_str(&format!("target = {{ directory = \"environments/{name}\" }}\nverify = [\"deployed\"]\n"));
+        if production {
+            out.push_str("windows = [\"office-hours\"]\non_failure = \"rollback\"\n");
+            out.push_str(&format!("\n[[environments.{name}.approval]]\ncount = 1\nfrom = [\"release-manager\"]\n"));
+            out.push_str("exclude = [\"initiator\"]\n");
+        }
+    }
+    out.push_str(
+        "\n[windows.office-hours]\neffect = \"allow\"\ntimezone = \"UTC\"\n\
+         weekly = { days = [\"mon\", \"tue\", \"wed\", \"thu\"], start = \"09:00\", end = \"16:00\" }\n",
+    );
+    out
+}
+
+fn policy(answers: &Answers) -> String {
+    let production = answers.environments.last().expect("invariant: at least two");
+    format!(
+        "# An example of the platform's side. It belongs into the platform's repository: a trust file names it there.\n\
+         format = 1\n\n[policy]\nname = \"{}\"\nversion = 1\n\n\
+         [identities.release-manager]          # put a person's name and public key here\n\
+         roles = [\"release-manager\"]\nkeys = [\"{EXAMPLE_KEY}\"]\n\n\
+         [[claims]]\ndirectory = \"environments/{production}\"\ntier = \"production\"\n\n\
+         [[claims]]\ndirectory = \"environments\"\ntier = \"development\"\n\n\
+         [tiers.production]\napproval = [{{ count = 1, from = [\"release-manager\"], exclude = [\"initiator\"] }}]\n",
+        answers.name
+    )
+}
+
+/// A public key whose private half nobody kept: with it in place nothing can be approved.
+const EXAMPLE_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKEKgmaSTM0ITpKs90JHIYUXKvHahFptOsHvJ9kBPNLR";

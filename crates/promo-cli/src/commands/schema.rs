@@ -1,0 +1,35 @@
+//! `promo schema`: JSON schemas of the files that people write, for editors.
+
+use clap::{Args, ValueEnum};
+use promo_core::config;
+
+use crate::cli::Global;
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::ui::Ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Of which file
+    #[arg(value_name = "FILE", value_enum)]
+    file: File,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum File {
+    /// promo.toml
+    Pipeline,
+    /// policy.toml
+    Policy,
+    /// trust.toml
+    Trust,
+}
+
+pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    ui.json(&match arguments.file {
+        File::Pipeline => config::schema(&promo_providers::kinds()),
+        File::Policy => config::policy_schema(),
+        File::Trust => config::trust_schema(),
+    });
+    Ok(DONE)
+}

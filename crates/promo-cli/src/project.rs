@@ -92,7 +92,7 @@ fn current(policy: Option<&Policy>, store: &dyn Store) -> Result<(), CliError> {
         Some(policy) => {
             let last = policy.expires.map(|date| date.to_string()).unwrap_or_default();
             let message = format!("the policy {} v{} expired: its last day was {last}", policy.name, policy.version);
-            Err(CliError::new("config-invalid", 65, message, "promo explain config-invalid").who(who::PLATFORM))
+            Err(CliError::new("policy-expired", 65, message, "promo explain policy-expired").who(who::PLATFORM))
         }
         None => Ok(()),
     }
@@ -222,15 +222,7 @@ fn agrees(flag: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Resul
 fn read_policy(path: &Path) -> Result<Policy, CliError> {
     let text = read(path)?;
     match policy::policy(&text) {
-        (Some(policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => {
-            if policy.expired(promo_sdk::Clock::now(&SystemClock)) {
-                let message = format!("the policy {} v{} is past its last day", policy.name, policy.version);
-                return Err(CliError::new("policy-expired", 21, message, "promo explain policy-expired")
-                    .who("whoever keeps the policy")
-                    .in_file(path));
-            }
-            Ok(policy)
-        }
+        (Some(policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(policy),
         (_, diagnostics) => Err(invalid(path, &text, &diagnostics)),
     }
 }

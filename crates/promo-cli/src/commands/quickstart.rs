@@ -120,15 +120,12 @@ impl Guide<'_> {
         self.ui.talk(&format!("{} promo {}", label(Label::Dim, "$"), words.join(" ")));
         let line: Vec<std::ffi::OsString> =
             ["promo", "--policy", "policy.toml"].iter().chain(words).map(Into::into).collect();
-        let mut parsed = cli::parse(&line).map_err(|stopped| stopped.into_error())?;
+        let mut parsed = cli::parse(&line).map_err(cli::Stopped::into_error)?;
         parsed.global.color = self.global.color;
         parsed.global.format = if self.ui.format() == Format::Json { Format::Json } else { Format::Text };
         parsed.global.timezone.clone_from(&self.global.timezone);
         parsed.global.trust = None;
-        let Exit(found) = match parsed.command.run(self.ui, &parsed.global) {
-            Ok(exit) => exit,
-            Err(error) => return Err(error),
-        };
+        let Exit(found) = parsed.command.run(self.ui, &parsed.global)?;
         if found == expected {
             return Ok(());
         }

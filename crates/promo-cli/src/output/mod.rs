@@ -2,6 +2,8 @@
 
 pub(crate) mod diagnostics;
 pub(crate) mod diff;
+#[cfg(test)]
+mod goldens;
 pub(crate) mod labels;
 pub(crate) mod plan_markdown;
 pub(crate) mod plan_text;

@@ -259,7 +259,8 @@ impl<'a> Planner<'a> {
         for name in self.input.rules.graph.topological().iter().filter(|n| self.wanted(n)) {
             let current = self.input.view.current(name).map(|r| r.release.clone());
             let target = current.and_then(|current| {
-                let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current);
+                let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current)
+                    .filter(|id| self.recorded(name, id).is_some());
                 let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
                 match asked {
                     Some(asked) => targets.find(|id| **id == asked).cloned(),
@@ -389,25 +390,25 @@ impl<'a> Planner<'a> {
     ) -> Draft {
         let view = self.input.view;
         let present = view.current(name);
-        let (settings, files) = match movement {
-            Movement::Rollback => self.recorded(name, environment, release),
-            _ => (DeploymentSettings::of(environment), self.deployment_files(name, environment, release).0),
-        };
+        let restored = (movement == Movement::Rollback).then(|| self.recorded(name, release)).flatten();
+        let (settings, files) = restored.unwrap_or_else(|| {
+            (DeploymentSettings::of(environment), self.deployment_files(name, environment, release).0)
+        });
         let steps = self.steps(name, release, &settings, &files, "");
-        let below = present.map_or(release, |_| release);
         let targets = match movement {
             Movement::Promotion | Movement::Rollback => {
-                let targets = eligibility::rollback_targets(&self.input.rules, view, name, below);
-                targets.take(TARGETS_NAMED).cloned().collect()
+                let targets = eligibility::rollback_targets(&self.input.rules, view, name, release);
+                targets.filter(|id| self.recorded(name, id).is_some()).take(TARGETS_NAMED).cloned().collect()
             }
             // The way back from a reconfiguration is the same release as it was.
             Movement::Reconfiguration => alloc::vec![release.clone()],
         };
-        let back = targets.first().map(|id| {
-            let (settings, files) = self.recorded(name, environment, id);
+        let back = targets.first().and_then(|id| {
+            let (settings, files) = self.recorded(name, id)?;
             let steps = self.steps(name, id, &settings, &files, "rollback/");
             let checks = self.checks(name, environment, id, &settings);
-            (Rollback { to: self.reference(id), files, settings: settings.digest(), steps: Vec::new(), checks }, steps)
+            let to = self.reference(id);
+            Some((Rollback { to, files, settings: settings.digest(), steps: Vec::new(), checks }, steps))
         });
         let (rollback, rollback_steps) = back.unzip();
         let head = Move {
@@ -437,23 +438,17 @@ impl<'a> Planner<'a> {
         Draft { head, steps, rollback_steps: rollback_steps.unwrap_or_default() }
     }
 
-    /// Settings and files of the newest residence of a release in an environment; what is declared now stands in where
-    /// the recorded settings are not to be had.
+    /// Settings and files of the newest residence of a release in an environment: what a rollback restores (S10.2). None
+    /// when it was never there or its settings are not to be had: something else must not be put in their place.
     fn recorded(
         &self,
         name: &EnvironmentName,
-        environment: &Environment,
         release: &ReleaseId,
-    ) -> (DeploymentSettings, BTreeMap<String, Digest>) {
-        let residence: Option<&Residence> =
-            self.input.view.environment(name).and_then(|e| e.residences.iter().rev().find(|r| r.release == *release));
-        match residence {
-            Some(residence) => {
-                let settings = self.input.observations.settings.get(&residence.settings).cloned();
-                (settings.unwrap_or_else(|| DeploymentSettings::of(environment)), residence.files.clone())
-            }
-            None => (DeploymentSettings::of(environment), self.deployment_files(name, environment, release).0),
-        }
+    ) -> Option<(DeploymentSettings, BTreeMap<String, Digest>)> {
+        let environment = self.input.view.environment(name)?;
+        let residence: &Residence = environment.residences.iter().rev().find(|r| r.release == *release)?;
+        let settings = self.input.observations.settings.get(&residence.settings)?;
+        Some((settings.clone(), residence.files.clone()))
     }
 
     /// The files of a deployment: shared ones from the release, the environment's own from the working tree; and the

@@ -303,6 +303,16 @@ impl View {
     pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
         let illegal = |why: String| IllegalRecord { seq: record.seq, kind: record.kind.clone(), why };
         let event = Event::from_parts(&record.kind, &record.body).map_err(|e| illegal(e.to_string()))?;
+        let about = match &event {
+            Event::PromotionStarted { environment, .. }
+            | Event::Deployed { environment, .. }
+            | Event::PromotionFinished { environment, .. } => Some(environment),
+            _ => None,
+        };
+        // Generations count by the record's environment: it must be the one that the event moves.
+        if about.is_some() && about != record.environment.as_ref() {
+            return Err(illegal("it names another environment than it moves".into()));
+        }
         self.apply_event(record, event).map_err(illegal)?;
         self.size = record.seq + 1;
         self.last_recorded = Some(record.recorded_at);

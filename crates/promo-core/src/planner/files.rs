@@ -63,6 +63,8 @@ pub(super) fn matches_any(patterns: &[String], path: &str) -> bool {
 pub fn matches(pattern: &str, path: &str) -> bool {
     match path.strip_prefix(pattern.trim_end_matches('/')) {
         Some(rest) if rest.is_empty() || rest.starts_with('/') => true,
+        // The crate would take a leading `!` as a negation; here it is a character.
+        _ if pattern.starts_with('!') => false,
         _ => fast_glob::glob_match(pattern, path),
     }
 }

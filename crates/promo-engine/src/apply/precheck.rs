@@ -35,6 +35,7 @@ impl Session {
         self.extends(plan)?;
         let (view, now) = (self.view()?, self.now()?);
         unspent(plan, digest, &view, now)?;
+        self.plausible_times(plan)?;
         if plan.moves.is_empty() {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
         }
@@ -108,6 +109,25 @@ impl Session {
             Some((what, planned, current)) => Err(EngineError::Elsewhere { what, planned, current }),
             None => Ok(()),
         }
+    }
+
+    /// The times of a plan must fit between the records that it was made after and before, and it must not live longer
+    /// than any plan may: an edited expiry is found where no approval would find it.
+    fn plausible_times(&self, plan: &Plan) -> Result<(), EngineError> {
+        let size = plan.ledger.size;
+        let around = self.store.records(size.saturating_sub(1), 2)?;
+        let skew = jiff::SignedDuration::from_secs(30);
+        let (at, lifetime) = (plan.planned_at, plan.expires.duration_since(plan.planned_at));
+        let later = |a: jiff::Timestamp, b: jiff::Timestamp| a.duration_since(b) > skew;
+        let bad = around.iter().any(|r| if r.seq < size { later(r.recorded_at, at) } else { later(at, r.recorded_at) })
+            || later(at, self.now()?)
+            || lifetime > crate::governance::REQUEST_LIFETIME;
+        if !bad {
+            return Ok(());
+        }
+        let planned = format!("{at} to {}", plan.expires);
+        let moved = vec![planner::Moved { input: "times of the plan".into(), planned: Some(planned), current: None }];
+        Err(EngineError::Stale { moved, by: None })
     }
 
     /// The ledger must be a consistent extension of the checkpoint that the plan carries (S12.2).

@@ -1,4 +1,5 @@
 //! Shared fixtures and harnesses of the test package.
 
+pub mod faults;
 pub mod registry;
 pub mod world;

@@ -398,7 +398,8 @@ impl<'a> Planner<'a> {
         let targets = match movement {
             Movement::Promotion | Movement::Rollback => {
                 let targets = eligibility::rollback_targets(&self.input.rules, view, name, release);
-                targets.filter(|id| self.recorded(name, id).is_some()).take(TARGETS_NAMED).cloned().collect()
+                let there = |id: &&ReleaseId| !self.unavailable(id) && self.recorded(name, id).is_some();
+                targets.filter(there).take(TARGETS_NAMED).cloned().collect()
             }
             // The way back from a reconfiguration is the same release as it was.
             Movement::Reconfiguration => alloc::vec![release.clone()],
@@ -436,6 +437,13 @@ impl<'a> Planner<'a> {
             further_targets: targets.iter().skip(1).map(|id| self.reference(id)).collect(),
         };
         Draft { head, steps, rollback_steps: rollback_steps.unwrap_or_default() }
+    }
+
+    /// Whether an artifact of a release is known not to be had: then nothing can go back to it (S10.1). A tag that moved
+    /// is no matter here, the digest is still there.
+    fn unavailable(&self, release: &ReleaseId) -> bool {
+        let findings = self.input.observations.artifacts.get(release);
+        findings.is_some_and(|f| f.iter().any(|reason| matches!(reason, Reason::ArtifactUnavailable { .. })))
     }
 
     /// Settings and files of the newest residence of a release in an environment: what a rollback restores (S10.2). None

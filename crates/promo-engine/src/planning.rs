@@ -86,9 +86,20 @@ impl Session {
             let rules = self.governance.rules();
             planner::select(&PlanInput { rules, view, observations, request, pinned, now })
         };
-        let selection = input(&observations);
-        observe::artifacts(self, view, &releases(&selection), &mut observations).await?;
-        let selection = input(&observations);
+        let mut selection = input(&observations);
+        loop {
+            // What is found may bring in another release, such as the next best to go back to; each is asked for once.
+            let mut unknown = releases(&selection);
+            unknown.retain(|id| !observations.artifacts.contains_key(id));
+            if unknown.is_empty() {
+                break;
+            }
+            observe::artifacts(self, view, &unknown, &mut observations).await?;
+            for id in unknown {
+                observations.artifacts.entry(id).or_default();
+            }
+            selection = input(&observations);
+        }
         let previews = self.previews(&selection).await?;
         // A destination tag that holds something else is known only now (S2.3); it refuses the move.
         let selection = if taken(&selection, &previews, &mut observations) { input(&observations) } else { selection };
@@ -111,7 +122,9 @@ impl Session {
 
     async fn previews(&self, selection: &Selection) -> Result<BTreeMap<String, Previewed>, EngineError> {
         let drafts = selection.moves.iter().flat_map(|draft| draft.steps.iter().chain(&draft.rollback_steps));
-        stream::iter(drafts).map(|draft| self.preview(draft)).buffered(PREVIEWS_AT_ONCE).try_collect().await
+        // Collected first: a stream over borrowed drafts would keep whoever plans or applies from being spawned.
+        let calls: Vec<_> = drafts.map(|draft| self.preview(draft)).collect();
+        stream::iter(calls).buffered(PREVIEWS_AT_ONCE).try_collect().await
     }
 
     async fn preview(&self, draft: &StepDraft) -> Result<(String, Previewed), EngineError> {

@@ -8,7 +8,7 @@ use promo_core::ledger::Event;
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::planner::shared_files;
 use promo_core::release::{Release, ReleaseContent};
-use promo_ledger::Expect;
+use promo_ledger::{AppendError, Expect};
 use promo_sdk::{Blobs as _, ResolveRequest};
 
 use crate::error::EngineError;
@@ -70,16 +70,6 @@ impl Session {
         let files: BTreeMap<String, Digest> =
             tree.iter().filter(|(path, _)| shared.contains(path.as_str())).map(|(p, d)| (p.clone(), *d)).collect();
         let content = ReleaseContent { components, files };
-        let id = content.id();
-        let view = self.view()?;
-        if let Some(entry) = view.release(&id) {
-            return Ok((entry.clone(), false));
-        }
-        if let Some(alias) = &new.alias
-            && let Some(other) = view.releases.iter().find(|e| e.release.alias.as_ref() == Some(alias))
-        {
-            return Err(EngineError::Invalid(format!("the alias `{alias}` belongs to {}", other.release.id)));
-        }
         for digest in content.files.values() {
             let bytes = self
                 .files()
@@ -88,10 +78,33 @@ impl Session {
             self.store.put_blob(&bytes)?;
         }
         found.extend(new.metadata);
-        let release = Release { id: id.clone(), content, sources, alias: new.alias, metadata: found };
+        let release = Release { id: content.id(), content, sources, alias: new.alias, metadata: found };
+        self.enter(release)
+    }
+
+    /// Lineage is the order of entry and an alias names one release, so a release enters only on top of what was looked
+    /// at. Whoever else appends at the same moment makes this look again; each of them got on, so this ends.
+    fn enter(&self, release: Release) -> Result<(ReleaseEntry, bool), EngineError> {
+        let id = release.id.clone();
+        let alias = release.alias.clone();
         let draft = self.draft(Event::ReleaseAdded { release });
-        // Lineage is the order of entry: two additions at once must not both think they are next.
-        self.append(&Expect { head: Some(view.size), ..Expect::default() }, &[draft])?;
+        loop {
+            let view = self.view()?;
+            if let Some(entry) = view.release(&id) {
+                return Ok((entry.clone(), false));
+            }
+            if let Some(alias) = &alias
+                && let Some(other) = view.releases.iter().find(|e| e.release.alias.as_ref() == Some(alias))
+            {
+                return Err(EngineError::Invalid(format!("the alias `{alias}` belongs to {}", other.release.id)));
+            }
+            let expect = Expect { head: Some(view.size), ..Expect::default() };
+            match self.append(&expect, std::slice::from_ref(&draft)) {
+                Ok(_) => break,
+                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
         let entry = self.with_view(|view| view.release(&id).cloned())?;
         let entry = entry.ok_or_else(|| EngineError::Invalid(format!("{id} was added and is not there")))?;
         Ok((entry, true))

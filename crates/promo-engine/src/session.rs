@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use promo_core::Digest;
@@ -93,9 +94,13 @@ pub struct Session {
     pub(crate) providers: Providers,
     pub(crate) context: Context,
     pub(crate) actor: Actor,
+    pub(crate) lease_ttl: Duration,
     view: Arc<Mutex<View>>,
     files: Arc<Files>,
 }
+
+/// How long a lease holds without renewal (S9.4).
+const LEASE_TTL: Duration = Duration::from_secs(60);
 
 impl Session {
     /// Opens a session. `root` is the directory of the pipeline file.
@@ -124,7 +129,15 @@ impl Session {
             root,
         };
         let view = Arc::default();
-        Self { governance: Arc::new(governance), store, providers, context, actor, view, files }
+        Self { governance: Arc::new(governance), store, providers, context, actor, lease_ttl: LEASE_TTL, view, files }
+    }
+
+    /// The same session with leases that hold for `ttl` without renewal, instead of 60 seconds (S9.4). A shorter one
+    /// makes the run of a dead process resumable sooner, and a run that is cut off from its ledger stops sooner.
+    #[must_use]
+    pub fn with_lease_ttl(mut self, ttl: Duration) -> Self {
+        self.lease_ttl = ttl;
+        self
     }
 
     /// The pipeline under its policy.

@@ -12,14 +12,18 @@ use tokio_util::sync::CancellationToken;
 use crate::error::EngineError;
 use crate::session::Session;
 
-/// How long a lease holds without renewal.
-const TTL: Duration = Duration::from_secs(60);
-
 /// Leases that are held, and the task that renews them.
 pub(crate) struct Held {
     session: Session,
     lease: Lease,
     keeper: JoinHandle<()>,
+}
+
+/// Whoever is dropped in mid-run must not go on holding the lock: then it expires, and the run can be resumed.
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
 }
 
 impl Held {
@@ -46,7 +50,7 @@ impl Held {
         let resources: Vec<String> = resources.into_iter().collect();
         // A holder is one process at one run: two processes resuming the same run must not share a lease.
         let holder = format!("{run}/{}", uuid::Uuid::now_v7());
-        let lease = session.store.acquire(&resources, &holder, TTL)?;
+        let lease = session.store.acquire(&resources, &holder, session.lease_ttl)?;
         let keeper = tokio::spawn(keep(session.clone(), lease.clone(), stop));
         Ok(Self { session: session.clone(), lease, keeper })
     }
@@ -56,9 +60,9 @@ impl Held {
     }
 
     /// Gives the leases back. A failure is no harm: they expire.
-    pub(crate) async fn release(self) {
+    pub(crate) async fn release(mut self) {
         self.keeper.abort();
-        let _ = self.keeper.await;
+        let _ = (&mut self.keeper).await;
         if let Err(error) = self.session.store.release(&self.lease) {
             tracing::warn!(%error, "the lock could not be given back and will expire");
         }
@@ -67,15 +71,16 @@ impl Held {
 
 /// Renews at a quarter of the lifetime and gives up at two thirds without success.
 async fn keep(session: Session, mut lease: Lease, stop: CancellationToken) {
+    let ttl = session.lease_ttl;
     let mut failing = Duration::ZERO;
     loop {
-        session.context.clock.sleep(TTL / 4).await;
-        match session.store.renew(&lease, TTL) {
+        session.context.clock.sleep(ttl / 4).await;
+        match session.store.renew(&lease, ttl) {
             Ok(renewed) => (lease, failing) = (renewed, Duration::ZERO),
             Err(error) => {
-                failing += TTL / 4;
+                failing += ttl / 4;
                 tracing::warn!(%error, "the lock could not be renewed");
-                if failing + TTL / 4 > TTL * 2 / 3 {
+                if failing + ttl / 4 > ttl * 2 / 3 {
                     stop.cancel();
                     return;
                 }

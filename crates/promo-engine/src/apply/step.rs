@@ -6,7 +6,7 @@ use promo_core::ledger::Event;
 use promo_core::ledger::view::StepView;
 use promo_core::plan::{Move, Step};
 use promo_core::state::State;
-use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest};
+use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, ProviderError};
 
 use super::RunContext;
 use crate::error::EngineError;
@@ -54,7 +54,7 @@ pub(crate) async fn take(
     let observe = ObserveRequest { inputs: step.inputs.clone() };
     let observed = match provider.observe(&context.session.context, &observe).await {
         Ok(observed) => observed,
-        Err(error) if error.kind == ErrorKind::Cancelled => return Ok(StepEnd::Interrupted),
+        Err(error) if comes_back(&error) => return Ok(interrupt(context, entry, step, &error)),
         Err(error) => return Ok(fail(context, entry, step, error.to_string())),
     };
     let expected = expected.unwrap_or(step.expected);
@@ -91,8 +91,8 @@ pub(crate) async fn take(
         match provider.observe(&context.session.context, &observe).await {
             Ok(state) => now_there = state,
             Err(error) => {
-                if error.kind == ErrorKind::Cancelled {
-                    return Ok(StepEnd::Interrupted);
+                if comes_back(&error) {
+                    return Ok(interrupt(context, entry, step, &error));
                 }
                 let why = format!("after acting it could not be observed: {error}");
                 problem.get_or_insert(error);
@@ -118,6 +118,17 @@ pub(crate) async fn take(
         |p| p.to_string(),
     );
     Ok(fail(context, entry, step, why))
+}
+
+/// Whether looking once more, later, may succeed: then nothing is decided now, and `promo resume` looks (S13.6).
+fn comes_back(error: &ProviderError) -> bool {
+    matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Transient)
+}
+
+fn interrupt(context: &RunContext, entry: &Move, step: &Step, error: &ProviderError) -> StepEnd {
+    let (environment, step) = (entry.environment.clone(), step.id.clone());
+    context.say(Progress::StepFailed { environment, step, why: format!("{error}; promo resume goes on from here") });
+    StepEnd::Interrupted
 }
 
 fn fail(context: &RunContext, entry: &Move, step: &Step, why: String) -> StepEnd {

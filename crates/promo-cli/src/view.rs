@@ -605,19 +605,23 @@ fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>)
         .copied()
         .filter(|r| r.gates.iter().any(|g| g.code == "approvals" && !g.outcome.is_open()))
         .collect();
-    let mut out = Vec::new();
-    if approval.len() < in_plan.len() {
-        let free: Vec<&Row> =
-            in_plan.iter().copied().filter(|r| !approval.iter().any(|a| a.environment == r.environment)).collect();
-        out.push(NextCommand {
-            command: command_line(["promo", "apply", file]),
-            why: format!("moves {}", names(&free)),
-        });
+    if approval.is_empty() {
+        let command = command_line(["promo", "apply", file]);
+        return vec![NextCommand { command, why: format!("moves {}", names(&in_plan)) }];
     }
-    if !approval.is_empty() {
+    let mut out = vec![NextCommand {
+        command: command_line(["promo", "request", file]),
+        why: format!("asks for the approval of {}", names(&approval)),
+    }];
+    // A plan is applied as a whole: what need not wait gets a plan of its own.
+    let free: Vec<&Row> =
+        in_plan.iter().copied().filter(|r| r.state == RowState::CanStart && r.after.is_empty()).collect();
+    if !free.is_empty() && request.until.is_none() {
+        let alone = format!("{pipeline}.now.plan.json");
+        let words = ["promo", "plan"].into_iter().chain(free.iter().map(|r| r.environment.as_str()));
         out.push(NextCommand {
-            command: command_line(["promo", "request", file]),
-            why: format!("asks for the approval of {}", names(&approval)),
+            command: command_line(words.chain(["--out", alone.as_str()])),
+            why: format!("plans {} alone, which need not wait", names(&free)),
         });
     }
     out

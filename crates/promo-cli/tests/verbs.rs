@@ -1,0 +1,320 @@
+//! The built binary from outside: the table of verb by outcome of S14. Every case runs in a copy of what `promo quickstart`
+//! leaves behind, so each of them starts from a ledger with a history.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::sync::OnceLock;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Runs `promo` in a directory, without anything of this machine's environment that could change the outcome.
+#[expect(clippy::disallowed_methods, reason = "the binary under test is run from outside, as a user runs it")]
+fn promo(directory: &Path, words: &[&str]) -> Output {
+    std::process::Command::new(env!("CARGO_BIN_EXE_promo"))
+        .args(words)
+        .current_dir(directory)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("HOME", directory.join("nobody's-home"))
+        .env("PROMO_POLICY", "policy.toml")
+        .env("PROMO_ACTOR", "dana")
+        .output()
+        .expect("the binary runs")
+}
+
+/// What the quickstart leaves behind, made once.
+fn example() -> &'static Path {
+    static EXAMPLE: OnceLock<TempDir> = OnceLock::new();
+    let made = EXAMPLE.get_or_init(|| {
+        let directory = tempfile::tempdir().expect("a directory");
+        let output = promo(directory.path(), &["quickstart", "example"]);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "quickstart\n{out}\n{err}");
+        directory
+    });
+    made.path()
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let (entry, target) = entry.map(|e| (e.path(), to.join(e.file_name()))).unwrap();
+        let kind = std::fs::symlink_metadata(&entry).unwrap().file_type();
+        if kind.is_dir() {
+            copy(&entry, &target);
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(std::fs::read_link(&entry).unwrap(), &target).unwrap();
+        } else {
+            std::fs::copy(&entry, &target).unwrap();
+        }
+    }
+}
+
+fn texts(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// A copy of the example.
+struct World {
+    _keep: TempDir,
+    at: PathBuf,
+}
+
+impl World {
+    fn new() -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let at = keep.path().join("example");
+        copy(&example().join("example"), &at);
+        Self { _keep: keep, at }
+    }
+
+    /// Runs a verb, and holds what is true of every verb: the exit code, and for a failure the code, the page and the next
+    /// command of S14. Returns the answer as JSON where it is one document.
+    fn run(&self, expected: i32, words: &[&str]) -> Value {
+        let json: Vec<&str> = words.iter().copied().chain(["--format", "json"]).collect();
+        let output = promo(&self.at, &json);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(expected), "promo {}\n{out}\n{err}", words.join(" "));
+        let value = serde_json::from_str(&out).unwrap_or(Value::Null);
+        if value["kind"] == "promo.error" {
+            assert_eq!(value["exit"], expected, "the same exit code in JSON: {out}");
+            let code = value["code"].as_str().unwrap();
+            assert_eq!(promo(&self.at, &["explain", code]).status.code(), Some(0), "{code} has a page");
+        }
+        value
+    }
+
+    /// As [`World::run`], and the error has this code and ends its text with a command.
+    fn refuses(&self, expected: i32, code: &str, words: &[&str]) -> Value {
+        let output = promo(&self.at, words);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(expected), "promo {}\n{out}\n{err}", words.join(" "));
+        assert!(err.contains(&format!("error[{code}]")), "promo {}: {err}", words.join(" "));
+        assert!(err.lines().last().unwrap().starts_with("Next: promo"), "{err}");
+        let value = self.run(expected, words);
+        assert_eq!(value["code"], code);
+        value
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        std::fs::write(self.at.join(path), text).unwrap();
+    }
+
+    fn edit(&self, path: &str, from: &str, to: &str) {
+        let text = std::fs::read_to_string(self.at.join(path)).unwrap();
+        assert!(text.contains(from), "{path} contains {from}: {text}");
+        self.write(path, &text.replace(from, to));
+    }
+
+    /// A release that needs so many workers, taken as far as staging.
+    fn release(&self, alias: &str, workers: u32) {
+        self.write("config/common.env", &format!("NEEDS_WORKERS={workers}\n# {alias}\n"));
+        self.run(0, &["release", "add", "shop=1.0.0", "--alias", alias]);
+        self.run(0, &["advance"]);
+    }
+
+    fn plan(&self, file: &str) {
+        self.run(0, &["plan", "production", "--out", file]);
+    }
+
+    fn approve(&self, file: &str) {
+        self.run(0, &["approve", file, "--key", "keys/riley", "--signer", "built-in"]);
+    }
+}
+
+#[test]
+fn what_only_reads_ends_with_0_and_writes_nothing_s0_6() {
+    let world = World::new();
+    let ledger = std::fs::read(world.at.join(".promo/ledger.db")).unwrap();
+    for words in [
+        &["status"][..],
+        &["history"],
+        &["runs"],
+        &["why", "production"],
+        &["why", "production", "1.0.0"],
+        &["plan"],
+        &["graph"],
+        &["check"],
+        &["release", "list"],
+        &["release", "show", "1.1.0"],
+        &["rollback", "staging"],
+        &["ledger", "verify"],
+        &["explain", "waiting"],
+        &["explain", "--list"],
+        &["schema", "pipeline"],
+        &["schema", "policy"],
+        &["schema", "trust"],
+        &["doctor", "--offline"],
+    ] {
+        let value = world.run(0, words);
+        assert!(value.is_object() || value.is_array(), "promo {} answers with one JSON document", words.join(" "));
+        let (out, err) = texts(&promo(&world.at, words));
+        assert!(!out.is_empty(), "promo {}", words.join(" "));
+        assert!(!out.contains('\u{1b}') && !err.contains('\u{1b}'), "no colour into a pipe: {out}{err}");
+        assert_eq!(std::fs::read(world.at.join(".promo/ledger.db")).unwrap(), ledger, "promo {}", words.join(" "));
+    }
+}
+
+#[test]
+fn a_change_goes_from_waiting_to_done_and_is_spent_then() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.run(20, &["plan", "production", "--detailed-exitcode"]);
+    world.plan("p.json");
+    world.refuses(20, "waiting", &["apply", "p.json"]);
+    world.run(0, &["request", "p.json"]);
+    world.refuses(20, "waiting", &["apply", "p.json"]);
+    world.approve("p.json");
+    let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    world.refuses(30, "plan-other-digest", &["apply", "p.json", "--expect-digest", other]);
+    world.run(0, &["apply", "p.json"]);
+    world.refuses(22, "plan-spent", &["apply", "p.json"]);
+    world.run(0, &["plan", "production", "--detailed-exitcode"]);
+    world.run(0, &["verify", "production"]);
+}
+
+#[test]
+fn something_to_apply_is_2_where_it_was_asked_for() {
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan"]);
+    world.run(2, &["plan", "--detailed-exitcode"]);
+    world.run(0, &["advance"]);
+}
+
+#[test]
+fn a_failure_is_rolled_back_with_40_or_held_with_41_s9_6() {
+    let world = World::new();
+    world.release("1.2.0", 6);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(40, &["apply", "p.json"]);
+    let why = world.run(0, &["why", "production", "1.2.0"]);
+    assert!(why.to_string().contains("quarantined"), "{why}");
+
+    let world = World::new();
+    world.release("1.2.0", 6);
+    world.edit("promo.toml", "on_failure = \"rollback\"", "on_failure = \"hold\"");
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(41, &["apply", "p.json"]);
+}
+
+#[test]
+fn a_rejection_denies_with_21_s6_6() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    let reject = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in", "--decision", "reject"];
+    world.run(0, &reject);
+    world.refuses(21, "denied", &["apply", "p.json"]);
+}
+
+#[test]
+fn what_moved_since_the_plan_is_named_with_22_s8_2() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.write("config/production.env", "WORKERS=5\n");
+    let error = world.refuses(22, "plan-stale", &["apply", "p.json"]);
+    assert!(error["details"].to_string().contains("config/production.env"), "{error}");
+}
+
+#[test]
+fn an_edited_plan_and_a_damaged_ledger_are_30() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.edit("p.json", "\"initiator\":\"dana\"", "\"initiator\": \"dana\"");
+    for verb in ["show", "request", "apply"] {
+        world.refuses(30, "plan-unreadable", &[verb, "p.json"]);
+    }
+    let path = world.at.join(".promo/ledger.db");
+    let mut bytes = std::fs::read(&path).unwrap();
+    let needle = b"release.added";
+    let found = bytes.windows(needle.len()).position(|w| w == needle).expect("a record of a release");
+    bytes[found] = b'R';
+    std::fs::write(&path, bytes).unwrap();
+    world.refuses(30, "ledger-damaged", &["ledger", "verify"]);
+}
+
+#[test]
+fn a_wrong_command_line_is_64_with_a_suggestion() {
+    let world = World::new();
+    let error = world.refuses(64, "usage", &["plann"]);
+    assert!(error["details"].to_string().contains("'plan'"), "{error}");
+    world.refuses(64, "usage", &["why"]);
+    world.refuses(64, "usage", &["status", "--timezone", "Europe/Berlim"]);
+    world.refuses(64, "usage", &["explain", "waitin"]);
+    world.refuses(64, "not-interactive", &["apply"]);
+}
+
+#[test]
+fn wrong_files_and_names_are_65_with_their_place() {
+    let world = World::new();
+    world.refuses(65, "request-invalid", &["plan", "prod"]);
+    world.refuses(65, "nothing-selected", &["release", "show", "9.9.9"]);
+    world.refuses(65, "file-unreadable", &["show", "missing.json"]);
+    world.refuses(65, "exists-already", &["quickstart", "."]);
+    world.edit("promo.toml", "verify = [\"smoke\"]", "verifi = [\"smoke\"]");
+    let error = world.refuses(65, "config-invalid", &["check"]);
+    let first = &error["diagnostics"][0];
+    assert_eq!(first["code"], "config-unknown-key", "{error}");
+    assert_eq!(first["suggestion"], "verify");
+    assert!(first["line"].as_u64().unwrap() > 1 && first["excerpt"].as_str().unwrap().contains("verifi"), "{first}");
+    let empty = tempfile::tempdir().unwrap();
+    assert_eq!(promo(empty.path(), &["status"]).status.code(), Some(65), "no pipeline");
+}
+
+#[test]
+fn nobody_picks_their_own_judge_s0_1() {
+    let world = World::new();
+    let trust = "format = 1\nledger = \"ledger.db\"\n\n[policy]\npath = \"policy.toml\"\n";
+    world.write("trust.toml", trust);
+    world.refuses(65, "trust-in-repository", &["status", "--trust", "trust.toml"]);
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("trust.toml");
+    std::fs::write(&path, trust).unwrap();
+    std::fs::copy(world.at.join("policy.toml"), outside.path().join("policy.toml")).unwrap();
+    let path = path.to_str().unwrap();
+    world.refuses(65, "trust-differs", &["status", "--trust", path]);
+    let named = outside.path().join("policy.toml");
+    world.run(0, &["status", "--trust", path, "--policy", named.to_str().unwrap()]);
+}
+
+#[test]
+fn what_is_no_ledger_is_74() {
+    let world = World::new();
+    world.refuses(74, "ledger-unusable", &["status", "--ledger", "promo.toml"]);
+}
+
+#[test]
+fn what_init_writes_is_a_pipeline_that_check_accepts() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = ["--image", "registry.example/shop/api", "--name", "shop"];
+    for environments in ["staging,production", "dev,staging,production", "dev,qa,perf,staging,production"] {
+        let at = directory.path().join(environments.replace(',', "-"));
+        std::fs::create_dir(&at).unwrap();
+        let words: Vec<&str> = ["init", "--environments", environments].into_iter().chain(image).collect();
+        for (words, expected) in [(&words[..], 0), (&["check"], 0), (&["fmt", "--check"], 0), (&words[..], 65)] {
+            let output = promo(&at, words);
+            let (out, err) = texts(&output);
+            assert_eq!(output.status.code(), Some(expected), "{environments}: promo {}\n{out}{err}", words.join(" "));
+        }
+    }
+}
+
+#[test]
+fn a_script_for_every_shell_completes_every_verb() {
+    let world = World::new();
+    for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {
+        let (out, _) = texts(&promo(&world.at, &["completions", shell]));
+        for verb in ["quickstart", "rollback", "verdict"] {
+            assert!(out.contains(verb), "{shell} {verb}");
+        }
+    }
+}

@@ -134,7 +134,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let (Some(governed), false) = (governed, all.iter().any(Diagnostic::is_error)) else {
         return Err(invalid(&path, &text, &all));
     };
-    let name = path.display().to_string();
+    let name = shown(path.as_ref());
     let warnings = diagnostics::draw(&name, &text, &all);
     let warning_views = diagnostics::views(&name, &text, &all);
     let roster = policy.as_ref().map_or_else(Roster::default, |policy| policy.roster.clone());
@@ -236,14 +236,20 @@ pub(crate) fn read(path: &Path) -> Result<String, CliError> {
     }
 }
 
+/// A path as people write it from where they stand.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(&here).unwrap_or(path).display().to_string()
+}
+
 /// A file with diagnostics, drawn.
 pub(crate) fn invalid(path: &Path, text: &str, diagnostics: &[Diagnostic]) -> CliError {
     let errors = diagnostics.iter().filter(|d| d.is_error()).count();
     let plural = if errors == 1 { "" } else { "s" };
-    let message = format!("{} has {errors} error{plural}", path.display());
+    let message = format!("{} has {errors} error{plural}", shown(path));
     let first = diagnostics.iter().find(|d| d.is_error()).map_or("config-invalid", |d| d.code);
     let next = format!("promo explain {first}");
-    let name = path.display().to_string();
+    let name = shown(path.as_ref());
     CliError::new("config-invalid", 65, message, next)
         .who(who::PIPELINE)
         .in_file(path)

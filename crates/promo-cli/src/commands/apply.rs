@@ -1,31 +1,35 @@
-//! `promo apply FILE`: executes exactly the reviewed plan. There is no `--force`.
+//! `promo apply`: executes exactly the reviewed plan. Without a file it plans and asks, on a terminal only. There is no
+//! `--force`.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use promo_core::Digest;
 use promo_core::approval::Envelope;
-use promo_engine::{ApplyOptions, EngineError, RunReport};
+use promo_core::plan::{Document, Goal, Request};
+use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, RunReport};
 
-use super::show;
+use super::{plan, show};
 use crate::cli::Global;
 use crate::error::CliError;
-use crate::exit::Exit;
+use crate::exit::{DONE, Exit};
 use crate::output::{progress, run_report};
 use crate::project::{self, Access};
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The saved plan
+    /// The saved plan; without it promo plans and asks, on a terminal only
     #[arg(value_name = "FILE")]
-    file: PathBuf,
+    file: Option<PathBuf>,
     /// Refuse a plan with another digest
-    #[arg(long, value_name = "DIGEST")]
+    #[arg(long, value_name = "DIGEST", requires = "file")]
     expect_digest: Option<Digest>,
-    /// A signed statement that lies beside the plan; those in the ledger are found by themselves
+    /// A signed statement that lies elsewhere; those in the ledger and beside the plan, as
+    /// `PLAN.NAME.approval.json`, are found by themselves
     #[arg(long = "approval", value_name = "FILE")]
     approvals: Vec<PathBuf>,
     /// What a failure in one environment does to others that do not depend on it
@@ -47,12 +51,18 @@ enum OnFailure {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    let (document, digest) = show::read(&arguments.file)?;
+    let (document, digest) = match &arguments.file {
+        Some(path) => show::read(path)?,
+        None => match ask(ui, global)? {
+            Some(plan) => plan,
+            None => return Ok(DONE),
+        },
+    };
     if let Some(expected) = arguments.expect_digest.filter(|d| *d != digest) {
         return Err(EngineError::OtherDigest { expected, found: digest }.into());
     }
     let mut approvals = Vec::new();
-    for path in &arguments.approvals {
+    for path in arguments.approvals.iter().chain(&beside(arguments.file.as_deref())) {
         let bytes = std::fs::read(path).map_err(|e| CliError::file("read", path, &e))?;
         let envelope = Envelope::from_bytes(&bytes).map_err(|e| {
             CliError::new("approval-refused", 21, format!("{} is no approval", path.display()), "promo approve --help")
@@ -87,6 +97,47 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         }
     })?;
     Ok(end(&ui, &report))
+}
+
+/// Plans, shows the plan, and asks whether it is right. None when there is nothing to do, or the answer was no.
+fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError> {
+    if !ui.is_interactive() {
+        let message = "without a plan file promo would have to ask, and there is nobody to ask";
+        return Err(CliError::new("not-interactive", 64, message, "promo plan --out plan.json"));
+    }
+    let project = project::open(ui, global, Access::Read)?;
+    let request = Request {
+        goal: Goal::Promote,
+        environments: BTreeSet::new(),
+        release: None,
+        until: None,
+        invoker: project::invoker(global),
+    };
+    let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
+    let digest = plan::finish(ui, global, &project, &document, None, false)?;
+    if document.body.moves.is_empty() {
+        return Ok(None);
+    }
+    // Whoever leaves the question unanswered has not agreed.
+    let agreed = inquire::Confirm::new("Apply this plan?").with_default(false).prompt().unwrap_or(false);
+    Ok(agreed.then_some((document, digest)))
+}
+
+/// Approvals that lie beside a plan: `shop.plan.json` has `shop.plan.NAME.approval.json`, in the order of their names.
+fn beside(plan: Option<&Path>) -> Vec<PathBuf> {
+    let Some((directory, stem)) = plan.and_then(|p| Some((p.parent()?, p.file_stem()?.to_str()?))) else {
+        return Vec::new();
+    };
+    let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let prefix = format!("{stem}.");
+    let fits = |path: &PathBuf| {
+        let name = path.file_name().and_then(|n| n.to_str());
+        name.is_some_and(|n| n.starts_with(&prefix) && n.ends_with(".approval.json"))
+    };
+    let mut out: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(fits).collect();
+    out.sort();
+    out
 }
 
 /// Prints how a run ended.

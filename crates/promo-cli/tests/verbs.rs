@@ -1,6 +1,8 @@
 //! The built binary from outside: the table of verb by outcome of S14. Every case runs in a copy of what `promo quickstart`
 //! leaves behind, so each of them starts from a ledger with a history.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::sync::OnceLock;

@@ -197,4 +197,23 @@ mod tests {
             assert!(code.about().ends_with('.'), "{}: {}", code.name, code.about());
         }
     }
+
+    #[test]
+    fn every_diagnostic_and_every_reason_has_a_page() {
+        for (code, _) in promo_core::diagnostic::CODES {
+            assert!(find(code).is_some(), "{code}");
+        }
+        // A reason's code stands in one match of the core; a new one there needs a page here.
+        let source = include_str!("../../promo-core/src/gate.rs");
+        let body = source.split("pub fn code(&self)").nth(1).and_then(|s| s.split("\n    }\n").next());
+        let reasons: Vec<&str> = body
+            .expect("the match of codes")
+            .lines()
+            .filter_map(|l| l.split("=> \"").nth(1)?.split('"').next())
+            .collect();
+        assert!(reasons.len() > 30, "{reasons:?}");
+        for code in reasons {
+            assert!(find(code).is_some(), "{code}");
+        }
+    }
 }

@@ -76,3 +76,86 @@ fn closed(error: CliError, gates: &[Gate]) -> CliError {
         format!("{}{until}", g.reason)
     }))
 }
+
+#[cfg(test)]
+mod tests {
+    use promo_core::Digest;
+    use promo_core::gate::{Outcome, Reason};
+    use promo_core::planner::Moved;
+    use promo_ledger::StoreError;
+    use promo_sdk::{ErrorKind, ProviderError};
+
+    use super::*;
+    use crate::codes;
+    use crate::error::tests::assert_parses;
+
+    fn errors() -> Vec<EngineError> {
+        let digest = || Digest::of(b"x");
+        let gate = |kind, outcome, reason| vec![Gate { kind, outcome, reason, until: None }];
+        let (environment, release) = ("production", "r-0123456789ab");
+        let moved = Moved { input: "file a".into(), planned: Some("1".into()), current: None };
+        let spent = |run: Option<&str>| EngineError::Spent {
+            why: "was used".into(),
+            run: run.map(|run| run.parse().expect("a name")),
+        };
+        let mut all = vec![
+            EngineError::Ledger(StoreError::ReadOnly),
+            EngineError::Ledger(StoreError::Busy { waited_ms: 1 }),
+            EngineError::Ledger(StoreError::NewerFormat { found: 2, known: 1 }),
+            EngineError::Ledger(StoreError::Integrity {
+                place: "record 1".into(),
+                expected: "a".into(),
+                found: "b".into(),
+            }),
+            EngineError::NoProvider("helm".into()),
+            EngineError::File { path: "a".into(), source: std::io::ErrorKind::NotFound.into() },
+            EngineError::PlanFile(promo_core::plan::PlanFileError::Format(9)),
+            EngineError::OtherDigest { expected: digest(), found: digest() },
+            EngineError::Elsewhere { what: "ledger", planned: "a".into(), current: "b".into() },
+            EngineError::NotAnExtension { size: 1, root: digest() },
+            EngineError::Stale { moved: vec![moved], by: Some("dana".into()) },
+            spent(None),
+            spent(Some("0123456789abcdef")),
+            EngineError::Denied {
+                environment: environment.parse().expect("a name"),
+                release: release.parse().expect("a release"),
+                gates: gate(GateKind::Artifact, Outcome::Refused, Reason::TriedBefore),
+            },
+            EngineError::Waiting {
+                environment: environment.parse().expect("a name"),
+                release: release.parse().expect("a release"),
+                gates: gate(GateKind::Lock, Outcome::Waiting, Reason::Idle),
+            },
+            EngineError::Invalid("no".into()),
+            EngineError::Approval("no".into()),
+            EngineError::Stopped,
+        ];
+        for kind in [
+            ErrorKind::Integrity,
+            ErrorKind::Moved,
+            ErrorKind::Transient,
+            ErrorKind::NotFound,
+            ErrorKind::Conflict,
+            ErrorKind::Invalid,
+        ] {
+            let source = ProviderError::new(kind, "no\u{1b}[2J");
+            all.push(EngineError::Provider { doing: "the preview".into(), source });
+        }
+        all
+    }
+
+    #[test]
+    fn every_error_of_the_engine_has_a_page_an_exit_code_and_a_next_command_s14() {
+        for error in errors() {
+            let (code, exit) = (error.code(), error.exit_code());
+            assert!(codes::find(code).is_some(), "{code} has no page");
+            let error = CliError::from(error);
+            assert_eq!((error.problem().code, error.problem().exit), (code, exit));
+            assert!(exit > 0, "{code}");
+            let text = anstream::adapter::strip_str(&error.text()).to_string();
+            assert!(!text.contains('\u{1b}'), "{text}");
+            let next = text.lines().last().and_then(|l| l.strip_prefix("Next: ")).expect("the last line is a command");
+            assert_parses(next);
+        }
+    }
+}

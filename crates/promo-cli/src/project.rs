@@ -134,7 +134,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let (Some(governed), false) = (governed, all.iter().any(Diagnostic::is_error)) else {
         return Err(invalid(&path, &text, &all));
     };
-    let name = shown(path.as_ref());
+    let name = shown(&path);
     let warnings = diagnostics::draw(&name, &text, &all);
     let warning_views = diagnostics::views(&name, &text, &all);
     let roster = policy.as_ref().map_or_else(Roster::default, |policy| policy.roster.clone());
@@ -249,7 +249,7 @@ pub(crate) fn invalid(path: &Path, text: &str, diagnostics: &[Diagnostic]) -> Cl
     let message = format!("{} has {errors} error{plural}", shown(path));
     let first = diagnostics.iter().find(|d| d.is_error()).map_or("config-invalid", |d| d.code);
     let next = format!("promo explain {first}");
-    let name = shown(path.as_ref());
+    let name = shown(path);
     CliError::new("config-invalid", 65, message, next)
         .who(who::PIPELINE)
         .in_file(path)

@@ -271,6 +271,25 @@ fn store(path: &Path, access: Access) -> Result<Arc<dyn Store>, CliError> {
     Ok(Arc::new(store))
 }
 
+/// How the lock of a run is held.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct Lock {
+    /// How long the lock of a run outlives its process; it is renewed at a quarter of that
+    #[arg(long, value_name = "DURATION", default_value = "60s", env = "PROMO_LEASE_TTL")]
+    lease: jiff::SignedDuration,
+}
+
+impl Lock {
+    /// The lifetime of the lock.
+    pub(crate) fn ttl(self) -> Result<std::time::Duration, CliError> {
+        let ttl = std::time::Duration::try_from(self.lease).unwrap_or_default();
+        if (1..=3_600).contains(&ttl.as_secs()) {
+            return Ok(ttl);
+        }
+        Err(CliError::invalid_value("--lease", &"expected 1 second to 1 hour", None))
+    }
+}
+
 /// Two-stage Ctrl-C (S9.5): the first one lets the current steps end, the second one stops child processes.
 pub(crate) fn stop_on_ctrl_c(session: &Session) -> CancellationToken {
     let stop = CancellationToken::new();

@@ -13,10 +13,14 @@ use crate::project::{self, Access};
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
-pub(crate) struct Arguments {}
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    lock: project::Lock,
+}
 
-pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
-    let project = project::open(ui, global, Access::Write)?;
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let mut project = project::open(ui, global, Access::Write)?;
+    project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
     let ui = Arc::new(*ui);
     let (reports, document) = project.runtime.block_on(async {
         let options = ApplyOptions {

@@ -38,6 +38,8 @@ pub(crate) struct Arguments {
     /// Wait this long for gates that open by themselves or by an approval; nothing is locked meanwhile
     #[arg(long, value_name = "DURATION")]
     wait: Option<jiff::SignedDuration>,
+    #[command(flatten)]
+    lock: project::Lock,
 }
 
 /// What a failure does to the rest.
@@ -71,7 +73,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         })?;
         approvals.push(envelope);
     }
-    let project = project::open(ui, global, Access::Write)?;
+    let mut project = project::open(ui, global, Access::Write)?;
+    project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
     let ui = Arc::new(*ui);
     let wait = arguments.wait.and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
     let report = project.runtime.block_on(async {

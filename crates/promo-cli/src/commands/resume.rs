@@ -18,10 +18,13 @@ pub(crate) struct Arguments {
     /// The run
     #[arg(value_name = "RUN")]
     run: RunId,
+    #[command(flatten)]
+    lock: project::Lock,
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    let project = project::open(ui, global, Access::Write)?;
+    let mut project = project::open(ui, global, Access::Write)?;
+    project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
     let ui = Arc::new(*ui);
     let report = project.runtime.block_on(async {
         let options = ApplyOptions {

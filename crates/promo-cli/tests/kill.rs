@@ -1,0 +1,122 @@
+//! Kills the real binary with SIGKILL in the middle of a run and lets another process go on (S9.2, S9.5, S10).
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of the binary, which fails by panicking")]
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+const LEASE: &str = "2s";
+
+fn promo(root: &Path, words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_promo"));
+    command.args(["--as", "dana", "--policy", "policy.toml"]).args(words).current_dir(root);
+    command.env_remove("CI").env("PROMO_LEASE_TTL", LEASE).env("PROMO_COLOR", "never").stdin(Stdio::null());
+    command
+}
+
+fn run(root: &Path, words: &[&str]) -> Output {
+    promo(root, words).output().unwrap()
+}
+
+fn ok(root: &Path, words: &[&str]) -> String {
+    let output = run(root, words);
+    assert!(output.status.success(), "{words:?}: {}{}", text(&output.stdout), text(&output.stderr));
+    text(&output.stdout)
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A finished quickstart with a third release on its way, and a smoke check that waits in dev as long as `hold` is there.
+fn world() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("qs");
+    let output = Command::new(env!("CARGO_BIN_EXE_promo")).arg("quickstart").arg(&root).output().unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let check = root.join("checks/smoke.sh");
+    let script = std::fs::read_to_string(&check).unwrap();
+    let hold = root.join("hold");
+    let reached = root.join("reached");
+    let wait = format!(
+        "set -eu\nif [ -e '{hold}' ]; then echo here > '{reached}'; while [ -e '{hold}' ]; do sleep 0.05; done; fi\n",
+        hold = hold.display(),
+        reached = reached.display()
+    );
+    std::fs::write(&check, script.replacen("set -eu\n", &wait, 1)).unwrap();
+    // The check is a shared file: it travels with a release of its own.
+    ok(&root, &["release", "add", "shop=1.0.0", "--alias", "1.0.0-held"]);
+    directory
+}
+
+/// Starts an apply and returns once the check has been reached.
+fn apply_until_check(root: &Path) -> Child {
+    std::fs::write(root.join("hold"), "").unwrap();
+    let child = promo(root, &["apply", "dev.plan.json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    while !root.join("reached").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the check was never reached");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    child
+}
+
+fn unfinished(root: &Path) -> String {
+    let runs: serde_json::Value =
+        serde_json::from_str(&ok(root, &["runs", "--unfinished", "--format", "json"])).unwrap();
+    runs["runs"][0]["run"].as_str().expect("there is an unfinished run").to_owned()
+}
+
+fn records(root: &Path) -> u64 {
+    let verified: serde_json::Value =
+        serde_json::from_str(&ok(root, &["ledger", "verify", "--format", "json"])).unwrap();
+    verified["records"].as_u64().unwrap()
+}
+
+#[test]
+fn a_killed_run_is_found_locked_then_resumed_once_and_nothing_is_doubled() {
+    let directory = world();
+    let root = directory.path().join("qs");
+    ok(&root, &["plan", "dev", "--out", "dev.plan.json"]);
+    let mut child = apply_until_check(&root);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run_id = unfinished(&root);
+    // Whoever comes at once finds the lock of the dead process, and is told to wait.
+    let locked = run(&root, &["resume", &run_id]);
+    assert_eq!(locked.status.code(), Some(20), "{}", text(&locked.stderr));
+    assert!(text(&locked.stderr).contains("error[locked]"), "{}", text(&locked.stderr));
+    // A plan that was begun is spent: nobody can apply it a second time.
+    let again = run(&root, &["apply", "dev.plan.json"]);
+    assert_eq!(again.status.code(), Some(22), "{}", text(&again.stderr));
+    std::fs::remove_file(root.join("hold")).unwrap();
+    std::thread::sleep(Duration::from_millis(2_200));
+    ok(&root, &["resume", &run_id]);
+    assert!(ok(&root, &["status"]).contains("1.0.0-held"));
+    let before = records(&root);
+    ok(&root, &["resume", &run_id]);
+    assert_eq!(records(&root), before, "a second resume changes nothing");
+    let history: serde_json::Value =
+        serde_json::from_str(&ok(&root, &["history", "dev", "--format", "json"])).unwrap();
+    let of_run = history["promotions"].as_array().unwrap().iter().filter(|p| p["run"] == *run_id).count();
+    assert_eq!(of_run, 1);
+}
+
+#[test]
+fn a_killed_run_can_be_cancelled_and_what_it_left_is_held() {
+    let directory = world();
+    let root = directory.path().join("qs");
+    ok(&root, &["plan", "dev", "--out", "dev.plan.json"]);
+    let mut child = apply_until_check(&root);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    std::fs::remove_file(root.join("hold")).unwrap();
+    let run_id = unfinished(&root);
+    std::thread::sleep(Duration::from_millis(2_200));
+    let cancelled = ok(&root, &["cancel", &run_id]);
+    assert!(cancelled.contains("failed and is held for a person"), "{cancelled}");
+    assert_eq!(ok(&root, &["runs", "--unfinished"]), "");
+    records(&root);
+}

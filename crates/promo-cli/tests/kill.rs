@@ -98,8 +98,7 @@ fn a_killed_run_is_found_locked_then_resumed_once_and_nothing_is_doubled() {
     let before = records(&root);
     ok(&root, &["resume", &run_id]);
     assert_eq!(records(&root), before, "a second resume changes nothing");
-    let history: serde_json::Value =
-        serde_json::from_str(&ok(&root, &["history", "dev", "--format", "json"])).unwrap();
+    let history: serde_json::Value = serde_json::from_str(&ok(&root, &["history", "dev", "--format", "json"])).unwrap();
     let of_run = history["promotions"].as_array().unwrap().iter().filter(|p| p["run"] == *run_id).count();
     assert_eq!(of_run, 1);
 }

@@ -244,3 +244,33 @@ fn the_page_of_exit_codes_names_every_number_that_the_engine_ends_with() {
     assert!(numbers.len() > 12, "{numbers:?}");
     names_every(&read("docs/reference/exit-codes.md"), "docs/reference/exit-codes.md", numbers);
 }
+
+/// The name of a Rust test as it stands in backquotes on a page: several words, no path.
+fn looks_like_a_test(word: &str) -> bool {
+    word.matches('_').count() >= 4 && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+#[test]
+fn every_fence_that_a_page_names_is_a_test_that_exists() {
+    let sources: String = ["crates", "tests", "xtask"]
+        .iter()
+        .flat_map(|dir| walkdir::WalkDir::new(root().join(dir)))
+        .filter_map(|entry| Some(entry.unwrap().into_path()).filter(|p| p.extension().is_some_and(|e| e == "rs")))
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    let mut named = 0;
+    let mut missing = Vec::new();
+    let designs = walkdir::WalkDir::new(root().join("docs/design"));
+    let designs = designs.into_iter().map(|e| e.unwrap().into_path()).filter(|p| p.extension().is_some());
+    for path in designs.chain([root().join("ARCHITECTURE.md")]) {
+        let page = fs::read_to_string(&path).unwrap();
+        for word in page.split('`').skip(1).step_by(2).filter(|word| looks_like_a_test(word)) {
+            named += 1;
+            if !sources.contains(&format!("fn {word}(")) {
+                missing.push(format!("{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(named > 20, "{named}");
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
+}

@@ -44,6 +44,8 @@ pub struct Observations {
     pub live: BTreeMap<(EnvironmentName, TargetName), State>,
     /// What is wrong with artifacts.
     pub artifacts: ArtifactFindings,
+    /// What is wrong with the places that artifacts of a release would be copied to for an environment.
+    pub destinations: BTreeMap<(EnvironmentName, ReleaseId), Vec<Reason>>,
     /// Deployment settings of earlier residences, by digest: what a rollback restores.
     pub settings: BTreeMap<Digest, DeploymentSettings>,
 }
@@ -350,10 +352,12 @@ impl<'a> Planner<'a> {
         let mut gates =
             eligibility::assess(&input.rules, input.view, &input.observations.artifacts, &question, input.now);
         let (_, missing) = self.deployment_files(name, environment, release);
-        gates.extend(missing.into_iter().map(|path| Gate {
+        let taken = input.observations.destinations.get(&(name.clone(), release.clone()));
+        let refusals = missing.into_iter().map(|path| Reason::FileNotInRelease { path });
+        gates.extend(refusals.chain(taken.into_iter().flatten().cloned()).map(|reason| Gate {
             kind: GateKind::Artifact,
             outcome: Outcome::Refused,
-            reason: Reason::FileNotInRelease { path },
+            reason,
             until: None,
         }));
         gates.sort_by_key(|gate| gate.kind);

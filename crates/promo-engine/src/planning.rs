@@ -10,7 +10,7 @@ use promo_core::ledger::View;
 use promo_core::plan::{Action, Document, LedgerRef, Move, Plan, Request};
 use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, StepDraft};
 use promo_core::state::State;
-use promo_sdk::ObserveRequest;
+use promo_sdk::{ErrorKind, ObserveRequest, Preview};
 
 use crate::error::EngineError;
 use crate::observe;
@@ -130,10 +130,18 @@ impl Session {
     async fn preview(&self, draft: &StepDraft) -> Result<(String, Previewed), EngineError> {
         let provider = self.providers.get(&draft.provider)?;
         let request = ObserveRequest { inputs: draft.inputs.clone() };
-        let preview = provider
-            .preview(&self.context, &request)
-            .await
-            .map_err(|source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source })?;
+        let failed = |source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source };
+        let preview = match provider.preview(&self.context, &request).await {
+            Ok(preview) => preview,
+            // A destination that holds something else is a finding about this environment (S2.3), not the end of planning
+            // for all of them.
+            Err(error) if error.kind == ErrorKind::Conflict && draft.action == Action::Copy => {
+                let current = provider.observe(&self.context, &request).await.map_err(failed)?;
+                let Some(artifact) = draft.inputs.artifacts.values().next() else { return Err(failed(error)) };
+                Preview { current, desired: State::Present(artifact.digest), changes: Vec::new() }
+            }
+            Err(error) => return Err(failed(error)),
+        };
         let previewed = Previewed { current: preview.current, desired: preview.desired, changes: preview.changes };
         Ok((draft.id.clone(), previewed))
     }
@@ -167,7 +175,8 @@ fn taken(selection: &Selection, previews: &BTreeMap<String, Previewed>, observat
                 wanted: *wanted,
                 found: *found,
             };
-            observations.artifacts.entry(step.inputs.release.clone()).or_default().push(reason);
+            let place = (step.inputs.environment.clone(), step.inputs.release.clone());
+            observations.destinations.entry(place).or_default().push(reason);
             found_any = true;
         }
     }

@@ -1,6 +1,5 @@
 //! The pipeline `two-registries` between two real registry servers, through the engine (R1, R2, S2.3).
 
-#[expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 mod layouts {
     use promo_core::plan::{Goal, Request, StayReason};
     use promo_core::windows::Invoker;
@@ -206,7 +205,7 @@ mod needs_docker_registry {
         assert!(deployed.contains(&format!("{}/production/app", two.release.address())), "{deployed}");
         assert!(deployed.contains(&digest.to_string()), "{deployed}");
         // The build registry was only read since the build.
-        let writes: Vec<_> = two.build.requests().into_iter().filter(|r| r.writes()).collect();
+        let writes: Vec<_> = two.build.requests().into_iter().filter(promo_tests::registry::Request::writes).collect();
         let pushed = |path: &str| path.contains("/v2/app/");
         assert!(writes.iter().all(|r| pushed(&r.path)), "{writes:?}");
         promo_ledger::verify(two.world.session.store().as_ref()).unwrap();

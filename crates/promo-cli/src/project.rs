@@ -102,15 +102,11 @@ fn current(policy: Option<&Policy>, store: &dyn Store) -> Result<(), CliError> {
 pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let path = find()?;
     let root = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
-    let kinds = promo_providers::kinds();
-    let text = read(&path)?;
     let mut files = vec![("pipeline", path.clone())];
-    let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &Limits::default());
-    let Some(pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
+    // Policy comes first: it may raise the limits within which the pipeline is read at all (S13.2).
     let trust = trust_file(global, &root)?;
     let (policy, ledger, mode) = match &trust {
         Some((file, trust)) => {
-            all.extend(trust.compare(&repeated, &places));
             let base = file.parent().unwrap_or(Path::new("."));
             let (policy_path, ledger) = (base.join(&trust.policy.path), base.join(&trust.ledger));
             agrees("--policy", global.policy.as_deref(), &policy_path, file)?;
@@ -129,6 +125,14 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
             (policy, ledger, TrustMode::Local)
         }
     };
+    let limits = policy.as_ref().map_or_else(Limits::default, |policy| policy.limits);
+    let kinds = promo_providers::kinds();
+    let text = read(&path)?;
+    let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
+    let Some(pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
+    if let Some((_, trust)) = &trust {
+        all.extend(trust.compare(&repeated, &places));
+    }
     let (governed, more) = policy::govern(&pipeline, &places, policy.as_ref(), mode);
     all.extend(more);
     let (Some(governed), false) = (governed, all.iter().any(Diagnostic::is_error)) else {

@@ -121,6 +121,29 @@ fn lay(app: &str, policy: Option<&str>, mode: TrustMode) -> (Option<Governed>, V
     govern(app.pipeline.as_ref().unwrap(), &app.places, policy.as_ref(), mode)
 }
 
+#[test]
+fn policy_raises_the_limits_of_a_pipeline_file_and_never_lowers_them_s13_2() {
+    let with = |limits: &str| format!("{}\n{limits}\n", organisation());
+    assert_eq!(rules(&organisation()).limits, Limits::default());
+    let raised = rules(&with("[limits]\nenvironments = 201")).limits;
+    assert_eq!(raised, Limits { environments: 201, ..Limits::default() });
+    let raised = rules(&with("[limits]\nbytes = 4194304")).limits;
+    assert_eq!(raised, Limits { bytes: 4 << 20, ..Limits::default() });
+    for lowered in ["environments = 199", "bytes = 1048575", "bytes = 0"] {
+        let (read, told) = policy(&with(&format!("[limits]\n{lowered}")));
+        assert!(read.is_none(), "{lowered}");
+        assert_eq!(codes(&told), ["config-wrong-value"], "{lowered}");
+    }
+
+    let mut large = String::from("format = 1\n[pipeline]\nname = \"p\"\n[artifacts.a]\nimage = \"r.example/a\"\n");
+    for n in 0..201 {
+        large.push_str(&format!("[environments.e{n}]\ntier = \"development\"\n"));
+    }
+    assert_eq!(codes(&config::load(&large, &kinds(), &Limits::default()).diagnostics), ["limit-environments"]);
+    let allowed = rules(&with("[limits]\nenvironments = 201")).limits;
+    assert!(config::load(&large, &kinds(), &allowed).pipeline.is_some());
+}
+
 fn codes(told: &[Diagnostic]) -> Vec<&str> {
     told.iter().map(|d| d.code).collect()
 }

@@ -245,6 +245,13 @@ pub(crate) const POLICY_FILE: &[Key] = &[
     key("claims", Shape::Tables(CLAIM), "what can be touched and how much it matters at least (S0.2)"),
     key("tiers", Shape::Table(TIER_TABLES), "rules by tier (S7.3)"),
     key("windows", Shape::Named(WINDOW), "windows and freezes of the organisation"),
+    key("limits", Shape::Table(LIMITS), "what a pipeline file may grow to, where the defaults are too small (S13.2)"),
+];
+
+/// The least values are the defaults: policy raises limits and never lowers them.
+const LIMITS: &[Key] = &[
+    key("environments", Shape::Number(200, 100_000), "most environments of one pipeline; 200 when left out"),
+    key("bytes", Shape::Number(1 << 20, 64 << 20), "largest pipeline file, in bytes; 1 MiB when left out"),
 ];
 
 const POLICY: &[Key] = &[

@@ -48,6 +48,8 @@ pub struct Policy {
     pub tiers: BTreeMap<Tier, TierRules>,
     /// The windows that tiers name.
     pub windows: BTreeMap<WindowName, WindowSpec>,
+    /// What a pipeline file may grow to: the defaults, or what policy raised them to (S13.2).
+    pub limits: Limits,
 }
 
 /// What policy adds at a tier. It can only ever add (S7.2).
@@ -143,7 +145,19 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
         claims,
         tiers,
         windows,
+        limits: limits(root),
     })
+}
+
+/// The default limits of a pipeline file, as far as policy does not raise them.
+fn limits(root: &Table) -> Limits {
+    let defaults = Limits::default();
+    let raised = |key: &str, default: usize| {
+        let stated = root.table("limits").and_then(|t| t.get(key)).and_then(Node::integer);
+        stated.and_then(|n| usize::try_from(n).ok()).map_or(default, |n| n.max(default))
+    };
+    let environments = raised("environments", defaults.environments);
+    Limits { environments, bytes: raised("bytes", defaults.bytes), ..defaults }
 }
 
 fn date(node: &Node, checker: &mut Checker<'_>) -> Option<Date> {

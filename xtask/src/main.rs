@@ -4,6 +4,7 @@
 //! What must not be here: anything a user of promo needs; that belongs to promo-cli.
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a development task talks to its developer")]
 
+mod bench;
 mod components;
 mod process;
 mod test;
@@ -32,6 +33,11 @@ enum Task {
     /// The tools and servers that tests need: where they come from, how they start, what is missing.
     #[command(subcommand)]
     Components(components::Command),
+    /// Measure the release binary from outside, next to its peers: time, CPU and peak memory of whole processes.
+    Bench(bench::Args),
+    /// Run one command and write what it cost into a file: what `bench` starts for each measurement.
+    #[command(hide = true)]
+    Measure(bench::MeasureArgs),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +45,8 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
         Task::Components(command) => components::run(&command),
+        Task::Bench(args) => bench::run(&args),
+        Task::Measure(args) => bench::measure(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

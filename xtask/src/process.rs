@@ -75,6 +75,20 @@ impl Run {
         Err(format!("`{}` failed ({}): {}", self.shown, output.status, said.trim()))
     }
 
+    /// Runs without standard output; on failure the error carries what stood on standard error.
+    pub(crate) fn quiet(mut self) -> Outcome {
+        self.command.stdout(Stdio::null());
+        self.capture().map(drop)
+    }
+
+    /// Starts a server that ends with the guard that is returned; its output goes to `log`.
+    pub(crate) fn start_guarded(mut self, log: &Path) -> Outcome<Server> {
+        let out = File::create(log).map_err(|error| format!("{}: {error}", log.display()))?;
+        let err = out.try_clone().map_err(|error| format!("{}: {error}", log.display()))?;
+        let started = self.command.stdout(out).stderr(err).spawn();
+        started.map(Server).map_err(|error| format!("`{}` does not start: {error}", self.shown))
+    }
+
     /// Starts a server that outlives this task, its output going to `log`, and returns its process id.
     ///
     /// It gets a process group of its own, so that Ctrl-C in the developer's terminal does not stop it.
@@ -91,6 +105,17 @@ impl Run {
             .spawn()
             .map_err(|error| format!("`{}` does not start: {error}", self.shown))?;
         Ok(child.id())
+    }
+}
+
+/// A server that is stopped when this is dropped.
+pub(crate) struct Server(std::process::Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that has ended already is what is wanted.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

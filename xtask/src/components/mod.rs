@@ -3,7 +3,7 @@
 //! The table lives in `table.rs`, getting a component in `install.rs`, running servers in `servers.rs`.
 
 mod install;
-mod servers;
+pub(crate) mod servers;
 mod table;
 
 use crate::{Outcome, workspace};

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 const REGISTRIES: [&str; 2] = ["dev", "prod"];
 
 /// How long a server may take to answer before it counts as failed; seen here: 0.14 s.
-const READY_WITHIN: Duration = Duration::from_secs(20);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(20);
 
 /// Starts what is not running yet and prints the addresses as `export` lines.
 pub(super) fn up() -> Outcome {
@@ -87,12 +87,12 @@ fn configuration(storage: &Path, address: SocketAddr) -> String {
 }
 
 /// A port that was free a moment ago. Somebody else may take it before the server does; `start` then reports the log.
-fn free_address() -> Outcome<SocketAddr> {
+pub(crate) fn free_address() -> Outcome<SocketAddr> {
     let probe = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr());
     probe.map_err(|error| format!("no free port on 127.0.0.1: {error}"))
 }
 
-fn answers(address: SocketAddr) -> bool {
+pub(crate) fn answers(address: SocketAddr) -> bool {
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1))?;
         stream.set_read_timeout(Some(Duration::from_secs(1)))?;

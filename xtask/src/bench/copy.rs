@@ -73,9 +73,7 @@ pub(super) fn run(bench: &Bench) -> Outcome {
 fn pipeline(from: SocketAddr, to: SocketAddr) -> String {
     format!(
         "format = 1\n[pipeline]\nname = \"copy\"\n[artifacts.app]\nimage = \"{from}/team/app\"\n\
-         [checks.smoke]\ncommand = {{ run = [\"true\"] }}\n\
-         [environments.prod]\ntier = \"development\"\ntarget = {{ directory = \"out\" }}\nverify = [\"smoke\"]\n\
-         deploy.directory = {{ files = [\"promo.toml\"] }}\nmirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n"
+         [environments.prod]\ntier = \"development\"\ndeploy = \"none\"\nmirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n"
     )
 }
 

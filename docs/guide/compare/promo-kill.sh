@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
 # A kill during apply: the ledger keeps every record that was committed, the run can be resumed, and the step that was done
-# is not done again. Needs promo (on PATH, or named by PROMO) and nothing else. Takes about a minute: the lock of the
-# killed process has to expire.
+# is not done again. Needs promo (on PATH, or named by PROMO) and nothing else.
 set -euo pipefail
 promo=${PROMO:-promo}
 work=$(mktemp -d)
@@ -9,6 +8,8 @@ trap 'rm -rf "$work"' EXIT
 "$promo" quickstart "$work/shop" >/dev/null 2>&1
 cd "$work/shop"
 export PROMO_POLICY=policy.toml PROMO_ACTOR=dana
+# The lock of the killed process has to expire: after 5 seconds here, and after 60 when nothing is said.
+export PROMO_LEASE_TTL=5s
 
 # A check that takes its time, so that the kill comes after the deployment and before the verdict.
 sed -i '2i sleep 2' checks/smoke.sh

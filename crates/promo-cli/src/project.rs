@@ -158,8 +158,9 @@ fn is_automation() -> bool {
 
 /// Whom windows bind a request of this process as.
 pub(crate) fn invoker(global: &Global) -> Invoker {
-    // Somebody who says who they are asks as a person, also in a job that a person started.
-    if global.actor.is_some() || !is_automation() { Invoker::Human } else { Invoker::Automation }
+    // A name is a claim, and a job that claims one is still a job.
+    let person = std::env::var_os("CI").is_none() && (global.actor.is_some() || !is_automation());
+    if person { Invoker::Human } else { Invoker::Automation }
 }
 
 /// The pipeline file of the working directory or of one above it, as far as the repository goes.
@@ -299,12 +300,28 @@ pub(crate) fn stop_on_ctrl_c(session: &Session) -> CancellationToken {
     let stop = CancellationToken::new();
     let (first, second) = (stop.clone(), session.cancelled().clone());
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if asked_to_stop().await.is_ok() {
             first.cancel();
         }
-        if tokio::signal::ctrl_c().await.is_ok() {
+        if asked_to_stop().await.is_ok() {
             second.cancel();
         }
     });
     stop
+}
+
+/// Ctrl-C, or the SIGTERM that CI sends.
+#[cfg(unix)]
+async fn asked_to_stop() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        result = tokio::signal::ctrl_c() => result,
+        _ = terminate.recv() => Ok(()),
+    }
+}
+
+#[cfg(not(unix))]
+async fn asked_to_stop() -> std::io::Result<()> {
+    tokio::signal::ctrl_c().await
 }

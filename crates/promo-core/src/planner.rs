@@ -117,15 +117,15 @@ pub struct Draft {
 /// A step without states.
 #[derive(Debug, Clone)]
 pub struct StepDraft {
-    /// See [`Step::id`].
+    /// See [`crate::plan::Step::id`].
     pub id: String,
-    /// See [`Step::action`].
+    /// See [`crate::plan::Step::action`].
     pub action: Action,
-    /// See [`Step::provider`].
+    /// See [`crate::plan::Step::provider`].
     pub provider: String,
-    /// See [`Step::target`].
+    /// See [`crate::plan::Step::target`].
     pub target: Option<TargetName>,
-    /// See [`Step::inputs`].
+    /// See [`crate::plan::Step::inputs`].
     pub inputs: Inputs,
 }
 

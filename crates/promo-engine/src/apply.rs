@@ -13,9 +13,9 @@ use std::sync::Arc;
 
 use promo_core::Digest;
 use promo_core::approval::Envelope;
-use promo_core::eligibility::ApprovalStatus;
 use promo_core::gate::Gate;
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ledger::View;
 use promo_core::ledger::event::{Event, PromotionOutcome, RunOutcome};
 use promo_core::plan::{Document, Move};
 use promo_ledger::{Expect, Fence};
@@ -95,8 +95,7 @@ pub(crate) struct RunContext {
     pub(crate) plan: Digest,
     pub(crate) fence: Fence,
     pub(crate) options: ApplyOptions,
-    pub(crate) approvals: BTreeMap<EnvironmentName, ApprovalStatus>,
-    pub(crate) invoker: promo_core::windows::Invoker,
+    pub(crate) document: Arc<Document>,
 }
 
 impl RunContext {
@@ -107,6 +106,17 @@ impl RunContext {
     /// Appends one event of this run under its lease.
     pub(crate) fn append(
         &self,
+        environment: &EnvironmentName,
+        step: Option<&str>,
+        events: Vec<Event>,
+    ) -> Result<(), EngineError> {
+        self.append_expecting(BTreeMap::new(), environment, step, events)
+    }
+
+    /// The same, as long as these generations have not moved.
+    pub(crate) fn append_expecting(
+        &self,
+        generation: BTreeMap<EnvironmentName, u64>,
         environment: &EnvironmentName,
         step: Option<&str>,
         events: Vec<Event>,
@@ -123,7 +133,7 @@ impl RunContext {
                 draft
             })
             .collect();
-        let expect = Expect { fences: vec![self.fence.clone()], ..Expect::default() };
+        let expect = Expect { generation, fences: vec![self.fence.clone()], ..Expect::default() };
         self.session.append(&expect, &drafts).map(|_| ())
     }
 }
@@ -146,8 +156,8 @@ impl Session {
         }
         let run = new_run_id();
         self.keep_files(document, &digest)?;
-        let held = Held::acquire(self, &run, &document.body.moves, options.stop.clone())?;
-        let started = self.start_run(document, digest, &run, &held, &checked);
+        let held = Held::acquire(self, &run, lease::resources(self, &document.body.moves), options.stop.clone())?;
+        let started = self.start_run(document, digest, &run, &held, &checked, &options.approvals);
         if let Err(error) = started {
             held.release().await;
             return Err(error);
@@ -158,8 +168,7 @@ impl Session {
             plan: digest,
             fence: held.fence(),
             options,
-            approvals: checked.approvals,
-            invoker: document.body.request.invoker,
+            document: Arc::new(document.clone()),
         };
         drive(context, document, held).await
     }
@@ -180,22 +189,28 @@ impl Session {
             .get_blob(&plan)?
             .ok_or_else(|| EngineError::Invalid(format!("the plan of run {run} is not in the ledger")))?;
         let (document, digest) = Document::from_bytes(&bytes)?;
-        let held = Held::acquire(self, run, &document.body.moves, options.stop.clone())?;
-        // The approvals were consumed with the first intent; resuming needs no new one (S6.6).
-        let approvals = document
-            .body
-            .moves
-            .iter()
-            .map(|m| (m.environment.clone(), consumed(&self.governance.approval, &m.environment)))
-            .collect();
+        self.extends(&document.body)?;
+        let held = Held::acquire(self, run, lease::resources(self, &document.body.moves), options.stop.clone())?;
+        // Whoever had the lock before may have ended the run.
+        let ended = self.with_view(|view| view.runs.get(run).and_then(|r| r.finished));
+        match ended {
+            Ok(None) => {}
+            Ok(Some((_, outcome))) => {
+                held.release().await;
+                return Ok(self.report_of(run, &self.view()?, outcome));
+            }
+            Err(error) => {
+                held.release().await;
+                return Err(error);
+            }
+        }
         let context = RunContext {
             session: self.clone(),
             run: run.clone(),
             plan: digest,
             fence: held.fence(),
             options,
-            approvals,
-            invoker: document.body.request.invoker,
+            document: Arc::new(document.clone()),
         };
         drive(context, &document, held).await
     }
@@ -205,31 +220,22 @@ impl Session {
     /// # Errors
     /// When the run is not known or has ended, or somebody else is at work.
     pub async fn cancel(&self, run: &RunId) -> Result<RunReport, EngineError> {
-        let view = self.view()?;
-        let known = view.runs.get(run).ok_or_else(|| EngineError::Invalid(format!("there is no run {run}")))?;
-        if known.finished.is_some() {
-            return Err(EngineError::Invalid(format!("run {run} has ended")));
-        }
-        let plan = known.plan;
-        let bytes = self.store.get_blob(&plan)?.unwrap_or_default();
-        let (document, digest) = Document::from_bytes(&bytes)?;
-        let options = ApplyOptions {
-            approvals: Vec::new(),
-            stop_all: false,
-            progress: crate::progress::silent(),
-            stop: CancellationToken::new(),
+        let open = |view: &View| match view.runs.get(run) {
+            None => Err(EngineError::Invalid(format!("there is no run {run}"))),
+            Some(known) if known.finished.is_some() => Err(EngineError::Invalid(format!("run {run} has ended"))),
+            Some(known) => Ok(known.clone()),
         };
-        let held = Held::acquire(self, run, &document.body.moves, options.stop.clone())?;
-        let context = RunContext {
-            session: self.clone(),
-            run: run.clone(),
-            plan: digest,
-            fence: held.fence(),
-            options,
-            approvals: BTreeMap::new(),
-            invoker: document.body.request.invoker,
-        };
-        let result = finish::cancel(&context, &document);
+        let known = self.with_view(open)??;
+        // The plan may be gone, or of another version: the environments are enough to keep others out.
+        let bytes = self.store.get_blob(&known.plan)?.unwrap_or_default();
+        let moves = Document::from_bytes(&bytes).map(|(document, _)| document.body.moves).unwrap_or_default();
+        let mut resources = lease::resources(self, &moves);
+        resources.extend(known.environments.keys().map(|name| lease::environment(self, name)));
+        let held = Held::acquire(self, run, resources, CancellationToken::new())?;
+        let result = self.with_view(open).and_then(|known| known).and_then(|known| {
+            finish::cancel(self, run, &known, &held.fence())?;
+            Ok(self.report_of(run, &self.view()?, RunOutcome::Cancelled))
+        });
         held.release().await;
         result
     }
@@ -271,6 +277,7 @@ impl Session {
         run: &RunId,
         held: &Held,
         checked: &precheck::Checked,
+        beside: &[Envelope],
     ) -> Result<(), EngineError> {
         let environments = document.body.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
         let event =
@@ -279,6 +286,15 @@ impl Session {
         draft.run = Some(run.clone());
         draft.plan = Some(digest);
         draft.epoch = Some(held.fence().epoch);
+        // What lay beside the plan is evidence like the rest, and a resume finds it in the ledger.
+        let mut drafts = Vec::new();
+        for envelope in beside {
+            let envelope = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
+            let mut recorded = self.draft(Event::ApprovalRecorded { envelope });
+            recorded.plan = Some(digest);
+            drafts.push(recorded);
+        }
+        drafts.push(draft);
         let expect = Expect {
             generation: checked.generations.clone(),
             fences: vec![held.fence()],
@@ -286,7 +302,7 @@ impl Session {
             consume: vec![digest],
             head: None,
         };
-        self.append(&expect, &[draft]).map(|_| ())
+        self.append(&expect, &drafts).map(|_| ())
     }
 
     fn report_of(&self, run: &RunId, view: &promo_core::ledger::View, outcome: RunOutcome) -> RunReport {
@@ -311,16 +327,6 @@ impl Session {
 
 fn checks_files(checks: &[promo_core::plan::PlannedCheck]) -> impl Iterator<Item = &Digest> {
     checks.iter().flat_map(|c| c.inputs.files.values())
-}
-
-/// Approval rules as met by approvals that a run has consumed.
-fn consumed(
-    rules: &BTreeMap<EnvironmentName, Vec<promo_core::model::ApprovalRule>>,
-    environment: &EnvironmentName,
-) -> ApprovalStatus {
-    let rules = rules.get(environment).map_or(&[][..], Vec::as_slice);
-    let by = |rule: &promo_core::model::ApprovalRule| vec!["consumed by this run".to_string(); rule.count as usize];
-    ApprovalStatus { filled: rules.iter().map(by).collect(), rejected_by: None }
 }
 
 /// Moves everything, independent branches at once, and ends the run.

@@ -82,8 +82,9 @@ impl Session {
                 EngineError::Invalid(text.join("; "))
             })?;
             let subject = self.subject(document, digest, entry);
-            let initiator = view.requests.get(digest).map_or(&document.body.initiator, |r| &r.initiator);
-            let parties = self.parties(view, entry, &rules, initiator, applier);
+            let asked = view.requests.get(digest).into_iter().flat_map(|r| &r.initiators);
+            let initiators: BTreeSet<&String> = asked.chain([&document.body.initiator]).collect();
+            let parties = self.parties(view, entry, &rules, &initiators, applier);
             out.insert(entry.environment.clone(), approval::evaluate(&rules, &facts, &parties, &subject, now));
         }
         Ok(out)
@@ -99,7 +100,14 @@ impl Session {
         }
     }
 
-    fn parties(&self, view: &View, entry: &Move, rules: &Rules, initiator: &str, applier: Option<&str>) -> Parties {
+    fn parties(
+        &self,
+        view: &View,
+        entry: &Move,
+        rules: &Rules,
+        initiators: &BTreeSet<&String>,
+        applier: Option<&str>,
+    ) -> Parties {
         let excluded: BTreeSet<Party> = rules.as_slice().iter().flat_map(|r| r.exclude.iter().copied()).collect();
         let metadata = view.release(&entry.to.id).map(|r| &r.release.metadata);
         let named = |key: &str| metadata.and_then(|m| m.get(key)).map(String::as_str);
@@ -115,7 +123,7 @@ impl Session {
             None => excluded.contains(&Party::Builder).then(unknown),
         };
         Parties {
-            initiator: Some(self.person(initiator)),
+            initiator: initiators.iter().map(|name| self.person(name)).collect(),
             authors,
             builder,
             applier: applier.map(|name| self.person(name)),

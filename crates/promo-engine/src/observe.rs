@@ -60,10 +60,16 @@ async fn live(
         files: files.clone(),
     };
     let provider = session.providers.get(provider)?;
-    provider
-        .observe(&session.context, &ObserveRequest { inputs })
-        .await
-        .map_err(|source| EngineError::Provider { doing: format!("observing {} of {name}", place.address()), source })
+    match provider.observe(&session.context, &ObserveRequest { inputs }).await {
+        Ok(state) => Ok(state),
+        Err(error) if error.kind == ErrorKind::Cancelled => Err(EngineError::Stopped),
+        // One place that cannot be read must not stop what has nothing to do with it: it is shown as unknown, and a move
+        // there fails at its own preview.
+        Err(error) => {
+            tracing::warn!(%error, environment = %name, place = place.address(), "cannot be observed");
+            Ok(State::Unknown)
+        }
+    }
 }
 
 fn recorded_settings(session: &Session, digest: &Digest) -> Result<Option<DeploymentSettings>, EngineError> {
@@ -71,14 +77,23 @@ fn recorded_settings(session: &Session, digest: &Digest) -> Result<Option<Deploy
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
+/// What an artifact is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Ask {
+    /// Its digest: a way back needs nothing else, and a tag that moved must not bar it (S10.1).
+    ForDigest,
+    /// Its tag, which must still name the digest (R2).
+    ForTag,
+}
+
 /// What is wrong with the artifacts of these releases (R2): a tag that moved, or a manifest that is gone.
 pub(crate) async fn artifacts(
     session: &Session,
     view: &View,
-    releases: &BTreeSet<ReleaseId>,
+    releases: &BTreeMap<ReleaseId, Ask>,
     observations: &mut Observations,
 ) -> Result<(), EngineError> {
-    for id in releases {
+    for (id, ask) in releases {
         let Some(entry) = view.release(id) else { continue };
         let mut findings = Vec::new();
         for (artifact, recorded) in &entry.release.content.components {
@@ -87,7 +102,8 @@ pub(crate) async fn artifacts(
             let request = ResolveRequest { reference: reference.split('@').next().unwrap_or_default().to_string() };
             let tagged = request.reference.rsplit('/').next().is_some_and(|last| last.contains(':'))
                 && !is_bare_layout(&request.reference);
-            let request = if tagged { request } else { ResolveRequest { reference: reference.clone() } };
+            let request =
+                if tagged && *ask == Ask::ForTag { request } else { ResolveRequest { reference: reference.clone() } };
             match session.providers.get("oci")?.resolve(&session.context, &request).await {
                 Ok(resolved) if resolved.digest == *recorded => {}
                 Ok(resolved) => findings.push(Reason::TagMoved {

@@ -7,13 +7,14 @@ use jiff::{SignedDuration, Timestamp};
 use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
+use promo_core::ledger::event::Movement;
 use promo_core::plan::{Action, Document, LedgerRef, Move, Plan, Request};
 use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, StepDraft};
 use promo_core::state::State;
 use promo_sdk::{ErrorKind, ObserveRequest, Preview};
 
 use crate::error::EngineError;
-use crate::observe;
+use crate::observe::{self, Ask};
 use crate::session::{Session, TOOL};
 
 /// How long a plan can be applied that was not requested (S8.4).
@@ -90,12 +91,12 @@ impl Session {
         loop {
             // What is found may bring in another release, such as the next best to go back to; each is asked for once.
             let mut unknown = releases(&selection);
-            unknown.retain(|id| !observations.artifacts.contains_key(id));
+            unknown.retain(|id, _| !observations.artifacts.contains_key(id));
             if unknown.is_empty() {
                 break;
             }
             observe::artifacts(self, view, &unknown, &mut observations).await?;
-            for id in unknown {
+            for id in unknown.into_keys() {
                 observations.artifacts.entry(id).or_default();
             }
             selection = input(&observations);
@@ -147,12 +148,19 @@ impl Session {
     }
 }
 
-fn releases(selection: &Selection) -> BTreeSet<ReleaseId> {
-    let moves = selection.moves.iter().flat_map(|d| {
-        [Some(d.head.to.id.clone()), d.head.rollback.as_ref().map(|r| r.to.id.clone())].into_iter().flatten()
+fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {
+    let back = selection.moves.iter().filter_map(|d| d.head.rollback.as_ref()).map(|r| (&r.to.id, Ask::ForDigest));
+    let moves = selection.moves.iter().map(|d| {
+        let ask = if d.head.movement == Movement::Rollback { Ask::ForDigest } else { Ask::ForTag };
+        (&d.head.to.id, ask)
     });
-    let next = selection.stays.iter().filter_map(|s| s.next.as_ref().map(|n| n.release.id.clone()));
-    moves.chain(next).collect()
+    let next = selection.stays.iter().filter_map(|s| Some((&s.next.as_ref()?.release.id, Ask::ForTag)));
+    let mut out: BTreeMap<ReleaseId, Ask> = BTreeMap::new();
+    for (id, ask) in back.chain(moves).chain(next) {
+        let asked = out.entry(id.clone()).or_insert(ask);
+        *asked = (*asked).max(ask);
+    }
+    out
 }
 
 /// Adds a finding for each copy whose destination holds something else; says whether there was one.

@@ -45,7 +45,10 @@ impl Session {
         let (mut components, mut sources, mut found) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for (name, given) in &new.artifacts {
             let artifact = &declared[name];
-            let reference = full_reference(&artifact.repository, given);
+            let reference = full_reference(&artifact.repository, given).ok_or_else(|| {
+                let repository = &artifact.repository;
+                EngineError::Invalid(format!("`{given}` is not in the repository of `{name}`: expected {repository}"))
+            })?;
             if let (Some(pattern), Some(tag)) = (&artifact.tags, tag_of(&artifact.repository, &reference))
                 && !fast_glob::glob_match(pattern, &tag)
             {
@@ -194,13 +197,12 @@ impl Session {
 }
 
 /// The whole reference of what was given for an artifact.
-fn full_reference(repository: &str, given: &str) -> String {
-    if given.starts_with("sha256:") {
-        format!("{repository}@{given}")
-    } else if given.starts_with(repository) {
-        given.to_string()
-    } else {
-        format!("{repository}:{given}")
+fn full_reference(repository: &str, given: &str) -> Option<String> {
+    match given.strip_prefix(repository) {
+        Some(rest) if rest.starts_with([':', '@']) => Some(given.to_string()),
+        _ if given.starts_with("sha256:") => Some(format!("{repository}@{given}")),
+        _ if given.contains('/') => None,
+        _ => Some(format!("{repository}:{given}")),
     }
 }
 
@@ -223,8 +225,11 @@ mod tests {
             ("1.2@sha256:00", "r/app:1.2@sha256:00", Some("1.2")),
             ("r/app:1.2", "r/app:1.2", Some("1.2")),
         ] {
-            assert_eq!(full_reference("r/app", given), whole);
+            assert_eq!(full_reference("r/app", given).as_deref(), Some(whole));
             assert_eq!(tag_of("r/app", whole), tag.map(String::from));
+        }
+        for elsewhere in ["r/app-evil:1.2", "r/app/../other:1.2", "other/app:1.2"] {
+            assert_eq!(full_reference("r/app", elsewhere), None, "{elsewhere}");
         }
     }
 }

@@ -10,13 +10,14 @@ use promo_core::Digest;
 use promo_core::approval::Roster;
 use promo_core::eligibility::Rules;
 use promo_core::graph::Graph;
-use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::ids::{EnvironmentName, PipelineName, RunId};
 use promo_core::kinds::KindSchema;
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
 use promo_core::windows::Level;
-use promo_ledger::{Expect, Store};
+use promo_ledger::tree::{Frontier, leaf_hash};
+use promo_ledger::{AppendError, Expect, Store, StoreError};
 use promo_sdk::{Blobs, Clock, Context, ErrorKind, Provider, ProviderError, Secrets};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -95,7 +96,7 @@ pub struct Session {
     pub(crate) context: Context,
     pub(crate) actor: Actor,
     pub(crate) lease_ttl: Duration,
-    view: Arc<Mutex<View>>,
+    folded: Arc<Mutex<Folded>>,
     files: Arc<Files>,
 }
 
@@ -128,8 +129,8 @@ impl Session {
             blobs: files.clone(),
             root,
         };
-        let view = Arc::default();
-        Self { governance: Arc::new(governance), store, providers, context, actor, lease_ttl: LEASE_TTL, view, files }
+        let folded = Arc::default();
+        Self { governance: Arc::new(governance), store, providers, context, actor, lease_ttl: LEASE_TTL, folded, files }
     }
 
     /// The same session with leases that hold for `ttl` without renewal, instead of 60 seconds (S9.4). A shorter one
@@ -191,19 +192,9 @@ impl Session {
     /// # Errors
     /// As [`Session::view`].
     pub fn with_view<T>(&self, ask: impl FnOnce(&View) -> T) -> Result<T, EngineError> {
-        let mut view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            let records = self.store.records(view.size, 1_000)?;
-            if records.is_empty() {
-                return Ok(ask(&view));
-            }
-            for record in records {
-                if record.pipeline == self.governance.pipeline.name {
-                    view.apply(&record)?;
-                }
-                view.size = record.seq + 1;
-            }
-        }
+        let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        folded.extend(self.store.as_ref(), &self.governance.pipeline.name)?;
+        Ok(ask(&folded.view))
     }
 
     /// A draft of an event by this session's actor.
@@ -231,12 +222,99 @@ impl Session {
     /// # Errors
     /// What the ledger says.
     pub fn append(&self, expect: &Expect, drafts: &[Draft]) -> Result<Vec<Record>, EngineError> {
-        Ok(self.store.append_if_head(expect, drafts)?)
+        if !expect.fences.is_empty() || expect.head.is_some() {
+            return Ok(self.store.append_if_head(expect, drafts)?);
+        }
+        // What neither a lock nor a head protects may have become illegal since it was checked, and an illegal record would stay for good:
+        // it is judged against the very head that it is appended to.
+        loop {
+            let mut view = self.view()?;
+            let head = view.size;
+            for draft in drafts {
+                let record = provisional(draft, view.size, self.now()?);
+                view.apply(&record).map_err(|illegal| EngineError::Invalid(illegal.why))?;
+            }
+            let expect = Expect { head: Some(head), ..expect.clone() };
+            match self.store.append_if_head(&expect, drafts) {
+                Err(AppendError::HeadMoved { .. }) => {}
+                result => return Ok(result?),
+            }
+        }
     }
 
     /// Files of the working tree and of configuration snapshots, by digest.
     pub(crate) fn files(&self) -> &Files {
         &self.files
+    }
+}
+
+/// A draft as the record that it would become, as far as folding looks at it.
+fn provisional(draft: &Draft, seq: u64, now: Timestamp) -> Record {
+    let (kind, body) = draft.event.to_parts();
+    Record {
+        format: promo_core::ledger::record::FORMAT,
+        seq,
+        prev: Digest::of(b""),
+        rid: draft.rid.clone(),
+        kind,
+        pipeline: draft.pipeline.clone(),
+        environment: draft.environment.clone(),
+        run: draft.run.clone(),
+        step: draft.step.clone(),
+        epoch: draft.epoch,
+        plan: draft.plan,
+        policy: draft.policy,
+        actor: draft.actor.clone(),
+        claimed_at: draft.claimed_at,
+        recorded_at: now,
+        tool: draft.tool.clone(),
+        body,
+        commitments: BTreeMap::new(),
+    }
+}
+
+/// The records read so far, folded and checked: nothing is decided from a ledger whose bytes do not add up.
+#[derive(Default)]
+struct Folded {
+    view: View,
+    last: Option<Digest>,
+    tree: Frontier,
+}
+
+impl Folded {
+    /// Reads on to the present head: every record must follow the one before it, and all of them must give the root.
+    fn extend(&mut self, store: &dyn Store, pipeline: &PipelineName) -> Result<(), EngineError> {
+        let head = store.head()?;
+        let damaged = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| StoreError::Integrity {
+            place: format!("the ledger of {} records", head.size),
+            expected: expected.to_string(),
+            found: found.to_string(),
+        };
+        while self.view.size < head.size {
+            let limit = usize::try_from(head.size - self.view.size).unwrap_or(usize::MAX).min(1_000);
+            let records = store.raw(self.view.size, limit)?;
+            if records.is_empty() {
+                return Err(damaged(&"a record", &"nothing").into());
+            }
+            for raw in records {
+                let record = raw.parse()?;
+                let last = self.last.unwrap_or_else(|| Digest::of(store.origin().as_bytes()));
+                if record.seq != self.view.size || record.prev != last {
+                    let expected = format!("record {} after {last}", self.view.size);
+                    return Err(damaged(&expected, &format!("{} after {}", record.seq, record.prev)).into());
+                }
+                if record.pipeline == *pipeline {
+                    self.view.apply(&record)?;
+                }
+                self.view.size = record.seq + 1;
+                self.last = Some(Digest::of(&raw.bytes));
+                self.tree.push(leaf_hash(&raw.bytes));
+            }
+        }
+        if self.view.size != head.size || self.tree.root() != head.root {
+            return Err(damaged(&head.root, &self.tree.root()).into());
+        }
+        Ok(())
     }
 }
 

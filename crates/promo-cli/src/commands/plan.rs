@@ -133,5 +133,8 @@ fn lifetime(text: &str) -> Result<SignedDuration, CliError> {
     if duration <= SignedDuration::ZERO || Timestamp::UNIX_EPOCH.checked_add(duration).is_err() {
         return Err(wrong(&"it has to be longer than nothing"));
     }
-    Ok(duration.min(PLAN_LIFETIME * 7))
+    if duration > PLAN_LIFETIME {
+        return Err(wrong(&"a plan lives for 24 h at most; one that is requested lives as long as its request"));
+    }
+    Ok(duration)
 }

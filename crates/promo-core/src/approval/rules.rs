@@ -108,7 +108,7 @@ impl Rules {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parties {
     /// Who requested it.
-    pub initiator: Option<Person>,
+    pub initiator: BTreeSet<Person>,
     /// The authors of the commits between the running and the new release.
     pub authors: BTreeSet<Person>,
     /// Who built the artifacts.
@@ -124,7 +124,7 @@ impl Parties {
     /// The people in one part.
     pub fn of(&self, party: Party) -> impl Iterator<Item = &Person> {
         let (one, many) = match party {
-            Party::Initiator => (self.initiator.as_ref(), None),
+            Party::Initiator => (None, Some(&self.initiator)),
             Party::Builder => (self.builder.as_ref(), None),
             Party::Applier => (self.applier.as_ref(), None),
             Party::Author => (None, Some(&self.authors)),

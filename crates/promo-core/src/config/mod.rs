@@ -2,7 +2,7 @@
 //! the shape of the file, defaults, and every judgement that needs nothing but this one file. What must not: policy
 //! ([`crate::policy`] lays that over the pipeline), drawing of diagnostics, and IO.
 //!
-//! First the whole file is checked against the tables of [`keys`], then what those tables cannot say is judged while
+//! First the whole file is checked against the tables of `keys`, then what those tables cannot say is judged while
 //! the tree is lowered. The lowering passes silently over what the first step has told already.
 
 mod check;

@@ -191,8 +191,8 @@ pub struct Request {
     pub at: Timestamp,
     /// Until when it is open.
     pub expires: Timestamp,
-    /// Who asked.
-    pub initiator: String,
+    /// Everybody who asked for it.
+    pub initiators: BTreeSet<String>,
     /// The newer request that took its place.
     pub superseded_by: Option<Digest>,
 }
@@ -381,8 +381,16 @@ impl View {
                         request.superseded_by = Some(plan);
                     }
                 }
-                let request = Request { seq: record.seq, environments, at, expires, initiator, superseded_by: None };
-                self.requests.insert(plan, request);
+                // Asking again neither prolongs the request nor takes away who asked before.
+                let request = self.requests.entry(plan).or_insert_with(|| Request {
+                    seq: record.seq,
+                    environments,
+                    at,
+                    expires,
+                    initiators: BTreeSet::new(),
+                    superseded_by: None,
+                });
+                request.initiators.insert(initiator);
             }
             Event::ApprovalRecorded { envelope } => {
                 self.approvals.push(ApprovalEntry { seq: record.seq, at, plan: record.plan, envelope });

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use promo_core::ids::EnvironmentName;
+use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::ledger::view::Run;
 use promo_core::plan::Document;
-use promo_ledger::Expect;
+use promo_ledger::{Expect, Fence};
 
 use super::{Fate, RunContext, RunReport};
 use crate::error::EngineError;
+use crate::session::Session;
 
 /// Writes the end of a run, or that it stopped and can be resumed.
 pub(super) fn finish(
@@ -36,22 +38,26 @@ pub(super) fn finish(
 }
 
 /// Ends an interrupted run: what has not begun never will, what is half-way is held.
-pub(super) fn cancel(context: &RunContext, document: &Document) -> Result<RunReport, EngineError> {
-    let view = context.session.view()?;
-    let steps = view.runs.get(&context.run).map(|r| r.steps.clone()).unwrap_or_default();
-    for entry in &document.body.moves {
-        let active = view.environment(&entry.environment).and_then(|e| e.active.as_ref());
-        if active.is_some_and(|p| p.run == context.run) {
-            let touched = entry.steps.iter().any(|s| steps.contains_key(&s.id));
-            let outcome = if touched { PromotionOutcome::Held } else { PromotionOutcome::Cancelled };
-            let (environment, release) = (entry.environment.clone(), entry.to.id.clone());
-            let event = Event::PromotionFinished { environment, release, outcome };
-            context.append(&entry.environment, None, vec![event])?;
-        }
+pub(super) fn cancel(session: &Session, id: &RunId, run: &Run, fence: &Fence) -> Result<(), EngineError> {
+    let view = session.view()?;
+    let write = |event: Event, environment: Option<&EnvironmentName>| {
+        let mut draft = session.draft(event);
+        draft.environment = environment.cloned();
+        draft.run = Some(id.clone());
+        draft.epoch = Some(fence.epoch);
+        draft.plan = Some(run.plan);
+        let expect = Expect { fences: vec![fence.clone()], ..Expect::default() };
+        session.append(&expect, &[draft]).map(|_| ())
+    };
+    for name in run.environments.keys() {
+        let active = view.environment(name).and_then(|e| e.active.as_ref());
+        let Some(promotion) = active.filter(|p| p.run == *id) else { continue };
+        let touched = run.steps.keys().any(|step| step.starts_with(&format!("{name}/")));
+        let outcome = if touched { PromotionOutcome::Held } else { PromotionOutcome::Cancelled };
+        let (environment, release) = (name.clone(), promotion.to.clone());
+        write(Event::PromotionFinished { environment, release, outcome }, Some(name))?;
     }
-    append(context, Event::RunFinished { outcome: RunOutcome::Cancelled })?;
-    let view = context.session.view()?;
-    Ok(context.session.report_of(&context.run, &view, RunOutcome::Cancelled))
+    write(Event::RunFinished { outcome: RunOutcome::Cancelled }, None)
 }
 
 fn append(context: &RunContext, event: Event) -> Result<(), EngineError> {

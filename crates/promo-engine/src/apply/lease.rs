@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use promo_core::ids::RunId;
+use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::plan::Move;
 use promo_ledger::{Fence, Lease};
 use tokio::task::JoinHandle;
@@ -32,21 +32,9 @@ impl Held {
     pub(crate) fn acquire(
         session: &Session,
         run: &RunId,
-        moves: &[Move],
+        resources: BTreeSet<String>,
         stop: CancellationToken,
     ) -> Result<Self, EngineError> {
-        let pipeline = &session.governance.pipeline.name;
-        let mut resources = BTreeSet::new();
-        for entry in moves {
-            resources.insert(format!("environment {pipeline}/{}", entry.environment));
-            resources.extend(
-                entry
-                    .steps
-                    .iter()
-                    .filter(|s| s.target.is_some())
-                    .map(|s| format!("target {}", s.inputs.target.address())),
-            );
-        }
         let resources: Vec<String> = resources.into_iter().collect();
         // A holder is one process at one run: two processes resuming the same run must not share a lease.
         let holder = format!("{run}/{}", uuid::Uuid::now_v7());
@@ -67,6 +55,18 @@ impl Held {
             tracing::warn!(%error, "the lock could not be given back and will expire");
         }
     }
+}
+
+/// What a run of these moves keeps others out of: the environments and the places they deploy to.
+pub(crate) fn resources(session: &Session, moves: &[Move]) -> BTreeSet<String> {
+    let places = moves.iter().flat_map(|m| &m.steps).filter(|s| s.target.is_some());
+    let places = places.map(|s| format!("target {}", s.inputs.target.address()));
+    moves.iter().map(|m| environment(session, &m.environment)).chain(places).collect()
+}
+
+/// The name of an environment's lock.
+pub(crate) fn environment(session: &Session, name: &EnvironmentName) -> String {
+    format!("environment {}/{name}", session.governance.pipeline.name)
 }
 
 /// Renews at a quarter of the lifetime and gives up at two thirds without success.

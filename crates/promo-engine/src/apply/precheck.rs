@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
-use promo_core::gate::{Outcome, overall};
+use promo_core::gate::{GateKind, Outcome, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::plan::{Document, Plan};
@@ -13,11 +13,10 @@ use promo_core::planner;
 use promo_ledger::tree::verify_consistency;
 
 use crate::error::EngineError;
-use crate::session::Session;
+use crate::session::{Session, TOOL};
 
 /// What a plan that passed is applied with.
 pub(crate) struct Checked {
-    pub(crate) approvals: BTreeMap<EnvironmentName, ApprovalStatus>,
     pub(crate) generations: BTreeMap<EnvironmentName, u64>,
     /// Digests of the approval statements that the run consumes.
     pub(crate) consumes: Vec<Digest>,
@@ -58,24 +57,36 @@ impl Session {
         if !moved.is_empty() {
             return Err(EngineError::Stale { by: last_change(&view, plan), moved });
         }
+        // Observing can take minutes: what people said meanwhile counts.
+        let (view, now) = (self.view()?, self.now()?);
+        unspent(plan, digest, &view, now)?;
+        let moved = moved_generations(plan, &view);
+        if !moved.is_empty() {
+            return Err(EngineError::Stale { by: last_change(&view, plan), moved });
+        }
         let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now)?;
-        let approvals: BTreeMap<_, _> =
+        let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
         let nothing = std::collections::BTreeSet::new();
-        for entry in plan.moves.iter().filter(|m| m.after.is_empty()) {
+        for entry in &plan.moves {
             let question = Question {
                 environment: &entry.environment,
                 release: &entry.to.id,
                 movement: entry.movement,
                 named: true,
                 invoker: plan.request.invoker,
-                moved_before: &nothing,
+                moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                 approvals: approvals.get(&entry.environment),
                 run: None,
             };
             let gates =
                 eligibility::assess(&self.governance.rules(), &view, &again.observations.artifacts, &question, now);
-            if !overall(&gates).is_open() {
+            // What comes later in the plan is judged again when it starts; its approvals must be there now (S6.9).
+            let shut = |g: &promo_core::gate::Gate| match g.kind {
+                GateKind::Approval => !g.outcome.is_open(),
+                _ => entry.after.is_empty() && !g.outcome.is_open(),
+            };
+            if gates.iter().any(shut) {
                 return Err(closed(&entry.environment, &entry.to.id, gates));
             }
         }
@@ -90,7 +101,7 @@ impl Session {
             .iter()
             .map(|m| (m.environment.clone(), view.environment(&m.environment).map_or(0, |e| e.generation)))
             .collect();
-        Ok(Checked { approvals, generations, consumes })
+        Ok(Checked { generations, consumes })
     }
 
     fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {
@@ -100,6 +111,7 @@ impl Session {
         };
         let mode = |local: bool| if local { "local mode" } else { "a trust file" }.to_string();
         let pairs = [
+            ("version of promo", plan.tool.clone(), TOOL.to_string()),
             ("pipeline", plan.pipeline.to_string(), here.pipeline.name.to_string()),
             ("policy", policy(&plan.policy), policy(&here.policy)),
             ("ledger", plan.ledger.origin.clone(), self.store.origin()),
@@ -121,7 +133,7 @@ impl Session {
         let later = |a: jiff::Timestamp, b: jiff::Timestamp| a.duration_since(b) > skew;
         let bad = around.iter().any(|r| if r.seq < size { later(r.recorded_at, at) } else { later(at, r.recorded_at) })
             || later(at, self.now()?)
-            || lifetime > crate::governance::REQUEST_LIFETIME;
+            || lifetime > crate::PLAN_LIFETIME;
         if !bad {
             return Ok(());
         }
@@ -131,7 +143,7 @@ impl Session {
     }
 
     /// The ledger must be a consistent extension of the checkpoint that the plan carries (S12.2).
-    fn extends(&self, plan: &Plan) -> Result<(), EngineError> {
+    pub(crate) fn extends(&self, plan: &Plan) -> Result<(), EngineError> {
         let (size, root) = (plan.ledger.size, plan.ledger.root);
         let rewritten = || EngineError::NotAnExtension { size, root };
         let head = self.store.head()?;
@@ -157,6 +169,17 @@ fn unspent(plan: &Plan, digest: &Digest, view: &View, now: jiff::Timestamp) -> R
         return Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None });
     }
     Ok(())
+}
+
+/// Environments of the plan that somebody has moved since it was made.
+fn moved_generations(plan: &Plan, view: &View) -> Vec<planner::Moved> {
+    let moves = plan.moves.iter().map(|m| {
+        let input = format!("generation of {}", m.environment);
+        let current = view.environment(&m.environment).map_or(0, |e| e.generation).to_string();
+        let planned = plan.inputs.get(&input).cloned();
+        planner::Moved { input, planned, current: Some(current) }
+    });
+    moves.filter(|moved| moved.planned != moved.current).collect()
 }
 
 fn closed(

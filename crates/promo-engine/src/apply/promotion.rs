@@ -30,16 +30,19 @@ enum End {
 /// Moves one environment, or goes on where an earlier process stopped.
 pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, EngineError> {
     let name = &entry.environment;
-    let (ended, active) = context.session.with_view(|view| {
+    let (ended, active, begun) = context.session.with_view(|view| {
         let environment = view.environment(name);
         let mine = |p: &&promo_core::ledger::view::Promotion| p.run == context.run;
         let ended = environment.and_then(|e| e.history.iter().rev().find(mine)).and_then(|p| p.finished);
-        (ended, environment.and_then(|e| e.active.as_ref()).filter(mine).is_some())
+        let steps = view.runs.get(&context.run).map(|run| &run.steps);
+        let begun = entry.steps.iter().any(|s| steps.is_some_and(|steps| steps.contains_key(&s.id)));
+        (ended, environment.and_then(|e| e.active.as_ref()).filter(mine).is_some(), begun)
     })?;
     if let Some((_, outcome)) = ended {
         return Ok(Fate::Ended { outcome, why: None });
     }
-    if !active && let Some(fate) = start(context, entry)? {
+    // What has begun is finished (S16); everything else is judged now, also when a run is resumed.
+    if !begun && let Some(fate) = start(context, entry, active)? {
         return Ok(fate);
     }
     let total = entry.steps.len() + entry.checks.len();
@@ -60,9 +63,13 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
 }
 
 /// Asks the gates once more and writes the first intent; a fate when the promotion does not begin.
-fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError> {
+fn start(context: &RunContext, entry: &Move, active: bool) -> Result<Option<Fate>, EngineError> {
     let session = &context.session;
-    let now = session.now()?;
+    let (view, now) = (session.view()?, session.now()?);
+    let applier = Some(session.actor.name.as_str());
+    let (document, beside) = (&context.document, &context.options.approvals);
+    let standings = session.standings(document, &context.plan, &view, beside, applier, now)?;
+    let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
     let nothing = BTreeSet::new();
     let gates = session.with_view(|view| {
         let question = Question {
@@ -70,9 +77,9 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             release: &entry.to.id,
             movement: entry.movement,
             named: true,
-            invoker: context.invoker,
+            invoker: context.document.body.request.invoker,
             moved_before: &nothing,
-            approvals: context.approvals.get(&entry.environment),
+            approvals: approvals.as_ref(),
             run: Some(&context.run),
         };
         eligibility::assess(&session.governance.rules(), view, &ArtifactFindings::new(), &question, now)
@@ -82,7 +89,13 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         let why = gates.iter().map(|g| g.reason.to_string()).collect::<Vec<_>>().join("; ");
         let environment = entry.environment.clone();
         context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
+        if active {
+            return end_promotion(context, entry, PromotionOutcome::Cancelled, Some(why)).map(Some);
+        }
         return Ok(Some(Fate::NotStarted { why, gates }));
+    }
+    if active {
+        return Ok(None);
     }
     let event = Event::PromotionStarted {
         environment: entry.environment.clone(),
@@ -90,8 +103,21 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         to: entry.to.id.clone(),
         movement: entry.movement,
     };
-    context.append(&entry.environment, None, vec![event])?;
-    Ok(None)
+    // No other run may have touched the environment since the plan was made (S6.6).
+    let planned = document.body.inputs.get(&format!("generation of {}", entry.environment));
+    let generation = planned.and_then(|g| g.parse().ok()).map(|g| (entry.environment.clone(), g));
+    match context.append_expecting(generation.into_iter().collect(), &entry.environment, None, vec![event]) {
+        Err(error) if error.code() == "plan-stale" => {
+            let why = "another run has moved it since the plan was made".to_string();
+            context.say(Progress::NotStarted {
+                environment: entry.environment.clone(),
+                why: why.clone(),
+                gates: Vec::new(),
+            });
+            Ok(Some(Fate::NotStarted { why, gates: Vec::new() }))
+        }
+        result => result.map(|()| None),
+    }
 }
 
 /// Takes the steps and records what runs. `going_back` lets each step start from whatever the failure left.
@@ -298,6 +324,12 @@ fn end_promotion(
     let environment = &entry.environment;
     let mut events =
         vec![Event::PromotionFinished { environment: environment.clone(), release: entry.to.id.clone(), outcome }];
+    // A release that a person left behind is no better than one that failed by itself.
+    if let (PromotionOutcome::Verified, Movement::Rollback, Some(left)) = (outcome, entry.movement, &entry.from) {
+        let scope = Some(environment.clone());
+        events.push(Event::ReleaseRejected { release: left.id.clone(), scope, automatic: true });
+        events.push(Event::Frozen { environments: [environment.clone()].into(), automatic: true });
+    }
     if outcome == PromotionOutcome::RolledBack && entry.movement == Movement::Promotion {
         let scope = Some(environment.clone());
         events.push(Event::ReleaseRejected { release: entry.to.id.clone(), scope, automatic: true });

@@ -102,7 +102,9 @@ pub(crate) async fn take(
                 now_there = State::Unknown;
             }
         }
-        if problem.as_ref().is_some_and(|p| p.kind == ErrorKind::Cancelled) && now_there != step.desired {
+        // What may work later is no failure of the release: the run stops, and `promo resume` observes first.
+        let later = |p: &promo_sdk::ProviderError| matches!(p.kind, ErrorKind::Cancelled | ErrorKind::Transient);
+        if problem.as_ref().is_some_and(later) && now_there != step.desired {
             return Ok(StepEnd::Interrupted);
         }
     }

@@ -219,8 +219,8 @@ mod tests {
 
     const MOUNTS: &str = "\
 21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
-30 21 0:30 / /home rw shared:2 - nfs4 server:/home rw
-31 30 8:2 / /home/local rw - xfs /dev/sdb rw
+30 21 0:30 / /shared rw shared:2 - nfs4 server:/shared rw
+31 30 8:2 / /shared/local rw - xfs /dev/sdb rw
 32 21 0:31 / /mnt/a\\040b rw master:3 propagate_from:2 - fuse.sshfs host: rw
 33 21 0:32 / /over rw - ext4 /dev/sdc rw
 34 33 0:33 / /over rw - 9p share rw";
@@ -229,9 +229,9 @@ mod tests {
     fn the_deepest_and_last_mount_above_a_path_says_its_file_system() {
         for (path, kind) in [
             ("/srv/ledger", "ext4"),
-            ("/home/me/.promo", "nfs4"),
-            ("/home/local/x", "xfs"),
-            ("/homes", "ext4"),
+            ("/shared/me/.promo", "nfs4"),
+            ("/shared/local/x", "xfs"),
+            ("/shareds", "ext4"),
             ("/mnt/a b/c", "fuse.sshfs"),
             ("/over/x", "9p"),
         ] {

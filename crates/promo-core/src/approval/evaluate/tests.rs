@@ -223,7 +223,7 @@ fn bots_and_roles_not_asked_never_count_s6_4() {
 fn whoever_took_an_excluded_part_does_not_count_s6_4() {
     let ana = Some(Person::Known(name("ana")));
     let cases = [
-        (Party::Initiator, Parties { initiator: ana.clone(), ..Parties::default() }),
+        (Party::Initiator, Parties { initiator: ana.iter().cloned().collect(), ..Parties::default() }),
         (
             Party::Author,
             Parties { authors: [Person::Known(name("bo")), Person::Known(name("ana"))].into(), ..Parties::default() },

@@ -45,8 +45,8 @@ impl From<EngineError> for CliError {
             EngineError::Denied { environment, release, gates } => {
                 closed(new(&why(environment.as_str(), release.as_str())), gates)
             }
-            EngineError::Waiting { environment, release, gates } => {
-                closed(new(&why(environment.as_str(), release.as_str())), gates)
+            EngineError::Waiting { environment, release, gates, notes } => {
+                closed(new(&why(environment.as_str(), release.as_str())), gates).details(notes.iter().cloned())
             }
             EngineError::Invalid(_) => new("promo status"),
             EngineError::Approval(_) => new("promo approve --help"),
@@ -124,6 +124,7 @@ mod tests {
             EngineError::Waiting {
                 environment: environment.parse().expect("a name"),
                 release: release.parse().expect("a release"),
+                notes: Vec::new(),
                 gates: gate(GateKind::Lock, Outcome::Waiting, Reason::Idle),
             },
             EngineError::Invalid("no".into()),

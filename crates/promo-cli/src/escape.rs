@@ -26,7 +26,7 @@ pub(crate) fn line(text: &str) -> String {
     out
 }
 
-/// Several lines: as [`line`], but line breaks stay.
+/// Several lines: as [`line()`], but line breaks stay.
 pub(crate) fn block(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for (n, part) in text.split('\n').enumerate() {

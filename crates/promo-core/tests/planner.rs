@@ -299,10 +299,14 @@ fn s8_2_an_edited_plan_is_stale_even_where_every_input_is_the_same() {
         let now = bench.plan(&everything());
         assert_ne!(promo_core::planner::stale(&edited, &now.inputs, &now.moves), []);
     }
-    // How a gate stood is no input: apply judges it again.
+    // How a gate stood is no input: apply judges it again. That there was one is.
     let mut edited = plan.clone();
-    edited.moves[0].gates.clear();
+    for gate in &mut edited.moves[0].gates {
+        gate.outcome = promo_core::gate::Outcome::Waiting;
+    }
     assert_eq!(bench.stale(&edited), [""; 0]);
+    edited.moves[0].gates.pop();
+    assert_eq!(bench.stale(&edited), ["steps of qa"]);
 }
 
 fn small() -> (Vec<u8>, Digest) {

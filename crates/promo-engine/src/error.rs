@@ -109,6 +109,8 @@ pub enum EngineError {
         release: ReleaseId,
         /// Every gate.
         gates: Vec<Gate>,
+        /// Why statements that were found do not count.
+        notes: Vec<String>,
     },
     /// The request makes no sense.
     #[error("{0}")]

@@ -1,8 +1,10 @@
 //! `promo why ENV [RELEASE]`: why a release is, or is not, in an environment.
 
 use clap::Args;
+use promo_core::eligibility::{self, CheckStatus};
 use promo_core::gate::{Outcome, opens_at, overall};
-use promo_core::ids::EnvironmentName;
+use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
+use promo_core::ledger::View;
 use promo_core::ledger::event::PromotionOutcome;
 use promo_core::ledger::view::Said;
 use promo_core::planner;
@@ -62,7 +64,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         },
     };
     let mut out = format!("{answer}\n");
-    for gate in &gates {
+    // What runs there has passed its gates; how it stands with its checks is what matters now.
+    if here {
+        out.push_str(&standing(session, &view, name, &release));
+    }
+    for gate in gates.iter().filter(|_| !here) {
         let sign = match gate.outcome {
             Outcome::Satisfied | Outcome::Overridden => label(Label::Good, "✓"),
             Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
@@ -101,4 +107,21 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     ui.talk(&format!("{} {next}", label(Label::Next, "Next:")));
     Ok(DONE)
+}
+
+/// How the checks of what runs in an environment stand.
+fn standing(session: &promo_engine::Session, view: &View, name: &EnvironmentName, release: &ReleaseId) -> String {
+    let Some(environment) = session.governance().pipeline.environments.get(name) else { return String::new() };
+    let checks = eligibility::verification(view, name, environment, release).checks;
+    let line = |(check, status): (&CheckName, &CheckStatus)| {
+        let (sign, words) = match status {
+            CheckStatus::Passed { .. } => (label(Label::Good, "✓"), "passed"),
+            CheckStatus::Failed => (label(Label::Bad, "✗"), "failed"),
+            CheckStatus::Flaky => (label(Label::Waiting, "…"), "passed after a failure and must pass once more"),
+            CheckStatus::Withdrawn => (label(Label::Waiting, "…"), "was withdrawn"),
+            CheckStatus::Missing => (label(Label::Waiting, "…"), "has not spoken"),
+        };
+        format!("  {sign} {check} {words}\n")
+    };
+    checks.iter().map(line).collect()
 }

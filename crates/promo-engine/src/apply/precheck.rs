@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use promo_core::Digest;
-use promo_core::approval::{Decision, Envelope};
+use promo_core::approval::{Decision, Envelope, Evaluation};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
 use promo_core::gate::{GateKind, Outcome, overall};
 use promo_core::ids::EnvironmentName;
@@ -87,7 +87,8 @@ impl Session {
                 _ => entry.after.is_empty() && !g.outcome.is_open(),
             };
             if gates.iter().any(shut) {
-                return Err(closed(&entry.environment, &entry.to.id, gates));
+                let why = standings.get(&entry.environment).map(uncounted).unwrap_or_default();
+                return Err(with_notes(why, closed(&entry.environment, &entry.to.id, gates)));
             }
         }
         let (facts, _) = self.approval_facts(digest, &view, beside);
@@ -171,6 +172,23 @@ fn unspent(plan: &Plan, digest: &Digest, view: &View, now: jiff::Timestamp) -> R
     Ok(())
 }
 
+/// Why statements that were found do not count, in words.
+fn uncounted(evaluation: &Evaluation) -> Vec<String> {
+    let problems = evaluation.rules.iter().flat_map(|rule| &rule.problems).chain(&evaluation.problems);
+    let mut notes: Vec<String> = problems.map(ToString::to_string).collect();
+    notes.dedup();
+    notes
+}
+
+fn with_notes(why: Vec<String>, error: EngineError) -> EngineError {
+    match error {
+        EngineError::Waiting { environment, release, gates, .. } => {
+            EngineError::Waiting { environment, release, gates, notes: why }
+        }
+        other => other,
+    }
+}
+
 /// Environments of the plan that somebody has moved since it was made.
 fn moved_generations(plan: &Plan, view: &View) -> Vec<planner::Moved> {
     let moves = plan.moves.iter().map(|m| {
@@ -191,7 +209,7 @@ fn closed(
     if overall(&gates) >= Outcome::Expired {
         EngineError::Denied { environment, release, gates }
     } else {
-        EngineError::Waiting { environment, release, gates }
+        EngineError::Waiting { environment, release, gates, notes: Vec::new() }
     }
 }
 

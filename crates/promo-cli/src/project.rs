@@ -85,6 +85,28 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
     Ok(Project { session, runtime })
 }
 
+/// A target directory as it really is: links followed as far as it exists, and relative to the pipeline where it lies
+/// below it. So a claim and a lock meet it whatever way it is written (S0.2).
+fn settled(root: &Path, directory: &str) -> String {
+    let Ok(root) = root.canonicalize() else { return directory.to_owned() };
+    let full = root.join(directory);
+    let mut missing = Vec::new();
+    let mut existing = full.as_path();
+    let real = loop {
+        match (existing.canonicalize(), existing.parent(), existing.file_name()) {
+            (Ok(real), ..) => break real,
+            (Err(_), Some(parent), Some(name)) => {
+                missing.push(name.to_owned());
+                existing = parent;
+            }
+            // `..` below something that is not there: the provider refuses it.
+            _ => return directory.to_owned(),
+        }
+    };
+    let real = missing.iter().rev().fold(real, |path, name| path.join(name));
+    real.strip_prefix(&root).unwrap_or(&real).to_str().map_or_else(|| directory.to_owned(), str::to_owned)
+}
+
 /// Refuses a policy whose last day is over, by the ledger's clock.
 fn current(policy: Option<&Policy>, store: &dyn Store) -> Result<(), CliError> {
     let now = store.now().map_err(promo_engine::EngineError::from)?;
@@ -129,7 +151,14 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let kinds = promo_providers::kinds();
     let text = read(&path)?;
     let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
-    let Some(pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
+    let Some(mut pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
+    for environment in pipeline.environments.values_mut() {
+        for target in environment.targets.values_mut() {
+            if let Some(directory) = target.0.get_mut("directory") {
+                *directory = settled(&root, directory);
+            }
+        }
+    }
     if let Some((_, trust)) = &trust {
         all.extend(trust.compare(&repeated, &places));
     }
@@ -324,4 +353,24 @@ async fn asked_to_stop() -> std::io::Result<()> {
 #[cfg(not(unix))]
 async fn asked_to_stop() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_one_place_however_it_is_written_s0_2() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let root = directory.path();
+        std::fs::create_dir_all(root.join("environments/production")).expect("a directory");
+        std::os::unix::fs::symlink(root.join("environments/production"), root.join("link")).expect("a link");
+        let absolute = root.join("environments/production");
+        for written in
+            ["environments/production", "link", absolute.to_str().expect("text"), "./environments/production"]
+        {
+            assert_eq!(settled(root, written), "environments/production", "{written}");
+        }
+        assert_eq!(settled(root, "environments/new/deep"), "environments/new/deep");
+    }
 }

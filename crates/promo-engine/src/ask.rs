@@ -58,6 +58,12 @@ impl Session {
         let current = view
             .current(environment)
             .ok_or_else(|| EngineError::Invalid(format!("nothing was deployed to {environment} yet")))?;
+        let known = view.environment(environment);
+        if let Some(active) = known.and_then(|e| e.active.as_ref()) {
+            return Err(EngineError::Invalid(format!("run {} is moving {environment}: wait for its end", active.run)));
+        }
+        // What a check saw counts only as long as nothing moved under it.
+        let generation = known.map_or(0, |e| e.generation);
         let observations = crate::observe::observe(self, &view).await?;
         let rules = self.governance.rules();
         let checks = promo_core::planner::checks_of(&rules, &view, &observations, environment, &current.release);
@@ -80,7 +86,8 @@ impl Session {
                 signed: None,
             });
             draft.environment = Some(environment.clone());
-            self.append(&Expect::default(), &[draft])?;
+            let generation = [(environment.clone(), generation)].into();
+            self.append(&Expect { generation, ..Expect::default() }, &[draft])?;
             out.push((check.name, passed, detail));
         }
         Ok(out)

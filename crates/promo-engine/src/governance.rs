@@ -141,6 +141,9 @@ impl Session {
             }
             _ => return Err(EngineError::Invalid(format!("{environment} has no check `{check}`"))),
         };
+        if *decision == VerdictDecision::Withdraw && verdict.reason.as_ref().is_none_or(|r| r.trim().is_empty()) {
+            return Err(EngineError::Invalid("a verdict is withdrawn with a reason: give --reason".into()));
+        }
         let bytes = verdict_bytes(verdict)?;
         let signer = signature::verify_bytes(&bytes, signature, VERDICT_NAMESPACE, &self.governance.roster)
             .map_err(|e| EngineError::Approval(e.to_string()))?;

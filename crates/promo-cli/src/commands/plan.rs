@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
 use promo_core::gate::Outcome;
 use promo_core::ids::EnvironmentName;
-use promo_core::plan::{Document, Goal, Request};
+use promo_core::plan::{Document, Goal, Request, StayReason};
 use promo_engine::{PLAN_LIFETIME, exit};
 
 use super::show;
@@ -71,7 +71,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     let code = if document.body.moves.iter().any(|m| m.outcome().is_open() || m.outcome() == Outcome::Deferred) {
         exit::CHANGES
-    } else if document.body.moves.is_empty() {
+    } else if document.body.moves.is_empty() && !document.body.stays.iter().any(|s| s.why == StayReason::HeldBack) {
         exit::DONE
     } else {
         exit::WAITING

@@ -69,6 +69,12 @@ pub(crate) async fn take(
         );
         return Ok(fail(context, entry, step, why));
     }
+    // An opaque effect that may have happened is not tried again (S9.3).
+    let opaque = provider.describe().effects == EffectClass::Opaque;
+    if acted_before && opaque && observed != step.desired {
+        let why = format!("{} may or may not have acted before this run was interrupted", step.provider);
+        return Ok(StepEnd::Stuck { why });
+    }
     let intent = Event::StepIntent { expected: observed, desired: step.desired };
     context.append(environment, Some(&step.id), vec![intent])?;
     let mut detail = "nothing to change".to_string();
@@ -96,11 +102,14 @@ pub(crate) async fn take(
                 }
                 let why = format!("after acting it could not be observed: {error}");
                 problem.get_or_insert(error);
-                if provider.describe().effects == EffectClass::Opaque {
+                if opaque {
                     return Ok(StepEnd::Stuck { why });
                 }
                 now_there = State::Unknown;
             }
+        }
+        if opaque && problem.is_some() && now_there == State::Unknown {
+            return Ok(StepEnd::Stuck { why: format!("whether {} acted cannot be observed", step.provider) });
         }
         // What may work later is no failure of the release: the run stops, and `promo resume` observes first.
         let later = |p: &promo_sdk::ProviderError| matches!(p.kind, ErrorKind::Cancelled | ErrorKind::Transient);

@@ -58,7 +58,8 @@ pub fn digest<T: Serialize + ?Sized>(value: &T) -> Result<Digest, CanonicalError
 pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
     let json = |e: serde_json::Error| CanonicalError::Json(alloc::format!("{e}"));
     let value: Value = serde_json::from_slice(bytes).map_err(json)?;
-    let canonical = to_vec(&value)?;
+    let mut canonical = Vec::with_capacity(bytes.len());
+    write(&value, &mut canonical)?;
     if canonical != bytes {
         let offset = canonical.iter().zip(bytes).take_while(|(a, b)| a == b).count();
         return Err(CanonicalError::NotCanonical { offset });
@@ -92,7 +93,12 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
         Value::Object(map) => {
             // RFC 8785 section 3.2.3: keys are sorted by their UTF-16 code units.
             let mut entries: Vec<_> = map.iter().collect();
-            entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            // Only beyond ASCII do they order otherwise than bytes.
+            if entries.iter().all(|(key, _)| key.is_ascii()) {
+                entries.sort_unstable_by_key(|(key, _)| *key);
+            } else {
+                entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
+            }
             out.push(b'{');
             for (i, (key, item)) in entries.into_iter().enumerate() {
                 if i > 0 {
@@ -111,19 +117,23 @@ fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
 /// RFC 8785 section 3.2.2.2: short escapes where JSON has them, `\u00xx` in lower case for other controls, else as is.
 fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    for ch in text.chars() {
-        match ch {
-            '"' => out.extend_from_slice(b"\\\""),
-            '\\' => out.extend_from_slice(b"\\\\"),
-            '\u{8}' => out.extend_from_slice(b"\\b"),
-            '\t' => out.extend_from_slice(b"\\t"),
-            '\n' => out.extend_from_slice(b"\\n"),
-            '\u{c}' => out.extend_from_slice(b"\\f"),
-            '\r' => out.extend_from_slice(b"\\r"),
-            '\0'..='\u{1f}' => out.extend_from_slice(alloc::format!("\\u{:04x}", u32::from(ch)).as_bytes()),
-            _ => out.extend_from_slice(ch.encode_utf8(&mut [0; 4]).as_bytes()),
+    // All that is escaped is ASCII, so whole stretches between escapes are copied as they are.
+    let mut rest = text.as_bytes();
+    while let Some(at) = rest.iter().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\')) {
+        out.extend_from_slice(&rest[..at]);
+        match rest[at] {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            0x08 => out.extend_from_slice(b"\\b"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            0x0c => out.extend_from_slice(b"\\f"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            control => out.extend_from_slice(alloc::format!("\\u{control:04x}").as_bytes()),
         }
+        rest = &rest[at + 1..];
     }
+    out.extend_from_slice(rest);
     out.push(b'"');
 }
 
@@ -139,6 +149,8 @@ mod tests {
         let text = String::from_utf8(to_vec(&value).unwrap()).unwrap();
         assert_eq!(text, "{\"\\r\":2,\"1\":4,\"\u{80}\":6,\"\u{f6}\":7,\"\u{20ac}\":1,\"\u{1f600}\":5,\"\u{fb33}\":3}");
         assert_eq!(to_vec("\u{1}/\u{7f}\"").unwrap(), b"\"\\u0001/\x7f\\\"\"");
+        let all = to_vec("a\\\u{8}\t\n\u{c}\r\u{1f}\u{e9}\u{1f600}z").unwrap();
+        assert_eq!(String::from_utf8(all).unwrap(), "\"a\\\\\\b\\t\\n\\f\\r\\u001f\u{e9}\u{1f600}z\"");
     }
 
     #[test]

@@ -27,22 +27,43 @@ impl Session {
         release: &ReleaseId,
         invoker: Invoker,
     ) -> Result<Vec<Gate>, EngineError> {
-        self.known(release, Some(environment))?;
+        let mut all = self.gates_of([(environment, release)], invoker)?;
+        Ok(all.pop().expect("invariant: one question has one answer"))
+    }
+
+    /// As [`Session::gates`] for many environments, in their order. The ledger and its clock are read once.
+    ///
+    /// # Errors
+    /// As [`Session::gates`].
+    pub fn gates_of<'a>(
+        &self,
+        questions: impl IntoIterator<Item = (&'a EnvironmentName, &'a ReleaseId)>,
+        invoker: Invoker,
+    ) -> Result<Vec<Vec<Gate>>, EngineError> {
         let now = self.now()?;
-        let nothing = BTreeSet::new();
+        let (rules, nothing, artifacts) = (self.governance.rules(), BTreeSet::new(), ArtifactFindings::new());
+        let mut answers = Vec::new();
         self.with_view(|view| {
-            let question = Question {
-                environment,
-                release,
-                movement: Movement::Promotion,
-                named: invoker == Invoker::Human,
-                invoker,
-                moved_before: &nothing,
-                approvals: None,
-                run: None,
-            };
-            eligibility::assess(&self.governance.rules(), view, &ArtifactFindings::new(), &question, now)
-        })
+            for (environment, release) in questions {
+                if view.release(release).is_none() {
+                    return Err(EngineError::Invalid(format!("the release {release} is not in the ledger")));
+                }
+                self.known_environments([environment])?;
+                let question = Question {
+                    environment,
+                    release,
+                    movement: Movement::Promotion,
+                    named: invoker == Invoker::Human,
+                    invoker,
+                    moved_before: &nothing,
+                    approvals: None,
+                    run: None,
+                };
+                answers.push(eligibility::assess(&rules, view, &artifacts, &question, now));
+            }
+            Ok(())
+        })??;
+        Ok(answers)
     }
 
     /// Runs the automatic checks of an environment again on what runs there, and records their verdicts.

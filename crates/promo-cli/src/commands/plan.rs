@@ -103,14 +103,11 @@ pub(crate) fn finish(
 
 /// Gates with the instants at which they lift: shown, and no part of the plan (S8.2).
 pub(crate) fn forecasts(project: &Project, document: &Document) -> Result<Forecasts, CliError> {
-    let mut out = Forecasts::new();
     let invoker = document.body.request.invoker;
     let waiting = document.body.moves.iter().map(|m| (&m.environment, &m.to.id));
     let next = document.body.stays.iter().filter_map(|s| Some((&s.environment, &s.next.as_ref()?.release.id)));
-    for (name, release) in waiting.chain(next) {
-        out.insert(name.clone(), project.session.gates(name, release, invoker)?);
-    }
-    Ok(out)
+    let gates = project.session.gates_of(waiting.clone().chain(next.clone()), invoker)?;
+    Ok(waiting.chain(next).map(|(name, _)| name.clone()).zip(gates).collect())
 }
 
 /// Temporary file, fsync, rename; readable by its owner only.

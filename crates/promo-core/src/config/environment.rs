@@ -8,7 +8,9 @@ use alloc::vec::Vec;
 
 use super::check::{Checker, words};
 use super::duration;
-use super::lower::{Names, approval_rules, names, placeholders, references, required_settings, settings};
+use super::lower::{
+    Names, approval_rules, environment_references, names, placeholders, references, required_settings, settings,
+};
 use super::tree::{Data, Entry, Node, Span, Table, merge};
 use crate::diagnostic::Diagnostic;
 use crate::ids::{EnvironmentName, TargetName};
@@ -148,13 +150,13 @@ fn after(name: &EnvironmentName, own: &Table, known: &Names<'_>, checker: &mut C
     match &node.data {
         Data::List(_) => {
             let texts = node.texts();
-            references(checker, &texts, &known.environments, "environment");
+            environment_references(checker, &texts, known);
             itself(&texts, checker);
             After::All(set(&texts))
         }
         Data::Table(table) => {
             let (of, always) = (table.texts("of"), table.texts("always"));
-            references(checker, &of, &known.environments, "environment");
+            environment_references(checker, &of, known);
             itself(&of, checker);
             for (text, span) in &always {
                 if !of.iter().any(|(other, _)| other == text) {
@@ -201,7 +203,7 @@ fn soak(after: &After, own: &Table, known: &Names<'_>, checker: &mut Checker<'_>
     let before: Vec<&str> = after.environments().into_iter().map(EnvironmentName::as_str).collect();
     for entry in own.table("soak").map(|t| t.entries.as_slice()).unwrap_or_default() {
         if !before.contains(&entry.key.as_str()) {
-            let exists = known.environments.contains(&entry.key.as_str());
+            let exists = known.environment_set.contains(entry.key.as_str());
             let message = if exists {
                 format!(
                     "`{}` does not come directly before this environment, so nothing can soak there for it",

@@ -45,6 +45,8 @@ const MOVING: &[&str] = &[
 /// The names of everything that can be referred to, with the tables they come from.
 pub(crate) struct Names<'t> {
     pub(crate) environments: Vec<&'t str>,
+    /// The same, to look into: every environment may name every other one.
+    pub(crate) environment_set: BTreeSet<&'t str>,
     pub(crate) checks: Vec<&'t str>,
     pub(crate) windows: Vec<&'t str>,
 }
@@ -101,6 +103,7 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
     }
     let known = Names {
         environments: keys(root, "environments"),
+        environment_set: keys(root, "environments").into_iter().collect(),
         checks: keys(root, "checks"),
         windows: keys(root, "windows"),
     };
@@ -131,6 +134,12 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
     environment::shared_targets(&pipeline, root, checker);
     cycles(&pipeline, root, checker);
     Some(pipeline)
+}
+
+/// As [`references`], for environments.
+pub(crate) fn environment_references(checker: &mut Checker<'_>, texts: &[(&str, Span)], known: &Names<'_>) {
+    let unknown: Vec<_> = texts.iter().filter(|(text, _)| !known.environment_set.contains(text)).cloned().collect();
+    references(checker, &unknown, &known.environments, "environment");
 }
 
 /// Texts that must be among `known`.

@@ -231,7 +231,8 @@ impl Session {
             let mut view = self.view()?;
             let head = view.size;
             for draft in drafts {
-                let record = provisional(draft, view.size, self.now()?);
+                // Folding looks at neither predecessor nor commitments.
+                let record = draft.record(view.size, Digest::of(b""), self.now()?, BTreeMap::new());
                 view.apply(&record).map_err(|illegal| EngineError::Invalid(illegal.why))?;
             }
             let expect = Expect { head: Some(head), ..expect.clone() };
@@ -245,31 +246,6 @@ impl Session {
     /// Files of the working tree and of configuration snapshots, by digest.
     pub(crate) fn files(&self) -> &Files {
         &self.files
-    }
-}
-
-/// A draft as the record that it would become, as far as folding looks at it.
-fn provisional(draft: &Draft, seq: u64, now: Timestamp) -> Record {
-    let (kind, body) = draft.event.to_parts();
-    Record {
-        format: promo_core::ledger::record::FORMAT,
-        seq,
-        prev: Digest::of(b""),
-        rid: draft.rid.clone(),
-        kind,
-        pipeline: draft.pipeline.clone(),
-        environment: draft.environment.clone(),
-        run: draft.run.clone(),
-        step: draft.step.clone(),
-        epoch: draft.epoch,
-        plan: draft.plan,
-        policy: draft.policy,
-        actor: draft.actor.clone(),
-        claimed_at: draft.claimed_at,
-        recorded_at: now,
-        tool: draft.tool.clone(),
-        body,
-        commitments: BTreeMap::new(),
     }
 }
 

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use promo_core::ids::{EnvironmentName, PipelineName};
-use promo_core::ledger::record::FORMAT;
 use promo_core::ledger::{Draft, Event, Record};
 use promo_core::{Digest, canonical};
 
@@ -256,27 +255,8 @@ fn prepare(
         let salt = rows.salt(&draft.rid, field)?;
         sides.push(Side { field: field.clone(), salt, text: text.clone() });
     }
-    let (kind, body) = draft.event.to_parts();
-    let record = Record {
-        format: FORMAT,
-        seq,
-        prev,
-        rid: draft.rid.clone(),
-        kind,
-        pipeline: draft.pipeline.clone(),
-        environment: draft.environment.clone(),
-        run: draft.run.clone(),
-        step: draft.step.clone(),
-        epoch: draft.epoch,
-        plan: draft.plan,
-        policy: draft.policy,
-        actor: draft.actor.clone(),
-        claimed_at: draft.claimed_at,
-        recorded_at: now,
-        tool: draft.tool.clone(),
-        body,
-        commitments: sides.iter().map(|side| (side.field.clone(), side.commitment())).collect(),
-    };
+    let commitments = sides.iter().map(|side| (side.field.clone(), side.commitment())).collect();
+    let record = draft.record(seq, prev, now, commitments);
     let invalid = |why: String| AppendError::InvalidDraft { rid: draft.rid.clone(), why };
     let bytes = canonical::to_vec(&record).map_err(|error| invalid(error.to_string()))?;
     if bytes.len() > MAX_RECORD_BYTES {

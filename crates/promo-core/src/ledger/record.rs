@@ -113,3 +113,37 @@ pub struct Draft {
     /// Free text and personal data that belongs to the event but stays out of the leaf, by field: `reason`, `name`.
     pub private: BTreeMap<String, String>,
 }
+
+impl Draft {
+    /// The record that this becomes at a place in a ledger.
+    #[must_use]
+    pub fn record(
+        &self,
+        seq: u64,
+        prev: Digest,
+        recorded_at: Timestamp,
+        commitments: BTreeMap<String, Digest>,
+    ) -> Record {
+        let (kind, body) = self.event.to_parts();
+        Record {
+            format: FORMAT,
+            seq,
+            prev,
+            rid: self.rid.clone(),
+            kind,
+            pipeline: self.pipeline.clone(),
+            environment: self.environment.clone(),
+            run: self.run.clone(),
+            step: self.step.clone(),
+            epoch: self.epoch,
+            plan: self.plan,
+            policy: self.policy,
+            actor: self.actor.clone(),
+            claimed_at: self.claimed_at,
+            recorded_at,
+            tool: self.tool.clone(),
+            body,
+            commitments,
+        }
+    }
+}

@@ -8,6 +8,7 @@ mod engine_error;
 mod error;
 mod escape;
 mod exit;
+mod logging;
 mod output;
 mod project;
 mod select;
@@ -25,6 +26,7 @@ fn main() -> ExitCode {
         Err(stopped) => return stopped.report().into(),
     };
     let ui = Ui::new(&parsed.global);
+    logging::start(&parsed.global);
     match commands::run(&ui, &parsed) {
         Ok(exit) => exit.into(),
         Err(error) => error.report(&ui).into(),

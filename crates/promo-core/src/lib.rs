@@ -17,6 +17,7 @@ pub mod ids;
 pub mod inputs;
 pub mod kinds;
 pub mod ledger;
+pub mod lint;
 pub mod model;
 pub mod plan;
 pub mod planner;

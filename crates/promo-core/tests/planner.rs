@@ -371,3 +371,27 @@ fn a_frozen_environment_is_held_back_and_says_by_whom() {
     let gates = &stay(&plan, "qa").next.as_ref().unwrap().gates;
     assert!(gates.iter().any(|g| matches!(&g.reason, Reason::Frozen { by, .. } if by == "ada")));
 }
+
+#[test]
+fn a_plan_that_no_planner_makes_is_told_by_name() {
+    let mut bench = settled("qa verify t");
+    bench.world.play("add B2");
+    let plan = bench.plan(&everything());
+    type Edit = fn(&mut Plan);
+    let edits: [(Edit, &str); 8] = [
+        (|p| p.moves.push(p.moves[0].clone()), "qa is moved twice"),
+        (|p| p.moves[0].steps[0].desired = State::Unknown, "does not say what it leaves"),
+        (|p| p.moves[0].steps[0].inputs.environment = "prod".parse().expect("a name"), "acts for prod"),
+        (|p| p.moves[0].steps[0].inputs.release = "r-000000000000".parse().expect("an id"), "another release"),
+        (|p| p.moves[0].gates.clear(), "was not judged by the gate `window`"),
+        (|p| p.moves[0].after = ["prod".parse().expect("a name")].into(), "comes after prod"),
+        (|p| p.moves[0].tier = promo_core::model::Tier::Production, "is production and asks nobody"),
+        (|p| p.moves[0].rollback.as_mut().expect("there is one").to = p.moves[0].to.clone(), "go back to"),
+    ];
+    for (edit, words) in edits {
+        let mut edited = plan.clone();
+        edit(&mut edited);
+        let found = promo_core::lint::plan(&edited);
+        assert!(found.iter().any(|f| f.contains(words)), "{words}: {found:?}");
+    }
+}

@@ -53,6 +53,10 @@ impl Bench {
     pub(crate) fn plan(&self, request: &Request) -> Plan {
         let plan = self.once(request, None);
         let bytes = Document::new(plan.clone()).to_bytes().expect("plans are canonical");
+        let asked: Vec<_> = plan.moves.iter().filter(|m| m.tier == promo_core::model::Tier::Production).collect();
+        if asked.is_empty() {
+            assert_eq!(promo_core::lint::plan(&plan), [""; 0], "every plan lints clean");
+        }
         let again = |bench: &Self, how: &str| {
             let plan = Document::new(bench.once(request, None));
             assert_eq!(plan.to_bytes().expect("plans are canonical"), bytes, "{how}");

@@ -31,6 +31,10 @@ impl Session {
     ) -> Result<Checked, EngineError> {
         let plan = &document.body;
         self.belongs_here(plan)?;
+        let broken = promo_core::lint::plan(plan);
+        if !broken.is_empty() {
+            return Err(EngineError::Invalid(format!("no plan of promo's is like this: {}", broken.join("; "))));
+        }
         self.extends(plan)?;
         let (view, now) = (self.view()?, self.now()?);
         unspent(plan, digest, &view, now)?;

@@ -1,0 +1,96 @@
+//! What must hold of every finished plan, whatever it plans. The planner never makes one that breaks a rule, and apply
+//! never begins one that does: an edited plan, or a bug, is told here by name.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::gate::{GateKind, Outcome};
+use crate::ids::EnvironmentName;
+use crate::ledger::event::Movement;
+use crate::model::Tier;
+use crate::plan::{Move, Plan, Step};
+use crate::state::State;
+
+/// Which rules a plan breaks, in words; none for every plan that the planner makes.
+#[must_use]
+pub fn plan(plan: &Plan) -> Vec<String> {
+    let mut out = Vec::new();
+    let mut ids = BTreeSet::new();
+    let mut seen: BTreeSet<&EnvironmentName> = BTreeSet::new();
+    for entry in &plan.moves {
+        let name = &entry.environment;
+        for before in entry.after.iter().filter(|before| !seen.contains(before)) {
+            out.push(format!("{name} comes after {before}, which the plan does not move before it"));
+        }
+        if !seen.insert(name) {
+            out.push(format!("{name} is moved twice"));
+        }
+        let back = entry.rollback.as_ref().map_or(&[][..], |r| r.steps.as_slice());
+        for step in entry.steps.iter().chain(back) {
+            if !ids.insert(step.id.as_str()) {
+                out.push(format!("the step {} is there twice", step.id));
+            }
+            step_rules(entry, step, &mut out);
+        }
+        move_rules(entry, &mut out);
+    }
+    for stay in plan.stays.iter().filter(|stay| seen.contains(&stay.environment)) {
+        out.push(format!("{} moves and stays", stay.environment));
+    }
+    out
+}
+
+fn step_rules(entry: &Move, step: &Step, out: &mut Vec<String>) {
+    if step.inputs.environment != entry.environment {
+        out.push(format!("the step {} acts for {}", step.id, step.inputs.environment));
+    }
+    if !matches!(step.desired, State::Present(_)) {
+        out.push(format!("the step {} does not say what it leaves", step.id));
+    }
+}
+
+fn move_rules(entry: &Move, out: &mut Vec<String>) {
+    let name = &entry.environment;
+    if entry.steps.iter().any(|step| step.inputs.release != entry.to.id) {
+        out.push(format!("{name} would get another release than {}", entry.to));
+    }
+    if let Some(rollback) = &entry.rollback {
+        if rollback.steps.iter().any(|step| step.inputs.release != rollback.to.id) {
+            out.push(format!("{name} would go back to another release than {}", rollback.to));
+        }
+        if rollback.to.id == entry.to.id && entry.movement != Movement::Reconfiguration {
+            out.push(format!("{name} would go back to the release that it gets"));
+        }
+    }
+    for gate in entry.gates.iter().filter(|gate| gate.until.is_some()) {
+        out.push(format!("{name} carries a forecast: {}", gate.reason));
+    }
+    let has = |kind: GateKind, outcome: fn(Outcome) -> bool| {
+        entry.gates.iter().any(|gate| gate.kind == kind && outcome(gate.outcome))
+    };
+    if entry.outcome() >= Outcome::Expired {
+        out.push(format!("{name} is refused and cannot be in a plan"));
+    }
+    // S6.9: an approver sees the evidence.
+    let deferred = entry.gates.iter().any(|gate| gate.outcome == Outcome::Deferred);
+    if deferred && entry.needs_approval() {
+        out.push(format!("{name} needs an approval behind a gate that is known only on the way"));
+    }
+    for kind in [GateKind::Artifact, GateKind::Quarantine, GateKind::Approval, GateKind::Window, GateKind::Lock] {
+        if !has(kind, |_| true) {
+            let kind = serde_json::to_string(&kind).unwrap_or_default().replace('"', "");
+            out.push(format!("{name} was not judged by the gate `{kind}`"));
+        }
+    }
+    // The floors of S0.3, whatever policy and pipeline said.
+    if entry.tier == Tier::Production {
+        if !entry.needs_approval() {
+            out.push(format!("{name} is production and asks nobody"));
+        }
+        if entry.checks.is_empty() && entry.verdicts.is_empty() {
+            out.push(format!("{name} is production and nothing is checked afterwards"));
+        }
+    }
+}

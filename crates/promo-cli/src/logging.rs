@@ -1,7 +1,5 @@
 //! Log lines for whoever looks for a cause: on standard error, never in the way of data.
 
-use std::io::IsTerminal as _;
-
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::{Global, LogFormat};
@@ -14,8 +12,7 @@ pub(crate) fn start(global: &Global) {
         _ => "debug",
     };
     let filter = EnvFilter::try_from_env("PROMO_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-    let ansi = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(false);
     // A second start within one process, as in the quickstart, keeps the first.
     let _kept = match global.log_format {
         LogFormat::Json => lines.json().try_init(),

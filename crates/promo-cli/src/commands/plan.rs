@@ -64,8 +64,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     let lifetime = lifetime(&arguments.expires)?;
     let document = project.runtime.block_on(project.session.plan(request, lifetime))?;
-    let digest = finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full)?;
-    let _ = digest;
+    finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full)?;
     if !arguments.detailed_exitcode {
         return Ok(DONE);
     }

@@ -116,7 +116,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     Ok(DONE)
 }
 
-const fn word(status: CheckStatus) -> &'static str {
+/// How a check stands, in words.
+pub(crate) const fn word(status: CheckStatus) -> &'static str {
     match status {
         CheckStatus::Passed { .. } => "passed",
         CheckStatus::Failed => "failed",

@@ -114,13 +114,12 @@ fn standing(session: &promo_engine::Session, view: &View, name: &EnvironmentName
     let Some(environment) = session.governance().pipeline.environments.get(name) else { return String::new() };
     let checks = eligibility::verification(view, name, environment, release).checks;
     let line = |(check, status): (&CheckName, &CheckStatus)| {
-        let (sign, words) = match status {
-            CheckStatus::Passed { .. } => (label(Label::Good, "✓"), "passed"),
-            CheckStatus::Failed => (label(Label::Bad, "✗"), "failed"),
-            CheckStatus::Flaky => (label(Label::Waiting, "…"), "passed after a failure and must pass once more"),
-            CheckStatus::Withdrawn => (label(Label::Waiting, "…"), "was withdrawn"),
-            CheckStatus::Missing => (label(Label::Waiting, "…"), "has not spoken"),
+        let sign = match status {
+            CheckStatus::Passed { .. } => label(Label::Good, "✓"),
+            CheckStatus::Failed => label(Label::Bad, "✗"),
+            _ => label(Label::Waiting, "…"),
         };
+        let words = super::status::word(*status);
         format!("  {sign} {check} {words}\n")
     };
     checks.iter().map(line).collect()

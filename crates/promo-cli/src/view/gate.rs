@@ -1,0 +1,59 @@
+//! A gate with its forecast.
+
+use jiff::Timestamp;
+use promo_core::gate::{Gate, GateKind, Outcome, Reason};
+use serde::Serialize;
+
+/// A gate.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct GateView {
+    /// Which.
+    pub(crate) kind: GateKind,
+    /// How it stands.
+    pub(crate) outcome: Outcome,
+    /// The code of the reason.
+    pub(crate) code: &'static str,
+    /// The reason in words.
+    pub(crate) text: String,
+    /// Since when, where the reason says so.
+    pub(crate) since: Option<Timestamp>,
+    /// When it opens by itself, as far as that is known.
+    pub(crate) until: Option<Timestamp>,
+    /// Whether it stands as nearly always: left out of short views.
+    pub(crate) routine: bool,
+}
+
+impl GateView {
+    /// A gate, with the forecast of the same gate where there is one.
+    pub(crate) fn of(gate: &Gate, forecasts: &[Gate]) -> Self {
+        let forecast = forecasts.iter().find(|f| f.kind == gate.kind && f.reason == gate.reason).and_then(|f| f.until);
+        let since = match &gate.reason {
+            Reason::Verified { since, .. }
+            | Reason::SoakMet { since, .. }
+            | Reason::Frozen { since, .. }
+            | Reason::Paused { since } => Some(*since),
+            _ => None,
+        };
+        let routine = gate.outcome.is_open()
+            && matches!(
+                gate.reason,
+                Reason::ArtifactsAsRecorded
+                    | Reason::Ahead
+                    | Reason::NotQuarantined
+                    | Reason::NotFrozen
+                    | Reason::NoSoakDisturbed
+                    | Reason::NoApprovalNeeded
+                    | Reason::WindowOpen
+                    | Reason::Idle
+            );
+        Self {
+            kind: gate.kind,
+            outcome: gate.outcome,
+            code: gate.reason.code(),
+            text: gate.reason.to_string(),
+            since,
+            until: gate.until.or(forecast),
+            routine,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! The frozen view of a plan, format 1: what `--format json` prints, and what text, Markdown and HTML are drawn from.
+//! What must not live here: layout, and anything that the plan, its digest and the forecasts do not say.
+
+mod gate;
+mod plan;
+mod release;
+mod row;
+mod summary;
+
+pub(crate) use gate::GateView;
+pub(crate) use plan::{Forecasts, PlanView};
+pub(crate) use release::ReleaseView;
+pub(crate) use row::{Row, RowState};

@@ -1,0 +1,287 @@
+//! What a plan says of one environment.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use promo_core::Digest;
+use promo_core::gate::{Gate, Outcome};
+use promo_core::inputs::FileChange;
+use promo_core::ledger::event::Movement;
+use promo_core::model::OnFailure;
+use promo_core::plan::{Action, Move, Stay, StayReason, Step};
+use serde::Serialize;
+
+use super::{GateView, ReleaseView};
+
+/// One environment.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) environment: String,
+    /// Its tier.
+    pub(crate) tier: &'static str,
+    /// What the plan says of it.
+    pub(crate) state: RowState,
+    /// The same in words.
+    pub(crate) says: String,
+    /// `promotion`, `reconfiguration` or `rollback` for what is in the plan.
+    pub(crate) movement: Option<&'static str>,
+    /// Whether it goes back to an older release.
+    pub(crate) backward: bool,
+    /// What runs there.
+    pub(crate) from: Option<ReleaseView>,
+    /// What would enter.
+    pub(crate) to: Option<ReleaseView>,
+    /// When the last closed gate opens by itself, where that is known.
+    pub(crate) opens_at: Option<Timestamp>,
+    /// How every gate stands.
+    pub(crate) gates: Vec<GateView>,
+    /// Environments of the plan that come first.
+    pub(crate) after: Vec<String>,
+    /// Artifacts that enter, and those that they replace.
+    pub(crate) artifacts: Vec<ArtifactView>,
+    /// Files of the deployment that differ from those of the release to go back to.
+    pub(crate) files: Vec<String>,
+    /// What would be done.
+    pub(crate) steps: Vec<StepView>,
+    /// What is checked afterwards.
+    pub(crate) checks: Vec<String>,
+    /// Checks that wait for a person: name and roles.
+    pub(crate) verdicts: BTreeMap<String, Vec<String>>,
+    /// `rollback` or `hold`, for what is in the plan.
+    pub(crate) on_failure: Option<&'static str>,
+    /// Releases to go back to, best first.
+    pub(crate) rollback_targets: Vec<ReleaseView>,
+    /// Where what is live is not what the ledger says.
+    pub(crate) drift: Vec<DriftView>,
+}
+
+/// What a plan says of an environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum RowState {
+    /// Nothing to do.
+    Unchanged,
+    /// In the plan, every gate is open.
+    CanStart,
+    /// In the plan, behind an earlier move of it.
+    Deferred,
+    /// In the plan, and a gate has to open first.
+    Waiting,
+    /// Not in the plan, because a gate is closed.
+    HeldBack,
+    /// Not in the plan, because a gate refuses.
+    Refused,
+}
+
+/// One component of a release.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct ArtifactView {
+    /// Its name.
+    pub(crate) name: String,
+    /// The repository that the environment takes it from.
+    pub(crate) repository: String,
+    /// Its tag, for people.
+    pub(crate) tag: Option<String>,
+    /// The digest that enters.
+    pub(crate) to: Digest,
+    /// The digest that it replaces, where the plan says so.
+    pub(crate) from: Option<Digest>,
+    /// Whether it is copied first.
+    pub(crate) copied: bool,
+}
+
+/// One act of a provider.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct StepView {
+    /// Its id.
+    pub(crate) id: String,
+    /// `copy` or `deploy`.
+    pub(crate) action: &'static str,
+    /// Which provider.
+    pub(crate) provider: String,
+    /// Which place.
+    pub(crate) place: String,
+    /// What it expects to find.
+    pub(crate) expected: String,
+    /// What it leaves.
+    pub(crate) desired: String,
+    /// What would change, as far as it can be shown.
+    pub(crate) changes: Vec<FileChange>,
+}
+
+/// A place that has been changed by someone else.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct DriftView {
+    /// Which target.
+    pub(crate) target: String,
+    /// What the ledger says.
+    pub(crate) recorded: String,
+    /// What is there.
+    pub(crate) live: String,
+}
+
+impl Row {
+    /// What the plan moves.
+    pub(super) fn of_move(entry: &Move, forecasts: &[Gate]) -> Self {
+        let gates = gates(&entry.gates, forecasts);
+        let (state, says) = match entry.outcome() {
+            Outcome::Satisfied | Outcome::Overridden => (RowState::CanStart, "can start now"),
+            Outcome::Deferred => (RowState::Deferred, "starts when what comes before it is verified"),
+            Outcome::Waiting => (RowState::Waiting, "waiting"),
+            Outcome::Expired | Outcome::Refused => (RowState::Refused, "refused"),
+        };
+        let backward = entry.movement == Movement::Rollback
+            || entry.from.as_ref().is_some_and(|from| from.lineage > entry.to.lineage);
+        let back = entry.rollback.as_ref();
+        Self {
+            environment: entry.environment.to_string(),
+            tier: entry.tier.as_str(),
+            state,
+            says: says.to_owned(),
+            movement: Some(match entry.movement {
+                Movement::Promotion => "promotion",
+                Movement::Reconfiguration => "reconfiguration",
+                Movement::Rollback => "rollback",
+            }),
+            backward,
+            from: entry.from.as_ref().map(ReleaseView::of),
+            to: Some(ReleaseView::of(&entry.to)),
+            opens_at: opens_at(&gates),
+            gates,
+            after: entry.after.iter().map(ToString::to_string).collect(),
+            artifacts: artifacts(entry),
+            files: changed_files(entry),
+            steps: entry.steps.iter().map(step).collect(),
+            checks: entry.checks.iter().map(|c| c.name.to_string()).collect(),
+            verdicts: entry
+                .verdicts
+                .iter()
+                .map(|(check, roles)| (check.to_string(), roles.iter().map(ToString::to_string).collect()))
+                .collect(),
+            on_failure: Some(match entry.on_failure {
+                OnFailure::Rollback => "rollback",
+                OnFailure::Hold => "hold",
+            }),
+            rollback_targets: back
+                .map(|r| &r.to)
+                .into_iter()
+                .chain(&entry.further_targets)
+                .map(ReleaseView::of)
+                .collect(),
+            drift: Vec::new(),
+        }
+    }
+
+    /// What the plan leaves as it is.
+    pub(super) fn of_stay(stay: &Stay, forecasts: &[Gate]) -> Self {
+        let gates = stay.next.as_ref().map(|next| gates(&next.gates, forecasts)).unwrap_or_default();
+        let (state, says) = match stay.why {
+            StayReason::UpToDate => (RowState::Unchanged, "up to date"),
+            StayReason::NoReleases => (RowState::Unchanged, "nothing was ever released"),
+            StayReason::NothingArrived => (RowState::Unchanged, "no release has come as far as this"),
+            StayReason::HeldBack => (RowState::HeldBack, "held back"),
+            StayReason::Refused => (RowState::Refused, "refused"),
+            StayReason::StartsByRequest => (RowState::HeldBack, "ready, and starts only when somebody asks for it"),
+            StayReason::ApprovalBehindDeferred => {
+                (RowState::HeldBack, "not in this plan: its approvers shall see what happened before it")
+            }
+            StayReason::NoRollbackTarget => (RowState::Refused, "there is no release that it could go back to"),
+        };
+        Self {
+            environment: stay.environment.to_string(),
+            tier: stay.tier.as_str(),
+            state,
+            says: says.to_owned(),
+            movement: None,
+            backward: false,
+            from: stay.current.as_ref().map(ReleaseView::of),
+            to: stay.next.as_ref().map(|next| ReleaseView::of(&next.release)),
+            opens_at: opens_at(&gates),
+            gates,
+            after: Vec::new(),
+            artifacts: Vec::new(),
+            files: Vec::new(),
+            steps: Vec::new(),
+            checks: Vec::new(),
+            verdicts: BTreeMap::new(),
+            on_failure: None,
+            rollback_targets: Vec::new(),
+            drift: stay
+                .drift
+                .iter()
+                .map(|(target, drift)| DriftView {
+                    target: target.to_string(),
+                    recorded: drift.recorded.to_string(),
+                    live: drift.live.to_string(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn gates(gates: &[Gate], forecasts: &[Gate]) -> Vec<GateView> {
+    gates.iter().map(|gate| GateView::of(gate, forecasts)).collect()
+}
+
+fn opens_at(gates: &[GateView]) -> Option<Timestamp> {
+    gates.iter().filter(|g| !g.outcome.is_open()).map(|g| g.until).collect::<Option<Vec<_>>>()?.into_iter().max()
+}
+
+/// What enters, beside what it replaces: the way back of the plan says what that was, when it leads to what runs now.
+fn artifacts(entry: &Move) -> Vec<ArtifactView> {
+    let replaced = entry
+        .rollback
+        .as_ref()
+        .filter(|back| entry.from.as_ref().is_some_and(|from| from.id == back.to.id))
+        .map(|back| &back.steps);
+    let mut out: BTreeMap<String, ArtifactView> = BTreeMap::new();
+    for one in &entry.steps {
+        for (name, input) in &one.inputs.artifacts {
+            let copied = one.action == Action::Copy;
+            let from = replaced
+                .into_iter()
+                .flatten()
+                .find_map(|step| step.inputs.artifacts.get(name))
+                .map(|artifact| artifact.digest);
+            let view = out.entry(name.to_string()).or_insert_with(|| ArtifactView {
+                name: name.to_string(),
+                repository: input.repository.clone(),
+                tag: input.tag.clone(),
+                to: input.digest,
+                from,
+                copied,
+            });
+            view.copied |= copied;
+        }
+    }
+    out.into_values().collect()
+}
+
+fn changed_files(entry: &Move) -> Vec<String> {
+    let Some(back) = &entry.rollback else { return Vec::new() };
+    if entry.from.as_ref().is_none_or(|from| from.id != back.to.id) {
+        return Vec::new();
+    }
+    let paths: std::collections::BTreeSet<&String> = entry.files.keys().chain(back.files.keys()).collect();
+    paths.into_iter().filter(|path| entry.files.get(*path) != back.files.get(*path)).cloned().collect()
+}
+
+fn step(step: &Step) -> StepView {
+    let place = match step.action {
+        Action::Deploy => step.inputs.target.address(),
+        Action::Copy => step.inputs.artifacts.values().map(|a| a.repository.clone()).collect(),
+    };
+    StepView {
+        id: step.id.clone(),
+        action: match step.action {
+            Action::Copy => "copy",
+            Action::Deploy => "deploy",
+        },
+        provider: step.provider.clone(),
+        place,
+        expected: step.expected.to_string(),
+        desired: step.desired.to_string(),
+        changes: step.changes.clone(),
+    }
+}

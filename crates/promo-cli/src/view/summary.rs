@@ -1,0 +1,150 @@
+//! A plan in short, and the commands to go on with.
+
+use promo_core::plan::Goal;
+use serde::Serialize;
+
+use super::plan::RequestView;
+use super::{Row, RowState};
+use crate::error::command_line;
+
+/// The plan in short.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct Summary {
+    /// One or two sentences.
+    pub(crate) text: String,
+    /// What can start.
+    pub(crate) can_start: Vec<String>,
+    /// What is in the plan and waits.
+    pub(crate) waiting: Vec<String>,
+    /// What is held back.
+    pub(crate) held_back: Vec<String>,
+    /// What is refused.
+    pub(crate) refused: Vec<String>,
+    /// What goes back.
+    pub(crate) backward: Vec<String>,
+    /// Where there is drift.
+    pub(crate) drift: Vec<String>,
+    /// How many environments stay as they are.
+    pub(crate) unchanged: usize,
+}
+
+/// A command to go on with.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct NextCommand {
+    /// The command.
+    pub(crate) command: String,
+    /// What it is for.
+    pub(crate) why: String,
+}
+
+/// Sums up what a plan says of its environments.
+pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
+    let mut out = Summary::default();
+    for row in rows {
+        let name = row.environment.clone();
+        if row.backward {
+            out.backward.push(name.clone());
+        }
+        if !row.drift.is_empty() {
+            out.drift.push(name.clone());
+        }
+        match row.state {
+            RowState::Unchanged => out.unchanged += 1,
+            RowState::CanStart => out.can_start.push(name),
+            RowState::Deferred | RowState::Waiting => out.waiting.push(name),
+            RowState::HeldBack => out.held_back.push(name),
+            RowState::Refused => out.refused.push(name),
+        }
+    }
+    let what = match goal {
+        Goal::Promote => "promotion",
+        Goal::Rollback => "rollback",
+    };
+    let mut parts = Vec::new();
+    let mut say = |names: &[String], one: &str, many: &str, noun: bool| {
+        if names.is_empty() {
+            return;
+        }
+        let count = names.len();
+        let noun = match (noun, count) {
+            (false, _) => String::new(),
+            (true, 1) => format!(" {what}"),
+            (true, _) => format!(" {what}s"),
+        };
+        parts.push(format!("{count}{noun} {} ({})", if count == 1 { one } else { many }, names.join(", ")));
+    };
+    say(&out.can_start, "can start", "can start", true);
+    say(&out.waiting, "waits", "wait", out.can_start.is_empty());
+    say(&out.held_back, "is held back", "are held back", false);
+    let mut text = if parts.is_empty() { "Nothing to do".to_owned() } else { parts.join(", ") };
+    text.push_str(". ");
+    text.push_str(&match out.refused.len() {
+        0 => "Nothing is refused.".to_owned(),
+        count => format!("{count} refused ({}).", out.refused.join(", ")),
+    });
+    if !out.backward.is_empty() {
+        text.push_str(&format!(" Goes BACK: {}.", out.backward.join(", ")));
+    }
+    if !out.drift.is_empty() {
+        text.push_str(&format!(" Drift: {}.", out.drift.join(", ")));
+    }
+    out.text = text;
+    out
+}
+
+/// What can be done with a plan, best first: only commands that lead on from how its environments stand.
+pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>) -> Vec<NextCommand> {
+    let in_plan: Vec<&Row> = rows.iter().filter(|r| r.movement.is_some()).collect();
+    let names = |rows: &[&Row]| rows.iter().map(|r| r.environment.as_str()).collect::<Vec<_>>().join(", ");
+    if in_plan.is_empty() {
+        let closed = rows.iter().find(|r| matches!(r.state, RowState::Refused | RowState::HeldBack));
+        return vec![match closed {
+            Some(row) => NextCommand {
+                command: command_line(["promo", "why", &row.environment]),
+                why: format!("says why {} goes no further", row.environment),
+            },
+            None => NextCommand { command: "promo status".into(), why: "shows what is where".into() },
+        }];
+    }
+    let Some(file) = file else {
+        let out = format!("{pipeline}.plan.json");
+        let mut words = match request.goal {
+            "rollback" => vec!["promo", "rollback"],
+            _ => vec!["promo", "plan"],
+        };
+        words.extend(request.environments.iter().map(String::as_str));
+        if let Some(release) = &request.release {
+            words.extend([if request.goal == "rollback" { "--to" } else { "--release" }, release.as_str()]);
+        }
+        if let Some(until) = &request.until {
+            words.extend(["--until", until.as_str()]);
+        }
+        words.extend(["--out", out.as_str()]);
+        return vec![NextCommand { command: command_line(words), why: "saves the plan".into() }];
+    };
+    let approval: Vec<&Row> = in_plan
+        .iter()
+        .copied()
+        .filter(|r| r.gates.iter().any(|g| g.code == "approvals" && !g.outcome.is_open()))
+        .collect();
+    if approval.is_empty() {
+        let command = command_line(["promo", "apply", file]);
+        return vec![NextCommand { command, why: format!("moves {}", names(&in_plan)) }];
+    }
+    let mut out = vec![NextCommand {
+        command: command_line(["promo", "request", file]),
+        why: format!("asks for the approval of {}", names(&approval)),
+    }];
+    // A plan is applied as a whole: what need not wait gets a plan of its own.
+    let free: Vec<&Row> =
+        in_plan.iter().copied().filter(|r| r.state == RowState::CanStart && r.after.is_empty()).collect();
+    if !free.is_empty() && request.until.is_none() {
+        let alone = format!("{pipeline}.now.plan.json");
+        let words = ["promo", "plan"].into_iter().chain(free.iter().map(|r| r.environment.as_str()));
+        out.push(NextCommand {
+            command: command_line(words.chain(["--out", alone.as_str()])),
+            why: format!("plans {} alone, which need not wait", names(&free)),
+        });
+    }
+    out
+}

@@ -15,12 +15,23 @@ mod select;
 mod ui;
 mod view;
 
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+
+use promo_engine::process;
 
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
     let words: Vec<_> = std::env::args_os().collect();
+    // Not a verb: promo starts itself like this, once for every program that it runs (S9.3).
+    #[cfg(unix)]
+    if words.get(1).is_some_and(|word| word == process::SUPERVISE) {
+        return ExitCode::from(process::supervise(words.into_iter().skip(2)));
+    }
+    if let Some(executable) = own_executable() {
+        process::supervise_with(executable);
+    }
     let parsed = match cli::parse(&words) {
         Ok(parsed) => parsed,
         Err(stopped) => return stopped.report().into(),
@@ -31,4 +42,14 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => error.report(&ui).into(),
     }
+}
+
+/// What to start to start this very program once more.
+fn own_executable() -> Option<PathBuf> {
+    // Linux opens the running program itself there, also after its file was replaced by another version.
+    let running = Path::new("/proc/self/exe");
+    if cfg!(target_os = "linux") && running.exists() {
+        return Some(running.to_owned());
+    }
+    std::env::current_exe().ok()
 }

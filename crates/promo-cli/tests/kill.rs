@@ -32,19 +32,19 @@ fn text(bytes: &[u8]) -> String {
 
 /// A finished quickstart with a third release on its way, and a smoke check that waits in dev as long as `hold` is there.
 fn world() -> tempfile::TempDir {
+    world_with("while [ -e '{root}/hold' ]; do sleep 0.05; done")
+}
+
+/// The same, with other lines that the check runs there after it has said that it was reached.
+fn world_with(lines: &str) -> tempfile::TempDir {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("qs");
     let output = Command::new(env!("CARGO_BIN_EXE_promo")).arg("quickstart").arg(&root).output().unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
     let check = root.join("checks/smoke.sh");
     let script = std::fs::read_to_string(&check).unwrap();
-    let hold = root.join("hold");
-    let reached = root.join("reached");
-    let wait = format!(
-        "set -eu\nif [ -e '{hold}' ]; then echo here > '{reached}'; while [ -e '{hold}' ]; do sleep 0.05; done; fi\n",
-        hold = hold.display(),
-        reached = reached.display()
-    );
+    let wait = format!("set -eu\nif [ -e '{{root}}/hold' ]; then\n: > '{{root}}/reached'\n{lines}\nfi\n");
+    let wait = wait.replace("{root}", &root.display().to_string());
     std::fs::write(&check, script.replacen("set -eu\n", &wait, 1)).unwrap();
     // The check is a shared file: it travels with a release of its own.
     ok(&root, &["release", "add", "shop=1.0.0", "--alias", "1.0.0-held"]);
@@ -118,4 +118,48 @@ fn a_killed_run_can_be_cancelled_and_what_it_left_is_held() {
     assert!(cancelled.contains("failed and is held for a person"), "{cancelled}");
     assert_eq!(ok(&root, &["runs", "--unfinished"]), "");
     records(&root);
+}
+
+#[test]
+fn what_a_check_started_is_gone_soon_after_promo_was_killed_s9_3() {
+    // A child, a grandchild, and one that left the process group and whose parent is gone.
+    let directory = world_with(
+        "cd '{root}'
+echo $$ > check
+echo $PPID > supervisor
+sleep 300 & echo $! > child
+sh -c 'sleep 300 & echo $! > grandchild; wait' &
+(setsid sh -c 'echo $$ > daemon; exec sleep 300' &)
+wait",
+    );
+    let root = directory.path().join("qs");
+    ok(&root, &["plan", "dev", "--out", "dev.plan.json"]);
+    let mut promo = apply_until_check(&root);
+    let id = |name: &str| -> String {
+        for _ in 0..3_000 {
+            match std::fs::read_to_string(root.join(name)) {
+                Ok(text) if text.ends_with('\n') => return text.trim().to_owned(),
+                _ => std::thread::sleep(Duration::from_millis(10)),
+            }
+        }
+        panic!("{name} was never written");
+    };
+    let members = ["check", "supervisor", "child", "grandchild", "daemon"].map(|name| (name, id(name)));
+    let runs = |id: &str| {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
+        // A zombie has ended; only its parent has not looked yet.
+        stat.is_ok_and(|s| !s.rsplit(')').next().unwrap().trim_start().starts_with('Z'))
+    };
+    for (name, id) in &members {
+        assert!(runs(id), "{name} {id} does not run before promo is killed");
+    }
+    promo.kill().unwrap();
+    promo.wait().unwrap();
+    let begun = Instant::now();
+    for (name, id) in &members {
+        while runs(id) {
+            assert!(begun.elapsed() < Duration::from_secs(20), "{name} {id} outlives promo");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
 }

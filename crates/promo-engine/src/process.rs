@@ -1,15 +1,20 @@
 //! Child processes. What lives here: the one place that spawns them (S13.1). What must not: knowledge of any tool.
 //!
-//! A child gets its own process group, and the group is killed when the child has ended, when its time is over, when the
-//! run is cancelled and when the future is dropped. What no safe interface offers is a kill by the kernel when promo
-//! itself is killed with SIGKILL (`PR_SET_PDEATHSIG` needs code between fork and exec): such a child runs on until it
-//! writes to a closed pipe or ends, which is why doubt after a crash is settled by observing and never by repeating.
-//! A grandchild that opens a session of its own leaves the group and is not reached either.
+//! A child gets its own process group, and everything in it is killed when the child has ended, when its time is over,
+//! when the run is cancelled and when the future is dropped. That it also dies when promo itself is killed with SIGKILL
+//! (S9.3) takes somebody who outlives promo: with [`supervise_with`], each program runs under a supervisor that holds a
+//! line to promo and ends the group when the line is cut; on Linux it ends what has left the group as well. Without, as
+//! in library use, the program is a child of promo's own process, and after a SIGKILL it runs on until it ends by
+//! itself. Where both promo and the supervisor are killed at once it does so too; that is why doubt after a crash is
+//! settled by observing and never by repeating.
+
+#[cfg(unix)]
+mod supervise;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,12 +25,38 @@ use tokio::process::Command;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(unix)]
+pub use supervise::supervise;
+
+/// The line between promo and a supervisor: the program's input and, when it is cut, the end go one way, the report the
+/// other.
+#[cfg(unix)]
+type Lifeline = tokio::net::UnixStream;
+/// Nothing supervises here.
+#[cfg(not(unix))]
+type Lifeline = tokio::io::DuplexStream;
+
+/// The first argument of a supervisor. What follows it is for [`supervise`] alone.
+pub const SUPERVISE: &str = "__supervise";
+
+static SUPERVISOR: OnceLock<PathBuf> = OnceLock::new();
+
+/// From now on every program runs under `executable`, which hands the arguments after [`SUPERVISE`] to
+/// [`supervise`]; the first call decides. Without one, programs run as direct children and
+/// survive a SIGKILL of this process.
+pub fn supervise_with(executable: PathBuf) {
+    SUPERVISOR.get_or_init(|| executable);
+}
+
 /// How long the pipes may stay open after the group was killed: only a process that left the group holds them.
 const DRAIN: Duration = Duration::from_secs(1);
 
 /// How often a program that is busy is tried again: a file that was just written stays busy while any other thread is
 /// between fork and exec, because that child still holds the descriptor.
 const BUSY_TRIES: u32 = 20;
+
+/// How long between two of these tries.
+const BUSY_WAIT: Duration = Duration::from_millis(10);
 
 /// Spawns processes, and kills them when the run is cancelled.
 #[derive(Debug, Clone, Default)]
@@ -52,58 +83,95 @@ impl ProcessRunner for Processes {
         let mut group = Group::spawn(&name, &program, &request).await?;
         let stdout = group.child.stdout().take().map(|pipe| collect(pipe, request.output_limit));
         let stderr = group.child.stderr().take().map(|pipe| collect(pipe, request.output_limit));
-        let stdin = group.child.stdin().take().map(|mut pipe| {
-            tokio::spawn(async move {
-                // A program that does not read its input is its own business; what it exits with decides.
-                let _ = pipe.write_all(&request.stdin).await;
-            })
-        });
-
         let ended = tokio::select! {
             biased;
             () = self.cancelled.cancelled() => Err(cancelled(&name)),
-            status = group.child.wait() => status.map_err(|e| failed(&name, "could not be waited for", &e)),
+            code = group.ended(&name, &request.stdin) => code,
             () = tokio::time::sleep(request.timeout) => Err(ProviderError::new(
                 ErrorKind::Transient,
                 format!("program `{name}` did not end within {} and was killed", seconds(request.timeout)),
             )),
         };
         // Also after a normal end: what the child left running in the background does not outlive the step.
-        group.kill();
-        if ended.is_err() {
-            let _ = tokio::time::timeout(DRAIN, group.child.wait()).await;
-        }
-        if let Some(task) = stdin {
-            task.abort();
-        }
+        group.end().await;
         let (stdout, stderr) = futures_util::join!(finish(stdout), finish(stderr));
-        ended.map(|status: ExitStatus| Output { code: status.code(), stdout, stderr })
+        ended.map(|code| Output { code, stdout, stderr })
     }
 }
 
 /// A child and its process group, killed at the latest when it is dropped.
 struct Group {
+    /// The program, or its supervisor.
     child: Box<dyn ChildWrapper>,
+    /// Held as long as a supervisor is to keep the program alive.
+    lifeline: Option<Lifeline>,
     killed: bool,
 }
 
 impl Group {
     async fn spawn(name: &str, program: &Path, request: &ProcessRequest) -> Result<Self, ProviderError> {
+        let failed = |error| failed(name, "could not be started", &error);
         let mut tries = 0;
         loop {
-            let mut wrap = CommandWrap::from(command(program, request));
-            wrap.wrap(KillOnDrop);
+            let (command, lifeline) = match SUPERVISOR.get() {
+                #[cfg(unix)]
+                Some(executable) => {
+                    let (command, lifeline) = supervised(executable, program, request).map_err(failed)?;
+                    (command, Some(lifeline))
+                }
+                _ => (direct(program, request), None),
+            };
+            let mut wrap = CommandWrap::from(command);
+            // A supervisor ends the others before itself, so it must not go first.
+            if lifeline.is_none() {
+                wrap.wrap(KillOnDrop);
+            }
             #[cfg(unix)]
             wrap.wrap(ProcessGroup::leader());
             match wrap.spawn() {
-                Ok(child) => return Ok(Self { child, killed: false }),
+                Ok(child) => return Ok(Self { child, lifeline, killed: false }),
                 Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES => {
                     tries += 1;
-                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    tokio::time::sleep(BUSY_WAIT).await;
                 }
-                Err(e) => return Err(failed(name, "could not be started", &e)),
+                Err(e) => return Err(failed(e)),
             }
         }
+    }
+
+    /// Gives the program its input and waits for its end: the exit code, none when a signal ended it.
+    async fn ended(&mut self, name: &str, input: &[u8]) -> Result<Option<i32>, ProviderError> {
+        if let Some(lifeline) = &mut self.lifeline {
+            // What cannot be written or read was cut by the end of the supervisor, and the missing report says so.
+            let _ = lifeline.write_all(input).await;
+            let mut report = String::new();
+            let _ = lifeline.take(64).read_to_string(&mut report).await;
+            return understand(name, report.trim_end());
+        }
+        let pipe = self.child.stdin().take();
+        let write = async {
+            if let Some(mut pipe) = pipe {
+                // A program that does not read its input is its own business; what it exits with decides.
+                let _ = pipe.write_all(input).await;
+            }
+        };
+        let child = &mut self.child;
+        let wait = child.wait();
+        tokio::pin!(write, wait);
+        let status = tokio::select! {
+            status = &mut wait => status,
+            () = &mut write => wait.await,
+        };
+        status.map(|status| status.code()).map_err(|e| failed(name, "could not be waited for", &e))
+    }
+
+    /// Ends what still runs, and waits a moment for it.
+    async fn end(&mut self) {
+        if self.lifeline.take().is_some() {
+            let _ = tokio::time::timeout(DRAIN, self.child.wait()).await;
+        }
+        self.kill();
+        let _ = tokio::time::timeout(DRAIN, self.child.wait()).await;
     }
 
     /// Kills the whole group, once. A group that is already gone is no error.
@@ -116,20 +184,55 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        self.kill();
+        // A supervisor that lives ends more than the group when its line is cut.
+        if self.lifeline.take().is_none() || !matches!(self.child.try_wait(), Ok(None)) {
+            self.kill();
+        }
+    }
+}
+
+/// What a supervisor said about the end of its program.
+fn understand(name: &str, report: &str) -> Result<Option<i32>, ProviderError> {
+    let (what, number) = report.split_once(' ').unwrap_or_default();
+    match (what, number.parse::<i32>()) {
+        ("code", Ok(code)) => Ok(Some(code)),
+        ("signal", Ok(_)) => Ok(None),
+        ("failed", Ok(error)) => Err(failed(name, "could not be started", &std::io::Error::from_raw_os_error(error))),
+        _ => Err(ProviderError::new(ErrorKind::Failed, format!("program `{name}` was killed with its supervisor"))),
     }
 }
 
 #[expect(clippy::disallowed_methods, reason = "the one module that spawns processes")]
-fn command(program: &Path, request: &ProcessRequest) -> Command {
-    let mut command = Command::new(program);
+fn command(program: &Path) -> std::process::Command {
+    std::process::Command::new(program)
+}
+
+/// The program as a child of this process.
+fn direct(program: &Path, request: &ProcessRequest) -> Command {
+    let mut command = Command::from(command(program));
+    command.args(request.argv.iter().skip(1));
+    command.stdin(if request.stdin.is_empty() { Stdio::null() } else { Stdio::piped() });
+    surround(command, request)
+}
+
+/// The program under a supervisor, and the line to it.
+#[cfg(unix)]
+fn supervised(executable: &Path, program: &Path, request: &ProcessRequest) -> std::io::Result<(Command, Lifeline)> {
+    let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
+    ours.set_nonblocking(true)?;
+    let mut command = Command::from(command(executable));
+    command.arg(SUPERVISE).arg(request.stdin.len().to_string()).arg(program).args(request.argv.iter().skip(1));
+    command.stdin(Stdio::from(std::os::fd::OwnedFd::from(theirs)));
+    Ok((surround(command, request), Lifeline::from_std(ours)?))
+}
+
+/// Where it runs, what it may know, and who reads what it says.
+fn surround(mut command: Command, request: &ProcessRequest) -> Command {
     command
-        .args(request.argv.iter().skip(1))
         .current_dir(&request.directory)
         .env_clear()
         .envs(request.inherit.iter().filter_map(|key| Some((key, std::env::var_os(key)?))))
         .envs(&request.environment)
-        .stdin(if request.stdin.is_empty() { Stdio::null() } else { Stdio::piped() })
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
     command

@@ -40,6 +40,11 @@ impl From<EngineError> for CliError {
                     .map(|m| format!("{}: planned {}, now {}", m.input, change(&m.planned), change(&m.current)));
                 new("promo plan --out plan.json").details(lines.chain(by.clone()))
             }
+            EngineError::PolicyReplaced { expected, found } | EngineError::PolicyReused { expected, found } => {
+                let text = |p: &promo_core::plan::PolicyRef| format!("v{} {}", p.version, p.digest);
+                let next = command_line(["promo", "explain", code]);
+                new(&next).who(who::PLATFORM).differs(text(expected), text(found))
+            }
             EngineError::Spent { run: Some(_), .. } => new("promo runs"),
             EngineError::Spent { .. } => new("promo plan --out plan.json"),
             EngineError::Denied { environment, release, gates } => {
@@ -98,6 +103,9 @@ mod tests {
             why: "was used".into(),
             run: run.map(|run| run.parse().expect("a name")),
         };
+        let policy = |version| {
+            Box::new(promo_core::plan::PolicyRef { name: "shop".into(), version, digest: Digest::of(b"policy") })
+        };
         let mut all = vec![
             EngineError::Ledger(StoreError::ReadOnly),
             EngineError::Ledger(StoreError::Busy { waited_ms: 1 }),
@@ -114,6 +122,8 @@ mod tests {
             EngineError::Elsewhere { what: "ledger", planned: "a".into(), current: "b".into() },
             EngineError::NotAnExtension { size: 1, root: digest() },
             EngineError::Stale { moved: vec![moved], by: Some("dana".into()) },
+            EngineError::PolicyReplaced { expected: policy(2), found: policy(1) },
+            EngineError::PolicyReused { expected: policy(1), found: policy(1) },
             spent(None),
             spent(Some("0123456789abcdef")),
             EngineError::Denied {

@@ -77,6 +77,7 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
     let governance = Governance { pipeline, graph, approval, windows, policy, roster: rules.roster, local };
     let providers = Providers::new(promo_providers::builtin());
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
+    session.admit_policy()?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()

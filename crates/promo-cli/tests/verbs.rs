@@ -305,6 +305,27 @@ fn nobody_picks_their_own_judge_s0_1() {
 }
 
 #[test]
+fn a_policy_of_a_lower_version_is_refused_once_a_verb_wrote_under_a_higher_one_s7_1() {
+    let world = World::new();
+    world.edit("policy.toml", "version = 1", "version = 2");
+    world.run(0, &["status"]);
+    world.edit("policy.toml", "version = 2", "version = 1");
+    world.run(0, &["status"]);
+    world.edit("policy.toml", "version = 1", "version = 2");
+    world.run(0, &["freeze", "production", "--reason", "a test"]);
+    let text = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
+    world.write("policy.toml", &format!("{text}\n# changed\n"));
+    world.refuses(65, "policy-reused", &["status"]);
+    world.write("policy.toml", &text);
+    world.edit("policy.toml", "version = 2", "version = 1");
+    for words in [&["status"][..], &["plan"], &["advance"], &["unfreeze", "production", "--reason", "a test"]] {
+        let error = world.refuses(65, "policy-replaced", words);
+        assert!(error["expected"].as_str().unwrap().starts_with("v2 sha256:"), "{error}");
+        assert!(error["found"].as_str().unwrap().starts_with("v1 sha256:"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_ledger_is_74() {
     let world = World::new();
     world.refuses(74, "ledger-unusable", &["status", "--ledger", "config"]);

@@ -155,6 +155,7 @@ impl Session {
             return Err(EngineError::Stopped);
         }
         let run = new_run_id();
+        self.adopt_policy()?;
         self.keep_files(document, &digest)?;
         let held = Held::acquire(self, &run, lease::resources(self, &document.body.moves), options.stop.clone())?;
         let started = self.start_run(document, digest, &run, &held, &checked, &options.approvals);
@@ -190,6 +191,7 @@ impl Session {
             .ok_or_else(|| EngineError::Invalid(format!("the plan of run {run} is not in the ledger")))?;
         let (document, digest) = Document::from_bytes(&bytes)?;
         self.extends(&document.body)?;
+        self.adopt_policy()?;
         let held = Held::acquire(self, run, lease::resources(self, &document.body.moves), options.stop.clone())?;
         // Whoever had the lock before may have ended the run.
         let ended = self.with_view(|view| view.runs.get(run).and_then(|r| r.finished));

@@ -4,7 +4,7 @@ use promo_core::Digest;
 use promo_core::gate::Gate;
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::view::IllegalRecord;
-use promo_core::plan::PlanFileError;
+use promo_core::plan::{PlanFileError, PolicyRef};
 use promo_core::planner::Moved;
 use promo_ledger::{AppendError, LeaseError, StoreError};
 use promo_sdk::{ErrorKind, ProviderError};
@@ -81,6 +81,22 @@ pub enum EngineError {
         moved: Vec<Moved>,
         /// The last record that changed something there, in words.
         by: Option<String>,
+    },
+    /// The ledger has seen a higher version of the policy in use (S7.1).
+    #[error("the policy {} v{} was replaced: this ledger has seen v{}", found.name, found.version, expected.version)]
+    PolicyReplaced {
+        /// The one on record.
+        expected: Box<PolicyRef>,
+        /// The one that was brought.
+        found: Box<PolicyRef>,
+    },
+    /// The ledger has seen other bytes under the same version of the policy (S7.1).
+    #[error("the policy {} v{} is not the one that this ledger has seen under that version", found.name, found.version)]
+    PolicyReused {
+        /// The one on record.
+        expected: Box<PolicyRef>,
+        /// The one that was brought.
+        found: Box<PolicyRef>,
     },
     /// The plan was used, superseded or is too old.
     #[error("the plan {why}")]
@@ -204,6 +220,8 @@ impl EngineError {
             Self::Elsewhere { .. } => "plan-elsewhere",
             Self::NotAnExtension { .. } => "ledger-rewritten",
             Self::Stale { .. } => "plan-stale",
+            Self::PolicyReplaced { .. } => "policy-replaced",
+            Self::PolicyReused { .. } => "policy-reused",
             Self::Spent { .. } => "plan-spent",
             Self::Denied { .. } => "denied",
             Self::Waiting { .. } => "waiting",
@@ -225,9 +243,8 @@ impl EngineError {
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
             "locked" | "waiting" => exit::WAITING,
             "denied" | "approval-refused" => exit::DENIED,
-            "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found" => {
-                exit::BAD_INPUT
-            }
+            "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
+            | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,
             _ => exit::FAILURE,
         }
     }

@@ -37,6 +37,7 @@ impl Session {
     /// # Errors
     /// When the ledger, a file or a provider cannot be read, or the request names what is not there.
     pub async fn plan(&self, request: Request, lifetime: SignedDuration) -> Result<Document, EngineError> {
+        self.admit_policy()?;
         let checkpoint = self.store.checkpoint()?;
         let (view, now) = (self.view()?, self.now()?);
         self.check_request(&view, &request)?;

@@ -12,6 +12,7 @@ use promo_core::eligibility::Rules;
 use promo_core::graph::Graph;
 use promo_core::ids::{EnvironmentName, PipelineName, RunId};
 use promo_core::kinds::KindSchema;
+use promo_core::ledger::event::POLICY_ADOPTED;
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
@@ -217,28 +218,73 @@ impl Session {
         }
     }
 
-    /// Appends drafts to the ledger.
+    /// Refuses to work under a policy of which the ledger has a higher version on record, or the same version with other
+    /// bytes (S7.1). Reads only.
     ///
     /// # Errors
-    /// What the ledger says.
+    /// [`EngineError::PolicyReplaced`], [`EngineError::PolicyReused`], or when the ledger cannot be read.
+    pub fn admit_policy(&self) -> Result<(), EngineError> {
+        self.with_view(|view| self.adoption(view).map(|_| ()))?
+    }
+
+    /// Records that this session's policy is in use, where the ledger has not seen it yet.
+    ///
+    /// # Errors
+    /// As [`Session::admit_policy`], and what the ledger says.
+    pub(crate) fn adopt_policy(&self) -> Result<(), EngineError> {
+        self.append(&Expect::default(), &[]).map(|_| ())
+    }
+
+    /// The record that adopts this session's policy, where the ledger has none.
+    fn adoption(&self, view: &View) -> Result<Option<Draft>, EngineError> {
+        let Some(policy) = &self.governance.policy else { return Ok(None) };
+        match view.adopted(policy) {
+            Ok(true) => Ok(None),
+            Ok(false) => Ok(Some(self.draft(Event::PolicyAdopted { policy: policy.clone() }))),
+            Err(seen) => {
+                let (expected, found) = (Box::new(seen.clone()), Box::new(policy.clone()));
+                Err(if seen.version > policy.version {
+                    EngineError::PolicyReplaced { expected, found }
+                } else {
+                    EngineError::PolicyReused { expected, found }
+                })
+            }
+        }
+    }
+
+    /// Appends drafts to the ledger. The first ones under a policy record its adoption in the same transaction (S7.1); what
+    /// a run writes under its lock does not, because a run adopts its policy before it starts.
+    ///
+    /// # Errors
+    /// What the ledger says; [`Session::admit_policy`] for what is written outside of a run.
     pub fn append(&self, expect: &Expect, drafts: &[Draft]) -> Result<Vec<Record>, EngineError> {
-        if !expect.fences.is_empty() || expect.head.is_some() {
+        if !expect.fences.is_empty() {
             return Ok(self.store.append_if_head(expect, drafts)?);
         }
-        // What neither a lock nor a head protects may have become illegal since it was checked, and an illegal record would stay for good:
-        // it is judged against the very head that it is appended to.
+        // What no lock protects may have become illegal since it was checked, and an illegal record would stay for good: it
+        // is judged against the very head that it is appended to.
         loop {
             let mut view = self.view()?;
             let head = view.size;
-            for draft in drafts {
+            if expect.head.is_some_and(|expected| expected != head) {
+                // The caller looked at another head: the store says so, and the caller looks again.
+                return Ok(self.store.append_if_head(expect, drafts)?);
+            }
+            let adoption = self.adoption(&view)?;
+            let adopted = usize::from(adoption.is_some());
+            let drafts: Vec<Draft> = adoption.into_iter().chain(drafts.iter().cloned()).collect();
+            if drafts.is_empty() {
+                return Ok(Vec::new());
+            }
+            for draft in &drafts {
                 // Folding looks at neither predecessor nor commitments.
                 let record = draft.record(view.size, Digest::of(b""), self.now()?, BTreeMap::new());
                 view.apply(&record).map_err(|illegal| EngineError::Invalid(illegal.why))?;
             }
-            let expect = Expect { head: Some(head), ..expect.clone() };
-            match self.store.append_if_head(&expect, drafts) {
-                Err(AppendError::HeadMoved { .. }) => {}
-                result => return Ok(result?),
+            let at = Expect { head: Some(head), ..expect.clone() };
+            match self.store.append_if_head(&at, &drafts) {
+                Err(AppendError::HeadMoved { .. }) if expect.head.is_none() => {}
+                result => return Ok(result?.split_off(adopted)),
             }
         }
     }
@@ -279,7 +325,7 @@ impl Folded {
                     let expected = format!("record {} after {last}", self.view.size);
                     return Err(damaged(&expected, &format!("{} after {}", record.seq, record.prev)).into());
                 }
-                if record.pipeline == *pipeline {
+                if record.pipeline == *pipeline || record.kind == POLICY_ADOPTED {
                     self.view.apply(&record)?;
                 }
                 self.view.size = record.seq + 1;

@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::Digest;
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, TargetName};
+use crate::plan::PolicyRef;
 use crate::release::Release;
 use crate::state::State;
 
@@ -98,6 +99,13 @@ pub enum Event {
     Unfrozen {
         /// Which; empty means all.
         environments: BTreeSet<EnvironmentName>,
+    },
+    /// A policy was used for the first time by a verb that writes: from here on no lower version of it counts, and no other
+    /// bytes under this version (S7.1). It binds every pipeline of the ledger.
+    #[serde(rename = "policy.adopted")]
+    PolicyAdopted {
+        /// Which policy.
+        policy: PolicyRef,
     },
     /// A plan was put up for approval; older pending ones for the same environments are superseded (S6.7).
     #[serde(rename = "plan.requested")]
@@ -260,8 +268,11 @@ impl Event {
     }
 }
 
+/// The kind of [`Event::PolicyAdopted`], which is read from records of every pipeline.
+pub const POLICY_ADOPTED: &str = "policy.adopted";
+
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 18] = [
+pub const KINDS: [&str; 19] = [
     "release.added",
     "release.rejected",
     "release.lifted",
@@ -270,6 +281,7 @@ pub const KINDS: [&str; 18] = [
     "health.observed",
     "environment.frozen",
     "environment.unfrozen",
+    POLICY_ADOPTED,
     "plan.requested",
     "approval.recorded",
     "run.started",

@@ -12,6 +12,7 @@ use crate::graph::Graph;
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId, TargetName};
 use crate::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use crate::ledger::{Actor, Event, Record};
+use crate::plan::PolicyRef;
 use crate::release::Release;
 use crate::state::State;
 
@@ -44,6 +45,8 @@ pub struct View {
     pub quarantines: BTreeMap<(ReleaseId, Option<EnvironmentName>), Note>,
     /// Freezes and pauses in force, by environment; none means all.
     pub freezes: BTreeMap<Option<EnvironmentName>, Freeze>,
+    /// The newest version of each policy that the ledger has seen in use, by name; from records of every pipeline.
+    pub policies: BTreeMap<String, PolicyRef>,
     /// Plans put up for approval, by digest.
     pub requests: BTreeMap<Digest, Request>,
     /// Signed statements in the order in which they arrived.
@@ -295,6 +298,19 @@ impl View {
         own.into_iter().chain(self.freezes.get(&None)).min_by_key(|freeze| freeze.note.automatic)
     }
 
+    /// Whether the ledger has this very policy on record; a version that would be new is not.
+    ///
+    /// # Errors
+    /// The one on record when it has a higher version, or the same version with other bytes (S7.1).
+    pub fn adopted(&self, policy: &PolicyRef) -> Result<bool, &PolicyRef> {
+        match self.policies.get(&policy.name) {
+            None => Ok(false),
+            Some(seen) if seen.version < policy.version => Ok(false),
+            Some(seen) if seen == policy => Ok(true),
+            Some(seen) => Err(seen),
+        }
+    }
+
     /// Folds one more record of this pipeline's ledger.
     ///
     /// # Errors
@@ -370,6 +386,13 @@ impl View {
                 for scope in scopes(environments) {
                     self.freezes.remove(&scope).ok_or("there is no freeze of that environment")?;
                 }
+            }
+            Event::PolicyAdopted { policy } => {
+                if let Err(seen) = self.adopted(&policy) {
+                    let (PolicyRef { name, version, .. }, seen) = (policy, seen.version);
+                    return Err(alloc::format!("{name} v{version} after v{seen}, or with other bytes"));
+                }
+                self.policies.insert(policy.name.clone(), policy);
             }
             Event::PlanRequested { environments, expires, initiator } => {
                 let plan = record.plan.ok_or("a request names its plan")?;

@@ -30,6 +30,7 @@ impl Session {
         beside: &[Envelope],
     ) -> Result<Checked, EngineError> {
         let plan = &document.body;
+        self.admit_policy()?;
         self.belongs_here(plan)?;
         let broken = promo_core::lint::plan(plan);
         if !broken.is_empty() {

@@ -72,6 +72,8 @@ pub(crate) enum Format {
     Markdown,
     /// For programs: frozen views, and events as lines
     Json,
+    /// One page to keep or to print; of plans only
+    Html,
 }
 
 /// When to use colour.

@@ -223,7 +223,7 @@ impl CliError {
     pub(crate) fn report(&self, ui: &Ui) -> Exit {
         match ui.format() {
             Format::Json => ui.json(&self.0),
-            Format::Text | Format::Markdown => ui.talk(&self.text()),
+            Format::Text | Format::Markdown | Format::Html => ui.talk(&self.text()),
         }
         Exit(self.0.exit)
     }

@@ -160,6 +160,22 @@ fn what_only_reads_ends_with_0_and_writes_nothing_s0_6() {
 }
 
 #[test]
+fn plans_are_drawn_as_one_page_and_nothing_else_is_r30() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    for words in [&["show", "p.json"][..], &["plan", "production"], &["rollback", "staging"]] {
+        let words: Vec<&str> = words.iter().copied().chain(["--format", "html"]).collect();
+        let output = promo(&world.at, &words);
+        let (page, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "{page}{err}");
+        assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"), "{page}");
+    }
+    let output = promo(&world.at, &["status", "--format", "html"]);
+    assert_eq!(output.status.code(), Some(64), "{:?}", texts(&output));
+}
+
+#[test]
 fn a_change_goes_from_waiting_to_done_and_is_spent_then() {
     let world = World::new();
     world.release("1.2.0", 3);

@@ -47,7 +47,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
     };
     match ui.format() {
         Format::Json => ui.json(&View::of(code, true)),
-        Format::Text | Format::Markdown => ui.data(code.page),
+        Format::Text | Format::Markdown | Format::Html => ui.data(code.page),
     }
     Ok(DONE)
 }
@@ -62,7 +62,7 @@ fn promo_near(wanted: &str) -> Option<&'static str> {
 fn list(ui: &Ui) {
     match ui.format() {
         Format::Json => ui.json(&CODES.iter().map(|c| View::of(c, false)).collect::<Vec<_>>()),
-        Format::Text | Format::Markdown => {
+        Format::Text | Format::Markdown | Format::Html => {
             let width = CODES.iter().map(|c| c.name.len()).max().unwrap_or(0);
             let lines: Vec<String> = CODES.iter().map(|c| format!("{:<width$}  {}\n", c.name, c.about())).collect();
             ui.data(&lines.concat());

@@ -30,7 +30,7 @@ pub(crate) mod verdict;
 pub(crate) mod verify;
 pub(crate) mod why;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command, Format};
 use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ui::Ui;
@@ -39,6 +39,11 @@ use crate::ui::Ui;
 pub(crate) fn run(ui: &Ui, cli: &Cli) -> Result<Exit, CliError> {
     if let Some(directory) = &cli.global.directory {
         std::env::set_current_dir(directory).map_err(|error| CliError::file("entered", directory, &error))?;
+    }
+    let draws_pages = matches!(cli.command, Command::Plan(_) | Command::Rollback(_) | Command::Show(_));
+    if ui.format() == Format::Html && !draws_pages {
+        let why = "only plans are drawn as pages: by `promo plan`, `promo rollback` and `promo show`";
+        return Err(CliError::invalid_value("--format html", &why, None));
     }
     cli.command.run(ui, &cli.global)
 }

@@ -10,7 +10,7 @@ use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::output::plan_text::Options;
-use crate::output::{plan_markdown, plan_text};
+use crate::output::{plan_html, plan_markdown, plan_text};
 use crate::ui::{self, Ui};
 use crate::view::{Forecasts, PlanView};
 
@@ -51,6 +51,7 @@ pub(crate) fn print(ui: &Ui, global: &Global, view: &PlanView, full: bool) -> Re
         Format::Json => ui.json(view),
         Format::Text => ui.data(&plan_text::render(view, &options)),
         Format::Markdown => ui.data(&plan_markdown::render(view, &options)),
+        Format::Html => ui.data(&plan_html::render(view, &options)),
     }
     Ok(())
 }

@@ -11,15 +11,24 @@ const MOST_LINES: usize = 20_000;
 /// The unified hunks of a change, without file names; a text for what is new, gone or unchanged. Not escaped.
 pub(crate) fn hunks(change: &FileChange) -> String {
     let (before, after) = (change.before.as_deref().unwrap_or(""), change.after.as_deref().unwrap_or(""));
-    let lines = before.lines().count() + after.lines().count();
-    if lines > MOST_LINES {
-        return format!("@@ {lines} lines, too many to compare here @@\n");
+    if is_too_long(change) {
+        let lines = before.lines().count() + after.lines().count();
+        return format!("@@ {lines} lines, too many to compare here: do not approve from this view @@\n");
     }
     TextDiff::from_lines(before, after).unified_diff().context_radius(CONTEXT).missing_newline_hint(false).to_string()
 }
 
+/// Whether a change has so many lines that [`hunks()`] does not compare them.
+pub(crate) fn is_too_long(change: &FileChange) -> bool {
+    let lines = |text: &Option<String>| text.as_deref().map_or(0, |t| t.lines().count());
+    lines(&change.before) + lines(&change.after) > MOST_LINES
+}
+
 /// `3 lines`, `new`, `deleted`: the difference in a few words.
 pub(crate) fn summary(change: &FileChange) -> String {
+    if is_too_long(change) {
+        return "not compared".to_owned();
+    }
     let hunks = hunks(change);
     let count = |sign: char| hunks.lines().filter(|l| l.starts_with(sign)).count();
     let (added, removed) = (count('+'), count('-'));

@@ -1,4 +1,4 @@
-//! Plans as they are shown, as files to read in a review: every case as text and as Markdown. The plans are made by hand,
+//! Plans as they are shown, as files to read in a review: every case as text, as Markdown and as HTML. The plans are made by hand,
 //! so that a change of the planner does not hide a change of the picture.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,7 @@ use promo_core::state::State;
 use promo_core::windows::Invoker;
 
 use crate::error::tests::assert_parses;
+use crate::output::plan_html;
 use crate::output::plan_markdown::{self, BUDGET};
 use crate::output::plan_text::{self, Options};
 use crate::view::{Forecasts, PlanView};
@@ -36,11 +37,11 @@ fn release(lineage: u64) -> ReleaseRef {
     ReleaseRef { id, lineage, alias: None }
 }
 
-fn gate(kind: GateKind, outcome: Outcome, reason: Reason) -> Gate {
+pub(super) fn gate(kind: GateKind, outcome: Outcome, reason: Reason) -> Gate {
     Gate { kind, outcome, reason, until: None }
 }
 
-fn open() -> Vec<Gate> {
+pub(super) fn open() -> Vec<Gate> {
     let staging = || name("staging");
     vec![
         gate(GateKind::Order, Outcome::Satisfied, Reason::Ahead),
@@ -114,7 +115,7 @@ fn change(lines: usize) -> FileChange {
     FileChange { path: "service.toml".into(), before: Some(text("1.54.0")), after: Some(text("1.55.0")) }
 }
 
-fn moving(environment: &str, tier: Tier, from: Option<u64>, to: u64, gates: Vec<Gate>) -> Move {
+pub(super) fn moving(environment: &str, tier: Tier, from: Option<u64>, to: u64, gates: Vec<Gate>) -> Move {
     let back = from.map(|from| Rollback {
         to: release(from),
         files: [("values/common.yaml".to_owned(), Digest::of(b"old"))].into(),
@@ -166,7 +167,7 @@ fn up_to_date() -> Vec<Stay> {
     vec![stay("dev", Tier::Development), stay("qa", Tier::Testing), stay("perf", Tier::Testing)]
 }
 
-fn plan(moves: Vec<Move>, stays: Vec<Stay>) -> Document {
+pub(super) fn plan(moves: Vec<Move>, stays: Vec<Stay>) -> Document {
     let goal = if moves.iter().any(|m| m.movement == Movement::Rollback) { Goal::Rollback } else { Goal::Promote };
     Document::new(Plan {
         pipeline: "shop".parse().expect("a name"),
@@ -190,11 +191,11 @@ fn plan(moves: Vec<Move>, stays: Vec<Stay>) -> Document {
     })
 }
 
-fn view(document: &Document, file: Option<&str>, forecasts: &Forecasts) -> PlanView {
+pub(super) fn view(document: &Document, file: Option<&str>, forecasts: &Forecasts) -> PlanView {
     PlanView::new(document, document.digest().expect("a canonical form"), file, forecasts)
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options { zone: promo_core::windows::zone("Europe/Berlin").expect("a zone"), full: false }
 }
 
@@ -202,7 +203,12 @@ fn text(view: &PlanView) -> String {
     anstream::adapter::strip_str(&plan_text::render(view, &options())).to_string()
 }
 
-/// Compares both renderings with their files, and holds what is true of every plan.
+/// The page without its head, which is the same for every plan.
+fn body(page: &str) -> &str {
+    page.split_once("<body>").expect("a page has a body").1
+}
+
+/// Compares the renderings with their files, and holds what is true of every plan.
 fn golden(case: &str, document: &Document, forecasts: &Forecasts) {
     let view = view(document, Some("shop.plan.json"), forecasts);
     let (text, markdown) = (text(&view), plan_markdown::render(&view, &options()));
@@ -211,13 +217,15 @@ fn golden(case: &str, document: &Document, forecasts: &Forecasts) {
     for next in &view.next {
         assert_parses(&next.command);
     }
-    for rendered in [&text, &markdown] {
+    let page = plan_html::render(&view, &options());
+    for rendered in [&text, &markdown, &page] {
         assert!(rendered.contains(&view.digest.to_string()), "the digest is in every view: {rendered}");
         assert!(rendered.chars().all(|c| c == '\n' || !c.is_control()), "no control characters");
     }
     assert!(markdown.starts_with("<!-- promo:plan pipeline=shop -->\n"));
     insta::assert_snapshot!(format!("{case}.txt"), text);
     insta::assert_snapshot!(format!("{case}.md"), markdown);
+    insta::assert_snapshot!(format!("{case}.html"), body(&page));
 }
 
 fn production(to: u64, gates: Vec<Gate>) -> Move {
@@ -296,6 +304,7 @@ fn local_mode_is_said_on_every_view_s0_1() {
     let view = view(&document, None, &Forecasts::new());
     assert!(text(&view).contains("Local mode: no trust file"));
     assert!(plan_markdown::render(&view, &options()).contains("Local mode: no trust file"));
+    assert!(plan_html::render(&view, &options()).contains("Local mode: no trust file"));
 }
 
 /// A plan of many environments, each with a difference of so many lines.

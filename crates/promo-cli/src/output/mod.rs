@@ -5,6 +5,7 @@ pub(crate) mod diff;
 #[cfg(test)]
 mod goldens;
 pub(crate) mod labels;
+pub(crate) mod plan_html;
 pub(crate) mod plan_markdown;
 pub(crate) mod plan_text;
 pub(crate) mod progress;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::escape::{self, code_span, fenced, markdown};
 use crate::output::plan_text::{Options, gate, short_state, way_back};
 use crate::output::{diff, time};
-use crate::view::{PlanView, ReleaseView, Row, RowState};
+use crate::view::{ArtifactView, PlanView, ReleaseView, Row, RowState};
 
 /// The most characters that a comment may have; forges take 65,536 (R30).
 pub(crate) const BUDGET: usize = 60_000;
@@ -84,7 +84,8 @@ fn release(release: Option<&ReleaseView>) -> String {
     release.map_or_else(|| "nothing".to_owned(), |r| code_span(&r.text()))
 }
 
-fn sign(row: &Row) -> &'static str {
+/// The sign of a row.
+pub(crate) fn sign(row: &Row) -> &'static str {
     match row.state {
         RowState::Unchanged => "",
         RowState::CanStart => "▶",
@@ -93,10 +94,24 @@ fn sign(row: &Row) -> &'static str {
     }
 }
 
-fn matrix(view: &PlanView, out: &mut String) {
+/// The artifacts that have a column in the matrix; none of them when there are too many.
+pub(crate) fn artifact_columns(view: &PlanView) -> Vec<&str> {
     let names: BTreeSet<&str> =
         view.environments.iter().flat_map(|r| r.artifacts.iter().map(|a| a.name.as_str())).collect();
-    let names: Vec<&str> = if names.len() > COLUMNS { Vec::new() } else { names.into_iter().collect() };
+    if names.len() > COLUMNS { Vec::new() } else { names.into_iter().collect() }
+}
+
+/// What an artifact is replaced by, as short as people compare it.
+pub(crate) fn digests(artifact: &ArtifactView) -> String {
+    let to = artifact.to.short();
+    match &artifact.from {
+        Some(from) if *from != artifact.to => format!("{} → {to}", from.short()),
+        _ => to,
+    }
+}
+
+fn matrix(view: &PlanView, out: &mut String) {
+    let names = artifact_columns(view);
     out.push_str("| | environment | now | next |");
     for name in &names {
         out.push_str(&format!(" {} |", code_span(name)));
@@ -118,14 +133,7 @@ fn matrix(view: &PlanView, out: &mut String) {
             release(row.from.as_ref())
         ));
         for name in &names {
-            let cell = row.artifacts.iter().find(|a| a.name == *name).map(|artifact| {
-                let to = artifact.to.short();
-                let text = match &artifact.from {
-                    Some(from) if *from != artifact.to => format!("{} → {to}", from.short()),
-                    _ => to,
-                };
-                code_span(&text)
-            });
+            let cell = row.artifacts.iter().find(|a| a.name == *name).map(|a| code_span(&digests(a)));
             out.push_str(&format!(" {} |", cell.unwrap_or_default()));
         }
         out.push_str(&format!(" {} |\n", markdown(&row.says)));

@@ -10,4 +10,4 @@ mod summary;
 pub(crate) use gate::GateView;
 pub(crate) use plan::{Forecasts, PlanView};
 pub(crate) use release::ReleaseView;
-pub(crate) use row::{Row, RowState};
+pub(crate) use row::{ArtifactView, Row, RowState};

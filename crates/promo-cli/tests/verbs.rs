@@ -160,7 +160,7 @@ fn what_only_reads_ends_with_0_and_writes_nothing_s0_6() {
 }
 
 #[test]
-fn plans_are_drawn_as_one_page_and_nothing_else_is_r30() {
+fn plans_are_drawn_as_one_page_and_graphs_as_one_picture_r30() {
     let world = World::new();
     world.release("1.2.0", 3);
     world.plan("p.json");
@@ -171,6 +171,8 @@ fn plans_are_drawn_as_one_page_and_nothing_else_is_r30() {
         assert_eq!(output.status.code(), Some(0), "{page}{err}");
         assert!(page.starts_with("<!DOCTYPE html>") && page.trim_end().ends_with("</html>"), "{page}");
     }
+    let (picture, _) = texts(&promo(&world.at, &["graph", "--syntax", "svg"]));
+    assert!(picture.starts_with("<svg ") && picture.contains("✓ verified") && picture.contains("1.2.0)"), "{picture}");
     let output = promo(&world.at, &["status", "--format", "html"]);
     assert_eq!(output.status.code(), Some(64), "{:?}", texts(&output));
 }

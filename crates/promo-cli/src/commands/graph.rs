@@ -1,20 +1,23 @@
-//! `promo graph`: the environments in the order in which a release goes through them.
+//! `promo graph`: the environments in the order in which a release goes through them, and what runs where.
 
 use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
-use promo_core::graph::Graph;
 use promo_core::ids::EnvironmentName;
 use promo_core::model::{After, Pipeline, Start};
 use serde::Serialize;
 
+use super::status;
 use crate::cli::{Format, Global};
 use crate::error::CliError;
+use crate::escape;
 use crate::exit::{DONE, Exit};
+use crate::output::graph_svg::{self, Standing};
 use crate::output::labels::{Label, label};
 use crate::output::table;
-use crate::project;
+use crate::project::{self, Access};
 use crate::ui::Ui;
+use crate::view::ReleaseView;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -32,6 +35,8 @@ enum Syntax {
     Mermaid,
     /// Graphviz
     Dot,
+    /// A picture
+    Svg,
 }
 
 #[derive(Serialize)]
@@ -50,11 +55,17 @@ struct Node {
     after: Vec<String>,
     at_least: Option<u32>,
     start: &'static str,
+    release: Option<ReleaseView>,
+    verified: bool,
+    #[serde(skip)]
+    state: Vec<(Standing, String)>,
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    let governance = project::rules(global)?.governed;
-    let nodes = nodes(&governance.pipeline, &Graph::new(&governance.pipeline));
+    let project = project::open(ui, global, Access::Read)?;
+    let session = &project.session;
+    let governance = session.governance();
+    let nodes = nodes(&governance.pipeline, status::rows(session, &session.view()?));
     if ui.format() == Format::Json {
         let pipeline = governance.pipeline.name.to_string();
         ui.json(&View { kind: "promo.graph", format: 1, pipeline, environments: nodes });
@@ -63,6 +74,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let text = match (arguments.syntax, ui.format()) {
         (Syntax::Mermaid, Format::Markdown) => format!("```mermaid\n{}```\n", mermaid(&nodes)),
         (Syntax::Mermaid, _) => mermaid(&nodes),
+        (Syntax::Svg, _) => svg(governance.pipeline.name.as_str(), &nodes),
         (Syntax::Dot, _) => dot(governance.pipeline.name.as_str(), &nodes),
         (Syntax::Levels, Format::Markdown) => format!("```mermaid\n{}```\n", mermaid(&nodes)),
         (Syntax::Levels, _) => levels(&nodes),
@@ -72,11 +84,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 }
 
 /// Every environment with its level: the length of the longest way to it.
-fn nodes(pipeline: &Pipeline, graph: &Graph) -> Vec<Node> {
+fn nodes(pipeline: &Pipeline, rows: Vec<status::Row>) -> Vec<Node> {
     let mut levels: BTreeMap<&EnvironmentName, usize> = BTreeMap::new();
     let mut out = Vec::new();
-    for name in graph.topological() {
-        let environment = &pipeline.environments[name];
+    for row in rows {
+        let Some((name, environment)) = pipeline.environments.get_key_value(&row.environment) else { continue };
         let before = environment.after.environments();
         let level = before.iter().filter_map(|b| levels.get(*b)).max().map_or(0, |l| l + 1);
         levels.insert(name, level);
@@ -93,9 +105,45 @@ fn nodes(pipeline: &Pipeline, graph: &Graph) -> Vec<Node> {
                 Start::Auto => "auto",
                 Start::Manual => "manual",
             },
+            state: state(&row),
+            release: row.release,
+            verified: row.verified,
         });
     }
     out
+}
+
+/// How an environment stands, in words with signs.
+fn state(row: &status::Row) -> Vec<(Standing, String)> {
+    let mut out = match (&row.release, row.verified) {
+        (None, _) => Vec::new(),
+        (Some(_), true) => vec![(Standing::Good, "✓ verified".to_owned())],
+        (Some(_), false) => vec![(Standing::Waiting, "… not verified".to_owned())],
+    };
+    out.extend(row.moving.iter().map(|_| (Standing::Waiting, "… a run is under way".to_owned())));
+    out.extend(row.frozen.map(|frozen| (Standing::Waiting, format!("… {frozen}"))));
+    // The release that failed stands in `promo status`; here there is room for how it ended.
+    let ended = |last: &String| last.split_once(' ').map_or_else(|| last.clone(), |(_, words)| words.to_owned());
+    out.extend(row.last.iter().map(|last| (Standing::Bad, format!("✗ last: {}", ended(last)))));
+    out
+}
+
+fn svg(pipeline: &str, nodes: &[Node]) -> String {
+    let node = |node: &Node| graph_svg::Node {
+        name: node.name.clone(),
+        kind: format!("{} · {} start", node.tier, node.start),
+        level: node.level,
+        after: node.after.clone(),
+        join: match (node.after.len(), node.at_least) {
+            (0 | 1, _) => None,
+            (count, Some(least)) => Some(format!("{least} of {count}")),
+            (_, None) => Some("all".to_owned()),
+        },
+        manual: node.start == "manual",
+        release: node.release.as_ref().map_or_else(|| "nothing yet".to_owned(), ReleaseView::text),
+        state: node.state.clone(),
+    };
+    graph_svg::render(pipeline, &nodes.iter().map(node).collect::<Vec<_>>())
 }
 
 fn levels(nodes: &[Node]) -> String {
@@ -109,10 +157,29 @@ fn levels(nodes: &[Node]) -> String {
                 (after, None) => format!("after {}", after.join(" and ")),
             };
             let name = format!("{}{}", "  ".repeat(level), node.name);
-            rows.push(vec![label(Label::Strong, &name), node.tier.to_owned(), node.start.to_owned(), after]);
+            let release = node.release.as_ref().map_or_else(|| "nothing yet".to_owned(), |r| r.id.clone());
+            let state = node.state.iter().map(|(standing, text)| label(style(*standing), &escape::line(text)));
+            let state: Vec<String> = state.collect();
+            rows.push(vec![
+                label(Label::Strong, &name),
+                node.tier.to_owned(),
+                node.start.to_owned(),
+                after,
+                release,
+                state.join(" · "),
+            ]);
         }
     }
     table::columns(&rows, "")
+}
+
+const fn style(standing: Standing) -> Label {
+    match standing {
+        Standing::Good => Label::Good,
+        Standing::Waiting => Label::Waiting,
+        Standing::Bad => Label::Bad,
+        Standing::Plain => Label::Dim,
+    }
 }
 
 /// Names are RFC 1123 labels, so only hyphens have to be kept out of identifiers.
@@ -120,7 +187,8 @@ fn mermaid(nodes: &[Node]) -> String {
     let id = |name: &str| name.replace('-', "_");
     let mut out = "flowchart LR\n".to_owned();
     for node in nodes {
-        out.push_str(&format!("  {}[\"{}<br/>{}\"]\n", id(&node.name), node.name, node.tier));
+        let release = node.release.as_ref().map(|r| format!("<br/>{}", r.id)).unwrap_or_default();
+        out.push_str(&format!("  {}[\"{}<br/>{}{release}\"]\n", id(&node.name), node.name, node.tier));
     }
     for node in nodes {
         let arrow = if node.start == "manual" { "-. manual .->" } else { "-->" };
@@ -134,7 +202,8 @@ fn mermaid(nodes: &[Node]) -> String {
 fn dot(pipeline: &str, nodes: &[Node]) -> String {
     let mut out = format!("digraph \"{pipeline}\" {{\n  rankdir=LR;\n  node [shape=box];\n");
     for node in nodes {
-        out.push_str(&format!("  \"{}\" [label=\"{}\\n{}\"];\n", node.name, node.name, node.tier));
+        let release = node.release.as_ref().map(|r| format!("\\n{}", r.id)).unwrap_or_default();
+        out.push_str(&format!("  \"{}\" [label=\"{}\\n{}{release}\"];\n", node.name, node.name, node.tier));
     }
     for node in nodes {
         let style = if node.start == "manual" { " [style=dashed, label=\"manual\"]" } else { "" };

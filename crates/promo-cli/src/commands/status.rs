@@ -4,8 +4,10 @@ use clap::Args;
 use jiff::Timestamp;
 use promo_core::eligibility::{self, CheckStatus};
 use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::ledger::View;
 use promo_core::model::Tier;
 use promo_core::planner;
+use promo_engine::Session;
 use serde::Serialize;
 
 use crate::cli::{Format, Global};
@@ -23,36 +25,41 @@ pub(crate) struct Arguments {}
 
 /// The frozen view of an environment's state, format 1.
 #[derive(Debug, Serialize)]
-struct Row {
-    environment: EnvironmentName,
+pub(crate) struct Row {
+    /// Its name.
+    pub(crate) environment: EnvironmentName,
     tier: Tier,
-    release: Option<ReleaseView>,
-    since: Option<Timestamp>,
-    verified: bool,
+    /// What runs there.
+    pub(crate) release: Option<ReleaseView>,
+    /// Since when.
+    pub(crate) since: Option<Timestamp>,
+    /// Whether all its checks hold.
+    pub(crate) verified: bool,
     checks: Vec<(String, &'static str)>,
-    moving: Option<RunId>,
-    frozen: Option<&'static str>,
+    /// The run that is moving it.
+    pub(crate) moving: Option<RunId>,
+    /// Whether promotion into it is stopped, and how.
+    pub(crate) frozen: Option<&'static str>,
+    /// How the last promotion ended, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    last: Option<String>,
+    pub(crate) last: Option<String>,
 }
 
-pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
-    let project = project::open(ui, global, Access::Read)?;
-    let (session, zone) = (&project.session, ui::zone(global)?);
-    let (view, now) = (session.view()?, session.now()?);
+/// How every environment stands, in the order of the graph.
+pub(crate) fn rows(session: &Session, view: &View) -> Vec<Row> {
     let governance = session.governance();
     let mut rows = Vec::new();
     for name in governance.graph.topological() {
         let environment = &governance.pipeline.environments[name];
         let known = view.environment(name);
         let current = view.current(name);
-        let verified = current.map(|r| eligibility::verification(&view, name, environment, &r.release));
+        let verified = current.map(|r| eligibility::verification(view, name, environment, &r.release));
         let checks = verified.iter().flat_map(|v| &v.checks).map(|(check, status)| (check.to_string(), word(*status)));
         let last = known.and_then(|e| e.history.last()).and_then(|p| p.finished.map(|(_, o)| (p, o)));
         rows.push(Row {
             environment: name.clone(),
             tier: environment.tier,
-            release: current.map(|r| ReleaseView::of(&planner::reference(&view, &r.release))),
+            release: current.map(|r| ReleaseView::of(&planner::reference(view, &r.release))),
             since: current.map(|r| r.since),
             verified: verified.as_ref().is_some_and(|v| v.holds_since.is_some()),
             checks: checks.collect(),
@@ -63,6 +70,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
                 .map(|(p, outcome)| format!("{} {}", p.to, crate::output::progress::outcome_words(outcome).0)),
         });
     }
+    rows
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let (session, zone) = (&project.session, ui::zone(global)?);
+    let (view, now) = (session.view()?, session.now()?);
+    let governance = session.governance();
+    let rows = rows(session, &view);
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.status", "format": 1, "pipeline": governance.pipeline.name, "at": now,

@@ -4,6 +4,7 @@ pub(crate) mod diagnostics;
 pub(crate) mod diff;
 #[cfg(test)]
 mod goldens;
+pub(crate) mod graph_svg;
 pub(crate) mod labels;
 pub(crate) mod plan_html;
 pub(crate) mod plan_markdown;

@@ -27,7 +27,7 @@ mod needs_docker_registry {
             let (a, b) = (Registry::start()?, Registry::start()?);
             let directory = tempfile::tempdir().unwrap();
             let cx = promo_sdk::testing::context(directory.path());
-            let network = Network::new(cx.http.clone(), cx.clock.clone());
+            let network = Network::new(cx.http().expect("a client").clone(), cx.clock.clone());
             Some(Self { a, b, cx, network, _directory: directory })
         }
 

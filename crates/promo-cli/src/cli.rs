@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::FalseyValueParser;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
@@ -42,9 +43,12 @@ pub(crate) struct Global {
     /// How to write log lines
     #[arg(long, global = true, value_enum, default_value_t, env = "PROMO_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// Reach no server: refuse what would need one
-    #[arg(long, global = true, env = "PROMO_OFFLINE")]
+    /// Reach no server: what would have to be asked for is shown as not known, and what has to act is refused
+    #[arg(long, global = true, env = "PROMO_OFFLINE", value_parser = FalseyValueParser::new())]
     pub(crate) offline: bool,
+    /// Write what happens into this file too, as events: one JSON object a line
+    #[arg(long, global = true, value_name = "FILE", env = "PROMO_EVENTS")]
+    pub(crate) events: Option<PathBuf>,
     /// The ledger, in local mode; a trust file names its own
     #[arg(long, global = true, value_name = "PATH", env = "PROMO_LEDGER")]
     pub(crate) ledger: Option<PathBuf>,
@@ -192,6 +196,17 @@ verbs! {
     }
 }
 
+impl Command {
+    /// Whether it asks providers to act, or records what they say: then it cannot be done without servers.
+    pub(crate) fn acts_outside(&self) -> bool {
+        match self {
+            Self::Apply(_) | Self::Advance(_) | Self::Resume(_) | Self::Verify(_) => true,
+            Self::Release(arguments) => arguments.adds(),
+            _ => false,
+        }
+    }
+}
+
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
     .usage(AnsiColor::Green.on_default().bold())
@@ -260,6 +275,7 @@ impl Stopped {
             verbose: 0,
             log_format: LogFormat::Text,
             offline: false,
+            events: None,
             ledger: None,
             policy: None,
             trust: None,

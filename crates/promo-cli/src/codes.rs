@@ -108,6 +108,7 @@ codes! {
     "not-quarantined",
     "not-there-yet",
     "nothing-selected",
+    "offline",
     "older",
     "outside-windows",
     "paused",

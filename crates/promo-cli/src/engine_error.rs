@@ -145,6 +145,7 @@ mod tests {
             ErrorKind::Integrity,
             ErrorKind::Moved,
             ErrorKind::Transient,
+            ErrorKind::Offline,
             ErrorKind::NotFound,
             ErrorKind::Conflict,
             ErrorKind::Invalid,

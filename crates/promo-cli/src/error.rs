@@ -221,9 +221,9 @@ impl CliError {
 
     /// Prints it, and says how the process ends.
     pub(crate) fn report(&self, ui: &Ui) -> Exit {
-        match ui.format() {
-            Format::Json => ui.json(&self.0),
-            Format::Text | Format::Markdown | Format::Html => ui.talk(&self.text()),
+        ui.view_event("error", &self.0, false);
+        if ui.format() != Format::Json {
+            ui.talk(&self.text());
         }
         Exit(self.0.exit)
     }

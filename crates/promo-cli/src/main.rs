@@ -38,10 +38,7 @@ fn main() -> ExitCode {
     };
     let ui = Ui::new(&parsed.global);
     logging::start(&parsed.global);
-    match commands::run(&ui, &parsed) {
-        Ok(exit) => exit.into(),
-        Err(error) => error.report(&ui).into(),
-    }
+    commands::run(&ui, &parsed).into()
 }
 
 /// What to start to start this very program once more.

@@ -78,6 +78,7 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
     let providers = Providers::new(promo_providers::builtin());
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
     session.admit_policy()?;
+    let session = if global.offline { session.offline() } else { session };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()

@@ -1,18 +1,22 @@
 //! Where a verb puts what it says: data to standard output, talk to standard error, in the format that was asked for.
 
 use std::io::{IsTerminal as _, Write as _};
+use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use promo_engine::Progress;
 use serde::Serialize;
 
 use crate::cli::{Color, Format, Global};
 use crate::error::CliError;
+use crate::output::events::Events;
 
 /// The two streams and how to write to them.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(crate) struct Ui {
     format: Format,
     verbose: u8,
+    events: Option<Arc<Events>>,
 }
 
 impl Ui {
@@ -24,7 +28,39 @@ impl Ui {
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { format: global.format, verbose: global.verbose }
+        Self { format: global.format, verbose: global.verbose, events: None }
+    }
+
+    /// The same with a stream of events: into a file where one is named, and to standard output in JSON.
+    pub(crate) fn with_events(&self, global: &Global) -> Result<Self, CliError> {
+        let events = Events::open(global.events.as_deref(), self.format == Format::Json)?;
+        Ok(Self { events: Some(Arc::new(events)), ..self.clone() })
+    }
+
+    /// One event of the engine's.
+    pub(crate) fn event(&self, event: &Progress) {
+        if let Some(events) = &self.events {
+            events.say(None, event, true);
+        }
+    }
+
+    /// A view that is also an event. Standard output gets it as such with `streams`, or when it is a stream already; else
+    /// as one document.
+    pub(crate) fn view_event(&self, name: &str, view: &impl Serialize, streams: bool) {
+        let events = self.events.as_deref();
+        if let Some(events) = events {
+            events.say(Some(name), view, streams);
+        }
+        if self.format == Format::Json && !events.is_some_and(Events::begun) {
+            self.json(view);
+        }
+    }
+
+    /// Ends the stream.
+    pub(crate) fn end(&self, exit: u8) {
+        if let Some(events) = &self.events {
+            events.end(exit);
+        }
     }
 
     /// The format of answers.
@@ -51,12 +87,6 @@ impl Ui {
     /// A frozen view as one JSON document.
     pub(crate) fn json(&self, view: &impl Serialize) {
         let text = serde_json::to_string_pretty(view).expect("invariant: views serialize");
-        self.data(&format!("{text}\n"));
-    }
-
-    /// One event as one line of JSON.
-    pub(crate) fn json_line(&self, event: &impl Serialize) {
-        let text = serde_json::to_string(event).expect("invariant: events serialize");
         self.data(&format!("{text}\n"));
     }
 

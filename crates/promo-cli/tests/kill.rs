@@ -53,8 +53,16 @@ fn world_with(lines: &str) -> tempfile::TempDir {
 
 /// Starts an apply and returns once the check has been reached.
 fn apply_until_check(root: &Path) -> Child {
+    apply_until_check_with(root, &[])
+}
+
+fn apply_until_check_with(root: &Path, more: &[&str]) -> Child {
     std::fs::write(root.join("hold"), "").unwrap();
-    let child = promo(root, &["apply", "dev.plan.json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let child = promo(root, &[&["apply", "dev.plan.json"], more].concat())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let begun = Instant::now();
     while !root.join("reached").exists() {
         assert!(begun.elapsed() < Duration::from_secs(30), "the check was never reached");
@@ -161,5 +169,55 @@ wait",
             assert!(begun.elapsed() < Duration::from_secs(20), "{name} {id} outlives promo");
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+}
+
+/// Presses Ctrl-C.
+fn interrupt(child: &Child) {
+    let done = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(done.success());
+}
+
+/// What a file of events says last: the exit code of the summary.
+fn summary(root: &Path) -> u64 {
+    let text = std::fs::read_to_string(root.join("events")).unwrap();
+    let events: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(events[0]["event"], "hello", "{text}");
+    let last = events.last().unwrap();
+    assert_eq!(last["event"], "summary", "{text}");
+    last["exit"].as_u64().unwrap()
+}
+
+#[test]
+fn ctrl_c_ends_the_events_with_a_summary_and_the_run_can_be_resumed_s9_5() {
+    for presses in [1, 2] {
+        let directory = world();
+        let root = directory.path().join("qs");
+        ok(&root, &["plan", "dev", "--out", "dev.plan.json", "--events", "events"]);
+        assert_eq!(summary(&root), 0);
+        let mut child = apply_until_check_with(&root, &["--events", "events"]);
+        interrupt(&child);
+        if presses == 1 {
+            // The first one lets the check end.
+            std::fs::remove_file(root.join("hold")).unwrap();
+        } else {
+            // The second one is not waited for by the check, which would go on for ever.
+            while child.try_wait().unwrap().is_none() {
+                interrupt(&child);
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            std::fs::remove_file(root.join("hold")).unwrap();
+        }
+        let code = child.wait().unwrap().code();
+        let end = summary(&root);
+        assert_eq!(code, i32::try_from(end).ok());
+        if presses == 2 {
+            assert_eq!(end, 75);
+            ok(&root, &["resume", &unfinished(&root)]);
+        } else {
+            // All that was left was the check that was under way.
+            assert_eq!(end, 0);
+        }
+        assert!(ok(&root, &["status"]).contains("1.0.0-held"));
     }
 }

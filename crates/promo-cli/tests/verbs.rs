@@ -3,11 +3,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Output;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// Runs `promo` in a directory, without anything of this machine's environment that could change the outcome.
@@ -344,9 +347,173 @@ fn a_policy_of_a_lower_version_is_refused_once_a_verb_wrote_under_a_higher_one_s
 }
 
 #[test]
-fn what_is_no_ledger_is_74() {
+fn what_is_no_ledger_is_74_and_a_ledger_that_was_cut_off_is_30() {
     let world = World::new();
     world.refuses(74, "ledger-unusable", &["status", "--ledger", "config"]);
+    let error = world.refuses(74, "ledger-unusable", &["status", "--ledger", "promo.toml"]);
+    assert!(error["causes"].to_string().contains("promo.toml is not a promo ledger"), "{error}");
+    let whole = std::fs::read(world.at.join(".promo/ledger.db")).unwrap();
+    for kept in [10, 100, whole.len() / 2] {
+        std::fs::write(world.at.join("cut.db"), &whole[..kept]).unwrap();
+        world.refuses(30, "ledger-damaged", &["ledger", "verify", "--ledger", "cut.db"]);
+    }
+}
+
+/// A server that answers every request with the status that `answer` gives for its number, from 0, and wants no pause.
+struct Server {
+    address: String,
+    requests: Arc<AtomicUsize>,
+}
+
+impl Server {
+    fn new(answer: impl Fn(usize) -> u16 + Send + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let seen = requests.clone();
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                let head = BufReader::new(stream.try_clone().unwrap()).lines();
+                let _head = head.map_while(Result::ok).take_while(|line| !line.is_empty()).count();
+                let status = answer(seen.fetch_add(1, SeqCst));
+                let end = "content-length: 0\r\nretry-after: 0\r\nconnection: close\r\n\r\n";
+                let _gone = stream.write_all(format!("HTTP/1.1 {status} it\r\n{end}").as_bytes());
+            }
+        });
+        Self { address, requests }
+    }
+
+    fn requests(&self) -> usize {
+        self.requests.load(SeqCst)
+    }
+}
+
+/// A release that can enter staging, which has a mirror on the server.
+fn mirrored(server: &Server) -> World {
+    let world = World::new();
+    let mirror = format!("tier   = \"staging\"\nmirror = {{ \"oci-layout:registry\" = \"{}/m\" }}", server.address);
+    world.release("1.2.0", 3);
+    world.write("config/staging.env", "WORKERS=5\n");
+    world.edit("promo.toml", "tier   = \"staging\"", &mirror);
+    world
+}
+
+#[test]
+fn a_registry_that_is_busy_for_too_long_is_75_and_the_run_can_be_resumed_s13_6() {
+    let good = Arc::new(AtomicUsize::new(usize::MAX));
+    let limit = good.clone();
+    let server = Server::new(move |request| if request < limit.load(SeqCst) { 404 } else { 503 });
+    let world = mirrored(&server);
+    world.run(0, &["plan", "staging", "--out", "p.json"]);
+    // Apply looks as often as the plan did before it begins; from then on the registry is busy.
+    let looked = server.requests();
+    assert!(looked > 0, "the mirror was looked at");
+    good.store(2 * looked, SeqCst);
+    let output = promo(&world.at, &["apply", "p.json"]);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(75), "{out}{err}");
+    let next = out.lines().last().unwrap().strip_prefix("Next: promo ").expect("what to do");
+    let words: Vec<&str> = next.split(' ').collect();
+    assert_eq!(words[0], "resume");
+    world.run(75, &words);
+    world.run(0, &["cancel", words[1]]);
+    world.refuses(65, "request-invalid", &["cancel", words[1]]);
+    // What is refused before anything began says so with a document of its own.
+    world.edit("promo.toml", "image = \"oci-layout:registry/shop\"", &format!("image = \"{}/shop\"", server.address));
+    world.refuses(75, "provider-transient", &["release", "add", "shop=1.1.0", "--alias", "1.3.0"]);
+}
+
+#[test]
+fn offline_reaches_no_server_and_says_what_it_does_not_know() {
+    let server = Server::new(|_| 404);
+    let world = mirrored(&server);
+    world.edit("promo.toml", "image = \"oci-layout:registry/shop\"", &format!("image = \"{}/shop\"", server.address));
+    world.write("p.json", "{}");
+    let run = "0123456789abcdef0123456789abcdef";
+    for words in [
+        &["apply", "p.json"][..],
+        &["advance"],
+        &["resume", run],
+        &["verify", "staging"],
+        &["release", "add", "shop=1.1.0"],
+    ] {
+        world.refuses(64, "offline", &[words, &["--offline"]].concat());
+    }
+    for words in [&["plan"][..], &["plan", "staging"], &["rollback", "staging"], &["status"], &["why", "staging"]] {
+        world.run(0, &[words, &["--offline"]].concat());
+    }
+    world.run(0, &["doctor", "--offline"]);
+    assert_eq!(server.requests(), 0, "no server was asked");
+}
+
+#[test]
+fn what_was_merged_is_a_forecast_that_nobody_can_apply_s0_5() {
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=4\n");
+    let ledger = std::fs::read(world.at.join(".promo/ledger.db")).unwrap();
+    let forecast = world.run(0, &["plan", "--if-merged"]);
+    assert_eq!(forecast["if_merged"], json!([{"path": "config/common.env", "change": "changed"}]));
+    assert_eq!(std::fs::read(world.at.join(".promo/ledger.db")).unwrap(), ledger);
+    for format in ["text", "markdown", "html"] {
+        let (out, _) = texts(&promo(&world.at, &["plan", "--if-merged", "--format", format]));
+        assert!(out.contains("cannot be requested or applied") && out.contains("changed config/common.env"), "{out}");
+        assert!(!out.contains("promo apply"), "{out}");
+    }
+    world.refuses(64, "usage", &["plan", "--if-merged", "--out", "p.json"]);
+    world.write("p.json", &forecast.to_string());
+    for verb in ["request", "apply"] {
+        let error = world.refuses(65, "plan-unreadable", &[verb, "p.json"]);
+        assert!(error["causes"].to_string().contains("promo.plan.view"), "{error}");
+    }
+}
+
+/// The events of a file: numbered from 0, timed, `hello` first and `summary` last.
+fn events(path: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(path).unwrap();
+    let events: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (number, event) in events.iter().enumerate() {
+        assert_eq!(event["sequence"], number, "{text}");
+        assert!(event["time"].is_string() && event["event"].is_string(), "{event}");
+    }
+    assert_eq!((&events[0]["event"], &events[0]["format"]), (&json!("hello"), &json!(1)));
+    assert_eq!(events.last().unwrap()["event"], "summary");
+    assert_eq!(events.iter().filter(|e| e["event"] == "summary").count(), 1);
+    events
+}
+
+#[test]
+fn the_view_and_the_events_can_be_had_at_once() {
+    let world = World::new();
+    world.release("1.2.0", 6);
+    world.plan("p.json");
+    let file = world.at.join("events");
+    let (out, _) = texts(&promo(&world.at, &["apply", "p.json", "--events", "events"]));
+    assert!(!out.contains('{'), "people are answered: {out}");
+    let refused = events(&file);
+    assert_eq!(refused[1]["event"], "error");
+    assert_eq!((&refused[1]["code"], &refused[2]["exit"]), (&json!("waiting"), &json!(20)));
+
+    world.approve("p.json");
+    let output = promo(&world.at, &["apply", "p.json", "--events", "events", "--format", "json"]);
+    let all = events(&file);
+    let (out, err) = texts(&output);
+    assert_eq!(out, std::fs::read_to_string(&file).unwrap(), "the same on standard output: {err}");
+    let run = all.iter().find(|e| e["event"] == "run-started").unwrap()["run"].clone();
+    assert!(all[2..].iter().all(|e| e["event"] == "summary" || e["run"] == run), "{out}");
+    for (event, key) in
+        [("step-started", "step"), ("step-done", "milliseconds"), ("check-done", "passed"), ("rolling-back", "to")]
+    {
+        assert!(all.iter().any(|e| e["event"] == event && !e[key].is_null()), "{event}: {out}");
+    }
+    let finished = all.iter().find(|e| e["event"] == "run-finished").unwrap();
+    assert_eq!((&finished["kind"], &finished["exit"]), (&json!("promo.run"), &json!(40)));
+    let summary = all.last().unwrap();
+    assert_eq!((&summary["exit"], &summary["runs"]), (&json!(40), &json!([run])));
+
+    promo(&world.at, &["status", "--events", "events"]);
+    assert_eq!(events(&file).len(), 2, "every verb has them");
+    world.refuses(65, "file-unreadable", &["status", "--events", "config"]);
 }
 
 #[test]

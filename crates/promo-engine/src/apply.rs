@@ -24,7 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{EngineError, exit};
 use crate::progress::{Progress, Sink};
-use crate::session::{Session, TOOL, new_run_id};
+use crate::session::{Session, new_run_id};
 use lease::Held;
 
 /// How a plan is applied.
@@ -334,7 +334,6 @@ fn checks_files(checks: &[promo_core::plan::PlannedCheck]) -> impl Iterator<Item
 /// Moves everything, independent branches at once, and ends the run.
 async fn drive(context: RunContext, document: &Document, held: Held) -> Result<RunReport, EngineError> {
     let context = Arc::new(context);
-    context.say(Progress::Hello { format: 1, tool: TOOL.to_string() });
     let names = document.body.moves.iter().map(|m| m.environment.clone()).collect();
     context.say(Progress::RunStarted { run: context.run.clone(), environments: names });
     let mut waiting: Vec<Move> = document.body.moves.clone();
@@ -393,8 +392,6 @@ async fn drive(context: RunContext, document: &Document, held: Held) -> Result<R
         None => finish::finish(&context, document, fates),
     };
     held.release().await;
-    let outcome = result.as_ref().ok().and_then(|report| report.outcome);
-    context.say(Progress::Summary { run: context.run.clone(), outcome });
     result
 }
 

@@ -209,6 +209,7 @@ impl EngineError {
                 ErrorKind::Integrity => "artifact-damaged",
                 ErrorKind::Moved => "tag-moved",
                 ErrorKind::Transient => "provider-transient",
+                ErrorKind::Offline => "offline",
                 ErrorKind::NotFound => "provider-not-found",
                 ErrorKind::Conflict => "provider-conflict",
                 _ => "provider-failed",
@@ -245,6 +246,7 @@ impl EngineError {
             "denied" | "approval-refused" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
             | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,
+            "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }
     }

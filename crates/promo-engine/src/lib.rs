@@ -18,5 +18,5 @@ pub use apply::{ApplyOptions, Fate, RunReport};
 pub use error::{EngineError, exit};
 pub use planning::PLAN_LIFETIME;
 pub use progress::{Progress, Sink};
-pub use releases::NewRelease;
+pub use releases::{NewRelease, SharedChange};
 pub use session::{Governance, Providers, Session, TOOL};

@@ -142,6 +142,11 @@ impl Session {
                 let Some(artifact) = draft.inputs.artifacts.values().next() else { return Err(failed(error)) };
                 Preview { current, desired: State::Present(artifact.digest), changes: Vec::new() }
             }
+            // Where no server may be reached, what a registry holds is not known; what a copy would leave there is.
+            Err(error) if error.kind == ErrorKind::Offline && draft.action == Action::Copy => {
+                let Some(artifact) = draft.inputs.artifacts.values().next() else { return Err(failed(error)) };
+                Preview { current: State::Unknown, desired: State::Present(artifact.digest), changes: Vec::new() }
+            }
             Err(error) => return Err(failed(error)),
         };
         let previewed = Previewed { current: preview.current, desired: preview.desired, changes: preview.changes };

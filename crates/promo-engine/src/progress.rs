@@ -4,20 +4,13 @@ use std::sync::Arc;
 
 use promo_core::gate::Gate;
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
-use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::ledger::event::PromotionOutcome;
 use serde::Serialize;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Progress {
-    /// Always first.
-    Hello {
-        /// Version of this stream.
-        format: u32,
-        /// Version of promo.
-        tool: String,
-    },
     /// A run began or goes on.
     RunStarted {
         /// Which.
@@ -109,13 +102,6 @@ pub enum Progress {
         release: ReleaseId,
         /// How.
         outcome: PromotionOutcome,
-    },
-    /// Always last, also after a cancel.
-    Summary {
-        /// Which run.
-        run: RunId,
-        /// How it ended; none when it stopped and can be resumed.
-        outcome: Option<RunOutcome>,
     },
 }
 

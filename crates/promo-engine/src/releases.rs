@@ -10,6 +10,7 @@ use promo_core::planner::shared_files;
 use promo_core::release::{Release, ReleaseContent};
 use promo_ledger::{AppendError, Expect};
 use promo_sdk::{Blobs as _, ResolveRequest};
+use serde::Serialize;
 
 use crate::error::EngineError;
 use crate::observe;
@@ -24,6 +25,15 @@ pub struct NewRelease {
     pub alias: Option<String>,
     /// What the build said of itself.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// A shared file that differs from the newest release's.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SharedChange {
+    /// Its path, relative to the pipeline.
+    pub path: String,
+    /// `added`, `changed` or `removed`.
+    pub change: &'static str,
 }
 
 impl Session {
@@ -83,6 +93,27 @@ impl Session {
         found.extend(new.metadata);
         let release = Release { id: content.id(), content, sources, alias: new.alias, metadata: found };
         self.enter(release)
+    }
+
+    /// Shared files of the working tree that differ from those of the newest release: what a release that is made from
+    /// them would carry along. Without any release every shared file is new.
+    ///
+    /// # Errors
+    /// When the ledger or a file cannot be read.
+    pub fn shared_changes(&self) -> Result<Vec<SharedChange>, EngineError> {
+        let tree = observe::working_tree(self)?;
+        let shared = shared_files(&self.governance.rules(), &tree);
+        let newest = self.with_view(|view| view.releases.last().map(|e| e.release.content.files.clone()))?;
+        let newest = newest.unwrap_or_default();
+        let paths: BTreeSet<&str> = newest.keys().map(String::as_str).chain(shared.iter().map(AsRef::as_ref)).collect();
+        let change = |path: &&str| match (newest.get(*path), tree.get(*path).filter(|_| shared.contains(*path))) {
+            (Some(before), Some(after)) if before == after => None,
+            (Some(_), Some(_)) => Some("changed"),
+            (None, _) => Some("added"),
+            (Some(_), None) => Some("removed"),
+        };
+        let found = paths.iter().filter_map(|path| Some((path, change(path)?)));
+        Ok(found.map(|(path, change)| SharedChange { path: (*path).to_owned(), change }).collect())
     }
 
     /// Lineage is the order of entry and an alias names one release, so a release enters only on top of what was looked

@@ -120,11 +120,13 @@ impl Session {
         let context = Context {
             clock,
             processes: Arc::new(Processes::new(cancelled.clone())),
-            http: reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .user_agent(concat!("promo/", env!("CARGO_PKG_VERSION")))
-                .build()
-                .expect("invariant: the HTTP client needs no files"),
+            http: Some(
+                reqwest::Client::builder()
+                    .redirect(reqwest::redirect::Policy::none())
+                    .user_agent(concat!("promo/", env!("CARGO_PKG_VERSION")))
+                    .build()
+                    .expect("invariant: the HTTP client needs no files"),
+            ),
             cancelled,
             secrets: Arc::new(EnvironmentSecrets),
             blobs: files.clone(),
@@ -132,6 +134,13 @@ impl Session {
         };
         let folded = Arc::default();
         Self { governance: Arc::new(governance), store, providers, context, actor, lease_ttl: LEASE_TTL, folded, files }
+    }
+
+    /// The same session without a way to any server: a provider that needs one is refused by [`Context::http`].
+    #[must_use]
+    pub fn offline(mut self) -> Self {
+        self.context.http = None;
+        self
     }
 
     /// The same session with leases that hold for `ttl` without renewal, instead of 60 seconds (S9.4). A shorter one

@@ -58,6 +58,12 @@ pub enum StoreError {
         /// The one in the file.
         found: i64,
     },
+    /// The file is no database at all.
+    #[error("{path} is not a promo ledger: expected an SQLite database")]
+    NoDatabase {
+        /// The file.
+        path: String,
+    },
     /// SQLite's locks cannot be trusted on network file systems, so two hosts could both win (S12.4).
     #[error("{path} is on a network file system ({filesystem}), where file locks cannot be trusted")]
     NetworkFilesystem {

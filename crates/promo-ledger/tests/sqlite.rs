@@ -355,6 +355,10 @@ fn what_is_no_ledger_is_left_alone() {
 
     let text = directory.path().join("text");
     std::fs::write(&text, "this is a text and no database at all, however long it may be").unwrap();
+    assert!(matches!(SqliteStore::open(&text), Err(StoreError::NoDatabase { .. })));
+    assert!(matches!(SqliteStore::open_read_only(&text), Err(StoreError::NoDatabase { .. })));
+    // What begins as a database and is none was one.
+    std::fs::write(&text, b"SQLite format 3\0 and then a text").unwrap();
     assert!(matches!(SqliteStore::open(&text), Err(StoreError::Integrity { .. })));
 }
 

@@ -83,6 +83,7 @@ impl Provider for Http {
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         let settings: Settings = settings::read("http", &request.inputs)?;
         let url = address(&settings)?;
+        let http = cx.http()?;
         let shown = escape::line(url.as_str());
         let period = Duration::from_secs(settings.period);
         let interval = Duration::from_secs(settings.interval);
@@ -95,7 +96,7 @@ impl Provider for Http {
             let answer = tokio::select! {
                 biased;
                 () = cx.cancelled.cancelled() => return Err(cancelled()),
-                answer = ask(cx, &url, &settings, timeout) => answer,
+                answer = ask(http, &url, &settings, timeout) => answer,
             };
             if let Err(failure) = answer {
                 break Some(failure);
@@ -176,9 +177,9 @@ struct Failure {
     what: String,
 }
 
-async fn ask(cx: &Context, url: &Url, settings: &Settings, timeout: Duration) -> Result<(), Failure> {
+async fn ask(http: &reqwest::Client, url: &Url, settings: &Settings, timeout: Duration) -> Result<(), Failure> {
     let error = |status: Option<u16>, error: reqwest::Error| Failure { status, what: reason(error, timeout) };
-    let response = cx.http.get(url.clone()).timeout(timeout).send().await;
+    let response = http.get(url.clone()).timeout(timeout).send().await;
     let mut response = response.map_err(|e| error(None, e))?;
     let status = response.status().as_u16();
     if status != settings.expect {

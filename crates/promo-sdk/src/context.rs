@@ -12,7 +12,7 @@ use promo_core::Digest;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::ProviderError;
+use crate::error::{ErrorKind, ProviderError};
 
 /// The doors to the outside world.
 #[derive(Clone)]
@@ -21,8 +21,8 @@ pub struct Context {
     pub clock: Arc<dyn Clock>,
     /// Child processes.
     pub processes: Arc<dyn ProcessRunner>,
-    /// HTTP. Follows no redirect by itself; sends no credentials by itself.
-    pub http: reqwest::Client,
+    /// HTTP, or nothing where no server may be reached; ask [`Context::http`].
+    pub http: Option<reqwest::Client>,
     /// Cancelled when the run is stopped: return soon with [`crate::ErrorKind::Cancelled`].
     pub cancelled: CancellationToken,
     /// Credentials by name.
@@ -34,6 +34,16 @@ pub struct Context {
 }
 
 impl Context {
+    /// The HTTP client. It follows no redirect by itself, and sends no credentials by itself.
+    ///
+    /// # Errors
+    /// [`crate::ErrorKind::Offline`] where no server may be reached.
+    pub fn http(&self) -> Result<&reqwest::Client, ProviderError> {
+        let offline =
+            || ProviderError::new(ErrorKind::Offline, "no server may be reached: promo runs with `--offline`");
+        self.http.as_ref().ok_or_else(offline)
+    }
+
     /// `path` below the directory of the pipeline file.
     #[must_use]
     pub fn path(&self, path: impl AsRef<Path>) -> PathBuf {

@@ -18,6 +18,8 @@ pub enum ErrorKind {
     Moved,
     /// Access was denied.
     Denied,
+    /// It needs a server, and none may be reached.
+    Offline,
     /// It may work later: connection, rate limit, server error.
     Transient,
     /// It was cancelled.

@@ -144,11 +144,13 @@ pub fn context(root: impl Into<PathBuf>) -> Context {
     Context {
         clock: Arc::new(FakeClock::default()),
         processes: Arc::new(NoProcesses),
-        http: reqwest::Client::builder()
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .build()
-            .expect("a client without options can be built"),
+        http: Some(
+            reqwest::Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .no_proxy()
+                .build()
+                .expect("a client without options can be built"),
+        ),
         cancelled: CancellationToken::new(),
         secrets: Arc::new(NoSecrets),
         blobs: Arc::new(MemoryBlobs::default()),

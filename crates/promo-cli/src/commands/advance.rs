@@ -1,7 +1,5 @@
 //! `promo advance`: one pass of automatic promotion; what a timer runs.
 
-use std::sync::Arc;
-
 use clap::Args;
 use promo_engine::ApplyOptions;
 
@@ -21,18 +19,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
-    let ui = Arc::new(*ui);
     let (reports, document) = project.runtime.block_on(async {
         let options = ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
-            progress: progress::sink(&ui),
+            progress: progress::sink(ui),
             stop: project::stop_on_ctrl_c(&project.session),
         };
         project.session.advance(options).await
     })?;
     for report in &reports {
-        run_report::print(&ui, report);
+        run_report::print(ui, report, true);
     }
     if ui.format() != Format::Json {
         for stay in &document.body.stays {

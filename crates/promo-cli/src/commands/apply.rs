@@ -3,7 +3,6 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -75,13 +74,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
-    let ui = Arc::new(*ui);
     let wait = arguments.wait.and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
     let report = project.runtime.block_on(async {
         let options = ApplyOptions {
             approvals,
             stop_all: arguments.on_failure == OnFailure::StopAll,
-            progress: progress::sink(&ui),
+            progress: progress::sink(ui),
             stop: project::stop_on_ctrl_c(&project.session),
         };
         let mut left = wait;
@@ -99,7 +97,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             }
         }
     })?;
-    Ok(end(&ui, &report))
+    Ok(end(ui, &report))
 }
 
 /// Plans, shows the plan, and asks whether it is right. None when there is nothing to do, or the answer was no.
@@ -117,7 +115,7 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
         invoker: project::invoker(global),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
-    let digest = plan::finish(ui, global, &project, &document, None, false)?;
+    let digest = plan::finish(ui, global, &project, &document, None, false, false)?;
     if document.body.moves.is_empty() {
         return Ok(None);
     }
@@ -145,6 +143,6 @@ fn beside(plan: Option<&Path>) -> Vec<PathBuf> {
 
 /// Prints how a run ended.
 pub(crate) fn end(ui: &Ui, report: &RunReport) -> Exit {
-    run_report::print(ui, report);
+    run_report::print(ui, report, true);
     Exit(report.exit_code())
 }

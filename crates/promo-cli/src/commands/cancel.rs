@@ -23,6 +23,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
     let report = project.runtime.block_on(project.session.cancel(&arguments.run))?;
-    run_report::print(ui, &report);
+    run_report::print(ui, &report, false);
     Ok(DONE)
 }

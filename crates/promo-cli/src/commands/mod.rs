@@ -35,8 +35,18 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::ui::Ui;
 
-/// Runs what was asked for.
-pub(crate) fn run(ui: &Ui, cli: &Cli) -> Result<Exit, CliError> {
+/// Runs what was asked for, says what went wrong, and ends the stream of events.
+pub(crate) fn run(ui: &Ui, cli: &Cli) -> Exit {
+    let ui = match prepare(ui, cli) {
+        Ok(ui) => ui,
+        Err(error) => return error.report(ui),
+    };
+    let exit = decided(&ui, cli).unwrap_or_else(|error| error.report(&ui));
+    ui.end(exit.0);
+    exit
+}
+
+fn prepare(ui: &Ui, cli: &Cli) -> Result<Ui, CliError> {
     if let Some(directory) = &cli.global.directory {
         std::env::set_current_dir(directory).map_err(|error| CliError::file("entered", directory, &error))?;
     }
@@ -44,6 +54,14 @@ pub(crate) fn run(ui: &Ui, cli: &Cli) -> Result<Exit, CliError> {
     if ui.format() == Format::Html && !draws_pages {
         let why = "only plans are drawn as pages: by `promo plan`, `promo rollback` and `promo show`";
         return Err(CliError::invalid_value("--format html", &why, None));
+    }
+    ui.with_events(&cli.global)
+}
+
+fn decided(ui: &Ui, cli: &Cli) -> Result<Exit, CliError> {
+    if cli.global.offline && cli.command.acts_outside() {
+        let message = "this command acts on what is outside, and `--offline` says that no server may be reached";
+        return Err(CliError::new("offline", 64, message, "promo plan --offline"));
     }
     cli.command.run(ui, &cli.global)
 }

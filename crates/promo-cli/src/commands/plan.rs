@@ -42,7 +42,8 @@ pub(crate) struct Arguments {
     /// Plan as the timer would: only what starts by itself
     #[arg(long)]
     automatic: bool,
-    /// Plan with this checkout's files as if they were merged; the plan is to be read, and is not saved
+    /// Forecast what would move if this checkout were merged, and what a release made from it would carry along; it
+    /// cannot be saved, requested or applied
     #[arg(long, conflicts_with = "out")]
     if_merged: bool,
     /// Exit 2 when something can be applied, 20 when something only waits
@@ -64,7 +65,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     let lifetime = lifetime(&arguments.expires)?;
     let document = project.runtime.block_on(project.session.plan(request, lifetime))?;
-    finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full)?;
+    finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, arguments.if_merged)?;
     if !arguments.detailed_exitcode {
         return Ok(DONE);
     }
@@ -86,6 +87,7 @@ pub(crate) fn finish(
     document: &Document,
     out: Option<&Path>,
     full: bool,
+    if_merged: bool,
 ) -> Result<Digest, CliError> {
     let bytes = document
         .to_bytes()
@@ -96,7 +98,11 @@ pub(crate) fn finish(
     }
     let forecasts = forecasts(project, document)?;
     let file = out.map(|p| p.to_string_lossy().into_owned());
-    show::print(ui, global, &PlanView::new(document, digest, file.as_deref(), &forecasts), full)?;
+    let mut view = PlanView::new(document, digest, file.as_deref(), &forecasts);
+    if if_merged {
+        view = view.forecast_of_merge(project.session.shared_changes()?);
+    }
+    show::print(ui, global, &view, full)?;
     Ok(digest)
 }
 

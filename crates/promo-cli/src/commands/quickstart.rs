@@ -125,6 +125,8 @@ impl Guide<'_> {
         parsed.global.format = if self.ui.format() == Format::Json { Format::Json } else { Format::Text };
         parsed.global.timezone.clone_from(&self.global.timezone);
         parsed.global.trust = None;
+        // The example needs no server anyway.
+        parsed.global.offline = false;
         let Exit(found) = parsed.command.run(self.ui, &parsed.global)?;
         if found == expected {
             return Ok(());

@@ -23,6 +23,13 @@ pub(crate) struct Arguments {
     verb: Verb,
 }
 
+impl Arguments {
+    /// Whether artifacts are to be looked up.
+    pub(crate) fn adds(&self) -> bool {
+        matches!(self.verb, Verb::Add { .. })
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Verb {
     /// Add what a build made: every artifact by tag, digest or both

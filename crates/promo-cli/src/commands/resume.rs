@@ -1,7 +1,5 @@
 //! `promo resume RUN`: goes on with a run that was interrupted or whose process died, from any machine.
 
-use std::sync::Arc;
-
 use clap::Args;
 use promo_core::ids::RunId;
 use promo_engine::ApplyOptions;
@@ -25,15 +23,14 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
-    let ui = Arc::new(*ui);
     let report = project.runtime.block_on(async {
         let options = ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
-            progress: progress::sink(&ui),
+            progress: progress::sink(ui),
             stop: project::stop_on_ctrl_c(&project.session),
         };
         project.session.resume(&arguments.run, options).await
     })?;
-    Ok(super::apply::end(&ui, &report))
+    Ok(super::apply::end(ui, &report))
 }

@@ -42,6 +42,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         invoker: project::invoker(global),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
-    super::plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full)?;
+    super::plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, false)?;
     Ok(DONE)
 }

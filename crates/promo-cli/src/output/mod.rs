@@ -2,6 +2,7 @@
 
 pub(crate) mod diagnostics;
 pub(crate) mod diff;
+pub(crate) mod events;
 #[cfg(test)]
 mod goldens;
 pub(crate) mod graph_svg;

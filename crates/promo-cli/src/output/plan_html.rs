@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::escape;
 use crate::output::plan_markdown::{artifact_columns, digests, sign};
-use crate::output::plan_text::{Options, gate, short_state, way_back};
+use crate::output::plan_text::{FORECAST, Options, gate, short_state, way_back};
 use crate::output::{diff, time};
 use crate::view::{PlanView, ReleaseView, Row};
 
@@ -22,6 +22,7 @@ const TEMPLATE: &str = include_str!("plan.html");
 #[derive(Serialize)]
 struct Page<'a> {
     plan: &'a PlanView,
+    forecast: Option<(String, Vec<String>)>,
     planned_at: String,
     expires: String,
     columns: Vec<&'a str>,
@@ -72,6 +73,7 @@ pub(crate) fn render(view: &PlanView, options: &Options) -> String {
     let changes = view.environments.iter().flat_map(|r| &r.steps).flat_map(|s| &s.changes);
     let page = Page {
         plan: view,
+        forecast: view.merged_release().map(|(says, files)| (format!("{FORECAST} {says}"), files)),
         planned_at: time::long(view.planned_at, &options.zone),
         expires: time::short(view.expires, &options.zone),
         rows: view.environments.iter().map(|row| row_page(row, &columns, view, options)).collect(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::escape::{self, code_span, fenced, markdown};
-use crate::output::plan_text::{Options, gate, short_state, way_back};
+use crate::output::plan_text::{FORECAST, Options, gate, short_state, way_back};
 use crate::output::{diff, time};
 use crate::view::{ArtifactView, PlanView, ReleaseView, Row, RowState};
 
@@ -48,6 +48,17 @@ fn draw(view: &PlanView, options: &Options, depth: Depth) -> String {
     }
     if view.local {
         out.push_str("> Local mode: no trust file says which ledger and which policy count.\n\n");
+    }
+    if let Some((says, lines)) = view.merged_release() {
+        out.push_str(&format!("> {FORECAST}\n> {says}\n"));
+        let shown = if depth >= Depth::Lists { lines.len() } else { 0 };
+        for shared in &lines[..shown] {
+            out.push_str(&format!("> - {}\n", code_span(shared)));
+        }
+        if shown < lines.len() {
+            out.push_str(&format!("> - {} files\n", lines.len()));
+        }
+        out.push('\n');
     }
     if depth >= Depth::Matrix {
         matrix(view, &mut out);
@@ -232,6 +243,11 @@ fn footer(view: &PlanView, options: &Options, out: &mut String) {
         Some(policy) => format!("policy {} v{}", code_span(&policy.name), policy.version),
         None => "no policy".to_owned(),
     };
+    if view.if_merged.is_some() {
+        let made = time::short(view.planned_at, &options.zone);
+        out.push_str(&format!("Forecast · made {made} · ledger at {} · {policy}\n", view.ledger.size));
+        return;
+    }
     out.push_str(&format!(
         "Plan {} · made {} · to be applied until {} · ledger at {} · {policy}\n",
         code_span(&view.digest.to_string()),

@@ -15,6 +15,9 @@ const LINES_PER_FILE: usize = 40;
 /// The same for all differences of a plan together.
 const LINES_PER_PLAN: usize = 200;
 
+/// What stands above a plan of `--if-merged`.
+pub(crate) const FORECAST: &str = "A forecast, as if this checkout were merged: it cannot be requested or applied.";
+
 /// How a plan is drawn.
 #[derive(Debug, Clone)]
 pub(crate) struct Options {
@@ -27,6 +30,13 @@ pub(crate) struct Options {
 /// Draws a plan.
 pub(crate) fn render(view: &PlanView, options: &Options) -> String {
     let mut out = header(view, options);
+    if let Some((says, lines)) = view.merged_release() {
+        out.push_str(&format!("{} {says}\n", label(Label::Waiting, FORECAST)));
+        for shared in lines {
+            out.push_str(&format!("  {}\n", line(&shared)));
+        }
+        out.push('\n');
+    }
     let width = view.environments.iter().map(|r| r.environment.len()).max().unwrap_or(0).max(11);
     for row in &view.environments {
         environment(row, view, options, width, &mut out);
@@ -233,6 +243,7 @@ fn footer(view: &PlanView, options: &Options, out: &mut String) {
     let expires = time::short(view.expires, &options.zone);
     let what = match &view.file {
         Some(file) => format!("Saved {}   {}   to be applied until {expires}", line(file), view.digest),
+        None if view.if_merged.is_some() => "Not saved: plan again after the merge".to_owned(),
         None => format!("Not saved   {}", view.digest),
     };
     out.push_str(&format!("\n{what}\n"));

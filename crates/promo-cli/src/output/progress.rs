@@ -14,13 +14,14 @@ use crate::output::labels::{Label, label};
 use crate::ui::Ui;
 
 /// Where the engine's progress goes.
-pub(crate) fn sink(ui: &Arc<Ui>) -> Sink {
+pub(crate) fn sink(ui: &Ui) -> Sink {
     let ui = ui.clone();
     if ui.format() == Format::Json {
-        return Arc::new(move |event| ui.json_line(&event));
+        return Arc::new(move |event| ui.event(&event));
     }
     if !ui.is_interactive() {
         return Arc::new(move |event| {
+            ui.event(&event);
             if let Some((name, text)) = words(&event) {
                 ui.talk(&format!("{name:<14} {text}"));
             }
@@ -29,6 +30,7 @@ pub(crate) fn sink(ui: &Arc<Ui>) -> Sink {
     let bars = MultiProgress::new();
     let lines: Mutex<BTreeMap<EnvironmentName, ProgressBar>> = Mutex::default();
     Arc::new(move |event| {
+        ui.event(&event);
         let Some((name, text)) = words(&event) else { return };
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = lines.entry(name.clone()).or_insert_with(|| {
@@ -48,7 +50,7 @@ pub(crate) fn sink(ui: &Arc<Ui>) -> Sink {
 /// What happened, in words.
 fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
     let (environment, text) = match event {
-        Progress::Hello { .. } | Progress::RunStarted { .. } | Progress::Summary { .. } => return None,
+        Progress::RunStarted { .. } => return None,
         Progress::PromotionStarted { environment, release, .. } => (environment, format!("{release} enters")),
         Progress::NotStarted { environment, why, .. } => (environment, format!("not started: {}", escape::line(why))),
         Progress::StepStarted { environment, step } => (environment, format!("{step} …")),

@@ -35,10 +35,10 @@ struct RowView<'a> {
     gates: &'a [Gate],
 }
 
-/// Prints it. The last line is the next command.
-pub(crate) fn print(ui: &Ui, report: &RunReport) {
+/// Prints it, as an event where the verb `streams`. The last line is the next command.
+pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
     let next = next(report);
-    if ui.format() == Format::Json {
+    {
         let environments = report
             .environments
             .iter()
@@ -52,7 +52,11 @@ pub(crate) fn print(ui: &Ui, report: &RunReport) {
             })
             .collect();
         let (run, outcome, exit) = (&report.run, report.outcome, report.exit_code());
-        ui.json_line(&RunView { kind: "promo.run", format: 1, run, outcome, exit, environments, next });
+        let next = next.clone();
+        let view = RunView { kind: "promo.run", format: 1, run, outcome, exit, environments, next };
+        ui.view_event("run-finished", &view, streams);
+    }
+    if ui.format() == Format::Json {
         return;
     }
     let mut out = format!("\nrun {}\n", report.run);

@@ -10,6 +10,7 @@ use promo_core::ids::EnvironmentName;
 use promo_core::model::Tier;
 use promo_core::plan::{Document, Goal};
 use promo_core::windows::Invoker;
+use promo_engine::SharedChange;
 use serde::Serialize;
 
 use super::row::Row;
@@ -45,6 +46,10 @@ pub(crate) struct PlanView {
     pub(crate) initiator: String,
     /// Which version made it.
     pub(crate) tool: String,
+    /// With `plan --if-merged` only: the plan is a forecast, which is neither requested nor applied, and a release made
+    /// from the files here would carry these.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) if_merged: Option<Vec<SharedChange>>,
     /// Every environment of the plan, lower tiers first.
     pub(crate) environments: Vec<Row>,
     /// The plan in short.
@@ -135,9 +140,31 @@ impl PlanView {
             request,
             initiator: plan.initiator.clone(),
             tool: plan.tool.clone(),
+            if_merged: None,
             environments,
             summary,
             next,
         }
+    }
+
+    /// The same as a forecast: nobody can go on with it, so that no command asks for more than to look.
+    pub(crate) fn forecast_of_merge(mut self, shared: Vec<SharedChange>) -> Self {
+        self.if_merged = Some(shared);
+        let why = "what is where now".to_owned();
+        self.next = vec![NextCommand { command: "promo status".to_owned(), why }];
+        self
+    }
+
+    /// What a forecast says of the shared files, a sentence and one line each.
+    pub(crate) fn merged_release(&self) -> Option<(&'static str, Vec<String>)> {
+        let shared = self.if_merged.as_ref()?;
+        if shared.is_empty() {
+            return Some((
+                "A release made from these files would carry the shared files of the newest one.",
+                Vec::new(),
+            ));
+        }
+        let lines = shared.iter().map(|s| format!("{} {}", s.change, s.path)).collect();
+        Some(("A release made from these files would differ from the newest one by:", lines))
     }
 }

@@ -1,6 +1,7 @@
 //! Opening and making a ledger file: permissions, settings, format, and the file systems that are refused.
 
 use std::fs::{DirBuilder, OpenOptions};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -18,6 +19,9 @@ pub const APPLICATION_ID: i64 = 0x7072_6d6f;
 /// The format of a ledger file that this version writes, kept as its `user_version`.
 pub const FORMAT: u64 = 1;
 
+/// What every SQLite database begins with: <https://www.sqlite.org/fileformat.html#magic_header_string>.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+
 const SCHEMA: &str = include_str!("schema.sql");
 
 pub(super) fn open(path: &Path) -> Result<SqliteStore> {
@@ -28,6 +32,7 @@ pub(super) fn open(path: &Path) -> Result<SqliteStore> {
     make_directory(parent)?;
     refuse_network(parent, path)?;
     make_file(path)?;
+    refuse_other_files(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
     configure(&connection)?;
@@ -53,6 +58,7 @@ pub(super) fn open(path: &Path) -> Result<SqliteStore> {
 pub(super) fn open_read_only(path: &Path) -> Result<SqliteStore> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     refuse_network(parent.unwrap_or(Path::new(".")), path)?;
+    refuse_other_files(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
     configure(&connection)?;
@@ -82,6 +88,16 @@ fn configure(connection: &Connection) -> Result<()> {
 
 fn pragma(connection: &Connection, name: &str) -> Result<i64> {
     connection.pragma_query_value(None, name, |row| row.get(0)).map_err(sql("reading the file's format"))
+}
+
+/// Refuses a file that was never an SQLite database: that is a wrong name, and no sign of damage. A file that ends within
+/// the first bytes, or has the right ones, is a database, whatever became of the rest.
+fn refuse_other_files(path: &Path) -> Result<()> {
+    let failed = StoreError::io("reading the file's first bytes");
+    let mut first = Vec::new();
+    let file = std::fs::File::open(path).map_err(&failed)?;
+    file.take(MAGIC.len() as u64).read_to_end(&mut first).map_err(&failed)?;
+    if MAGIC.starts_with(&first) { Ok(()) } else { Err(StoreError::NoDatabase { path: path.display().to_string() }) }
 }
 
 /// Refuses a file that is some other application's.

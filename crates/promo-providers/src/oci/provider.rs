@@ -12,6 +12,7 @@ use promo_sdk::{
     ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, State,
 };
 
+use super::layout::Layout;
 use super::{Copy, Limits, Location, Network, OciError, Reference, Store, copy, resolve, resolve_digest, verify};
 
 /// Resolves artifacts, and copies them between registries and image layouts. The state of a place is the digest under
@@ -54,13 +55,18 @@ impl Oci {
         self
     }
 
-    fn open(&self, cx: &Context, location: &Location) -> Result<Store, OciError> {
+    fn open(&self, cx: &Context, location: &Location) -> Result<Store, ProviderError> {
+        if let Location::Layout { path } = location {
+            // It is asked for no client: a layout can be read where no server may be reached.
+            return Ok(Store::Layout(Layout::new(cx.root.join(path), location.to_string())));
+        }
+        let http = cx.http()?;
         let network = self.network.get_or_init(|| {
-            Network::new(cx.http.clone(), cx.clock.clone())
+            Network::new(http.clone(), cx.clock.clone())
                 .with_plain_http(self.plain_http.clone())
                 .with_allowed(self.allowed.clone())
         });
-        Store::open(location, &cx.root, network)
+        Ok(Store::open(location, &cx.root, network)?)
     }
 
     /// The place of the one artifact of a copy: its store and the name of the place for a person.

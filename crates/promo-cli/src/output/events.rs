@@ -1,0 +1,128 @@
+//! The stream of events: one JSON object a line, into the file of `--events` and, with `--format json`, to standard output.
+//! The one place that numbers and times them. What must not live here: what happened, which the engine says.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use promo_engine::clock::SystemClock;
+use promo_sdk::Clock as _;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::error::CliError;
+
+/// Version of the stream.
+const FORMAT: u32 = 1;
+
+/// A stream that was opened.
+#[derive(Debug)]
+pub(crate) struct Events(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    file: Option<File>,
+    /// Whether events go to standard output too.
+    streams: bool,
+    /// Whether something went there: a verb that is refused before it begins answers with one document instead.
+    begun: bool,
+    sequence: u64,
+    started: jiff::Timestamp,
+    runs: Vec<Value>,
+}
+
+impl Events {
+    /// Opens the stream; a file begins with `hello` at once.
+    pub(crate) fn open(file: Option<&Path>, streams: bool) -> Result<Self, CliError> {
+        let create = |path: &Path| File::create(path).map_err(|error| CliError::file("written", path, &error));
+        let file = file.map(create).transpose()?;
+        let mut state =
+            State { file, streams, begun: false, sequence: 0, started: SystemClock.now(), runs: Vec::new() };
+        if state.file.is_some() {
+            let hello = state.hello();
+            state.file(&hello);
+        }
+        Ok(Self(Mutex::new(state)))
+    }
+
+    /// Whether standard output has begun to be a stream.
+    pub(crate) fn begun(&self) -> bool {
+        self.lock().begun
+    }
+
+    /// Something that happened: an object with its name under `event`, or a view, which is given one. Standard output gets
+    /// it where it is a stream and `anyway`, or has begun to be one.
+    pub(crate) fn say(&self, name: Option<&str>, body: &impl Serialize, anyway: bool) {
+        let body = serde_json::to_value(body).expect("invariant: events serialize");
+        let Value::Object(mut event) = body else { return };
+        if let Some(name) = name {
+            event.insert("event".to_owned(), name.into());
+        }
+        self.lock().write(event, anyway);
+    }
+
+    /// The last event: how the process ends.
+    pub(crate) fn end(&self, exit: u8) {
+        let mut state = self.lock();
+        let took = SystemClock.now().duration_since(state.started).as_millis();
+        let summary = json!({
+            "event": "summary", "exit": exit, "runs": state.runs,
+            "milliseconds": u64::try_from(took).unwrap_or_default(),
+        });
+        let Value::Object(summary) = summary else { return };
+        state.write(summary, false);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn hello(&self) -> Map<String, Value> {
+        let tool = promo_engine::TOOL;
+        let hello = json!({
+            "event": "hello", "kind": "promo.events", "format": FORMAT, "tool": tool, "sequence": 0,
+            "time": self.started,
+        });
+        hello.as_object().cloned().unwrap_or_default()
+    }
+
+    /// Numbers it, and writes it wherever it belongs.
+    fn write(&mut self, mut event: Map<String, Value>, anyway: bool) {
+        self.sequence += 1;
+        event.insert("sequence".to_owned(), self.sequence.into());
+        event.insert("time".to_owned(), SystemClock.now().to_string().into());
+        match event.get("run") {
+            Some(run) if !self.runs.contains(run) => self.runs.push(run.clone()),
+            Some(_) => {}
+            None => {
+                if let Some(run) = self.runs.last() {
+                    event.insert("run".to_owned(), run.clone());
+                }
+            }
+        }
+        self.file(&event);
+        if self.streams && (anyway || self.begun) {
+            if !self.begun {
+                self.begun = true;
+                line(&mut anstream::stdout().lock(), &self.hello());
+            }
+            line(&mut anstream::stdout().lock(), &event);
+        }
+    }
+
+    /// Into the file. Events are talk, and the ledger is the evidence: a full disk stops nothing that is under way.
+    fn file(&mut self, event: &Map<String, Value>) {
+        if let Some(file) = &mut self.file {
+            line(file, event);
+        }
+    }
+}
+
+/// One event, whole or not at all: a reader that has gone away has what it wanted.
+fn line(out: &mut impl std::io::Write, event: &Map<String, Value>) {
+    let mut text = serde_json::to_string(event).expect("invariant: events serialize");
+    text.push('\n');
+    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}

@@ -6,6 +6,7 @@
 
 mod bench;
 mod components;
+mod fuzz;
 mod process;
 mod test;
 mod tidy;
@@ -33,6 +34,8 @@ enum Task {
     /// The tools and servers that tests need: where they come from, how they start, what is missing.
     #[command(subcommand)]
     Components(components::Command),
+    /// Let the fuzz targets look for inputs that break what promo reads from outside.
+    Fuzz(fuzz::Args),
     /// Measure the release binary from outside, next to its peers: time, CPU and peak memory of whole processes.
     Bench(bench::Args),
     /// Run one command and write what it cost into a file: what `bench` starts for each measurement.
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Tidy => tidy::run(),
         Task::Components(command) => components::run(&command),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Measure(args) => bench::measure(&args),
     };

@@ -4,14 +4,14 @@
 
 use crate::components::{self, COMPONENTS, Need};
 use crate::process::Run;
-use crate::{Outcome, tidy, workspace};
+use crate::{Outcome, fuzz, tidy, workspace};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 /// `cargo xtask test …`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Leave out clippy, the dependency rules, the documentation and its tests: the inner loop.
+    /// Leave out clippy, the dependency rules, the documentation and its tests, the fuzz targets: the inner loop.
     #[arg(long)]
     fast: bool,
 }
@@ -21,6 +21,7 @@ struct Setting {
     ci: bool,
     nextest: Option<PathBuf>,
     deny: Option<PathBuf>,
+    fuzz: Option<PathBuf>,
     /// Variables for the tests: where each component is.
     environment: Vec<(String, PathBuf)>,
     /// Names of the components that tests have to do without.
@@ -69,6 +70,13 @@ pub(crate) fn run(args: &Args) -> Outcome {
                 .pass_through()
         });
     }
+    if !args.fast {
+        let seconds = if setting.ci { 60 } else { 5 };
+        match &setting.fuzz {
+            Some(cargo_fuzz) => step("fuzz targets", &|| fuzz::all(cargo_fuzz, seconds)),
+            None => eprintln!("==> fuzz targets: SKIPPED, cargo-fuzz is missing"),
+        }
+    }
     // Last, so that the output closes with the runner's summary.
     eprintln!("==> tests");
     if let Err(why) = tests(&setting) {
@@ -82,13 +90,15 @@ pub(crate) fn run(args: &Args) -> Outcome {
 /// Installs what is missing. On CI everything must be there; elsewhere what is missing is named and left out.
 fn prepare() -> Outcome<Setting> {
     let ci = workspace::on_ci();
-    let mut setting = Setting { ci, nextest: None, deny: None, environment: Vec::new(), missing: Vec::new() };
+    let mut setting =
+        Setting { ci, nextest: None, deny: None, fuzz: None, environment: Vec::new(), missing: Vec::new() };
     for component in COMPONENTS.iter().filter(|component| component.need != Need::Benchmarks) {
         match components::obtain(component) {
             Ok(path) => {
                 match component.name {
                     "cargo-nextest" => setting.nextest = Some(path.clone()),
                     "cargo-deny" => setting.deny = Some(path.clone()),
+                    "cargo-fuzz" => setting.fuzz = Some(path.clone()),
                     _ => {}
                 }
                 setting.environment.push((components::variable(component.name), path));

@@ -51,20 +51,19 @@ pub fn digest<T: Serialize + ?Sized>(value: &T) -> Result<Digest, CanonicalError
     to_vec(value).map(|bytes| Digest::of(&bytes))
 }
 
-/// Reads a value and refuses any spelling but the canonical one: duplicate keys, spaces, other escapes, key order.
+/// Reads a value and refuses any spelling but the one that [`to_vec`] gives it: duplicate keys, spaces, other escapes, key
+/// order, and other spellings of what is inside a text, such as `t` for the `T` of an instant.
 ///
 /// # Errors
 /// [`CanonicalError::Json`] with line and column for what is not JSON or not a `T`, [`CanonicalError::NotCanonical`].
-pub fn from_slice<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CanonicalError> {
-    let json = |e: serde_json::Error| CanonicalError::Json(alloc::format!("{e}"));
-    let value: Value = serde_json::from_slice(bytes).map_err(json)?;
-    let mut canonical = Vec::with_capacity(bytes.len());
-    write(&value, &mut canonical)?;
+pub fn from_slice<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, CanonicalError> {
+    let value: T = serde_json::from_slice(bytes).map_err(|e| CanonicalError::Json(alloc::format!("{e}")))?;
+    let canonical = to_vec(&value)?;
     if canonical != bytes {
         let offset = canonical.iter().zip(bytes).take_while(|(a, b)| a == b).count();
         return Err(CanonicalError::NotCanonical { offset });
     }
-    serde_json::from_value(value).map_err(json)
+    Ok(value)
 }
 
 fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
@@ -167,6 +166,16 @@ mod tests {
             [("{\"a\": 1}", 5), ("{\"b\":1,\"a\":1}", 2), ("{\"a\":1,\"a\":1}", 6), ("\"\\u0041\"", 1)]
         {
             assert_eq!(from_slice::<Value>(text.as_bytes()), Err(CanonicalError::NotCanonical { offset }), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_spelling_inside_a_text_is_refused_at_its_place() {
+        use jiff::Timestamp;
+        assert!(from_slice::<Timestamp>(b"\"2026-03-02T09:00:00Z\"").is_ok());
+        for (text, offset) in [("\"2026-03-02t09:00:00Z\"", 11), ("\"2026-03-02T10:00:00+01:00\"", 12)] {
+            let found = from_slice::<Timestamp>(text.as_bytes());
+            assert_eq!(found, Err(CanonicalError::NotCanonical { offset }), "{text}");
         }
     }
 }

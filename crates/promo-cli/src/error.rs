@@ -202,7 +202,8 @@ impl CliError {
     pub(crate) fn plan_file(path: &Path, error: &promo_core::plan::PlanFileError) -> Self {
         use promo_core::plan::PlanFileError as E;
         let shown = path.display().to_string();
-        let exit = if matches!(error, E::Kind(_)) { 65 } else { 30 };
+        // A file that never was a plan is the wrong one; a plan that does not add up is damaged.
+        let exit = if matches!(error, E::Kind(_) | E::TooLarge(_)) { 65 } else { 30 };
         Self::new(
             "plan-unreadable",
             exit,

@@ -181,6 +181,50 @@ fn plans_are_drawn_as_one_page_and_graphs_as_one_picture_r30() {
 }
 
 #[test]
+fn a_run_is_shown_again_from_the_ledger() {
+    let world = World::new();
+    let runs = world.run(0, &["runs"]);
+    let run = runs["runs"].as_array().unwrap().iter().find(|r| r["outcome"] == "rolled-back").unwrap();
+    let id = run["run"].as_str().unwrap();
+    let view = world.run(0, &["show", id]);
+    let row = &view["environments"][0];
+    assert_eq!(
+        (&view["kind"], &view["outcome"], &row["outcome"]),
+        (&"promo.run.view".into(), &"rolled-back".into(), &"rolled-back".into())
+    );
+    assert_eq!(row["steps"].as_array().unwrap().len(), 4, "the steps of the way back are among them: {row}");
+    let said: Vec<bool> = row["checks"].as_array().unwrap().iter().map(|c| c["passed"].as_bool().unwrap()).collect();
+    assert_eq!(said, [false, true], "what entered failed, what it went back to passed");
+    let (text, _) = texts(&promo(&world.at, &["show", id]));
+    assert!(text.contains("failed and was rolled back") && text.contains("the release needs 6"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("Next: promo why production"), "{text}");
+    let (page, _) = texts(&promo(&world.at, &["show", id, "--format", "markdown"]));
+    assert!(page.contains("| `production` |"), "{page}");
+    world.refuses(65, "nothing-selected", &["show", &"0".repeat(32)]);
+}
+
+#[test]
+fn a_file_that_never_was_a_plan_is_65_and_a_damaged_plan_is_30() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    for (name, text) in
+        [("a.json", "{\n  \"name\": \"x\"\n}\n"), ("a.toml", "a = 1\n"), ("a.bin", "\u{0}\u{1}"), ("empty", "")]
+    {
+        world.write(name, text);
+        for verb in ["show", "request", "apply"] {
+            world.refuses(65, "plan-unreadable", &[verb, name]);
+        }
+    }
+    let whole = std::fs::read_to_string(world.at.join("p.json")).unwrap();
+    world.write("cut.json", &whole[..whole.len() / 2]);
+    world.refuses(30, "plan-unreadable", &["show", "cut.json"]);
+    let pretty: Value = serde_json::from_str(&whole).unwrap();
+    world.write("pretty.json", &serde_json::to_string_pretty(&pretty).unwrap());
+    world.refuses(30, "plan-unreadable", &["show", "pretty.json"]);
+}
+
+#[test]
 fn a_change_goes_from_waiting_to_done_and_is_spent_then() {
     let world = World::new();
     world.release("1.2.0", 3);

@@ -11,6 +11,7 @@ pub(crate) mod plan_html;
 pub(crate) mod plan_markdown;
 pub(crate) mod plan_text;
 pub(crate) mod progress;
+pub(crate) mod run_page;
 pub(crate) mod run_report;
 pub(crate) mod table;
 pub(crate) mod time;

@@ -1,13 +1,16 @@
-//! The frozen view of a plan, format 1: what `--format json` prints, and what text, Markdown and HTML are drawn from.
-//! What must not live here: layout, and anything that the plan, its digest and the forecasts do not say.
+//! The frozen views of plans and runs, format 1: what `--format json` prints, and what text, Markdown and HTML are drawn from.
+//! What must not live here: layout, and anything that the plan, its digest and the forecasts, or the ledger, do
+//! not say.
 
 mod gate;
 mod plan;
 mod release;
 mod row;
+mod run;
 mod summary;
 
 pub(crate) use gate::GateView;
 pub(crate) use plan::{Forecasts, PlanView};
 pub(crate) use release::ReleaseView;
 pub(crate) use row::{ArtifactView, Row, RowState};
+pub(crate) use run::{RunRow, RunStep, RunView};

@@ -1,0 +1,195 @@
+//! A run that is over or interrupted, drawn from the ledger: as text, and as Markdown.
+
+use promo_core::ledger::event::RunOutcome;
+
+use crate::escape::{code_span, line, markdown};
+use crate::output::labels::{Label, label};
+use crate::output::plan_text::{Options, short_state};
+use crate::output::progress::outcome_words;
+use crate::output::time;
+use crate::view::{RunRow, RunStep, RunView};
+
+/// For a terminal. The last line is the next command.
+pub(crate) fn text(view: &RunView, options: &Options) -> String {
+    let mut out = format!("{} · {}\n", label(Label::Strong, &format!("promo run {}", view.run)), head(view, options));
+    out.push_str(&format!("{}\n\n", label(Label::Dim, &format!("plan {}", view.plan))));
+    let width = view.environments.iter().map(|r| r.environment.as_str().len()).max().unwrap_or(0);
+    for row in &view.environments {
+        let (words, kind) = ended(view, row);
+        let name = label(Label::Strong, &format!("{:<width$}", row.environment));
+        out.push_str(&format!("  {name}  {}   {}{}\n", line(&moved(row)), label(kind, words), took(row, options)));
+        for (kind, sign, words) in facts(row) {
+            out.push_str(&format!("  {:width$}  {} {}\n", "", label(kind, sign), line(&words)));
+        }
+    }
+    out.push_str(&format!("\n{} {}\n", label(Label::Next, "Next:"), view.next));
+    out
+}
+
+/// For a comment on a pull request.
+pub(crate) fn page(view: &RunView, options: &Options) -> String {
+    let mut out = format!("### promo run {}\n\n{}\n\n", code_span(view.run.as_str()), markdown(&head(view, options)));
+    out.push_str("| environment | release | state |\n|---|---|---|\n");
+    for row in &view.environments {
+        out.push_str(&format!(
+            "| {} | {} | {} |\n",
+            code_span(row.environment.as_str()),
+            code_span(&moved(row)),
+            markdown(&format!("{}{}", ended(view, row).0, took(row, options)))
+        ));
+    }
+    out.push('\n');
+    for row in &view.environments {
+        for (_, sign, words) in facts(row) {
+            out.push_str(&format!("- {}: {sign} {}\n", code_span(row.environment.as_str()), markdown(&words)));
+        }
+    }
+    out.push_str(&format!("\nPlan {}\n\n```sh\n{}\n```\n", code_span(&view.plan.to_string()), view.next));
+    out
+}
+
+fn head(view: &RunView, options: &Options) -> String {
+    let outcome = match view.outcome {
+        Some(RunOutcome::Done) => "done",
+        Some(RunOutcome::Waiting) => "ended: a part of it had to wait",
+        Some(RunOutcome::RolledBack) => "ended: something failed and was rolled back",
+        Some(RunOutcome::Held) => "ended: something failed and is held for a person",
+        Some(RunOutcome::Stuck) => "ended: stuck, a person has to look",
+        Some(RunOutcome::Cancelled) => "cancelled",
+        None if view.interrupted => "interrupted, and can be resumed",
+        None => "unfinished",
+    };
+    let after = view.finished.map(|at| format!(" · took {}", time::ago(view.started, at))).unwrap_or_default();
+    format!("{} · applied by {} · {outcome}{after}", time::long(view.started, &options.zone), line(&view.applier))
+}
+
+fn moved(row: &RunRow) -> String {
+    match &row.from {
+        Some(from) if *from != row.release => format!("{} → {}", from.text(), row.release.text()),
+        _ => row.release.text(),
+    }
+}
+
+fn ended(view: &RunView, row: &RunRow) -> (&'static str, Label) {
+    match (row.outcome, row.started) {
+        (Some(outcome), _) => outcome_words(outcome),
+        (None, Some(_)) => ("has begun and has not ended", Label::Waiting),
+        (None, None) if view.outcome.is_some() => ("was not started", Label::Waiting),
+        (None, None) => ("has not begun", Label::Waiting),
+    }
+}
+
+fn took(row: &RunRow, options: &Options) -> String {
+    match (row.started, row.finished) {
+        (Some(started), Some(finished)) => {
+            format!(", {}, took {}", time::short(finished, &options.zone), time::ago(started, finished))
+        }
+        (Some(started), None) => format!(", since {}", time::short(started, &options.zone)),
+        _ => String::new(),
+    }
+}
+
+/// What is known of the steps and the checks, in words with a sign.
+fn facts(row: &RunRow) -> Vec<(Label, &'static str, String)> {
+    let step = |step: &RunStep| match step.done() {
+        Some(true) => (Label::Good, "✓", format!("{}: {}", step.id, short_state(&step.desired))),
+        Some(false) => {
+            let seen = step.observed.as_deref().map(short_state).unwrap_or_default();
+            (Label::Bad, "✗", format!("{}: {seen}, not {}", step.id, short_state(&step.desired)))
+        }
+        None => (Label::Waiting, "…", format!("{}: began, and was never seen to end", step.id)),
+    };
+    let checks = row.checks.iter().map(|check| {
+        let (kind, sign) = if check.passed { (Label::Good, "✓") } else { (Label::Bad, "✗") };
+        let of = if check.release.as_str() == row.release.id { "" } else { ", of what it went back to" };
+        let detail = check.detail.as_deref().unwrap_or(if check.passed { "passed" } else { "failed" });
+        (kind, sign, format!("{}{of}: {detail}", check.check))
+    });
+    row.steps.iter().map(step).chain(checks).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use jiff::Timestamp;
+    use promo_core::Digest;
+    use promo_core::ledger::event::{Movement, PromotionOutcome};
+    use promo_core::ledger::view::{EnvironmentView, Promotion, Run, Said, StepView, VerdictEntry};
+    use promo_core::ledger::{Actor, ActorKind, View};
+    use promo_core::state::State;
+
+    use super::*;
+    use crate::error::tests::assert_parses;
+    use crate::output::goldens::options;
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    /// A run that failed in staging with a hostile detail, and did not come to production.
+    fn failed() -> RunView {
+        let (old, new): (promo_core::ids::ReleaseId, promo_core::ids::ReleaseId) =
+            ("r-111111111111".parse().unwrap(), "r-222222222222".parse().unwrap());
+        let state = |text: &str| State::Present(Digest::of(text.as_bytes()));
+        let step = |observed| StepView { expected: state("old"), desired: state("new"), epoch: 1, observed };
+        let steps = [
+            ("staging/copy/api", step(Some(state("new")))),
+            ("staging/deploy/default", step(Some(state("other")))),
+            ("staging/rollback/deploy/default", step(None)),
+        ];
+        let run = Run {
+            plan: Digest::of(b"plan"),
+            environments: ["production", "staging"].map(|name| (name.parse().unwrap(), new.clone())).into(),
+            applier: "ci\u{202e} @everyone".into(),
+            started: at("2026-11-20T13:02:00Z"),
+            approvals: Vec::new(),
+            steps: steps.map(|(id, step)| (id.to_owned(), step)).into(),
+            interrupted: false,
+            finished: Some((at("2026-11-20T13:07:30Z"), RunOutcome::RolledBack)),
+        };
+        let id: promo_core::ids::RunId = "a".repeat(32).parse().unwrap();
+        let promotion = Promotion {
+            run: id.clone(),
+            from: Some(old.clone()),
+            to: new.clone(),
+            movement: Movement::Promotion,
+            started: at("2026-11-20T13:02:10Z"),
+            finished: Some((at("2026-11-20T13:07:20Z"), PromotionOutcome::RolledBack)),
+            by: Actor { name: "ci".into(), kind: ActorKind::Automation },
+            plan: None,
+        };
+        let verdict = |seq, said, detail: &str| VerdictEntry {
+            seq,
+            at: at("2026-11-20T13:05:00Z"),
+            said,
+            residence: 1,
+            by: None,
+            evidence: [("detail".to_owned(), detail.to_owned())].into(),
+            run: Some(id.clone()),
+        };
+        let check = |entry| BTreeMap::from([("smoke".parse().unwrap(), vec![entry])]);
+        let verdicts = [
+            (old, check(verdict(9, Said::Passed, "fine"))),
+            (new, check(verdict(5, Said::Failed, "\u{1b}[2J<script> | #7 @dana\n✓ forged"))),
+        ];
+        let staging = EnvironmentView { verdicts: verdicts.into(), history: vec![promotion], ..Default::default() };
+        let mut view = View::default();
+        view.environments.insert("staging".parse().unwrap(), staging);
+        RunView::new(&view, &id, &run)
+    }
+
+    #[test]
+    fn a_run_that_failed_says_where_and_why_and_nothing_in_it_moves_the_cursor_s13_3() {
+        let view = failed();
+        assert_parses(&view.next);
+        let (text, page) =
+            (anstream::adapter::strip_str(&text(&view, &options())).to_string(), page(&view, &options()));
+        for rendered in [&text, &page] {
+            assert!(rendered.chars().all(|c| c == '\n' || !(c.is_control() || c == '\u{202e}')), "{rendered}");
+        }
+        assert!(!page.contains("<script>") && !page.contains("@dana") && !page.contains("#7"), "{page}");
+        insta::assert_snapshot!("run.txt", text);
+        insta::assert_snapshot!("run.md", page);
+    }
+}

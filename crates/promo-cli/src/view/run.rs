@@ -1,0 +1,165 @@
+//! A run as the ledger tells it. What must not live here: why something did not begin, which no record says.
+
+use jiff::Timestamp;
+use promo_core::Digest;
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ledger::View;
+use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
+use promo_core::ledger::view::{Promotion, Run, Said};
+use promo_core::planner;
+use serde::Serialize;
+
+use super::ReleaseView;
+use crate::error::command_line;
+
+/// The frozen view of a run, format 1.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunView {
+    kind: &'static str,
+    format: u32,
+    /// Which.
+    pub(crate) run: RunId,
+    /// The plan that it applied.
+    pub(crate) plan: Digest,
+    /// Who applied it.
+    pub(crate) applier: String,
+    /// When it began.
+    pub(crate) started: Timestamp,
+    /// When it ended.
+    pub(crate) finished: Option<Timestamp>,
+    /// How it ended; none while it is unfinished.
+    pub(crate) outcome: Option<RunOutcome>,
+    /// Whether it stopped and waits to be resumed.
+    pub(crate) interrupted: bool,
+    /// Every environment of its plan: those that began in the order in which they did, then the rest.
+    pub(crate) environments: Vec<RunRow>,
+    /// The command to go on with.
+    pub(crate) next: String,
+}
+
+/// What became of one environment of a run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunRow {
+    /// Its name.
+    pub(crate) environment: EnvironmentName,
+    /// What ran there before.
+    pub(crate) from: Option<ReleaseView>,
+    /// What was to enter.
+    pub(crate) release: ReleaseView,
+    /// What kind of move it was; none when it did not begin.
+    pub(crate) movement: Option<Movement>,
+    /// When it began.
+    pub(crate) started: Option<Timestamp>,
+    /// When it ended.
+    pub(crate) finished: Option<Timestamp>,
+    /// How it ended.
+    pub(crate) outcome: Option<PromotionOutcome>,
+    /// Its steps, by name.
+    pub(crate) steps: Vec<RunStep>,
+    /// What its checks said, in the order of the ledger; those of the way back among them.
+    pub(crate) checks: Vec<RunCheck>,
+}
+
+/// How far a step got.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunStep {
+    /// Its id.
+    pub(crate) id: String,
+    /// What it found.
+    pub(crate) expected: String,
+    /// What it wanted to leave.
+    pub(crate) desired: String,
+    /// What was there afterwards; none when that was never seen.
+    pub(crate) observed: Option<String>,
+}
+
+impl RunStep {
+    /// Whether it left what it wanted; none when that is not known.
+    pub(crate) fn done(&self) -> Option<bool> {
+        self.observed.as_ref().map(|observed| *observed == self.desired)
+    }
+}
+
+/// What a check said.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct RunCheck {
+    /// Its name.
+    pub(crate) check: String,
+    /// Of which release.
+    pub(crate) release: ReleaseId,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// Whether it passed.
+    pub(crate) passed: bool,
+    /// What it saw.
+    pub(crate) detail: Option<String>,
+    #[serde(skip)]
+    seq: u64,
+}
+
+impl RunView {
+    /// The view of a run of this ledger.
+    pub(crate) fn new(view: &View, id: &RunId, run: &Run) -> Self {
+        let mut environments: Vec<RunRow> =
+            run.environments.iter().map(|(name, release)| row(view, id, run, name, release)).collect();
+        environments.sort_by_key(|row| (row.started.is_none(), row.started));
+        let bad = environments.iter().find(|row| row.outcome != Some(PromotionOutcome::Verified));
+        let next = match (run.finished, bad) {
+            (None, _) => command_line(["promo", "resume", id.as_str()]),
+            (_, Some(row)) => command_line(["promo", "why", row.environment.as_str(), &row.release.id]),
+            (_, None) => "promo status".to_owned(),
+        };
+        Self {
+            kind: "promo.run.view",
+            format: 1,
+            run: id.clone(),
+            plan: run.plan,
+            applier: run.applier.clone(),
+            started: run.started,
+            finished: run.finished.map(|f| f.0),
+            outcome: run.finished.map(|f| f.1),
+            interrupted: run.interrupted,
+            environments,
+            next,
+        }
+    }
+}
+
+fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &ReleaseId) -> RunRow {
+    let known = view.environment(name);
+    let mine = |promotion: &&Promotion| promotion.run == *id;
+    let promotion = known.and_then(|e| e.history.iter().chain(&e.active).find(mine));
+    let shown = |release: &ReleaseId| ReleaseView::of(&planner::reference(view, release));
+    let prefix = format!("{name}/");
+    let steps = run.steps.iter().filter(|(step, _)| step.starts_with(&prefix)).map(|(step, s)| RunStep {
+        id: step.clone(),
+        expected: s.expected.to_string(),
+        desired: s.desired.to_string(),
+        observed: s.observed.as_ref().map(ToString::to_string),
+    });
+    let mut checks = Vec::new();
+    for (release, by_check) in known.iter().flat_map(|e| &e.verdicts) {
+        for (check, entries) in by_check {
+            checks.extend(entries.iter().filter(|e| e.run.as_ref() == Some(id)).map(|entry| RunCheck {
+                check: check.to_string(),
+                release: release.clone(),
+                at: entry.at,
+                passed: entry.said == Said::Passed,
+                detail: entry.evidence.get("detail").cloned(),
+                seq: entry.seq,
+            }));
+        }
+    }
+    checks.sort_by_key(|check| check.seq);
+    RunRow {
+        environment: name.clone(),
+        from: promotion.and_then(|p| p.from.as_ref()).map(shown),
+        release: shown(release),
+        movement: promotion.map(|p| p.movement),
+        started: promotion.map(|p| p.started),
+        finished: promotion.and_then(|p| p.finished).map(|f| f.0),
+        outcome: promotion.and_then(|p| p.finished).map(|f| f.1),
+        steps: steps.collect(),
+        checks,
+    }
+}

@@ -1,6 +1,7 @@
 //! The binary `promo`: the face. It wires the built-in providers into the engine, and is the only crate that prints.
 //! What must not live here: decisions. What a verb does is in `commands`, how things look is in `output`.
 
+mod candidates;
 mod cli;
 mod codes;
 mod commands;
@@ -23,6 +24,10 @@ use promo_engine::process;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
+    // A shell that asks what may follow is answered here, and the process ends.
+    clap_complete::CompleteEnv::with_factory(|| candidates::attach(cli::command()))
+        .var(commands::completions::VARIABLE)
+        .complete();
     let words: Vec<_> = std::env::args_os().collect();
     // Not a verb: promo starts itself like this, once for every program that it runs (S9.3).
     #[cfg(unix)]

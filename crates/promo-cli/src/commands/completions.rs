@@ -1,12 +1,15 @@
-//! `promo completions SHELL`: a script that completes verbs and flags.
+//! `promo completions SHELL`: the script by which a shell asks promo itself what may follow.
 
-use clap::Args;
-use clap_complete::Shell;
+use clap::{Args, ValueEnum};
+use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
-use crate::cli::{self, Global};
+use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::ui::Ui;
+
+/// The variable by which a shell asks.
+pub(crate) const VARIABLE: &str = "PROMO_COMPLETE";
 
 #[derive(Debug, Args)]
 #[command(after_help = "For bash: promo completions bash > ~/.local/share/bash-completion/completions/promo")]
@@ -16,9 +19,27 @@ pub(crate) struct Arguments {
     shell: Shell,
 }
 
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Shell {
+    Bash,
+    Elvish,
+    Fish,
+    Powershell,
+    Zsh,
+}
+
 pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let shell: &dyn EnvCompleter = match arguments.shell {
+        Shell::Bash => &Bash,
+        Shell::Elvish => &Elvish,
+        Shell::Fish => &Fish,
+        Shell::Powershell => &Powershell,
+        Shell::Zsh => &Zsh,
+    };
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut cli::command(), "promo", &mut script);
+    shell.write_registration(VARIABLE, "promo", "promo", "promo", &mut script).map_err(|error| {
+        CliError::new("unexpected", 1, "the script cannot be written", "promo completions --help").because(&error)
+    })?;
     ui.data(&String::from_utf8_lossy(&script));
     Ok(DONE)
 }

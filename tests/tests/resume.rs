@@ -10,9 +10,12 @@ use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::event::{Event, PromotionOutcome, RunOutcome};
 use promo_core::plan::{Document, Goal, Request};
 use promo_core::windows::Invoker;
-use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Session, exit};
+use promo_engine::{ApplyOptions, EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Session, exit};
 use promo_ledger::Store;
-use promo_sdk::ErrorKind;
+use promo_sdk::{
+    Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider,
+    ProviderError, State,
+};
 use promo_tests::faults::{Faults, Mode, Point};
 use promo_tests::world::{Setup, Time, World};
 
@@ -269,17 +272,18 @@ impl Cell {
 fn expected(point: &Point, mode: Mode, touched: bool) -> RunOutcome {
     match (point.name.as_str(), mode) {
         // What died, or was told to stop, goes on; what is only unreachable for now does too (S13.6).
-        (_, Mode::Die | Mode::Panic | Mode::Fail(ErrorKind::Cancelled)) => RunOutcome::Done,
+        (_, Mode::Die | Mode::Fail(ErrorKind::Cancelled)) => RunOutcome::Done,
         ("observe" | "ensure before", Mode::Fail(ErrorKind::Transient)) => RunOutcome::Done,
-        // No data is never a pass (S1.3): a check that could not be run has failed.
-        ("verify", Mode::Fail(_)) => RunOutcome::RolledBack,
-        ("ensure before", Mode::Fail(_)) => RunOutcome::RolledBack,
-        // Success is what observe says, not what the tool said (S9.2).
-        ("ensure after", Mode::Fail(_)) => RunOutcome::Done,
-        // Before anything was touched the plan is given up; afterwards it is a failure.
-        ("observe", Mode::Fail(_)) if !touched => RunOutcome::Cancelled,
-        ("observe", Mode::Fail(_)) => RunOutcome::RolledBack,
         (name, _) if name.starts_with("append") => RunOutcome::Done,
+        // From here on a panic of a provider is an error like the others.
+        // No data is never a pass (S1.3): a check that could not be run has failed.
+        ("verify", _) => RunOutcome::RolledBack,
+        ("ensure before", _) => RunOutcome::RolledBack,
+        // Success is what observe says, not what the tool said (S9.2).
+        ("ensure after", _) => RunOutcome::Done,
+        // Before anything was touched the plan is given up; afterwards it is a failure.
+        ("observe", _) if !touched => RunOutcome::Cancelled,
+        ("observe", _) => RunOutcome::RolledBack,
         other => panic!("{other:?}"),
     }
 }
@@ -539,7 +543,8 @@ async fn cancelling_holds_what_was_touched_and_frees_what_was_not() {
 
         let (cell, _, second) = Cell::with_first(PAIR).await;
         let plan = cell.plan_until("stage").await;
-        cell.faults.arm(nth, Mode::Panic);
+        // A ledger dies by a panic, a provider without a word.
+        cell.faults.arm(nth, if point.starts_with("append") { Mode::Panic } else { Mode::Die });
         let _ = cell.apply(&cell.world.session, &plan).await;
         let run = cell.run_of(&plan).unwrap();
         let report = cell.later().cancel(&run).await.unwrap();
@@ -594,11 +599,178 @@ async fn a_dead_process_holds_its_lock_until_the_lease_ends_and_no_longer() {
     faults.disarm();
     let other = world.session_as("riley");
     let run = other.view().unwrap().runs.keys().next().unwrap().clone();
-    let locked = other.resume(&run, world.options()).await.unwrap_err();
-    assert_eq!((locked.code(), locked.exit_code()), ("locked", exit::WAITING), "{locked}");
-    // Nobody renews the lease of the dead.
-    tokio::time::sleep(Duration::from_millis(1700)).await;
+    // What was a process there is a task here, so its death cannot be proven. Waiting for it can be stopped,
+    let impatient = world.options();
+    let stop = impatient.stop.clone();
+    let impatient = ApplyOptions { progress: Arc::new(move |_| stop.cancel()), ..impatient };
+    let stopped = other.resume(&run, impatient).await.unwrap_err();
+    assert_eq!((stopped.code(), stopped.exit_code()), ("stopped", exit::TRANSIENT), "{stopped}");
+    // and says who holds what until when.
+    world.said.lock().unwrap().clear();
     let report = other.resume(&run, world.options()).await.unwrap();
     assert_eq!(report.outcome, Some(RunOutcome::Done));
     assert_eq!(world.current("dev"), Some(release));
+    let said = world.said.lock().unwrap();
+    let Progress::WaitingForLock { resource, holder, until } = &said[0] else { panic!("{said:?}") };
+    assert_eq!(resource, "environment pair/dev");
+    assert!(holder.starts_with(&format!("{run}/")), "{holder}");
+    assert!(*until <= jiff::Timestamp::now(), "it was not waited for");
+    assert_eq!(said.iter().filter(|p| matches!(p, Progress::WaitingForLock { .. })).count(), 1);
+}
+
+/// A run that died after its first record, and the lock that it left, in the name of `holder`.
+async fn abandoned(holder: &str) -> (Cell, RunId, promo_ledger::Lease) {
+    promo_tests::faults::hush();
+    let cell = Cell::new(PAIR);
+    cell.world.release("1.0.0").await;
+    let plan = cell.world.plan("dev").await;
+    cell.faults.arm(usize::MAX, Mode::Die);
+    cell.world.plan("dev").await;
+    // Planning once more, then the first record.
+    let nth = cell.faults.passed().len() + 2;
+    cell.faults.arm(nth, Mode::Fail(ErrorKind::Failed));
+    let lost = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap_err();
+    assert_eq!(cell.faults.fired().unwrap().name, "append after run.started", "{lost:?}");
+    let run = cell.run_of(&plan).unwrap();
+    // The error names the run, and that it has begun.
+    assert_eq!((lost.code(), lost.exit_code()), ("run-began", exit::LEDGER_IO));
+    assert_eq!(lost.to_string(), format!("the ledger did not answer when run {run} began: it has begun"));
+    let resources = ["environment pair/dev".to_string()];
+    let lease = cell.store.acquire(&resources, &format!("{run}/{holder}"), Duration::from_secs(60)).unwrap();
+    (cell, run, lease)
+}
+
+/// How this process appears in the lock of a run that it works at, in its parts.
+async fn own_process() -> Vec<String> {
+    let cell = Cell::new(PAIR);
+    cell.world.release("1.0.0").await;
+    let plan = cell.world.plan("dev").await;
+    let (store, holder) = (cell.store.clone(), Arc::new(std::sync::Mutex::new(String::new())));
+    let (mut options, kept) = (cell.world.options(), holder.clone());
+    options.progress = Arc::new(move |p| {
+        if matches!(p, Progress::PromotionStarted { .. }) {
+            *kept.lock().unwrap() = store.leases().unwrap()[0].holder.clone();
+        }
+    });
+    cell.world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    let holder = holder.lock().unwrap();
+    holder.split('@').nth(1).unwrap().split(':').map(String::from).collect()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_lock_of_a_process_that_is_gone_from_this_machine_is_taken_at_once() {
+    let mut process = own_process().await;
+    process[2] = u32::MAX.to_string();
+    // The time of this ledger stands still: whoever waited would wait for ever.
+    let (cell, run, dead) = abandoned(&format!("uuid@{}", process.join(":"))).await;
+    let report = cell.resume(&cell.world.session_as("riley"), &run).await.unwrap().unwrap();
+    assert_eq!(report.outcome, Some(RunOutcome::Done));
+    assert!(!cell.world.said.lock().unwrap().iter().any(|p| matches!(p, Progress::WaitingForLock { .. })));
+    // Whatever the dead one would still write is refused by its epoch.
+    let records = cell.store.records(0, usize::MAX).unwrap();
+    let epochs = records.iter().filter_map(|r| r.epoch).collect::<Vec<_>>();
+    assert!(*epochs.last().unwrap() > dead.epoch, "{epochs:?} against {}", dead.epoch);
+    assert!(cell.store.leases().unwrap().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_lives_or_was_elsewhere_keeps_its_lock_while_it_renews_it() {
+    let process = own_process().await;
+    let elsewhere = [&["00000000-0000-0000-0000-000000000000".to_string()], &process[1..]].concat();
+    for holder in [process, elsewhere] {
+        let (cell, run, lease) = abandoned(&format!("uuid@{}", holder.join(":"))).await;
+        let (store, time, options) = (cell.store.clone(), cell.time.clone(), cell.world.options());
+        let renews = ApplyOptions {
+            progress: Arc::new(move |_| {
+                time.pass(Duration::from_secs(15));
+                store.renew(&lease, Duration::from_secs(60)).unwrap();
+            }),
+            ..options
+        };
+        let error = cell.world.session_as("riley").resume(&run, renews).await.unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), ("locked", exit::WAITING), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_first_record_that_was_refused_leaves_it_open_whether_the_run_began() {
+    let cell = Cell::new(PAIR);
+    cell.world.release("1.0.0").await;
+    let plan = cell.world.plan("dev").await;
+    cell.faults.arm(usize::MAX, Mode::Die);
+    cell.world.plan("dev").await;
+    cell.faults.arm(cell.faults.passed().len() + 1, Mode::Fail(ErrorKind::Failed));
+    let lost = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap_err();
+    assert_eq!(cell.faults.fired().unwrap().name, "append before run.started", "{lost:?}");
+    let EngineError::Began { recorded: false, .. } = lost else { panic!("{lost:?}") };
+    assert_eq!(cell.run_of(&plan), None);
+    let report = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap();
+    assert_eq!(report.outcome, Some(RunOutcome::Done), "the same plan can be applied");
+}
+
+/// The providers of a user, with effects that nothing tells about.
+struct Opaque(Arc<dyn Provider>);
+
+#[async_trait::async_trait]
+impl Provider for Opaque {
+    fn describe(&self) -> Description {
+        Description { effects: EffectClass::Opaque, ..self.0.describe() }
+    }
+    async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
+        self.0.observe(cx, request).await
+    }
+    async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
+        self.0.preview(cx, request).await
+    }
+    async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
+        self.0.ensure(cx, request).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_opaque_provider_that_panics_leaves_the_run_stuck_unless_its_work_is_seen_s9_3() {
+    promo_tests::faults::hush();
+    for (point, outcome, code) in
+        [("ensure before", RunOutcome::Stuck, exit::STUCK), ("ensure after", RunOutcome::Done, exit::DONE)]
+    {
+        let opaque = || {
+            let (time, faults) = (Time::at("2026-03-02T09:00:00Z"), Faults::default());
+            let store: Arc<dyn Store> = Arc::new(time.ledger());
+            let providers = promo_providers::builtin().into_iter().map(|provider| match provider.describe() {
+                directory if directory.name == "directory" => Arc::new(Opaque(provider)) as Arc<dyn Provider>,
+                _ => provider,
+            });
+            let setup = Setup {
+                store: Some(faults.store(store.clone())),
+                providers: faults.providers(providers.collect()),
+                clock: Arc::new(time.clone()),
+                ..Setup::default()
+            };
+            let files =
+                [("promo.toml", PAIR), ("service.j2", TEMPLATE), ("config/dev.env", ""), ("config/stage.env", "")];
+            Cell { world: World::of_files(&files, setup), faults, time, store }
+        };
+        let clean = opaque();
+        clean.world.release("1.0.0").await;
+        let plan = clean.world.plan("dev").await;
+        assert_eq!(plan.body.inputs["effects of directory"], "opaque");
+        clean.faults.arm(usize::MAX, Mode::Die);
+        clean.apply(&clean.world.session, &plan).await.unwrap().unwrap();
+        let nth = clean.faults.passed().iter().position(|p| p.name == point).unwrap() + 1;
+
+        let cell = opaque();
+        cell.world.release("1.0.0").await;
+        let plan = cell.world.plan("dev").await;
+        cell.faults.arm(nth, Mode::Panic);
+        let report = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap();
+        assert_eq!(cell.faults.fired().unwrap().name, point);
+        assert_eq!((report.outcome, report.exit_code()), (Some(outcome), code), "{report:?}");
+        if let Fate::Ended { why: Some(why), .. } = fate(&report, "dev") {
+            assert!(why.contains("cannot be told") && why.contains("broke its contract in `ensure`"), "{why}");
+        }
+        let size = cell.store.head().unwrap().size;
+        assert_eq!(cell.resume(&cell.later(), &report.run).await.unwrap().unwrap().outcome, Some(outcome));
+        assert_eq!(cell.store.head().unwrap().size, size, "a resume guesses nothing");
+    }
 }

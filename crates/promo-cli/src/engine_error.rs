@@ -55,6 +55,10 @@ impl From<EngineError> for CliError {
             }
             EngineError::Invalid(_) => new("promo status"),
             EngineError::Approval(_) => new("promo approve --help"),
+            EngineError::Began { run, recorded: true, .. } | EngineError::Unexpected { run, .. } => {
+                new(&command_line(["promo", "resume", run.as_str()]))
+            }
+            EngineError::Began { .. } => new("promo runs"),
             EngineError::Stopped => new("promo runs"),
         };
         if let Some(source) = std::error::Error::source(&error) {
@@ -141,6 +145,10 @@ mod tests {
             EngineError::Approval("no".into()),
             EngineError::Stopped,
         ];
+        for recorded in [true, false] {
+            let run = "0123456789abcdef".parse().expect("a name");
+            all.push(EngineError::Began { run, recorded, source: StoreError::ReadOnly });
+        }
         for kind in [
             ErrorKind::Integrity,
             ErrorKind::Moved,
@@ -148,6 +156,7 @@ mod tests {
             ErrorKind::Offline,
             ErrorKind::NotFound,
             ErrorKind::Conflict,
+            ErrorKind::Broken,
             ErrorKind::Invalid,
         ] {
             let source = ProviderError::new(kind, "no\u{1b}[2J");

@@ -7,6 +7,7 @@ mod lease;
 mod precheck;
 mod promotion;
 mod step;
+mod wait;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Event, PromotionOutcome, RunOutcome};
 use promo_core::plan::{Document, Move};
-use promo_ledger::{Expect, Fence};
+use promo_ledger::{Expect, Fence, StoreError};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -161,7 +162,7 @@ impl Session {
         let started = self.start_run(document, digest, &run, &held, &checked, &options.approvals);
         if let Err(error) = started {
             held.release().await;
-            return Err(error);
+            return Err(self.began(&run, error));
         }
         let context = RunContext {
             session: self.clone(),
@@ -174,7 +175,8 @@ impl Session {
         drive(context, document, held).await
     }
 
-    /// Goes on with a run that was interrupted or whose process died. A second resume changes nothing (S9.5).
+    /// Goes on with a run that was interrupted or whose process died. A second resume changes nothing (S9.5). A lock that
+    /// the dead process left is waited for, unless it can be proven here that the process is gone.
     ///
     /// # Errors
     /// When the run is not known or has ended, or somebody else is at work.
@@ -192,7 +194,7 @@ impl Session {
         let (document, digest) = Document::from_bytes(&bytes)?;
         self.extends(&document.body)?;
         self.adopt_policy()?;
-        let held = Held::acquire(self, run, lease::resources(self, &document.body.moves), options.stop.clone())?;
+        let held = wait::acquire(self, run, lease::resources(self, &document.body.moves), &options).await?;
         // Whoever had the lock before may have ended the run.
         let ended = self.with_view(|view| view.runs.get(run).and_then(|r| r.finished));
         match ended {
@@ -307,6 +309,16 @@ impl Session {
         self.append(&expect, &drafts).map(|_| ())
     }
 
+    /// A ledger that failed while it took the first record may have taken it: then the run is there to be resumed.
+    fn began(&self, run: &RunId, error: EngineError) -> EngineError {
+        let EngineError::Ledger(source) = error else { return error };
+        let recorded = self.with_view(|view| view.runs.contains_key(run)).unwrap_or(false);
+        match source {
+            source @ StoreError::Io { .. } => EngineError::Began { run: run.clone(), recorded, source },
+            refused => EngineError::Ledger(refused),
+        }
+    }
+
     fn report_of(&self, run: &RunId, view: &promo_core::ledger::View, outcome: RunOutcome) -> RunReport {
         let moved = view.runs.get(run).map(|r| r.environments.clone()).unwrap_or_default();
         let environments = moved
@@ -376,7 +388,7 @@ async fn drive(context: RunContext, document: &Document, held: Held) -> Result<R
                 failure.get_or_insert(error);
             }
             Some(Err(panicked)) => {
-                failure.get_or_insert(EngineError::Invalid(format!("a promotion ended unexpectedly: {panicked}")));
+                failure.get_or_insert(EngineError::Unexpected { run: context.run.clone(), source: panicked });
             }
             None if waiting.is_empty() => break,
             None if stopped => {

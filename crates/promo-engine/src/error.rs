@@ -134,6 +134,24 @@ pub enum EngineError {
     /// An approval cannot be taken.
     #[error("the approval cannot be taken: {0}")]
     Approval(String),
+    /// The reply to the first record of a run was lost: it may have been written.
+    #[error("the ledger did not answer when run {run} began: it {}", if *.recorded { "has begun" } else { "may have begun" })]
+    Began {
+        /// Which.
+        run: RunId,
+        /// Whether the ledger has the record, as far as it could be read afterwards.
+        recorded: bool,
+        /// What the ledger said.
+        source: StoreError,
+    },
+    /// A part of promo panicked while a run was at work; the run can be resumed.
+    #[error("run {run} was interrupted by a failure of promo itself")]
+    Unexpected {
+        /// Which.
+        run: RunId,
+        /// What is known of it.
+        source: tokio::task::JoinError,
+    },
     /// It was stopped before it had begun.
     #[error("stopped before anything was changed")]
     Stopped,
@@ -212,6 +230,7 @@ impl EngineError {
                 ErrorKind::Offline => "offline",
                 ErrorKind::NotFound => "provider-not-found",
                 ErrorKind::Conflict => "provider-conflict",
+                ErrorKind::Broken => "provider-broken",
                 _ => "provider-failed",
             },
             Self::NoProvider(_) => "provider-unknown",
@@ -228,6 +247,8 @@ impl EngineError {
             Self::Waiting { .. } => "waiting",
             Self::Invalid(_) => "request-invalid",
             Self::Approval(_) => "approval-refused",
+            Self::Began { .. } => "run-began",
+            Self::Unexpected { .. } => "unexpected",
             Self::Stopped => "stopped",
         }
     }
@@ -239,7 +260,7 @@ impl EngineError {
             "ledger-damaged" | "ledger-rewritten" | "artifact-damaged" | "plan-unreadable" | "plan-other-digest" => {
                 exit::INTEGRITY
             }
-            "ledger-unusable" | "ledger-newer" | "ledger-refused" => exit::LEDGER_IO,
+            "ledger-unusable" | "ledger-newer" | "run-began" | "ledger-refused" => exit::LEDGER_IO,
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
             "locked" | "waiting" => exit::WAITING,

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod approvals;
 mod ask;
 pub mod clock;
+mod contract;
 pub mod error;
 pub mod governance;
 mod observe;

@@ -113,6 +113,9 @@ impl Session {
         let used: BTreeSet<&str> = moves.iter().flat_map(|m| m.steps.iter().map(|s| s.provider.as_str())).collect();
         for (name, version) in self.providers.versions() {
             if used.contains(name.as_str()) {
+                // How doubt is settled is part of what was approved (S9.3).
+                let effects = self.providers.get(&name)?.describe().effects;
+                inputs.insert(format!("effects of {name}"), format!("{effects:?}").to_lowercase());
                 inputs.insert(format!("provider {name}"), version);
             }
         }

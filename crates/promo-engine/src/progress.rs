@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use promo_core::gate::Gate;
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::event::PromotionOutcome;
@@ -11,6 +12,15 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Progress {
+    /// A dead process holds the lock of a run that is to go on: it is waited for, and Ctrl-C ends the waiting.
+    WaitingForLock {
+        /// What is locked.
+        resource: String,
+        /// Who holds it: run, and the process at work.
+        holder: String,
+        /// When it lapses, unless its holder lives.
+        until: Timestamp,
+    },
     /// A run began or goes on.
     RunStarted {
         /// Which.

@@ -23,6 +23,7 @@ use promo_sdk::{Blobs, Clock, Context, ErrorKind, Provider, ProviderError, Secre
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use crate::contract::Policed;
 use crate::error::EngineError;
 use crate::process::Processes;
 
@@ -61,10 +62,11 @@ impl Governance {
 pub struct Providers(BTreeMap<String, Arc<dyn Provider>>);
 
 impl Providers {
-    /// A registry of these.
+    /// A registry of these. Every answer of theirs is checked against the contract before anything is made of it.
     #[must_use]
     pub fn new(providers: impl IntoIterator<Item = Arc<dyn Provider>>) -> Self {
-        Self(providers.into_iter().map(|p| (p.describe().name, p)).collect())
+        let policed = providers.into_iter().map(|p| Arc::new(Policed::new(p)) as Arc<dyn Provider>);
+        Self(policed.map(|p| (p.describe().name, p)).collect())
     }
 
     /// The provider of that name.

@@ -94,7 +94,12 @@ impl Provider for Command {
         process.timeout = Duration::from_secs(settings.timeout);
         process.output_limit = OUTPUT;
         let shown = escape::line(&name);
-        match cx.processes.run(process).await {
+        let answer = tokio::select! {
+            biased;
+            () = cx.cancelled.cancelled() => Err(ProviderError::new(ErrorKind::Cancelled, "the check was stopped")),
+            answer = cx.processes.run(process) => answer,
+        };
+        match answer {
             Ok(output) => Ok(result(&shown, &output)),
             // The one transient error that a runner knows. A timeout is never a yes.
             Err(error) if error.kind == ErrorKind::Transient => Ok(CheckResult {
@@ -260,6 +265,51 @@ mod tests {
         cx.processes = processes.clone();
         let result = Command.verify(&cx, &CheckRequest { inputs, check: "smoke".into() }).await;
         Run { result, requests: processes.requests() }
+    }
+
+    /// Answers as a machine would; `sleep` takes as long as it may.
+    struct Machine;
+
+    #[async_trait]
+    impl promo_sdk::ProcessRunner for Machine {
+        async fn run(&self, request: ProcessRequest) -> Result<Output, ProviderError> {
+            match request.argv[0].as_str() {
+                "true" => output(0, "fine\n", ""),
+                "false" => output(1, "", "not fine\n"),
+                "yes" => output(0, &"y\u{1b}[31m".repeat(OUTPUT / 8), &"y\n".repeat(OUTPUT / 2)),
+                "sleep" => {
+                    tokio::time::sleep(request.timeout).await;
+                    Err(ProviderError::new(ErrorKind::Transient, "too long"))
+                }
+                other => Err(ProviderError::new(ErrorKind::NotFound, format!("program `{other}` was not found"))),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn it_keeps_the_contract_of_checks() {
+        let inputs = |settings: Value| Inputs {
+            environment: "qa".parse().unwrap(),
+            release: "r-0123456789ab".parse().unwrap(),
+            target: promo_core::model::Target([].into()),
+            settings,
+            artifacts: [].into(),
+            files: [].into(),
+        };
+        let mut cx = context(".");
+        cx.processes = Arc::new(Machine);
+        let cases = promo_sdk::conformance::CheckCases {
+            passing: inputs(json!({"run": ["true"]})),
+            failing: inputs(json!({"run": ["false"]})),
+            broken: &[
+                ("its program is missing", inputs(json!({"run": ["nowhere"]}))),
+                ("its program is no file of the check", inputs(json!({"run": ["./nowhere"]}))),
+                ("it has no program", inputs(json!({"run": []}))),
+            ],
+            endless: inputs(json!({"run": ["sleep"], "timeout": 1})),
+            loud: inputs(json!({"run": ["yes"]})),
+        };
+        assert_eq!(promo_sdk::conformance::checks(&Command, &cx, &cases).await, Ok(()));
     }
 
     #[tokio::test]

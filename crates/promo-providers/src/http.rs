@@ -267,6 +267,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn it_keeps_the_contract_of_checks() {
+        let inputs = |settings: Value| request(settings).inputs;
+        let (good, _) = server(|_| (200, "green".into())).await;
+        let (bad, _) = server(|_| (503, "red".into())).await;
+        let (loud, _) = server(|_| (200, "green ".repeat(1 << 20))).await;
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let silent = (format!("http://{}/", silent.local_addr().unwrap()), silent);
+        let cases = promo_sdk::conformance::CheckCases {
+            passing: inputs(json!({"url": good, "contains": "green"})),
+            failing: inputs(json!({"url": bad})),
+            broken: &[
+                ("no address", inputs(json!({"url": "nowhere"}))),
+                ("another protocol", inputs(json!({"url": "ftp://x/"}))),
+                ("no time", inputs(json!({"url": good, "timeout": 0}))),
+            ],
+            endless: inputs(json!({"url": silent.0, "timeout": 1})),
+            loud: inputs(json!({"url": format!("{loud}?{}", "x".repeat(4000)), "contains": "r".repeat(4000)})),
+        };
+        assert_eq!(promo_sdk::conformance::checks(&Http, &context("."), &cases).await, Ok(()));
+    }
+
+    #[tokio::test]
     async fn the_expected_status_passes_and_another_fails() {
         let (url, _) = server(|_| (200, "ok".into())).await;
         let result = check(json!({"url": url})).await;

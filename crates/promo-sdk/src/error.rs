@@ -26,6 +26,8 @@ pub enum ErrorKind {
     Cancelled,
     /// It failed for another reason.
     Failed,
+    /// The provider broke the contract: it panicked, or its answer is none. The engine says so, never a provider.
+    Broken,
 }
 
 /// An error of a provider: what was being done, what was expected and found.

@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 use crate::context::Context;
 use crate::error::{ErrorKind, ProviderError};
 
+/// Bytes that a sentence of an answer may have: a detail, an error's message, a media type.
+pub const MAX_DETAIL: usize = 8 << 10;
+
+/// Bytes that all keys and values of an evidence, or of an artifact's metadata, may have together.
+pub const MAX_EVIDENCE: usize = 64 << 10;
+
 /// What reaches one kind of outside thing. Every method but `ensure` only reads.
 #[async_trait]
 pub trait Provider: Send + Sync {

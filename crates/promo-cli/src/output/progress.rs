@@ -19,6 +19,20 @@ pub(crate) fn sink(ui: &Ui) -> Sink {
     if ui.format() == Format::Json {
         return Arc::new(move |event| ui.event(&event));
     }
+    let lines = environments(&ui);
+    Arc::new(move |event| match &event {
+        Progress::WaitingForLock { resource, holder, until } => {
+            ui.event(&event);
+            let (resource, holder) = (escape::line(resource), escape::line(holder));
+            ui.talk(&format!("{resource} is held by {holder} until {until}: waiting for it to lapse (Ctrl-C stops)"));
+        }
+        _ => lines(event),
+    })
+}
+
+/// One line for each environment on a terminal, one for each event elsewhere.
+fn environments(ui: &Ui) -> Sink {
+    let ui = ui.clone();
     if !ui.is_interactive() {
         return Arc::new(move |event| {
             ui.event(&event);
@@ -50,7 +64,7 @@ pub(crate) fn sink(ui: &Ui) -> Sink {
 /// What happened, in words.
 fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
     let (environment, text) = match event {
-        Progress::RunStarted { .. } => return None,
+        Progress::RunStarted { .. } | Progress::WaitingForLock { .. } => return None,
         Progress::PromotionStarted { environment, release, .. } => (environment, format!("{release} enters")),
         Progress::NotStarted { environment, why, .. } => (environment, format!("not started: {}", escape::line(why))),
         Progress::StepStarted { environment, step } => (environment, format!("{step} …")),

@@ -51,7 +51,7 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
         return go_back(context, entry, rollback, "it failed before this run was interrupted".into()).await;
     }
     let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, false).await? {
-        End::Good => verify(context, entry, &entry.checks, &entry.to.id).await?,
+        End::Good => verify(context, entry, &entry.checks, &entry.to.id, false).await?,
         other => other,
     };
     match end {
@@ -179,12 +179,14 @@ async fn left_behind(context: &RunContext, entry: &Move, step: &Step) -> Result<
     Ok(ours.then_some(observed))
 }
 
-/// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all.
+/// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. A check
+/// that has spoken in this run is not asked again, unless `anew`.
 async fn verify(
     context: &RunContext,
     entry: &Move,
     checks: &[PlannedCheck],
     release: &ReleaseId,
+    anew: bool,
 ) -> Result<End, EngineError> {
     let mut failures = Vec::new();
     for check in checks {
@@ -193,7 +195,7 @@ async fn verify(
             let verdicts = view.environment(&environment)?.verdicts.get(release)?.get(&check.name)?;
             verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| v.said)
         })?;
-        match spoken {
+        match spoken.filter(|_| !anew) {
             Some(Said::Passed) => continue,
             Some(_) => {
                 failures.push(format!("{} failed", check.name));
@@ -209,12 +211,11 @@ async fn verify(
         let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
         let provider = context.session.providers.get(&check.provider)?;
         // No data is never a pass (S1.3): a check that could not be run has failed.
-        let (passed, detail, evidence) = match provider.verify(&context.session.context, &request).await {
+        let (passed, detail, mut evidence) = match provider.verify(&context.session.context, &request).await {
             Ok(result) => (result.passed, result.detail, result.evidence),
             Err(error) if error.kind == ErrorKind::Cancelled => return Ok(End::Interrupted),
             Err(error) => (false, error.to_string(), BTreeMap::new()),
         };
-        let mut evidence = evidence;
         evidence.insert("detail".into(), detail.clone());
         let event = Event::VerdictRecorded {
             environment: environment.clone(),
@@ -266,7 +267,8 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
     let to = &rollback.to.id;
     context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
     let end = match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, true).await? {
-        End::Good => verify_after_rollback(context, entry, rollback).await?,
+        // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
+        End::Good => verify(context, entry, &rollback.checks, to, *to == entry.to.id).await?,
         other => other,
     };
     match end {
@@ -279,38 +281,6 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
             end_promotion(context, entry, PromotionOutcome::Held, Some(format!("{why}; the rollback failed: {also}")))
         }
     }
-}
-
-/// Checks after going back. When the same release stays, as after a failed reconfiguration, its checks have spoken in
-/// this run already and are asked anew.
-async fn verify_after_rollback(context: &RunContext, entry: &Move, rollback: &Rollback) -> Result<End, EngineError> {
-    if rollback.to.id != entry.to.id {
-        return verify(context, entry, &rollback.checks, &rollback.to.id).await;
-    }
-    for check in &rollback.checks {
-        let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
-        let provider = context.session.providers.get(&check.provider)?;
-        let result = provider.verify(&context.session.context, &request).await;
-        let (passed, detail) = match result {
-            Ok(result) => (result.passed, result.detail),
-            Err(error) if error.kind == ErrorKind::Cancelled => return Ok(End::Interrupted),
-            Err(error) => (false, error.to_string()),
-        };
-        let event = Event::VerdictRecorded {
-            environment: entry.environment.clone(),
-            release: rollback.to.id.clone(),
-            check: check.name.clone(),
-            passed,
-            evidence: [("detail".to_string(), detail.clone())].into(),
-            by: None,
-            signed: None,
-        };
-        context.append(&entry.environment, None, vec![event])?;
-        if !passed {
-            return Ok(End::Failed(format!("{} failed: {detail}", check.name)));
-        }
-    }
-    Ok(End::Good)
 }
 
 /// Writes how a promotion ended. After a rollback the failed release is quarantined here and downstream, and automatic

@@ -91,7 +91,8 @@ pub(crate) async fn take(
         };
         match provider.ensure(&context.session.context, &request).await {
             Ok(answer) => (changed, detail) = (answer.changed, answer.detail),
-            Err(error) => problem = Some(error),
+            // It may have acted before it failed: what is observed next decides (S9.2).
+            Err(error) => (changed, detail, problem) = (true, format!("done, although {error}"), Some(error)),
         }
         // Success is what observe says, not what the tool said.
         match provider.observe(&context.session.context, &observe).await {
@@ -108,8 +109,10 @@ pub(crate) async fn take(
                 now_there = State::Unknown;
             }
         }
-        if opaque && problem.is_some() && now_there == State::Unknown {
-            return Ok(StepEnd::Stuck { why: format!("whether {} acted cannot be observed", step.provider) });
+        // What an opaque provider lets see tells nothing once it broke its contract: it may have acted all the same.
+        let in_doubt = |p: &ProviderError| now_there == State::Unknown || p.kind == ErrorKind::Broken;
+        if let Some(problem) = problem.as_ref().filter(|p| opaque && now_there != step.desired && in_doubt(p)) {
+            return Ok(StepEnd::Stuck { why: format!("whether {} acted cannot be told: {problem}", step.provider) });
         }
         // What may work later is no failure of the release: the run stops, and `promo resume` observes first.
         let later = |p: &promo_sdk::ProviderError| matches!(p.kind, ErrorKind::Cancelled | ErrorKind::Transient);

@@ -179,3 +179,48 @@ async fn a_stopped_run_does_not_start_a_copy() {
     assert_eq!(world.ensure(Some("1.4.2"), State::Absent).await.unwrap_err().kind, ErrorKind::Cancelled);
     assert!(!world.directory.path().join("prod").exists());
 }
+
+/// Every file below a directory, by path and content.
+fn files(directory: &std::path::Path) -> String {
+    let entries = walkdir::WalkDir::new(directory).sort_by_file_name().into_iter().filter_map(Result::ok);
+    let files = entries.filter(|entry| entry.file_type().is_file());
+    files.map(|f| format!("{} {}\n", f.path().display(), Digest::of(&std::fs::read(f.path()).unwrap()))).collect()
+}
+
+/// The digest of the bytes that a layout names by the tag of the first artifact, as its files say.
+fn held(root: &std::path::Path, inputs: &Inputs) -> Option<Digest> {
+    let artifact = inputs.artifacts.values().next().unwrap();
+    let layout = root.join(artifact.repository.strip_prefix("oci-layout:").unwrap());
+    let index: serde_json::Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).ok()?).unwrap();
+    let named = |m: &&serde_json::Value| {
+        m["annotations"]["org.opencontainers.image.ref.name"].as_str() == artifact.tag.as_deref()
+    };
+    let digest = index["manifests"].as_array()?.iter().find(named)?["digest"].as_str()?.to_owned();
+    Some(Digest::of(&std::fs::read(layout.join("blobs").join(digest.replace(':', "/"))).unwrap()))
+}
+
+#[tokio::test]
+async fn layouts_keep_the_contract_of_copies() {
+    let world = world().await;
+    let other = Image::new([("label", "other")], vec![b"another layer".to_vec()]);
+    let other = build::image(&layout(&world.cx, "images"), "1.5.0", &other).await.unwrap();
+    let inputs = |destination: &str, digest: Digest| {
+        let mut inputs = world.inputs(Some("1.4.2"));
+        let artifact = inputs.artifacts.values_mut().next().unwrap();
+        (artifact.repository, artifact.digest) = (format!("oci-layout:copies/{destination}"), digest);
+        inputs
+    };
+    let mut missing = inputs("b", Digest::of(b"nobody built this"));
+    missing.artifacts.values_mut().for_each(|a| a.tag = Some("9.9.9".into()));
+    let root = world.directory.path();
+    let cases = promo_sdk::conformance::CopyCases {
+        reference: "oci-layout:images:1.4.2",
+        first: inputs("a", world.digest),
+        other: inputs("a", other),
+        missing,
+        interrupted: inputs("c", world.digest),
+        held: &|inputs| held(root, inputs),
+        snapshot: &|| files(&root.join("copies")),
+    };
+    assert_eq!(promo_sdk::conformance::copies(&world.oci, &world.cx, &cases).await, Ok(()));
+}

@@ -1,12 +1,11 @@
-//! What every provider must do, as code: run it from a provider's own tests against a real place.
-//!
-//! It decides by what the provider observes and by a snapshot that the caller takes without the provider, so a provider
-//! that lies about its state is found too.
+//! What a provider that deploys must do. It decides by what the provider observes and by a snapshot that the caller takes
+//! without the provider.
 
 use std::collections::BTreeSet;
 
 use promo_core::kinds::{KindSchema, Place};
 
+use super::{Violation, described, failed, must};
 use crate::context::Context;
 use crate::error::{ErrorKind, ProviderError};
 use crate::provider::{EnsureAnswer, EnsureRequest, Inputs, ObserveRequest, Preview, Provider};
@@ -22,20 +21,6 @@ pub struct DeploymentCases<'a> {
     pub disturb: &'a (dyn Fn() + Sync),
     /// Everything at the place that a bystander could see, in any spelling that changes when it does.
     pub snapshot: &'a (dyn Fn() -> String + Sync),
-}
-
-/// A provider does not do what the contract says.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the provider breaks the contract: {rule}; {found}")]
-pub struct Violation {
-    /// What the contract says.
-    pub rule: &'static str,
-    /// What happened instead.
-    pub found: String,
-}
-
-fn must(holds: bool, rule: &'static str, found: impl FnOnce() -> String) -> Result<(), Violation> {
-    if holds { Ok(()) } else { Err(Violation { rule, found: found() }) }
 }
 
 /// Tries a deployment provider on an empty place.
@@ -83,10 +68,7 @@ pub async fn deployment(provider: &dyn Provider, cx: &Context, cases: &Deploymen
 
 /// Checks what the provider says of itself, and that the cases use nothing else.
 fn description(provider: &dyn Provider, cases: &[&Inputs]) -> Result<(), Violation> {
-    let description = provider.describe();
-    must(description == provider.describe(), "`describe` is constant", || "two answers differ".to_owned())?;
-    let named = !description.name.is_empty() && !description.version.is_empty();
-    must(named, "a provider has a name and a version", || format!("{description:?}"))?;
+    let description = described(provider)?;
     for kind in &description.kinds {
         let names: BTreeSet<_> = kind.keys.iter().map(|key| &key.name).collect();
         must(names.len() == kind.keys.len(), "every setting has a name of its own", || kind.kind.clone())?;
@@ -177,10 +159,6 @@ impl Trial<'_> {
         let after = (self.snapshot)();
         must(before == after, rule, || format!("before:\n{before}\nafter:\n{after}"))
     }
-}
-
-fn failed(rule: &'static str) -> impl FnOnce(ProviderError) -> Violation {
-    move |error| Violation { rule, found: format!("{:?}: {error}", error.kind) }
 }
 
 fn paths(changes: &[FileChange]) -> String {

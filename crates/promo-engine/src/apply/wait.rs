@@ -1,0 +1,146 @@
+//! The lock of a run whose process may have died: whoever resumes the run waits until it lapses, or takes it at once where
+//! the death can be proven. What must not live here: taking a lock from another run.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use promo_core::ids::RunId;
+use promo_ledger::LeaseError;
+
+use super::ApplyOptions;
+use super::lease::Held;
+use crate::error::EngineError;
+use crate::progress::Progress;
+use crate::session::Session;
+
+/// How often it is looked whether the lock has lapsed.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Takes the lock of `run`. Held by a process at the same run, it is waited for once: whoever renews it meanwhile lives,
+/// and is left alone.
+pub(super) async fn acquire(
+    session: &Session,
+    run: &RunId,
+    resources: BTreeSet<String>,
+    options: &ApplyOptions,
+) -> Result<Held, EngineError> {
+    let mut shown: Option<(String, Timestamp)> = None;
+    loop {
+        let error = match Held::acquire(session, run, resources.clone(), options.stop.clone()) {
+            Err(EngineError::Lease(error)) => error,
+            result => return result,
+        };
+        let LeaseError::Held { resource, holder, expires } = *error else { return Err(EngineError::Lease(error)) };
+        let locked =
+            |resource, holder, expires| EngineError::Lease(Box::new(LeaseError::Held { resource, holder, expires }));
+        if holder.split('/').next() != Some(run.as_str()) {
+            return Err(locked(resource, holder, expires));
+        }
+        if Process::of(&holder).is_some_and(|process| process.is_gone()) {
+            // In the dead one's name and only to give it back: of two that do so, each then asks for a lock of its own.
+            let names: Vec<String> = resources.iter().cloned().collect();
+            match session.store.acquire(&names, &holder, session.lease_ttl) {
+                Ok(lease) => session.store.release(&lease)?,
+                Err(LeaseError::Held { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+            continue;
+        }
+        match &shown {
+            // Renewed, or somebody else's by now.
+            Some(waited_for) if *waited_for != (holder.clone(), expires) => {
+                return Err(locked(resource, holder, expires));
+            }
+            Some(_) => {}
+            None => {
+                shown = Some((holder.clone(), expires));
+                (options.progress)(Progress::WaitingForLock { resource, holder, until: expires });
+            }
+        }
+        let left = Duration::try_from(expires.duration_since(session.now()?)).unwrap_or_default();
+        tokio::select! {
+            biased;
+            () = options.stop.cancelled() => return Err(EngineError::Stopped),
+            () = session.context.clock.sleep(left.clamp(Duration::from_millis(10), LOOK)) => {}
+        }
+    }
+}
+
+/// A process as the name of a holder carries it: `boot:namespace:id:start`. The boot id names this start of this machine,
+/// the namespace says whose process ids are meant, and the start tells a process from a later one of the same id.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Process {
+    machine: String,
+    id: u32,
+    start: String,
+}
+
+impl Process {
+    /// This process; none where the system does not tell.
+    pub(super) fn this() -> Option<Self> {
+        let id = std::process::id();
+        Some(Self { machine: machine()?, id, start: start_of(id)? })
+    }
+
+    /// The process that a holder names, behind the last `@`.
+    fn of(holder: &str) -> Option<Self> {
+        let (_, text) = holder.rsplit_once('@')?;
+        let mut parts = text.rsplitn(3, ':');
+        let (start, id, machine) = (parts.next()?, parts.next()?, parts.next()?);
+        Some(Self { machine: machine.into(), id: id.parse().ok()?, start: start.into() })
+    }
+
+    /// Whether it is certain that it no longer runs: that can be seen on its own machine only.
+    fn is_gone(&self) -> bool {
+        machine().is_some_and(|here| here == self.machine) && start_of(self.id).is_none_or(|start| start != self.start)
+    }
+}
+
+impl std::fmt::Display for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.machine, self.id, self.start)
+    }
+}
+
+fn machine() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    let digits: String = namespace.to_str()?.chars().filter(char::is_ascii_digit).collect();
+    // Where other users' processes are hidden, one that is not seen may live.
+    std::fs::metadata("/proc/1").ok()?;
+    Some(format!("{}:{digits}", boot.trim()))
+}
+
+/// When a process was started, in ticks since boot; none when there is no such process, or only its remains.
+fn start_of(id: u32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+    // The name in parentheses may hold anything; the state is the first field behind it, the start the twentieth.
+    let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
+    let runs = fields.first().is_some_and(|state| !matches!(*state, "Z" | "X"));
+    fields.get(19).filter(|_| runs).map(ToString::to_string)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_survives_the_name_of_its_holder() {
+        let this = Process::this().unwrap();
+        assert_eq!(Process::of(&format!("run/uuid@{this}")), Some(this));
+        for holder in ["run/uuid", "run/uuid@", "run/uuid@boot:7", "run/uuid@boot:1:x:7"] {
+            assert_eq!(Process::of(holder), None, "{holder}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_certain_is_called_gone() {
+        let this = Process::this().unwrap();
+        assert!(!this.is_gone(), "it runs");
+        assert!(Process { start: "0".into(), ..this.clone() }.is_gone(), "its id was given to a later one");
+        assert!(Process { id: u32::MAX, ..this.clone() }.is_gone(), "there is none of that id");
+        let elsewhere = Process { id: u32::MAX, machine: "another:4026531836".into(), ..this };
+        assert!(!elsewhere.is_gone(), "nothing is known of another machine");
+    }
+}

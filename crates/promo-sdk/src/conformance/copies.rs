@@ -368,7 +368,9 @@ mod tests {
             if current != request.expected && !self.is(Fault::IgnoresExpected) {
                 return Err(conflict());
             }
-            self.scribble(Fault::WritesBeforeItLooks, "elsewhere");
+            if cx.cancelled.is_cancelled() {
+                self.scribble(Fault::WritesBeforeItLooks, "elsewhere");
+            }
             // Four pieces, between which it can be stopped.
             for _ in 0..4 {
                 if cx.cancelled.is_cancelled() && !self.is(Fault::IgnoresCancelling) {

@@ -64,6 +64,7 @@ codes! {
     "config-wrong-type",
     "config-wrong-value",
     "denied",
+    "deployed-again",
     "destination-taken",
     "environment-auto-production",
     "environment-control-only",

@@ -2,6 +2,7 @@
 //! `status` show it; nothing else decides eligibility.
 
 mod soak;
+mod standing;
 mod verification;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -11,6 +12,7 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 
 pub use soak::{SoakStatus, soak};
+pub use standing::{lost_evidence, went_wrong};
 pub use verification::{CheckStatus, Verification, verification};
 
 use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
@@ -55,8 +57,10 @@ pub struct Question<'a> {
     pub release: &'a ReleaseId,
     /// What kind of move.
     pub movement: Movement,
-    /// Whether it was asked for by name: then it may repeat a promotion that was tried before.
+    /// Whether this release was asked for by name: then it may repeat a promotion that was tried before (S3.3).
     pub named: bool,
+    /// Whether a target there is not as the ledger says: then what runs may be deployed again by name.
+    pub drifted: bool,
     /// Who asks.
     pub invoker: Invoker,
     /// Environments that the same plan moves to this release first.
@@ -80,7 +84,7 @@ pub fn assess(
     let mut gates = Vec::new();
     artifact_gates(findings, question, &mut gates);
     if question.movement == Movement::Promotion {
-        order_gate(view, question, &mut gates);
+        gates.push(order_gate(rules, view, question));
         predecessor_gates(rules, view, environment, question, now, &mut gates);
         gates.push(arrival_gate(rules, view, environment, question, now));
     }
@@ -112,15 +116,26 @@ pub fn candidate(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: Ti
 }
 
 fn is_eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: &ReleaseId, now: Timestamp) -> bool {
-    let Some(environment) = rules.pipeline.environments.get(name) else { return false };
-    if view.quarantine(release, name, rules.graph).is_some() {
-        return false;
-    }
+    rules.pipeline.environments.contains_key(name)
+        && view.quarantine(release, name, rules.graph).is_none()
+        && overall(&entry_gates(rules, view, name, release, now)).is_open()
+}
+
+/// How the predecessors of an environment stand to a release: join and soak, and nothing else.
+fn entry_gates(
+    rules: &Rules<'_>,
+    view: &View,
+    name: &EnvironmentName,
+    release: &ReleaseId,
+    now: Timestamp,
+) -> Vec<Gate> {
+    let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
     let question = Question {
         environment: name,
         release,
         movement: Movement::Promotion,
         named: false,
+        drifted: false,
         invoker: Invoker::Automation,
         moved_before: &BTreeSet::new(),
         approvals: None,
@@ -128,7 +143,7 @@ fn is_eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: 
     };
     let mut gates = Vec::new();
     predecessor_gates(rules, view, environment, &question, now, &mut gates);
-    overall(&gates).is_open()
+    gates
 }
 
 /// The releases that a rollback of an environment could go to, best first (S10.1): lower than the present one, deployed
@@ -169,26 +184,31 @@ fn artifact_gates(findings: &ArtifactFindings, question: &Question<'_>, gates: &
     }
 }
 
-fn order_gate(view: &View, question: &Question<'_>, gates: &mut Vec<Gate>) {
-    let current = view.current(question.environment);
-    let state = match current {
-        Some(residence) if view.lineage(&residence.release) > view.lineage(question.release) => {
-            (Outcome::Refused, Reason::Older { current: residence.release.clone() })
+fn order_gate(rules: &Rules<'_>, view: &View, question: &Question<'_>) -> Gate {
+    let known = view.environment(question.environment);
+    let current = view.current(question.environment).map(|residence| &residence.release);
+    // What the asking run has begun itself is not judged by its own traces.
+    let own = known.and_then(|e| e.active.as_ref()).is_some_and(|active| Some(&active.run) == question.run);
+    let fired = known.is_some_and(|e| e.fired.contains(question.release));
+    let (outcome, reason) = match current {
+        Some(current) if view.lineage(current) > view.lineage(question.release) => {
+            (Outcome::Refused, Reason::Older { current: current.clone() })
         }
-        _ => {
-            let fired = view.environment(question.environment).is_some_and(|e| e.fired.contains(question.release));
-            let own = question.run.is_some();
-            if current.is_some_and(|residence| residence.release == *question.release) && !own {
-                // Above the present one, and not the present one (S3.2): another configuration of it is no promotion.
-                (Outcome::Refused, Reason::UpToDate)
-            } else if fired && !question.named && !own {
-                (Outcome::Refused, Reason::TriedBefore)
+        _ if own => (Outcome::Satisfied, Reason::Ahead),
+        // Above the present one, and not the present one (S3.2): another configuration of it is no promotion. By name, what
+        // went wrong there is done once more (S3.3).
+        Some(current) if current == question.release => {
+            let wrong = question.drifted || went_wrong(rules, view, question.environment);
+            if question.named && wrong {
+                (Outcome::Satisfied, Reason::DeployedAgain)
             } else {
-                (Outcome::Satisfied, Reason::Ahead)
+                (Outcome::Refused, Reason::UpToDate)
             }
         }
+        _ if fired && !question.named => (Outcome::Refused, Reason::TriedBefore),
+        _ => (Outcome::Satisfied, Reason::Ahead),
     };
-    gates.push(gate(GateKind::Order, state.0, state.1));
+    gate(GateKind::Order, outcome, reason)
 }
 
 /// One predecessor: its verification gate and its soak gate, where it has one.
@@ -344,10 +364,7 @@ fn arrival_gate(
     let verified = verification(view, here, environment, current);
     for successor in rules.graph.successors(here) {
         let Some(required) = rules.pipeline.environments[&successor].soak.get(here) else { continue };
-        // What the successor cannot take any more is not soaking for it.
-        let passed_on = view.current(&successor).is_some_and(|r| view.lineage(&r.release) >= view.lineage(current))
-            || view.quarantine(current, &successor, rules.graph).is_some();
-        if passed_on {
+        if !may_still_take(rules, view, &successor, current, now) {
             continue;
         }
         if let SoakStatus::Running { eligible_at } = soak(view, here, current, &verified, *required, now) {
@@ -356,6 +373,23 @@ fn arrival_gate(
         }
     }
     free
+}
+
+/// Whether a release that soaks for a successor could still enter it by itself (S4.3): nothing as new runs there, it was
+/// not tried there, nothing bars it, and no other predecessor refuses it. What only waits may still open.
+fn may_still_take(
+    rules: &Rules<'_>,
+    view: &View,
+    successor: &EnvironmentName,
+    release: &ReleaseId,
+    now: Timestamp,
+) -> bool {
+    let has = view.current(successor).is_some_and(|r| view.lineage(&r.release) >= view.lineage(release));
+    let tried = view.environment(successor).is_some_and(|e| e.fired.contains(release));
+    if has || tried || view.quarantine(release, successor, rules.graph).is_some() {
+        return false;
+    }
+    overall(&entry_gates(rules, view, successor, release, now)) != Outcome::Refused
 }
 
 fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, gates: &mut Vec<Gate>) {
@@ -385,6 +419,7 @@ fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, gates: &mut Vec<Ga
 fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Timestamp) -> Gate {
     let open = gate(GateKind::Window, Outcome::Satisfied, Reason::WindowOpen);
     let Some(levels) = rules.windows.get(question.environment) else { return open };
+    // A reconfiguration moves no artifact, but deploys all of them again: a window for one of them is about it too.
     let artifacts: Vec<&str> = rules.pipeline.artifacts.keys().map(crate::ids::ArtifactName::as_str).collect();
     let action = match question.movement {
         Movement::Promotion | Movement::Reconfiguration => Action::Promote,
@@ -422,8 +457,7 @@ fn lock_gate(view: &View, question: &Question<'_>) -> Gate {
     }
     // A person has to look at what was held: they promote by name, roll back, or lift it; automation waits (S9.6).
     let held = environment
-        .history
-        .last()
+        .last_effective()
         .filter(|p| matches!(p.finished, Some((_, PromotionOutcome::Held | PromotionOutcome::Stuck))))
         .filter(|_| question.invoker == Invoker::Automation);
     match held {

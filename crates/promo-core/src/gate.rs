@@ -143,6 +143,8 @@ pub enum Reason {
     },
     /// It runs there already, with the same files and settings.
     UpToDate,
+    /// It runs there, something went wrong, and it was asked for by name (S3.3).
+    DeployedAgain,
     /// Its promotion was tried before, and is not repeated by itself (S3.3).
     TriedBefore,
     /// Every check there passed.
@@ -319,6 +321,7 @@ impl Reason {
             Self::Ahead => "ahead",
             Self::Older { .. } => "older",
             Self::UpToDate => "up-to-date",
+            Self::DeployedAgain => "deployed-again",
             Self::TriedBefore => "tried-before",
             Self::Verified { .. } => "verified",
             Self::NotThereYet { .. } => "not-there-yet",
@@ -368,6 +371,7 @@ impl fmt::Display for Reason {
             Self::Ahead => f.write_str("ahead of what runs"),
             Self::Older { current } => write!(f, "older than {current}, which runs there: going back is a rollback"),
             Self::UpToDate => f.write_str("up to date"),
+            Self::DeployedAgain => f.write_str("runs there, and is deployed again because it was asked for by name"),
             Self::TriedBefore => f.write_str("was tried before and is not repeated by itself"),
             Self::Verified { environment, .. } => write!(f, "verified in {environment}"),
             Self::NotThereYet { environment } => write!(f, "has not been in {environment}"),

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::Digest;
 use crate::canonical::{self, CanonicalError};
-use crate::gate::{Gate, Outcome, overall};
+use crate::gate::{Gate, Outcome, Reason, overall};
 use crate::ids::{CheckName, EnvironmentName, PipelineName, ReleaseId, RoleName, TargetName};
 use crate::inputs::{FileChange, Inputs};
 use crate::ledger::event::Movement;
@@ -139,6 +139,9 @@ pub struct Plan {
     pub moves: Vec<Move>,
     /// What does not, in graph order.
     pub stays: Vec<Stay>,
+    /// Environments whose present release has lost evidence upstream, and which (S3, S16).
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub lost_evidence: BTreeMap<EnvironmentName, Vec<Reason>>,
 }
 
 /// A policy by name, version and digest.
@@ -182,6 +185,15 @@ pub struct Request {
     pub until: Option<EnvironmentName>,
     /// Who asks.
     pub invoker: Invoker,
+}
+
+impl Request {
+    /// Whether the release was asked for by name, which repeats what was tried before (S3.3). Naming an environment alone
+    /// does not.
+    #[must_use]
+    pub const fn by_name(&self) -> bool {
+        self.release.is_some()
+    }
 }
 
 /// Forward or back.
@@ -231,6 +243,9 @@ pub struct Move {
     /// Further releases it could go back to, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further_targets: Vec<ReleaseRef>,
+    /// A newer release that cannot enter now, beside a reconfiguration of what runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer: Option<Next>,
 }
 
 impl Move {
@@ -243,7 +258,7 @@ impl Move {
     /// Whether its approval rules ask for anyone.
     #[must_use]
     pub fn needs_approval(&self) -> bool {
-        self.gates.iter().any(|g| matches!(g.reason, crate::gate::Reason::Approvals { .. }))
+        self.gates.iter().any(|g| matches!(g.reason, Reason::Approvals { .. }))
     }
 }
 

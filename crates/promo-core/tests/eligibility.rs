@@ -6,12 +6,12 @@ mod support;
 use std::collections::BTreeSet;
 
 use promo_core::eligibility::{
-    CheckStatus, Question, SoakStatus, assess, candidate, eligible, rollback_targets, soak, verification,
+    CheckStatus, Question, SoakStatus, assess, candidate, eligible, lost_evidence, rollback_targets, soak, verification,
 };
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
-use promo_core::windows::Invoker;
+use promo_core::windows::{Invoker, Level, Window};
 use support::history::{World, at, name};
 use support::reference::Reference;
 
@@ -42,6 +42,7 @@ fn gates(world: &World, environment: &str, release: &str, invoker: Invoker, name
         release: &release,
         movement: Movement::Promotion,
         named,
+        drifted: false,
         invoker,
         moved_before: &nothing,
         approvals: None,
@@ -543,4 +544,147 @@ fn s16_roots_take_every_release_and_a_control_only_node_verifies_by_entering() {
     assert_eq!(may_enter(&world, "end"), [""; 0]);
     // S3.5: nothing leaks past a node that changes nothing.
     assert_eq!(may_enter(world.play("deploy join B1"), "end"), ["B1"]);
+}
+
+#[test]
+fn s3_3_by_name_what_went_wrong_is_deployed_again_and_what_is_good_is_up_to_date() {
+    let by_name = |world: &World, named| {
+        let gates = gates(world, "qa", "B1", Invoker::Human, named);
+        let order = gates.iter().find(|g| g.kind == GateKind::Order).expect("an order gate");
+        (order.reason.code(), overall(&gates))
+    };
+    let again = ("deployed-again", Outcome::Satisfied);
+    let not = ("up-to-date", Outcome::Refused);
+    for (history, expected) in [
+        ("finish qa B1 verified", not),
+        ("finish qa B1 held", again),
+        ("finish qa B1 stuck", again),
+        // Rolled back to: the last that was done here failed.
+        ("finish qa B1 verified; add B2; start qa B2; finish qa B2 rolled-back", again),
+        // A cancelled one touched nothing, and hides nothing.
+        ("finish qa B1 verified; add B2; start qa B2; finish qa B2 cancelled", not),
+        ("finish qa B1 held; start qa B1; finish qa B1 cancelled", again),
+        ("finish qa B1 verified; fail qa e2e B1", again),
+        ("finish qa B1 held; start qa B1; deploy qa B1; pass qa e2e B1; finish qa B1 verified", not),
+    ] {
+        let mut world = World::new(QA);
+        world.play("add B1; start qa B1; deploy qa B1").play(history);
+        assert_eq!(by_name(&world, true), expected, "{history}");
+        assert_eq!(by_name(&world, false), not, "nothing is repeated by itself: {history}");
+    }
+    // A person's verdict is not changed by another deployment of the same.
+    let mut world = World::new("qa verify uat");
+    world.play("add B1; start qa B1; deploy qa B1; finish qa B1 verified; fail qa uat B1");
+    assert_eq!(by_name(&world, true), not);
+}
+
+#[test]
+fn s9_6_a_cancelled_attempt_does_not_hide_what_is_held() {
+    let mut world = World::new(QA);
+    world.play("add B1 B2; start qa B1; deploy qa B1; finish qa B1 held; start qa B2; finish qa B2 cancelled");
+    assert_eq!(code(&world, "qa", "B2", GateKind::Lock), "held");
+}
+
+#[test]
+fn s4_3_nothing_is_held_for_a_successor_that_tried_it_or_whose_other_predecessor_refuses_it() {
+    let pipeline = "qa verify e2e\nperf verify load\nstaging after qa perf soak qa=60";
+    let start = "add B1; deploy qa B1; pass qa e2e B1; deploy perf B1; pass perf load B1; add B2; @20";
+    for (then, held) in [
+        ("", true),
+        ("start staging B1; finish staging B1 cancelled", false),
+        ("fail perf load B1", false),
+        ("reject B1", false),
+        ("add B3; deploy staging B3", false),
+        // What only waits may still open.
+        ("withdraw perf load B1", true),
+        ("freeze staging", true),
+    ] {
+        let mut world = World::new(pipeline);
+        world.play(start).play(then);
+        let expected = if held { "holds-for-soak" } else { "no-soak-disturbed" };
+        assert_eq!(code(&world, "qa", "B2", GateKind::Arrival), expected, "{then}");
+        let reference = Reference::new(&world.pipeline, &world.records, world.now());
+        assert_eq!(reference.holds(&name("qa"), &world.id("B2")), held, "the reference disagrees: {then}");
+    }
+    // A join with enough others left does not refuse it.
+    let mut world = World::new("qa verify e2e\nperf verify load\nstaging atleast 1 of qa perf soak qa=60");
+    world.play(start).play("fail perf load B1");
+    assert_eq!(code(&world, "qa", "B2", GateKind::Arrival), "holds-for-soak");
+}
+
+#[test]
+fn s16_a_quarantine_of_an_optional_member_bars_the_join_and_its_failure_alone_does_not() {
+    let mut world = World::new("a verify t\nb verify t\nc verify t\njoin atleast 2 of a b c\nafterwards after join");
+    world.play("add B1; deploy a B1; deploy b B1; deploy c B1; pass a t B1; pass b t B1; fail c t B1");
+    assert_eq!(may_enter(&world, "join"), ["B1"]);
+    // A rollback in c quarantines it there and downstream: everything reachable, the join as well.
+    world.play("reject B1 c");
+    assert_eq!(may_enter(&world, "join"), [""; 0]);
+    assert_eq!(code(&world, "join", "B1", GateKind::Quarantine), "quarantined");
+    assert_eq!(gate(&world, "join", "B1", GateKind::Join).outcome, Outcome::Satisfied);
+    assert_eq!(code(&world, "afterwards", "B1", GateKind::Quarantine), "quarantined");
+    assert_eq!(may_enter(world.play("lift B1 c"), "join"), ["B1"]);
+}
+
+#[test]
+fn s16_evidence_that_is_lost_anywhere_upstream_is_told_of_what_runs() {
+    let lost = |world: &World, environment: &str| -> Vec<String> {
+        let here: EnvironmentName = name(environment);
+        let reasons = lost_evidence(&world.rules(), &world.view(), &here);
+        let reference = Reference::new(&world.pipeline, &world.records, world.now()).lost(&here);
+        assert_eq!(reasons.len(), reference.len(), "the reference disagrees");
+        reasons.iter().map(ToString::to_string).collect()
+    };
+    // The last row of S3's table.
+    assert_eq!(lost(&table(5), "staging"), [""; 0]);
+    assert_eq!(lost(&table(6), "staging"), ["the verdict of e2e in qa was withdrawn"]);
+    let mut world =
+        World::new("dev verify unit\nqa after dev verify e2e\nstaging after qa verify smoke\nprod after staging");
+    world.play("add B1 B2; deploy dev B1; pass dev unit B1; deploy qa B1; pass qa e2e B1");
+    world.play("deploy staging B1; pass staging smoke B1; deploy prod B1");
+    assert_eq!(lost(&world, "prod"), [""; 0]);
+    // The whole way, and a newer failure as well as a withdrawal.
+    world.play("withdraw dev unit B1; fail qa e2e B1");
+    let both = ["the verdict of unit in dev was withdrawn", "e2e failed in qa"];
+    assert_eq!(lost(&world, "prod"), both);
+    assert_eq!(lost(&world, "staging"), both);
+    assert_eq!(lost(&world, "qa"), both[..1]);
+    assert_eq!(lost(&world, "dev"), [""; 0], "its own checks are not upstream");
+    // Another release does not stand on it, and a verdict that counts again gives it back.
+    world.play("pass dev unit B1; pass qa e2e B1; pass qa e2e B1");
+    assert_eq!(lost(&world, "prod"), [""; 0]);
+    world.play("fail qa e2e B2; deploy prod B2");
+    assert_eq!(lost(&world, "prod"), [""; 0], "what never held is not lost");
+}
+
+#[test]
+fn s16_a_reconfiguration_is_bound_by_the_windows_of_every_artifact() {
+    let mut world = World::new("qa verify e2e");
+    world.play("add B1; deploy qa B1");
+    let window = |artifacts: &str| {
+        let text = format!("effect = \"deny\"\ntimezone = \"UTC\"\nweekly = {{}}\nartifacts = [{artifacts}]");
+        let windows = vec![Window::new("freeze", toml::from_str(&text).expect("a window")).expect("a legal window")];
+        vec![Level { name: "qa".into(), windows }]
+    };
+    let outcome = |world: &World| {
+        let (environment, release, nothing) = (name("qa"), world.id("B1"), BTreeSet::new());
+        let question = Question {
+            environment: &environment,
+            release: &release,
+            movement: Movement::Reconfiguration,
+            named: false,
+            drifted: false,
+            invoker: Invoker::Human,
+            moved_before: &nothing,
+            approvals: None,
+            run: None,
+        };
+        overall(&assess(&world.rules(), &world.view(), &Default::default(), &question, world.now()))
+    };
+    assert_eq!(outcome(&world), Outcome::Satisfied);
+    world.windows.insert(name("qa"), window("\"other\""));
+    assert_eq!(outcome(&world), Outcome::Satisfied);
+    // It deploys all of them again, so one that may not be deployed now is enough.
+    world.windows.insert(name("qa"), window("\"app\", \"other\""));
+    assert_eq!(outcome(&world), Outcome::Waiting);
 }

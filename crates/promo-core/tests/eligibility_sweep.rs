@@ -7,7 +7,7 @@ mod support;
 use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::eligibility::{
-    Question, SoakStatus, assess, candidate, eligible, rollback_targets, soak, verification,
+    Question, SoakStatus, assess, candidate, eligible, lost_evidence, rollback_targets, soak, verification,
 };
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::{EnvironmentName, ReleaseId};
@@ -138,6 +138,7 @@ struct Seen {
     held: usize,
     fired: usize,
     quarantined: usize,
+    lost: usize,
 }
 
 /// Every answer of the code is the answer of the reference.
@@ -147,6 +148,17 @@ fn agree(world: &World, seen: &mut Seen) {
     let ids: Vec<ReleaseId> = view.releases.iter().map(|r| r.release.id.clone()).collect();
     for (here, environment) in &world.pipeline.environments {
         let may = eligible(&rules, &view, here, now);
+        let lost: BTreeSet<_> = lost_evidence(&rules, &view, here)
+            .into_iter()
+            .map(|reason| match reason {
+                Reason::CheckWithdrawn { environment, check }
+                | Reason::CheckFailed { environment, check }
+                | Reason::CheckFlaky { environment, check } => (environment, check),
+                other => panic!("{other:?} is no lost evidence"),
+            })
+            .collect();
+        assert_eq!(lost, reference.lost(here), "lost evidence of {here}: {world:#?}");
+        seen.lost += lost.len();
         assert_eq!(may, reference.eligible(here), "eligible in {here}: {world:#?}");
         assert_eq!(candidate(&rules, &view, here, now), reference.candidate(here), "candidate in {here}: {world:#?}");
         if !before(&environment.after).is_empty() {
@@ -214,6 +226,7 @@ fn gates(world: &World, view: &View, here: &EnvironmentName, id: &ReleaseId) -> 
         release: id,
         movement: Movement::Promotion,
         named: false,
+        drifted: false,
         invoker: Invoker::Automation,
         moved_before: &nothing,
         approvals: None,
@@ -236,8 +249,8 @@ fn s3_s4_s10_every_graph_of_up_to_five_environments_agrees_with_the_reference() 
             }
         }
     }
-    let Seen { passed_on, met, running, targets, held, fired, quarantined } = seen;
-    for count in [passed_on, met, running, targets, held, fired, quarantined] {
+    let Seen { passed_on, met, running, targets, held, fired, quarantined, lost } = seen;
+    for count in [passed_on, met, running, targets, held, fired, quarantined, lost] {
         assert!(count > 200, "the sweep hardly saw anything: {seen:?}");
     }
 }

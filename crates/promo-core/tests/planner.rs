@@ -395,3 +395,115 @@ fn a_plan_that_no_planner_makes_is_told_by_name() {
         assert!(found.iter().any(|f| f.contains(words)), "{words}: {found:?}");
     }
 }
+
+#[test]
+fn s3_3_by_name_what_failed_and_runs_is_deployed_again_and_what_is_good_stays() {
+    let mut bench = settled("qa verify t\nprod after qa");
+    let request = by_name(&bench, "qa", "B1");
+    assert_eq!(stay(&bench.plan(&request), "qa").why, StayReason::UpToDate);
+    bench.world.play("fail qa t B1; add B2");
+    assert_eq!(moves(&bench.plan(&request)), ["qa=B1"]);
+    // Naming the environment alone is no naming of the release.
+    let whole = Request { release: None, ..request.clone() };
+    assert_eq!(moves(&bench.plan(&whole)), ["qa=B2"]);
+    let plan = bench.plan(&request);
+    let entry = &plan.moves[0];
+    assert_eq!((entry.movement, entry.from.as_ref()), (Movement::Promotion, Some(&entry.to)));
+    assert!(entry.gates.iter().any(|g| g.reason == Reason::DeployedAgain));
+    // S8.2: what the plan was asked with counts when it is planned again.
+    assert_eq!(bench.stale(&plan), [""; 0]);
+    let mut edited = plan.clone();
+    edited.request.release = None;
+    assert_ne!(bench.stale(&edited), [""; 0]);
+    bench.apply(&plan);
+    assert_eq!(stay(&bench.plan(&request), "qa").why, StayReason::UpToDate);
+}
+
+#[test]
+fn s3_3_by_name_what_has_drifted_is_deployed_again() {
+    let mut bench = settled("qa verify t");
+    bench.observations.live.insert((name("qa"), name("default")), State::Absent);
+    bench.places.insert("qa/default".into(), State::Absent);
+    assert_eq!(moves(&bench.plan(&everything())), [""; 0], "drift is shown and nothing is done about it by itself");
+    let plan = bench.plan(&by_name(&bench, "qa", "B1"));
+    assert_eq!(moves(&plan), ["qa=B1"]);
+    bench.apply(&plan);
+}
+
+#[test]
+fn s3_3_a_failure_is_not_retried_by_naming_the_environment_alone() {
+    let mut bench = settled("qa verify t");
+    bench.world.play("add B2; start qa B2; finish qa B2 cancelled");
+    let request = Request { environments: BTreeSet::from([name("qa")]), ..everything() };
+    assert_eq!(codes(&bench.plan(&request), "qa"), ["tried-before"]);
+}
+
+#[test]
+fn s0_4_a_newer_release_that_cannot_enter_does_not_hide_a_reconfiguration_and_is_told_beside_it() {
+    let closed = |plan: &Plan| {
+        let newer = plan.moves[0].newer.as_ref().expect("a newer one");
+        let alias = newer.release.alias.clone().expect("tests give one");
+        (alias, newer.gates.iter().filter(|g| !g.outcome.is_open()).map(|g| g.reason.code()).collect::<Vec<_>>())
+    };
+    let pipeline = "qa verify t\nprod after qa files values/prod.yaml soak qa=60";
+    for (then, code) in [
+        ("add B2; deploy qa B2; pass qa t B2; start prod B2; finish prod B2 cancelled; @200", "tried-before"),
+        ("add B2; deploy qa B2; fail qa t B2", "check-failed"),
+        ("add B2; deploy qa B2; pass qa t B2", "soaking"),
+        ("add B2; deploy qa B2; pass qa t B2; reject B2 prod; @200", "quarantined"),
+    ] {
+        let mut bench = Bench::new(pipeline);
+        bench.world.play("add B1; deploy qa B1; pass qa t B1; @60");
+        let plan = bench.plan(&everything());
+        bench.apply(&plan);
+        bench.world.play(then);
+        let prod = Request { environments: BTreeSet::from([name("prod")]), ..everything() };
+        assert_eq!(codes(&bench.plan(&prod), "prod")[0], code);
+        bench.file("values/prod.yaml", "replicas: 3");
+        let plan = bench.plan(&prod);
+        assert_eq!(
+            (moves(&plan), plan.moves[0].movement),
+            (vec!["prod=B1".into()], Movement::Reconfiguration),
+            "{then}"
+        );
+        let (newer, codes) = closed(&plan);
+        assert_eq!((newer.as_str(), codes[0]), ("B2", code));
+        assert_eq!(bench.stale(&plan), [""; 0]);
+        // By name it is the newer one that was asked for, and nothing else.
+        assert_eq!(
+            moves(&bench.plan(&by_name(&bench, "prod", "B2"))),
+            if code == "tried-before" { vec!["prod=B2"] } else { vec![] }
+        );
+        bench.apply(&plan);
+    }
+    // Where the newer one can be in the plan it takes the environment's files along, also where it has to wait for people.
+    let mut bench = settled("prod files values/prod.yaml approve 1");
+    bench.file("values/prod.yaml", "replicas: 3").world.play("add B2");
+    let plan = bench.plan(&everything());
+    assert_eq!((moves(&plan), plan.moves[0].movement), (vec!["prod=B2".into()], Movement::Promotion));
+    assert_eq!((plan.moves[0].files.len(), &plan.moves[0].newer), (1, &None));
+}
+
+#[test]
+fn s2_3_a_taken_destination_refuses_a_rollback_and_is_no_way_back() {
+    let mut bench = Bench::new("qa verify t");
+    let qa = bench.world.pipeline.environments.get_mut("qa").unwrap();
+    qa.mirror.insert("registry.test".into(), "mirror.test/x".into());
+    for release in ["B1", "B2", "B3"] {
+        bench.world.play(&format!("add {release}"));
+        let plan = bench.plan(&everything());
+        bench.apply(&plan);
+    }
+    bench.world.play("add B4");
+    let way_back = |bench: &Bench| bench.plan(&everything()).moves[0].rollback.as_ref().map(|r| r.to.alias.clone());
+    assert_eq!(way_back(&bench), Some(Some("B3".into())));
+    let taken = State::Present(Digest::of(b"something else"));
+    bench.places.insert("mirror.test/x/app:b3".into(), taken);
+    bench.places.insert("mirror.test/x/app:b2".into(), taken);
+    assert_eq!(way_back(&bench), Some(Some("B1".into())));
+    // Asked to go back, it says why it does not, and goes nowhere else.
+    let plan = bench.plan(&back("qa"));
+    assert_eq!((moves(&plan), codes(&plan, "qa")), (vec![], vec!["destination-taken"]));
+    bench.places.insert("mirror.test/x/app:b1".into(), taken);
+    assert_eq!(way_back(&bench), None);
+}

@@ -54,6 +54,7 @@ impl Session {
                     release,
                     movement: Movement::Promotion,
                     named: invoker == Invoker::Human,
+                    drifted: false,
                     invoker,
                     moved_before: &nothing,
                     approvals: None,

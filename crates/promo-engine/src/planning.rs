@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use promo_core::gate::Reason;
+use promo_core::eligibility;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
@@ -42,6 +42,10 @@ impl Session {
         let (view, now) = (self.view()?, self.now()?);
         self.check_request(&view, &request)?;
         let planned = self.plan_with(&view, &request, None, now).await?;
+        let rules = self.governance.rules();
+        let lost = |name: &EnvironmentName| (name.clone(), eligibility::lost_evidence(&rules, &view, name));
+        let shown = planned.moves.iter().map(|m| &m.environment).chain(planned.stays.iter().map(|s| &s.environment));
+        let lost_evidence = shown.map(lost).filter(|(_, lost)| !lost.is_empty()).collect();
         Ok(Document::new(Plan {
             pipeline: self.governance.pipeline.name.clone(),
             policy: self.governance.policy.clone(),
@@ -55,6 +59,7 @@ impl Session {
             inputs: planned.inputs,
             moves: planned.moves,
             stays: planned.stays,
+            lost_evidence,
         }))
     }
 
@@ -89,22 +94,24 @@ impl Session {
             planner::select(&PlanInput { rules, view, observations, request, pinned, now })
         };
         let mut selection = input(&observations);
-        loop {
+        let previews = loop {
             // What is found may bring in another release, such as the next best to go back to; each is asked for once.
             let mut unknown = releases(&selection);
             unknown.retain(|id, _| !observations.artifacts.contains_key(id));
             if unknown.is_empty() {
-                break;
-            }
-            observe::artifacts(self, view, &unknown, &mut observations).await?;
-            for id in unknown.into_keys() {
-                observations.artifacts.entry(id).or_default();
+                let previews = self.previews(&selection).await?;
+                // A destination tag that holds something else is known only now (S2.3); it refuses the move, or that way back.
+                if !planner::taken(&selection, &previews, &mut observations) {
+                    break previews;
+                }
+            } else {
+                observe::artifacts(self, view, &unknown, &mut observations).await?;
+                for id in unknown.into_keys() {
+                    observations.artifacts.entry(id).or_default();
+                }
             }
             selection = input(&observations);
-        }
-        let previews = self.previews(&selection).await?;
-        // A destination tag that holds something else is known only now (S2.3); it refuses the move.
-        let selection = if taken(&selection, &previews, &mut observations) { input(&observations) } else { selection };
+        };
         let (moves, stays) = planner::assemble(selection, &previews)
             .map_err(|step| EngineError::Invalid(format!("step {step} was not previewed")))?;
         let rules = self.governance.rules();
@@ -163,39 +170,13 @@ fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {
         let ask = if d.head.movement == Movement::Rollback { Ask::ForDigest } else { Ask::ForTag };
         (&d.head.to.id, ask)
     });
-    let next = selection.stays.iter().filter_map(|s| Some((&s.next.as_ref()?.release.id, Ask::ForTag)));
+    let newer = selection.moves.iter().filter_map(|d| d.head.newer.as_ref());
+    let next = selection.stays.iter().filter_map(|s| s.next.as_ref()).chain(newer);
+    let next = next.map(|next| (&next.release.id, Ask::ForTag));
     let mut out: BTreeMap<ReleaseId, Ask> = BTreeMap::new();
     for (id, ask) in back.chain(moves).chain(next) {
         let asked = out.entry(id.clone()).or_insert(ask);
         *asked = (*asked).max(ask);
     }
     out
-}
-
-/// Adds a finding for each copy whose destination holds something else; says whether there was one.
-fn taken(selection: &Selection, previews: &BTreeMap<String, Previewed>, observations: &mut Observations) -> bool {
-    let mut found_any = false;
-    for step in selection.moves.iter().flat_map(|d| &d.steps).filter(|s| s.action == Action::Copy) {
-        let Some(Previewed { current: State::Present(found), desired: State::Present(wanted), .. }) =
-            previews.get(&step.id)
-        else {
-            continue;
-        };
-        if found == wanted {
-            continue;
-        }
-        for (artifact, input) in &step.inputs.artifacts {
-            let tag = input.tag.as_ref().map(|t| format!(":{t}")).unwrap_or_default();
-            let reason = Reason::DestinationTaken {
-                artifact: artifact.clone(),
-                reference: format!("{}{tag}", input.repository),
-                wanted: *wanted,
-                found: *found,
-            };
-            let place = (step.inputs.environment.clone(), step.inputs.release.clone());
-            observations.destinations.entry(place).or_default().push(reason);
-            found_any = true;
-        }
-    }
-    found_any
 }

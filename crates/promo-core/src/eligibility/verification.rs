@@ -1,6 +1,6 @@
 //! Whether a release counts as verified in an environment, and since when (S3.1, S16).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use jiff::Timestamp;
@@ -18,6 +18,8 @@ pub struct Verification {
     pub deployed: Option<Timestamp>,
     /// Every required check.
     pub checks: BTreeMap<CheckName, CheckStatus>,
+    /// Checks that held once and hold no longer.
+    pub lost: BTreeSet<CheckName>,
     /// Since when every check holds; none when one does not, or the release was never there.
     pub holds_since: Option<Timestamp>,
 }
@@ -51,14 +53,15 @@ pub fn verification(
     let known = view.environment(name);
     let deployed = known.and_then(|e| e.residences.iter().find(|r| r.release == *release)).map(|r| r.since);
     let verdicts = known.and_then(|e| e.verdicts.get(release));
-    let checks: BTreeMap<_, _> = environment
-        .verify
-        .iter()
-        .map(|check| {
-            let entries = verdicts.and_then(|v| v.get(check)).map_or(&[][..], Vec::as_slice);
-            (check.clone(), status(entries))
-        })
-        .collect();
+    let (mut checks, mut lost) = (BTreeMap::new(), BTreeSet::new());
+    for check in &environment.verify {
+        let entries = verdicts.and_then(|v| v.get(check)).map_or(&[][..], Vec::as_slice);
+        let (status, held) = status(entries);
+        if held && !matches!(status, CheckStatus::Passed { .. }) {
+            lost.insert(check.clone());
+        }
+        checks.insert(check.clone(), status);
+    }
     let since = checks.values().map(|status| match status {
         CheckStatus::Passed { since } => Some(*since),
         _ => None,
@@ -66,11 +69,12 @@ pub fn verification(
     // A control-only node may have no checks: then having entered is what counts.
     let holds_since =
         deployed.and_then(|deployed| since.chain([Some(deployed)]).collect::<Option<Vec<_>>>()?.into_iter().max());
-    Verification { deployed, checks, holds_since }
+    Verification { deployed, checks, lost, holds_since }
 }
 
-fn status(entries: &[VerdictEntry]) -> CheckStatus {
-    let mut status = CheckStatus::Missing;
+/// How a check stands, and whether it ever held.
+fn status(entries: &[VerdictEntry]) -> (CheckStatus, bool) {
+    let (mut status, mut held) = (CheckStatus::Missing, false);
     // The deployment on which the check failed and has not passed twice in a row since; and the same as it was before the
     // latest verdict, because a withdrawal takes back what that verdict did, and nothing else: whoever withdraws a flaky
     // pass has not withdrawn the failure before it.
@@ -98,8 +102,9 @@ fn status(entries: &[VerdictEntry]) -> CheckStatus {
                 CheckStatus::Passed { since: entry.at }
             }
         };
+        held |= matches!(status, CheckStatus::Passed { .. });
     }
-    status
+    (status, held)
 }
 
 impl Verification {

@@ -247,6 +247,15 @@ pub struct StepView {
     pub observed: Option<State>,
 }
 
+impl EnvironmentView {
+    /// The last promotion that ended and touched the environment: one that was cancelled did not.
+    #[must_use]
+    pub fn last_effective(&self) -> Option<&Promotion> {
+        let touched = |p: &&Promotion| p.finished.is_none_or(|(_, o)| o != PromotionOutcome::Cancelled);
+        self.history.iter().rev().find(touched)
+    }
+}
+
 impl View {
     /// The release of that id.
     #[must_use]

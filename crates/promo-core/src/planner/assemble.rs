@@ -1,11 +1,15 @@
-//! Puts the providers' answers into the plan.
+//! What the providers' answers mean for a plan, and how they get into it.
 
 use alloc::collections::BTreeMap;
+use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Previewed, Selection, StepDraft};
+use super::{Draft, Observations, Previewed, Selection, StepDraft};
+use crate::gate::Reason;
+use crate::ledger::event::Movement;
 use crate::plan::{Action, Move, Stay, Step};
+use crate::state::State;
 
 /// Puts the providers' previews into the selected moves. Steps that change nothing stay in the plan: what they expect
 /// and leave is the same state, and apply demands it.
@@ -43,4 +47,36 @@ fn finish(draft: StepDraft, previews: &BTreeMap<String, Previewed>) -> Result<St
     let Some(preview) = previews.get(&id).cloned() else { return Err(id) };
     let Previewed { current: expected, desired, changes } = preview;
     Ok(Step { id, action, provider, target, inputs, expected, desired, changes })
+}
+
+/// Adds a finding for each copy, there or back, whose destination tag holds something else (S2.3). Whether something was
+/// found that was not known: then the selection is to be made anew, since a move is refused, or goes back elsewhere.
+pub fn taken(selection: &Selection, previews: &BTreeMap<String, Previewed>, observations: &mut Observations) -> bool {
+    let known = observations.destinations.len();
+    // The way back from a reconfiguration is the same release: it would be taken for the way there.
+    let back = |draft: &&Draft| draft.head.movement != Movement::Reconfiguration;
+    let there = selection.moves.iter().flat_map(|draft| &draft.steps);
+    let steps = there.chain(selection.moves.iter().filter(back).flat_map(|draft| &draft.rollback_steps));
+    for step in steps.filter(|step| step.action == Action::Copy) {
+        let Some(Previewed { current: State::Present(found), desired: State::Present(wanted), .. }) =
+            previews.get(&step.id)
+        else {
+            continue;
+        };
+        if found == wanted {
+            continue;
+        }
+        let place = (step.inputs.environment.clone(), step.inputs.release.clone());
+        let findings = observations.destinations.entry(place).or_default();
+        for (artifact, input) in &step.inputs.artifacts {
+            let tag = input.tag.as_ref().map(|t| format!(":{t}")).unwrap_or_default();
+            findings.push(Reason::DestinationTaken {
+                artifact: artifact.clone(),
+                reference: format!("{}{tag}", input.repository),
+                wanted: *wanted,
+                found: *found,
+            });
+        }
+    }
+    observations.destinations.len() > known
 }

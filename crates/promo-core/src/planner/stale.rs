@@ -86,9 +86,10 @@ fn moved_moves(planned: &[Move], current: &[Move]) -> Vec<Moved> {
         .collect()
 }
 
-/// Everything of a move, and which gates it has, but not how they stood: those may have opened since, and apply judges them again by itself.
+/// Everything of a move, and which gates it has, but not how they stood: those may have opened since, and apply judges them
+/// again by itself. What could not enter beside it is no more bound than what stays elsewhere.
 fn fingerprint(entry: &Move) -> String {
-    let mut entry = entry.clone();
+    let mut entry = Move { newer: None, ..entry.clone() };
     let gates: Vec<_> = core::mem::take(&mut entry.gates).into_iter().map(|gate| gate.kind).collect();
     canonical::digest(&(entry, gates)).map_or_else(|e| e.to_string(), |d| d.to_string())
 }

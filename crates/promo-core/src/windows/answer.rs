@@ -31,7 +31,8 @@ pub struct Level {
 pub struct Query<'a> {
     /// The environment that would be changed.
     pub environment: &'a str,
-    /// The artifacts that would move. Each of them must be allowed. None for a reconfiguration.
+    /// The artifacts that would move. Each of them must be allowed. With none, only windows that name no
+    /// artifact are about it.
     pub artifacts: &'a [&'a str],
     /// What would be done.
     pub action: Action,

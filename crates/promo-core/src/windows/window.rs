@@ -164,8 +164,8 @@ impl Window {
         self.spec.invokers.as_ref().is_none_or(|named| named.contains(&invoker))
     }
 
-    /// Whether it is about this environment and artifact. `None` is a promotion that moves no artifact (a
-    /// reconfiguration): a window that names artifacts is not about it.
+    /// Whether it is about this environment and artifact. `None` is a question about no
+    /// artifact: a window that names artifacts is not about it.
     #[must_use]
     pub fn is_about(&self, environment: &str, artifact: Option<&str>) -> bool {
         let named = |list: &Option<Vec<String>>, name: Option<&str>| {

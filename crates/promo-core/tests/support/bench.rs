@@ -7,14 +7,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::SignedDuration;
 use promo_core::Digest;
 use promo_core::canonical;
-use promo_core::eligibility::Rules;
+use promo_core::eligibility::{Rules, lost_evidence};
 use promo_core::graph::Graph;
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::plan::{Action, Document, Goal, LedgerRef, Move, Plan, Request, Stay};
 use promo_core::planner::{
-    DeploymentSettings, Observations, PlanInput, Previewed, StepDraft, assemble, inputs, select, stale,
+    DeploymentSettings, Observations, PlanInput, Previewed, StepDraft, assemble, inputs, select, stale, taken,
 };
 use promo_core::state::State;
 use promo_core::windows::Invoker;
@@ -26,7 +26,7 @@ use super::history::{World, name};
 pub(crate) struct Bench {
     pub(crate) world: World,
     pub(crate) observations: Observations,
-    /// What is at each place, by environment and target, or repository and digest.
+    /// What is at each place, by environment and target, or repository and tag.
     pub(crate) places: BTreeMap<String, State>,
     applied: u32,
 }
@@ -75,23 +75,29 @@ impl Bench {
         plan
     }
 
-    /// What `stale` says of a plan now, which is planned again as an apply does it: with the same releases, and without
-    /// what has become possible elsewhere since.
+    /// What `stale` says of a plan now, which is planned again as an apply does it: with the same releases.
     pub(crate) fn stale(&self, plan: &Plan) -> Vec<String> {
-        let mut request = plan.request.clone();
-        if request.until.is_none() {
-            request.environments = plan.moves.iter().map(|m| m.environment.clone()).collect();
-        }
-        let now = self.once(&request, Some(&pins(&plan.moves)));
+        let now = self.once(&plan.request, Some(&pins(&plan.moves)));
         stale(plan, &now.inputs, &now.moves).into_iter().map(|moved| moved.input).collect()
     }
 
     fn once(&self, request: &Request, pinned: Option<&BTreeMap<EnvironmentName, ReleaseId>>) -> Plan {
         let (rules, view, now) = (self.world.rules(), self.world.view(), self.world.now());
-        let input = PlanInput { rules, view: &view, observations: &self.observations, request, pinned, now };
-        let selection = select(&input);
-        let steps = selection.moves.iter().flat_map(|m| m.steps.iter().chain(&m.rollback_steps));
-        let previews = steps.map(|step| (step.id.clone(), self.preview(step))).collect();
+        let mut observations = self.observations.clone();
+        let (selection, previews) = loop {
+            let rules = rules.clone();
+            let input = PlanInput { rules, view: &view, observations: &observations, request, pinned, now };
+            let selection = select(&input);
+            let steps = selection.moves.iter().flat_map(|m| m.steps.iter().chain(&m.rollback_steps));
+            let previews = steps.map(|step| (step.id.clone(), self.preview(step))).collect();
+            if !taken(&selection, &previews, &mut observations) {
+                break (selection, previews);
+            }
+        };
+        let shown = self.world.pipeline.environments.keys();
+        let lost = shown.map(|name| (name.clone(), lost_evidence(&rules, &view, name)));
+        let lost_evidence = lost.filter(|(_, lost)| !lost.is_empty()).collect();
+        let input = PlanInput { rules, view: &view, observations: &observations, request, pinned, now };
         let (moves, stays) = assemble(selection, &previews).expect("every step was previewed");
         Plan {
             pipeline: self.world.pipeline.name.clone(),
@@ -106,19 +112,27 @@ impl Bench {
             inputs: inputs(&input, &moves),
             moves,
             stays,
+            lost_evidence,
         }
     }
 
     fn place(step: &StepDraft) -> String {
         match (step.action, &step.target) {
             (Action::Deploy, Some(target)) => format!("{}/{target}", step.inputs.environment),
-            _ => step.inputs.artifacts.values().map(|a| format!("{}@{}", a.repository, a.digest)).collect(),
+            _ => step
+                .inputs
+                .artifacts
+                .values()
+                .map(|a| format!("{}:{}", a.repository, a.tag.as_deref().unwrap_or("")))
+                .collect(),
         }
     }
 
     fn preview(&self, step: &StepDraft) -> Previewed {
         let current = self.places.get(&Self::place(step)).copied().unwrap_or(State::Absent);
-        let desired = State::Present(canonical::digest(&step.inputs).expect("inputs are canonical"));
+        let copied = step.inputs.artifacts.values().next().map(|artifact| artifact.digest);
+        let inputs = canonical::digest(&step.inputs).expect("inputs are canonical");
+        let desired = State::Present(copied.filter(|_| step.action == Action::Copy).unwrap_or(inputs));
         Previewed { current, desired, changes: Vec::new() }
     }
 

@@ -62,7 +62,16 @@ impl<'a> Reference<'a> {
     }
 
     fn marks(&self, here: &EnvironmentName, id: &ReleaseId, wanted: &CheckName) -> Vec<Mark> {
-        let mut marks = Vec::new();
+        self.marks_and_whether_they_held(here, id, wanted).0
+    }
+
+    fn marks_and_whether_they_held(
+        &self,
+        here: &EnvironmentName,
+        id: &ReleaseId,
+        wanted: &CheckName,
+    ) -> (Vec<Mark>, bool) {
+        let (mut marks, mut held) = (Vec::new(), false);
         for (place, (at, event)) in self.events.iter().enumerate() {
             let before = &self.events[..place];
             let deployment = || deployments(before, here).iter().rposition(|(_, r)| r == id).map_or(0, |n| n + 1);
@@ -85,8 +94,24 @@ impl<'a> Reference<'a> {
                 }
                 _ => {}
             }
+            held |= Self::check_since(&marks).is_some();
         }
-        marks
+        (marks, held)
+    }
+
+    /// S3's table and S16: the checks upstream of an environment that held once for what runs there, and hold no longer.
+    pub(crate) fn lost(&self, here: &EnvironmentName) -> BTreeSet<(EnvironmentName, CheckName)> {
+        let mut lost = BTreeSet::new();
+        let Some(current) = self.current(here) else { return lost };
+        for (upstream, environment) in &self.pipeline.environments {
+            for check in environment.verify.iter().filter(|_| upstream != here && self.leads_to(upstream, here)) {
+                let (marks, held) = self.marks_and_whether_they_held(upstream, &current, check);
+                if held && Self::check_since(&marks).is_none() {
+                    lost.insert((upstream.clone(), check.clone()));
+                }
+            }
+        }
+        lost
     }
 
     /// A pass is flaky when it follows a failure on the same deployment and there were not two passes in a row since.
@@ -223,7 +248,23 @@ impl<'a> Reference<'a> {
         self.releases().into_iter().rev().filter(good).collect()
     }
 
-    /// S4.3: whether what runs here soaks for a successor that does not have it yet and may still take it.
+    /// Whether a failed check keeps a release out of an environment.
+    fn refused(&self, here: &EnvironmentName, id: &ReleaseId) -> bool {
+        let failed = |before: &EnvironmentName| {
+            let checks = &self.pipeline.environments[before].verify;
+            checks.iter().any(|check| matches!(self.marks(before, id, check).last(), Some(Mark::Fail { .. })))
+        };
+        match &self.pipeline.environments[here].after {
+            After::Root => false,
+            After::All(of) => of.iter().any(failed),
+            After::AtLeast { at_least, of, always } => {
+                let left = of.iter().filter(|b| !failed(b)).count();
+                left < *at_least as usize || always.iter().any(failed)
+            }
+        }
+    }
+
+    /// S4.3: whether what runs here soaks for a successor that does not have it yet and may still take it by itself.
     pub(crate) fn holds(&self, here: &EnvironmentName, arriving: &ReleaseId) -> bool {
         let Some(current) = self.current(here) else { return false };
         if current == *arriving || self.pipeline.environments[here].arrival == Arrival::Replace {
@@ -232,8 +273,10 @@ impl<'a> Reference<'a> {
         self.pipeline.environments.iter().any(|(successor, environment)| {
             let Some(required) = environment.soak.get(here) else { return false };
             let has = self.current(successor).is_some_and(|there| self.lineage(&there) >= self.lineage(&current));
-            !has && !self.quarantined(successor, &current)
-                && matches!(self.soak(here, &current, *required), SoakStatus::Running { .. })
+            let cannot = self.quarantined(successor, &current)
+                || self.fired(successor, &current)
+                || self.refused(successor, &current);
+            !has && !cannot && matches!(self.soak(here, &current, *required), SoakStatus::Running { .. })
         })
     }
 }

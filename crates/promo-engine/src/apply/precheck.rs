@@ -45,12 +45,7 @@ impl Session {
         }
         // S8.2: the same request, planned again from what is there now, must give the same steps from the same inputs.
         let pinned = plan.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
-        let mut request = plan.request.clone();
-        if request.until.is_none() {
-            // What has become possible elsewhere since is no concern of this plan.
-            request.environments = plan.moves.iter().map(|m| m.environment.clone()).collect();
-        }
-        let again = self.plan_with(&view, &request, Some(&pinned), now).await?;
+        let again = self.plan_with(&view, &plan.request, Some(&pinned), now).await?;
         for entry in &plan.moves {
             let refused = again.stays.iter().find(|s| s.environment == entry.environment);
             if let Some(next) = refused.and_then(|s| s.next.as_ref()) {
@@ -78,7 +73,8 @@ impl Session {
                 environment: &entry.environment,
                 release: &entry.to.id,
                 movement: entry.movement,
-                named: true,
+                named: plan.request.by_name(),
+                drifted: !planner::drift(&view, &again.observations, &entry.environment).is_empty(),
                 invoker: plan.request.invoker,
                 moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                 approvals: approvals.get(&entry.environment),

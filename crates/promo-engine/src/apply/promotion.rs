@@ -76,7 +76,9 @@ fn start(context: &RunContext, entry: &Move, active: bool) -> Result<Option<Fate
             environment: &entry.environment,
             release: &entry.to.id,
             movement: entry.movement,
-            named: true,
+            named: context.document.body.request.by_name(),
+            // What runs there enters again only where the plan and its precheck found a reason; nothing has moved since.
+            drifted: entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
             invoker: context.document.body.request.invoker,
             moved_before: &nothing,
             approvals: approvals.as_ref(),

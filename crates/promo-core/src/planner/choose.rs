@@ -1,0 +1,270 @@
+//! Which release goes where, as what kind of move, and why the rest stays. What must not be here: gates, which are the
+//! eligibility function's, and what a move is made of.
+
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+use super::{DeploymentSettings, Draft, Planner, Selection, drift};
+use crate::eligibility::{self, Question};
+use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
+use crate::ids::{EnvironmentName, ReleaseId};
+use crate::ledger::event::Movement;
+use crate::model::Start;
+use crate::plan::{Next, Stay, StayReason};
+use crate::windows::Invoker;
+
+/// A release that was judged for an environment.
+enum Placed {
+    Moves(Draft),
+    Stays(Stay),
+}
+
+impl Selection {
+    fn add(&mut self, placed: Placed) {
+        match placed {
+            Placed::Moves(draft) => self.moves.push(draft),
+            Placed::Stays(stay) => self.stays.push(stay),
+        }
+    }
+}
+
+impl Planner<'_> {
+    /// Whether an environment was asked for. Planning again at apply looks only at what the plan moves: what has become
+    /// possible elsewhere since is no concern of it.
+    fn wanted(&self, name: &EnvironmentName) -> bool {
+        let asked = &self.input.request.environments;
+        (asked.is_empty() || asked.contains(name)) && self.input.pinned.is_none_or(|pinned| pinned.contains_key(name))
+    }
+
+    /// Every environment on its own, by what is verified now.
+    pub(super) fn hops(&self) -> Selection {
+        let mut out = Selection::default();
+        let nothing = BTreeSet::new();
+        for name in self.input.rules.graph.topological().iter().filter(|n| self.wanted(n)) {
+            let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
+            let placed = match asked {
+                Some(asked) => self.enter(name, &asked, &nothing),
+                None => self.enter_or_reconfigure(name),
+            };
+            out.add(placed.unwrap_or_else(|| Placed::Stays(self.nothing_for(name))));
+        }
+        out
+    }
+
+    /// One release through every environment on the way to `until`; gates behind an earlier move are deferred.
+    pub(super) fn chain(&self, until: &EnvironmentName) -> Selection {
+        let mut out = Selection::default();
+        let graph = self.input.rules.graph;
+        let mut way = graph.ancestors(until);
+        way.insert(until.clone());
+        let release = self.input.request.release.clone().or_else(|| self.chain_release(&way));
+        let mut moved = BTreeSet::new();
+        for name in graph.topological().iter().filter(|n| way.contains(*n)) {
+            let release = self.pinned(name).or_else(|| release.clone());
+            let placed = release.and_then(|release| self.enter(name, &release, &moved));
+            if let Some(Placed::Moves(_)) = &placed {
+                moved.insert(name.clone());
+            }
+            out.add(placed.unwrap_or_else(|| Placed::Stays(self.nothing_for(name))));
+        }
+        out
+    }
+
+    /// The newest release that is not barred from any environment on the way.
+    fn chain_release(&self, way: &BTreeSet<EnvironmentName>) -> Option<ReleaseId> {
+        let (view, graph) = (self.input.view, self.input.rules.graph);
+        let free = |id: &ReleaseId| way.iter().all(|name| view.quarantine(id, name, graph).is_none());
+        view.releases.iter().rev().map(|entry| &entry.release.id).find(|id| free(id)).cloned()
+    }
+
+    pub(super) fn rollbacks(&self) -> Selection {
+        let mut out = Selection::default();
+        let nothing = BTreeSet::new();
+        for name in self.input.rules.graph.topological().iter().filter(|n| self.wanted(n)) {
+            let current = self.input.view.current(name).map(|r| r.release.clone());
+            let target = current.and_then(|current| {
+                let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current)
+                    .filter(|id| self.recorded(name, id).is_some());
+                let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
+                match asked {
+                    Some(asked) => targets.find(|id| **id == asked).cloned(),
+                    None => targets.next().cloned(),
+                }
+            });
+            match target {
+                Some(release) => out.add(self.place(name, &release, Movement::Rollback, &nothing)),
+                None => out.stays.push(self.stay(name, StayReason::NoRollbackTarget, None)),
+            }
+        }
+        out
+    }
+
+    fn pinned(&self, name: &EnvironmentName) -> Option<ReleaseId> {
+        self.input.pinned.and_then(|pinned| pinned.get(name)).cloned()
+    }
+
+    /// The release that would enter an environment next, or the newest one that is on its way there.
+    fn next_for(&self, name: &EnvironmentName) -> Option<ReleaseId> {
+        let (rules, view) = (&self.input.rules, self.input.view);
+        eligibility::candidate(rules, view, name, self.input.now).or_else(|| self.arriving(name))
+    }
+
+    /// The newest release that stands in a predecessor, or in the ledger for a root, and is ahead of what runs.
+    fn arriving(&self, name: &EnvironmentName) -> Option<ReleaseId> {
+        let view = self.input.view;
+        let current = view.current(name).map_or(0, |r| view.lineage(&r.release));
+        let before = self.input.rules.graph.predecessors(name);
+        view.releases
+            .iter()
+            .rev()
+            .take_while(|entry| entry.lineage > current)
+            .map(|entry| &entry.release.id)
+            .find(|id| {
+                before.is_empty()
+                    || before
+                        .iter()
+                        .any(|b| view.environment(b).is_some_and(|e| e.residences.iter().any(|r| r.release == **id)))
+            })
+            .cloned()
+    }
+
+    /// Judges a release for an environment; nothing where there is nothing to do about it.
+    fn enter(&self, name: &EnvironmentName, release: &ReleaseId, moved: &BTreeSet<EnvironmentName>) -> Option<Placed> {
+        let current = self.input.view.current(name).map(|r| &r.release);
+        let movement = if current != Some(release) {
+            Movement::Promotion
+        } else if self.reconfigured(name) {
+            Movement::Reconfiguration
+        } else if self.input.request.by_name() && self.repeatable(name) {
+            Movement::Promotion
+        } else {
+            return None;
+        };
+        Some(self.place(name, release, movement, moved))
+    }
+
+    /// The next release enters; where it cannot be in the plan, what runs gets the environment's own files of now, so that
+    /// a newer release that is held back or refused does not hide a change of them (S0.4). It is told beside that.
+    fn enter_or_reconfigure(&self, name: &EnvironmentName) -> Option<Placed> {
+        let nothing = BTreeSet::new();
+        let newer = match self.next_for(name).and_then(|release| self.enter(name, &release, &nothing)) {
+            Some(Placed::Stays(stay)) => Some(stay),
+            None => None,
+            moves => return moves,
+        };
+        let current = self.input.view.current(name).filter(|_| self.reconfigured(name));
+        let own = current.map(|current| self.place(name, &current.release, Movement::Reconfiguration, &nothing));
+        match (own, newer) {
+            (Some(Placed::Moves(mut draft)), Some(newer)) => {
+                draft.head.newer = newer.next;
+                Some(Placed::Moves(draft))
+            }
+            (_, Some(newer)) => Some(Placed::Stays(newer)),
+            (own, None) => own,
+        }
+    }
+
+    /// Whether the environment's own files or settings are others than those that were deployed.
+    fn reconfigured(&self, name: &EnvironmentName) -> bool {
+        let Some(current) = self.input.view.current(name) else { return false };
+        let Some(environment) = self.input.rules.pipeline.environments.get(name) else { return false };
+        let (files, missing) = self.deployment_files(environment, &current.release);
+        let same = files == current.files && DeploymentSettings::of(environment).digest() == current.settings;
+        !same && missing.is_empty()
+    }
+
+    /// Whether asking for what runs there by name deploys it again (S3.3).
+    fn repeatable(&self, name: &EnvironmentName) -> bool {
+        let (rules, view) = (&self.input.rules, self.input.view);
+        eligibility::went_wrong(rules, view, name) || !drift(view, self.input.observations, name).is_empty()
+    }
+
+    /// Judges a release for an environment and files it under moves or stays.
+    fn place(
+        &self,
+        name: &EnvironmentName,
+        release: &ReleaseId,
+        movement: Movement,
+        moved: &BTreeSet<EnvironmentName>,
+    ) -> Placed {
+        let input = self.input;
+        let environment = &input.rules.pipeline.environments[name];
+        let request = input.request;
+        let question = Question {
+            environment: name,
+            release,
+            movement,
+            named: request.by_name(),
+            drifted: !drift(input.view, input.observations, name).is_empty(),
+            invoker: request.invoker,
+            moved_before: moved,
+            approvals: None,
+            run: None,
+        };
+        let mut gates =
+            eligibility::assess(&input.rules, input.view, &input.observations.artifacts, &question, input.now);
+        let (_, missing) = self.deployment_files(environment, release);
+        let taken = input.observations.destinations.get(&(name.clone(), release.clone()));
+        let refusals = missing.into_iter().map(|path| Reason::FileNotInRelease { path });
+        gates.extend(refusals.chain(taken.into_iter().flatten().cloned()).map(|reason| Gate {
+            kind: GateKind::Artifact,
+            outcome: Outcome::Refused,
+            reason,
+            until: None,
+        }));
+        gates.sort_by_key(|gate| gate.kind);
+        let outcome = overall(&gates);
+        let approval = gates.iter().any(|g| g.kind == GateKind::Approval && !g.outcome.is_open());
+        let deferred = gates.iter().any(|g| g.outcome == Outcome::Deferred);
+        // What may be in a plan: every gate open, known on the way, or waiting for what a reviewed plan waits for.
+        let can_wait = gates.iter().all(|g| {
+            g.outcome < Outcome::Waiting
+                || (g.outcome == Outcome::Waiting && matches!(g.kind, GateKind::Approval | GateKind::Window))
+        });
+        let gates = without_forecasts(gates);
+        let asked = request.by_name() || request.environments.contains(name);
+        let why = if outcome >= Outcome::Expired {
+            StayReason::Refused
+        } else if approval && deferred {
+            StayReason::ApprovalBehindDeferred
+        } else if !can_wait {
+            StayReason::HeldBack
+        } else if request.invoker == Invoker::Automation && environment.start == Start::Manual && !asked {
+            StayReason::StartsByRequest
+        } else {
+            return Placed::Moves(self.draft(name, environment, release, movement, moved, gates));
+        };
+        Placed::Stays(self.stay(name, why, Some(Next { release: self.reference(release), gates })))
+    }
+
+    /// Why an environment for which there is nothing stays as it is.
+    fn nothing_for(&self, name: &EnvironmentName) -> Stay {
+        let view = self.input.view;
+        let why = if view.releases.is_empty() {
+            StayReason::NoReleases
+        } else if view.current(name).is_some() {
+            StayReason::UpToDate
+        } else {
+            StayReason::NothingArrived
+        };
+        self.stay(name, why, None)
+    }
+
+    fn stay(&self, name: &EnvironmentName, why: StayReason, next: Option<Next>) -> Stay {
+        Stay {
+            environment: name.clone(),
+            tier: self.input.rules.pipeline.environments[name].tier,
+            current: self.input.view.current(name).map(|r| self.reference(&r.release)),
+            next,
+            why,
+            drift: drift(self.input.view, self.input.observations, name),
+        }
+    }
+}
+
+fn without_forecasts(mut gates: Vec<Gate>) -> Vec<Gate> {
+    for gate in &mut gates {
+        gate.until = None;
+    }
+    gates
+}

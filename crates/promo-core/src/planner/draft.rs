@@ -1,0 +1,230 @@
+//! What a move is made of: files, artifacts, steps, checks and the way back. What must not be here: whether it may be made.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use serde_json::Value;
+
+use super::artifact::{mirror, split_reference};
+use super::files::{covered, matches_any};
+use super::{DeploymentSettings, Draft, Planner, StepDraft};
+use crate::Digest;
+use crate::eligibility;
+use crate::gate::{Gate, Reason};
+use crate::ids::{ArtifactName, EnvironmentName, ReleaseId};
+use crate::inputs::{ArtifactInput, Inputs};
+use crate::ledger::event::Movement;
+use crate::ledger::view::Residence;
+use crate::model::{Check, Environment, Target};
+use crate::plan::{Action, Move, PlannedCheck, Rollback};
+
+/// How many rollback targets a plan names: the one it would take, and a few that a person could choose.
+const TARGETS_NAMED: usize = 4;
+
+impl Planner<'_> {
+    pub(super) fn draft(
+        &self,
+        name: &EnvironmentName,
+        environment: &Environment,
+        release: &ReleaseId,
+        movement: Movement,
+        moved: &BTreeSet<EnvironmentName>,
+        gates: Vec<Gate>,
+    ) -> Draft {
+        let view = self.input.view;
+        let present = view.current(name);
+        let restored = (movement == Movement::Rollback).then(|| self.recorded(name, release)).flatten();
+        let (settings, files) = restored
+            .unwrap_or_else(|| (DeploymentSettings::of(environment), self.deployment_files(environment, release).0));
+        let steps = self.steps(name, release, &settings, &files, "");
+        let targets = match movement {
+            Movement::Promotion | Movement::Rollback => {
+                let targets = eligibility::rollback_targets(&self.input.rules, view, name, release);
+                let there = |id: &&ReleaseId| self.can_be_had(name, id) && self.recorded(name, id).is_some();
+                targets.filter(there).take(TARGETS_NAMED).cloned().collect()
+            }
+            // The way back from a reconfiguration is the same release as it was.
+            Movement::Reconfiguration => alloc::vec![release.clone()],
+        };
+        let back = targets.first().and_then(|id| {
+            let (settings, files) = self.recorded(name, id)?;
+            let steps = self.steps(name, id, &settings, &files, "rollback/");
+            let checks = self.checks(name, environment, id, &settings);
+            let to = self.reference(id);
+            Some((Rollback { to, files, settings: settings.digest(), steps: Vec::new(), checks }, steps))
+        });
+        let (rollback, rollback_steps) = back.unzip();
+        let head = Move {
+            environment: name.clone(),
+            tier: environment.tier,
+            movement,
+            from: present.map(|r| self.reference(&r.release)),
+            to: self.reference(release),
+            after: self.input.rules.graph.predecessors(name).intersection(moved).cloned().collect(),
+            gates,
+            steps: Vec::new(),
+            checks: self.checks(name, environment, release, &settings),
+            verdicts: environment
+                .verify
+                .iter()
+                .filter_map(|check| match self.input.rules.pipeline.checks.get(check)? {
+                    Check::Manual { from } => Some((check.clone(), from.clone())),
+                    Check::Automatic { .. } => None,
+                })
+                .collect(),
+            files,
+            settings: settings.digest(),
+            on_failure: environment.on_failure,
+            rollback,
+            further_targets: targets.iter().skip(1).map(|id| self.reference(id)).collect(),
+            newer: None,
+        };
+        Draft { head, steps, rollback_steps: rollback_steps.unwrap_or_default() }
+    }
+
+    /// Whether nothing is known that would keep an environment from going back to a release: an artifact that cannot be had
+    /// (S10.1), or a place to copy it to that holds something else (S2.3). A tag that moved is no matter here, the digest
+    /// is still there.
+    fn can_be_had(&self, name: &EnvironmentName, release: &ReleaseId) -> bool {
+        let observations = self.input.observations;
+        let gone = |reason: &Reason| matches!(reason, Reason::ArtifactUnavailable { .. });
+        !observations.artifacts.get(release).is_some_and(|found| found.iter().any(gone))
+            && !observations.destinations.contains_key(&(name.clone(), release.clone()))
+    }
+
+    /// Settings and files of the newest residence of a release in an environment: what a rollback restores (S10.2). None
+    /// when it was never there or its settings are not to be had: something else must not be put in their place.
+    pub(super) fn recorded(
+        &self,
+        name: &EnvironmentName,
+        release: &ReleaseId,
+    ) -> Option<(DeploymentSettings, BTreeMap<String, Digest>)> {
+        let environment = self.input.view.environment(name)?;
+        let residence: &Residence = environment.residences.iter().rev().find(|r| r.release == *release)?;
+        let settings = self.input.observations.settings.get(&residence.settings)?;
+        Some((settings.clone(), residence.files.clone()))
+    }
+
+    /// The files of a deployment: shared ones from the release, the environment's own from the working tree; and the
+    /// shared ones that the release does not carry.
+    pub(super) fn deployment_files(
+        &self,
+        environment: &Environment,
+        release: &ReleaseId,
+    ) -> (BTreeMap<String, Digest>, BTreeSet<String>) {
+        let patterns = environment.deploy.as_ref().map_or(&[][..], |d| d.files.as_slice());
+        self.files(patterns, release)
+    }
+
+    fn files(&self, patterns: &[String], release: &ReleaseId) -> (BTreeMap<String, Digest>, BTreeSet<String>) {
+        let tree = &self.input.observations.files;
+        let carried = self.input.view.release(release).map(|entry| &entry.release.content.files);
+        let (mut files, mut missing) = (BTreeMap::new(), BTreeSet::new());
+        for (path, digest) in carried.into_iter().flatten().filter(|(path, _)| matches_any(patterns, path)) {
+            files.insert(path.clone(), *digest);
+        }
+        for (path, digest) in patterns.iter().flat_map(|pattern| covered(tree, pattern)) {
+            if files.contains_key(path) {
+                continue;
+            }
+            if self.shared.contains(path.as_str()) {
+                missing.insert(path.clone());
+            } else {
+                files.insert(path.clone(), *digest);
+            }
+        }
+        (files, missing)
+    }
+
+    fn steps(
+        &self,
+        name: &EnvironmentName,
+        release: &ReleaseId,
+        settings: &DeploymentSettings,
+        files: &BTreeMap<String, Digest>,
+        prefix: &str,
+    ) -> Vec<StepDraft> {
+        let artifacts = self.artifacts(release, settings);
+        let inputs = |target: Target, settings: Value, artifacts, files| Inputs {
+            environment: name.clone(),
+            release: release.clone(),
+            target,
+            settings,
+            artifacts,
+            files,
+        };
+        let mut steps = Vec::new();
+        for (component, artifact) in &artifacts {
+            if artifact.source.is_some() {
+                let one = [(component.clone(), artifact.clone())].into();
+                steps.push(StepDraft {
+                    id: format!("{name}/{prefix}copy/{component}"),
+                    action: Action::Copy,
+                    provider: "oci".to_string(),
+                    target: None,
+                    inputs: inputs(Target(BTreeMap::new()), Value::Null, one, BTreeMap::new()),
+                });
+            }
+        }
+        if let Some(provider) = &settings.provider {
+            for (target, place) in &settings.targets {
+                steps.push(StepDraft {
+                    id: format!("{name}/{prefix}deploy/{target}"),
+                    action: Action::Deploy,
+                    provider: provider.clone(),
+                    target: Some(target.clone()),
+                    inputs: inputs(place.clone(), settings.settings.clone(), artifacts.clone(), files.clone()),
+                });
+            }
+        }
+        steps
+    }
+
+    /// The components as an environment sees them, after mirroring.
+    fn artifacts(&self, release: &ReleaseId, settings: &DeploymentSettings) -> BTreeMap<ArtifactName, ArtifactInput> {
+        let Some(entry) = self.input.view.release(release) else { return BTreeMap::new() };
+        entry
+            .release
+            .content
+            .components
+            .iter()
+            .map(|(component, digest)| {
+                let reference = entry.release.sources.get(component).map_or("", String::as_str);
+                let (repository, tag) = split_reference(reference);
+                let mirrored = mirror(&settings.mirror, &repository);
+                let source = mirrored.as_ref().map(|_| repository.clone());
+                let input = ArtifactInput { repository: mirrored.unwrap_or(repository), digest: *digest, tag, source };
+                (component.clone(), input)
+            })
+            .collect()
+    }
+
+    pub(super) fn checks(
+        &self,
+        name: &EnvironmentName,
+        environment: &Environment,
+        release: &ReleaseId,
+        deployment: &DeploymentSettings,
+    ) -> Vec<PlannedCheck> {
+        let target = deployment.targets.values().next().cloned().unwrap_or(Target(BTreeMap::new()));
+        environment
+            .verify
+            .iter()
+            .filter_map(|check| {
+                let declared = self.input.rules.pipeline.checks.get(check)?.for_environment(name);
+                let Check::Automatic { provider, settings, files } = declared else { return None };
+                let inputs = Inputs {
+                    environment: name.clone(),
+                    release: release.clone(),
+                    target: target.clone(),
+                    settings,
+                    artifacts: self.artifacts(release, deployment),
+                    files: self.files(&files, release).0,
+                };
+                Some(PlannedCheck { name: check.clone(), provider, inputs })
+            })
+            .collect()
+    }
+}

@@ -40,6 +40,9 @@ pub(crate) struct Row {
     pub(crate) moving: Option<RunId>,
     /// Whether promotion into it is stopped, and how.
     pub(crate) frozen: Option<&'static str>,
+    /// Checks upstream that held for what runs there and hold no longer, in words (S3, S16).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lost_evidence: Vec<String>,
     /// How the last promotion ended, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
@@ -65,6 +68,10 @@ pub(crate) fn rows(session: &Session, view: &View) -> Vec<Row> {
             checks: checks.collect(),
             moving: known.and_then(|e| e.active.as_ref()).map(|p| p.run.clone()),
             frozen: view.freeze(name).map(|f| if f.note.automatic { "paused after a rollback" } else { "frozen" }),
+            lost_evidence: eligibility::lost_evidence(&governance.rules(), view, name)
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             last: last
                 .filter(|(_, outcome)| *outcome != promo_core::ledger::event::PromotionOutcome::Verified)
                 .map(|(p, outcome)| format!("{} {}", p.to, crate::output::progress::outcome_words(outcome).0)),
@@ -109,6 +116,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         state.extend(row.moving.iter().map(|run| format!("run {run} is under way")));
         state.extend(row.frozen.map(|f| label(Label::Waiting, f)));
         state.extend(row.last.iter().map(|l| label(Label::Bad, &format!("last: {l}"))));
+        state.extend(row.lost_evidence.iter().map(|l| label(Label::Bad, &format!("stands on lost evidence: {l}"))));
         let state = state.join(" · ");
         if markdown {
             let state = anstream::adapter::strip_str(&state).to_string();

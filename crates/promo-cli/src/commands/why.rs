@@ -46,11 +46,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let outcome = overall(&gates);
     let known = view.environment(name);
     let attempts: Vec<_> = known.map(|e| e.history.iter().filter(|p| p.to == release).collect()).unwrap_or_default();
+    let lost: Vec<_> = eligibility::lost_evidence(&session.governance().rules(), &view, name);
+    let lost: Vec<String> = lost.iter().filter(|_| here).map(ToString::to_string).collect();
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.why", "format": 1, "environment": name, "release": shown, "deployed": here,
             "outcome": outcome, "opens": opens_at(&gates), "gates": gates,
-            "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
+            "lost_evidence": lost, "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
         }));
         return Ok(DONE);
     }
@@ -67,6 +69,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     // What runs there has passed its gates; how it stands with its checks is what matters now.
     if here {
         out.push_str(&standing(session, &view, name, &release));
+        let stands = |text: &String| format!("  {} stands on lost evidence: {text}\n", label(Label::Bad, "✗"));
+        out.extend(lost.iter().map(stands));
     }
     for gate in gates.iter().filter(|_| !here) {
         let sign = match gate.outcome {

@@ -150,6 +150,7 @@ pub(super) fn moving(environment: &str, tier: Tier, from: Option<u64>, to: u64, 
         on_failure: OnFailure::Rollback,
         rollback: back,
         further_targets: [53, 51].into_iter().filter(|l| from.is_some_and(|from| *l < from)).map(release).collect(),
+        newer: None,
     }
 }
 
@@ -188,6 +189,7 @@ pub(super) fn plan(moves: Vec<Move>, stays: Vec<Stay>) -> Document {
         inputs: BTreeMap::new(),
         moves,
         stays,
+        lost_evidence: BTreeMap::new(),
     })
 }
 
@@ -288,6 +290,20 @@ fn a_chain_shows_what_is_known_only_on_the_way_s6_9() {
 #[test]
 fn a_reconfiguration_keeps_the_release_s0_4() {
     golden("reconfiguration", &plan(vec![production(54, open())], Vec::new()), &Forecasts::new());
+}
+
+#[test]
+fn lost_evidence_and_a_newer_release_beside_a_reconfiguration_are_told_in_every_view_s0_4_s16() {
+    let mut entry = production(54, open());
+    entry.newer = Some(Next { release: release(55), gates: vec![quarantined()] });
+    let mut document = plan(vec![entry], up_to_date());
+    let lost = Reason::CheckWithdrawn { environment: name("dev"), check: "e2e".parse().expect("a name") };
+    document.body.lost_evidence = [(name("qa"), vec![lost])].into();
+    golden("lost-evidence-and-a-newer-release", &document, &Forecasts::new());
+    let json = serde_json::to_value(view(&document, None, &Forecasts::new())).expect("a view is JSON");
+    let rows = json["environments"].as_array().expect("rows");
+    let notes = |name: &str| rows.iter().find(|r| r["environment"] == name).expect("a row")["notes"][0]["code"].clone();
+    assert_eq!((notes("qa"), notes("production")), ("check-withdrawn".into(), "quarantined".into()));
 }
 
 #[test]

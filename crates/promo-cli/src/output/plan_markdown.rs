@@ -152,7 +152,7 @@ fn matrix(view: &PlanView, out: &mut String) {
     out.push('\n');
 }
 
-/// What a reader must not miss at any depth: refusals, drift, backward moves.
+/// What a reader must not miss at any depth: refusals, drift, lost evidence, backward moves.
 fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
     let cut = |text: String| match depth {
         Depth::Counts if text.chars().count() > SHORT_REASON => {
@@ -177,6 +177,7 @@ fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
             let why = if closed.is_empty() { markdown(&row.says) } else { closed.join("; ") };
             lines.push(format!("- ✗ {name} is refused: {why}"));
         }
+        lines.extend(row.notes.iter().map(|note| format!("- ! {name}: {}", markdown(&cut(note.text.clone())))));
         for drift in &row.drift {
             lines.push(format!(
                 "- ! {name} has drifted on {}: recorded {}, live {}",

@@ -150,6 +150,9 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
         );
         out.push_str(&format!("{indent}{} {}\n", label(Label::Bad, "!"), label(Label::Bad, &text)));
     }
+    for note in &row.notes {
+        out.push_str(&format!("{indent}{} {}\n", label(Label::Bad, "!"), label(Label::Bad, &line(&note.text))));
+    }
     if row.movement.is_some() {
         out.push_str(&format!("{indent}{}\n", label(Label::Dim, &way_back(row))));
         if !row.verdicts.is_empty() {

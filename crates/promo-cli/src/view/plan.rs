@@ -13,7 +13,7 @@ use promo_core::windows::Invoker;
 use promo_engine::SharedChange;
 use serde::Serialize;
 
-use super::row::Row;
+use super::row::{Note, Row};
 use super::summary::{NextCommand, Summary, next, summary};
 
 /// Gates with their forecasts, by environment: shown, and no part of the plan (S8.2).
@@ -106,7 +106,11 @@ impl PlanView {
         let mut rows: Vec<(Tier, Row)> = stays.chain(moves).collect();
         // The plan does not carry the graph. Tiers come close to it, and within one the plan's own order stays.
         rows.sort_by_key(|(tier, _)| *tier);
-        let environments: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        let mut environments: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
+        for (name, lost) in &plan.lost_evidence {
+            let row = environments.iter_mut().find(|row| row.environment == name.as_str());
+            row.into_iter().for_each(|row| row.notes.extend(lost.iter().map(Note::lost_evidence)));
+        }
         let request = RequestView {
             goal: match plan.request.goal {
                 Goal::Promote => "promote",

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::gate::{Gate, Outcome};
+use promo_core::gate::{Gate, Outcome, Reason};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::event::Movement;
 use promo_core::model::OnFailure;
-use promo_core::plan::{Action, Move, Stay, StayReason, Step};
+use promo_core::plan::{Action, Move, Next, Stay, StayReason, Step};
 use serde::Serialize;
 
 use super::{GateView, ReleaseView};
@@ -54,6 +54,33 @@ pub(crate) struct Row {
     pub(crate) rollback_targets: Vec<ReleaseView>,
     /// Where what is live is not what the ledger says.
     pub(crate) drift: Vec<DriftView>,
+    /// What else a reader must not miss: evidence that was lost, a newer release that cannot enter.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<Note>,
+}
+
+/// Something that a reader must not miss.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Note {
+    /// The code of the reason.
+    pub(crate) code: &'static str,
+    /// The same in words.
+    pub(crate) text: String,
+}
+
+impl Note {
+    /// What runs has lost evidence upstream (S3, S16).
+    pub(crate) fn lost_evidence(reason: &Reason) -> Self {
+        Self { code: reason.code(), text: format!("stands on lost evidence: {reason}") }
+    }
+
+    /// A newer release cannot enter beside what is done here (S0.4).
+    fn newer(next: &Next) -> Option<Self> {
+        let closed: Vec<&Reason> = next.gates.iter().filter(|g| !g.outcome.is_open()).map(|g| &g.reason).collect();
+        let why: Vec<String> = closed.iter().map(ToString::to_string).collect();
+        let release = ReleaseView::of(&next.release).text();
+        Some(Self { code: closed.first()?.code(), text: format!("{release} cannot enter now: {}", why.join("; ")) })
+    }
 }
 
 /// What a plan says of an environment.
@@ -170,6 +197,7 @@ impl Row {
                 .map(ReleaseView::of)
                 .collect(),
             drift: Vec::new(),
+            notes: entry.newer.as_ref().and_then(Note::newer).into_iter().collect(),
         }
     }
 
@@ -207,6 +235,7 @@ impl Row {
             verdicts: BTreeMap::new(),
             on_failure: None,
             rollback_targets: Vec::new(),
+            notes: Vec::new(),
             drift: stay
                 .drift
                 .iter()

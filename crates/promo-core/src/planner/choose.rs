@@ -1,6 +1,7 @@
 //! Which release goes where, as what kind of move, and why the rest stays. What must not be here: gates, which are the
 //! eligibility function's, and what a move is made of.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
@@ -15,14 +16,14 @@ use crate::windows::Invoker;
 
 /// A release that was judged for an environment.
 enum Placed {
-    Moves(Draft),
+    Moves(Box<Draft>),
     Stays(Stay),
 }
 
 impl Selection {
     fn add(&mut self, placed: Placed) {
         match placed {
-            Placed::Moves(draft) => self.moves.push(draft),
+            Placed::Moves(draft) => self.moves.push(*draft),
             Placed::Stays(stay) => self.stays.push(stay),
         }
     }
@@ -232,7 +233,8 @@ impl Planner<'_> {
         } else if request.invoker == Invoker::Automation && environment.start == Start::Manual && !asked {
             StayReason::StartsByRequest
         } else {
-            return Placed::Moves(self.draft(name, environment, release, movement, moved, gates));
+            let draft = self.draft(name, environment, release, movement, moved, gates);
+            return Placed::Moves(Box::new(draft));
         };
         Placed::Stays(self.stay(name, why, Some(Next { release: self.reference(release), gates })))
     }

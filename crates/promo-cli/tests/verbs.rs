@@ -61,6 +61,77 @@ fn texts(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
+/// Whether the page of exit codes lists this one for the verb: 0 for every verb, those that every verb can end with, and
+/// the numbers of its row.
+fn documented(words: &[&str], code: i32) -> bool {
+    const PAGE: &str = include_str!("../../../docs/reference/exit-codes.md");
+    if matches!(code, 0 | 30 | 64 | 65 | 74) {
+        return true;
+    }
+    let rows = PAGE.split("## By verb").nth(1).and_then(|text| text.split("## Writing verbs").next()).unwrap();
+    let row = |verb: &str| {
+        let named = format!("`{verb}`");
+        let of = |line: &&str| line.split('|').nth(1).is_some_and(|verbs| verbs.contains(&named));
+        rows.lines().find(of).unwrap_or_else(|| panic!("no row for {verb}"))
+    };
+    let lists = |row: &str| {
+        let numbers = row.split(|c: char| !c.is_ascii_digit());
+        numbers.filter_map(|number| number.parse().ok()).any(|number: i32| number == code)
+    };
+    let row_of_verb = row(words[0]);
+    lists(row_of_verb) || row_of_verb.contains("as `apply`") && lists(row("apply"))
+}
+
+#[test]
+fn every_verb_has_a_row_in_the_page_of_exit_codes_s14() {
+    let help = promo(example(), &["--help"]);
+    let (out, _) = texts(&help);
+    let verbs = out.lines().filter_map(|line| line.strip_prefix("  ")?.split_once(' ')).map(|(verb, _)| verb);
+    let verbs: Vec<&str> = verbs.filter(|v| v.chars().all(|c| c.is_ascii_lowercase()) && !v.is_empty()).collect();
+    assert!(verbs.len() > 20, "{verbs:?}");
+    for verb in verbs {
+        // No verb ends with 99; what is asked here is that it has a row.
+        let second = if verb == "ledger" { "ledger verify" } else { verb };
+        assert!(!documented(&[second], 99));
+    }
+}
+
+#[test]
+fn the_rows_that_no_story_reaches_s14() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.run(0, &["request", "p.json"]);
+    world.run(0, &["show", "p.json"]);
+    world.refuses(
+        21,
+        "approval-refused",
+        &["approve", "p.json", "--key", "keys/riley", "--signer", "built-in", "--role", "x"],
+    );
+    world.run(0, &["freeze", "qa", "--reason", "a test"]);
+    world.refuses(65, "request-invalid", &["freeze", "qaa", "--reason", "a test"]);
+    world.run(0, &["unfreeze", "qa", "--reason", "a test"]);
+    world.refuses(65, "request-invalid", &["unfreeze", "qa", "--reason", "a test"]);
+    world.run(0, &["release", "reject", "1.2.0", "--environment", "qa", "--reason", "a test"]);
+    world.run(0, &["release", "lift", "1.2.0", "--environment", "qa", "--reason", "a test"]);
+    world.refuses(65, "request-invalid", &["release", "lift", "1.2.0", "--reason", "a test"]);
+    world.refuses(65, "request-invalid", &["resume", "0123456789abcdef"]);
+    world.refuses(65, "request-invalid", &["cancel", "0123456789abcdef"]);
+    world.refuses(65, "request-invalid", &["rollback", "prod"]);
+    world.run(0, &["check", "--strict"]);
+    world.run(0, &["fmt"]);
+    world.run(0, &["fmt", "--check"]);
+    world.edit("promo.toml", "format = 1", "format   =   1");
+    world.run(1, &["fmt", "--check"]);
+    // What was deployed is no longer enough: the check fails when it is run again.
+    world.write("environments/qa/current/templates/service.toml", "");
+    world.run(21, &["verify", "qa"]);
+    world.write("promo.toml", "format = ");
+    world.refuses(65, "config-invalid", &["graph"]);
+    world.refuses(65, "config-invalid", &["fmt"]);
+    world.run(1, &["doctor", "--offline"]);
+}
+
 /// A copy of the example.
 struct World {
     _keep: TempDir,
@@ -82,6 +153,11 @@ impl World {
         let output = promo(&self.at, &json);
         let (out, err) = texts(&output);
         assert_eq!(output.status.code(), Some(expected), "promo {}\n{out}\n{err}", words.join(" "));
+        assert!(
+            documented(words, expected),
+            "docs/reference/exit-codes.md lists {expected} for promo {}",
+            words.join(" ")
+        );
         let value = serde_json::from_str(&out).unwrap_or(Value::Null);
         if value["kind"] == "promo.error" {
             assert_eq!(value["exit"], expected, "the same exit code in JSON: {out}");

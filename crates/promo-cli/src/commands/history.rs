@@ -9,7 +9,7 @@ use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::label;
-use crate::output::{progress, time};
+use crate::output::{progress, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 
@@ -49,6 +49,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if rows.is_empty() {
         ui.talk("Nothing was promoted yet.\nNext: promo plan");
     }
+    let mut lines = Vec::new();
     for (name, promotion) in rows {
         let from =
             promotion.from.as_ref().map_or_else(|| "nothing".into(), |r| planner::reference(&view, r).to_string());
@@ -61,7 +62,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             },
         );
         let (at, by) = (time::short(promotion.started, &zone), escape::line(&promotion.by.name));
-        ui.data(&format!("{at}  {name:<14} {from} → {to} {ended}  by {by}\n"));
+        lines.push(vec![at, name.to_string(), format!("{from} → {to}"), ended, format!("by {by}")]);
     }
+    ui.data(&table::columns(&lines, ""));
     Ok(DONE)
 }

@@ -15,7 +15,7 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::time;
+use crate::output::{table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::ReleaseView;
@@ -101,6 +101,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     } else {
         format!("promo status · {head}\n\n")
     };
+    let mut lines = Vec::new();
     for row in &rows {
         let release = row.release.as_ref().map_or_else(|| "nothing yet".to_owned(), ReleaseView::text);
         let mut state = Vec::new();
@@ -117,9 +118,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         state.extend(row.frozen.map(|f| label(Label::Waiting, f)));
         state.extend(row.last.iter().map(|l| label(Label::Bad, &format!("last: {l}"))));
         state.extend(row.lost_evidence.iter().map(|l| label(Label::Bad, &format!("stands on lost evidence: {l}"))));
-        let state = state.join(" · ");
         if markdown {
-            let state = anstream::adapter::strip_str(&state).to_string();
+            let state = anstream::adapter::strip_str(&state.join(" · ")).to_string();
             out.push_str(&format!(
                 "| {} | {} | {} |\n",
                 row.environment,
@@ -127,9 +127,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
                 escape::markdown(&state)
             ));
         } else {
-            out.push_str(&format!("  {:<14} {release:<32} {state}\n", row.environment));
+            // One fact a line: with all of them beside each other the worst one would stand off the screen.
+            let mut facts = state.into_iter();
+            lines.push(vec![row.environment.to_string(), escape::line(&release), facts.next().unwrap_or_default()]);
+            lines.extend(facts.map(|fact| vec![String::new(), String::new(), fact]));
         }
     }
+    out.push_str(&table::columns(&lines, "  "));
     ui.data(&out);
     let bad = rows.iter().find(|r| r.last.is_some());
     let next = match bad.and_then(|r| r.release.as_ref().map(|_| r)) {

@@ -59,6 +59,7 @@ pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
     if ui.format() == Format::Json {
         return;
     }
+    let width = report.environments.iter().map(|(name, ..)| name.as_str().len()).max().unwrap_or(0);
     let mut out = format!("\nrun {}\n", report.run);
     for (name, release, fate) in &report.environments {
         let (words, style, why) = match fate {
@@ -69,9 +70,9 @@ pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
             Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),
             Fate::Interrupted => ("was interrupted and can be resumed", Label::Waiting, None),
         };
-        out.push_str(&format!("  {name:<14} {release} {}\n", label(style, words)));
+        out.push_str(&format!("  {name:<width$}  {release} {}\n", label(style, words)));
         if let Some(why) = why {
-            out.push_str(&format!("  {:<14} {}\n", "", escape::line(why)));
+            out.push_str(&format!("  {:width$}  {}\n", "", escape::line(why)));
         }
     }
     out.push_str(&format!("{} {next}\n", label(Label::Next, "Next:")));

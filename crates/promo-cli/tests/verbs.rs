@@ -227,6 +227,7 @@ fn what_only_reads_ends_with_0_and_writes_nothing_s0_6() {
         &["schema", "pipeline"],
         &["schema", "policy"],
         &["schema", "trust"],
+        &["schema", "plan"],
         &["doctor", "--offline"],
     ] {
         let value = world.run(0, words);
@@ -254,6 +255,27 @@ fn plans_are_drawn_as_one_page_and_graphs_as_one_picture_r30() {
     assert!(picture.starts_with("<svg ") && picture.contains("✓ verified") && picture.contains("1.2.0)"), "{picture}");
     let output = promo(&world.at, &["status", "--format", "html"]);
     assert_eq!(output.status.code(), Some(64), "{:?}", texts(&output));
+}
+
+#[test]
+fn real_plans_are_what_the_schema_of_plans_says() {
+    let world = World::new();
+    let validator = jsonschema::validator_for(&world.run(0, &["schema", "plan"])).unwrap();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.run(0, &["plan", "--out", "all.json"]);
+    world.run(0, &["rollback", "staging", "--out", "back.json"]);
+    for file in ["p.json", "all.json", "back.json"] {
+        let text = std::fs::read_to_string(world.at.join(file)).unwrap();
+        let plan: Value = serde_json::from_str(&text).unwrap();
+        let errors: Vec<String> = validator.iter_errors(&plan).map(|e| e.to_string()).collect();
+        assert!(errors.is_empty(), "{file}: {errors:?}");
+        for (place, name) in [("/body", "more"), ("/body/request", "more"), ("", "more")] {
+            let mut other = plan.clone();
+            other.pointer_mut(place).unwrap()[name] = 1.into();
+            assert!(!validator.is_valid(&other), "{file}: an unknown field of {place:?}");
+        }
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! `promo schema`: JSON schemas of the files that people write, for editors.
+//! `promo schema`: JSON schemas of the files that people write, for editors, and of the plan, for programs.
 
 use clap::{Args, ValueEnum};
 use promo_core::config;
@@ -6,6 +6,7 @@ use promo_core::config;
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
+use crate::output::plan_schema;
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
@@ -23,6 +24,8 @@ enum File {
     Policy,
     /// trust.toml
     Trust,
+    /// A saved plan
+    Plan,
 }
 
 pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
@@ -30,6 +33,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
         File::Pipeline => config::schema(&promo_providers::kinds()),
         File::Policy => config::policy_schema(),
         File::Trust => config::trust_schema(),
+        File::Plan => plan_schema::schema(),
     });
     Ok(DONE)
 }

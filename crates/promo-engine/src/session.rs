@@ -122,13 +122,8 @@ impl Session {
         let context = Context {
             clock,
             processes: Arc::new(Processes::new(cancelled.clone())),
-            http: Some(
-                reqwest::Client::builder()
-                    .redirect(reqwest::redirect::Policy::none())
-                    .user_agent(concat!("promo/", env!("CARGO_PKG_VERSION")))
-                    .build()
-                    .expect("invariant: the HTTP client needs no files"),
-            ),
+            http: Some(promo_sdk::http_clients().build().expect("invariant: the HTTP client needs no files")),
+            clients: promo_sdk::http_clients,
             cancelled,
             secrets: Arc::new(EnvironmentSecrets),
             blobs: files.clone(),
@@ -399,5 +394,9 @@ impl Secrets for EnvironmentSecrets {
     fn get(&self, name: &str) -> Option<SecretString> {
         let variable = format!("PROMO_SECRET_{}", name.to_uppercase().replace('-', "_"));
         std::env::var(variable).ok().map(SecretString::from)
+    }
+
+    fn variable(&self, name: &str) -> Option<SecretString> {
+        std::env::var(name).ok().map(SecretString::from)
     }
 }

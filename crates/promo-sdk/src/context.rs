@@ -23,6 +23,8 @@ pub struct Context {
     pub processes: Arc<dyn ProcessRunner>,
     /// HTTP, or nothing where no server may be reached; ask [`Context::http`].
     pub http: Option<reqwest::Client>,
+    /// Makes more clients with the manners of `http`, for servers with certificates of their own.
+    pub clients: fn() -> reqwest::ClientBuilder,
     /// Cancelled when the run is stopped: return soon with [`crate::ErrorKind::Cancelled`].
     pub cancelled: CancellationToken,
     /// Credentials by name.
@@ -51,6 +53,15 @@ impl Context {
     }
 }
 
+/// The manners of every HTTP client: no redirects, promo's name, 30 seconds to connect, proxies of the environment
+/// (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
+pub fn http_clients() -> reqwest::ClientBuilder {
+    reqwest::Client::builder()
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(Duration::from_secs(30))
+        .user_agent(concat!("promo/", env!("CARGO_PKG_VERSION")))
+}
+
 /// The one source of time.
 #[async_trait]
 pub trait Clock: Send + Sync {
@@ -64,6 +75,12 @@ pub trait Clock: Send + Sync {
 pub trait Secrets: Send + Sync {
     /// The secret of that name, where there is one.
     fn get(&self, name: &str) -> Option<SecretString>;
+
+    /// A variable of promo's environment in which, or behind which, other tools keep credentials: `DOCKER_AUTH_CONFIG`,
+    /// `DOCKER_CONFIG`, `HOME`.
+    fn variable(&self, _name: &str) -> Option<SecretString> {
+        None
+    }
 }
 
 /// Contents by digest, verified when they are read.

@@ -137,6 +137,10 @@ impl ProcessRunner for ScriptedProcesses {
     }
 }
 
+fn clients() -> reqwest::ClientBuilder {
+    crate::context::http_clients().no_proxy()
+}
+
 /// A context over `root` with a [`FakeClock`], empty [`MemoryBlobs`], [`NoProcesses`] and [`NoSecrets`]; replace the
 /// fields that a test is about.
 #[must_use]
@@ -144,13 +148,8 @@ pub fn context(root: impl Into<PathBuf>) -> Context {
     Context {
         clock: Arc::new(FakeClock::default()),
         processes: Arc::new(NoProcesses),
-        http: Some(
-            reqwest::Client::builder()
-                .redirect(reqwest::redirect::Policy::none())
-                .no_proxy()
-                .build()
-                .expect("a client without options can be built"),
-        ),
+        http: Some(clients().build().expect("a client without options can be built")),
+        clients,
         cancelled: CancellationToken::new(),
         secrets: Arc::new(NoSecrets),
         blobs: Arc::new(MemoryBlobs::default()),

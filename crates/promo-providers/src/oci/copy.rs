@@ -7,9 +7,10 @@ use promo_core::Digest;
 use serde::{Deserialize, Serialize};
 
 use super::error::OciError;
-use super::registry::{Mount, Registry, may_restart};
+use super::registry::Registry;
 use super::resolve::{BlobEntry, ManifestEntry, Resolved};
 use super::store::{Limits, Selector, Store};
+use super::upload::Mount;
 
 /// Blobs that are under way at once.
 const PARALLEL: usize = 4;
@@ -71,6 +72,7 @@ enum Moved {
 /// which are never published; [`OciError::Unsupported`] for foreign layers; transport and file errors.
 pub async fn copy(request: Copy<'_>) -> Result<CopyReport, OciError> {
     let Copy { source, source_tag, destination, resolved, tags, limits } = request;
+    let destination = &destination.mounting_from(source);
     let mut report = CopyReport::default();
     let mut missing = Vec::new();
     for &tag in tags {
@@ -185,14 +187,17 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
         destination.put_blob(digest, *size, source.get_blob(digest, *size).await?).await?;
         return Ok(Moved::Copied);
     };
-    let mut attempt = 1;
+    let (mut attempt, mut refused) = (1, false);
     loop {
         match try_move(source, registry, blob).await {
             // Starting again looks first whether the blob has come to be there (S9.2); it is content-addressed.
-            Err(error) if may_restart(&error) && attempt < registry.attempts() => {
-                registry.pause(attempt).await;
+            Err(error) if error.is_transient() && attempt < registry.attempts() => {
+                registry.pause(attempt, error.retry_after()).await;
                 attempt += 1;
             }
+            // A token that ended while the blob was on its way; the next one is new.
+            Err(OciError::Unauthorized { .. }) if !refused => refused = true,
+            Err(OciError::Status { code: 413, .. }) if registry.server.shrink() => {}
             done => return done,
         }
     }
@@ -200,6 +205,8 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
 
 async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry) -> Result<Moved, OciError> {
     let BlobEntry { digest, size } = blob;
+    let turn = registry.server.turn(digest);
+    let _turn = turn.lock().await;
     if registry.is_known(digest) {
         return Ok(Moved::Skipped);
     }
@@ -210,7 +217,7 @@ async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry) -> Resu
     // Either a mount or a question, never both: a mount that is not possible is answered with an open upload.
     let mut session = None;
     let mut asked = false;
-    if let Some(from) = sibling.or_else(|| registry.known_elsewhere(digest)) {
+    if let Some(from) = sibling.or_else(|| registry.server.known_elsewhere(digest, &registry.repository)) {
         match registry.mount(digest, &from).await? {
             Mount::Mounted => return Ok(Moved::Mounted),
             Mount::Session(open) => (session, asked) = (Some(open), true),
@@ -224,8 +231,7 @@ async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry) -> Resu
         Some(open) => open,
         None => registry.start_upload().await?,
     };
-    let stream = source.get_blob(digest, *size).await?;
-    registry.upload(session, digest, *size, stream).await?;
+    registry.upload_from(source, session, blob).await?;
     Ok(Moved::Copied)
 }
 

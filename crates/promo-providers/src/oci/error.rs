@@ -119,7 +119,46 @@ pub enum OciError {
         code: u16,
         /// What the server said, shortened and without control characters; empty, or starting with `: `.
         detail: String,
+        /// How long the server asked to be left alone.
+        retry_after: Option<std::time::Duration>,
     },
+    /// The registry, or its token server, does not accept who asks.
+    #[error("{host}: not authorised with {credentials}: {detail}")]
+    Unauthorized {
+        /// The registry.
+        host: String,
+        /// Where the credentials came from; never the credentials.
+        credentials: String,
+        /// What was said about them.
+        detail: String,
+    },
+    /// A place names credentials, and they cannot be had from there.
+    #[error("credentials of {place}: {problem}")]
+    Credentials {
+        /// The file, variable or registry that names them.
+        place: String,
+        /// What is wrong; nothing of what stands there.
+        problem: String,
+    },
+    /// The settings of registries, or a certificate that they name, cannot be used.
+    #[error("{path}: {problem}")]
+    Settings {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The server's certificate is not trusted.
+    #[error("{what}: the server's certificate is not trusted: {problem}")]
+    Certificate {
+        /// Method and address.
+        what: String,
+        /// Why not.
+        problem: String,
+    },
+    /// The run was stopped.
+    #[error("stopped")]
+    Cancelled,
     /// A remote server named an address that it has no business naming (S13.5).
     #[error("{what}: the server points at {address}, which is refused: {problem}")]
     ForeignAddress {
@@ -157,6 +196,14 @@ impl OciError {
             Self::Transport { .. } | Self::Locked { .. } => true,
             Self::Status { code, .. } => matches!(code, 408 | 429 | 500 | 502 | 503 | 504),
             _ => false,
+        }
+    }
+
+    /// How long the server asked to be left alone.
+    pub(super) fn retry_after(&self) -> Option<std::time::Duration> {
+        match self {
+            Self::Status { retry_after, .. } => *retry_after,
+            _ => None,
         }
     }
 

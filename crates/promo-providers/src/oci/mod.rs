@@ -2,10 +2,14 @@
 //! copying it byte for byte. The identity of an artifact is the digest and media type of the raw bytes of its top-level
 //! manifest; registry, repository and tag are only where it lies and what it is called there.
 //!
-//! What must not live here: authentication towards registries, referrers (signatures, attestations), and chunked
-//! uploads, which have their own modules to come; and any decision about which artifact goes where.
+//! What must not live here: any decision about which artifact goes where.
 
+mod address;
+mod auth;
+#[cfg(test)]
+mod auth_tests;
 pub mod build;
+mod clients;
 mod copy;
 mod document;
 mod error;
@@ -13,15 +17,19 @@ mod layout;
 mod provider;
 #[cfg(test)]
 mod provider_tests;
+mod rate;
 mod reference;
 mod registry;
 mod resolve;
+mod server;
 #[cfg(test)]
 mod server_tests;
+mod settings;
 mod store;
 #[cfg(test)]
 mod tests;
-mod transport;
+mod upload;
+mod wire;
 
 pub use copy::{Copy, CopyReport, copy, verify};
 pub use document::{DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, RawManifest};
@@ -29,7 +37,9 @@ pub use error::OciError;
 pub use layout::{Layout, REF_NAME};
 pub use provider::Oci;
 pub use reference::{Location, Reference, is_moving_tag, is_tag};
-pub use registry::{Network, Registry};
+pub use registry::Registry;
 pub use resolve::{BlobEntry, ManifestEntry, PlatformImage, Resolved, resolve, resolve_digest};
+pub use server::Network;
+pub use settings::{RegistrySettings, Settings};
 pub use store::{BlobStream, Head, Limits, MANIFEST_HARD_LIMIT, Selector, Store};
-pub use transport::Retry;
+pub use wire::Retry;

@@ -1,7 +1,7 @@
 //! The OCI store as a provider. What lives here: the words of `promo_sdk` on one side, those of this module on the other.
 //! What must not: anything about registries or layouts that the rest of the module does not offer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::sync::OnceLock;
 
@@ -22,8 +22,6 @@ use super::{Copy, Limits, Location, Network, OciError, Reference, Store, copy, r
 #[derive(Debug, Default)]
 pub struct Oci {
     network: OnceLock<Network>,
-    plain_http: BTreeSet<String>,
-    allowed: BTreeSet<String>,
     limits: Limits,
 }
 
@@ -32,20 +30,6 @@ impl Oci {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
-    }
-
-    /// Registries (host with port) that are spoken to in plain http although they are not on loopback.
-    #[must_use]
-    pub fn with_plain_http(mut self, hosts: BTreeSet<String>) -> Self {
-        self.plain_http = hosts;
-        self
-    }
-
-    /// Private addresses (`host` or `host:port`) that a registry may send us to (S13.5).
-    #[must_use]
-    pub fn with_allowed(mut self, addresses: BTreeSet<String>) -> Self {
-        self.allowed = addresses;
-        self
     }
 
     /// Other limits on manifests and trees.
@@ -60,12 +44,13 @@ impl Oci {
             // It is asked for no client: a layout can be read where no server may be reached.
             return Ok(Store::Layout(Layout::new(cx.root.join(path), location.to_string())));
         }
-        let http = cx.http()?;
-        let network = self.network.get_or_init(|| {
-            Network::new(http.clone(), cx.clock.clone())
-                .with_plain_http(self.plain_http.clone())
-                .with_allowed(self.allowed.clone())
-        });
+        let network = match self.network.get() {
+            Some(network) => network,
+            None => {
+                let network = Network::of(cx)?;
+                self.network.get_or_init(|| network)
+            }
+        };
         Ok(Store::open(location, &cx.root, network)?)
     }
 
@@ -266,12 +251,18 @@ impl From<OciError> for ProviderError {
             OciError::InvalidReference { .. }
             | OciError::MovingTag { .. }
             | OciError::Unsupported { .. }
+            | OciError::Settings { .. }
             | OciError::TooLarge { .. } => ErrorKind::Invalid,
             OciError::TagMoved { .. } => ErrorKind::Moved,
             OciError::TagConflict { .. } | OciError::TagRaced { .. } => ErrorKind::Conflict,
             OciError::Integrity { .. } => ErrorKind::Integrity,
             OciError::NotFound { .. } => ErrorKind::NotFound,
-            OciError::Status { code: 401 | 403, .. } | OciError::ForeignAddress { .. } => ErrorKind::Denied,
+            OciError::Status { code: 401 | 403, .. }
+            | OciError::Unauthorized { .. }
+            | OciError::Credentials { .. }
+            | OciError::Certificate { .. }
+            | OciError::ForeignAddress { .. } => ErrorKind::Denied,
+            OciError::Cancelled => ErrorKind::Cancelled,
             other if other.is_transient() => ErrorKind::Transient,
             _ => ErrorKind::Failed,
         };

@@ -1,147 +1,38 @@
-//! Repositories of registries that speak the OCI distribution protocol 1.1, without authentication. What lives here:
-//! its requests and the meaning of its answers. What must not: retries and addresses (`transport`), the order of a copy.
+//! Repositories of registries that speak the OCI distribution protocol 1.1. What lives here: reading, manifests and tags,
+//! and the meaning of the answers. What must not: how a request is sent (`server`), blobs on their way in (`upload`), the
+//! order of a copy.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use promo_core::Digest;
-use promo_sdk::Clock;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LINK};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LINK, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
-use url::{Host, Url};
+use url::Url;
 
+use super::auth::Scopes;
 use super::document::{self, MANIFEST_TYPES, RawManifest};
 use super::error::{OciError, tame};
-use super::store::{BlobStream, Head, Limits, Selector, keep_error, verified};
-use super::transport::{Retry, Transport, body, is_transient, status, what};
+use super::server::{Server, short};
+use super::store::{BlobStream, Head, Limits, Selector, skip};
+use super::wire::{SHORT, body, status, what};
 
 const DIGEST_HEADER: &str = "docker-content-digest";
 const TAG_PAGES: usize = 1000;
-
-/// The way to all registries of one run: connections, manners, and what was learnt on the way are shared.
-#[derive(Debug, Clone)]
-pub struct Network {
-    transport: Arc<Transport>,
-    plain_http: BTreeSet<String>,
-    servers: Arc<Mutex<BTreeMap<String, Arc<Server>>>>,
-}
-
-impl Network {
-    /// `client` must follow no redirects by itself and send no credentials by itself; `clock` is slept on between
-    /// retries. Registries on loopback are spoken to in plain http, all others in https.
-    #[must_use]
-    pub fn new(client: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        let transport =
-            Transport { client, clock, retry: Retry::default(), allowed: BTreeSet::new(), requests: AtomicU64::new(0) };
-        Self { transport: Arc::new(transport), plain_http: BTreeSet::new(), servers: Arc::default() }
-    }
-
-    /// Other bounds on retries.
-    #[must_use]
-    pub fn with_retry(self, retry: Retry) -> Self {
-        self.with_transport(|transport| transport.retry = retry)
-    }
-
-    /// Addresses (`host` or `host:port`) that a registry may send us to although they are private (S13.5).
-    #[must_use]
-    pub fn with_allowed(self, allowed: BTreeSet<String>) -> Self {
-        self.with_transport(|transport| transport.allowed = allowed)
-    }
-
-    /// Registries (host with port) that are spoken to in plain http although they are not on loopback.
-    #[must_use]
-    pub fn with_plain_http(mut self, hosts: BTreeSet<String>) -> Self {
-        self.plain_http = hosts;
-        self
-    }
-
-    fn with_transport(self, change: impl FnOnce(&mut Transport)) -> Self {
-        let old = &*self.transport;
-        let mut transport = Transport {
-            client: old.client.clone(),
-            clock: Arc::clone(&old.clock),
-            retry: old.retry,
-            allowed: old.allowed.clone(),
-            requests: AtomicU64::new(0),
-        };
-        change(&mut transport);
-        Self { transport: Arc::new(transport), plain_http: self.plain_http, servers: Arc::default() }
-    }
-
-    /// Requests sent through this network so far, repeated ones counted each.
-    #[must_use]
-    pub fn requests(&self) -> u64 {
-        self.transport.requests.load(Ordering::Relaxed)
-    }
-
-    /// A repository. Nothing is sent yet.
-    ///
-    /// # Errors
-    /// [`OciError::InvalidReference`] when `host` makes no address.
-    pub fn repository(&self, host: &str, repository: &str) -> Result<Registry, OciError> {
-        let mut servers = self.servers.lock().expect("invariant: no panic while the map is held");
-        let server = match servers.get(host) {
-            Some(server) => Arc::clone(server),
-            None => {
-                let server = Arc::new(Server {
-                    base: self.base(host)?,
-                    transport: Arc::clone(&self.transport),
-                    blobs: Mutex::default(),
-                });
-                servers.insert(host.into(), Arc::clone(&server));
-                server
-            }
-        };
-        Ok(Registry { server, repository: repository.into(), name: format!("{host}/{repository}") })
-    }
-
-    fn base(&self, host: &str) -> Result<Url, OciError> {
-        let invalid = || OciError::InvalidReference { text: tame(host), problem: "not a registry host".into() };
-        let https = Url::parse(&format!("https://{host}/v2/")).map_err(|_| invalid())?;
-        let loopback = match https.host().ok_or_else(invalid)? {
-            Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
-            Host::Ipv4(ip) => ip.is_loopback(),
-            Host::Ipv6(ip) => ip.is_loopback(),
-        };
-        if loopback || self.plain_http.contains(host) {
-            return Url::parse(&format!("http://{host}/v2/")).map_err(|_| invalid());
-        }
-        Ok(https)
-    }
-}
-
-/// One registry, and in which of its repositories blobs were seen in this run.
-#[derive(Debug)]
-struct Server {
-    base: Url,
-    transport: Arc<Transport>,
-    blobs: Mutex<HashMap<Digest, String>>,
-}
+/// Bytes in a second below which a transfer counts as stuck.
+const SLOWEST: u64 = 64 << 10;
 
 /// One repository of a registry.
 #[derive(Debug, Clone)]
 pub struct Registry {
-    server: Arc<Server>,
-    repository: String,
+    pub(super) server: Arc<Server>,
+    pub(super) repository: String,
     name: String,
-}
-
-/// An open upload.
-#[derive(Debug)]
-pub(super) struct Session(Url);
-
-/// What came of asking the registry to take a blob from another of its repositories.
-#[derive(Debug)]
-pub(super) enum Mount {
-    /// It is there.
-    Mounted,
-    /// The registry would rather have it uploaded, and has opened a session for it.
-    Session(Session),
-    /// The registry does not do that.
-    Refused,
+    /// Another repository of the same registry that blobs are mounted from: tokens for writing allow reading it too.
+    mounts_from: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -150,14 +41,24 @@ struct Tags {
 }
 
 impl Registry {
+    pub(super) fn new(server: Arc<Server>, host: &str, repository: &str) -> Self {
+        Self { server, repository: repository.into(), name: format!("{host}/{repository}"), mounts_from: None }
+    }
+
+    /// The same, with tokens that let it take blobs of `source` when that is on the same registry.
+    pub(super) fn mounting_from(&self, source: &Self) -> Self {
+        Self { mounts_from: self.sibling(source).map(String::from), ..self.clone() }
+    }
+
     /// Its name in messages: `host/repository`.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
     }
 
-    fn url(&self, path: &str) -> Url {
+    pub(super) fn url(&self, path: &str) -> Url {
         self.server
+            .wire
             .base
             .join(&format!("{}/{path}", self.repository))
             .expect("invariant: repository names and digests are safe in a path")
@@ -177,8 +78,17 @@ impl Registry {
         }
     }
 
-    async fn read(&self, method: Method, url: Url, accept: Option<&str>, short: bool) -> Result<Response, OciError> {
-        self.server.transport.read(&self.server.base, method, url, accept, short).await
+    pub(super) fn pull(&self) -> Scopes {
+        Scopes::pull(&self.repository)
+    }
+
+    pub(super) fn push(&self) -> Scopes {
+        let push = Scopes::push(&self.repository);
+        self.mounts_from.iter().fold(push, |scopes, from| scopes.and_pull(from))
+    }
+
+    pub(super) async fn read(&self, method: &Method, url: &Url, accept: Option<&str>) -> Result<Response, OciError> {
+        self.server.read(method, url.clone(), &self.pull(), short(accept)).await
     }
 
     pub(super) async fn get_manifest(
@@ -188,7 +98,7 @@ impl Registry {
         limits: &Limits,
     ) -> Result<RawManifest, OciError> {
         let (name, url) = (self.what(selector), self.manifest_url(selector));
-        let response = self.read(Method::GET, url.clone(), Some(&MANIFEST_TYPES.join(", ")), true).await?;
+        let response = self.read(&Method::GET, &url, Some(&MANIFEST_TYPES.join(", "))).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Err(OciError::NotFound { what: name }),
@@ -218,7 +128,7 @@ impl Registry {
 
     pub(super) async fn head(&self, selector: Selector<'_>) -> Result<Option<Head>, OciError> {
         let url = self.manifest_url(selector);
-        let response = self.read(Method::HEAD, url.clone(), Some(&MANIFEST_TYPES.join(", ")), true).await?;
+        let response = self.read(&Method::HEAD, &url, Some(&MANIFEST_TYPES.join(", "))).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(None),
@@ -249,7 +159,7 @@ impl Registry {
 
     pub(super) async fn blob_exists(&self, digest: &Digest, size: u64) -> Result<bool, OciError> {
         let url = self.url(&format!("blobs/{digest}"));
-        let response = self.read(Method::HEAD, url.clone(), None, true).await?;
+        let response = self.read(&Method::HEAD, &url, None).await?;
         match response.status() {
             StatusCode::OK => {}
             StatusCode::NOT_FOUND => return Ok(false),
@@ -266,17 +176,29 @@ impl Registry {
         }
     }
 
-    pub(super) async fn get_blob(&self, digest: &Digest, size: u64) -> Result<BlobStream, OciError> {
+    /// The bytes of a blob from byte `from` on.
+    pub(super) async fn get_blob(&self, digest: &Digest, size: u64, from: u64) -> Result<BlobStream, OciError> {
         let url = self.url(&format!("blobs/{digest}"));
         let name = format!("{}@{digest}", self.name);
-        let response = self.read(Method::GET, url.clone(), None, false).await?;
-        match response.status() {
-            StatusCode::OK => {}
+        let request = |request: reqwest::RequestBuilder| match from {
+            0 => request.timeout(patience(size)),
+            _ => request.timeout(patience(size)).header(RANGE, format!("bytes={from}-")),
+        };
+        let response = self.server.read(&Method::GET, url.clone(), &self.pull(), request).await?;
+        let start = match response.status() {
+            StatusCode::OK => 0,
+            // A server that answers with another part than the one that was asked for is not followed.
+            StatusCode::PARTIAL_CONTENT
+                if header(response.headers(), CONTENT_RANGE.as_str())
+                    .is_some_and(|range| range.starts_with(&format!("bytes {from}-"))) =>
+            {
+                from
+            }
             StatusCode::NOT_FOUND => return Err(OciError::NotFound { what: name }),
             _ => return Err(status(what(&Method::GET, &url), response).await),
-        }
-        if let Some(found) = response.content_length().filter(|found| *found != size) {
-            return Err(OciError::integrity(format!("{name}: size"), size, found));
+        };
+        if let Some(found) = response.content_length().filter(|found| *found != size - start) {
+            return Err(OciError::integrity(format!("{name}: size"), size - start, found));
         }
         let stream = response.bytes_stream().map(move |chunk| {
             chunk.map_err(|error| OciError::Transport {
@@ -285,105 +207,33 @@ impl Registry {
                 source: Box::new(error.without_url()),
             })
         });
-        Ok(stream.boxed())
-    }
-
-    pub(super) async fn start_upload(&self) -> Result<Session, OciError> {
-        let url = self.url("blobs/uploads/");
-        let response = self.server.transport.post(&url).await?;
-        if response.status() != StatusCode::ACCEPTED {
-            return Err(status(what(&Method::POST, &url), response).await);
-        }
-        self.session(&url, &response)
-    }
-
-    fn session(&self, url: &Url, response: &Response) -> Result<Session, OciError> {
-        let what = what(&Method::POST, url);
-        self.server.transport.location(&self.server.base, &what, url, response.headers()).map(Session)
-    }
-
-    /// Where on this registry the blob is known to be, other than here.
-    pub(super) fn known_elsewhere(&self, digest: &Digest) -> Option<String> {
-        let blobs = self.server.blobs.lock().expect("invariant: no panic while the map is held");
-        blobs.get(digest).filter(|repository| **repository != self.repository).cloned()
+        Ok(skip(stream.boxed(), from - start))
     }
 
     /// Whether the blob was seen or put here in this run.
     pub(super) fn is_known(&self, digest: &Digest) -> bool {
-        let blobs = self.server.blobs.lock().expect("invariant: no panic while the map is held");
-        blobs.get(digest).is_some_and(|repository| *repository == self.repository)
+        self.server.is_known(digest, &self.repository)
     }
 
     pub(super) fn remember(&self, digest: &Digest) {
-        let mut blobs = self.server.blobs.lock().expect("invariant: no panic while the map is held");
-        blobs.insert(*digest, self.repository.clone());
+        self.server.remember(digest, &self.repository);
     }
 
     /// The repository path of `other`, when it is another repository of the same registry.
     pub(super) fn sibling<'a>(&self, other: &'a Self) -> Option<&'a str> {
-        (self.server.base == other.server.base && self.repository != other.repository).then_some(&*other.repository)
+        let same = self.server.wire.base == other.server.wire.base;
+        (same && self.repository != other.repository).then_some(&*other.repository)
     }
 
-    pub(super) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, OciError> {
-        let mut url = self.url("blobs/uploads/");
-        url.query_pairs_mut().append_pair("mount", &digest.to_string()).append_pair("from", from);
-        let response = self.server.transport.post(&url).await?;
-        match response.status().as_u16() {
-            201 => {
-                self.remember(digest);
-                Ok(Mount::Mounted)
-            }
-            202 => Ok(Mount::Session(self.session(&url, &response)?)),
-            403..=405 => Ok(Mount::Refused),
-            _ => Err(status(what(&Method::POST, &url), response).await),
-        }
-    }
-
-    /// Sends a blob in one request, exactly once. The request is broken off before its last byte when size or digest of
-    /// what passed are not the promised ones.
-    pub(super) async fn upload(
-        &self,
-        session: Session,
-        digest: &Digest,
-        size: u64,
-        stream: BlobStream,
-    ) -> Result<(), OciError> {
-        let Session(mut url) = session;
-        url.query_pairs_mut().append_pair("digest", &digest.to_string());
-        let what = what(&Method::PUT, &url);
-        let (stream, error) = keep_error(verified(format!("{digest} for {}", self.name), *digest, size, stream));
-        let transport = &self.server.transport;
-        let request = transport
-            .client
-            .put(url)
-            .header(CONTENT_TYPE, "application/octet-stream")
-            .header(CONTENT_LENGTH, size)
-            .body(reqwest::Body::wrap_stream(stream));
-        let answer = transport.once(what.clone(), 1, request).await;
-        // A broken source looks like a broken connection from here: its own error says what really happened.
-        if let Some(error) = error.lock().expect("invariant: no panic while the slot is held").take() {
-            return Err(error);
-        }
-        let response = answer?;
-        if response.status() != StatusCode::CREATED {
-            return Err(status(what, response).await);
-        }
-        self.remember(digest);
-        Ok(())
-    }
-
-    /// One PUT of a manifest, by digest or by tag.
-    async fn put_once(&self, selector: Selector<'_>, manifest: &RawManifest) -> Result<(), OciError> {
+    /// One PUT of a manifest, by digest or by tag. Says whether the registry took notice of its subject.
+    async fn put_once(&self, selector: Selector<'_>, manifest: &RawManifest) -> Result<bool, OciError> {
         let url = self.manifest_url(selector);
         let what = what(&Method::PUT, &url);
-        let transport = &self.server.transport;
-        let request = transport
-            .client
-            .put(url)
-            .header(CONTENT_TYPE, &manifest.media_type)
-            .timeout(std::time::Duration::from_secs(60))
-            .body(manifest.bytes.clone());
-        let response = transport.once(what.clone(), 1, request).await?;
+        let build = |request: reqwest::RequestBuilder| {
+            let request = request.header(CONTENT_TYPE, &manifest.media_type).timeout(SHORT);
+            Some(request.body(manifest.bytes.clone()))
+        };
+        let response = self.server.send_once(&Method::PUT, &url, &self.push(), build).await?;
         if !matches!(response.status().as_u16(), 200..=202) {
             return Err(status(what, response).await);
         }
@@ -391,22 +241,23 @@ impl Registry {
             Some(found) if found != manifest.digest => {
                 Err(OciError::integrity(self.what(selector), manifest.digest, found))
             }
-            _ => Ok(()),
+            _ => Ok(response.headers().contains_key("oci-subject")),
         }
     }
 
-    pub(super) async fn put_manifest(&self, manifest: &RawManifest) -> Result<(), OciError> {
+    /// Puts a manifest under its digest; says whether the registry took notice of its subject.
+    pub(super) async fn put_manifest(&self, manifest: &RawManifest) -> Result<bool, OciError> {
         let selector = Selector::Digest(&manifest.digest);
         let mut attempt = 1;
         loop {
             match self.put_once(selector, manifest).await {
                 Err(error) if error.is_transient() => {
                     // After a doubt the next act is a look, never a repetition (S9.2).
-                    self.server.transport.pause(attempt, None).await;
+                    self.server.wire.pause(attempt, error.retry_after()).await;
                     if self.head(selector).await?.is_some() {
-                        return Ok(());
+                        return Ok(false);
                     }
-                    if attempt >= self.server.transport.retry.attempts {
+                    if attempt >= self.attempts() {
                         return Err(error);
                     }
                     attempt += 1;
@@ -442,12 +293,12 @@ impl Registry {
                 return Err(error);
             }
             if !refused {
-                self.server.transport.pause(attempt, None).await;
+                self.server.wire.pause(attempt, error.retry_after()).await;
             }
             match self.head(selector).await? {
                 Some(head) if head.digest == manifest.digest => return Ok(()),
                 Some(head) if refused || expected != Some(&head.digest) => return Err(conflict(head.digest)),
-                _ if refused || attempt >= self.server.transport.retry.attempts => return Err(error),
+                _ if refused || attempt >= self.attempts() => return Err(error),
                 _ => attempt += 1,
             }
         }
@@ -458,7 +309,7 @@ impl Registry {
         url.query_pairs_mut().append_pair("n", "1000");
         let mut all = BTreeSet::new();
         for _ in 0..TAG_PAGES {
-            let response = self.read(Method::GET, url.clone(), None, true).await?;
+            let response = self.read(&Method::GET, &url, None).await?;
             match response.status() {
                 StatusCode::OK => {}
                 StatusCode::NOT_FOUND => break,
@@ -480,32 +331,29 @@ impl Registry {
     }
 }
 
-fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+pub(super) fn header<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok()).filter(|value| !value.is_empty())
 }
 
 /// The `rel="next"` target of a `Link` header (RFC 8288; distribution specification, "Listing Tags").
-fn next_page(url: &Url, headers: &HeaderMap) -> Option<Url> {
+pub(super) fn next_page(url: &Url, headers: &HeaderMap) -> Option<Url> {
     let link = header(headers, LINK.as_str())?;
     let (target, parameters) = link.strip_prefix('<')?.split_once('>')?;
     let is_next = parameters.split(';').any(|p| matches!(p.trim(), "rel=\"next\"" | "rel=next"));
     is_next.then(|| url.join(target).ok()).flatten()
 }
 
-/// Whether an answer of this status is worth another try; for the copy, which restarts a blob as a whole.
-pub(super) fn may_restart(error: &OciError) -> bool {
-    match error {
-        OciError::Status { code, .. } => StatusCode::from_u16(*code).is_ok_and(is_transient),
-        other => other.is_transient(),
-    }
-}
-
 impl Registry {
-    pub(super) async fn pause(&self, attempt: u32) {
-        self.server.transport.pause(attempt, None).await;
+    pub(super) async fn pause(&self, attempt: u32, asked: Option<Duration>) {
+        self.server.wire.pause(attempt, asked).await;
     }
 
     pub(super) fn attempts(&self) -> u32 {
-        self.server.transport.retry.attempts.max(1)
+        self.server.wire.retry.attempts.max(1)
     }
+}
+
+/// How long a transfer of `size` bytes may take before the other side counts as gone.
+pub(super) fn patience(size: u64) -> Duration {
+    SHORT.saturating_add(Duration::from_secs(size / SLOWEST))
 }

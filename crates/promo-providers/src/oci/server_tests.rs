@@ -16,15 +16,15 @@ use promo_sdk::testing::FakeClock;
 use super::build::{self, Image};
 use super::*;
 
-type Script = dyn Fn(&Method, &str, usize) -> Response + Send + Sync;
+type Script = dyn Fn(&Method, &str, &HeaderMap, usize) -> Response + Send + Sync;
 
 /// A request as it came in: method, path with query, headers, body (none when it broke off).
 type Seen = (Method, String, HeaderMap, Option<Bytes>);
 
-struct Server {
-    address: String,
+pub(super) struct Server {
+    pub(super) address: String,
     seen: Arc<Mutex<Vec<Seen>>>,
-    clock: Arc<FakeClock>,
+    pub(super) clock: Arc<FakeClock>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -36,9 +36,22 @@ impl Drop for Server {
 
 /// A server that answers from `script`, which is told method, path with query, and how many requests came before.
 async fn server(script: impl Fn(&Method, &str, usize) -> Response + Send + Sync + 'static) -> Server {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    serve(listener, Arc::new(move |method, path, _, before| script(method, path, before)))
+}
+
+/// The same, with a script that is told method, path, headers and the server's own address.
+pub(super) async fn server_with_headers(
+    script: impl Fn(&Method, &str, &HeaderMap, &str) -> Response + Send + Sync + 'static,
+) -> Server {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let own = listener.local_addr().unwrap().to_string();
+    serve(listener, Arc::new(move |method, path, headers, _| script(method, path, headers, &own)))
+}
+
+fn serve(listener: tokio::net::TcpListener, script: Arc<Script>) -> Server {
     let seen: Arc<Mutex<Vec<Seen>>> = Arc::default();
     let log = Arc::clone(&seen);
-    let script: Arc<Script> = Arc::new(script);
     let handler = move |request: Request| {
         let (log, script) = (Arc::clone(&log), Arc::clone(&script));
         async move {
@@ -46,11 +59,10 @@ async fn server(script: impl Fn(&Method, &str, usize) -> Response + Send + Sync 
             let path = parts.uri.path_and_query().unwrap().to_string();
             let body = axum::body::to_bytes(body, 1 << 20).await.ok();
             let before = log.lock().unwrap().len();
-            log.lock().unwrap().push((parts.method.clone(), path.clone(), parts.headers, body));
-            script(&parts.method, &path, before)
+            log.lock().unwrap().push((parts.method.clone(), path.clone(), parts.headers.clone(), body));
+            script(&parts.method, &path, &parts.headers, before)
         }
     };
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let app = Router::new().fallback(handler);
     let task = tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
@@ -71,12 +83,26 @@ impl Server {
         self.seen.lock().unwrap().iter().filter(|(m, ..)| m == method).count()
     }
 
-    fn total(&self) -> usize {
+    pub(super) fn headers(&self) -> Vec<HeaderMap> {
+        self.seen.lock().unwrap().iter().map(|(_, _, headers, _)| headers.clone()).collect()
+    }
+
+    pub(super) fn paths(&self) -> Vec<String> {
+        self.seen.lock().unwrap().iter().map(|(_, path, ..)| path.clone()).collect()
+    }
+
+    pub(super) fn bodies(&self, method: &Method) -> Vec<String> {
+        let seen = self.seen.lock().unwrap();
+        let text = |body: &Option<Bytes>| String::from_utf8(body.clone().unwrap_or_default().to_vec()).unwrap();
+        seen.iter().filter(|(m, ..)| m == method).map(|(_, _, _, body)| text(body)).collect()
+    }
+
+    pub(super) fn total(&self) -> usize {
         self.seen.lock().unwrap().len()
     }
 }
 
-fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response {
+pub(super) fn answer(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response {
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(*name, *value);
@@ -150,7 +176,7 @@ async fn a_manifest_without_end_is_cut_off_at_the_limit() {
 
 #[tokio::test]
 async fn a_refusal_is_never_taken_for_an_absent_tag() {
-    for code in [400, 401, 403, 418, 429, 500, 503] {
+    for code in [400, 403, 418, 429, 500, 503] {
         let server =
             server(move |_, _, _| answer(code, &[], r#"{"errors":[{"code":"DENIED","message":"no\u001b[31m way"}]}"#))
                 .await;
@@ -158,6 +184,17 @@ async fn a_refusal_is_never_taken_for_an_absent_tag() {
         assert!(matches!(error, OciError::Status { code: c, .. } if c == code), "{error:?}");
         let error = by_tag(&server).await.unwrap_err().to_string();
         assert!(error.contains("DENIED no [31m way") && !error.contains('\u{1b}'), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_401_that_asks_for_nothing_known_is_a_refusal() {
+    for challenge in ["", "Negotiate", "Digest realm=x"] {
+        let server = server(move |_, _, _| answer(401, &[("www-authenticate", challenge)], "")).await;
+        let error = server.store("app").head_tag("1.0.0").await.unwrap_err();
+        assert!(matches!(error, OciError::Unauthorized { .. }), "{error:?}");
+        assert!(error.to_string().contains("no credentials"), "{error}");
+        assert_eq!(server.total(), 1);
     }
 }
 

@@ -14,7 +14,8 @@ use super::document::RawManifest;
 use super::error::OciError;
 use super::layout::Layout;
 use super::reference::{Location, Reference};
-use super::registry::{Network, Registry};
+use super::registry::Registry;
+use super::server::Network;
 
 /// Bytes of a blob as they come in; not verified before they went through a store's `put_blob`.
 pub type BlobStream = BoxStream<'static, Result<Bytes, OciError>>;
@@ -97,6 +98,14 @@ impl Store {
         }
     }
 
+    /// The same, ready to take blobs of `source` without moving their bytes where both are on one registry.
+    pub(super) fn mounting_from(&self, source: &Self) -> Self {
+        match (self, source) {
+            (Self::Registry(here), Self::Registry(there)) => Self::Registry(here.mounting_from(there)),
+            _ => self.clone(),
+        }
+    }
+
     /// The manifest that `selector` names, with its digest computed from the bytes and compared with what was asked for
     /// and with what the store says it sent. `stated` is the media type that a parent's descriptor gives it.
     ///
@@ -166,7 +175,18 @@ impl Store {
     pub async fn get_blob(&self, digest: &Digest, size: u64) -> Result<BlobStream, OciError> {
         match self {
             Self::Layout(layout) => layout.get_blob(digest, size).await,
-            Self::Registry(registry) => registry.get_blob(digest, size).await,
+            Self::Registry(registry) => registry.get_blob(digest, size, 0).await,
+        }
+    }
+
+    /// The bytes of a blob from byte `from` on, not yet verified.
+    ///
+    /// # Errors
+    /// As [`Store::get_blob`].
+    pub(super) async fn get_blob_from(&self, digest: &Digest, size: u64, from: u64) -> Result<BlobStream, OciError> {
+        match self {
+            Self::Layout(layout) => Ok(skip(layout.get_blob(digest, size).await?, from)),
+            Self::Registry(registry) => registry.get_blob(digest, size, from).await,
         }
     }
 
@@ -208,7 +228,7 @@ impl Store {
     pub async fn put_manifest(&self, manifest: &RawManifest) -> Result<(), OciError> {
         match self {
             Self::Layout(layout) => layout.put_manifest(manifest).await,
-            Self::Registry(registry) => registry.put_manifest(manifest).await,
+            Self::Registry(registry) => registry.put_manifest(manifest).await.map(drop),
         }
     }
 
@@ -285,6 +305,23 @@ impl Store {
             (None, None) => unreachable!("invariant: a reference has a tag or a digest"),
         }
     }
+}
+
+/// Leaves out the first `count` bytes of a stream.
+pub(super) fn skip(stream: BlobStream, count: u64) -> BlobStream {
+    if count == 0 {
+        return stream;
+    }
+    let mut left = count;
+    stream
+        .map(move |chunk| {
+            chunk.map(|mut chunk| {
+                let here = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len());
+                left -= here as u64;
+                chunk.split_off(here)
+            })
+        })
+        .boxed()
 }
 
 /// Passes a stream on, and ends in an error unless exactly `size` bytes with `digest` have passed. The last bytes are

@@ -1,0 +1,153 @@
+//! HTTP clients for registries. What lives here: certificates of one's own for a registry, and clients that are kept from
+//! private addresses. What must not: requests.
+//!
+//! Certificates are found as docker and the containers tools find them: `ca` of the registry's settings, and the
+//! directories `certs.d/HOST[:PORT]`, in which `*.crt` are authorities, and `NAME.cert` with `NAME.key` is what promo
+//! shows of itself (`containers-certs.d(5)`).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use reqwest::{Certificate, ClientBuilder, Identity};
+
+use super::address::Guard;
+use super::auth::Variables;
+use super::error::OciError;
+use super::settings::Settings;
+
+/// Makes clients, and keeps them: a client is its connections.
+pub(super) struct Clients {
+    plain: reqwest::Client,
+    make: fn() -> ClientBuilder,
+    settings: Arc<Settings>,
+    directories: Vec<PathBuf>,
+    made: Mutex<BTreeMap<(String, bool), reqwest::Client>>,
+}
+
+impl Clients {
+    pub(super) fn new(
+        plain: reqwest::Client,
+        make: fn() -> ClientBuilder,
+        settings: Arc<Settings>,
+        variables: &Variables,
+    ) -> Self {
+        let mut directories: Vec<PathBuf> = Vec::new();
+        let home = variables.get("HOME").map(|home| Path::new(&home).join(".config"));
+        if let Some(config) = variables.get("XDG_CONFIG_HOME").map(PathBuf::from).or(home) {
+            directories.extend(["containers/certs.d", "docker/certs.d"].map(|name| config.join(name)));
+        }
+        directories.extend(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from));
+        Self { plain, make, settings, directories, made: Mutex::default() }
+    }
+
+    /// Directories with certificates for `place`, a host with the port that references use.
+    fn of(&self, place: &str) -> Vec<PathBuf> {
+        // A name is a path here, and an IPv6 address in brackets is fine as one.
+        if place.contains(['/', '\\']) || place.starts_with('.') {
+            return Vec::new();
+        }
+        self.directories.iter().map(|d| d.join(place)).filter(|d| d.is_dir()).collect()
+    }
+
+    /// Whether there are certificates of one's own for `place`.
+    pub(super) fn has_own(&self, place: &str) -> bool {
+        self.settings.registries.get(place).is_some_and(|r| r.ca.is_some()) || !self.of(place).is_empty()
+    }
+
+    /// The client for `place`; a guarded one connects to no private address.
+    ///
+    /// # Errors
+    /// [`OciError::Settings`] for certificates that cannot be read.
+    pub(super) fn get(&self, place: &str, guarded: bool) -> Result<reqwest::Client, OciError> {
+        let own = self.has_own(place);
+        if !own && !guarded {
+            return Ok(self.plain.clone());
+        }
+        let key = (if own { place.to_owned() } else { String::new() }, guarded);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = made.get(&key) {
+            return Ok(client.clone());
+        }
+        let mut builder = (self.make)();
+        if own {
+            builder = self.with_certificates(builder, place)?;
+        }
+        if guarded {
+            builder = builder.dns_resolver(Arc::new(Guard));
+        }
+        let bad = |error: reqwest::Error| OciError::Settings { path: place.into(), problem: error.to_string() };
+        let client = builder.build().map_err(bad)?;
+        made.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn with_certificates(&self, mut builder: ClientBuilder, place: &str) -> Result<ClientBuilder, OciError> {
+        let mut authorities = Vec::new();
+        authorities.extend(self.settings.registries.get(place).and_then(|r| r.ca.clone()));
+        for directory in self.of(place) {
+            let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
+                .map_err(OciError::io(&directory))?
+                .filter_map(|entry| Some(entry.ok()?.path()))
+                .collect();
+            files.sort();
+            let with = |end: &str| {
+                files.iter().filter(|f| f.extension().is_some_and(|e| e == end)).cloned().collect::<Vec<_>>()
+            };
+            authorities.extend(with("crt"));
+            // One client shows one certificate: the first is it.
+            if let Some(certificate) = with("cert").into_iter().next() {
+                let key = certificate.with_extension("key");
+                let mut pem = read(&certificate)?;
+                pem.extend_from_slice(b"\n");
+                pem.extend_from_slice(&read(&key)?);
+                builder =
+                    builder.identity(Identity::from_pem(&pem).map_err(|_| bad(&key, "no certificate with its key"))?);
+            }
+        }
+        let mut certificates = Vec::new();
+        for file in authorities {
+            let found =
+                Certificate::from_pem_bundle(&read(&file)?).map_err(|_| bad(&file, "no certificates in PEM"))?;
+            if found.is_empty() {
+                return Err(bad(&file, "no certificates in PEM"));
+            }
+            certificates.extend(found);
+        }
+        Ok(builder.tls_certs_merge(certificates))
+    }
+}
+
+fn bad(path: &Path, problem: &str) -> OciError {
+    OciError::Settings { path: path.into(), problem: problem.into() }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, OciError> {
+    std::fs::read(path).map_err(|error| bad(path, &error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_found_by_the_registry_s_name_and_port() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().display().to_string();
+        let variables = Variables::of(&[("HOME", &path)]);
+        let make: fn() -> ClientBuilder = promo_sdk::http_clients;
+        let clients = Clients::new(make().build().unwrap(), make, Arc::default(), &variables);
+        let directory = home.path().join(".config/containers/certs.d/r.example:5000");
+        std::fs::create_dir_all(&directory).unwrap();
+        std::fs::create_dir_all(home.path().join(".config/containers/certs.d/sub/r.example")).unwrap();
+        assert!(clients.has_own("r.example:5000"));
+        assert!(!clients.has_own("r.example"));
+        assert!(!clients.has_own("r.example:5001"));
+        for trick in ["../certs.d/r.example:5000", "sub/r.example", ".."] {
+            assert!(!clients.has_own(trick), "{trick}");
+        }
+        std::fs::write(directory.join("ca.crt"), "nonsense").unwrap();
+        let error = clients.get("r.example:5000", false).unwrap_err();
+        assert!(matches!(error, OciError::Settings { .. }) && error.to_string().contains("ca.crt"), "{error}");
+    }
+}

@@ -1,0 +1,167 @@
+//! What the machine that runs promo says about registries. What lives here: reading `registries.toml`. What must not:
+//! anything that a pipeline could set: whoever writes the pipeline must not choose where credentials go (S0.1).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use promo_sdk::Secrets;
+use serde::Deserialize;
+
+use super::auth::Variables;
+use super::error::OciError;
+
+const LIMIT: usize = 1 << 20;
+/// Chunks are never smaller: each costs a round trip.
+pub(super) const SMALLEST_CHUNK: u64 = 8 << 20;
+
+/// Everything that is said about registries: `registries.toml`, format 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Version of the format; 1.
+    #[serde(default)]
+    format: u32,
+    /// By registry: host, with the port where one is used in references.
+    #[serde(default, rename = "registry")]
+    pub registries: BTreeMap<String, RegistrySettings>,
+}
+
+/// What is said about one registry.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegistrySettings {
+    /// A file with certificates in PEM that are trusted for this registry, beside those of the machine.
+    pub ca: Option<PathBuf>,
+    /// Plain http instead of https. Without a word: https, and http on loopback when no certificates are given.
+    pub plain_http: Option<bool>,
+    /// Addresses (`host` or `host:port`) that this registry may name although they are private (S13.5).
+    #[serde(default)]
+    pub allow: BTreeSet<String>,
+    /// The user that belongs to `secret`; without one the secret is an identity token.
+    pub user: Option<String>,
+    /// The name of a secret: `registry` stands for the variable `PROMO_SECRET_REGISTRY`.
+    pub secret: Option<String>,
+    /// Requests in a second, tokens included; 100 without a word.
+    pub rate: Option<u32>,
+    /// Blobs of more bytes are uploaded in chunks of this size, at least 8 MiB. Without a word each goes in one request.
+    pub chunk: Option<u64>,
+}
+
+impl Settings {
+    /// The settings of the user who runs promo: the file that `PROMO_REGISTRIES` names, else
+    /// `promo/registries.toml` in the user's configuration directory. No file, no settings.
+    ///
+    /// # Errors
+    /// [`OciError::Settings`] for a file that is named and missing, or that is not what it should be.
+    pub fn of_user(secrets: &std::sync::Arc<dyn Secrets>) -> Result<Self, OciError> {
+        let variables = Variables::new(secrets.clone());
+        if let Some(named) = variables.get("PROMO_REGISTRIES") {
+            return Self::read(Path::new(&named));
+        }
+        let home = || variables.get("HOME").map(|home| Path::new(&home).join(".config"));
+        match variables.get("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home).map(|d| d.join("promo/registries.toml"))
+        {
+            Some(file) if file.is_file() => Self::read(&file),
+            _ => Ok(Self::default()),
+        }
+    }
+
+    /// Reads a file. Paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// [`OciError::Settings`].
+    pub fn read(path: &Path) -> Result<Self, OciError> {
+        let bad = |problem: String| OciError::Settings { path: path.into(), problem };
+        let text = std::fs::read_to_string(path).map_err(|error| bad(error.to_string()))?;
+        if text.len() > LIMIT {
+            return Err(bad(format!("more than {LIMIT} bytes")));
+        }
+        let mut settings: Self =
+            toml::from_str(&text).map_err(|error| bad(error.to_string().trim().replace('\n', " ")))?;
+        if settings.format != 1 {
+            return Err(bad(format!("`format` is {}, expected 1", settings.format)));
+        }
+        let directory = path.parent().unwrap_or(Path::new("."));
+        for (host, registry) in &mut settings.registries {
+            if registry.user.is_some() && registry.secret.is_none() {
+                return Err(bad(format!("{host}: `user` without `secret`")));
+            }
+            if registry.rate == Some(0) {
+                return Err(bad(format!("{host}: `rate` is at least 1")));
+            }
+            if registry.chunk.is_some_and(|chunk| chunk < SMALLEST_CHUNK) {
+                return Err(bad(format!("{host}: `chunk` is at least {SMALLEST_CHUNK}")));
+            }
+            registry.ca = registry.ca.take().map(|file| directory.join(file));
+        }
+        Ok(settings)
+    }
+
+    /// What is said about a registry.
+    pub(super) fn of(&self, host: &str) -> RegistrySettings {
+        self.registries.get(host).cloned().unwrap_or_default()
+    }
+}
+
+impl FromIterator<(String, RegistrySettings)> for Settings {
+    fn from_iter<T: IntoIterator<Item = (String, RegistrySettings)>>(registries: T) -> Self {
+        Self { format: 1, registries: registries.into_iter().collect() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, OciError> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("registries.toml");
+        std::fs::write(&file, text).unwrap();
+        let read = Settings::read(&file);
+        // The directory goes away; only where paths start matters here.
+        read.map(|mut settings| {
+            for registry in settings.registries.values_mut() {
+                registry.ca = registry.ca.take().map(|p| p.strip_prefix(directory.path()).unwrap_or(&p).to_path_buf());
+            }
+            settings
+        })
+    }
+
+    #[test]
+    fn every_key_is_read_and_paths_start_at_the_file() {
+        let settings = read(
+            "format = 1\n[registry.\"r.example:5000\"]\nca = \"own.pem\"\nplain_http = false\nallow = [\"10.0.0.1:80\"]\n\
+             user = \"ci\"\nsecret = \"registry\"\nrate = 50\nchunk = 67108864\n",
+        )
+        .unwrap();
+        let registry = settings.of("r.example:5000");
+        assert_eq!(registry.ca.as_deref(), Some(Path::new("own.pem")));
+        assert_eq!((registry.plain_http, registry.rate, registry.chunk), (Some(false), Some(50), Some(64 << 20)));
+        assert!(registry.allow.contains("10.0.0.1:80"));
+        assert_eq!(settings.of("r.example"), RegistrySettings::default());
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_and_never_passed_over() {
+        for (text, names) in [
+            ("", "format"),
+            ("format = 2", "format"),
+            ("format = 1\nregistries = 1", "registries"),
+            ("format = 1\n[registry.\"r.example\"]\npassword = \"x\"", "password"),
+            ("format = 1\n[registry.\"r.example\"]\nuser = \"x\"", "secret"),
+            ("format = 1\n[registry.\"r.example\"]\nrate = 0", "rate"),
+            ("format = 1\n[registry.\"r.example\"]\nchunk = 1000", "chunk"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(names), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_that_is_named_must_be_there() {
+        let named: std::sync::Arc<dyn Secrets> = Variables::of(&[("PROMO_REGISTRIES", "/no/such/file")]).into_inner();
+        assert!(matches!(Settings::of_user(&named), Err(OciError::Settings { .. })));
+        let silent: std::sync::Arc<dyn Secrets> = Variables::of(&[("HOME", "/no/such/home")]).into_inner();
+        assert_eq!(Settings::of_user(&silent).unwrap(), Settings::default());
+    }
+}

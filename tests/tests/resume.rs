@@ -405,12 +405,22 @@ async fn a_first_deployment_that_fails_is_held_and_may_be_repeated_by_name() {
     let plan = cell.world.plan("dev").await;
     let report = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap();
     assert_eq!((report.outcome, report.exit_code()), (Some(RunOutcome::Held), exit::HELD));
-    assert_eq!(cell.current("dev"), Some(release));
+    assert_eq!(cell.current("dev"), Some(release.clone()));
     cell.assert_sound("held", true);
     // Automation leaves it alone; a person asks by name (S3.3).
     assert!(cell.plan_all().await.body.moves.is_empty());
     let resumed = cell.resume(&cell.later(), &report.run).await.unwrap().unwrap();
     assert_eq!(resumed.outcome, Some(RunOutcome::Held), "a resume does not try again");
+    // Naming the environment alone repeats nothing; naming the release deploys again what runs there and failed.
+    assert!(cell.world.plan("dev").await.body.moves.is_empty());
+    cell.faults.pass_check("dev/smoke");
+    let plan = cell.plan_with(Some(release.clone()), Some(name("dev")), Invoker::Human).await;
+    assert_eq!(plan.body.moves.iter().map(|m| &m.to.id).collect::<Vec<_>>(), [&release]);
+    let report = cell.apply(&cell.later(), &plan).await.unwrap().unwrap();
+    assert_eq!(report.outcome, Some(RunOutcome::Done), "{report:?}");
+    // What is good is not repeated, also by name (S8.5).
+    let plan = cell.plan_with(Some(release), Some(name("dev")), Invoker::Human).await;
+    assert!(plan.body.moves.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]

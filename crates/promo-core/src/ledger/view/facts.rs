@@ -1,0 +1,214 @@
+//! What the view is made of: one type for each thing that records tell. What must not be here: how records are folded.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::Digest;
+use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId, TargetName};
+use crate::ledger::Actor;
+use crate::ledger::event::{Movement, PromotionOutcome, RunOutcome};
+use crate::release::Release;
+use crate::state::State;
+
+/// A release and when it entered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReleaseEntry {
+    /// Its place in the order of entry, from 1.
+    pub lineage: u64,
+    /// The release.
+    pub release: Release,
+    /// When it entered, by the store's clock.
+    pub added: Timestamp,
+    /// Who added it.
+    pub by: Actor,
+}
+
+/// Which record said something, when and by whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Position of the record.
+    pub seq: u64,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// Whether promo did it by itself after a failure.
+    pub automatic: bool,
+}
+
+/// A freeze or pause in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freeze {
+    /// Which record, when and by whom.
+    pub note: Note,
+}
+
+/// What is known of one environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnvironmentView {
+    /// Counts the records that changed it; a plan binds it (S8.2).
+    pub generation: u64,
+    /// What was deployed here, oldest first; the last one is the present one.
+    pub residences: Vec<Residence>,
+    /// Health as it was recorded: when, and whether healthy.
+    pub health: Vec<(Timestamp, bool)>,
+    /// Verdicts by release and check, in ledger order.
+    pub verdicts: BTreeMap<ReleaseId, BTreeMap<CheckName, Vec<VerdictEntry>>>,
+    /// Releases whose promotion into here has begun once (S3.3).
+    pub fired: BTreeSet<ReleaseId>,
+    /// The promotion that is under way.
+    pub active: Option<Promotion>,
+    /// Promotions that ended, oldest first.
+    pub history: Vec<Promotion>,
+}
+
+/// A stay of one release with one configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Residence {
+    /// What runs.
+    pub release: ReleaseId,
+    /// The files it was deployed with.
+    pub files: BTreeMap<String, Digest>,
+    /// Digest of the provider settings it was deployed with.
+    pub settings: Digest,
+    /// What was observed on each target.
+    pub targets: BTreeMap<TargetName, State>,
+    /// When, by the store's clock.
+    pub since: Timestamp,
+    /// When something else came.
+    pub until: Option<Timestamp>,
+    /// The run that did it.
+    pub run: Option<RunId>,
+    /// How many health records stand before it: those from here on are about this stay. Ledger order and not the clock
+    /// says so, because two records may bear the same time (S16).
+    pub health_from: usize,
+}
+
+/// One verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerdictEntry {
+    /// Position of the record.
+    pub seq: u64,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// What was said.
+    pub said: Said,
+    /// Which deployment of the release it is about, so that a flaky pass is known (S3.1): the position of the release's
+    /// newest residence then, from 1, also when something else has come since; 0 before it was ever there.
+    pub residence: usize,
+    /// The person, for a manual check.
+    pub by: Option<IdentityName>,
+    /// What was seen.
+    pub evidence: BTreeMap<String, String>,
+    /// The run whose verification it was part of.
+    pub run: Option<RunId>,
+}
+
+/// What a verdict record said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Said {
+    /// It passed.
+    Passed,
+    /// It failed.
+    Failed,
+    /// The verdict before no longer stands.
+    Withdrawn,
+}
+
+/// One release entering one environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Promotion {
+    /// The run that did it.
+    pub run: RunId,
+    /// Which release was there.
+    pub from: Option<ReleaseId>,
+    /// Which release entered.
+    pub to: ReleaseId,
+    /// What kind of move it was.
+    pub movement: Movement,
+    /// When it began.
+    pub started: Timestamp,
+    /// When and how it ended.
+    pub finished: Option<(Timestamp, PromotionOutcome)>,
+    /// Who applied it.
+    pub by: Actor,
+    /// The plan.
+    pub plan: Option<Digest>,
+}
+
+/// A plan put up for approval.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Position of the record.
+    pub seq: u64,
+    /// The environments it moves.
+    pub environments: BTreeSet<EnvironmentName>,
+    /// When it was requested.
+    pub at: Timestamp,
+    /// Until when it is open.
+    pub expires: Timestamp,
+    /// Everybody who asked for it.
+    pub initiators: BTreeSet<String>,
+    /// The newer request that took its place.
+    pub superseded_by: Option<Digest>,
+}
+
+/// A signed statement as it stands in the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApprovalEntry {
+    /// Position of the record.
+    pub seq: u64,
+    /// When it arrived, by the store's clock.
+    pub at: Timestamp,
+    /// The plan that the record names; what counts is the plan inside the signed statement.
+    pub plan: Option<Digest>,
+    /// Statement and signature.
+    pub envelope: Value,
+}
+
+/// One application of one plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Run {
+    /// The plan.
+    pub plan: Digest,
+    /// What it moves.
+    pub environments: BTreeMap<EnvironmentName, ReleaseId>,
+    /// Who applies, as an identity.
+    pub applier: String,
+    /// When it began.
+    pub started: Timestamp,
+    /// Digests of the approval envelopes that opened it.
+    pub approvals: Vec<Digest>,
+    /// Steps whose intent is written, with what was observed afterwards where that is known.
+    pub steps: BTreeMap<String, StepView>,
+    /// Whether it stopped and waits to be resumed.
+    pub interrupted: bool,
+    /// When and how it ended.
+    pub finished: Option<(Timestamp, RunOutcome)>,
+}
+
+/// How far a step got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepView {
+    /// What it found.
+    pub expected: State,
+    /// What it wanted.
+    pub desired: State,
+    /// The epoch of its last intent.
+    pub epoch: u64,
+    /// What was observed after it acted.
+    pub observed: Option<State>,
+}
+
+impl EnvironmentView {
+    /// The last promotion that ended and touched the environment: one that was cancelled did not.
+    #[must_use]
+    pub fn last_effective(&self) -> Option<&Promotion> {
+        let touched = |p: &&Promotion| p.finished.is_none_or(|(_, o)| o != PromotionOutcome::Cancelled);
+        self.history.iter().rev().find(touched)
+    }
+}

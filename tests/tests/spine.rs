@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::sync::Arc;
+
 use promo_core::approval::Decision;
 use promo_core::gate::{GateKind, Outcome};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
-use promo_engine::{EngineError, Fate, exit};
+use promo_engine::{ApplyOptions, EngineError, Fate, Progress, exit};
 use promo_tests::world::World;
 
 fn name(text: &str) -> EnvironmentName {
@@ -209,4 +211,25 @@ async fn a_hand_made_change_is_seen_as_drift_and_not_overwritten_by_an_older_pla
     assert_eq!(std::fs::read_to_string(&live).unwrap(), "WORKERS=99\n");
     let staging = world.plan("staging").await;
     assert!(staging.body.stays.iter().all(|s| s.drift.is_empty()));
+}
+
+#[tokio::test]
+async fn an_advance_that_fails_later_gives_the_reports_of_what_it_did() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    // After the first pass, a file is gone that the second one plans with.
+    let load = world.path("checks/load.sh");
+    let options = ApplyOptions {
+        progress: Arc::new(move |said| {
+            if matches!(said, Progress::Summary { .. }) {
+                std::fs::remove_file(&load).unwrap();
+            }
+        }),
+        ..world.options()
+    };
+    let unfinished = world.session.advance(options).await.unwrap_err();
+    assert_eq!(unfinished.error.code(), "file-unreadable", "{}", unfinished.error);
+    let moved: Vec<_> = unfinished.reports.iter().flat_map(|r| &r.environments).map(|(e, ..)| e.as_str()).collect();
+    assert_eq!(moved, ["dev"]);
+    assert_eq!(unfinished.reports[0].exit_code(), exit::DONE);
 }

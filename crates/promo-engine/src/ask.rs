@@ -16,6 +16,15 @@ use crate::apply::{ApplyOptions, RunReport};
 use crate::error::EngineError;
 use crate::session::Session;
 
+/// An error that ended [`Session::advance`], and what had been done by then.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// The runs that ended before, in their order.
+    pub reports: Vec<RunReport>,
+    /// What stopped the next one.
+    pub error: EngineError,
+}
+
 impl Session {
     /// Every gate of a release for an environment, now.
     ///
@@ -40,7 +49,7 @@ impl Session {
         questions: impl IntoIterator<Item = (&'a EnvironmentName, &'a ReleaseId)>,
         invoker: Invoker,
     ) -> Result<Vec<Vec<Gate>>, EngineError> {
-        let now = self.now()?;
+        let now = self.present()?;
         let (rules, nothing, artifacts) = (self.governance.rules(), BTreeSet::new(), ArtifactFindings::new());
         let mut answers = Vec::new();
         self.with_view(|view| {
@@ -115,13 +124,21 @@ impl Session {
         Ok(out)
     }
 
-    /// One pass of automatic promotion: plans and applies what may start by itself, again and again until nothing moves.
-    /// Each pass moves what is possible now, so a release travels as far as its gates allow.
+    /// Automatic promotion: plans and applies what may start by itself, again and again until nothing moves. Each pass
+    /// moves what is possible now, so a release travels as far as its gates allow. Gives the report of each pass and the
+    /// plan after which nothing moved.
     ///
     /// # Errors
-    /// As [`Session::plan`] and [`Session::apply`].
-    pub async fn advance(&self, options: ApplyOptions) -> Result<(Vec<RunReport>, Document), EngineError> {
+    /// As [`Session::plan`] and [`Session::apply`], with what was done before.
+    pub async fn advance(&self, options: ApplyOptions) -> Result<(Vec<RunReport>, Document), Box<Unfinished>> {
         let mut reports = Vec::new();
+        match self.passes(options, &mut reports).await {
+            Ok(document) => Ok((reports, document)),
+            Err(error) => Err(Box::new(Unfinished { reports, error })),
+        }
+    }
+
+    async fn passes(&self, options: ApplyOptions, reports: &mut Vec<RunReport>) -> Result<Document, EngineError> {
         loop {
             let request = Request {
                 goal: Goal::Promote,
@@ -134,7 +151,7 @@ impl Session {
             let waits: Vec<_> =
                 document.body.moves.iter().filter(|m| !m.outcome().is_open()).map(|m| m.environment.clone()).collect();
             if document.body.moves.len() == waits.len() || options.stop.is_cancelled() {
-                return Ok((reports, document));
+                return Ok(document);
             }
             if !waits.is_empty() {
                 // What waits for a window or a person is not part of what runs now.
@@ -148,7 +165,7 @@ impl Session {
             let went_on = report.exit_code() == crate::exit::DONE;
             reports.push(report);
             if !went_on {
-                return Ok((reports, document));
+                return Ok(document);
             }
         }
     }

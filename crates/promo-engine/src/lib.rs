@@ -16,6 +16,7 @@ pub mod session;
 pub mod signature;
 
 pub use apply::{ApplyOptions, Fate, RunReport};
+pub use ask::Unfinished;
 pub use error::{EngineError, exit};
 pub use planning::PLAN_LIFETIME;
 pub use progress::{Progress, Sink};

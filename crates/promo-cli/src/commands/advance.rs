@@ -19,7 +19,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
-    let (reports, document) = project.runtime.block_on(async {
+    let advanced = project.runtime.block_on(async {
         let options = ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
@@ -27,10 +27,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             stop: project::stop_on_ctrl_c(&project.session),
         };
         project.session.advance(options).await
-    })?;
+    });
+    let (reports, end) = match advanced {
+        Ok((reports, document)) => (reports, Ok(document)),
+        Err(unfinished) => (unfinished.reports, Err(unfinished.error)),
+    };
+    // What was done is told also where what came after it failed.
     for report in &reports {
         run_report::print(ui, report, true);
     }
+    let document = end?;
     if ui.format() != Format::Json {
         for stay in &document.body.stays {
             let Some(next) = &stay.next else { continue };

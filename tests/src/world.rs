@@ -102,6 +102,15 @@ impl Time {
         *now = at;
     }
 
+    /// Moves it back, as no time should.
+    ///
+    /// # Panics
+    /// When the time before it is out of range.
+    pub fn step_back(&self, duration: Duration) {
+        let mut now = self.0.lock().expect("no panic while it was held");
+        *now -= duration;
+    }
+
     /// A ledger in memory that goes by this time.
     #[must_use]
     pub fn ledger(&self) -> MemoryStore {

@@ -46,6 +46,8 @@ codes! {
     "check-flaky",
     "check-withdrawn",
     "checks-missing",
+    "clock-skew",
+    "clock-went-back",
     "config-duplicate",
     "config-duration",
     "config-empty",

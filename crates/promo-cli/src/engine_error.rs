@@ -1,7 +1,7 @@
 //! What the engine says, as an error of the command line: whose turn it is and the next command. Part of the one place
 //! where errors are worded; kept apart from `error` because it knows the engine.
 
-use promo_core::gate::{Gate, GateKind};
+use promo_core::gate::{Gate, GateKind, Reason};
 use promo_engine::EngineError;
 
 use crate::error::{CliError, command_line, who};
@@ -75,7 +75,9 @@ fn why(environment: &str, release: &str) -> String {
 /// The closed gates, a line each, and whose turn it is.
 fn closed(error: CliError, gates: &[Gate]) -> CliError {
     let shut: Vec<&Gate> = gates.iter().filter(|g| !g.outcome.is_open()).collect();
+    let clock = |g: &&Gate| matches!(g.reason, Reason::ClockSkew { .. } | Reason::ClockWentBack { .. });
     let who = match shut.first().map(|g| g.kind) {
+        _ if shut.iter().any(clock) => who::OPERATOR,
         Some(GateKind::Approval) => "the approvers named below",
         Some(GateKind::Window | GateKind::Soak | GateKind::Arrival) => "time",
         _ => "whoever answers for the release",
@@ -89,7 +91,7 @@ fn closed(error: CliError, gates: &[Gate]) -> CliError {
 #[cfg(test)]
 mod tests {
     use promo_core::Digest;
-    use promo_core::gate::{Outcome, Reason};
+    use promo_core::gate::Outcome;
     use promo_core::planner::Moved;
     use promo_ledger::StoreError;
     use promo_sdk::{ErrorKind, ProviderError};

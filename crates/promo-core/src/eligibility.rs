@@ -15,6 +15,7 @@ pub use soak::{SoakStatus, soak};
 pub use standing::{lost_evidence, went_wrong};
 pub use verification::{CheckStatus, Verification, verification};
 
+use crate::clock::Present;
 use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
 use crate::graph::Graph;
 use crate::ids::{EnvironmentName, ReleaseId};
@@ -78,9 +79,10 @@ pub fn assess(
     view: &View,
     findings: &ArtifactFindings,
     question: &Question<'_>,
-    now: Timestamp,
+    now: impl Into<Present>,
 ) -> Vec<Gate> {
     let Some(environment) = rules.pipeline.environments.get(question.environment) else { return Vec::new() };
+    let now = now.into();
     let mut gates = Vec::new();
     artifact_gates(findings, question, &mut gates);
     if question.movement == Movement::Promotion {
@@ -92,7 +94,7 @@ pub fn assess(
     if question.movement != Movement::Rollback {
         gates.push(freeze_gate(view, question));
     }
-    approval_gates(rules, question, &mut gates);
+    approval_gates(rules, question, now, &mut gates);
     gates.push(window_gate(rules, question, now));
     gates.push(lock_gate(view, question));
     gates.sort_by_key(|gate| gate.kind);
@@ -102,33 +104,29 @@ pub fn assess(
 /// The releases that have entered the ledger, are verified in every required predecessor of an environment with their
 /// soak met, and are not quarantined for it: Eligible(E) of S3.1, in lineage order.
 #[must_use]
-pub fn eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: Timestamp) -> Vec<ReleaseId> {
+pub fn eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: impl Into<Present>) -> Vec<ReleaseId> {
+    let now = now.into();
     let ids = view.releases.iter().map(|entry| &entry.release.id);
     ids.filter(|id| is_eligible(rules, view, name, id, now)).cloned().collect()
 }
 
 /// The release that would enter an environment next (S3.2): the highest eligible one above the present one.
 #[must_use]
-pub fn candidate(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: Timestamp) -> Option<ReleaseId> {
+pub fn candidate(rules: &Rules<'_>, view: &View, name: &EnvironmentName, now: impl Into<Present>) -> Option<ReleaseId> {
+    let now = now.into();
     let current = view.current(name).map_or(0, |residence| view.lineage(&residence.release));
     let above = view.releases.iter().rev().take_while(|entry| entry.lineage > current);
     above.map(|entry| &entry.release.id).find(|id| is_eligible(rules, view, name, id, now)).cloned()
 }
 
-fn is_eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: &ReleaseId, now: Timestamp) -> bool {
+fn is_eligible(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: &ReleaseId, now: Present) -> bool {
     rules.pipeline.environments.contains_key(name)
         && view.quarantine(release, name, rules.graph).is_none()
         && overall(&entry_gates(rules, view, name, release, now)).is_open()
 }
 
 /// How the predecessors of an environment stand to a release: join and soak, and nothing else.
-fn entry_gates(
-    rules: &Rules<'_>,
-    view: &View,
-    name: &EnvironmentName,
-    release: &ReleaseId,
-    now: Timestamp,
-) -> Vec<Gate> {
+fn entry_gates(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: &ReleaseId, now: Present) -> Vec<Gate> {
     let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
     let question = Question {
         environment: name,
@@ -168,6 +166,11 @@ pub fn rollback_targets<'a>(
 
 fn gate(kind: GateKind, outcome: Outcome, reason: Reason) -> Gate {
     Gate { kind, outcome, reason, until: None }
+}
+
+/// A gate that compares instants, when the time cannot be relied on: it waits, whatever it would say (S12.6).
+fn doubtful(kind: GateKind, now: Present) -> Option<Gate> {
+    now.doubt.map(|doubt| gate(kind, Outcome::Waiting, doubt.into()))
 }
 
 fn artifact_gates(findings: &ArtifactFindings, question: &Question<'_>, gates: &mut Vec<Gate>) {
@@ -218,7 +221,7 @@ fn member_gates(
     environment: &Environment,
     before: &EnvironmentName,
     question: &Question<'_>,
-    now: Timestamp,
+    now: Present,
 ) -> Vec<Gate> {
     let required_soak = environment.soak.get(before);
     if question.moved_before.contains(before) {
@@ -233,7 +236,11 @@ fn member_gates(
     let mut gates = alloc::vec![gate(GateKind::Predecessor, outcome, reason)];
     if let Some(&required) = required_soak {
         let seconds = required.seconds;
-        let status = soak(view, before, question.release, &verified, required, now);
+        if let (Some(gate), Some(_)) = (doubtful(GateKind::Soak, now), verified.holds_since) {
+            gates.push(gate);
+            return gates;
+        }
+        let status = soak(view, before, question.release, &verified, required, now.at);
         let mut soak = match status {
             SoakStatus::Met { at } => {
                 gate(GateKind::Soak, Outcome::Satisfied, Reason::SoakMet { environment: before.clone(), since: at })
@@ -258,7 +265,7 @@ fn predecessor_gates(
     view: &View,
     environment: &Environment,
     question: &Question<'_>,
-    now: Timestamp,
+    now: Present,
     gates: &mut Vec<Gate>,
 ) {
     let members = |of: &BTreeSet<EnvironmentName>| -> Vec<(EnvironmentName, Vec<Gate>)> {
@@ -353,7 +360,7 @@ fn arrival_gate(
     view: &View,
     environment: &Environment,
     question: &Question<'_>,
-    now: Timestamp,
+    now: Present,
 ) -> Gate {
     let here = question.environment;
     let free = gate(GateKind::Arrival, Outcome::Satisfied, Reason::NoSoakDisturbed);
@@ -367,7 +374,10 @@ fn arrival_gate(
         if !may_still_take(rules, view, &successor, current, now) {
             continue;
         }
-        if let SoakStatus::Running { eligible_at } = soak(view, here, current, &verified, *required, now) {
+        if let (Some(gate), Some(_)) = (doubtful(GateKind::Arrival, now), verified.holds_since) {
+            return gate;
+        }
+        if let SoakStatus::Running { eligible_at } = soak(view, here, current, &verified, *required, now.at) {
             let reason = Reason::HoldsForSoak { release: current.clone(), successor };
             return Gate { kind: GateKind::Arrival, outcome: Outcome::Waiting, reason, until: Some(eligible_at) };
         }
@@ -382,7 +392,7 @@ fn may_still_take(
     view: &View,
     successor: &EnvironmentName,
     release: &ReleaseId,
-    now: Timestamp,
+    now: Present,
 ) -> bool {
     let has = view.current(successor).is_some_and(|r| view.lineage(&r.release) >= view.lineage(release));
     let tried = view.environment(successor).is_some_and(|e| e.fired.contains(release));
@@ -392,7 +402,7 @@ fn may_still_take(
     overall(&entry_gates(rules, view, successor, release, now)) != Outcome::Refused
 }
 
-fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, gates: &mut Vec<Gate>) {
+fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, now: Present, gates: &mut Vec<Gate>) {
     let rules = rules.approval.get(question.environment).map_or(&[][..], Vec::as_slice);
     if rules.is_empty() {
         gates.push(gate(GateKind::Approval, Outcome::Satisfied, Reason::NoApprovalNeeded));
@@ -405,6 +415,11 @@ fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, gates: &mut Vec<Ga
     for (index, rule) in rules.iter().enumerate() {
         let by = question.approvals.and_then(|a| a.filled.get(index)).cloned().unwrap_or_default();
         let outcome = if by.len() >= rule.count as usize { Outcome::Satisfied } else { Outcome::Waiting };
+        // Whether a statement is still valid, or already, is a matter of time.
+        if let (Some(gate), Outcome::Satisfied) = (doubtful(GateKind::Approval, now), outcome) {
+            gates.push(gate);
+            continue;
+        }
         let reason = Reason::Approvals {
             rule: index as u32 + 1,
             by,
@@ -416,7 +431,7 @@ fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, gates: &mut Vec<Ga
     }
 }
 
-fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Timestamp) -> Gate {
+fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Present) -> Gate {
     let open = gate(GateKind::Window, Outcome::Satisfied, Reason::WindowOpen);
     let Some(levels) = rules.windows.get(question.environment) else { return open };
     // A reconfiguration moves no artifact, but deploys all of them again: a window for one of them is about it too.
@@ -427,7 +442,10 @@ fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Timestamp) -> Ga
     };
     let query =
         Query { environment: question.environment.as_str(), artifacts: &artifacts, action, invoker: question.invoker };
-    let answer = windows::evaluate(levels, &query, now);
+    if let Some(gate) = doubtful(GateKind::Window, now).filter(|_| windows::bound(levels, &query)) {
+        return gate;
+    }
+    let answer = windows::evaluate(levels, &query, now.at);
     if answer.is_open() {
         return open;
     }

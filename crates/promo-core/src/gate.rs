@@ -290,6 +290,20 @@ pub enum Reason {
         /// Which would.
         windows: Vec<String>,
     },
+    /// This machine and the ledger do not agree on the time (S12.6).
+    ClockSkew {
+        /// What the ledger's clock reads.
+        ledger: Timestamp,
+        /// What this machine's reads.
+        machine: Timestamp,
+    },
+    /// The ledger's clock went back (S12.6).
+    ClockWentBack {
+        /// What it reads.
+        ledger: Timestamp,
+        /// What it has read before.
+        before: Timestamp,
+    },
     /// Nothing else is under way.
     Idle,
     /// A run is moving something here.
@@ -347,6 +361,8 @@ impl Reason {
             Self::WindowOpen => "window-open",
             Self::WindowDenies { .. } => "window-denies",
             Self::OutsideWindows { .. } => "outside-windows",
+            Self::ClockSkew { .. } => "clock-skew",
+            Self::ClockWentBack { .. } => "clock-went-back",
             Self::Idle => "idle",
             Self::Busy { .. } => "busy",
             Self::Held { .. } => "held",
@@ -435,6 +451,12 @@ impl fmt::Display for Reason {
                 write!(f, "{} freeze {}", if *hard { "hard" } else { "soft" }, Words(windows))
             }
             Self::OutsideWindows { windows } => write!(f, "outside window {}", Words(windows)),
+            Self::ClockSkew { ledger, machine } => {
+                write!(f, "the clocks disagree: the ledger's reads {ledger:.3}, this machine's {machine:.3}")
+            }
+            Self::ClockWentBack { ledger, before } => {
+                write!(f, "the ledger's clock went back: it reads {ledger:.3}, and has read {before:.3}")
+            }
             Self::Idle => f.write_str("nothing else is under way"),
             Self::Busy { run, release } => write!(f, "run {run} is moving {release} here"),
             Self::Held { run, release } => write!(f, "run {run} failed with {release} and is held for a person"),

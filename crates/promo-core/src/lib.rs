@@ -7,6 +7,7 @@ extern crate alloc;
 
 pub mod approval;
 pub mod canonical;
+pub mod clock;
 pub mod config;
 pub mod diagnostic;
 pub mod digest;

@@ -22,6 +22,7 @@ use serde_json::Value;
 
 use crate::Digest;
 use crate::canonical;
+use crate::clock::Present;
 use crate::eligibility::{ArtifactFindings, Rules};
 use crate::gate::Reason;
 use crate::ids::{EnvironmentName, ReleaseId, TargetName};
@@ -148,8 +149,8 @@ pub struct PlanInput<'a> {
     /// The releases that an earlier planning of the same request chose: planning again at apply must not choose newer
     /// ones (S8.2).
     pub pinned: Option<&'a BTreeMap<EnvironmentName, ReleaseId>>,
-    /// The present instant.
-    pub now: Timestamp,
+    /// The present.
+    pub now: Present,
 }
 
 /// Decides which release goes where and why the rest stays.
@@ -181,7 +182,7 @@ pub fn checks_of(
         invoker: Invoker::Human,
     };
     let (rules, request) = (rules.clone(), &request);
-    let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH };
+    let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
     Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment))
 }
 

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use promo_core::clock::{Doubt, Present};
 use promo_core::eligibility::{
     Question, SoakStatus, assess, candidate, eligible, lost_evidence, rollback_targets, soak, verification,
 };
@@ -220,6 +221,10 @@ fn verdict(
 }
 
 fn gates(world: &World, view: &View, here: &EnvironmentName, id: &ReleaseId) -> Vec<Gate> {
+    gates_at(world, view, here, id, world.now().into())
+}
+
+fn gates_at(world: &World, view: &View, here: &EnvironmentName, id: &ReleaseId, now: Present) -> Vec<Gate> {
     let nothing = BTreeSet::new();
     let question = Question {
         environment: here,
@@ -232,7 +237,7 @@ fn gates(world: &World, view: &View, here: &EnvironmentName, id: &ReleaseId) -> 
         approvals: None,
         run: None,
     };
-    assess(&world.rules(), view, &BTreeMap::new(), &question, world.now())
+    assess(&world.rules(), view, &BTreeMap::new(), &question, now)
 }
 
 #[test]
@@ -351,6 +356,44 @@ proptest! {
             prop_assert!(after.is_subset(&before), "{here}: {after:?} of {before:?}");
         }
         prop_assert!(open(&tight).is_subset(&open(&world)));
+    }
+
+    #[test]
+    fn s12_6_in_doubt_about_the_time_no_time_gate_is_open_and_no_other_gate_moves(case in case(), seed in any::<u64>()) {
+        let world = tightened(&case.world(), seed);
+        let (view, now) = (world.view(), world.now());
+        let doubt = Some(Doubt::WentBack { ledger: now, before: now + jiff::SignedDuration::from_secs(3) });
+        let unsure = Present { at: now, doubt };
+        for (here, environment) in &world.pipeline.environments {
+            let doubtful: BTreeSet<_> = eligible(&world.rules(), &view, here, unsure).into_iter().collect();
+            let sure: BTreeSet<_> = eligible(&world.rules(), &view, here, now).into_iter().collect();
+            prop_assert!(doubtful.is_subset(&sure));
+            let windows = world.windows.get(here).is_some_and(|levels| !levels.is_empty());
+            let approvals = world.approval.get(here).is_some_and(|rules| !rules.is_empty());
+            for id in view.releases.iter().map(|entry| &entry.release.id) {
+                let calm = gates(&world, &view, here, id);
+                let gates = gates_at(&world, &view, here, id, unsure);
+                let shut = |kind| gates.iter().filter(|g| g.kind == kind).all(|g| !g.outcome.is_open());
+                prop_assert!(shut(GateKind::Soak), "{gates:#?}");
+                prop_assert!(!windows || shut(GateKind::Window), "{gates:#?}");
+                prop_assert!(!approvals || shut(GateKind::Approval), "{gates:#?}");
+                let holds = calm.iter().any(|g| matches!(g.reason, Reason::HoldsForSoak { .. }));
+                prop_assert!(!holds || shut(GateKind::Arrival), "{gates:#?}");
+                prop_assert!(!overall(&gates).is_open() || overall(&calm).is_open());
+                // A join explains itself by its members only while it is closed, and soak may close it.
+                let joins = matches!(environment.after, After::AtLeast { .. });
+                let other = |gate: &&Gate| match gate.kind {
+                    GateKind::Soak | GateKind::Arrival => false,
+                    GateKind::Window => !windows,
+                    GateKind::Approval => !approvals,
+                    GateKind::Join | GateKind::Predecessor => !joins,
+                    _ => true,
+                };
+                let (before, after): (Vec<_>, Vec<_>) =
+                    (calm.iter().filter(other).collect(), gates.iter().filter(other).collect());
+                prop_assert_eq!(before, after);
+            }
+        }
     }
 }
 

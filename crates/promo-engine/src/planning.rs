@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use promo_core::clock::Present;
 use promo_core::eligibility;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
@@ -39,7 +40,7 @@ impl Session {
     pub async fn plan(&self, request: Request, lifetime: SignedDuration) -> Result<Document, EngineError> {
         self.admit_policy()?;
         let checkpoint = self.store.checkpoint()?;
-        let (view, now) = (self.view()?, self.now()?);
+        let (view, now) = (self.view()?, self.present()?);
         self.check_request(&view, &request)?;
         let planned = self.plan_with(&view, &request, None, now).await?;
         let rules = self.governance.rules();
@@ -52,8 +53,8 @@ impl Session {
             local: self.governance.local,
             ledger: LedgerRef { origin: checkpoint.origin, size: checkpoint.size, root: checkpoint.root },
             request,
-            planned_at: now,
-            expires: now.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
+            planned_at: now.at,
+            expires: now.at.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
             initiator: self.actor.name.clone(),
             tool: TOOL.to_string(),
             inputs: planned.inputs,
@@ -86,7 +87,7 @@ impl Session {
         view: &View,
         request: &Request,
         pinned: Option<&BTreeMap<EnvironmentName, ReleaseId>>,
-        now: Timestamp,
+        now: Present,
     ) -> Result<Planned, EngineError> {
         let mut observations = observe::observe(self, view).await?;
         let input = |observations: &Observations| -> Selection {

@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::Roster;
+use promo_core::clock::{Present, Readings};
 use promo_core::eligibility::Rules;
 use promo_core::graph::Graph;
 use promo_core::ids::{EnvironmentName, PipelineName, RunId};
@@ -186,6 +187,21 @@ impl Session {
         Ok(self.store.now()?)
     }
 
+    /// The same, with what speaks against it: only on this may anything be judged (S12.6).
+    ///
+    /// # Errors
+    /// As [`Session::view`].
+    pub fn present(&self) -> Result<Present, EngineError> {
+        let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+        folded.extend(self.store.as_ref(), &self.governance.pipeline.name)?;
+        // Under the lock: of two readings at once, the later one could be taken for a clock that goes back.
+        let before = self.context.clock.now();
+        let ledger = self.store.now()?;
+        let readings = Readings { ledger, machine: (before, self.context.clock.now()), latest: folded.latest };
+        folded.latest = folded.latest.max(Some(ledger));
+        Ok(Present::of(&readings))
+    }
+
     /// What the ledger says now. Records that were folded before are not read again.
     ///
     /// # Errors
@@ -307,6 +323,8 @@ struct Folded {
     view: View,
     last: Option<Digest>,
     tree: Frontier,
+    /// The latest time that the ledger's clock gave a record of any pipeline, or was seen to read.
+    latest: Option<Timestamp>,
 }
 
 impl Folded {
@@ -335,6 +353,7 @@ impl Folded {
                     self.view.apply(&record)?;
                 }
                 self.view.size = record.seq + 1;
+                self.latest = self.latest.max(Some(record.recorded_at));
                 self.last = Some(Digest::of(&raw.bytes));
                 self.tree.push(leaf_hash(&raw.bytes));
             }

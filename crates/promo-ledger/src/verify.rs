@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
+use promo_core::clock::MAX_STEP_BACK;
 use promo_core::ids::{EnvironmentName, PipelineName};
 use promo_core::ledger::{Event, Record};
 use promo_core::{Digest, canonical};
@@ -20,9 +21,6 @@ use crate::tree::{self, Frontier, leaf_hash};
 
 /// How many findings end a verification: more of them say nothing new.
 pub const MAX_FINDINGS: usize = 100;
-
-/// How far the store's time may go back from one record to the next without being told, in seconds (S12.6).
-pub const CLOCK_TOLERANCE_SECONDS: i64 = 2;
 
 /// How many records are held in memory at once.
 const BATCH: usize = 128;
@@ -46,7 +44,7 @@ pub struct VerifyReport {
     pub erased: u64,
     /// How many records have a newer format; their chain was verified, their content was not understood.
     pub newer: u64,
-    /// How often the store's clock went back by more than [`CLOCK_TOLERANCE_SECONDS`]. A clock that was set is no forgery,
+    /// How often the store's clock went back by more than [`MAX_STEP_BACK`]. A clock that was set is no forgery,
     /// since times are part of what is hashed, but it stops time gates (S12.6).
     pub clock_steps: u64,
     /// The first record after such a step.
@@ -416,7 +414,7 @@ impl Pass<'_> {
                 }
             }
         }
-        if self.time.is_some_and(|time| record.recorded_at.duration_since(time).as_secs() < -CLOCK_TOLERANCE_SECONDS) {
+        if self.time.is_some_and(|time| time.duration_since(record.recorded_at) > MAX_STEP_BACK) {
             self.report.clock_steps += 1;
             self.report.first_clock_step.get_or_insert(raw.seq);
         }

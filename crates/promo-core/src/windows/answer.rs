@@ -204,6 +204,13 @@ impl<'a> Relevant<'a> {
     }
 }
 
+/// Whether any window of `levels` has a say in `query`, so that the answer is a matter of time at all.
+#[must_use]
+pub fn bound(levels: &[Level], query: &Query<'_>) -> bool {
+    let relevant = Relevant::of(levels, query);
+    !relevant.denies.is_empty() || !relevant.gates.is_empty()
+}
+
 /// What the windows of `levels` say to `query` at `at`.
 ///
 /// Denies of all levels add up; allows of different levels must all be open, and within a level one is enough. A level

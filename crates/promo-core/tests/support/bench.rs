@@ -86,7 +86,7 @@ impl Bench {
         let mut observations = self.observations.clone();
         let (selection, previews) = loop {
             let rules = rules.clone();
-            let input = PlanInput { rules, view: &view, observations: &observations, request, pinned, now };
+            let input = PlanInput { rules, view: &view, observations: &observations, request, pinned, now: now.into() };
             let selection = select(&input);
             let steps = selection.moves.iter().flat_map(|m| m.steps.iter().chain(&m.rollback_steps));
             let previews = steps.map(|step| (step.id.clone(), self.preview(step))).collect();
@@ -97,7 +97,7 @@ impl Bench {
         let shown = self.world.pipeline.environments.keys();
         let lost = shown.map(|name| (name.clone(), lost_evidence(&rules, &view, name)));
         let lost_evidence = lost.filter(|(_, lost)| !lost.is_empty()).collect();
-        let input = PlanInput { rules, view: &view, observations: &observations, request, pinned, now };
+        let input = PlanInput { rules, view: &view, observations: &observations, request, pinned, now: now.into() };
         let (moves, stays) = assemble(selection, &previews).expect("every step was previewed");
         Plan {
             pipeline: self.world.pipeline.name.clone(),

@@ -37,8 +37,8 @@ impl Session {
             return Err(EngineError::Invalid(format!("no plan of promo's is like this: {}", broken.join("; "))));
         }
         self.extends(plan)?;
-        let (view, now) = (self.view()?, self.now()?);
-        unspent(plan, digest, &view, now)?;
+        let (view, now) = (self.view()?, self.present()?);
+        unspent(plan, digest, &view, now.at)?;
         self.plausible_times(plan)?;
         if plan.moves.is_empty() {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
@@ -58,13 +58,13 @@ impl Session {
             return Err(EngineError::Stale { by: last_change(&view, plan), moved });
         }
         // Observing can take minutes: what people said meanwhile counts.
-        let (view, now) = (self.view()?, self.now()?);
-        unspent(plan, digest, &view, now)?;
+        let (view, now) = (self.view()?, self.present()?);
+        unspent(plan, digest, &view, now.at)?;
         let moved = moved_generations(plan, &view);
         if !moved.is_empty() {
             return Err(EngineError::Stale { by: last_change(&view, plan), moved });
         }
-        let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now)?;
+        let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now.at)?;
         let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
         let nothing = std::collections::BTreeSet::new();
@@ -130,7 +130,7 @@ impl Session {
     fn plausible_times(&self, plan: &Plan) -> Result<(), EngineError> {
         let size = plan.ledger.size;
         let around = self.store.records(size.saturating_sub(1), 2)?;
-        let skew = jiff::SignedDuration::from_secs(30);
+        let skew = promo_core::clock::MAX_SKEW;
         let (at, lifetime) = (plan.planned_at, plan.expires.duration_since(plan.planned_at));
         let later = |a: jiff::Timestamp, b: jiff::Timestamp| a.duration_since(b) > skew;
         let bad = around.iter().any(|r| if r.seq < size { later(r.recorded_at, at) } else { later(at, r.recorded_at) })

@@ -65,10 +65,10 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
 /// Asks the gates once more and writes the first intent; a fate when the promotion does not begin.
 fn start(context: &RunContext, entry: &Move, active: bool) -> Result<Option<Fate>, EngineError> {
     let session = &context.session;
-    let (view, now) = (session.view()?, session.now()?);
+    let (view, now) = (session.view()?, session.present()?);
     let applier = Some(session.actor.name.as_str());
     let (document, beside) = (&context.document, &context.options.approvals);
-    let standings = session.standings(document, &context.plan, &view, beside, applier, now)?;
+    let standings = session.standings(document, &context.plan, &view, beside, applier, now.at)?;
     let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
     let nothing = BTreeSet::new();
     let gates = session.with_view(|view| {

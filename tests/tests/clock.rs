@@ -1,0 +1,136 @@
+//! A clock that cannot be relied on stops what goes by time, and nothing else (S12.6).
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use promo_core::approval::Decision;
+use promo_core::gate::{GateKind, Outcome};
+use promo_core::ids::EnvironmentName;
+use promo_core::plan::Document;
+use promo_core::windows::Invoker;
+use promo_engine::{ApplyOptions, EngineError, exit};
+use promo_tests::world::{Setup, Time, World};
+
+const START: &str = "2026-03-02T10:00:00Z";
+
+/// The quickstart with a soak before staging; the machine has a clock of its own beside the ledger's.
+fn world() -> (World, Time, Time) {
+    let (ledger, machine) = (Time::at(START), Time::at(START));
+    let after = r#"after  = ["qa", "perf"] "#;
+    let setup = Setup {
+        clock: Arc::new(machine.clone()),
+        replace: vec![(after.into(), format!("soak = {{ qa = \"1m\" }}\n{after}"))],
+        ..ledger.setup()
+    };
+    (World::with("quickstart", setup), ledger, machine)
+}
+
+async fn apply(world: &World, document: &Document) -> Result<u8, EngineError> {
+    let options = ApplyOptions {
+        approvals: document.body.moves.iter().map(|_| world.sign(document, Decision::Approve)).collect(),
+        ..world.options()
+    };
+    let report = world.session.apply(document, document.digest().unwrap(), options).await?;
+    Ok(report.exit_code())
+}
+
+/// Codes of the closed gates of a release that stays out of an environment, by kind.
+fn held_back(document: &Document, environment: &str) -> Vec<(GateKind, &'static str)> {
+    let stay = document.body.stays.iter().find(|s| s.environment.as_str() == environment).unwrap();
+    let gates = stay.next.iter().flat_map(|next| &next.gates);
+    gates.filter(|g| !g.outcome.is_open()).map(|g| (g.kind, g.reason.code())).collect()
+}
+
+async fn up_to_staging(world: &World) {
+    world.release("1.0.0").await;
+    for environment in ["dev", "qa", "perf"] {
+        assert_eq!(apply(world, &world.plan(environment).await).await.unwrap(), exit::DONE, "{environment}");
+    }
+}
+
+#[tokio::test]
+async fn a_soak_is_not_met_by_a_clock_that_is_ahead_of_this_machine_s12_6() {
+    let (world, ledger, machine) = world();
+    up_to_staging(&world).await;
+    // The soak seems to be over, because the ledger's clock jumped by an hour.
+    ledger.pass(Duration::from_secs(3_600));
+    let plan = world.plan("staging").await;
+    assert!(plan.body.moves.is_empty());
+    assert_eq!(held_back(&plan, "staging"), [(GateKind::Soak, "clock-skew")]);
+    let why = serde_json::to_string(&plan.body.stays).unwrap();
+    assert!(why.contains("2026-03-02T10:00:00Z") && why.contains("2026-03-02T11:00:00Z"), "both readings: {why}");
+    // `why` and `status` ask the same.
+    let (staging, release): (EnvironmentName, _) = ("staging".parse().unwrap(), world.current("qa").unwrap());
+    let gates = world.session.gates(&staging, &release, Invoker::Human).unwrap();
+    assert!(gates.iter().any(|g| g.reason.code() == "clock-skew" && g.outcome == Outcome::Waiting), "{gates:#?}");
+    // Nothing that goes by no time waits.
+    world.release("1.1.0").await;
+    assert_eq!(apply(&world, &world.plan("dev").await).await.unwrap(), exit::DONE);
+    // With both clocks right again the soak is what it was.
+    machine.pass(Duration::from_secs(3_600));
+    assert_eq!(apply(&world, &world.plan("staging").await).await.unwrap(), exit::DONE);
+}
+
+#[tokio::test]
+async fn a_plan_that_was_ready_waits_at_apply_when_the_clock_went_back_meanwhile_s12_6() {
+    let (world, ledger, machine) = world();
+    up_to_staging(&world).await;
+    for time in [&ledger, &machine] {
+        time.pass(Duration::from_secs(60));
+    }
+    let plan = world.plan("staging").await;
+    assert!(plan.body.moves[0].outcome().is_open());
+    for time in [&ledger, &machine] {
+        time.step_back(Duration::from_secs(3));
+    }
+    let before = world.session.view().unwrap().size;
+    let error = apply(&world, &plan).await.unwrap_err();
+    assert_eq!(error.exit_code(), exit::WAITING, "{error}");
+    let EngineError::Waiting { gates, .. } = &error else { panic!("{error:?}") };
+    let shut: Vec<_> = gates.iter().filter(|g| !g.outcome.is_open()).map(|g| (g.kind, g.reason.code())).collect();
+    assert_eq!(shut, [(GateKind::Soak, "clock-went-back")]);
+    assert_eq!(world.session.view().unwrap().size, before, "nothing was begun");
+    // A second or two is what clocks do: a smaller step stops nothing.
+    for time in [&ledger, &machine] {
+        time.pass(Duration::from_secs(3));
+    }
+    assert_eq!(apply(&world, &plan).await.unwrap(), exit::DONE);
+}
+
+#[tokio::test]
+async fn another_process_sees_from_the_records_that_the_clock_went_back_s12_6() {
+    let (world, ledger, machine) = world();
+    up_to_staging(&world).await;
+    for time in [&ledger, &machine] {
+        time.step_back(Duration::from_secs(600));
+    }
+    // A record written meanwhile makes the clock no better.
+    world.release("1.1.0").await;
+    let other = world.session_as("dana");
+    let plan = other.plan(world.request("staging"), promo_engine::PLAN_LIFETIME).await.unwrap();
+    assert_eq!(held_back(&plan, "staging"), [(GateKind::Soak, "clock-went-back")]);
+}
+
+#[tokio::test]
+async fn a_window_and_an_approval_wait_and_the_plan_shows_what_the_clocks_read_s12_6() {
+    let (world, ledger, machine) = world();
+    up_to_staging(&world).await;
+    for time in [&ledger, &machine] {
+        time.pass(Duration::from_secs(60));
+    }
+    assert_eq!(apply(&world, &world.plan("staging").await).await.unwrap(), exit::DONE);
+    let ready = world.plan("production").await;
+    machine.pass(Duration::from_secs(31));
+    let shown = world.plan("production").await;
+    let window = shown.body.moves[0].gates.iter().find(|g| g.kind == GateKind::Window).unwrap();
+    assert_eq!((window.outcome, window.reason.code()), (Outcome::Waiting, "clock-skew"));
+    // What was planned and approved while the clocks were right waits as well.
+    let error = apply(&world, &ready).await.unwrap_err();
+    let EngineError::Waiting { gates, .. } = &error else { panic!("{error:?}") };
+    let shut: Vec<_> = gates.iter().filter(|g| !g.outcome.is_open()).map(|g| (g.kind, g.reason.code())).collect();
+    assert_eq!(shut, [(GateKind::Approval, "clock-skew"), (GateKind::Window, "clock-skew")]);
+    ledger.pass(Duration::from_secs(31));
+    assert_eq!(apply(&world, &ready).await.unwrap(), exit::DONE);
+}

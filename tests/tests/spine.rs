@@ -221,7 +221,7 @@ async fn an_advance_that_fails_later_gives_the_reports_of_what_it_did() {
     let load = world.path("checks/load.sh");
     let options = ApplyOptions {
         progress: Arc::new(move |said| {
-            if matches!(said, Progress::Summary { .. }) {
+            if matches!(said, Progress::PromotionFinished { .. }) {
                 std::fs::remove_file(&load).unwrap();
             }
         }),

@@ -24,16 +24,16 @@ use promo_engine::process;
 use crate::ui::Ui;
 
 fn main() -> ExitCode {
-    // A shell that asks what may follow is answered here, and the process ends.
-    clap_complete::CompleteEnv::with_factory(|| candidates::attach(cli::command()))
-        .var(commands::completions::VARIABLE)
-        .complete();
     let words: Vec<_> = std::env::args_os().collect();
     // Not a verb: promo starts itself like this, once for every program that it runs (S9.3).
     #[cfg(unix)]
     if words.get(1).is_some_and(|word| word == process::SUPERVISE) {
         return ExitCode::from(process::supervise(words.into_iter().skip(2)));
     }
+    // A shell that asks what may follow is answered here, and the process ends.
+    clap_complete::CompleteEnv::with_factory(|| candidates::attach(cli::command()))
+        .var(commands::completions::VARIABLE)
+        .complete();
     if let Some(executable) = own_executable() {
         process::supervise_with(executable);
     }

@@ -34,6 +34,7 @@ fn gates(world: &World, environment: &str, release: &str, movement: Movement, no
         release: &release,
         movement,
         named: true,
+        drifted: false,
         invoker: Invoker::Human,
         moved_before: &nothing,
         approvals: Some(&approvals),

@@ -18,7 +18,7 @@ pub(crate) fn schema() -> Value {
             "kind": {"const": promo_core::plan::KIND},
             "format": {"const": promo_core::plan::FORMAT},
             "requires": list(text()),
-            "body": closed(plan(), &[]),
+            "body": plan(),
         },
         "definitions": {
             "gate": closed(fields([
@@ -52,6 +52,7 @@ pub(crate) fn schema() -> Value {
                 ))),
                 ("files", map(digest())),
             ]), &[]),
+            "next": closed(fields([("release", defined("release")), ("gates", list(defined("gate")))]), &[]),
             "check": closed(fields([("name", name()), ("provider", text()), ("inputs", defined("inputs"))]), &[]),
             "release": closed(
                 fields([("id", release()), ("lineage", count()), ("alias", text())]),
@@ -61,7 +62,7 @@ pub(crate) fn schema() -> Value {
     })
 }
 
-fn plan() -> Map<String, Value> {
+fn plan() -> Value {
     let policy = closed(fields([("name", text()), ("version", count()), ("digest", digest())]), &[]);
     let ledger = closed(fields([("origin", text()), ("size", count()), ("root", digest())]), &[]);
     let request = closed(
@@ -74,7 +75,7 @@ fn plan() -> Map<String, Value> {
         ]),
         &["environments", "release", "until"],
     );
-    fields([
+    let fields = fields([
         ("pipeline", name()),
         ("policy", or_null(policy)),
         ("local", json!({"type": "boolean"})),
@@ -87,7 +88,9 @@ fn plan() -> Map<String, Value> {
         ("inputs", map(text())),
         ("moves", list(moved())),
         ("stays", list(stay())),
-    ])
+        ("lost_evidence", map(list(reason()))),
+    ]);
+    closed(fields, &["lost_evidence"])
 }
 
 fn tier() -> Value {
@@ -122,8 +125,9 @@ fn moved() -> Value {
             ("on_failure", words(&["rollback", "hold"])),
             ("rollback", or_null(back)),
             ("further_targets", list(defined("release"))),
+            ("newer", defined("next")),
         ]),
-        &["after", "verdicts", "further_targets"],
+        &["after", "verdicts", "further_targets", "newer"],
     )
 }
 
@@ -138,14 +142,13 @@ fn stay() -> Value {
         "approval-behind-deferred",
         "no-rollback-target",
     ];
-    let next = closed(fields([("release", defined("release")), ("gates", list(defined("gate")))]), &[]);
     let drift = closed(fields([("recorded", state()), ("live", state())]), &[]);
     closed(
         fields([
             ("environment", name()),
             ("tier", tier()),
             ("current", or_null(defined("release"))),
-            ("next", next),
+            ("next", defined("next")),
             ("why", words(&why)),
             ("drift", map(drift)),
         ]),

@@ -2,4 +2,5 @@
 
 pub mod faults;
 pub mod registry;
+pub mod token_server;
 pub mod world;

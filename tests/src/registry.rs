@@ -1,5 +1,6 @@
 //! Real OCI registries for tests: the distribution project's server, one process for each value, on a free port of
-//! 127.0.0.1 with storage in a private directory. What must not live here: a registry of our own.
+//! 127.0.0.1 with storage in a private directory; open, behind a password, or behind a token server; in plain http or
+//! with a certificate of its own authority. What must not live here: a registry of our own.
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,9 +9,27 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::token_server::TokenServer;
+
 /// Names the program; set by `cargo xtask components env` and `cargo xtask test`.
 const VARIABLE: &str = "PROMO_COMPONENT_DOCKER_REGISTRY";
 const READY_WITHIN: Duration = Duration::from_secs(20);
+
+/// The user and the password of a registry behind [`Door::Password`].
+pub const LOGIN: (&str, &str) = ("ci", "correct horse");
+/// The password as the server takes it: bcrypt at the lowest cost, since it is computed for every request.
+const HTPASSWD: &str = "ci:$2b$04$abcdefghijklmnopqrstuujydOTSfIH/d5oUHpsygqV5X9xJLQc6e\n";
+
+/// Who is let in.
+#[derive(Debug, Clone, Copy)]
+pub enum Door<'a> {
+    /// Everybody.
+    Open,
+    /// Who knows [`LOGIN`].
+    Password,
+    /// Who has a token of this server.
+    Token(&'a TokenServer),
+}
 
 /// A running registry; stopped and removed when it is dropped.
 #[derive(Debug)]
@@ -50,17 +69,50 @@ impl Registry {
     /// # Panics
     /// On CI when the program is missing; anywhere when it is there and does not become ready.
     #[must_use]
-    #[expect(clippy::disallowed_methods, reason = "a test server is started by the fixture that stops it")]
     pub fn start() -> Option<Self> {
+        Self::behind(Door::Open, false)
+    }
+
+    /// Starts a registry behind a door; with `tls` its certificate is of the authority in [`Registry::ca`].
+    ///
+    /// # Panics
+    /// As [`Registry::start`].
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a test server is started by the fixture that stops it")]
+    pub fn behind(door: Door<'_>, tls: bool) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory can be made");
         let path = |name: &str| directory.path().join(name);
         let storage = path("storage");
         // The server takes a free port by itself and says which: nobody can take it in between.
-        let config = format!(
+        let mut config = format!(
             "version: 0.1\nlog:\n  level: info\nstorage:\n  filesystem:\n    rootdirectory: '{}'\n  delete:\n    \
              enabled: true\nhttp:\n  addr: 127.0.0.1:0\n  secret: of no importance\n",
             storage.display()
         );
+        if tls {
+            certify(directory.path());
+            let (certificate, key) = (path("server.pem"), path("server.key"));
+            let tls = format!("  tls:\n    certificate: '{}'\n    key: '{}'\n", certificate.display(), key.display());
+            config.push_str(&tls);
+        }
+        match door {
+            Door::Open => {}
+            Door::Password => {
+                fs::write(path("htpasswd"), HTPASSWD).expect("the temporary directory can be written");
+                let file = path("htpasswd");
+                config.push_str(&format!("auth:\n  htpasswd:\n    realm: test\n    path: '{}'\n", file.display()));
+            }
+            Door::Token(server) => {
+                fs::write(path("tokens.pem"), server.certificate()).expect("the temporary directory can be written");
+                config.push_str(&format!(
+                    "auth:\n  token:\n    realm: {}\n    service: {}\n    issuer: {}\n    rootcertbundle: '{}'\n",
+                    server.realm(),
+                    TokenServer::SERVICE,
+                    TokenServer::ISSUER,
+                    path("tokens.pem").display()
+                ));
+            }
+        }
         fs::write(path("config.yml"), config).expect("the temporary directory can be written");
         let log = |name: &str| fs::File::create(path(name)).expect("the temporary directory can be written");
         let child = std::process::Command::new(program())
@@ -89,7 +141,7 @@ impl Registry {
         let deadline = Instant::now() + READY_WITHIN;
         loop {
             let log = fs::read_to_string(self.directory.path().join("error.log")).unwrap_or_default();
-            let address = log.split("listening on ").nth(1).and_then(|rest| rest.split(['"', ' ']).next());
+            let address = log.split("listening on ").nth(1).and_then(|rest| rest.split(['"', ' ', ',']).next());
             if let Some(address) = address.filter(|address| std::net::TcpStream::connect(address).is_ok()) {
                 self.address = address.into();
                 return;
@@ -104,6 +156,12 @@ impl Registry {
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
+    }
+
+    /// The certificate of the authority that a registry with TLS is certified by, in PEM.
+    #[must_use]
+    pub fn ca(&self) -> PathBuf {
+        self.directory.path().join("ca.pem")
     }
 
     /// The file that holds a blob or manifest with these hexadecimal digits, for tests that damage it.
@@ -142,6 +200,25 @@ impl Registry {
                 }
             })
             .collect()
+    }
+}
+
+/// Makes an authority, and a server that it certifies for 127.0.0.1 and localhost.
+fn certify(directory: &std::path::Path) {
+    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+    let key = || KeyPair::generate().expect("a key can be made");
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    authority.distinguished_name.push(DnType::CommonName, "Authority of a test");
+    let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority certifies itself");
+    let names = ["127.0.0.1", "localhost"].map(String::from).to_vec();
+    let server_key = key();
+    let server = CertificateParams::new(names).expect("names");
+    let server = server.signed_by(&server_key, &authority).expect("an authority certifies a server");
+    for (name, text) in
+        [("ca.pem", authority.pem()), ("server.pem", server.pem()), ("server.key", server_key.serialize_pem())]
+    {
+        fs::write(directory.join(name), text).expect("the temporary directory can be written");
     }
 }
 

@@ -1,0 +1,217 @@
+//! Real registries that let in only who proves who they are: passwords behind TLS, tokens, helpers.
+
+#[cfg(test)]
+mod needs_docker_registry {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use base64::Engine as _;
+    use promo_engine::process::Processes;
+    use promo_providers::oci::build::{self, Image};
+    use promo_providers::oci::{
+        Copy, CopyReport, Layout, Limits, Network, OciError, RegistrySettings, Resolved, Settings, Store, copy,
+        resolve_digest, verify,
+    };
+    use promo_sdk::{Context, Secrets};
+    use promo_tests::registry::{Door, LOGIN, Registry};
+    use promo_tests::token_server::{IDENTITY, TokenServer};
+    use secrecy::SecretString;
+
+    struct Variables(BTreeMap<String, String>);
+
+    impl Secrets for Variables {
+        fn get(&self, name: &str) -> Option<SecretString> {
+            self.variable(&format!("PROMO_SECRET_{}", name.to_uppercase()))
+        }
+
+        fn variable(&self, name: &str) -> Option<SecretString> {
+            self.0.get(name).map(|value| value.as_str().into())
+        }
+    }
+
+    fn context(root: &Path, variables: &[(&str, &str)]) -> Context {
+        let mut cx = promo_sdk::testing::context(root);
+        cx.secrets = Arc::new(Variables(variables.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect()));
+        cx.processes = Arc::new(Processes::default());
+        cx
+    }
+
+    fn basic(registry: &Registry, password: &str) -> String {
+        let auth = base64::engine::general_purpose::STANDARD.encode(format!("{}:{password}", LOGIN.0));
+        format!(r#"{{"auths":{{"{}":{{"auth":"{auth}"}}}}}}"#, registry.address())
+    }
+
+    fn trusting(registry: &Registry) -> Settings {
+        let settings = RegistrySettings { ca: Some(registry.ca()), ..RegistrySettings::default() };
+        [(registry.address().to_string(), settings)].into_iter().collect()
+    }
+
+    fn at(network: &Network, registry: &Registry, repository: &str) -> Store {
+        Store::Registry(network.repository(registry.address(), repository).unwrap())
+    }
+
+    /// An image in a layout: two configurations and `layers` layers.
+    async fn built(root: &Path, layers: usize) -> (Store, Resolved) {
+        let layout = Store::Layout(Layout::new(root.join("images"), "oci-layout:images"));
+        let layer = |n: usize| (0..100_000).map(|i| (i * 31 + n * 7 + i / 251) as u8).collect();
+        let image = Image::new([("org.opencontainers.image.version", "1")], (0..layers).map(layer).collect());
+        let digest = build::image(&layout, "1.0.0", &image).await.unwrap();
+        let what = resolve_digest(&layout, &digest, &Limits::default()).await.unwrap();
+        (layout, what)
+    }
+
+    async fn bring(source: &Store, destination: &Store, what: &Resolved) -> Result<CopyReport, OciError> {
+        let limits = Limits::default();
+        copy(Copy { source, source_tag: None, destination, resolved: what, tags: &["1.0.0"], limits }).await
+    }
+
+    #[tokio::test]
+    async fn an_image_goes_behind_tls_and_a_password_and_comes_back_whole() {
+        let Some(registry) = Registry::behind(Door::Password, true) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let auth = basic(&registry, LOGIN.1);
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &auth)]);
+        let network = Network::of(&cx).unwrap().with_settings(trusting(&registry));
+        let (layout, what) = built(directory.path(), 3).await;
+        let there = at(&network, &registry, "team/app");
+        let report = bring(&layout, &there, &what).await.unwrap();
+        assert_eq!((report.blobs_copied, report.manifests, report.tags), (5, 3, 1));
+        assert_eq!(verify(&there, &what.digest, &Limits::default()).await.unwrap(), what);
+        // The first request asks what is wanted; every other one is let in.
+        let refused = registry.requests().iter().filter(|r| r.status == 401).count();
+        assert_eq!(refused, 1);
+    }
+
+    #[tokio::test]
+    async fn who_is_not_trusted_or_not_known_is_named_and_nothing_is_written() {
+        let Some(registry) = Registry::behind(Door::Password, true) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let (layout, what) = built(directory.path(), 1).await;
+        // No certificate: loopback is spoken to in plain http then, so https is asked for.
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &basic(&registry, LOGIN.1))]);
+        let https = RegistrySettings { plain_http: Some(false), ..RegistrySettings::default() };
+        let settings: Settings = [(registry.address().to_string(), https)].into_iter().collect();
+        let network = Network::of(&cx).unwrap().with_settings(settings);
+        let error = bring(&layout, &at(&network, &registry, "app"), &what).await.unwrap_err();
+        assert!(matches!(error, OciError::Certificate { .. }) && !error.is_transient(), "{error:?}");
+
+        for (auth, source) in [(basic(&registry, "wrong"), "DOCKER_AUTH_CONFIG"), ("{}".into(), "no credentials")] {
+            let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &auth)]);
+            let network = Network::of(&cx).unwrap().with_settings(trusting(&registry));
+            let error = bring(&layout, &at(&network, &registry, "app"), &what).await.unwrap_err();
+            assert!(matches!(error, OciError::Unauthorized { .. }), "{error:?}");
+            assert!(error.to_string().contains(source) && !error.to_string().contains("wrong"), "{error}");
+        }
+        assert!(registry.requests().iter().all(|r| r.status == 401 && !r.writes()));
+    }
+
+    #[tokio::test]
+    async fn certificates_and_credentials_are_found_where_the_other_tools_keep_them() {
+        let Some(registry) = Registry::behind(Door::Password, true) else { return };
+        let home = tempfile::tempdir().unwrap();
+        let certificates = home.path().join(".config/containers/certs.d").join(registry.address());
+        std::fs::create_dir_all(&certificates).unwrap();
+        std::fs::copy(registry.ca(), certificates.join("ca.crt")).unwrap();
+        std::fs::create_dir_all(home.path().join(".docker")).unwrap();
+        // A helper on the PATH of the run answers on its output, as docker's helpers do.
+        let helper = home.path().join("docker-credential-promotest");
+        let script = format!(
+            "#!/bin/sh\nread -r server\n[ \"$1 $server\" = 'get {}' ] || exit 1\nprintf '%s' '{}'\n",
+            registry.address(),
+            format_args!(r#"{{"ServerURL":"x","Username":"{}","Secret":"{}"}}"#, LOGIN.0, LOGIN.1)
+        );
+        std::fs::write(&helper, script).unwrap();
+        let mut mode = std::fs::metadata(&helper).unwrap().permissions();
+        std::os::unix::fs::PermissionsExt::set_mode(&mut mode, 0o755);
+        std::fs::set_permissions(&helper, mode).unwrap();
+        let config = format!(r#"{{"credHelpers":{{"{}":"promotest"}}}}"#, registry.address());
+        std::fs::write(home.path().join(".docker/config.json"), config).unwrap();
+
+        let mut cx = context(home.path(), &[("HOME", &home.path().display().to_string())]);
+        cx.processes = Arc::new(WithPath(home.path().display().to_string()));
+        let network = Network::of(&cx).unwrap();
+        let said = network.probe(registry.address(), "app").await.unwrap();
+        assert!(said.contains("docker-credential-promotest") && !said.contains(LOGIN.1), "{said}");
+        assert_eq!(at(&network, &registry, "app").head_tag("1.0.0").await.unwrap(), None);
+    }
+
+    /// The engine's runner with one more directory on the `PATH`.
+    struct WithPath(String);
+
+    #[async_trait::async_trait]
+    impl promo_sdk::ProcessRunner for WithPath {
+        async fn run(
+            &self,
+            mut request: promo_sdk::ProcessRequest,
+        ) -> Result<promo_sdk::Output, promo_sdk::ProviderError> {
+            let path = format!("{}:{}", self.0, std::env::var("PATH").unwrap_or_default());
+            request.environment.insert("PATH".into(), path);
+            Processes::default().run(request).await
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_copy_within_a_registry_with_tokens_is_mounted_and_asks_for_one_token_to_write() {
+        let tokens = TokenServer::start(&[]).await;
+        let Some(registry) = Registry::behind(Door::Token(&tokens), false) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &basic(&registry, LOGIN.1))]);
+        let (layout, what) = built(directory.path(), 3).await;
+        bring(&layout, &at(&Network::of(&cx).unwrap(), &registry, "dev/app"), &what).await.unwrap();
+
+        // Another run knows nothing of the first.
+        let (asked, seen) = (tokens.journal().len(), registry.requests().len());
+        let network = Network::of(&cx).unwrap();
+        let report =
+            bring(&at(&network, &registry, "dev/app"), &at(&network, &registry, "prod/app"), &what).await.unwrap();
+        assert_eq!((report.blobs_mounted, report.blobs_copied, report.bytes), (5, 0, 0));
+        let scopes: Vec<_> = tokens.journal()[asked..].iter().map(|a| a.scopes.join(" ")).collect();
+        assert!(scopes.contains(&"repository:dev/app:pull repository:prod/app:pull,push".to_string()), "{scopes:?}");
+        assert!(scopes.len() <= 3, "{scopes:?}");
+        let later = &registry.requests()[seen..];
+        assert_eq!(later.iter().filter(|r| r.status == 401).count(), 1, "{later:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_mount_that_is_not_allowed_becomes_an_upload() {
+        let tokens = TokenServer::start(&["secret/app"]).await;
+        let Some(registry) = Registry::behind(Door::Token(&tokens), false) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &basic(&registry, LOGIN.1))]);
+        let network = Network::of(&cx).unwrap();
+        let (layout, what) = built(directory.path(), 1).await;
+        let error = bring(&layout, &at(&network, &registry, "secret/app"), &what).await.unwrap_err();
+        assert!(matches!(error, OciError::Unauthorized { .. }), "{error:?}");
+        let report = bring(&layout, &at(&network, &registry, "open/app"), &what).await.unwrap();
+        assert_eq!(report.blobs_copied, 3);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_identity_token_is_exchanged_for_tokens() {
+        let tokens = TokenServer::start(&[]).await;
+        let Some(registry) = Registry::behind(Door::Token(&tokens), false) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let auth = format!(r#"{{"auths":{{"{}":{{"identitytoken":"{IDENTITY}"}}}}}}"#, registry.address());
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &auth)]);
+        let (layout, what) = built(directory.path(), 1).await;
+        bring(&layout, &at(&Network::of(&cx).unwrap(), &registry, "app"), &what).await.unwrap();
+        assert!(tokens.journal().iter().all(|asked| asked.method == "POST"));
+        let auth = auth.replace(IDENTITY, "another");
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &auth)]);
+        let error = at(&Network::of(&cx).unwrap(), &registry, "app").head_tag("1.0.0").await.unwrap_err();
+        assert!(matches!(error, OciError::Unauthorized { .. }) && !error.to_string().contains("another"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s13_5_a_registry_with_tls_may_not_name_a_token_server_without() {
+        let tokens = TokenServer::start(&[]).await;
+        let Some(registry) = Registry::behind(Door::Token(&tokens), true) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &basic(&registry, LOGIN.1))]);
+        let network = Network::of(&cx).unwrap().with_settings(trusting(&registry));
+        let error = at(&network, &registry, "app").head_tag("1.0.0").await.unwrap_err();
+        assert!(matches!(error, OciError::ForeignAddress { .. }), "{error:?}");
+        assert_eq!(tokens.journal(), []);
+    }
+}

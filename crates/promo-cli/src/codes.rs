@@ -139,6 +139,7 @@ codes! {
     "policy-unused-window",
     "provider-broken",
     "provider-conflict",
+    "provider-denied",
     "provider-failed",
     "provider-not-found",
     "provider-transient",

@@ -229,6 +229,7 @@ impl EngineError {
                 ErrorKind::Transient => "provider-transient",
                 ErrorKind::Offline => "offline",
                 ErrorKind::NotFound => "provider-not-found",
+                ErrorKind::Denied => "provider-denied",
                 ErrorKind::Conflict => "provider-conflict",
                 ErrorKind::Broken => "provider-broken",
                 _ => "provider-failed",

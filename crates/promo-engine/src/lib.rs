@@ -21,4 +21,4 @@ pub use error::{EngineError, exit};
 pub use planning::PLAN_LIFETIME;
 pub use progress::{Progress, Sink};
 pub use releases::{NewRelease, SharedChange};
-pub use session::{Governance, Providers, Session, TOOL};
+pub use session::{Governance, Providers, Session, TOOL, outside};

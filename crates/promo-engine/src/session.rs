@@ -118,18 +118,8 @@ impl Session {
         actor: Actor,
         root: PathBuf,
     ) -> Self {
-        let cancelled = CancellationToken::new();
         let files = Arc::new(Files { store: store.clone(), tree: Mutex::default(), root: root.clone() });
-        let context = Context {
-            clock,
-            processes: Arc::new(Processes::new(cancelled.clone())),
-            http: Some(promo_sdk::http_clients().build().expect("invariant: the HTTP client needs no files")),
-            clients: promo_sdk::http_clients,
-            cancelled,
-            secrets: Arc::new(EnvironmentSecrets),
-            blobs: files.clone(),
-            root,
-        };
+        let context = outside(clock, files.clone(), root);
         let folded = Arc::default();
         Self { governance: Arc::new(governance), store, providers, context, actor, lease_ttl: LEASE_TTL, folded, files }
     }
@@ -403,6 +393,22 @@ impl Blobs for Files {
         };
         let found = Digest::of(&bytes);
         if found == *digest { Ok(bytes) } else { Err(integrity(&found)) }
+    }
+}
+
+/// The doors to the outside world, with the contents that `blobs` holds.
+#[must_use]
+pub fn outside(clock: Arc<dyn Clock>, blobs: Arc<dyn Blobs>, root: PathBuf) -> Context {
+    let cancelled = CancellationToken::new();
+    Context {
+        clock,
+        processes: Arc::new(Processes::new(cancelled.clone())),
+        http: Some(promo_sdk::http_clients().build().expect("invariant: the HTTP client needs no files")),
+        clients: promo_sdk::http_clients,
+        cancelled,
+        secrets: Arc::new(EnvironmentSecrets),
+        blobs,
+        root,
     }
 }
 

@@ -1,13 +1,17 @@
 //! `promo doctor`: which files, tools and servers there are, in which versions, and what is missing.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use promo_core::Digest;
 use promo_engine::Providers;
+use promo_engine::clock::SystemClock;
 use promo_engine::process::Processes;
 use promo_ledger::Store as _;
-use promo_sdk::{ProcessRequest, ProcessRunner as _};
+use promo_providers::oci::{Network, Retry};
+use promo_sdk::{Blobs, ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +32,9 @@ const TOOLS: &[(&str, &[&str], &str)] = &[
     ("git", &["git", "--version"], "finding the repository, and reading commits"),
     ("ssh-keygen", &["ssh", "-V"], "signing with agents, security keys and passphrases"),
 ];
+
+/// How long a registry has to answer, its token server and a credential helper included.
+const PATIENCE: Duration = Duration::from_secs(15);
 
 #[derive(Serialize)]
 struct Finding {
@@ -140,28 +147,52 @@ fn files(rules: &Rules, findings: &mut Vec<Finding>) {
     findings.push(found);
 }
 
-/// Whether the registries of the artifacts answer. A layout on disk needs no server.
+/// Whether the registries of the pipeline answer, and with which credentials. A layout on disk needs no server.
 fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError> {
-    let mut hosts: Vec<&str> = rules
-        .governed
-        .pipeline
-        .artifacts
-        .values()
-        .filter(|a| !a.repository.starts_with("oci-layout:"))
-        .filter_map(|a| a.repository.split('/').next())
-        .collect();
-    hosts.sort_unstable();
-    hosts.dedup();
-    for host in hosts {
-        let address = if host.contains(':') { host.to_owned() } else { format!("{host}:443") };
-        let connect =
-            async { tokio::time::timeout(Duration::from_secs(5), tokio::net::TcpStream::connect(address)).await };
-        let (state, detail) = match wait(connect)? {
-            Ok(Ok(_)) => ("good", "answers".to_owned()),
-            Ok(Err(error)) => ("bad", error.to_string()),
-            Err(_) => ("bad", "does not answer within 5 s".to_owned()),
+    let pipeline = &rules.governed.pipeline;
+    let mirrors = pipeline.environments.values().flat_map(|environment| environment.mirror.values());
+    let places = pipeline.artifacts.values().map(|artifact| &artifact.repository).chain(mirrors);
+    // One repository for each registry: credentials may differ below that, and that is shown where they are used.
+    let mut hosts: BTreeMap<String, String> = BTreeMap::new();
+    for place in places {
+        let place = place.strip_prefix("oci://").unwrap_or(place);
+        if let Some((host, repository)) = place.split_once('/').filter(|_| !place.starts_with("oci-layout:")) {
+            hosts.entry(host.to_ascii_lowercase()).or_insert_with(|| repository.to_owned());
+        }
+    }
+    let context = promo_engine::outside(Arc::new(SystemClock), Arc::new(NoContents), ".".into());
+    // A person waits for this, so each registry is asked once.
+    let once = Retry { attempts: 1, ..Retry::default() };
+    let network = match Network::of(&context) {
+        Ok(network) => network.with_retry(once),
+        Err(error) => {
+            let name = "registries.toml".to_owned();
+            findings.push(Finding { what: "registry", name, state: "bad", detail: error.to_string() });
+            return Ok(());
+        }
+    };
+    for (host, repository) in hosts {
+        let probe = async { tokio::time::timeout(PATIENCE, network.probe(&host, &repository)).await };
+        let (state, detail) = match wait(probe)? {
+            Ok(Ok(said)) => ("good", said),
+            Ok(Err(error)) => {
+                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
+                let words: Vec<String> =
+                    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
+                ("bad", words.join(": "))
+            }
+            Err(_) => ("bad", format!("does not answer within {} s", PATIENCE.as_secs())),
         };
-        findings.push(Finding { what: "registry", name: host.to_owned(), state, detail });
+        findings.push(Finding { what: "registry", name: host, state, detail });
     }
     Ok(())
+}
+
+/// There is no ledger behind a doctor, so there are no contents of snapshots.
+struct NoContents;
+
+impl Blobs for NoContents {
+    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError> {
+        Err(ProviderError::new(ErrorKind::NotFound, format!("there is no content with digest {digest}")))
+    }
 }

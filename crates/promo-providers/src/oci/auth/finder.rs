@@ -10,7 +10,7 @@ use promo_sdk::{Clock, ProcessRunner};
 use secrecy::ExposeSecret as _;
 
 use super::authfile::{AuthFile, Entry, places};
-use super::{Credential, Found, Variables, helper};
+use super::{Credential, Found, Variables, program};
 use crate::oci::error::OciError;
 use crate::oci::settings::RegistrySettings;
 
@@ -113,7 +113,7 @@ impl Finder {
         {
             return Ok(Some(found.clone()));
         }
-        let Some(credential) = helper::ask(&self.processes, &self.root, &name, &server, &file.name).await? else {
+        let Some(credential) = program::ask(&self.processes, &self.root, &name, &server, &file.name).await? else {
             return Ok(None);
         };
         let found = Found { credential, source: format!("helper docker-credential-{name}, named in {}", file.name) };

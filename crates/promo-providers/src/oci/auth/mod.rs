@@ -5,7 +5,7 @@
 mod authfile;
 mod challenge;
 mod finder;
-mod helper;
+mod program;
 mod scope;
 mod session;
 
@@ -61,7 +61,7 @@ impl fmt::Debug for Credential {
 #[derive(Debug, Clone)]
 pub(super) struct Found {
     pub(super) credential: Credential,
-    /// `credentials of r.example/team in /home/ci/.docker/config.json`; also what tells identities apart.
+    /// `credentials of r.example/team in ~/.docker/config.json`; also what tells identities apart.
     pub(super) source: String,
 }
 

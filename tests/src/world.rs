@@ -357,6 +357,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
             graph,
             approval: governed.approval,
             windows: governed.windows,
+            withdraw: governed.withdraw,
             policy: governed.policy,
             roster: policy.roster,
             local: governed.local,
@@ -386,7 +387,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
     let riley = identity("riley", 0, vec![key.public_key().clone()]);
     let roster =
         Roster::new(vec![riley, identity("dana", 1, Vec::new())], &roles.iter().cloned().collect()).expect("a roster");
-    Governance { pipeline, graph, approval, windows, policy: None, roster, local: true }
+    Governance { pipeline, graph, approval, windows, withdraw: BTreeMap::new(), policy: None, roster, local: true }
 }
 
 fn open(root: &Path, key: &SigningKey, name: &str, setup: &Setup) -> Session {

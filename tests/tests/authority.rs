@@ -2,10 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use promo_core::eligibility::{CheckStatus, verification};
+use promo_core::ids::{CheckName, ReleaseId};
+use promo_core::ledger::Event;
 use promo_core::ledger::event::POLICY_ADOPTED;
+use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
 use promo_engine::{EngineError, Session};
 use promo_ledger::Expect;
-use promo_tests::world::World;
+use promo_tests::world::{Time, World};
 
 /// Writes another version of the policy, with some text behind it that changes its bytes.
 fn policy(world: &World, version: u64, note: &str) {
@@ -82,4 +86,162 @@ async fn what_one_pipeline_adopted_binds_the_others_of_its_ledger_s7_1() {
     draft.pipeline = "another".parse().unwrap();
     world.session.store().append_if_head(&Expect::default(), &[draft]).unwrap();
     assert_eq!(world.session.admit_policy().unwrap_err().code(), "policy-replaced");
+}
+
+/// A world in which a release waits in qa for the acceptance that testers give.
+async fn in_qa() -> (World, Time, ReleaseId) {
+    let time = Time::at("2026-03-23T09:00:00Z");
+    let world = World::with("eleven-environments", time.setup());
+    let release = world.release("1.0.0").await;
+    world.session.advance(world.options()).await.unwrap();
+    (world, time, release)
+}
+
+fn says(world: &World, time: &Time, release: &ReleaseId, check: &str, decision: VerdictDecision) -> VerdictStatement {
+    time.pass(std::time::Duration::from_secs(1));
+    VerdictStatement {
+        environment: "qa".parse().unwrap(),
+        release: release.clone(),
+        check: check.parse().unwrap(),
+        decision,
+        ledger: world.session.store().origin(),
+        pipeline: world.session.governance().pipeline.name.to_string(),
+        at: promo_sdk::Clock::now(time),
+        reason: Some("a test of what counts".into()),
+    }
+}
+
+fn signed_by(world: &World, who: &str, statement: &VerdictStatement) -> String {
+    let key = world.keys.get(who).unwrap_or(&world.key);
+    key.sign_bytes(&verdict_bytes(statement).unwrap(), VERDICT_NAMESPACE).unwrap()
+}
+
+/// Writes a record as somebody does who can write the ledger and does not ask the engine.
+fn forge(world: &World, statement: &VerdictStatement, by: Option<&str>, signature: Option<String>) {
+    let VerdictStatement { environment, release, check, decision, .. } = statement.clone();
+    let by = by.map(|name| name.parse().unwrap());
+    let text = String::from_utf8(verdict_bytes(statement).unwrap()).unwrap();
+    let signed = signature.map(|signature| serde_json::json!({"statement": text, "signature": signature}));
+    let event = match decision {
+        VerdictDecision::Withdraw => Event::VerdictWithdrawn { environment, release, check, by, signed },
+        _ => Event::VerdictRecorded {
+            environment,
+            release,
+            check,
+            passed: decision == VerdictDecision::Pass,
+            evidence: [].into(),
+            by,
+            signed,
+        },
+    };
+    let draft = world.session.draft(event);
+    world.session.store().append_if_head(&Expect::default(), &[draft]).unwrap();
+}
+
+fn status(session: &Session, release: &ReleaseId, check: &str) -> CheckStatus {
+    let (view, qa) = (session.view().unwrap(), "qa".parse().unwrap());
+    let check: CheckName = check.parse().unwrap();
+    verification(&view, &qa, &session.governance().pipeline.environments[&qa], release).checks[&check]
+}
+
+fn why_not(session: &Session) -> Vec<String> {
+    session.view().unwrap().uncounted.into_iter().map(|u| u.why).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_without_a_valid_signature_counts_for_nothing_s12_3() {
+    use VerdictDecision::{Fail, Pass, Withdraw};
+    let (world, time, release) = in_qa().await;
+    let status = |session: &Session| status(session, &release, "acceptance");
+    let pass = says(&world, &time, &release, "acceptance", Pass);
+    forge(&world, &pass, None, None);
+    forge(&world, &pass, Some("tess"), None);
+    forge(&world, &pass, Some("tess"), Some(signed_by(&world, "riley", &pass)));
+    let elsewhere = VerdictStatement { environment: "dev".parse().unwrap(), ..pass.clone() };
+    forge(&world, &pass, Some("tess"), Some(signed_by(&world, "tess", &elsewhere)));
+    forge(&world, &pass, Some("riley"), Some(signed_by(&world, "tess", &pass)));
+    assert_eq!(status(&world.session), CheckStatus::Missing, "{:?}", why_not(&world.session));
+    let why = why_not(&world.session);
+    assert_eq!(why.len(), 5, "{why:?}");
+    assert_eq!(why[0], "nobody signed it");
+    assert_eq!(why[2], "riley holds none of the roles tester");
+    assert_eq!(why[4], "tess signed it, and the record names somebody else");
+
+    world.session.record_verdict(&pass, &signed_by(&world, "tess", &pass)).unwrap();
+    assert!(matches!(status(&world.session), CheckStatus::Passed { .. }));
+    // A withdrawal is a statement like any other.
+    forge(&world, &says(&world, &time, &release, "acceptance", Withdraw), Some("tess"), None);
+    assert!(matches!(status(&world.session), CheckStatus::Passed { .. }));
+    // Once it failed, the old pass cannot be brought back by recording it again.
+    let fail = says(&world, &time, &release, "acceptance", Fail);
+    world.session.record_verdict(&fail, &signed_by(&world, "tess", &fail)).unwrap();
+    let again = world.session.record_verdict(&pass, &signed_by(&world, "tess", &pass)).unwrap_err();
+    assert_eq!(again.code(), "approval-refused");
+    forge(&world, &pass, Some("tess"), Some(signed_by(&world, "tess", &pass)));
+    assert_eq!(status(&world.session), CheckStatus::Failed);
+    assert_eq!(why_not(&world.session).last().unwrap(), "it was recorded before, and counts once");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_stops_counting_with_the_key_that_signed_it_s12_3() {
+    let (world, time, release) = in_qa().await;
+    let pass = says(&world, &time, &release, "acceptance", VerdictDecision::Pass);
+    world.session.record_verdict(&pass, &signed_by(&world, "tess", &pass)).unwrap();
+    assert!(matches!(status(&world.session, &release, "acceptance"), CheckStatus::Passed { .. }));
+    let text = std::fs::read_to_string(world.path("policy.toml")).unwrap();
+    let other = promo_engine::signature::SigningKey::generate("tess").unwrap();
+    let text = text.replace(&world.keys["tess"].public_key().to_string(), &other.public_key().to_string());
+    std::fs::write(world.path("policy.toml"), text).unwrap();
+    policy(&world, 2, "");
+    assert_eq!(status(&world.session_as("dana"), &release, "acceptance"), CheckStatus::Missing);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_verdict_is_withdrawn_by_a_role_that_may_s3_1() {
+    use VerdictDecision::{Pass, Withdraw};
+    let (world, time, release) = in_qa().await;
+    let pass = says(&world, &time, &release, "acceptance", Pass);
+    world.session.record_verdict(&pass, &signed_by(&world, "tess", &pass)).unwrap();
+    let back = says(&world, &time, &release, "acceptance", Withdraw);
+    let refused = world.session.record_verdict(&back, &signed_by(&world, "riley", &back)).unwrap_err();
+    assert_eq!(refused.to_string(), "riley holds none of the roles tester");
+    world.session.record_verdict(&back, &signed_by(&world, "tess", &back)).unwrap();
+    assert_eq!(status(&world.session, &release, "acceptance"), CheckStatus::Withdrawn);
+
+    // An automatic check: nobody, until policy names a role for the tier.
+    let qa = &world.session.governance().pipeline.environments["qa"];
+    let automatic = qa.verify.iter().find(|c| c.as_str() != "acceptance").unwrap().to_string();
+    let back = says(&world, &time, &release, &automatic, Withdraw);
+    let refused = world.session.record_verdict(&back, &signed_by(&world, "riley", &back)).unwrap_err();
+    assert!(refused.to_string().contains("lets nobody withdraw"), "{refused}");
+    forge(&world, &back, Some("riley"), Some(signed_by(&world, "riley", &back)));
+    assert!(matches!(status(&world.session, &release, &automatic), CheckStatus::Passed { .. }));
+    let tier = qa.tier.as_str();
+    let text = std::fs::read_to_string(world.path("policy.toml")).unwrap();
+    std::fs::write(world.path("policy.toml"), format!("{text}\n[tiers.{tier}]\nwithdraw = [\"release-manager\"]\n"))
+        .unwrap();
+    policy(&world, 2, "");
+    let session = world.session_as("dana");
+    let refused = session.record_verdict(&back, &signed_by(&world, "tess", &back)).unwrap_err();
+    assert_eq!(refused.to_string(), "tess holds none of the roles release-manager");
+    // The statement from before says the same, and counts now that its signer may.
+    assert_eq!(status(&session, &release, &automatic), CheckStatus::Withdrawn);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_that_nobody_valid_signed_opens_nothing_and_is_named_s12_3() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    world.session.advance(world.options()).await.unwrap();
+    let plan = world.plan("production").await;
+    let digest = plan.digest().unwrap();
+    let mut envelope = world.sign(&plan, promo_core::approval::Decision::Approve);
+    envelope.statement = envelope.statement.replace("release-manager", "release-manages");
+    let event = Event::ApprovalRecorded { envelope: serde_json::to_value(&envelope).unwrap() };
+    let mut draft = world.session.draft(event);
+    draft.plan = Some(digest);
+    world.session.store().append_if_head(&Expect::default(), &[draft]).unwrap();
+    let error = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
+    let EngineError::Waiting { notes, .. } = &error else { panic!("{error:?}") };
+    assert!(notes.iter().any(|note| note.starts_with("a statement does not count: ")), "{notes:?}");
 }

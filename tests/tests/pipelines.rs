@@ -15,7 +15,7 @@ use promo_core::ledger::event::RunOutcome;
 use promo_core::plan::{Document, Goal, Request};
 use promo_core::policy::{TrustMode, govern, policy};
 use promo_core::windows::Invoker;
-use promo_engine::governance::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
+use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
 use promo_engine::{PLAN_LIFETIME, RunReport};
 use promo_tests::world::{Time, World, pipelines};
 

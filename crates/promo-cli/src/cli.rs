@@ -9,7 +9,7 @@ use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, ColorChoice, CommandFactory, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 
 use crate::commands;
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::ui::Ui;
 
@@ -64,6 +64,20 @@ pub(crate) struct Global {
     /// Show times in this IANA time zone
     #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", env = "PROMO_TIMEZONE")]
     pub(crate) timezone: String,
+}
+
+impl Global {
+    /// A command to suggest, with the flags of this call that say which rules and ledger are meant: without them it would
+    /// mean others, or fail.
+    pub(crate) fn suggest(&self, words: &[&str]) -> String {
+        let flags = [("--policy", &self.policy), ("--ledger", &self.ledger), ("--trust", &self.trust)];
+        let mut line = vec!["promo".to_owned()];
+        for (flag, path) in flags {
+            line.extend(path.iter().flat_map(|path| [flag.to_owned(), path.to_string_lossy().into_owned()]));
+        }
+        line.extend(words.iter().map(ToString::to_string));
+        command_line(line.iter().map(String::as_str))
+    }
 }
 
 /// Formats of answers.

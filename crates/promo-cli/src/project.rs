@@ -72,9 +72,9 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
     }
     let store = store(&rules.ledger, access)?;
     current(rules.policy.as_ref(), store.as_ref())?;
-    let Governed { pipeline, approval, windows, policy, local, .. } = rules.governed;
+    let Governed { pipeline, approval, windows, withdraw, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
-    let governance = Governance { pipeline, graph, approval, windows, policy, roster: rules.roster, local };
+    let governance = Governance { pipeline, graph, approval, windows, withdraw, policy, roster: rules.roster, local };
     let providers = Providers::new(promo_providers::builtin());
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
     session.admit_policy()?;

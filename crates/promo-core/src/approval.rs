@@ -4,6 +4,7 @@
 //! over facts. What must not: checking a signature. `promo-engine` does that and hands over [`VerifiedApproval`]s.
 
 mod evaluate;
+mod grant;
 mod key;
 mod matching;
 mod problem;
@@ -14,6 +15,7 @@ mod statement;
 pub use evaluate::{
     Evaluation, Filled, Override, Rejection, RuleOutcome, Subject, VerifiedApproval, evaluate, overrides,
 };
+pub use grant::grant_until;
 pub use key::{Fingerprint, InvalidFingerprint, InvalidKey, KeyAlgorithm, PublicKey};
 pub use problem::ApprovalProblem;
 pub use roster::{Identity, Person, Roster, RosterError};

@@ -1,30 +1,29 @@
-//! What people say: requests, signed statements, verdicts. Authority comes from the signatures inside, never from a
+//! What people say about plans: requests and signed statements. Authority comes from the signatures inside, never from a
 //! record being there (S12.3).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
 use promo_core::approval::{
     Decision, Envelope, Fingerprint, LedgerRef, Nonce, PolicyRef, Statement, StatementKind, VerifiedApproval,
+    grant_until,
 };
 use promo_core::gate::{Outcome, overall};
-use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RoleName};
+use promo_core::ids::{ArtifactName, EnvironmentName, RoleName};
 use promo_core::ledger::Event;
-use promo_core::model::Check;
+use promo_core::ledger::event::Movement;
 use promo_core::plan::Document;
+use promo_core::windows::{Action, Query};
 use promo_ledger::Expect;
 
 use crate::approvals::signed_move;
 use crate::error::EngineError;
-use crate::session::Session;
+use crate::session::{Governance, Session};
 use crate::signature;
 
 /// How long a request, and its plan, are open (S6.5).
 pub const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
-
-/// How long a grant is valid (S6.5); the later close of the next window comes with the windows' own issue.
-pub const GRANT_LIFETIME: SignedDuration = SignedDuration::from_hours(24);
 
 impl Session {
     /// Puts a plan up for approval: recorded, and older pending requests for the same environments are superseded.
@@ -91,11 +90,27 @@ impl Session {
             }),
             role,
             not_before: at(now),
-            expires: at(now.saturating_add(GRANT_LIFETIME).unwrap_or(Timestamp::MAX)),
+            expires: at(self.grant_until(document, now)),
             nonce: Nonce::from_bytes(nonce),
             key,
             breakglass: None,
         })
+    }
+
+    /// Until when a grant of this plan is valid (S6.5): as long as the environment that allows least lets it.
+    fn grant_until(&self, document: &Document, now: Timestamp) -> Timestamp {
+        let Governance { pipeline, windows, .. } = &*self.governance;
+        let artifacts: Vec<&str> = pipeline.artifacts.keys().map(ArtifactName::as_str).collect();
+        let until = document.body.moves.iter().map(|entry| {
+            let levels = windows.get(&entry.environment).map_or(&[][..], Vec::as_slice);
+            let action = match entry.movement {
+                Movement::Promotion | Movement::Reconfiguration => Action::Promote,
+                Movement::Rollback => Action::Rollback,
+            };
+            let (environment, invoker) = (entry.environment.as_str(), document.body.request.invoker);
+            grant_until(levels, &Query { environment, artifacts: &artifacts, action, invoker }, now)
+        });
+        until.min().unwrap_or(now)
     }
 
     /// Takes a signed statement into the ledger after verifying it.
@@ -122,107 +137,4 @@ impl Session {
         self.append(&Expect::default(), &[draft])?;
         Ok(fact)
     }
-
-    /// Records a person's verdict on a manual check, signed over [`verdict_bytes`].
-    ///
-    /// # Errors
-    /// When the check is not a manual one of that environment, the release was never there, the signature does not
-    /// verify, or the signer holds none of the check's roles.
-    pub fn record_verdict(&self, verdict: &VerdictStatement, signature: &str) -> Result<IdentityName, EngineError> {
-        let VerdictStatement { environment, release, check, decision, .. } = verdict;
-        self.known(release, Some(environment))?;
-        let declared = &self.governance.pipeline;
-        let required = declared.environments[environment].verify.contains(check);
-        let from = match declared.checks.get(check) {
-            Some(Check::Manual { from }) if required => from,
-            Some(_) if required && *decision == VerdictDecision::Withdraw => &BTreeSet::new(),
-            Some(_) if required => {
-                return Err(EngineError::Invalid(format!("{check} is not a manual check: promo verify runs it")));
-            }
-            _ => return Err(EngineError::Invalid(format!("{environment} has no check `{check}`"))),
-        };
-        if *decision == VerdictDecision::Withdraw && verdict.reason.as_ref().is_none_or(|r| r.trim().is_empty()) {
-            return Err(EngineError::Invalid("a verdict is withdrawn with a reason: give --reason".into()));
-        }
-        let bytes = verdict_bytes(verdict)?;
-        let signer = signature::verify_bytes(&bytes, signature, VERDICT_NAMESPACE, &self.governance.roster)
-            .map_err(|e| EngineError::Approval(e.to_string()))?;
-        let identity = signer.identity.clone();
-        let allowed = from.is_empty() || identity.roles.iter().any(|role| from.contains(role));
-        if !allowed || !identity.human {
-            let roles: Vec<&str> = from.iter().map(RoleName::as_str).collect();
-            let who = &identity.name;
-            return Err(EngineError::Approval(format!("{who} holds none of the roles {}", roles.join(", "))));
-        }
-        let signed = serde_json::json!({
-            "statement": String::from_utf8_lossy(&bytes),
-            "signature": signature,
-        });
-        let by = Some(identity.name.clone());
-        let (environment, release, check) = (environment.clone(), release.clone(), check.clone());
-        let event = match decision {
-            VerdictDecision::Withdraw => Event::VerdictWithdrawn { environment, release, check, by },
-            _ => Event::VerdictRecorded {
-                environment,
-                release,
-                check,
-                passed: *decision == VerdictDecision::Pass,
-                evidence: BTreeMap::new(),
-                by,
-                signed: Some(signed),
-            },
-        };
-        let mut draft = self.draft(event);
-        draft.environment = Some(verdict.environment.clone());
-        if let Some(reason) = &verdict.reason {
-            draft.private.insert("reason".into(), reason.clone());
-        }
-        self.append(&Expect::default(), &[draft])?;
-        Ok(identity.name)
-    }
-}
-
-/// SSHSIG namespace of a verdict.
-pub const VERDICT_NAMESPACE: &str = "promo.verdict.v1";
-
-/// What a person says about a check (S6.10).
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct VerdictStatement {
-    /// Where.
-    pub environment: EnvironmentName,
-    /// About which release.
-    pub release: ReleaseId,
-    /// Which check.
-    pub check: CheckName,
-    /// What they say.
-    pub decision: VerdictDecision,
-    /// The origin of the ledger it is for.
-    pub ledger: String,
-    /// The pipeline.
-    pub pipeline: String,
-    /// When.
-    pub at: Timestamp,
-    /// Why; kept beside the leaf and not signed as text.
-    #[serde(skip)]
-    pub reason: Option<String>,
-}
-
-/// What a person says about a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VerdictDecision {
-    /// It passed.
-    Pass,
-    /// It failed.
-    Fail,
-    /// The verdict before no longer stands.
-    Withdraw,
-}
-
-/// The canonical bytes of a verdict, which are what is signed.
-///
-/// # Errors
-/// Never for a verdict: its fields are texts.
-pub fn verdict_bytes(verdict: &VerdictStatement) -> Result<Vec<u8>, EngineError> {
-    promo_core::canonical::to_vec(verdict).map_err(|e| EngineError::Approval(e.to_string()))
 }

@@ -14,6 +14,7 @@ pub mod progress;
 pub mod releases;
 pub mod session;
 pub mod signature;
+pub mod verdicts;
 
 pub use apply::{ApplyOptions, Fate, RunReport};
 pub use ask::Unfinished;

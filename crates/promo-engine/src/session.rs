@@ -1,6 +1,6 @@
 //! A pipeline with its rules, its ledger and its doors to the outside: what every verb of the engine works on.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use promo_core::approval::Roster;
 use promo_core::clock::{Present, Readings};
 use promo_core::eligibility::Rules;
 use promo_core::graph::Graph;
-use promo_core::ids::{EnvironmentName, PipelineName, RunId};
+use promo_core::ids::{EnvironmentName, RoleName, RunId};
 use promo_core::kinds::KindSchema;
 use promo_core::ledger::event::POLICY_ADOPTED;
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::contract::Policed;
 use crate::error::EngineError;
 use crate::process::Processes;
+use crate::verdicts;
 
 /// Version of promo, as records and plans name it.
 pub const TOOL: &str = concat!("promo ", env!("CARGO_PKG_VERSION"));
@@ -42,6 +43,8 @@ pub struct Governance {
     pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// Windows by environment and level.
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    /// Roles that may withdraw an automatic check's verdict, by environment; absent where nobody may (S3.1).
+    pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
     /// The policy.
     pub policy: Option<PolicyRef>,
     /// Who policy knows.
@@ -206,8 +209,14 @@ impl Session {
     /// As [`Session::view`].
     pub fn with_view<T>(&self, ask: impl FnOnce(&View) -> T) -> Result<T, EngineError> {
         let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        folded.extend(self.store.as_ref(), &self.governance.pipeline.name)?;
+        folded.extend(self.store.as_ref(), &self.governance)?;
         Ok(ask(&folded.view))
+    }
+
+    /// Whether a signed statement about a check is in the ledger and counted.
+    pub(crate) fn has_spoken(&self, statement: &Digest) -> Result<bool, EngineError> {
+        self.with_view(|_| ())?;
+        Ok(self.folded.lock().unwrap_or_else(PoisonError::into_inner).spoken.contains(statement))
     }
 
     /// A draft of an event by this session's actor.
@@ -312,6 +321,8 @@ impl Session {
 struct Folded {
     view: View,
     last: Option<Digest>,
+    /// Digests of the signed statements about checks that counted: each counts once.
+    spoken: BTreeSet<Digest>,
     tree: Frontier,
     /// The latest time that the ledger's clock gave a record of any pipeline, or was seen to read.
     latest: Option<Timestamp>,
@@ -319,7 +330,7 @@ struct Folded {
 
 impl Folded {
     /// Reads on to the present head: every record must follow the one before it, and all of them must give the root.
-    fn extend(&mut self, store: &dyn Store, pipeline: &PipelineName) -> Result<(), EngineError> {
+    fn extend(&mut self, store: &dyn Store, governance: &Governance) -> Result<(), EngineError> {
         let head = store.head()?;
         let damaged = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| StoreError::Integrity {
             place: format!("the ledger of {} records", head.size),
@@ -339,8 +350,11 @@ impl Folded {
                     let expected = format!("record {} after {last}", self.view.size);
                     return Err(damaged(&expected, &format!("{} after {}", record.seq, record.prev)).into());
                 }
-                if record.pipeline == *pipeline || record.kind == POLICY_ADOPTED {
-                    self.view.apply(&record)?;
+                if record.pipeline == governance.pipeline.name || record.kind == POLICY_ADOPTED {
+                    match verdicts::judge(governance, &store.origin(), &mut self.spoken, &record) {
+                        Ok(()) => self.view.apply(&record)?,
+                        Err(why) => self.view.disregard(&record, why)?,
+                    }
                 }
                 self.view.size = record.seq + 1;
                 self.latest = self.latest.max(Some(record.recorded_at));

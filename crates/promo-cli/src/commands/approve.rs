@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::show;
 use crate::cli::{Format, Global};
-use crate::error::{CliError, command_line};
+use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access, Project};
 use crate::ui::Ui;
@@ -84,11 +84,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         }
     }
     .map_err(|e| refused(&e))?;
-    store(ui, &project, arguments, digest, &envelope)
+    store(ui, global, &project, arguments, digest, &envelope)
 }
 
 fn store(
     ui: &Ui,
+    global: &Global,
     project: &Project,
     arguments: &Arguments,
     digest: promo_core::Digest,
@@ -100,11 +101,11 @@ fn store(
         std::fs::write(path, envelope.to_bytes()).map_err(|e| CliError::file("written", path, &e))?;
         let shown = path.to_string_lossy();
         ui.data(&format!("signed by {}, in {shown}\n", fact.identity()));
-        ui.talk(&format!("Next: {}", command_line(["promo", "apply", &file, "--approval", &shown])));
+        ui.talk(&format!("Next: {}", global.suggest(&["apply", &file, "--approval", &shown])));
         return Ok(DONE);
     }
     let fact = project.session.record_approval(&digest, envelope)?;
-    let next = command_line(["promo", "apply", &file]);
+    let next = global.suggest(&["apply", &file]);
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.approval.recorded", "format": 1, "plan": digest, "identity": fact.identity(), "next": next,

@@ -80,7 +80,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             1 => out.push_str(", 1 warning\n"),
             _ => out.push_str(&format!(", {count} warnings\n")),
         }
-        out.push_str(&format!("{} promo graph\n", label(Label::Next, "Next:")));
+        out.push_str(&format!("{} {}\n", label(Label::Next, "Next:"), global.suggest(&["graph"])));
         ui.data(&out);
     }
     Ok(if arguments.strict && count > 0 { Exit(65) } else { DONE })

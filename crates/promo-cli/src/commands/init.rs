@@ -1,11 +1,14 @@
 //! `promo init`: a pipeline and an example policy for this repository, from flags or by asking on a terminal.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use promo_core::ids::{ArtifactName, EnvironmentName, PipelineName};
+use promo_core::approval::PublicKey;
+use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, PipelineName};
 use promo_core::model::Tier;
+use promo_engine::signature;
 
+use super::approve::refused;
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
@@ -27,6 +30,9 @@ pub(crate) struct Arguments {
     /// Environments in order, the last one production
     #[arg(long, value_delimiter = ',', value_name = "ENV,…")]
     environments: Vec<EnvironmentName>,
+    /// Your public key, to approve with; the first of ~/.ssh/id_*.pub when left out
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
 }
 
 /// What the files are made from.
@@ -34,16 +40,20 @@ struct Answers {
     name: PipelineName,
     image: String,
     environments: Vec<EnvironmentName>,
+    /// Who approves: the user, as far as that is a name.
+    approver: IdentityName,
+    /// Their key and the file it came from.
+    key: Option<(PathBuf, PublicKey)>,
 }
 
-pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     for file in [PIPELINE, POLICY] {
         if Path::new(file).exists() {
             let message = format!("{file} is there already");
             return Err(CliError::new("exists-already", 65, message, "promo check").in_file(Path::new(file)));
         }
     }
-    let answers = answers(ui, arguments)?;
+    let answers = answers(ui, global, arguments)?;
     write(Path::new(PIPELINE), pipeline(&answers).as_bytes())?;
     write(Path::new(POLICY), policy(&answers).as_bytes())?;
     let sample = Path::new("deploy");
@@ -55,14 +65,27 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
             b"# What each environment gets: put your own templates here.\nIMAGE={{ artifacts.app.reference }}\n",
         )?;
     }
-    ui.data(&format!(
-        "wrote {PIPELINE}, {POLICY} and deploy/release.env.j2\nput your public key into {POLICY}: it says who may approve\n{} promo --policy {POLICY} check\n",
-        label(Label::Next, "Next:")
-    ));
+    let ignored = ignore_ledger()?;
+    let mut out =
+        format!("wrote {PIPELINE}, {POLICY}, deploy/release.env.j2{}\n", if ignored { " and .gitignore" } else { "" });
+    let who = &answers.approver;
+    match &answers.key {
+        Some((file, _)) => out.push_str(&format!(
+            "{who} may approve, with the key of {}: sign with `promo approve PLAN --key {}`\n",
+            file.display(),
+            file.display()
+        )),
+        None => out.push_str(&format!(
+            "nobody can approve yet: make a key with `ssh-keygen -t ed25519` and put its .pub line into `keys` of {who} in {POLICY}\n"
+        )),
+    }
+    let next = Global { policy: Some(POLICY.into()), ..global.clone() }.suggest(&["check"]);
+    out.push_str(&format!("{} {next}\n", label(Label::Next, "Next:")));
+    ui.data(&out);
     Ok(DONE)
 }
 
-fn answers(ui: &Ui, arguments: &Arguments) -> Result<Answers, CliError> {
+fn answers(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Answers, CliError> {
     let here = std::env::current_dir().ok().and_then(|d| d.file_name()?.to_str().map(str::to_lowercase));
     let proposed: Option<PipelineName> = here.and_then(|name| name.parse().ok());
     let ask = |question: &str, default: &str| -> Result<String, CliError> {
@@ -96,7 +119,41 @@ fn answers(ui: &Ui, arguments: &Arguments) -> Result<Answers, CliError> {
     if image.contains(['"', '\\']) || image.chars().any(char::is_control) {
         return Err(CliError::invalid_value("--image", &"that is no repository", None));
     }
-    Ok(Answers { name, image, environments })
+    let user = global.actor.clone().or_else(|| std::env::var("USER").ok());
+    let approver = user.and_then(|user| user.to_lowercase().parse().ok());
+    let approver = approver.unwrap_or_else(|| "release-manager".parse().expect("invariant: a name"));
+    let key = match &arguments.key {
+        Some(file) => Some((file.clone(), signature::read_public_key(file).map_err(|e| refused(&e))?)),
+        None => usual_key(),
+    };
+    Ok(Answers { name, image, environments, approver, key })
+}
+
+/// The first public key of the user's that can approve.
+fn usual_key() -> Option<(PathBuf, PublicKey)> {
+    let directory = PathBuf::from(std::env::var_os("HOME")?).join(".ssh");
+    let files = ["id_ed25519.pub", "id_ecdsa.pub", "id_rsa.pub"].map(|file| directory.join(file));
+    files.into_iter().find_map(|file| signature::read_public_key(&file).ok().map(|key| (file, key)))
+}
+
+/// Keeps the local ledger out of git: adds a line to `.gitignore`, and leaves the rest of it as it is. Says whether there
+/// was something to add.
+fn ignore_ledger() -> Result<bool, CliError> {
+    let path = Path::new(".gitignore");
+    let mut text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(CliError::file("read", path, &error)),
+    };
+    if text.lines().any(|line| matches!(line.trim(), ".promo" | ".promo/" | "/.promo" | "/.promo/")) {
+        return Ok(false);
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text.push_str(".promo/\n");
+    write(path, text.as_bytes())?;
+    Ok(true)
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
@@ -147,7 +204,6 @@ fn pipeline(answers: &Answers) -> String {
         if production {
             out.push_str("windows = [\"office-hours\"]\non_failure = \"rollback\"\n");
             out.push_str(&format!("\n[[environments.{name}.approval]]\ncount = 1\nfrom = [\"release-manager\"]\n"));
-            out.push_str("exclude = [\"initiator\"]\n");
         }
     }
     out.push_str(
@@ -159,14 +215,16 @@ fn pipeline(answers: &Answers) -> String {
 
 fn policy(answers: &Answers) -> String {
     let production = answers.environments.last().expect("invariant: at least two");
+    let approver = &answers.approver;
+    let key = answers.key.as_ref().map_or_else(|| EXAMPLE_KEY.to_owned(), |(_, key)| key.to_string());
     format!(
         "# An example of the platform's side. It belongs into the platform's repository: a trust file names it there.\n\
          format = 1\n\n[policy]\nname = \"{}\"\nversion = 1\n\n\
-         [identities.release-manager]          # put a person's name and public key here\n\
-         roles = [\"release-manager\"]\nkeys = [\"{EXAMPLE_KEY}\"]\n\n\
+         [identities.{approver}]\nroles = [\"release-manager\"]\nkeys = [\"{key}\"]\n\n\
          [[claims]]\ndirectory = \"environments/{production}\"\ntier = \"production\"\n\n\
          [[claims]]\ndirectory = \"environments\"\ntier = \"development\"\n\n\
-         [tiers.production]\napproval = [{{ count = 1, from = [\"release-manager\"], exclude = [\"initiator\"] }}]\n",
+         # With a second person here, add `exclude = [\"initiator\"]` to the rule: then nobody approves what they asked for.\n\
+         [tiers.production]\napproval = [{{ count = 1, from = [\"release-manager\"] }}]\n",
         answers.name
     )
 }

@@ -14,6 +14,7 @@ use super::show;
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
 use crate::project::{self, Access, Project};
 use crate::select;
 use crate::ui::Ui;
@@ -66,6 +67,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let lifetime = lifetime(&arguments.expires)?;
     let document = project.runtime.block_on(project.session.plan(request, lifetime))?;
     finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, arguments.if_merged)?;
+    let next = document.body.stays.iter().filter_map(|s| Some(&s.next.as_ref()?.release.id));
+    let releases: Vec<_> = document.body.moves.iter().map(|m| &m.to.id).chain(next).collect();
+    for statement in view.uncounted.iter().filter(|u| releases.contains(&&u.release)) {
+        ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), super::why::uncounted(statement)));
+    }
     if !arguments.detailed_exitcode {
         return Ok(DONE);
     }

@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use promo_core::ids::{CheckName, EnvironmentName};
-use promo_engine::governance::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
 use promo_engine::process::Processes;
 use promo_engine::signature;
+use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
 use promo_sdk::ProcessRunner as _;
 
 use super::approve::{read_key, refused};

@@ -6,7 +6,7 @@ use promo_core::gate::{Outcome, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::PromotionOutcome;
-use promo_core::ledger::view::Said;
+use promo_core::ledger::view::{Said, Uncounted};
 use promo_core::planner;
 
 use crate::cli::{Format, Global};
@@ -52,7 +52,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.json(&serde_json::json!({
             "kind": "promo.why", "format": 1, "environment": name, "release": shown, "deployed": here,
             "outcome": outcome, "opens": opens_at(&gates), "gates": gates,
-            "lost_evidence": lost, "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
+            "lost_evidence": lost,
+            "uncounted": view.uncounted.iter().filter(|u| u.release == release).map(uncounted).collect::<Vec<_>>(),
+            "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
         }));
         return Ok(DONE);
     }
@@ -80,6 +82,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         };
         let until = gate.until.map(|t| format!(", until {}", time::near(t, now, &zone))).unwrap_or_default();
         out.push_str(&format!("  {sign} {}{until}\n", escape::line(&gate.reason.to_string())));
+    }
+    for statement in view.uncounted.iter().filter(|u| u.release == release) {
+        out.push_str(&format!("  {} {}\n", label(Label::Bad, "!"), uncounted(statement)));
     }
     for promotion in attempts {
         let Some((at, outcome)) = promotion.finished else { continue };
@@ -111,6 +116,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     ui.talk(&format!("{} {next}", label(Label::Next, "Next:")));
     Ok(DONE)
+}
+
+/// A statement that counts for nothing, in words (S12.3).
+pub(crate) fn uncounted(statement: &Uncounted) -> String {
+    let Uncounted { seq, environment, check, why, .. } = statement;
+    format!("record {seq} about {check} in {environment} does not count: {}", escape::line(why))
 }
 
 /// How the checks of what runs in an environment stand.

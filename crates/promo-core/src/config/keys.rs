@@ -288,6 +288,7 @@ const TIER: &[Key] = &[
     key("reason", Shape::Text, "with `windows = \"always\"`: why no window is needed"),
     key("verify", Shape::Names, "checks that an environment must name in `verify`"),
     key("providers", Shape::Names, "providers that may deploy; all when left out"),
+    key("withdraw", Shape::Names, "roles that may withdraw an automatic check's verdict; nobody when left out (S3.1)"),
 ];
 
 /// `trust.toml`

@@ -77,6 +77,9 @@ pub enum Event {
         /// Who, as policy knows them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<IdentityName>,
+        /// The signed statement: without one a withdrawal counts for nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
     },
     /// What runs in an environment was seen to be healthy or not.
     #[serde(rename = "health.observed")]

@@ -54,10 +54,27 @@ pub struct View {
     pub requests: BTreeMap<Digest, Request>,
     /// Signed statements in the order in which they arrived.
     pub approvals: Vec<ApprovalEntry>,
+    /// Statements about checks that stand in the ledger and count for nothing, in ledger order.
+    pub uncounted: Vec<Uncounted>,
     /// Runs by id.
     pub runs: BTreeMap<RunId, Run>,
     /// Plans that a run has used.
     pub consumed: BTreeMap<Digest, RunId>,
+}
+
+/// A statement about a check that counts for nothing, because its signature does not bear it out (S12.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncounted {
+    /// Position of the record.
+    pub seq: u64,
+    /// Where.
+    pub environment: EnvironmentName,
+    /// About which release.
+    pub release: ReleaseId,
+    /// Which check.
+    pub check: CheckName,
+    /// Why, in words.
+    pub why: String,
 }
 
 impl View {
@@ -151,6 +168,25 @@ impl View {
         Ok(())
     }
 
+    /// Folds a verdict or a withdrawal whose signature was looked at above the core and found not to bear it out: it is
+    /// named in [`View::uncounted`], and counts for nothing (S12.3).
+    ///
+    /// # Errors
+    /// [`IllegalRecord`] for a record of another kind: nothing else may be passed over.
+    pub fn disregard(&mut self, record: &Record, why: String) -> Result<(), IllegalRecord> {
+        let illegal = |why: String| IllegalRecord { seq: record.seq, kind: record.kind.clone(), why };
+        match Event::from_parts(&record.kind, &record.body).map_err(|e| illegal(e.to_string()))? {
+            Event::VerdictRecorded { environment, release, check, .. }
+            | Event::VerdictWithdrawn { environment, release, check, .. } => {
+                self.uncounted.push(Uncounted { seq: record.seq, environment, release, check, why });
+            }
+            _ => return Err(illegal("it carries no statement that could be passed over".into())),
+        }
+        self.size = record.seq + 1;
+        self.last_recorded = Some(record.recorded_at);
+        Ok(())
+    }
+
     fn apply_event(&mut self, record: &Record, event: Event) -> Result<(), String> {
         let at = record.recorded_at;
         let note = |automatic| Note { seq: record.seq, at, by: record.actor.clone(), automatic };
@@ -178,7 +214,7 @@ impl View {
                 let said = if passed { Said::Passed } else { Said::Failed };
                 self.verdict(record, environment, release, check, said, by, evidence);
             }
-            Event::VerdictWithdrawn { environment, release, check, by } => {
+            Event::VerdictWithdrawn { environment, release, check, by, .. } => {
                 self.known(&release)?;
                 self.verdict(record, environment, release, check, Said::Withdrawn, by, BTreeMap::new());
             }

@@ -1,6 +1,6 @@
 //! Policy laid over a pipeline: a meet, only ever tighter (S7.2), and the floors that hold whatever both say (S0.3).
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -9,7 +9,7 @@ use super::{Policy, TierRules, about};
 use crate::config::{Places, words};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::graph::paths_into_production_without_staging;
-use crate::ids::{EnvironmentName, WindowName};
+use crate::ids::{EnvironmentName, RoleName, WindowName};
 use crate::model::{ApprovalRule, Environment, Pipeline, Start, Tier};
 use crate::plan::PolicyRef;
 use crate::windows::{Effect, Level, Window, WindowSpec};
@@ -37,6 +37,8 @@ pub struct Governed {
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
     /// By environment: why policy lets it go without an allow window.
     pub always_open: BTreeMap<EnvironmentName, String>,
+    /// By environment: the roles that may withdraw an automatic check's verdict; absent where nobody may (S3.1).
+    pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
     /// The policy; none only in local mode.
     pub policy: Option<PolicyRef>,
     /// Whether this is local mode, which every screen and plan says.
@@ -62,6 +64,7 @@ pub fn govern(
         approval: BTreeMap::new(),
         windows: BTreeMap::new(),
         always_open: BTreeMap::new(),
+        withdraw: BTreeMap::new(),
         policy: policy.map(Policy::reference),
         local: mode == TrustMode::Local,
     };
@@ -92,6 +95,9 @@ pub fn govern(
         }
         governed.approval.insert(name.clone(), approval);
         governed.windows.insert(name.clone(), levels);
+        if !rules.withdraw.is_empty() {
+            governed.withdraw.insert(name.clone(), rules.withdraw.clone());
+        }
         if let Some(reason) = &rules.always_open {
             governed.always_open.insert(name.clone(), reason.clone());
         }
@@ -242,7 +248,7 @@ impl One<'_> {
             .roster
             .identities()
             .filter(|identity| identity.human)
-            .flat_map(|identity| identity.roles.iter().map(crate::ids::RoleName::as_str))
+            .flat_map(|identity| identity.roles.iter().map(RoleName::as_str))
             .collect();
         for rule in approval {
             let missing = rule.from.iter().filter(|role| !held.contains(&role.as_str()));

@@ -21,7 +21,7 @@ use crate::config::{
     window,
 };
 use crate::diagnostic::Diagnostic;
-use crate::ids::{CheckName, IdentityName, WindowName};
+use crate::ids::{CheckName, IdentityName, RoleName, WindowName};
 use crate::model::{ApprovalRule, Tier};
 use crate::plan::PolicyRef;
 use crate::windows::WindowSpec;
@@ -65,6 +65,8 @@ pub struct TierRules {
     pub verify: BTreeSet<CheckName>,
     /// The only providers that may deploy; any when there is none.
     pub providers: Option<BTreeSet<String>>,
+    /// The roles that may withdraw the verdict of an automatic check (S3.1); nobody may when there is none.
+    pub withdraw: BTreeSet<RoleName>,
 }
 
 impl Policy {
@@ -115,11 +117,10 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
         let (Some(tier), Some(table)) = (tier(&entry.key), entry.node.table()) else { continue };
         references(checker, &table.texts("windows"), &known, "window");
         used.extend(table.texts("windows").into_iter().map(|(name, _)| name.to_string()));
-        for rule in table.list("approval").iter().filter_map(Node::table) {
-            for (role, span) in rule.texts("from").into_iter().filter(|(role, _)| !roles.contains(role)) {
-                let message = format!("no person holds the role `{role}`");
-                checker.push(Diagnostic::at("policy-unknown-role", span, message).nearest(role, roles.iter().copied()));
-            }
+        let asked = table.list("approval").iter().filter_map(Node::table).flat_map(|rule| rule.texts("from"));
+        for (role, span) in asked.chain(table.texts("withdraw")).filter(|(role, _)| !roles.contains(role)) {
+            let message = format!("no person holds the role `{role}`");
+            checker.push(Diagnostic::at("policy-unknown-role", span, message).nearest(role, roles.iter().copied()));
         }
         tiers.insert(tier, rules(entry, table, checker));
     }
@@ -252,6 +253,7 @@ fn rules(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> TierRules {
         providers: table
             .get("providers")
             .map(|node| node.texts().into_iter().map(|(text, _)| text.to_string()).collect()),
+        withdraw: names(table, "withdraw").into_iter().collect(),
     }
 }
 

@@ -235,6 +235,7 @@ impl World {
                 release: self.id(release),
                 check: name(check),
                 by: None,
+                signed: None,
             },
             ["health", environment, state] => {
                 Event::HealthObserved { environment: name(environment), healthy: state == "good" }

@@ -65,6 +65,7 @@ impl Session {
             return Err(EngineError::Stale { by: last_change(&view, plan), moved });
         }
         let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now.at)?;
+        let (facts, unverified) = self.approval_facts(digest, &view, beside);
         let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
         let nothing = std::collections::BTreeSet::new();
@@ -88,11 +89,11 @@ impl Session {
                 _ => entry.after.is_empty() && !g.outcome.is_open(),
             };
             if gates.iter().any(shut) {
-                let why = standings.get(&entry.environment).map(uncounted).unwrap_or_default();
+                let mut why = standings.get(&entry.environment).map(uncounted).unwrap_or_default();
+                why.extend(unverified.iter().map(|why| format!("a statement does not count: {why}")));
                 return Err(with_notes(why, closed(&entry.environment, &entry.to.id, gates)));
             }
         }
-        let (facts, _) = self.approval_facts(digest, &view, beside);
         let consumes = facts
             .iter()
             .filter(|f| f.statement().decision == Decision::Approve)

@@ -204,7 +204,7 @@ async fn a_verdict_is_withdrawn_by_a_role_that_may_s3_1() {
     world.session.record_verdict(&pass, &signed_by(&world, "tess", &pass)).unwrap();
     let back = says(&world, &time, &release, "acceptance", Withdraw);
     let refused = world.session.record_verdict(&back, &signed_by(&world, "riley", &back)).unwrap_err();
-    assert_eq!(refused.to_string(), "riley holds none of the roles tester");
+    assert_eq!(refused.to_string(), "the approval cannot be taken: riley holds none of the roles tester");
     world.session.record_verdict(&back, &signed_by(&world, "tess", &back)).unwrap();
     assert_eq!(status(&world.session, &release, "acceptance"), CheckStatus::Withdrawn);
 
@@ -223,7 +223,7 @@ async fn a_verdict_is_withdrawn_by_a_role_that_may_s3_1() {
     policy(&world, 2, "");
     let session = world.session_as("dana");
     let refused = session.record_verdict(&back, &signed_by(&world, "tess", &back)).unwrap_err();
-    assert_eq!(refused.to_string(), "tess holds none of the roles release-manager");
+    assert_eq!(refused.to_string(), "the approval cannot be taken: tess holds none of the roles release-manager");
     // The statement from before says the same, and counts now that its signer may.
     assert_eq!(status(&session, &release, &automatic), CheckStatus::Withdrawn);
 }

@@ -675,6 +675,38 @@ fn what_init_writes_is_a_pipeline_that_check_accepts() {
 }
 
 #[test]
+fn what_init_writes_can_be_approved_by_the_one_person_who_is_there() {
+    let world = World::new();
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    copy(&world.at.join("registry"), &at.join("registry"));
+    std::fs::write(at.join(".gitignore"), "target").unwrap();
+    let (private, public) = (world.at.join("keys/riley"), world.at.join("keys/riley.pub"));
+    let (private, public) = (private.to_str().unwrap(), public.to_str().unwrap());
+    let image = ["--image", "oci-layout:registry/shop", "--name", "shop", "--environments", "staging,production"];
+    let init: Vec<&str> = ["init", "--key", public].into_iter().chain(image).collect();
+    for words in [
+        &init[..],
+        &["release", "add", "app=1.0.0"],
+        &["advance"],
+        &["plan", "production", "--out", "p.json"],
+        &["request", "p.json"],
+        &["approve", "p.json", "--key", private, "--signer", "built-in"],
+    ] {
+        let output = promo(at, words);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "promo {}\n{out}{err}", words.join(" "));
+    }
+    assert_eq!(std::fs::read_to_string(at.join(".gitignore")).unwrap(), "target\n.promo/\n");
+    // The window of the example may be closed now; the approval is there.
+    let (_, err) = texts(&promo(at, &["apply", "p.json"]));
+    assert!(!err.contains("approval 0 of 1"), "{err}");
+    // A suggestion says which policy is meant.
+    let (out, _) = texts(&promo(at, &["check"]));
+    assert!(out.contains("Next: promo --policy policy.toml graph"), "{out}");
+}
+
+#[test]
 fn every_shell_has_a_script_by_which_it_asks() {
     let world = World::new();
     for shell in ["bash", "zsh", "fish", "powershell", "elvish"] {

@@ -70,11 +70,14 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         format!("wrote {PIPELINE}, {POLICY}, deploy/release.env.j2{}\n", if ignored { " and .gitignore" } else { "" });
     let who = &answers.approver;
     match &answers.key {
-        Some((file, _)) => out.push_str(&format!(
-            "{who} may approve, with the key of {}: sign with `promo approve PLAN --key {}`\n",
-            file.display(),
-            file.display()
-        )),
+        Some((file, _)) => {
+            // The private half, where it lies beside; else an agent holds it, and the public one names it.
+            let private = file.with_extension("");
+            let key = if private.is_file() { private } else { file.clone() };
+            let key = key.to_string_lossy();
+            let sign = global.suggest(&["approve", "PLAN", "--key", &key]);
+            out.push_str(&format!("{who} may approve, with the key of {}: `{sign}`\n", file.display()));
+        }
         None => out.push_str(&format!(
             "nobody can approve yet: make a key with `ssh-keygen -t ed25519` and put its .pub line into `keys` of {who} in {POLICY}\n"
         )),

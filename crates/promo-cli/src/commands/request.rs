@@ -24,7 +24,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Write)?;
     let expires = project.runtime.block_on(project.session.request(&document, digest))?;
     let file = arguments.file.to_string_lossy();
-    let next = global.suggest(&["approve", &file]);
+    let next = global.suggest(&["approve", &file, "--key", "KEY"]);
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.request", "format": 1, "plan": digest, "expires": expires, "next": next,

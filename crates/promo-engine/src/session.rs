@@ -186,7 +186,7 @@ impl Session {
     /// As [`Session::view`].
     pub fn present(&self) -> Result<Present, EngineError> {
         let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        folded.extend(self.store.as_ref(), &self.governance.pipeline.name)?;
+        folded.extend(self.store.as_ref(), &self.governance)?;
         // Under the lock: of two readings at once, the later one could be taken for a clock that goes back.
         let before = self.context.clock.now();
         let ledger = self.store.now()?;

@@ -1,12 +1,16 @@
-//! Copying an artifact from one repository to another. What lives here: the order (blobs, children, subject, tags last:
-//! registry.md 1.4), so that whoever sees a tag sees a whole artifact, and that doing it again writes nothing. What must
+//! Copying an artifact from one repository to another. What lives here: the order (blobs, children, subject, what refers
+//! to it, tags last: registry.md 1.4), so that whoever sees a tag sees a whole artifact, and that doing it again writes nothing. What must
 //! not: the decision what goes where.
+
+use std::collections::BTreeSet;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use promo_core::Digest;
 use serde::{Deserialize, Serialize};
 
+use super::document;
 use super::error::OciError;
+use super::referrers;
 use super::registry::Registry;
 use super::resolve::{BlobEntry, ManifestEntry, Resolved};
 use super::store::{Limits, Selector, Store};
@@ -45,6 +49,8 @@ pub struct CopyReport {
     pub bytes: u64,
     /// Manifests that were written under their digest.
     pub manifests: u64,
+    /// Signatures, attestations and other things that refer to the artifact and that were not there.
+    pub referrers: u64,
     /// Tags that were set.
     pub tags: u64,
 }
@@ -53,7 +59,7 @@ impl CopyReport {
     /// Whether anything was written.
     #[must_use]
     pub fn changed(&self) -> bool {
-        self.blobs_copied + self.blobs_mounted + self.manifests + self.tags > 0
+        self.blobs_copied + self.blobs_mounted + self.manifests + self.referrers + self.tags > 0
     }
 }
 
@@ -63,17 +69,15 @@ enum Moved {
     Skipped,
 }
 
-/// Copies an artifact and tags it. Everything that can be checked is checked before the first write; a second copy of
-/// the same writes nothing. Memory does not grow with the size of the blobs.
+/// Copies an artifact with everything that refers to it, and tags it. Everything that can be checked is checked before
+/// the first write; a second copy of the same writes nothing. Memory does not grow with the size of the blobs.
 ///
 /// # Errors
 /// [`OciError::TagConflict`] when a destination tag holds something else and [`OciError::TagMoved`] when the source tag
 /// does, both before any write; [`OciError::TagRaced`]; [`OciError::Integrity`] for bytes that are not the promised ones,
 /// which are never published; [`OciError::Unsupported`] for foreign layers; transport and file errors.
 pub async fn copy(request: Copy<'_>) -> Result<CopyReport, OciError> {
-    let Copy { source, source_tag, destination, resolved, tags, limits } = request;
-    let destination = &destination.mounting_from(source);
-    let mut report = CopyReport::default();
+    let Copy { source, source_tag, destination, resolved, tags, .. } = request;
     let mut missing = Vec::new();
     for &tag in tags {
         let reference = format!("{}:{tag}", destination.name());
@@ -89,34 +93,139 @@ pub async fn copy(request: Copy<'_>) -> Result<CopyReport, OciError> {
         }
     }
     if !tags.is_empty() && missing.is_empty() {
-        return Ok(report);
+        return Ok(CopyReport::default());
     }
     if let Some(tag) = source_tag {
         source.require_tag(tag, &resolved.digest).await?;
     }
-    let same_place = source.name() == destination.name();
-    if !same_place && !is_there(destination, resolved).await? {
-        if let Some(foreign) = resolved.foreign.first() {
-            return Err(OciError::Unsupported {
-                what: format!("{}@{}", source.name(), resolved.digest),
-                problem: format!("layer {foreign} is kept elsewhere or must not be distributed"),
-            });
+    copy_to_free(Copy { tags: &missing, ..request }).await
+}
+
+/// The same for a caller that has just seen that all tags are free at the destination.
+pub(super) async fn copy_to_free(request: Copy<'_>) -> Result<CopyReport, OciError> {
+    let Copy { source, destination, resolved, tags, limits, .. } = request;
+    let destination = &destination.mounting_from(source);
+    let mut work = Work { source, destination, limits, report: CopyReport::default(), brought: BTreeSet::new() };
+    if source.name() != destination.name() {
+        let mut companions = referrers::gather(source, resolved, &limits).await?;
+        work.refuse_foreign(resolved)?;
+        for referrer in &companions.referrers {
+            work.refuse_foreign(&referrer.resolved)?;
         }
-        copy_blobs(source, destination, &resolved.blobs, &mut report).await?;
-        for entry in &resolved.tree {
-            put_manifest(source, destination, entry, resolved.digest, &limits, &mut report).await?;
+        let sidecars = referrers::sidecars_to_copy(source, destination, &mut companions, &limits).await?;
+        work.bring(resolved, tags.is_empty() || !companions.referrers.is_empty()).await?;
+        referrers::copy(&mut work, &companions.referrers).await?;
+        for sidecar in &sidecars {
+            work.bring(&sidecar.resolved, false).await?;
+            let subject = read_manifest(source, &sidecar.resolved.tree_entry(), &limits).await?;
+            destination.put_tag(&sidecar.tag, &subject, sidecar.replaces.as_ref(), false).await?;
+            work.report.referrers += 1;
         }
     }
-    if missing.is_empty() {
-        return Ok(report);
+    if tags.is_empty() {
+        return Ok(work.report);
     }
     let subject = read_manifest(source, &resolved.tree_entry(), &limits).await?;
-    for tag in missing {
+    for tag in tags {
         // A transfer takes time: the look at the tag from before it is too old to write on.
-        destination.put_tag(tag, &subject, None, report.changed()).await?;
-        report.tags += 1;
+        destination.put_tag(tag, &subject, None, work.report.changed()).await?;
+        work.report.tags += 1;
     }
-    Ok(report)
+    Ok(work.report)
+}
+
+/// A copy that is under way.
+pub(super) struct Work<'a> {
+    pub(super) source: &'a Store,
+    pub(super) destination: &'a Store,
+    pub(super) limits: Limits,
+    pub(super) report: CopyReport,
+    /// What was not at the destination before: nothing that has it as a part can have been there.
+    brought: BTreeSet<Digest>,
+}
+
+impl Work<'_> {
+    fn refuse_foreign(&self, resolved: &Resolved) -> Result<(), OciError> {
+        let Some(foreign) = resolved.foreign.first() else { return Ok(()) };
+        Err(OciError::Unsupported {
+            what: format!("{}@{}", self.source.name(), resolved.digest),
+            problem: format!("layer {foreign} is kept elsewhere or must not be distributed"),
+        })
+    }
+
+    /// Brings the blobs and the manifests of an artifact; its top-level manifest only with `top`, since writing a tag
+    /// writes it too.
+    pub(super) async fn bring(&mut self, resolved: &Resolved, top: bool) -> Result<(), OciError> {
+        if self.is_there(resolved).await? {
+            return Ok(());
+        }
+        self.blobs(&resolved.blobs).await?;
+        for entry in &resolved.tree {
+            if top || entry.digest != resolved.digest || matches!(self.destination, Store::Layout(_)) {
+                self.manifest(entry).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the whole artifact lies at the destination already. A registry takes no manifest whose parts it does not
+    /// have, so there its top-level manifest speaks for all; that is asked for only when the smallest blob is there, which
+    /// costs nothing when it is not. The files of a layout are looked through, which also mends what has rotted.
+    async fn is_there(&self, resolved: &Resolved) -> Result<bool, OciError> {
+        let (Store::Registry(registry), Some(smallest)) =
+            (self.destination, resolved.blobs.iter().min_by_key(|blob| (blob.size, blob.digest)))
+        else {
+            return Ok(false);
+        };
+        // Where blobs can be mounted, a mount is the question and the answer.
+        let mountable = matches!(self.source, Store::Registry(source) if registry.sibling(source).is_some())
+            || registry.server.known_elsewhere(&smallest.digest, &registry.repository).is_some();
+        if mountable {
+            return Ok(false);
+        }
+        let known = registry.is_known(&smallest.digest);
+        if !known && !registry.blob_exists(&smallest.digest, smallest.size).await? {
+            registry.server.note_absent(&smallest.digest, &registry.repository);
+            return Ok(false);
+        }
+        Ok(self.destination.head_digest(&resolved.digest).await?.is_some())
+    }
+
+    async fn blobs(&mut self, blobs: &[BlobEntry]) -> Result<(), OciError> {
+        let (source, destination) = (self.source, self.destination);
+        let mut moves = futures_util::stream::iter(blobs.to_vec())
+            .map(|blob| async move { Ok::<_, OciError>((move_blob(source, destination, &blob).await?, blob)) })
+            .buffer_unordered(PARALLEL);
+        while let Some((moved, blob)) = moves.try_next().await? {
+            match moved {
+                Moved::Copied => {
+                    self.report.blobs_copied += 1;
+                    self.report.bytes += blob.size;
+                    self.brought.insert(blob.digest);
+                }
+                Moved::Mounted => self.report.blobs_mounted += 1,
+                Moved::Skipped => self.report.blobs_skipped += 1,
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a manifest under its digest, unless it is there.
+    async fn manifest(&mut self, entry: &ManifestEntry) -> Result<(), OciError> {
+        let manifest = read_manifest(self.source, entry, &self.limits).await?;
+        let document = document::parse(self.source.name(), &manifest)?;
+        let new = document.parts().iter().any(|part| self.brought.contains(part));
+        let there = match self.destination {
+            Store::Registry(_) => !new && self.destination.head_digest(&entry.digest).await?.is_some(),
+            Store::Layout(_) => self.destination.blob_exists(&entry.digest, entry.size).await?,
+        };
+        if !there {
+            self.destination.put_manifest(&manifest).await?;
+            self.brought.insert(entry.digest);
+            self.report.manifests += 1;
+        }
+        Ok(())
+    }
 }
 
 /// Checks that an artifact is whole at a place: every manifest is read and hashed; every blob is there with its size
@@ -142,40 +251,9 @@ pub async fn verify(store: &Store, digest: &Digest, limits: &Limits) -> Result<R
 }
 
 impl Resolved {
-    fn tree_entry(&self) -> ManifestEntry {
+    pub(super) fn tree_entry(&self) -> ManifestEntry {
         ManifestEntry { digest: self.digest, media_type: self.media_type.clone(), size: self.size }
     }
-}
-
-/// Whether the subject lies at the destination already. A registry takes no manifest whose parts it does not have, so
-/// there nothing is left to do; the files of a layout are looked through, which also mends what has rotted.
-async fn is_there(destination: &Store, resolved: &Resolved) -> Result<bool, OciError> {
-    match destination {
-        Store::Registry(_) => Ok(destination.head_digest(&resolved.digest).await?.is_some()),
-        Store::Layout(_) => Ok(false),
-    }
-}
-
-async fn copy_blobs(
-    source: &Store,
-    destination: &Store,
-    blobs: &[BlobEntry],
-    report: &mut CopyReport,
-) -> Result<(), OciError> {
-    let mut moves = futures_util::stream::iter(blobs.to_vec())
-        .map(|blob| async move { Ok::<_, OciError>((move_blob(source, destination, &blob).await?, blob.size)) })
-        .buffer_unordered(PARALLEL);
-    while let Some((moved, size)) = moves.try_next().await? {
-        match moved {
-            Moved::Copied => {
-                report.blobs_copied += 1;
-                report.bytes += size;
-            }
-            Moved::Mounted => report.blobs_mounted += 1,
-            Moved::Skipped => report.blobs_skipped += 1,
-        }
-    }
-    Ok(())
 }
 
 async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Result<Moved, OciError> {
@@ -224,7 +302,8 @@ async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry) -> Resu
             Mount::Refused => {}
         }
     }
-    if !asked && registry.blob_exists(digest, *size).await? {
+    let absent = registry.server.take_absent(digest, &registry.repository);
+    if !asked && !absent && registry.blob_exists(digest, *size).await? {
         return Ok(Moved::Skipped);
     }
     let session = match session {
@@ -235,7 +314,7 @@ async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry) -> Resu
     Ok(Moved::Copied)
 }
 
-async fn read_manifest(
+pub(super) async fn read_manifest(
     store: &Store,
     entry: &ManifestEntry,
     limits: &Limits,
@@ -246,26 +325,4 @@ async fn read_manifest(
         return Err(OciError::integrity(what, entry.size, manifest.bytes.len()));
     }
     Ok(manifest)
-}
-
-async fn put_manifest(
-    source: &Store,
-    destination: &Store,
-    entry: &ManifestEntry,
-    subject: Digest,
-    limits: &Limits,
-    report: &mut CopyReport,
-) -> Result<(), OciError> {
-    let there = match destination {
-        // The subject was asked for before anything else.
-        Store::Registry(_) if entry.digest == subject => false,
-        Store::Registry(_) => destination.head_digest(&entry.digest).await?.is_some(),
-        Store::Layout(_) => destination.blob_exists(&entry.digest, entry.size).await?,
-    };
-    if !there {
-        let manifest = read_manifest(source, entry, limits).await?;
-        destination.put_manifest(&manifest).await?;
-        report.manifests += 1;
-    }
-    Ok(())
 }

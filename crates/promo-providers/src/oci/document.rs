@@ -59,6 +59,20 @@ pub(super) enum Body {
 pub(super) struct Document {
     pub(super) body: Body,
     pub(super) annotations: BTreeMap<String, String>,
+    /// What the document is about, where it is a referrer.
+    pub(super) subject: Option<Digest>,
+    /// `artifactType`, or the media type of the configuration where that is missing.
+    pub(super) artifact_type: Option<String>,
+}
+
+impl Document {
+    /// What a registry must hold before it takes this document.
+    pub(super) fn parts(&self) -> Vec<Digest> {
+        match &self.body {
+            Body::Index { children } => children.iter().map(|child| child.digest).collect(),
+            Body::Manifest { config, layers } => std::iter::once(config).chain(layers).map(|l| l.digest).collect(),
+        }
+    }
 }
 
 /// The fields whose presence says what a document is. As a struct it also refuses a field that is given twice, on which
@@ -124,13 +138,18 @@ pub(super) fn parse(what: &str, manifest: &RawManifest) -> Result<Document, OciE
         let index: ImageIndex = serde_json::from_slice(&manifest.bytes).map_err(problem)?;
         let children = index.manifests().iter().map(|d| link(what, d)).collect::<Result<_, _>>()?;
         let annotations = index.annotations().clone().unwrap_or_default().into_iter().collect();
-        Ok(Document { body: Body::Index { children }, annotations })
+        let subject = index.subject().as_ref().map(|d| link(what, d)).transpose()?.map(|link| link.digest);
+        let artifact_type = index.artifact_type().as_ref().map(ToString::to_string);
+        Ok(Document { body: Body::Index { children }, annotations, subject, artifact_type })
     } else {
         let image: ImageManifest = serde_json::from_slice(&manifest.bytes).map_err(problem)?;
         let config = link(what, image.config())?;
         let layers = image.layers().iter().map(|d| link(what, d)).collect::<Result<_, _>>()?;
         let annotations = image.annotations().clone().unwrap_or_default().into_iter().collect();
-        Ok(Document { body: Body::Manifest { config, layers }, annotations })
+        let subject = image.subject().as_ref().map(|d| link(what, d)).transpose()?.map(|link| link.digest);
+        let artifact_type = image.artifact_type().as_ref().map(ToString::to_string);
+        let artifact_type = artifact_type.or_else(|| Some(config.media_type.clone()));
+        Ok(Document { body: Body::Manifest { config, layers }, annotations, subject, artifact_type })
     }
 }
 

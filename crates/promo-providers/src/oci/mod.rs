@@ -19,6 +19,7 @@ mod provider;
 mod provider_tests;
 mod rate;
 mod reference;
+mod referrers;
 mod registry;
 mod resolve;
 mod server;

@@ -12,8 +12,11 @@ use promo_sdk::{
     ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, State,
 };
 
+use super::copy::copy_to_free;
+use super::error::tame;
 use super::layout::Layout;
-use super::{Copy, Limits, Location, Network, OciError, Reference, Store, copy, resolve, resolve_digest, verify};
+use super::referrers;
+use super::{Copy, Limits, Location, Network, OciError, Reference, Store, resolve, resolve_digest, verify};
 
 /// Resolves artifacts, and copies them between registries and image layouts. The state of a place is the digest under
 /// the artifact's tag there, or of the artifact itself where it carries no tag.
@@ -194,10 +197,21 @@ impl Provider for Oci {
             if let State::Present(found) = current {
                 return Err(conflict(&store, &artifact, artifact.digest, found).into());
             }
-            self.source(cx, &artifact).await?;
-            let change =
-                FileChange { path: name(&store, &artifact), before: None, after: Some(artifact.digest.to_string()) };
-            Ok(Preview { current, desired, changes: vec![change] })
+            let (source, resolved) = self.source(cx, &artifact).await?;
+            let new = |path, digest: Digest| FileChange { path, before: None, after: Some(digest.to_string()) };
+            let mut changes = vec![new(name(&store, &artifact), artifact.digest)];
+            // What goes along is a part of what is approved: something that comes to be there later is not copied unseen.
+            let companions = referrers::gather(&source, &resolved, &self.limits).await?;
+            for referrer in &companions.referrers {
+                let kind = referrer.artifact_type.as_deref().map_or("unknown type".into(), tame);
+                let path = format!("{}@{} ({kind})", store.name(), referrer.resolved.digest);
+                changes.push(new(path, referrer.resolved.digest));
+            }
+            for sidecar in &companions.sidecars {
+                changes.push(new(format!("{}:{}", store.name(), sidecar.tag), sidecar.resolved.digest));
+            }
+            changes[1..].sort_by(|a, b| a.path.cmp(&b.path));
+            Ok(Preview { current, desired, changes })
         })
         .await
     }
@@ -226,7 +240,8 @@ impl Provider for Oci {
             }
             let (source, resolved) = self.source(cx, &artifact).await?;
             let tags: Vec<&str> = artifact.tag.as_deref().into_iter().collect();
-            let report = copy(Copy {
+            // The state was read a moment ago: what is free was seen to be.
+            let report = copy_to_free(Copy {
                 source: &source,
                 source_tag: None,
                 destination: &store,
@@ -236,8 +251,13 @@ impl Provider for Oci {
             })
             .await?;
             let detail = format!(
-                "{} manifests, {} blobs copied ({} bytes), {} mounted, {} there already",
-                report.manifests, report.blobs_copied, report.bytes, report.blobs_mounted, report.blobs_skipped
+                "{} manifests, {} blobs copied ({} bytes), {} mounted, {} there already, {} referrers",
+                report.manifests,
+                report.blobs_copied,
+                report.bytes,
+                report.blobs_mounted,
+                report.blobs_skipped,
+                report.referrers
             );
             Ok(EnsureAnswer { changed: report.changed(), detail })
         })

@@ -114,7 +114,7 @@ struct Node {
     attestation: bool,
 }
 
-async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -> Result<Resolved, OciError> {
+pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -> Result<Resolved, OciError> {
     let top = subject.digest;
     let mut nodes: BTreeMap<Digest, Node> = BTreeMap::new();
     let mut level: Vec<(RawManifest, Option<String>, bool)> = vec![(subject, None, false)];

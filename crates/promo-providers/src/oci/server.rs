@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use promo_core::Digest;
@@ -153,6 +153,8 @@ impl Network {
             chunk: AtomicU64::new(settings.chunk.unwrap_or(0)),
             auth: Auth::new(host, self.finder.clone(), settings),
             blobs: Mutex::default(),
+            absent: Mutex::default(),
+            no_referrers: AtomicBool::new(false),
             busy: Mutex::default(),
         });
         servers.insert(host.into(), server.clone());
@@ -182,6 +184,10 @@ pub(super) struct Server {
     auth: Auth,
     /// In which of its repositories blobs were seen.
     blobs: Mutex<HashMap<Digest, BTreeSet<String>>>,
+    /// Blobs that a repository was just asked for and does not have.
+    absent: Mutex<BTreeSet<(String, Digest)>>,
+    /// Set when it turned out not to know the referrers API.
+    pub(super) no_referrers: AtomicBool,
     /// Blobs that are on their way to it: the second to want one waits, and then finds it there.
     busy: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// Blobs above this many bytes go in chunks of it; 0 for never.
@@ -352,6 +358,15 @@ impl Server {
     pub(super) fn is_known(&self, digest: &Digest, repository: &str) -> bool {
         let blobs = self.blobs.lock().unwrap_or_else(PoisonError::into_inner);
         blobs.get(digest).is_some_and(|known| known.contains(repository))
+    }
+
+    /// Whether the blob was just looked for there and not found. Said once, so that whoever starts again looks again.
+    pub(super) fn take_absent(&self, digest: &Digest, repository: &str) -> bool {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).remove(&(repository.to_owned(), *digest))
+    }
+
+    pub(super) fn note_absent(&self, digest: &Digest, repository: &str) {
+        self.absent.lock().unwrap_or_else(PoisonError::into_inner).insert((repository.to_owned(), *digest));
     }
 
     pub(super) fn remember(&self, digest: &Digest, repository: &str) {

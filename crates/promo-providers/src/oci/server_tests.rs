@@ -324,16 +324,19 @@ async fn an_upload_keeps_the_query_of_its_location_and_is_broken_off_when_the_by
 
 /// A registry for one artifact whose write of the tag is answered by `answer_tag`; nothing else is missing there.
 async fn with_subject(
-    digest: Digest,
+    resolved: &Resolved,
     held: Arc<Mutex<Option<Digest>>>,
     answer_tag: impl Fn(&Mutex<Option<Digest>>) -> Response + Send + Sync + 'static,
 ) -> Server {
+    let digest = resolved.digest;
+    let smallest = resolved.blobs.iter().map(|blob| blob.size).min().unwrap().to_string();
     server(move |method, path, _| {
         let there = |digest: &Digest| {
             answer(200, &[("content-type", OCI_INDEX), ("docker-content-digest", &digest.to_string())], "")
         };
         match (method, path.ends_with("/1.0.0")) {
             (&Method::HEAD, true) => held.lock().unwrap().as_ref().map_or_else(|| answer(404, &[], ""), there),
+            (&Method::HEAD, false) if path.contains("/blobs/") => answer(200, &[("content-length", &smallest)], ""),
             (&Method::HEAD, false) => there(&digest),
             _ => answer_tag(&held),
         }
@@ -358,8 +361,9 @@ async fn tag_it(server: &Server) -> Result<CopyReport, OciError> {
 #[tokio::test]
 async fn s9_2_after_a_lost_reply_the_tag_is_looked_at_and_not_written_again() {
     let (_directory, _, resolved) = layout().await;
-    let server = with_subject(resolved.digest, Arc::default(), move |held| {
-        *held.lock().unwrap() = Some(resolved.digest);
+    let digest = resolved.digest;
+    let server = with_subject(&resolved, Arc::default(), move |held| {
+        *held.lock().unwrap() = Some(digest);
         answer(503, &[], "")
     })
     .await;
@@ -370,22 +374,23 @@ async fn s9_2_after_a_lost_reply_the_tag_is_looked_at_and_not_written_again() {
 #[tokio::test]
 async fn immutable_tags_are_a_success_when_they_hold_the_same_and_a_conflict_when_not() {
     let (_directory, _, resolved) = layout().await;
+    let digest = resolved.digest;
     let other = Digest::of(b"other");
     for code in [400, 409, 412] {
-        let server = with_subject(resolved.digest, Arc::default(), move |held| {
-            *held.lock().unwrap() = Some(resolved.digest);
+        let server = with_subject(&resolved, Arc::default(), move |held| {
+            *held.lock().unwrap() = Some(digest);
             answer(code, &[], r#"{"errors":[{"code":"TAG_INVALID","message":"immutable"}]}"#)
         })
         .await;
         tag_it(&server).await.unwrap();
-        let server = with_subject(resolved.digest, Arc::default(), move |held| {
+        let server = with_subject(&resolved, Arc::default(), move |held| {
             *held.lock().unwrap() = Some(other);
             answer(code, &[], "")
         })
         .await;
         let error = tag_it(&server).await.unwrap_err();
         assert!(matches!(error, OciError::TagConflict { found, .. } if found == other), "{error:?}");
-        let server = with_subject(resolved.digest, Arc::default(), move |_| answer(code, &[], "")).await;
+        let server = with_subject(&resolved, Arc::default(), move |_| answer(code, &[], "")).await;
         let error = tag_it(&server).await.unwrap_err();
         assert!(matches!(error, OciError::Status { code: c, .. } if c == code), "{error:?}");
         assert_eq!(server.count(&Method::PUT), 1);
@@ -396,7 +401,7 @@ async fn immutable_tags_are_a_success_when_they_hold_the_same_and_a_conflict_whe
 async fn a_tag_that_another_writer_took_right_after_us_is_reported() {
     let (_directory, _, resolved) = layout().await;
     let other = Digest::of(b"other");
-    let server = with_subject(resolved.digest, Arc::default(), move |held| {
+    let server = with_subject(&resolved, Arc::default(), move |held| {
         *held.lock().unwrap() = Some(other);
         answer(201, &[], "")
     })
@@ -425,7 +430,7 @@ async fn a_mount_that_is_not_possible_becomes_an_upload_into_the_same_session() 
             Method::POST if path.contains("mount=") => answer(status, &[("location", "/session/mount")], ""),
             Method::POST => answer(202, &[("location", "/session/plain")], ""),
             Method::PUT => answer(201, &[], ""),
-            Method::GET => answer(200, &[], blobs.get(path).cloned().unwrap_or_default()),
+            Method::GET => blobs.get(path).map_or_else(|| answer(404, &[], ""), |blob| answer(200, &[], blob.clone())),
             _ => answer(404, &[], ""),
         })
         .await;

@@ -232,6 +232,14 @@ impl Store {
         }
     }
 
+    /// The same; says whether the store keeps the list of what refers to the manifest's subject by itself.
+    pub(super) async fn put_manifest_with_subject(&self, manifest: &RawManifest) -> Result<bool, OciError> {
+        match self {
+            Self::Layout(layout) => layout.put_manifest(manifest).await.map(|()| false),
+            Self::Registry(registry) => registry.put_manifest(manifest).await,
+        }
+    }
+
     /// Points a tag at a manifest that is here, and reads it back. `expected` is what the tag may hold beforehand:
     /// nothing, or the digest it is to be moved from. A layout compares and writes in one step; a registry cannot, so
     /// there the tag is looked at before and after; before only with `look_first`, for a caller that has just looked.

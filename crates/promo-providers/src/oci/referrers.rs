@@ -1,0 +1,373 @@
+//! What refers to an artifact: signatures, attestations, SBOMs, scan reports (registry.md 1.5). What lives here: finding
+//! them at the source by every way in which they are kept (the referrers API, the fallback tag, cosign's tags), and
+//! keeping them findable at the destination. What must not: what they say.
+//!
+//! A refusal or a busy server is an error on every step, never "nothing refers to it": that would drop signatures.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
+
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use promo_core::{Digest, canonical};
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::copy::{Work, read_manifest};
+use super::document::{self, Body, Document, OCI_INDEX, RawManifest};
+use super::error::{OciError, tame};
+use super::registry::{Registry, header, next_page};
+use super::resolve::{Resolved, walk};
+use super::store::{Limits, Selector, Store};
+use super::wire::{body, status, what};
+
+/// A signature of an attestation of a signature, and no more.
+const DEPTH: usize = 3;
+/// Referrers of one artifact.
+const MOST: usize = 1000;
+/// Pages of one list.
+const PAGES: usize = 100;
+/// Subjects that are asked about at once.
+const PARALLEL: usize = 4;
+/// Times that a list is written when another writer is in the way.
+const TRIES: usize = 5;
+/// Where cosign keeps signatures, attestations and SBOMs beside an image.
+const SIDECARS: [&str; 3] = ["sig", "att", "sbom"];
+
+/// A manifest that names another one as its subject.
+#[derive(Debug)]
+pub(super) struct Referrer {
+    pub(super) subject: Digest,
+    pub(super) resolved: Resolved,
+    pub(super) artifact_type: Option<String>,
+}
+
+/// What a tag that is made from the digest of a manifest points at.
+#[derive(Debug)]
+pub(super) struct Sidecar {
+    pub(super) tag: String,
+    pub(super) resolved: Resolved,
+    layers: BTreeSet<Digest>,
+    /// What the tag holds at the destination, where that may be replaced.
+    pub(super) replaces: Option<Digest>,
+}
+
+/// Everything that goes along with an artifact.
+#[derive(Debug, Default)]
+pub(super) struct Companions {
+    pub(super) referrers: Vec<Referrer>,
+    pub(super) sidecars: Vec<Sidecar>,
+}
+
+/// The name under which registries without the API keep the list (distribution specification, "Referrers Tag Schema").
+fn fallback(subject: &Digest) -> String {
+    subject.to_string().replacen(':', "-", 1)
+}
+
+/// The tags of a repository, where they can be listed in one go: then many questions need not be asked.
+struct Tags<'a> {
+    store: &'a Store,
+    all: Option<BTreeSet<String>>,
+}
+
+impl<'a> Tags<'a> {
+    async fn of(store: &'a Store) -> Result<Self, OciError> {
+        let all = match store {
+            Store::Layout(_) => None,
+            Store::Registry(registry) => registry.few_tags().await?,
+        };
+        Ok(Self { store, all })
+    }
+
+    async fn has(&self, tag: &str) -> Result<bool, OciError> {
+        match &self.all {
+            Some(all) => Ok(all.contains(tag)),
+            None => Ok(self.store.head_tag(tag).await?.is_some()),
+        }
+    }
+}
+
+/// Finds everything that goes along with an artifact.
+///
+/// # Errors
+/// What the store says; [`OciError::TooLarge`].
+pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) -> Result<Companions, OciError> {
+    let tags = Tags::of(store).await?;
+    let tree: Vec<Digest> = resolved.tree.iter().map(|manifest| manifest.digest).collect();
+    let mut out = Companions::default();
+    let mut seen: BTreeSet<Digest> = tree.iter().copied().collect();
+    let mut level = tree.clone();
+    for _ in 0..DEPTH {
+        let asked = level.iter().map(|subject| list(store, &tags, *subject, limits)).collect::<Vec<_>>();
+        let found: Vec<BTreeSet<Digest>> = futures_util::stream::iter(asked).buffered(PARALLEL).try_collect().await?;
+        let pairs: Vec<(Digest, Digest)> =
+            level.iter().zip(found).flat_map(|(s, all)| all.into_iter().map(move |d| (*s, d))).collect();
+        level = Vec::new();
+        for (subject, digest) in pairs {
+            if !seen.insert(digest) {
+                continue;
+            }
+            if out.referrers.len() >= MOST {
+                let what = format!("{}@{}: referrers", store.name(), resolved.digest);
+                return Err(OciError::TooLarge { what, limit: MOST as u64, found: MOST as u64 + 1 });
+            }
+            let manifest = store.get_manifest(Selector::Digest(&digest), None, limits).await?;
+            let document = document::parse(&format!("{}@{digest}", store.name()), &manifest)?;
+            // A list says what its writer likes; what counts is what the manifest itself says.
+            if document.subject != Some(subject) {
+                tracing::warn!(%digest, %subject, "is listed as a referrer and does not refer to it: left out");
+                continue;
+            }
+            let artifact_type = document.artifact_type;
+            let resolved = walk(store, manifest, limits).await?;
+            level.push(digest);
+            out.referrers.push(Referrer { subject, resolved, artifact_type });
+        }
+    }
+    for digest in &tree {
+        for kind in SIDECARS {
+            let tag = format!("{}.{kind}", fallback(digest));
+            if !tags.has(&tag).await? {
+                continue;
+            }
+            let manifest = store.get_manifest(Selector::Tag(&tag), None, limits).await?;
+            let layers = layers(store, &manifest)?;
+            let resolved = walk(store, manifest, limits).await?;
+            out.sidecars.push(Sidecar { tag, resolved, layers, replaces: None });
+        }
+    }
+    Ok(out)
+}
+
+fn layers(store: &Store, manifest: &RawManifest) -> Result<BTreeSet<Digest>, OciError> {
+    let document = document::parse(&format!("{}@{}", store.name(), manifest.digest), manifest)?;
+    Ok(match document.body {
+        Body::Manifest { layers, .. } => layers.into_iter().map(|layer| layer.digest).collect(),
+        Body::Index { children } => children.into_iter().map(|child| child.digest).collect(),
+    })
+}
+
+/// The digests of what refers to `subject`.
+async fn list(store: &Store, tags: &Tags<'_>, subject: Digest, limits: &Limits) -> Result<BTreeSet<Digest>, OciError> {
+    let mut out = BTreeSet::new();
+    if let Store::Registry(registry) = store {
+        out.extend(registry.referrers(&subject, limits).await?.unwrap_or_default());
+    }
+    // Also beside the API: the repository may be older than the API there.
+    let tag = fallback(&subject);
+    if tags.has(&tag).await?
+        && let Some((_, document)) = fallback_index(store, &tag, limits).await?
+        && let Body::Index { children } = document.body
+    {
+        out.extend(children.into_iter().map(|child| child.digest));
+    }
+    Ok(out)
+}
+
+async fn fallback_index(
+    store: &Store,
+    tag: &str,
+    limits: &Limits,
+) -> Result<Option<(RawManifest, Document)>, OciError> {
+    match store.get_manifest(Selector::Tag(tag), None, limits).await {
+        Ok(manifest) => {
+            let document = document::parse(&format!("{}:{tag}", store.name()), &manifest)?;
+            Ok(Some((manifest, document)))
+        }
+        Err(OciError::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The sidecars that are missing at the destination, or less there than at the source.
+///
+/// # Errors
+/// [`OciError::TagConflict`] when each side has something that the other has not: before any write.
+pub(super) async fn sidecars_to_copy(
+    source: &Store,
+    destination: &Store,
+    companions: &mut Companions,
+    limits: &Limits,
+) -> Result<Vec<Sidecar>, OciError> {
+    let mut out = Vec::new();
+    for mut sidecar in std::mem::take(&mut companions.sidecars) {
+        let wanted = sidecar.resolved.digest;
+        match destination.head_tag(&sidecar.tag).await? {
+            None => out.push(sidecar),
+            Some(head) if head.digest == wanted => {}
+            Some(head) => {
+                let there = destination.get_manifest(Selector::Digest(&head.digest), None, limits).await?;
+                let there = layers(destination, &there)?;
+                if there.is_subset(&sidecar.layers) {
+                    sidecar.replaces = Some(head.digest);
+                    out.push(sidecar);
+                } else if !sidecar.layers.is_subset(&there) {
+                    let reference = format!("{}:{} (from {})", destination.name(), sidecar.tag, source.name());
+                    return Err(OciError::TagConflict { reference, wanted, found: head.digest });
+                }
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// Copies referrers and keeps them findable: by the registry itself, or in the list under the fallback tag.
+pub(super) async fn copy(work: &mut Work<'_>, referrers: &[Referrer]) -> Result<(), OciError> {
+    let mut by_subject: BTreeMap<usize, (Digest, Vec<&Referrer>)> = BTreeMap::new();
+    for (at, referrer) in referrers.iter().enumerate() {
+        let known = by_subject.values_mut().find(|(subject, _)| *subject == referrer.subject);
+        match known {
+            Some((_, all)) => all.push(referrer),
+            None => drop(by_subject.insert(at, (referrer.subject, vec![referrer]))),
+        }
+    }
+    for (subject, all) in by_subject.into_values() {
+        let turn = match work.destination {
+            Store::Registry(registry) => Some(registry.server.turn(&subject)),
+            Store::Layout(_) => None,
+        };
+        let _turn = match &turn {
+            Some(turn) => Some(turn.lock().await),
+            None => None,
+        };
+        let (destination, limits) = (work.destination, work.limits);
+        let tags = Tags { store: destination, all: None };
+        let there = list(destination, &tags, subject, &limits).await?;
+        let mut unlisted = Vec::new();
+        for referrer in all.into_iter().filter(|referrer| !there.contains(&referrer.resolved.digest)) {
+            work.bring(&referrer.resolved, false).await?;
+            let manifest = read_manifest(work.source, &referrer.resolved.tree_entry(), &limits).await?;
+            if !destination.put_manifest_with_subject(&manifest).await? {
+                unlisted.push(descriptor(referrer));
+            }
+            work.report.referrers += 1;
+        }
+        if !unlisted.is_empty() {
+            enlist(destination, &subject, &unlisted, &limits).await?;
+        }
+    }
+    Ok(())
+}
+
+fn descriptor(referrer: &Referrer) -> Value {
+    let resolved = &referrer.resolved;
+    let mut out = json!({
+        "digest": resolved.digest.to_string(),
+        "mediaType": resolved.media_type,
+        "size": resolved.size,
+    });
+    if let Some(artifact_type) = &referrer.artifact_type {
+        out["artifactType"] = json!(artifact_type);
+    }
+    if !resolved.annotations.is_empty() {
+        out["annotations"] = json!(resolved.annotations);
+    }
+    out
+}
+
+/// Adds descriptors to the list under the fallback tag. What others wrote there stays.
+async fn enlist(store: &Store, subject: &Digest, new: &[Value], limits: &Limits) -> Result<(), OciError> {
+    let tag = fallback(subject);
+    let name = format!("{}:{tag}", store.name());
+    let mut last = None;
+    for _ in 0..TRIES {
+        let current = fallback_index(store, &tag, limits).await?;
+        let mut index = match &current {
+            Some((manifest, Document { body: Body::Index { .. }, .. })) => serde_json::from_slice(&manifest.bytes)
+                .map_err(|error| OciError::malformed(&name, error.to_string()))?,
+            Some(_) => return Err(OciError::malformed(name, "the list of referrers is no index")),
+            None => json!({ "manifests": [], "mediaType": OCI_INDEX, "schemaVersion": 2 }),
+        };
+        let Some(all) = index["manifests"].as_array_mut() else {
+            return Err(OciError::malformed(name, "the list of referrers is no index"));
+        };
+        let before = all.len();
+        for descriptor in new {
+            if !all.iter().any(|known| known["digest"] == descriptor["digest"]) {
+                all.push(descriptor.clone());
+            }
+        }
+        if all.len() == before {
+            return Ok(());
+        }
+        let bytes = canonical::to_vec(&index).map_err(|error| OciError::malformed(&name, error.to_string()))?;
+        let manifest = RawManifest { digest: Digest::of(&bytes), media_type: OCI_INDEX.into(), bytes };
+        if let Store::Layout(_) = store {
+            store.put_manifest(&manifest).await?;
+        }
+        let held = current.map(|(manifest, _)| manifest.digest);
+        match store.put_tag(&tag, &manifest, held.as_ref(), false).await {
+            // Somebody else wrote: their list is read, and ours is added to it.
+            Err(error @ (OciError::TagRaced { .. } | OciError::TagConflict { .. })) => last = Some(error),
+            done => return done,
+        }
+    }
+    Err(last.expect("invariant: every try but a race returns"))
+}
+
+impl Registry {
+    /// The referrers API; none when the registry does not know it.
+    async fn referrers(&self, subject: &Digest, limits: &Limits) -> Result<Option<Vec<Digest>>, OciError> {
+        if self.server.no_referrers.load(Ordering::Relaxed) {
+            return Ok(None);
+        }
+        let mut url = self.url(&format!("referrers/{subject}"));
+        let name = format!("{}: referrers of {subject}", self.name());
+        let mut out = Vec::new();
+        for _ in 0..PAGES {
+            let response = self.read(&Method::GET, &url, Some(OCI_INDEX)).await?;
+            let is_index = header(response.headers(), "content-type").is_some_and(|t| t.starts_with(OCI_INDEX));
+            match response.status() {
+                StatusCode::OK if is_index => {}
+                // Pages of proxies for what they do not know come as 200, too.
+                StatusCode::OK
+                | StatusCode::NOT_FOUND
+                | StatusCode::METHOD_NOT_ALLOWED
+                | StatusCode::NOT_IMPLEMENTED => {
+                    self.server.no_referrers.store(true, Ordering::Relaxed);
+                    return Ok(None);
+                }
+                _ => return Err(status(what(&Method::GET, &url), response).await),
+            }
+            let next = next_page(&url, response.headers());
+            let bytes = body(&name, response, limits.manifest()).await?;
+            let index: Value = serde_json::from_slice(&bytes).map_err(|e| OciError::malformed(&name, e.to_string()))?;
+            let before = out.len();
+            for descriptor in index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                let text = descriptor["digest"].as_str().unwrap_or_default();
+                let digest = text.parse().map_err(|_| {
+                    OciError::malformed(&name, format!("`{}` is not a digest that promo knows", tame(text)))
+                })?;
+                if !out.contains(&digest) {
+                    out.push(digest);
+                }
+            }
+            match next {
+                Some(next) if out.len() > before && next.origin() == url.origin() => url = next,
+                _ => return Ok(Some(out)),
+            }
+        }
+        Err(OciError::TooLarge { what: format!("{name}: pages"), limit: PAGES as u64, found: PAGES as u64 + 1 })
+    }
+
+    /// All tags, when they fit on one page and may be listed.
+    async fn few_tags(&self) -> Result<Option<BTreeSet<String>>, OciError> {
+        let mut url = self.url("tags/list");
+        url.query_pairs_mut().append_pair("n", "1000");
+        let response = match self.read(&Method::GET, &url, None).await {
+            // Reading one tag may be allowed where listing all is not.
+            Err(OciError::Unauthorized { .. }) => return Ok(None),
+            response => response?,
+        };
+        match response.status().as_u16() {
+            200 if next_page(&url, response.headers()).is_none() => {}
+            200 | 400 | 401 | 403 | 405 => return Ok(None),
+            404 => return Ok(Some(BTreeSet::new())),
+            _ => return Err(status(what(&Method::GET, &url), response).await),
+        }
+        let name = format!("{}: list of tags", self.name());
+        let bytes = body(&name, response, Limits::default().manifest()).await?;
+        let page: Value = serde_json::from_slice(&bytes).map_err(|e| OciError::malformed(&name, e.to_string()))?;
+        let tags = page["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
+        Ok(Some(tags.iter().filter_map(|tag| tag.as_str().map(String::from)).collect()))
+    }
+}

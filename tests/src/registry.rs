@@ -80,7 +80,10 @@ impl Registry {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "a test server is started by the fixture that stops it")]
     pub fn behind(door: Door<'_>, tls: bool) -> Option<Self> {
-        let directory = tempfile::tempdir().expect("a temporary directory can be made");
+        // In memory where that can be had: the server syncs every file that it writes.
+        let memory = std::path::Path::new("/dev/shm");
+        let directory = tempfile::tempdir_in(memory).or_else(|_| tempfile::tempdir());
+        let directory = directory.expect("a temporary directory can be made");
         let path = |name: &str| directory.path().join(name);
         let storage = path("storage");
         // The server takes a free port by itself and says which: nobody can take it in between.

@@ -1,6 +1,7 @@
 //! Shared fixtures and harnesses of the test package.
 
 pub mod faults;
+pub mod oci_registry;
 pub mod registry;
 pub mod token_server;
 pub mod world;

@@ -41,7 +41,7 @@ pub(super) fn run(bench: &Bench) -> Outcome {
     let project = dir.join("project");
     write(&project.join("promo.toml"), pipeline(from, to))?;
     bench.promo(&project).args(["release", "add", "app=1.0.0", "--as", "ci"]).quiet()?;
-    bench.promo(&project).args(["plan", "--out", "copy.plan.json", "--as", "ci"]).quiet()?;
+    bench.promo(&project).args(["plan", "prod", "--out", "copy.plan.json", "--as", "ci"]).quiet()?;
     let (ledger, kept) = (project.join(".promo"), project.join("kept"));
     copy_files(&ledger, &kept)?;
 

@@ -128,7 +128,7 @@ pub(super) async fn copy_to_free(request: Copy<'_>) -> Result<CopyReport, OciErr
     let subject = read_manifest(source, &resolved.tree_entry(), &limits).await?;
     for tag in tags {
         // A transfer takes time: the look at the tag from before it is too old to write on.
-        destination.put_tag(tag, &subject, None, work.report.changed()).await?;
+        destination.put_tag(tag, &subject, None, work.report.blobs_copied > 0).await?;
         work.report.tags += 1;
     }
     Ok(work.report)

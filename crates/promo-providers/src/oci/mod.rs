@@ -30,6 +30,8 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod upload;
+#[cfg(test)]
+mod upload_tests;
 mod wire;
 
 pub use copy::{Copy, CopyReport, copy, verify};

@@ -19,11 +19,11 @@ use super::*;
 type Script = dyn Fn(&Method, &str, &HeaderMap, usize) -> Response + Send + Sync;
 
 /// A request as it came in: method, path with query, headers, body (none when it broke off).
-type Seen = (Method, String, HeaderMap, Option<Bytes>);
+pub(super) type Seen = (Method, String, HeaderMap, Option<Bytes>);
 
 pub(super) struct Server {
     pub(super) address: String,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    pub(super) seen: Arc<Mutex<Vec<Seen>>>,
     pub(super) clock: Arc<FakeClock>,
     task: tokio::task::JoinHandle<()>,
 }
@@ -57,7 +57,7 @@ fn serve(listener: tokio::net::TcpListener, script: Arc<Script>) -> Server {
         async move {
             let (parts, body) = request.into_parts();
             let path = parts.uri.path_and_query().unwrap().to_string();
-            let body = axum::body::to_bytes(body, 1 << 20).await.ok();
+            let body = axum::body::to_bytes(body, 64 << 20).await.ok();
             let before = log.lock().unwrap().len();
             log.lock().unwrap().push((parts.method.clone(), path.clone(), parts.headers.clone(), body));
             script(&parts.method, &path, &parts.headers, before)

@@ -4,4 +4,5 @@ pub mod faults;
 pub mod oci_registry;
 pub mod registry;
 pub mod token_server;
+pub mod watched_store;
 pub mod world;

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod approvals;
 mod ask;
+mod blocking;
 pub mod clock;
 mod contract;
 pub mod error;

@@ -24,6 +24,7 @@ use promo_sdk::{Blobs, Clock, Context, ErrorKind, Provider, ProviderError, Secre
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
+use crate::blocking::{HandedOver, blocking};
 use crate::contract::Policed;
 use crate::error::EngineError;
 use crate::process::Processes;
@@ -111,7 +112,8 @@ pub struct Session {
 const LEASE_TTL: Duration = Duration::from_secs(60);
 
 impl Session {
-    /// Opens a session. `root` is the directory of the pipeline file.
+    /// Opens a session. `root` is the directory of the pipeline file. The ledger blocks: on a runtime of several threads
+    /// its calls, also those through [`Session::store`], are handed over and hold up no other task.
     #[must_use]
     pub fn new(
         governance: Governance,
@@ -121,6 +123,7 @@ impl Session {
         actor: Actor,
         root: PathBuf,
     ) -> Self {
+        let store: Arc<dyn Store> = Arc::new(HandedOver(store));
         let files = Arc::new(Files { store: store.clone(), tree: Mutex::default(), root: root.clone() });
         let context = outside(clock, files.clone(), root);
         let folded = Arc::default();
@@ -185,14 +188,14 @@ impl Session {
     /// # Errors
     /// As [`Session::view`].
     pub fn present(&self) -> Result<Present, EngineError> {
-        let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        folded.extend(self.store.as_ref(), &self.governance)?;
-        // Under the lock: of two readings at once, the later one could be taken for a clock that goes back.
-        let before = self.context.clock.now();
-        let ledger = self.store.now()?;
-        let readings = Readings { ledger, machine: (before, self.context.clock.now()), latest: folded.latest };
-        folded.latest = folded.latest.max(Some(ledger));
-        Ok(Present::of(&readings))
+        self.with_folded(|folded| {
+            // Under the lock: of two readings at once, the later one could be taken for a clock that goes back.
+            let before = self.context.clock.now();
+            let ledger = self.store.now()?;
+            let readings = Readings { ledger, machine: (before, self.context.clock.now()), latest: folded.latest };
+            folded.latest = folded.latest.max(Some(ledger));
+            Ok(Present::of(&readings))
+        })?
     }
 
     /// What the ledger says now. Records that were folded before are not read again.
@@ -208,15 +211,21 @@ impl Session {
     /// # Errors
     /// As [`Session::view`].
     pub fn with_view<T>(&self, ask: impl FnOnce(&View) -> T) -> Result<T, EngineError> {
-        let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
-        folded.extend(self.store.as_ref(), &self.governance)?;
-        Ok(ask(&folded.view))
+        self.with_folded(|folded| ask(&folded.view))
+    }
+
+    /// What the ledger says now, under its lock. Waiting for whoever has it is handed over like the reading.
+    fn with_folded<T>(&self, ask: impl FnOnce(&mut Folded) -> T) -> Result<T, EngineError> {
+        blocking(|| {
+            let mut folded = self.folded.lock().unwrap_or_else(PoisonError::into_inner);
+            folded.extend(self.store.as_ref(), &self.governance)?;
+            Ok(ask(&mut folded))
+        })
     }
 
     /// Whether a signed statement about a check is in the ledger and counted.
     pub(crate) fn has_spoken(&self, statement: &Digest) -> Result<bool, EngineError> {
-        self.with_view(|_| ())?;
-        Ok(self.folded.lock().unwrap_or_else(PoisonError::into_inner).spoken.contains(statement))
+        self.with_folded(|folded| folded.spoken.contains(statement))
     }
 
     /// A draft of an event by this session's actor.
@@ -399,7 +408,7 @@ impl Blobs for Files {
         let path = self.tree.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
         let bytes = match (kept, path) {
             (Some(bytes), _) => Some(bytes),
-            (None, Some(path)) => std::fs::read(path).ok(),
+            (None, Some(path)) => blocking(|| std::fs::read(path)).ok(),
             (None, None) => None,
         };
         let Some(bytes) = bytes else {

@@ -1,11 +1,10 @@
 //! The lock of a run: leases on the environments and places that it moves, kept alive while it works (S9.4).
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::plan::Move;
-use promo_ledger::{Fence, Lease};
+use promo_ledger::{Fence, Lease, LeaseError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -73,22 +72,37 @@ pub(crate) fn environment(session: &Session, name: &EnvironmentName) -> String {
     format!("environment {}/{name}", session.governance.pipeline.name)
 }
 
-/// Renews at a quarter of the lifetime and gives up at two thirds without success.
+/// Renews at a quarter of the lifetime and stops the run at two thirds without success, also when the ledger gives no
+/// answer at all. Success counts from when it was asked for: the ledger may have been slow only to say so.
 async fn keep(session: Session, mut lease: Lease, stop: CancellationToken) {
-    let ttl = session.lease_ttl;
-    let mut failing = Duration::ZERO;
+    let (clock, ttl) = (&session.context.clock, session.lease_ttl);
+    let mut deadline = clock.sleep(ttl * 2 / 3);
     loop {
-        session.context.clock.sleep(ttl / 4).await;
-        match session.store.renew(&lease, ttl) {
-            Ok(renewed) => (lease, failing) = (renewed, Duration::ZERO),
-            Err(error) => {
-                failing += ttl / 4;
-                tracing::warn!(%error, "the lock could not be renewed");
-                if failing + ttl / 4 > ttl * 2 / 3 {
-                    stop.cancel();
-                    return;
-                }
+        tokio::select! {
+            biased;
+            () = &mut deadline => break,
+            () = clock.sleep(ttl / 4) => {}
+        }
+        let mut next = clock.sleep(ttl * 2 / 3);
+        let (store, asked) = (session.store.clone(), lease.clone());
+        let renewal = tokio::task::spawn_blocking(move || store.renew(&asked, ttl));
+        let renewed = tokio::select! {
+            biased;
+            () = &mut deadline => break,
+            // Never first, as it begins after the other; it is here because a sleep runs only once it was asked.
+            () = &mut next => break,
+            renewed = renewal => renewed,
+        };
+        match renewed {
+            Ok(Ok(renewed)) => (lease, deadline) = (renewed, next),
+            Ok(Err(error @ LeaseError::Lost { .. })) => {
+                tracing::warn!(%error, "the lock is lost");
+                break;
             }
+            Ok(Err(error)) => tracing::warn!(%error, "the lock could not be renewed"),
+            Err(error) => tracing::warn!(%error, "the lock could not be renewed"),
         }
     }
+    tracing::warn!("the run stops, because its lock may lapse");
+    stop.cancel();
 }

@@ -267,7 +267,7 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
     };
     let (mut attempt, mut refused) = (1, false);
     loop {
-        match try_move(source, registry, blob).await {
+        match try_move(source, registry, blob, refused).await {
             // Starting again looks first whether the blob has come to be there (S9.2); it is content-addressed.
             Err(error) if error.is_transient() && attempt < registry.attempts() => {
                 registry.pause(attempt, error.retry_after()).await;
@@ -281,7 +281,7 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
     }
 }
 
-async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry) -> Result<Moved, OciError> {
+async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry, own_token: bool) -> Result<Moved, OciError> {
     let BlobEntry { digest, size } = blob;
     let turn = registry.server.turn(digest);
     let _turn = turn.lock().await;
@@ -306,10 +306,11 @@ async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry) -> Resu
     if !asked && !absent && registry.blob_exists(digest, *size).await? {
         return Ok(Moved::Skipped);
     }
-    let session = match session {
+    let mut session = match session {
         Some(open) => open,
         None => registry.start_upload().await?,
     };
+    session.own_token = own_token;
     registry.upload_from(source, session, blob).await?;
     Ok(Moved::Copied)
 }

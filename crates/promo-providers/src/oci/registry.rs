@@ -233,7 +233,7 @@ impl Registry {
             let request = request.header(CONTENT_TYPE, &manifest.media_type).timeout(SHORT);
             Some(request.body(manifest.bytes.clone()))
         };
-        let response = self.server.send_once(&Method::PUT, &url, &self.push(), build).await?;
+        let response = self.server.send_once(&Method::PUT, &url, &self.push(), false, build).await?;
         if !matches!(response.status().as_u16(), 200..=202) {
             return Err(status(what, response).await);
         }
@@ -288,7 +288,7 @@ impl Registry {
         loop {
             let Err(error) = self.put_once(selector, manifest).await else { return Ok(()) };
             // Registries with immutable tags say 400, 409 or 412, some even to the very same bytes (registry.md 1.6).
-            let refused = matches!(error, OciError::Status { code: 400 | 409 | 412, .. });
+            let refused = matches!(error, OciError::Status { code: 400 | 403 | 409 | 412, .. });
             if !refused && !error.is_transient() {
                 return Err(error);
             }

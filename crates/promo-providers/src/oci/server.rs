@@ -203,8 +203,8 @@ impl fmt::Debug for Server {
 /// What came of one request.
 enum Signed {
     Answered(Response),
-    /// 401, taken in: the next request carries something else.
-    Refused(Answer, Response),
+    /// 401, taken in: the next request carries something else. Last: whether a token of its own could do better.
+    Refused(Answer, Response, bool),
 }
 
 impl Server {
@@ -215,17 +215,18 @@ impl Server {
         attempt: u32,
         request: RequestBuilder,
         scopes: &Scopes,
+        own: bool,
     ) -> Result<Signed, OciError> {
         let first = self.auth.first().await;
-        let answer = self.auth.answer(&self.wire, scopes).await?;
+        let answer = self.auth.answer(&self.wire, scopes, own).await?;
         let request = match &answer.header {
             Some(header) => request.header(AUTHORIZATION, header.clone()),
             None => request,
         };
         let response = self.wire.once(what.clone(), attempt, request).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            self.auth.challenged(&self.wire, &what, response.headers(), &answer)?;
-            return Ok(Signed::Refused(answer, response));
+            let again = self.auth.challenged(&self.wire, &what, response.headers(), &answer)?;
+            return Ok(Signed::Refused(answer, response, again));
         }
         let decided = response.status().is_success() || response.status() == StatusCode::NOT_FOUND;
         if first.is_some() && decided {
@@ -247,16 +248,16 @@ impl Server {
             return self.wire.send(method.clone(), url, build).await;
         }
         let client = self.wire.client(url)?;
-        let (mut attempt, mut challenged) = (1, false);
+        let (mut attempt, mut refusals) = (1, 0);
         loop {
             let request = build(client.request(method.clone(), url.clone()));
-            let result = match self.signed(what(method, url), attempt, request, scopes).await {
+            let result = match self.signed(what(method, url), attempt, request, scopes, refusals > 1).await {
                 Ok(Signed::Answered(response)) => Ok(response),
-                Ok(Signed::Refused(..)) if !challenged => {
-                    challenged = true;
+                Ok(Signed::Refused(_, _, again)) if refusals == 0 || (refusals == 1 && again) => {
+                    refusals += 1;
                     continue;
                 }
-                Ok(Signed::Refused(used, response)) => return Err(self.refused(&used, response).await),
+                Ok(Signed::Refused(used, response, _)) => return Err(self.refused(&used, response).await),
                 // The line to the token server has had its retries.
                 Err(error) => Err(error),
             };
@@ -268,33 +269,36 @@ impl Server {
         }
     }
 
-    /// Sends a request that must not be repeated blindly. A 401 came before anything was done: where `again` makes the
-    /// request once more it is sent with other credentials, else it is an error.
+    /// Sends a request that must not be repeated blindly. A 401 came before anything was done: where `build` makes the
+    /// request once more it is sent with other credentials, else it is an error. `own` is as in [`Auth::answer`].
     pub(super) async fn send_once(
         &self,
         method: &Method,
         url: &Url,
         scopes: &Scopes,
+        own: bool,
         mut build: impl FnMut(RequestBuilder) -> Option<RequestBuilder>,
     ) -> Result<Response, OciError> {
         let client = self.wire.client(url)?;
-        let mut request = || build(client.request(method.clone(), url.clone()));
-        let mut next = request();
-        let mut refused = None;
-        while let Some(request_now) = next {
+        let mut refusals = 0;
+        let mut last = None;
+        while let Some(request) = build(client.request(method.clone(), url.clone())) {
             if !same_place(url, &self.wire.base) {
-                return self.wire.once(what(method, url), 1, request_now).await;
+                return self.wire.once(what(method, url), 1, request).await;
             }
-            match self.signed(what(method, url), 1, request_now, scopes).await? {
+            match self.signed(what(method, url), 1, request, scopes, own || refusals > 1).await? {
                 Signed::Answered(response) => return Ok(response),
-                Signed::Refused(used, response) => {
-                    let again = refused.is_none();
-                    refused = Some(self.refused(&used, response).await);
-                    next = if again { request() } else { None };
+                Signed::Refused(used, response, again) => {
+                    let stop = refusals > 1 || (refusals == 1 && !again);
+                    refusals += 1;
+                    last = Some(self.refused(&used, response).await);
+                    if stop {
+                        break;
+                    }
                 }
             }
         }
-        Err(refused.expect("invariant: the first request is always made"))
+        Err(last.expect("invariant: the first request is always made"))
     }
 
     async fn refused(&self, used: &Answer, response: Response) -> OciError {

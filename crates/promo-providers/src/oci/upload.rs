@@ -26,6 +26,8 @@ pub(super) struct Session {
     url: Url,
     /// Chunks of fewer bytes are not taken (`OCI-Chunk-Min-Length`).
     least: Option<u64>,
+    /// The bytes go with a token of their own: they can be sent once only, and a shared token was refused.
+    pub(super) own_token: bool,
 }
 
 /// What came of asking the registry to take a blob from another of its repositories.
@@ -59,7 +61,7 @@ impl Registry {
     fn session(&self, url: &Url, response: &Response) -> Result<Session, OciError> {
         let least = header(response.headers(), "oci-chunk-min-length").and_then(|n| n.parse().ok());
         let url = self.server.location(&what(&Method::POST, url), url, response.headers())?;
-        Ok(Session { url, least })
+        Ok(Session { url, least, own_token: false })
     }
 
     pub(super) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, OciError> {
@@ -102,12 +104,12 @@ impl Registry {
         stream: BlobStream,
     ) -> Result<(), OciError> {
         let (stream, error) = keep_error(verified(format!("{digest} for {}", self.name()), *digest, size, stream));
-        let (url, mut stream) = (finished(session.url, digest), Some(stream));
+        let (own, url, mut stream) = (session.own_token, finished(session.url, digest), Some(stream));
         let build = |request: RequestBuilder| {
             let request = request.header(CONTENT_TYPE, BYTES).header(CONTENT_LENGTH, size).timeout(patience(size));
             Some(request.body(reqwest::Body::wrap_stream(stream.take()?)))
         };
-        let answer = self.server.send_once(&Method::PUT, &url, &self.push(), build).await;
+        let answer = self.server.send_once(&Method::PUT, &url, &self.push(), own, build).await;
         // A broken source looks like a broken connection from here: its own error says what really happened.
         if let Some(error) = error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
@@ -139,7 +141,7 @@ impl Registry {
         while feed.passed < *size {
             let (start, hash) = (feed.passed, feed.hash.clone());
             let length = chunk.min(size - start);
-            match self.send_chunk(&url, feed, start, length).await {
+            match self.send_chunk(&url, session.own_token, feed, start, length).await {
                 Ok((rest, next)) => (feed, url, attempt) = (rest, next, 1),
                 Err(error) if error.is_transient() && attempt < self.attempts() => {
                     self.pause(attempt, error.retry_after()).await;
@@ -161,12 +163,19 @@ impl Registry {
         let build = |request: RequestBuilder| {
             Some(request.header(CONTENT_TYPE, BYTES).header(CONTENT_LENGTH, 0).timeout(patience(*size)))
         };
-        let answer = self.server.send_once(&Method::PUT, &url, &self.push(), build).await?;
+        let answer = self.server.send_once(&Method::PUT, &url, &self.push(), session.own_token, build).await?;
         self.created(&url, answer, digest).await
     }
 
     /// One PATCH; gives back the rest of the source and where the next one goes.
-    async fn send_chunk(&self, url: &Url, feed: Feed, start: u64, length: u64) -> Result<(Feed, Url), OciError> {
+    async fn send_chunk(
+        &self,
+        url: &Url,
+        own: bool,
+        feed: Feed,
+        start: u64,
+        length: u64,
+    ) -> Result<(Feed, Url), OciError> {
         let end = start + length;
         let slot = Arc::new(Mutex::new(Some(feed)));
         let back = slot.clone();
@@ -189,7 +198,7 @@ impl Registry {
                 .timeout(patience(length));
             Some(request.body(reqwest::Body::wrap_stream(stream.take()?)))
         };
-        let answer = self.server.send_once(&Method::PATCH, url, &self.push(), build).await;
+        let answer = self.server.send_once(&Method::PATCH, url, &self.push(), own, build).await;
         if let Some(error) = error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
         }

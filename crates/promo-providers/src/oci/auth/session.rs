@@ -54,6 +54,12 @@ struct Reply {
     refresh_token: Option<SecretString>,
 }
 
+impl Reply {
+    fn value(self) -> Option<SecretString> {
+        self.token.or(self.access_token).filter(|token| !token.expose_secret().is_empty())
+    }
+}
+
 /// What goes into a request.
 pub(in crate::oci) struct Answer {
     /// The value of `Authorization`; none while nothing was asked for.
@@ -126,11 +132,12 @@ impl Auth {
         Ok(self.finder.find(&self.host, repository, &self.settings).await?.source)
     }
 
-    /// What a request for these scopes carries, as far as is known what the registry wants.
+    /// What a request for these scopes carries, as far as is known what the registry wants. With `own` a token is fetched
+    /// for this request alone: where tokens are good for one request, a shared one may be spent by the time it is used.
     ///
     /// # Errors
     /// [`OciError::Unauthorized`] when it wants what there is not; [`OciError::Credentials`]; what the token server says.
-    pub(in crate::oci) async fn answer(&self, wire: &Wire, scopes: &Scopes) -> Result<Answer, OciError> {
+    pub(in crate::oci) async fn answer(&self, wire: &Wire, scopes: &Scopes, own: bool) -> Result<Answer, OciError> {
         let scheme = match self.scheme() {
             None | Some(Scheme::Open) => return Ok(Answer { header: None, source: "no credentials".into() }),
             Some(scheme) => scheme,
@@ -149,7 +156,7 @@ impl Auth {
             (Scheme::Basic, _) => return Err(refused("the registry asks for a password, and that is a token")),
             (Scheme::Bearer { .. }, Credential::Ready(token)) => format!("Bearer {}", token.expose_secret()),
             (Scheme::Bearer { realm, service }, _) => {
-                let token = self.token(wire, &scheme, (realm, service.as_deref()), scopes, &found).await?;
+                let token = self.token(wire, &scheme, (realm, service.as_deref()), scopes, &found, own).await?;
                 format!("Bearer {}", token.expose_secret())
             }
             (Scheme::Open, _) => unreachable!("invariant: answered above"),
@@ -157,7 +164,8 @@ impl Auth {
         Ok(Answer { header: Some(sensitive(&text).map_err(unfit)?), source: found.source })
     }
 
-    /// Takes in a 401: what the registry asks for, and that the token which was used is worth nothing any more.
+    /// Takes in a 401: what the registry asks for, and that the token which was used is worth nothing any more. Says
+    /// whether a token of the request's own could do better: not when this one was good and allowed too little.
     ///
     /// # Errors
     /// [`OciError::Unauthorized`] when it asks for nothing that is known here; [`OciError::ForeignAddress`] when its
@@ -168,11 +176,10 @@ impl Auth {
         what: &str,
         headers: &HeaderMap,
         used: &Answer,
-    ) -> Result<(), OciError> {
-        if let Some(used) = &used.header {
-            let is_used =
-                |t: &Token| used.as_bytes().strip_prefix(b"Bearer ") == Some(t.value.expose_secret().as_bytes());
-            locked(&self.tokens).retain(|t| !is_used(t));
+    ) -> Result<bool, OciError> {
+        let token = used.header.as_ref().and_then(|header| header.as_bytes().strip_prefix(b"Bearer "));
+        if let Some(token) = token {
+            locked(&self.tokens).retain(|t| t.value.expose_secret().as_bytes() != token);
         }
         let all = challenges(headers);
         let bearer = all.iter().find(|c| c.scheme == "bearer");
@@ -194,7 +201,7 @@ impl Auth {
             }
         };
         *locked(&self.scheme) = Some(scheme);
-        Ok(())
+        Ok(token.is_some() && bearer.is_some_and(|c| c.get("error") != Some("insufficient_scope")))
     }
 
     /// The error of a request that was refused although it carried what there is.
@@ -219,7 +226,12 @@ impl Auth {
         (realm, service): (&Url, Option<&str>),
         scopes: &Scopes,
         found: &Found,
+        own: bool,
     ) -> Result<SecretString, OciError> {
+        let missing = || self.unauthorized(&found.source, "the token server gave no token");
+        if own {
+            return self.fetch(wire, realm, service, scopes, found).await?.value().ok_or_else(missing);
+        }
         if let Some(token) = self.cached(scheme, scopes, &found.source, wire.clock.now()) {
             return Ok(token);
         }
@@ -233,13 +245,7 @@ impl Auth {
         let life = i64::try_from(reply.expires_in.unwrap_or(LIFE)).unwrap_or(i64::MAX / 1000);
         // Renewed a little early, so that no request starts with a token that ends on the way.
         let until = now.saturating_add(SignedDuration::from_millis(life.saturating_mul(800))).unwrap_or(now);
-        let missing = || self.unauthorized(&found.source, "the token server gave no token");
-        let value = reply.token.or(reply.access_token).filter(|t| !t.expose_secret().is_empty()).ok_or_else(missing)?;
-        if let Some(renewed) = reply.refresh_token {
-            let mut all = locked(&self.renewed);
-            all.retain(|(source, _)| *source != found.source);
-            all.push((found.source.clone(), renewed));
-        }
+        let value = reply.value().ok_or_else(missing)?;
         let mut tokens = locked(&self.tokens);
         tokens.retain(|t| now < t.until);
         if tokens.len() >= MOST_TOKENS {
@@ -319,7 +325,14 @@ impl Auth {
         }
         let bytes = body(&what, response, TOKEN_LIMIT).await?;
         // serde's own words could quote the token.
-        serde_json::from_slice(&bytes).map_err(|_| OciError::malformed(what, "not the answer of a token server"))
+        let mut reply: Reply = serde_json::from_slice(&bytes)
+            .map_err(|_| OciError::malformed(what, "not the answer of a token server"))?;
+        if let Some(renewed) = reply.refresh_token.take() {
+            let mut all = locked(&self.renewed);
+            all.retain(|(source, _)| *source != found.source);
+            all.push((found.source.clone(), renewed));
+        }
+        Ok(reply)
     }
 }
 

@@ -287,7 +287,7 @@ fn the_file_says_what_it_is_and_how_it_is_written() {
     let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((pragma("application_id"), pragma("user_version")), (0x7072_6d6f, 1));
     let mode: String = connection.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-    assert_eq!(mode, "delete");
+    assert_eq!(mode, "wal");
     let version: String = connection.query_row("SELECT sqlite_version()", [], |row| row.get(0)).unwrap();
     let parts: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
     assert!(parts >= vec![3, 51, 3], "S12.4 asks for 3.51.3 at least: {version}");
@@ -336,6 +336,21 @@ fn a_ledger_opened_for_reading_refuses_every_write() {
     assert!(matches!(error, AppendError::Store(StoreError::ReadOnly)), "{error:?}");
     assert!(matches!(store.put_blob(b"x"), Err(StoreError::ReadOnly)));
     assert!(store.acquire(&["dev".to_owned()], "one", std::time::Duration::from_secs(1)).is_err());
+}
+
+#[test]
+fn a_ledger_where_no_log_can_be_made_is_still_read_whole() {
+    let ledger = Ledger::filled();
+    let log = |suffix: &str| PathBuf::from(format!("{}{suffix}", ledger.path().display()));
+    assert!(!log("-wal").exists(), "the last one to close the file leaves no log behind");
+    // Where SQLite wants to put its shared memory there is something else, as on a medium that cannot be written.
+    std::fs::create_dir(log("-shm")).unwrap();
+    for store in [SqliteStore::open(ledger.path()).unwrap(), SqliteStore::open_read_only(ledger.path()).unwrap()] {
+        verify(&store).unwrap();
+        assert!(store.head().unwrap().size > 0);
+        let refused = store.append_if_head(&Expect::default(), &[started(9)]).unwrap_err();
+        assert!(matches!(refused, AppendError::Store(StoreError::ReadOnly)), "{refused}");
+    }
 }
 
 #[test]

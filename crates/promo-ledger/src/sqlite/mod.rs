@@ -1,8 +1,8 @@
 //! The ledger in one SQLite file (S12.4): how it is opened, and its transactions. What must not live here: what an append
 //! checks, which is the same for every store.
 //!
-//! A rollback journal with `synchronous=EXTRA` and no memory map: a commit that returned survives a power cut, and a fault
-//! in the file cannot become a fault in the process. Time is SQLite's own, so that all writers of a file share one clock.
+//! A write-ahead log that is synced at every commit, and no memory map of the file: a commit that returned survives a power
+//! cut, and a fault in the file cannot become a fault in the process. Time is SQLite's own, so that all writers of a file share one clock.
 
 mod open;
 mod rows;

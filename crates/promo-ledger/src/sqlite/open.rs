@@ -4,6 +4,7 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Duration;
 
 use promo_core::Digest;
 use rusqlite::config::DbConfig;
@@ -22,6 +23,9 @@ pub const FORMAT: u64 = 1;
 /// What every SQLite database begins with: <https://www.sqlite.org/fileformat.html#magic_header_string>.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
+/// How long between two tries to choose the log.
+const MODE_WAIT: Duration = Duration::from_millis(10);
+
 const SCHEMA: &str = include_str!("schema.sql");
 
 pub(super) fn open(path: &Path) -> Result<SqliteStore> {
@@ -33,6 +37,14 @@ pub(super) fn open(path: &Path) -> Result<SqliteStore> {
     refuse_network(parent, path)?;
     make_file(path)?;
     refuse_other_files(path)?;
+    match open_to_write(path) {
+        // On a medium that cannot be written, as an auditor has it, a ledger is still there to be read.
+        Err(error @ (StoreError::Io { .. } | StoreError::ReadOnly)) => open_read_only(path).map_err(|_| error),
+        result => result,
+    }
+}
+
+fn open_to_write(path: &Path) -> Result<SqliteStore> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
     configure(&connection)?;
@@ -42,28 +54,55 @@ pub(super) fn open(path: &Path) -> Result<SqliteStore> {
         Err(StoreError::NewerFormat { found, .. }) => Access::Newer(found),
         Err(error) => return Err(error),
     };
-    if access == Access::Write {
-        // EXTRA also makes the removal of the journal durable, without which a commit could be rolled back after a crash.
-        let mode: String = connection
-            .query_row("PRAGMA journal_mode = DELETE", [], |row| row.get(0))
-            .map_err(sql("setting the journal mode"))?;
-        if mode != "delete" {
-            return Err(StoreError::damaged("the journal mode", "delete", mode));
-        }
-        connection.execute_batch("PRAGMA synchronous = EXTRA").map_err(sql("setting synchronous"))?;
-    }
     store(connection, access)
+}
+
+/// A write-ahead log, synced at every commit: one sync where a rollback journal takes three, and what returned survives a
+/// power cut all the same. Readers and writers do not wait for each other. The mode is a property of the file.
+fn write_ahead(connection: &Connection) -> Result<()> {
+    let mut waited = Duration::ZERO;
+    let mode: String = loop {
+        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sql("choosing the log")) {
+            // SQLite does not wait here by itself for another process that makes the same file.
+            Err(StoreError::Busy { .. }) if waited < BUSY_TIMEOUT => {
+                std::thread::sleep(MODE_WAIT);
+                waited += MODE_WAIT;
+            }
+            result => break result?,
+        }
+    };
+    if mode == "wal" { Ok(()) } else { Err(StoreError::damaged("the journal mode", "wal", mode)) }
 }
 
 pub(super) fn open_read_only(path: &Path) -> Result<SqliteStore> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     refuse_network(parent.unwrap_or(Path::new(".")), path)?;
     refuse_other_files(path)?;
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
-    configure(&connection)?;
-    identify(&connection, path)?;
-    store(connection, Access::Read)
+    let read = |file: &Path, more| {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
+        let connection = Connection::open_with_flags(file, flags).map_err(sql("opening the file"))?;
+        configure(&connection)?;
+        identify(&connection, path)?;
+        store(connection, Access::Read)
+    };
+    match read(path, OpenFlags::empty()) {
+        // Without a log nobody writes, and where none can be made nobody will: then SQLite may do without one.
+        Err(_) if !log_of(path).exists() => read(&immutable(path), OpenFlags::SQLITE_OPEN_URI),
+        result => result,
+    }
+}
+
+/// The write-ahead log of a database: <https://www.sqlite.org/wal.html#the_wal_file>.
+fn log_of(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push("-wal");
+    name.into()
+}
+
+/// The name of a file that nothing changes: <https://www.sqlite.org/uri.html#uriimmutable>.
+fn immutable(path: &Path) -> PathBuf {
+    let plain = path.as_os_str().to_string_lossy().replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    format!("file:{plain}?immutable=1").into()
 }
 
 fn store(connection: Connection, access: Access) -> Result<SqliteStore> {
@@ -82,7 +121,7 @@ fn configure(connection: &Connection) -> Result<()> {
         connection.set_db_config(config, value).map_err(sql("setting the connection up"))?;
     }
     connection
-        .execute_batch("PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON;")
+        .execute_batch("PRAGMA synchronous = EXTRA; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON;")
         .map_err(sql("setting the connection up"))
 }
 
@@ -119,19 +158,27 @@ pub(super) fn check_format(connection: &Connection) -> Result<()> {
     }
 }
 
+/// Whether somebody made something of the file, whoever it was.
+fn has_content(connection: &Connection) -> Result<bool> {
+    let objects: i64 = connection
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(sql("looking into the file"))?;
+    Ok(objects > 0 || pragma(connection, "application_id")? != 0)
+}
+
 /// Writes the schema into an empty file; two processes may try at once.
 fn initialize(connection: &mut Connection, path: &Path) -> Result<()> {
     if pragma(connection, "application_id")? == APPLICATION_ID {
         return Ok(());
     }
-    connection.execute_batch("PRAGMA synchronous = EXTRA").map_err(sql("setting synchronous"))?;
+    if has_content(connection)? {
+        return identify(connection, path);
+    }
+    write_ahead(connection)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(sql("starting to make the ledger"))?;
-    let objects: i64 = transaction
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(sql("looking into the file"))?;
-    if objects > 0 || pragma(&transaction, "application_id")? != 0 {
+    if has_content(&transaction)? {
         return identify(&transaction, path);
     }
     let mut id = [0; 16];

@@ -18,7 +18,8 @@ impl SqliteRows<'_> {
         params: impl Params,
         read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Option<T>> {
-        self.sql.query_row(select, params, read).optional().map_err(sql("reading"))
+        let mut statement = self.sql.prepare_cached(select).map_err(sql("reading"))?;
+        statement.query_row(params, read).optional().map_err(sql("reading"))
     }
 
     fn list<T>(
@@ -27,13 +28,14 @@ impl SqliteRows<'_> {
         params: impl Params,
         read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
     ) -> Result<Vec<T>> {
-        let mut statement = self.sql.prepare(select).map_err(sql("reading"))?;
+        let mut statement = self.sql.prepare_cached(select).map_err(sql("reading"))?;
         let rows = statement.query_map(params, read).map_err(sql("reading"))?;
         rows.collect::<rusqlite::Result<_>>().map_err(sql("reading"))
     }
 
     fn execute(&self, statement: &str, params: impl Params) -> Result<()> {
-        self.sql.execute(statement, params).map(drop).map_err(sql("writing"))
+        let mut statement = self.sql.prepare_cached(statement).map_err(sql("writing"))?;
+        statement.execute(params).map(drop).map_err(sql("writing"))
     }
 
     pub(super) fn blob_digests(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>> {
@@ -79,8 +81,11 @@ fn lease((resource, holder, epoch, expires): LeaseRow) -> Result<Lease> {
 impl Rows for SqliteRows<'_> {
     fn now(&self) -> Result<Timestamp> {
         let select = "SELECT CAST(round(unixepoch('subsec') * 1000) AS INTEGER)";
-        let now = self.sql.query_row(select, [], |row| row.get(0)).map_err(sql("reading the database's time"))?;
-        timestamp("the database's time", now)
+        let now = self.optional(select, [], |row| row.get(0))?;
+        timestamp(
+            "the database's time",
+            now.ok_or_else(|| StoreError::damaged("the database's time", "a time", "none"))?,
+        )
     }
 
     fn head(&self) -> Result<Head> {

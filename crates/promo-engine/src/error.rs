@@ -1,7 +1,8 @@
 //! What can stop the engine, with the stable code and the exit class of each (S14). The command line words the help.
 
 use promo_core::Digest;
-use promo_core::gate::Gate;
+use promo_core::clock::Doubt;
+use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::view::IllegalRecord;
 use promo_core::plan::{PlanFileError, PolicyRef};
@@ -105,6 +106,12 @@ pub enum EngineError {
         why: String,
         /// The run that used it, if one did.
         run: Option<RunId>,
+    },
+    /// Whether the plan is too old cannot be told: the clocks disagree about it (S8.4, S12.6).
+    #[error("whether the plan has expired cannot be told: {}", Reason::from(*doubt))]
+    Undated {
+        /// What the clocks read.
+        doubt: Doubt,
     },
     /// A gate refuses a promotion.
     #[error("{environment} refuses {release}")]
@@ -244,6 +251,7 @@ impl EngineError {
             Self::PolicyReplaced { .. } => "policy-replaced",
             Self::PolicyReused { .. } => "policy-reused",
             Self::Spent { .. } => "plan-spent",
+            Self::Undated { doubt } => Reason::from(*doubt).code(),
             Self::Denied { .. } => "denied",
             Self::Waiting { .. } => "waiting",
             Self::Invalid(_) => "request-invalid",
@@ -264,7 +272,7 @@ impl EngineError {
             "ledger-unusable" | "ledger-newer" | "run-began" | "ledger-refused" => exit::LEDGER_IO,
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
-            "locked" | "waiting" => exit::WAITING,
+            "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
             "denied" | "approval-refused" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
             | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,

@@ -56,6 +56,9 @@ impl From<EngineError> for CliError {
             }
             EngineError::Invalid(_) => new("promo status"),
             EngineError::Approval(_) => new("promo approve --help"),
+            EngineError::RequestUnsigned { .. } => {
+                new("promo request FILE --key KEY").who("whoever asks for the promotion, with their key")
+            }
             EngineError::Began { run, recorded: true, .. } | EngineError::Unexpected { run, .. } => {
                 new(&command_line(["promo", "resume", run.as_str()]))
             }
@@ -153,6 +156,7 @@ mod tests {
             },
             EngineError::Invalid("no".into()),
             EngineError::Approval("no".into()),
+            EngineError::RequestUnsigned { environment: environment.parse().expect("a name") },
             EngineError::Stopped,
         ];
         for recorded in [true, false] {

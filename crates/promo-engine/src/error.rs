@@ -138,9 +138,15 @@ pub enum EngineError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
-    /// An approval cannot be taken.
-    #[error("the approval cannot be taken: {0}")]
+    /// A signed statement cannot be made or taken.
+    #[error("the statement cannot be taken: {0}")]
     Approval(String),
+    /// A rule excludes the initiator, and nobody signed a request that would say who that is (S6.3).
+    #[error("nobody can approve {environment} yet: its rule excludes the initiator, and nobody signed the request")]
+    RequestUnsigned {
+        /// Where the rule stands.
+        environment: EnvironmentName,
+    },
     /// The reply to the first record of a run was lost: it may have been written.
     #[error("the ledger did not answer when run {run} began: it {}", if *.recorded { "has begun" } else { "may have begun" })]
     Began {
@@ -256,6 +262,7 @@ impl EngineError {
             Self::Waiting { .. } => "waiting",
             Self::Invalid(_) => "request-invalid",
             Self::Approval(_) => "approval-refused",
+            Self::RequestUnsigned { .. } => "request-unsigned",
             Self::Began { .. } => "run-began",
             Self::Unexpected { .. } => "unexpected",
             Self::Stopped => "stopped",
@@ -273,7 +280,7 @@ impl EngineError {
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
             "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
-            "denied" | "approval-refused" => exit::DENIED,
+            "denied" | "approval-refused" | "request-unsigned" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
             | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,
             "offline" => exit::USAGE,

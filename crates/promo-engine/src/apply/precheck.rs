@@ -10,6 +10,7 @@ use promo_core::eligibility::{self, ApprovalStatus, Question};
 use promo_core::gate::{GateKind, Outcome, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
+use promo_core::ledger::view::Spoken;
 use promo_core::plan::{Document, Plan};
 use promo_core::planner;
 use promo_ledger::tree::verify_consistency;
@@ -92,6 +93,8 @@ impl Session {
             };
             if gates.iter().any(shut) {
                 let mut why = standings.get(&entry.environment).map(uncounted).unwrap_or_default();
+                let request = view.uncounted.iter().filter(|u| u.about == Spoken::Request { plan: *digest });
+                why.extend(request.map(|u| format!("the request in record {} counts as unsigned: {}", u.seq, u.why)));
                 why.extend(unverified.iter().map(|why| format!("a statement does not count: {why}")));
                 return Err(with_notes(why, closed(&entry.environment, &entry.to.id, gates)));
             }

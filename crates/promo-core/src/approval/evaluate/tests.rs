@@ -257,8 +257,7 @@ fn nobody_satisfies_a_rule_that_excludes_the_initiator_before_the_request_is_sig
             (1, 0),
             "{claimed:?}: the other rule has its people"
         );
-        assert_eq!(open.rules[0].problems, [ApprovalProblem::RequestUnsigned]);
-        assert_eq!(open.rules[0].problems[0].code(), "request-unsigned");
+        assert!(open.rules[0].problems.contains(&ApprovalProblem::RequestUnsigned), "{:?}", open.rules[0].problems);
         parties.requested = true;
         assert!(evaluate(&asked, &facts, &parties, &subject(), now()).satisfied(), "{claimed:?}");
     }

@@ -146,7 +146,6 @@ codes! {
     "provider-unknown",
     "quarantined",
     "request-invalid",
-    "request-unsigned",
     "run-began",
     "run-held",
     "run-interrupted",

@@ -446,7 +446,14 @@ fn outgoing(bytes: Bytes, manner: &Manner, slot: Slot, cord: Cord) -> Body {
     };
     match *manner {
         Manner::Whole => Body::from(sending(bytes).unwrap_or_default()),
-        Manner::Streamed => Body::from_stream(stream::once(async move { sending(bytes) })),
+        Manner::Streamed => {
+            let ends = async {
+                // The head goes out while this waits, so that the lie is heard.
+                tokio::task::yield_now().await;
+                Err(std::io::ErrorKind::UnexpectedEof.into())
+            };
+            Body::from_stream(stream::once(async move { sending(bytes) }).chain(stream::once(ends)))
+        }
         Manner::Endless => {
             let part = if bytes.is_empty() { Bytes::from_static(&[b' '; 4096]) } else { bytes };
             Body::from_stream(stream::repeat_with(move || sending(part.clone())))

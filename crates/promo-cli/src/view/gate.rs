@@ -2,7 +2,6 @@
 
 use jiff::Timestamp;
 use promo_core::gate::{Gate, GateKind, Outcome, Reason};
-use promo_core::model::Party;
 use serde::Serialize;
 
 /// A gate.
@@ -22,9 +21,6 @@ pub(crate) struct GateView {
     pub(crate) until: Option<Timestamp>,
     /// Whether it stands as nearly always: left out of short views.
     pub(crate) routine: bool,
-    /// Whether it opens on a signed request only, because its rule excludes the initiator.
-    #[serde(skip)]
-    pub(crate) signed_request: bool,
 }
 
 impl GateView {
@@ -58,7 +54,6 @@ impl GateView {
             since,
             until: gate.until.or(forecast),
             routine,
-            signed_request: matches!(&gate.reason, Reason::Approvals { exclude, .. } if exclude.contains(&Party::Initiator)),
         }
     }
 }

@@ -307,6 +307,10 @@ async fn enlist(store: &Store, subject: &Digest, new: &[Value], limits: &Limits)
 impl Registry {
     /// The referrers API; none when the registry does not know it.
     async fn referrers(&self, subject: &Digest, limits: &Limits) -> Result<Option<Vec<Digest>>, OciError> {
+        self.whole(|| self.referrers_once(subject, limits)).await
+    }
+
+    async fn referrers_once(&self, subject: &Digest, limits: &Limits) -> Result<Option<Vec<Digest>>, OciError> {
         if self.server.no_referrers.load(Ordering::Relaxed) {
             return Ok(None);
         }
@@ -332,7 +336,11 @@ impl Registry {
             let bytes = body(&name, response, limits.manifest()).await?;
             let index: Value = serde_json::from_slice(&bytes).map_err(|e| OciError::malformed(&name, e.to_string()))?;
             let before = out.len();
-            for descriptor in index["manifests"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            // An index without its list says nothing, least of all that nothing refers to this.
+            let Some(descriptors) = index["manifests"].as_array() else {
+                return Err(OciError::malformed(&name, "an index without `manifests`"));
+            };
+            for descriptor in descriptors {
                 let text = descriptor["digest"].as_str().unwrap_or_default();
                 let digest = text.parse().map_err(|_| {
                     OciError::malformed(&name, format!("`{}` is not a digest that promo knows", tame(text)))
@@ -351,6 +359,10 @@ impl Registry {
 
     /// All tags, when they fit on one page and may be listed.
     async fn few_tags(&self) -> Result<Option<BTreeSet<String>>, OciError> {
+        self.whole(|| self.few_tags_once()).await
+    }
+
+    async fn few_tags_once(&self) -> Result<Option<BTreeSet<String>>, OciError> {
         let mut url = self.url("tags/list");
         url.query_pairs_mut().append_pair("n", "1000");
         let response = match self.read(&Method::GET, &url, None).await {
@@ -367,7 +379,12 @@ impl Registry {
         let name = format!("{}: list of tags", self.name());
         let bytes = body(&name, response, Limits::default().manifest()).await?;
         let page: Value = serde_json::from_slice(&bytes).map_err(|e| OciError::malformed(&name, e.to_string()))?;
-        let tags = page["tags"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let tags = match page.get("tags") {
+            Some(Value::Array(tags)) => tags.as_slice(),
+            // An empty list, as some write it.
+            Some(Value::Null) => &[],
+            _ => return Err(OciError::malformed(&name, "a list without `tags`")),
+        };
         Ok(Some(tags.iter().filter_map(|tag| tag.as_str().map(String::from)).collect()))
     }
 }

@@ -91,7 +91,33 @@ impl Registry {
         self.server.read(method, url.clone(), &self.pull(), short(accept)).await
     }
 
+    /// Reads once more what broke off after the answer had begun; what broke before had its attempts on the wire.
+    pub(super) async fn whole<T, F>(&self, read: impl Fn() -> F) -> Result<T, OciError>
+    where
+        F: Future<Output = Result<T, OciError>>,
+    {
+        let mut attempt = 1;
+        loop {
+            match read().await {
+                Err(OciError::Transport { attempts: 1, .. }) if attempt < self.attempts() => {
+                    self.pause(attempt, None).await;
+                    attempt += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
     pub(super) async fn get_manifest(
+        &self,
+        selector: Selector<'_>,
+        stated: Option<&str>,
+        limits: &Limits,
+    ) -> Result<RawManifest, OciError> {
+        self.whole(|| self.get_manifest_once(selector, stated, limits)).await
+    }
+
+    async fn get_manifest_once(
         &self,
         selector: Selector<'_>,
         stated: Option<&str>,
@@ -305,6 +331,10 @@ impl Registry {
     }
 
     pub(super) async fn list_tags(&self) -> Result<Vec<String>, OciError> {
+        self.whole(|| self.list_tags_once()).await
+    }
+
+    async fn list_tags_once(&self) -> Result<Vec<String>, OciError> {
         let mut url = self.url("tags/list");
         url.query_pairs_mut().append_pair("n", "1000");
         let mut all = BTreeSet::new();

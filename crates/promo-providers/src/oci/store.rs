@@ -199,7 +199,14 @@ impl Store {
         if size > limit {
             return Err(OciError::TooLarge { what: format!("{what}: bytes"), limit, found: size });
         }
-        let mut stream = verified(what, *digest, size, self.get_blob(digest, size).await?);
+        match self {
+            Self::Registry(registry) => registry.whole(|| self.read_blob_once(digest, size, &what)).await,
+            Self::Layout(_) => self.read_blob_once(digest, size, &what).await,
+        }
+    }
+
+    async fn read_blob_once(&self, digest: &Digest, size: u64, what: &str) -> Result<Vec<u8>, OciError> {
+        let mut stream = verified(what.into(), *digest, size, self.get_blob(digest, size).await?);
         let mut bytes = Vec::new();
         while let Some(chunk) = stream.next().await {
             bytes.extend_from_slice(&chunk?);

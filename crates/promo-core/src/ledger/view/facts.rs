@@ -151,10 +151,8 @@ pub struct Request {
     pub at: Timestamp,
     /// Until when it is open.
     pub expires: Timestamp,
-    /// The names that those who asked for it went by: claims.
+    /// Everybody who asked for it.
     pub initiators: BTreeSet<String>,
-    /// Who signed a request for it: evidence (S6.3).
-    pub signers: BTreeSet<IdentityName>,
     /// The newer request that took its place.
     pub superseded_by: Option<Digest>,
 }

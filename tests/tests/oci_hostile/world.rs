@@ -1,0 +1,169 @@
+//! Two registries, an image in one of them, and what is asked after a copy. What must not live here: tests.
+
+use std::sync::Arc;
+
+use promo_core::Digest;
+use promo_providers::oci::build::{self, Image};
+use promo_providers::oci::{
+    Copy, CopyReport, Limits, Network, OCI_INDEX, OCI_MANIFEST, OciError, Resolved, Settings, Store, copy,
+    resolve_digest,
+};
+use promo_sdk::testing::FakeClock;
+use promo_sdk::{ErrorKind, ProviderError};
+use promo_tests::oci_registry::{Behaviour, Entry, OciRegistry, Stored, writes_after};
+use serde_json::{Value, json};
+
+pub(crate) const SOURCE: &str = "team/app";
+pub(crate) const DESTINATION: &str = "prod/app";
+pub(crate) const TAG: &str = "1.0.0";
+
+pub(crate) struct World {
+    pub(crate) source: OciRegistry,
+    pub(crate) destination: OciRegistry,
+    /// What the tag points at in the source.
+    pub(crate) what: Resolved,
+    /// The manifest of a signature of it.
+    pub(crate) signature: Digest,
+    pub(crate) clock: Arc<FakeClock>,
+    http: reqwest::Client,
+}
+
+pub(crate) fn image(mark: &str) -> Image {
+    let layer = |size: usize| (0..size).map(|i| (i * 31 + size + i / 251) as u8).collect();
+    Image::new([("org.opencontainers.image.version", mark)], vec![layer(20_000), layer(3_000), layer(7)])
+}
+
+impl World {
+    pub(crate) async fn start() -> Self {
+        let source = OciRegistry::start(Behaviour::default()).await;
+        let destination = OciRegistry::start(Behaviour::default()).await;
+        let http = promo_sdk::http_clients().no_proxy().build().unwrap();
+        let clock = source.clock();
+        let network = Network::new(http.clone(), clock.clone());
+        let there = Store::Registry(network.repository(source.address(), SOURCE).unwrap());
+        let digest = build::image(&there, TAG, &image("1")).await.unwrap();
+        let what = resolve_digest(&there, &digest, &Limits::default()).await.unwrap();
+        let signature = sign(&source, &what);
+        source.behave(Behaviour::default());
+        Self { source, destination, what, signature, clock, http }
+    }
+
+    /// A network that has learnt nothing yet.
+    pub(crate) fn network(&self) -> Network {
+        Network::new(self.http.clone(), self.clock.clone())
+    }
+
+    /// The same, which may be sent to private addresses.
+    pub(crate) fn allowing(&self, addresses: &[&str]) -> Network {
+        let allow: std::collections::BTreeSet<String> = addresses.iter().map(|a| (*a).to_string()).collect();
+        let settings = promo_providers::oci::RegistrySettings { allow, ..Default::default() };
+        let both = [&self.source, &self.destination].map(|r| (r.address().to_string(), settings.clone()));
+        self.network().with_settings(both.into_iter().collect::<Settings>())
+    }
+
+    pub(crate) fn from(&self, network: &Network) -> Store {
+        Store::Registry(network.repository(self.source.address(), SOURCE).unwrap())
+    }
+
+    pub(crate) fn to(&self, network: &Network) -> Store {
+        Store::Registry(network.repository(self.destination.address(), DESTINATION).unwrap())
+    }
+
+    /// What plan does: everything is read and checked.
+    pub(crate) async fn resolve(&self, network: &Network) -> Result<Resolved, OciError> {
+        resolve_digest(&self.from(network), &self.what.digest, &Limits::default()).await
+    }
+
+    /// What apply does with what plan has found.
+    pub(crate) async fn copy(&self, network: &Network) -> Result<CopyReport, OciError> {
+        let (source, destination) = (self.from(network), self.to(network));
+        let result = copy(Copy {
+            source: &source,
+            source_tag: Some(TAG),
+            destination: &destination,
+            resolved: &self.what,
+            tags: &[TAG],
+            limits: Limits::default(),
+        })
+        .await;
+        // What was given up may still arrive: it belongs into the journal of this copy, and not of the next one.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        result
+    }
+
+    /// Both, one after the other.
+    pub(crate) async fn promote(&self, network: &Network) -> Result<CopyReport, OciError> {
+        self.resolve(network).await?;
+        self.copy(network).await
+    }
+
+    /// An empty destination, and both behave like this.
+    pub(crate) fn again(&self, source: Behaviour, destination: Behaviour) {
+        self.source.behave(source);
+        self.destination.empty();
+        self.destination.behave(destination);
+    }
+
+    /// Everything that the source has arrived, byte for byte, under the tag.
+    pub(crate) fn assert_whole(&self, context: &str) {
+        let (from, to) = (self.source.repository(SOURCE), self.destination.repository(DESTINATION));
+        assert_eq!(to.tags.get(TAG), Some(&self.what.digest), "{context}");
+        for entry in &self.what.tree {
+            assert_eq!(to.manifests.get(&entry.digest), from.manifests.get(&entry.digest), "{context}");
+        }
+        for blob in &self.what.blobs {
+            assert_eq!(to.blobs.get(&blob.digest), from.blobs.get(&blob.digest), "{context}");
+        }
+        assert!(to.manifests.contains_key(&self.signature), "{context}: the signature goes along");
+        assert_eq!(to.wrong(), [], "{context}");
+    }
+
+    /// No tag, nothing under a digest that it does not have, and no manifest after the first lie was told.
+    pub(crate) fn assert_nothing_published(&self, context: &str) {
+        let there = self.destination.repository(DESTINATION);
+        assert!(there.tags.is_empty(), "{context}: {:?}", there.tags);
+        assert_eq!(there.wrong(), [], "{context}");
+        let all = self.destination.journal();
+        let journals = [self.source.journal(), all.clone()];
+        let lie = journals.iter().flatten().filter(|e| e.faulty).filter_map(|e| e.answered).min().expect(context);
+        let late: Vec<String> =
+            writes_after(&all, lie).into_iter().filter(|e| e.is_manifest()).map(Entry::line).collect();
+        assert_eq!(late, Vec::<String>::new(), "{context}");
+    }
+
+    pub(crate) fn writes(&self) -> Vec<String> {
+        self.destination.journal().iter().filter(|entry| entry.writes()).map(Entry::line).collect()
+    }
+}
+
+/// What the engine is told.
+pub(crate) fn kind(error: OciError) -> ErrorKind {
+    ProviderError::from(error).kind
+}
+
+/// A signature of the artifact, put beside it past all rules.
+fn sign(source: &OciRegistry, what: &Resolved) -> Digest {
+    let descriptor = |media_type: &str, bytes: &[u8]| json!({ "mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len() });
+    let payload = b"a signature, for all that a copy knows".as_slice();
+    let document = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/vnd.example.signature",
+        "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
+        "layers": [descriptor("application/vnd.example.signature", payload)],
+        "subject": { "mediaType": OCI_INDEX, "digest": what.digest.to_string(), "size": what.size },
+    });
+    let bytes = document.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    source.edit(SOURCE, |there| {
+        there.blobs.insert(Digest::of(b"{}"), b"{}".to_vec().into());
+        there.blobs.insert(Digest::of(payload), payload.to_vec().into());
+        there.manifests.insert(digest, Stored { media_type: OCI_MANIFEST.into(), bytes: bytes.into() });
+    });
+    digest
+}
+
+/// A manifest of the source as JSON.
+pub(crate) fn document(world: &World, digest: &Digest) -> Value {
+    serde_json::from_slice(&world.source.repository(SOURCE).manifests[digest].bytes).unwrap()
+}

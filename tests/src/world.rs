@@ -14,6 +14,7 @@ use promo_core::plan::{Document, Goal, Request};
 use promo_core::policy::{self, TrustMode};
 use promo_core::windows::{Invoker, Level, Window};
 use promo_engine::clock::SystemClock;
+use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::signature::SigningKey;
 use promo_engine::{ApplyOptions, Governance, NewRelease, PLAN_LIFETIME, Progress, Providers, Session};
 use promo_ledger::{MemoryStore, SqliteStore, Store};
@@ -288,6 +289,25 @@ impl World {
             until: None,
             invoker: Invoker::Human,
         }
+    }
+
+    /// Dana asks for the approval of a plan, and signs that she does.
+    pub async fn ask(&self, document: &Document) {
+        let digest = document.digest().expect("a digest");
+        let (statement, signature) = self.asked(document, "dana");
+        self.session.request(document, digest, Some((&statement, &signature))).await.expect("a request");
+    }
+
+    /// A request for a plan, signed by somebody.
+    #[must_use]
+    pub fn asked(&self, document: &Document, who: &str) -> (RequestStatement, String) {
+        let key = self.keys.get(who).unwrap_or(&self.key);
+        let fingerprint = key.public_key().fingerprint().clone();
+        let digest = document.digest().expect("a digest");
+        let statement = self.session.request_statement(document, digest, fingerprint).expect("a statement");
+        let bytes = statement.to_bytes().expect("bytes");
+        let signature = key.sign_bytes(&bytes, REQUEST_NAMESPACE).expect("a signature");
+        (statement, signature)
     }
 
     /// Riley signs.

@@ -2,14 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use promo_core::approval::{Decision, Envelope, Statement};
 use promo_core::eligibility::{CheckStatus, verification};
 use promo_core::ids::{CheckName, ReleaseId};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::POLICY_ADOPTED;
+use promo_core::plan::Document;
+use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
 use promo_engine::{EngineError, Session};
 use promo_ledger::Expect;
-use promo_tests::world::{Time, World};
+use promo_tests::world::{Setup, Time, World};
 
 /// Writes another version of the policy, with some text behind it that changes its bytes.
 fn policy(world: &World, version: u64, note: &str) {
@@ -204,7 +207,7 @@ async fn a_verdict_is_withdrawn_by_a_role_that_may_s3_1() {
     world.session.record_verdict(&pass, &signed_by(&world, "tess", &pass)).unwrap();
     let back = says(&world, &time, &release, "acceptance", Withdraw);
     let refused = world.session.record_verdict(&back, &signed_by(&world, "riley", &back)).unwrap_err();
-    assert_eq!(refused.to_string(), "the approval cannot be taken: riley holds none of the roles tester");
+    assert_eq!(refused.to_string(), "the statement cannot be taken: riley holds none of the roles tester");
     world.session.record_verdict(&back, &signed_by(&world, "tess", &back)).unwrap();
     assert_eq!(status(&world.session, &release, "acceptance"), CheckStatus::Withdrawn);
 
@@ -223,7 +226,7 @@ async fn a_verdict_is_withdrawn_by_a_role_that_may_s3_1() {
     policy(&world, 2, "");
     let session = world.session_as("dana");
     let refused = session.record_verdict(&back, &signed_by(&world, "tess", &back)).unwrap_err();
-    assert_eq!(refused.to_string(), "the approval cannot be taken: tess holds none of the roles release-manager");
+    assert_eq!(refused.to_string(), "the statement cannot be taken: tess holds none of the roles release-manager");
     // The statement from before says the same, and counts now that its signer may.
     assert_eq!(status(&session, &release, &automatic), CheckStatus::Withdrawn);
 }
@@ -235,7 +238,8 @@ async fn an_approval_that_nobody_valid_signed_opens_nothing_and_is_named_s12_3()
     world.session.advance(world.options()).await.unwrap();
     let plan = world.plan("production").await;
     let digest = plan.digest().unwrap();
-    let mut envelope = world.sign(&plan, promo_core::approval::Decision::Approve);
+    world.ask(&plan).await;
+    let mut envelope = world.sign(&plan, Decision::Approve);
     envelope.statement = envelope.statement.replace("release-manager", "release-manages");
     let event = Event::ApprovalRecorded { envelope: serde_json::to_value(&envelope).unwrap() };
     let mut draft = world.session.draft(event);
@@ -244,4 +248,155 @@ async fn an_approval_that_nobody_valid_signed_opens_nothing_and_is_named_s12_3()
     let error = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
     let EngineError::Waiting { notes, .. } = &error else { panic!("{error:?}") };
     assert!(notes.iter().any(|note| note.starts_with("a statement does not count: ")), "{notes:?}");
+}
+
+/// A plan for production that only its approval keeps back.
+async fn waits_for_approval(world: &World, version: &str) -> Document {
+    world.release(version).await;
+    world.session.advance(world.options()).await.unwrap();
+    world.plan("production").await
+}
+
+/// Writes a request as somebody does who can write the ledger and does not ask the engine.
+fn forge_request(world: &World, plan: &Document, by: &str, statement: &RequestStatement, signature: &str) {
+    let text = String::from_utf8(statement.to_bytes().unwrap()).unwrap();
+    let mut draft = world.session.draft(Event::PlanRequested {
+        environments: statement.environments.clone(),
+        expires: plan.body.expires,
+        initiator: "dana".into(),
+        by: Some(by.parse().unwrap()),
+        signed: Some(serde_json::json!({"statement": text, "signature": signature})),
+    });
+    draft.plan = Some(plan.digest().unwrap());
+    world.session.store().append_if_head(&Expect::default(), &[draft]).unwrap();
+}
+
+/// Why a plan cannot be applied although riley says yes to it beside the plan.
+async fn notes(world: &World, session: &Session, plan: &Document, yes: &Envelope) -> Vec<String> {
+    let mut options = world.options();
+    options.approvals = vec![yes.clone()];
+    match session.apply(plan, plan.digest().unwrap(), options).await {
+        Err(EngineError::Waiting { notes, .. }) => notes,
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Riley's yes to a plan, with or without a request.
+fn yes(world: &World, plan: &Document) -> Envelope {
+    // The engine makes no statement that would not count: a no becomes a yes, and is signed again.
+    let no = Statement::from_bytes(world.sign(plan, Decision::Reject).statement.as_bytes()).unwrap();
+    world.key.sign(&Statement { decision: Decision::Approve, ..no }).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_approves_where_the_initiator_is_excluded_and_no_request_is_signed_s6_3() {
+    let world = World::of("quickstart");
+    let plan = waits_for_approval(&world, "1.0.0").await;
+    let digest = plan.digest().unwrap();
+    let yes = yes(&world, &plan);
+    let approved = world.session.record_approval(&digest, &yes).unwrap_err();
+    let key = world.key.public_key().fingerprint().clone();
+    let role = || "release-manager".parse().unwrap();
+    let stated = world.session.statement(&plan, digest, Decision::Approve, role(), key.clone()).unwrap_err();
+    let asked = world.session.request(&plan, digest, None).await.unwrap_err();
+    for refused in [approved, stated, asked] {
+        assert_eq!((refused.code(), refused.exit_code()), ("request-unsigned", 21), "{refused}");
+    }
+    // Whoever claims to be somebody else is stopped as well, and told what is missing.
+    for claimed in ["dana", "riley", "nobody-known"] {
+        let notes = notes(&world, &world.session_as(claimed), &plan, &yes).await;
+        assert!(notes.iter().any(|note| note.contains("promo request FILE --key KEY")), "{claimed}: {notes:?}");
+    }
+    // A no needs no request.
+    world.session.statement(&plan, digest, Decision::Reject, role(), key).unwrap();
+    world.ask(&plan).await;
+    world.session.record_approval(&digest, &yes).unwrap();
+    world.session.apply(&plan, digest, world.options()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_without_a_valid_signature_counts_as_unsigned_and_is_named_s12_3() {
+    let world = World::of("quickstart");
+    let old = waits_for_approval(&world, "1.0.0").await;
+    let (of_old, of_old_signature) = world.asked(&old, "dana");
+    let plan = waits_for_approval(&world, "1.1.0").await;
+    let yes = yes(&world, &plan);
+    let (good, signature) = world.asked(&plan, "dana");
+    // Edited after signing, another plan's replayed, under another plan's digest, another namespace, another name.
+    let edited =
+        RequestStatement { at: good.at.checked_add(jiff::SignedDuration::from_secs(1)).unwrap(), ..good.clone() };
+    forge_request(&world, &plan, "dana", &edited, &signature);
+    forge_request(&world, &plan, "dana", &of_old, &of_old_signature);
+    let elsewhere = world.keys["dana"].sign_bytes(&good.to_bytes().unwrap(), VERDICT_NAMESPACE).unwrap();
+    forge_request(&world, &plan, "dana", &good, &elsewhere);
+    let (rileys, by_riley) = world.asked(&plan, "riley");
+    forge_request(&world, &plan, "dana", &rileys, &by_riley);
+    // Signed by riley's key over a statement that names dana's.
+    let named = world.key.sign_bytes(&good.to_bytes().unwrap(), REQUEST_NAMESPACE).unwrap();
+    forge_request(&world, &plan, "riley", &good, &named);
+    let why = why_not(&world.session);
+    assert_eq!(why.len(), 5, "{why:?}");
+    assert_eq!(why[1], "what was signed is another statement");
+    assert_eq!(why[3], "riley signed it, and the record names somebody else");
+    assert_eq!(why[4], "what was signed is another statement");
+    let notes = notes(&world, &world.session, &plan, &yes).await;
+    assert_eq!(notes.iter().filter(|note| note.contains("counts as unsigned: ")).count(), 5, "{notes:?}");
+    assert!(notes.iter().any(|note| note.contains("before its request is signed")), "{notes:?}");
+    // The engine takes none of them either.
+    let digest = plan.digest().unwrap();
+    for (statement, signature) in [(&edited, &signature), (&of_old, &of_old_signature), (&good, &named)] {
+        let refused = world.session.request(&plan, digest, Some((statement, signature))).await.unwrap_err();
+        assert_eq!(refused.code(), "approval-refused", "{refused}");
+    }
+    world.session.request(&plan, digest, Some((&good, &signature))).await.unwrap();
+    world.session.record_approval(&digest, &yes).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_false_name_does_not_let_anybody_approve_what_they_asked_for_s6_3() {
+    let world = World::of("quickstart");
+    let plan = waits_for_approval(&world, "1.0.0").await;
+    let digest = plan.digest().unwrap();
+    // Riley asks under dana's name, with the only key they have: their own.
+    let (statement, signature) = world.asked(&plan, "riley");
+    let (_, by) = world.session.request(&plan, digest, Some((&statement, &signature))).await.unwrap();
+    assert_eq!(by.unwrap().as_str(), "riley");
+    let yes = world.sign(&plan, Decision::Approve);
+    let closed = notes(&world, &world.session, &plan, &yes).await;
+    assert!(closed.contains(&"riley may not approve this, being its initiator".into()), "{closed:?}");
+    // Another request takes nobody away who asked before.
+    world.ask(&plan).await;
+    let closed = notes(&world, &world.session, &plan, &yes).await;
+    assert!(closed.contains(&"riley may not approve this, being its initiator".into()), "{closed:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_stops_counting_with_the_key_that_signed_it_s12_3() {
+    let world = World::of("quickstart");
+    let before = waits_for_approval(&world, "1.0.0").await;
+    world.ask(&before).await;
+    assert_eq!(world.session.view().unwrap().requests[&before.digest().unwrap()].signers.len(), 1);
+    let text = std::fs::read_to_string(world.path("policy.toml")).unwrap();
+    let key = world.keys["dana"].public_key().to_string();
+    let other = promo_engine::signature::SigningKey::generate("dana").unwrap().public_key().to_string();
+    std::fs::write(world.path("policy.toml"), text.replace(&key, &other)).unwrap();
+    let session = world.session_as("dana");
+    let view = session.view().unwrap();
+    let request = &view.requests[&before.digest().unwrap()];
+    assert!(request.signers.is_empty() && request.initiators.contains("dana"), "{request:?}");
+    assert!(why_not(&session)[0].ends_with("belongs to nobody whom policy knows"), "{:?}", why_not(&session));
+    let refused = session.needs_signed_request(&before.digest().unwrap(), &request.environments).unwrap_err();
+    assert_eq!(refused.code(), "request-unsigned");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_no_rule_excludes_the_initiator_a_request_needs_no_signature() {
+    let replace = [(", exclude = [\"initiator\"]", ""), ("exclude = [\"initiator\"]\n", "")];
+    let replace = replace.map(|(from, to)| (from.to_owned(), to.to_owned())).to_vec();
+    let world = World::with("quickstart", Setup { replace, ..Setup::default() });
+    let plan = waits_for_approval(&world, "1.0.0").await;
+    let digest = plan.digest().unwrap();
+    assert_eq!(world.session.request(&plan, digest, None).await.unwrap().1, None);
+    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    world.session.apply(&plan, digest, world.options()).await.unwrap();
 }

@@ -11,6 +11,7 @@ use promo_core::ids::EnvironmentName;
 use promo_core::plan::Document;
 use promo_core::windows::Invoker;
 use promo_engine::{ApplyOptions, EngineError, exit};
+use promo_sdk::Clock as _;
 use promo_tests::world::{Setup, Time, World};
 
 const START: &str = "2026-03-02T10:00:00Z";
@@ -133,4 +134,75 @@ async fn a_window_and_an_approval_wait_and_the_plan_shows_what_the_clocks_read_s
     assert_eq!(shut, [(GateKind::Approval, "clock-skew"), (GateKind::Window, "clock-skew")]);
     ledger.pass(Duration::from_secs(31));
     assert_eq!(apply(&world, &ready).await.unwrap(), exit::DONE);
+}
+
+#[tokio::test]
+async fn a_plan_is_over_when_both_clocks_say_so_and_waits_where_they_disagree_s8_4() {
+    const DAY: Duration = Duration::from_secs(24 * 3_600);
+    let (world, ledger, machine) = world();
+    world.release("1.0.0").await;
+    let plan = world.plan("dev").await;
+    let size = world.session.view().unwrap().size;
+    // The clock that jumped may be this one or that one: the plan is not called dead, and not applied either.
+    for (jumps, follows) in [(&machine, &ledger), (&ledger, &machine)] {
+        jumps.pass(DAY);
+        let error = apply(&world, &plan).await.unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), ("clock-skew", exit::WAITING), "{error}");
+        assert!(error.to_string().contains("2026-03-03T10:00:00"), "{error}");
+        jumps.step_back(DAY);
+        assert_eq!(follows.now(), jumps.now());
+    }
+    // This process has seen the ledger's clock a day ahead; whoever did not, and finds both right, goes on.
+    let error = apply(&world, &plan).await.unwrap_err();
+    assert_eq!((error.code(), error.exit_code()), ("clock-went-back", exit::WAITING), "{error}");
+    assert_eq!(world.session.view().unwrap().size, size, "nothing was begun");
+    for time in [&ledger, &machine] {
+        time.pass(DAY);
+    }
+    let error = world.session_as("dana").apply(&plan, plan.digest().unwrap(), world.options()).await.unwrap_err();
+    assert_eq!((error.code(), error.exit_code()), ("plan-spent", exit::STALE), "both say that it is over: {error}");
+    for time in [&ledger, &machine] {
+        time.step_back(Duration::from_secs(1));
+    }
+    let report = world.session_as("dana").apply(&plan, plan.digest().unwrap(), world.options()).await.unwrap();
+    assert_eq!(report.exit_code(), exit::DONE, "it lives to its last second");
+}
+
+#[tokio::test]
+async fn a_plan_made_while_the_clock_was_back_is_not_taken_for_an_edited_one_s8_4() {
+    let (world, ledger, machine) = world();
+    world.release("1.0.0").await;
+    for time in [&ledger, &machine] {
+        time.step_back(Duration::from_secs(600));
+    }
+    let plan = world.plan("dev").await;
+    assert_eq!(apply(&world, &plan).await.unwrap(), exit::DONE, "nothing in it goes by time");
+    // And one that was made before the clock went back.
+    for time in [&ledger, &machine] {
+        time.pass(Duration::from_secs(600));
+    }
+    let plan = world.plan("qa").await;
+    for time in [&ledger, &machine] {
+        time.step_back(Duration::from_secs(600));
+    }
+    assert_eq!(apply(&world, &plan).await.unwrap(), exit::DONE);
+}
+
+#[tokio::test]
+async fn a_plan_that_was_edited_to_live_longer_is_stale_s8_4() {
+    let (world, ..) = world();
+    world.release("1.0.0").await;
+    let honest = world.plan("dev").await;
+    world.release("1.1.0").await;
+    let edited = |later: i64, longer: i64| {
+        let mut plan = honest.clone();
+        plan.body.planned_at += jiff::SignedDuration::from_secs(later);
+        plan.body.expires += jiff::SignedDuration::from_secs(later + longer);
+        plan
+    };
+    for (later, longer) in [(0, 1), (31, 0)] {
+        let error = apply(&world, &edited(later, longer)).await.unwrap_err();
+        let EngineError::Stale { moved, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(moved[0].input, "times of the plan");
+    }
 }

@@ -110,7 +110,7 @@ async fn to_production(world: &World, environment: &str) -> RunReport {
     let plan = world.plan(environment).await;
     assert_eq!(plan.body.moves.len(), 1, "{:#?}", plan.body.stays);
     let digest = plan.digest().unwrap();
-    world.session.request(&plan, digest).await.unwrap();
+    world.ask(&plan).await;
     let approval = world.sign(&plan, promo_core::approval::Decision::Approve);
     world.session.record_approval(&digest, &approval).unwrap();
     world.session.apply(&plan, digest, world.options()).await.unwrap()

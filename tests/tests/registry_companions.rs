@@ -230,6 +230,29 @@ mod needs_docker_registry {
         assert!(c.head_tag("1.0.0").await.unwrap().is_none());
     }
 
+    #[tokio::test]
+    async fn ten_layers_take_37_requests_cold_and_14_within_a_registry() {
+        let Some(world) = World::start() else { return };
+        let network = world.network();
+        let layers: Vec<Vec<u8>> = (0..10).map(|n| vec![n; 100_000]).collect();
+        let image = Image { platforms: vec!["linux/amd64".into()], ..Image::new([], layers) };
+        let (a, b) = (at(&network, &world.a, "app"), at(&network, &world.b, "app"));
+        let index = build::image(&a, "1.0.0", &image).await.unwrap();
+        let platform = resolved(&a, &index).await.images[0].digest;
+        let what = resolved(&a, &platform).await;
+        // The tag, three for each of eleven blobs, the tag again, its PUT, and a look at it. A run of promo asks for the
+        // tag three times more: when it plans again, before the step, and after it.
+        bring(&a, &b, &what, "1.0.0").await.unwrap();
+        let cold = world.b.requests().len();
+        assert_eq!(cold, 37);
+        // The tag, a mount for each blob, the PUT of the tag, and a look at it.
+        let c = at(&network, &world.b, "other/app");
+        let report = bring(&b, &c, &what, "1.0.0").await.unwrap();
+        assert_eq!((report.blobs_mounted, report.bytes), (11, 0));
+        let here = world.b.requests()[cold..].iter().filter(|r| r.path.contains("/other/app/")).count();
+        assert_eq!(here, 14);
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_hundred_small_images_with_common_layers_take_at_most_1400_requests() {
         let Some(world) = World::start() else { return };

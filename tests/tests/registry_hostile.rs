@@ -3,17 +3,18 @@
 
 #[cfg(test)]
 mod with_the_test_registry {
+    use std::collections::BTreeMap;
     use std::sync::Arc;
     use std::time::Duration;
 
     use axum::http::Method;
     use promo_providers::oci::build::{self, Image};
     use promo_providers::oci::{
-        Copy, CopyReport, Limits, Network, OCI_MANIFEST, OciError, RawManifest, RegistrySettings, Resolved, Store,
+        Copy, CopyReport, Limits, Network, OCI_MANIFEST, Oci, OciError, RawManifest, RegistrySettings, Resolved, Store,
         copy, resolve_digest,
     };
     use promo_sdk::testing::FakeClock;
-    use promo_sdk::{Context, Digest, Secrets};
+    use promo_sdk::{ArtifactInput, Context, Digest, EnsureRequest, Inputs, ObserveRequest, Provider, Secrets};
     use promo_tests::oci_registry::{
         Behaviour, Credential, Door, Fault, Mounting, OciRegistry, On, Reset, Tags, TokenDoor, What,
     };
@@ -369,6 +370,37 @@ mod with_the_test_registry {
             assert!(last.is_tag() && last.path.ends_with(TAG), "{name}: {}", last.line());
             assert!(!world.copy_to(&world.network(), name).await.unwrap().changed(), "{name}");
         }
+    }
+
+    #[tokio::test]
+    async fn s2_3_a_preview_counts_what_goes_along() {
+        let world = World::start().await;
+        let signature = sign(&world, "one").await;
+        let artifact = ArtifactInput {
+            repository: format!("{}/prod/app", world.b.address()),
+            digest: world.what.digest,
+            tag: Some(TAG.into()),
+            source: Some(format!("{}/team/app", world.a.address())),
+        };
+        let inputs = Inputs {
+            environment: "production".parse().unwrap(),
+            release: "r-0123456789ab".parse().unwrap(),
+            target: promo_core::model::Target(BTreeMap::new()),
+            settings: serde_json::Value::Null,
+            artifacts: BTreeMap::from([("app".parse().unwrap(), artifact)]),
+            files: BTreeMap::new(),
+        };
+        let preview = Oci::new().preview(&world.cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap();
+        let after: Vec<_> = preview.changes.iter().map(|change| change.after.clone().unwrap()).collect();
+        assert_eq!(after, [world.what.digest.to_string(), signature.to_string()]);
+        assert!(preview.changes[1].path.contains("application/vnd.test.signature"), "{preview:?}");
+        assert!(world.b.journal().iter().all(|entry| !entry.writes()));
+
+        let (expected, desired) = (preview.current, preview.desired);
+        let ensure = EnsureRequest { inputs, expected, desired, token: "run/1".into(), epoch: 1 };
+        let answer = Oci::new().ensure(&world.cx, &ensure).await.unwrap();
+        assert!(answer.detail.ends_with("1 referrers"), "{}", answer.detail);
+        assert!(world.is_whole("prod/app"));
     }
 
     #[tokio::test]

@@ -25,7 +25,7 @@ async fn to_staging(world: &World) {
 async fn to_production(world: &World) -> promo_engine::RunReport {
     let plan = world.plan("production").await;
     let digest = plan.digest().unwrap();
-    world.session.request(&plan, digest).await.unwrap();
+    world.ask(&plan).await;
     world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
     world.session.apply(&plan, digest, world.options()).await.unwrap()
 }
@@ -89,6 +89,7 @@ async fn production_needs_an_approval_of_this_plan_by_somebody_else() {
     // The initiator is excluded, also when they hold the key: riley asks, and riley signs.
     let own = world.session_as("riley");
     let plan = own.plan(world.request("production"), promo_engine::PLAN_LIFETIME).await.unwrap();
+    world.ask(&plan).await;
     let mut options = world.options();
     options.approvals = vec![world.sign(&plan, Decision::Approve)];
     let waiting = own.apply(&plan, plan.digest().unwrap(), options).await.unwrap_err();
@@ -96,6 +97,7 @@ async fn production_needs_an_approval_of_this_plan_by_somebody_else() {
     // A rejection blocks this digest.
     let plan = world.plan("production").await;
     let digest = plan.digest().unwrap();
+    world.ask(&plan).await;
     world.session.record_approval(&digest, &world.sign(&plan, Decision::Reject)).unwrap();
     world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
     let denied = world.session.apply(&plan, digest, world.options()).await.unwrap_err();

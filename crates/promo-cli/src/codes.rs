@@ -146,6 +146,7 @@ codes! {
     "provider-unknown",
     "quarantined",
     "request-invalid",
+    "request-unsigned",
     "run-began",
     "run-held",
     "run-interrupted",

@@ -47,6 +47,7 @@ impl From<EngineError> for CliError {
             }
             EngineError::Spent { run: Some(_), .. } => new("promo runs"),
             EngineError::Spent { .. } => new("promo plan --out plan.json"),
+            EngineError::Undated { .. } => new(&command_line(["promo", "explain", code])).who(who::OPERATOR),
             EngineError::Denied { environment, release, gates } => {
                 closed(new(&why(environment.as_str(), release.as_str())), gates)
             }
@@ -55,6 +56,9 @@ impl From<EngineError> for CliError {
             }
             EngineError::Invalid(_) => new("promo status"),
             EngineError::Approval(_) => new("promo approve --help"),
+            EngineError::RequestUnsigned { .. } => {
+                new("promo request FILE --key KEY").who("whoever asks for the promotion, with their key")
+            }
             EngineError::Began { run, recorded: true, .. } | EngineError::Unexpected { run, .. } => {
                 new(&command_line(["promo", "resume", run.as_str()]))
             }
@@ -91,6 +95,7 @@ fn closed(error: CliError, gates: &[Gate]) -> CliError {
 #[cfg(test)]
 mod tests {
     use promo_core::Digest;
+    use promo_core::clock::Doubt;
     use promo_core::gate::Outcome;
     use promo_core::planner::Moved;
     use promo_ledger::StoreError;
@@ -143,8 +148,15 @@ mod tests {
                 notes: Vec::new(),
                 gates: gate(GateKind::Lock, Outcome::Waiting, Reason::Idle),
             },
+            EngineError::Undated {
+                doubt: Doubt::Skew { ledger: jiff::Timestamp::UNIX_EPOCH, machine: jiff::Timestamp::MAX },
+            },
+            EngineError::Undated {
+                doubt: Doubt::WentBack { ledger: jiff::Timestamp::UNIX_EPOCH, before: jiff::Timestamp::MAX },
+            },
             EngineError::Invalid("no".into()),
             EngineError::Approval("no".into()),
+            EngineError::RequestUnsigned { environment: environment.parse().expect("a name") },
             EngineError::Stopped,
         ];
         for recorded in [true, false] {

@@ -117,6 +117,12 @@ impl CliError {
         self
     }
 
+    /// With another next command.
+    pub(crate) fn go_on_with(mut self, words: &[&str]) -> Self {
+        self.0.next = command_line(words.iter().copied());
+        self
+    }
+
     /// With who can fix it.
     pub(crate) fn who(mut self, who: &'static str) -> Self {
         self.0.who = who;

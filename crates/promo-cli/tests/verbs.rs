@@ -101,7 +101,7 @@ fn the_rows_that_no_story_reaches_s14() {
     let world = World::new();
     world.release("1.2.0", 3);
     world.plan("p.json");
-    world.run(0, &["request", "p.json"]);
+    world.ask("p.json");
     world.run(0, &["show", "p.json"]);
     world.refuses(
         21,
@@ -200,7 +200,14 @@ impl World {
         self.run(0, &["plan", "production", "--out", file]);
     }
 
+    /// Dana asks for the approval of a plan, with her key.
+    fn ask(&self, file: &str) {
+        let asked = self.run(0, &["request", file, "--key", "keys/dana", "--signer", "built-in"]);
+        assert_eq!(asked["identity"], "dana", "{asked}");
+    }
+
     fn approve(&self, file: &str) {
+        self.ask(file);
         self.run(0, &["approve", file, "--key", "keys/riley", "--signer", "built-in"]);
     }
 }
@@ -329,7 +336,7 @@ fn a_change_goes_from_waiting_to_done_and_is_spent_then() {
     world.run(20, &["plan", "production", "--detailed-exitcode"]);
     world.plan("p.json");
     world.refuses(20, "waiting", &["apply", "p.json"]);
-    world.run(0, &["request", "p.json"]);
+    world.ask("p.json");
     world.refuses(20, "waiting", &["apply", "p.json"]);
     world.approve("p.json");
     let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
@@ -374,9 +381,50 @@ fn an_approval_beside_the_plan_counts_s0_5() {
     world.release("1.2.0", 3);
     world.plan("p.plan.json");
     let signer = ["--key", "keys/riley", "--signer", "built-in"];
+    world.ask("p.plan.json");
     let words = ["approve", "p.plan.json", "--out", "p.plan.riley.approval.json"];
     world.run(0, &[&words[..], &signer[..]].concat());
     world.run(0, &["apply", "p.plan.json"]);
+}
+
+#[test]
+fn whose_request_it_is_only_a_signature_says_s6_3() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    let (out, _) = texts(&promo(&world.at, &["plan", "production", "--out", "p.json"]));
+    assert!(out.contains("request p.json --key KEY"), "{out}");
+    let approve = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"];
+    for words in [&["request", "p.json"][..], &approve, &[&approve[..], &["--out", "yes.json"]].concat()] {
+        let error = world.refuses(21, "request-unsigned", words);
+        assert!(error["next"].as_str().unwrap().ends_with("request p.json --key KEY"), "{error}");
+    }
+    assert!(!world.at.join("yes.json").exists());
+    // Riley asks under dana's name, and approves.
+    let asked = world.run(0, &["request", "p.json", "--key", "keys/riley", "--signer", "built-in", "--as", "dana"]);
+    assert_eq!(asked["identity"], "riley", "{asked}");
+    world.run(0, &approve);
+    let error = world.refuses(20, "waiting", &["apply", "p.json", "--as", "dana"]);
+    assert!(error["details"].to_string().contains("riley may not approve this, being its initiator"), "{error}");
+}
+
+#[test]
+fn a_request_is_worth_what_its_key_is_worth_now_s12_3() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    let key = std::fs::read_to_string(world.at.join("keys/dana.pub")).unwrap();
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOuHChF4XZsNQJb4z52kdbxHheoyRgGGRlO5alqZiNVH";
+    world.edit("policy.toml", key.trim(), other);
+    world.edit("policy.toml", "version = 1", "version = 2");
+    let why = world.run(0, &["why", "production"]);
+    assert!(why["uncounted"].to_string().contains("counts as a request that nobody signed: the key SHA256:"), "{why}");
+    let (out, _) = texts(&promo(&world.at, &["why", "production"]));
+    assert!(out.contains("counts as a request that nobody signed"), "{out}");
+    let (_, err) = texts(&promo(&world.at, &["plan", "production", "--out", "q.json"]));
+    assert!(err.contains("warning") && err.contains("counts as a request that nobody signed"), "{err}");
+    // The key that policy no longer knows signs nothing either.
+    world.refuses(21, "approval-refused", &["request", "q.json", "--key", "keys/dana", "--signer", "built-in"]);
 }
 
 #[test]

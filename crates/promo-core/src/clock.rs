@@ -71,6 +71,19 @@ impl Present {
         };
         Self { at: ledger, doubt }
     }
+
+    /// Whether `instant` has come. None where the time is in doubt and what was read disagrees about it; where all of it
+    /// agrees, the doubt does not matter.
+    #[must_use]
+    pub fn reached(&self, instant: Timestamp) -> Option<bool> {
+        let other = match self.doubt {
+            None => self.at,
+            Some(Doubt::Skew { machine, .. }) => machine,
+            Some(Doubt::WentBack { before, .. }) => before,
+        };
+        let (by_ledger, by_other) = (self.at >= instant, other >= instant);
+        (by_ledger == by_other).then_some(by_ledger)
+    }
 }
 
 impl From<Timestamp> for Present {
@@ -125,5 +138,27 @@ mod tests {
         let back = Some(Doubt::WentBack { ledger: at(0), before: at(2_001) });
         assert_eq!(doubt(0, (0, 0), Some(2_001)), back);
         assert_eq!(doubt(0, (90_000, 90_000), Some(2_001)), back, "the ledger's own word comes first");
+    }
+
+    #[test]
+    fn s8_4_an_instant_between_two_readings_in_doubt_has_neither_come_nor_not() {
+        let skew = |machine| Some(Doubt::Skew { ledger: at(0), machine: at(machine) });
+        let back = Some(Doubt::WentBack { ledger: at(0), before: at(60_000) });
+        for (doubt, instant, reached) in [
+            (None, 0, Some(true)),
+            (None, 1, Some(false)),
+            (skew(60_000), 0, Some(true)),
+            (skew(60_000), 1, None),
+            (skew(60_000), 60_000, None),
+            (skew(60_000), 60_001, Some(false)),
+            (skew(-60_000), -60_000, Some(true)),
+            (skew(-60_000), 0, None),
+            (skew(-60_000), 1, Some(false)),
+            (back, 0, Some(true)),
+            (back, 60_000, None),
+            (back, 60_001, Some(false)),
+        ] {
+            assert_eq!(Present { at: at(0), doubt }.reached(at(instant)), reached, "{doubt:?} {instant}");
+        }
     }
 }

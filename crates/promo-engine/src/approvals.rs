@@ -7,6 +7,7 @@ use promo_core::Digest;
 use promo_core::approval::{self, Envelope, Evaluation, Parties, Person, Rules, Subject, VerifiedApproval};
 use promo_core::ids::{EnvironmentName, IdentityName};
 use promo_core::ledger::View;
+use promo_core::ledger::view::Request;
 use promo_core::model::Party;
 use promo_core::plan::{Document, Move};
 
@@ -82,9 +83,8 @@ impl Session {
                 EngineError::Invalid(text.join("; "))
             })?;
             let subject = self.subject(document, digest, entry);
-            let asked = view.requests.get(digest).into_iter().flat_map(|r| &r.initiators);
-            let initiators: BTreeSet<&String> = asked.chain([&document.body.initiator]).collect();
-            let parties = self.parties(view, entry, &rules, &initiators, applier);
+            let initiators = self.initiators(document, view.requests.get(digest));
+            let parties = self.parties(view, entry, &rules, initiators, applier);
             out.insert(entry.environment.clone(), approval::evaluate(&rules, &facts, &parties, &subject, now));
         }
         Ok(out)
@@ -100,12 +100,21 @@ impl Session {
         }
     }
 
+    /// Who asked, and whether a signature says so. A claimed name that policy knows is taken in as well: a claim may
+    /// exclude somebody more, and never somebody less (S6.3).
+    fn initiators(&self, document: &Document, request: Option<&Request>) -> (BTreeSet<Person>, bool) {
+        let claimed = request.into_iter().flat_map(|r| &r.initiators).chain([&document.body.initiator]);
+        let known = claimed.map(|name| self.person(name)).filter(|person| matches!(person, Person::Known(_)));
+        let signers = request.into_iter().flat_map(|r| &r.signers).cloned().map(Person::Known);
+        (known.chain(signers).collect(), request.is_some_and(|r| !r.signers.is_empty()))
+    }
+
     fn parties(
         &self,
         view: &View,
         entry: &Move,
         rules: &Rules,
-        initiators: &BTreeSet<&String>,
+        (initiator, requested): (BTreeSet<Person>, bool),
         applier: Option<&str>,
     ) -> Parties {
         let excluded: BTreeSet<Party> = rules.as_slice().iter().flat_map(|r| r.exclude.iter().copied()).collect();
@@ -123,7 +132,8 @@ impl Session {
             None => excluded.contains(&Party::Builder).then(unknown),
         };
         Parties {
-            initiator: initiators.iter().map(|name| self.person(name)).collect(),
+            initiator,
+            requested,
             authors,
             builder,
             applier: applier.map(|name| self.person(name)),

@@ -1,7 +1,8 @@
 //! What can stop the engine, with the stable code and the exit class of each (S14). The command line words the help.
 
 use promo_core::Digest;
-use promo_core::gate::Gate;
+use promo_core::clock::Doubt;
+use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::view::IllegalRecord;
 use promo_core::plan::{PlanFileError, PolicyRef};
@@ -106,6 +107,12 @@ pub enum EngineError {
         /// The run that used it, if one did.
         run: Option<RunId>,
     },
+    /// Whether the plan is too old cannot be told: the clocks disagree about it (S8.4, S12.6).
+    #[error("whether the plan has expired cannot be told: {}", Reason::from(*doubt))]
+    Undated {
+        /// What the clocks read.
+        doubt: Doubt,
+    },
     /// A gate refuses a promotion.
     #[error("{environment} refuses {release}")]
     Denied {
@@ -131,9 +138,15 @@ pub enum EngineError {
     /// The request makes no sense.
     #[error("{0}")]
     Invalid(String),
-    /// An approval cannot be taken.
-    #[error("the approval cannot be taken: {0}")]
+    /// A signed statement cannot be made or taken.
+    #[error("the statement cannot be taken: {0}")]
     Approval(String),
+    /// A rule excludes the initiator, and nobody signed a request that would say who that is (S6.3).
+    #[error("nobody can approve {environment} yet: its rule excludes the initiator, and nobody signed the request")]
+    RequestUnsigned {
+        /// Where the rule stands.
+        environment: EnvironmentName,
+    },
     /// The reply to the first record of a run was lost: it may have been written.
     #[error("the ledger did not answer when run {run} began: it {}", if *.recorded { "has begun" } else { "may have begun" })]
     Began {
@@ -244,10 +257,12 @@ impl EngineError {
             Self::PolicyReplaced { .. } => "policy-replaced",
             Self::PolicyReused { .. } => "policy-reused",
             Self::Spent { .. } => "plan-spent",
+            Self::Undated { doubt } => Reason::from(*doubt).code(),
             Self::Denied { .. } => "denied",
             Self::Waiting { .. } => "waiting",
             Self::Invalid(_) => "request-invalid",
             Self::Approval(_) => "approval-refused",
+            Self::RequestUnsigned { .. } => "request-unsigned",
             Self::Began { .. } => "run-began",
             Self::Unexpected { .. } => "unexpected",
             Self::Stopped => "stopped",
@@ -264,8 +279,8 @@ impl EngineError {
             "ledger-unusable" | "ledger-newer" | "run-began" | "ledger-refused" => exit::LEDGER_IO,
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
-            "locked" | "waiting" => exit::WAITING,
-            "denied" | "approval-refused" => exit::DENIED,
+            "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
+            "denied" | "approval-refused" | "request-unsigned" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
             | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,
             "offline" => exit::USAGE,

@@ -1,16 +1,12 @@
-//! What people say about plans: requests and signed statements. Authority comes from the signatures inside, never from a
+//! What people say about plans: signed statements. Authority comes from the signatures inside, never from a
 //! record being there (S12.3).
 
-use std::collections::BTreeSet;
-
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{
-    Decision, Envelope, Fingerprint, LedgerRef, Nonce, PolicyRef, Statement, StatementKind, VerifiedApproval,
-    grant_until,
+    Decision, Envelope, Fingerprint, LedgerRef, PolicyRef, Statement, StatementKind, VerifiedApproval, grant_until,
 };
-use promo_core::gate::{Outcome, overall};
-use promo_core::ids::{ArtifactName, EnvironmentName, RoleName};
+use promo_core::ids::{ArtifactName, RoleName};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::Movement;
 use promo_core::plan::Document;
@@ -22,46 +18,12 @@ use crate::error::EngineError;
 use crate::session::{Governance, Session};
 use crate::signature;
 
-/// How long a request, and its plan, are open (S6.5).
-pub const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
-
 impl Session {
-    /// Puts a plan up for approval: recorded, and older pending requests for the same environments are superseded.
-    ///
-    /// # Errors
-    /// When the plan moves nothing, is refused, spent, or not for here.
-    pub async fn request(&self, document: &Document, digest: Digest) -> Result<Timestamp, EngineError> {
-        let plan = &document.body;
-        if plan.moves.is_empty() {
-            return Err(EngineError::Invalid("the plan moves nothing: there is nothing to request".into()));
-        }
-        if let Some(refused) = plan.moves.iter().find(|m| overall(&m.gates) >= Outcome::Expired) {
-            return Err(EngineError::Denied {
-                environment: refused.environment.clone(),
-                release: refused.to.id.clone(),
-                gates: refused.gates.clone(),
-            });
-        }
-        // Everything but the gates that people and time open is checked now, so that nobody approves what cannot apply.
-        match self.precheck(document, &digest, &[]).await {
-            Ok(_) | Err(EngineError::Waiting { .. }) => {}
-            Err(error) => return Err(error),
-        }
-        let expires = self.now()?.saturating_add(REQUEST_LIFETIME).unwrap_or(Timestamp::MAX);
-        let environments: BTreeSet<EnvironmentName> = plan.moves.iter().map(|m| m.environment.clone()).collect();
-        let initiator = self.actor.name.clone();
-        let mut draft = self.draft(Event::PlanRequested { environments, expires, initiator });
-        draft.plan = Some(digest);
-        let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
-        self.store.put_blob(&bytes)?;
-        self.append(&Expect { unconsumed: vec![digest], ..Expect::default() }, &[draft])?;
-        Ok(expires)
-    }
-
     /// The statement that an approver would sign about a plan.
     ///
     /// # Errors
-    /// When the ledger cannot be read or no random bytes are to be had.
+    /// When the ledger cannot be read or no random bytes are to be had; [`EngineError::RequestUnsigned`] for a yes that
+    /// would not count because nobody signed a request.
     pub fn statement(
         &self,
         document: &Document,
@@ -70,10 +32,11 @@ impl Session {
         role: RoleName,
         key: Fingerprint,
     ) -> Result<Statement, EngineError> {
+        if decision == Decision::Approve {
+            self.needs_signed_request(&digest, document.body.moves.iter().map(|m| &m.environment))?;
+        }
         let now = self.now()?;
         let head = self.store.head()?;
-        let mut nonce = [0; 16];
-        getrandom::fill(&mut nonce).map_err(|e| EngineError::Approval(format!("no random bytes: {e}")))?;
         // Whole seconds: that is what the signed text carries.
         let at = |t: Timestamp| Timestamp::from_second(t.as_second()).unwrap_or(t);
         Ok(Statement {
@@ -91,7 +54,7 @@ impl Session {
             role,
             not_before: at(now),
             expires: at(self.grant_until(document, now)),
-            nonce: Nonce::from_bytes(nonce),
+            nonce: signature::nonce().map_err(|e| EngineError::Approval(e.to_string()))?,
             key,
             breakglass: None,
         })
@@ -116,7 +79,7 @@ impl Session {
     /// Takes a signed statement into the ledger after verifying it.
     ///
     /// # Errors
-    /// When the signature, the key or the role does not hold, or it is about another plan.
+    /// When the signature, the key or the role does not hold, or it is about another plan; as [`Session::statement`].
     pub fn record_approval(&self, digest: &Digest, envelope: &Envelope) -> Result<VerifiedApproval, EngineError> {
         let fact =
             signature::verify(envelope, &self.governance.roster).map_err(|e| EngineError::Approval(e.to_string()))?;
@@ -130,6 +93,9 @@ impl Session {
         if !fact.roles().contains(&statement.role) {
             let (who, role) = (fact.identity(), &statement.role);
             return Err(EngineError::Approval(format!("{who} does not hold the role {role}")));
+        }
+        if statement.decision == Decision::Approve {
+            self.needs_signed_request(digest, statement.environments.iter().map(|change| &change.environment))?;
         }
         let envelope = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
         let mut draft = self.draft(Event::ApprovalRecorded { envelope });

@@ -13,6 +13,7 @@ mod planning;
 pub mod process;
 pub mod progress;
 pub mod releases;
+pub mod requests;
 pub mod session;
 pub mod signature;
 pub mod verdicts;

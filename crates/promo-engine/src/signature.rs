@@ -10,6 +10,7 @@ mod verify;
 
 pub use allowed_signers::allowed_signers;
 pub use error::SignatureError;
-pub use keygen::{read_public_key, sign_with_ssh_keygen, ssh_keygen_request};
+pub use keygen::{read_public_key, sign_bytes_with_ssh_keygen, sign_with_ssh_keygen, ssh_keygen_request};
 pub use signing::SigningKey;
+pub(crate) use signing::nonce;
 pub use verify::{MIN_RSA_BITS, Signer, check_roster, fingerprint, signed_by, verify, verify_bytes};

@@ -14,6 +14,7 @@ use promo_ledger::Expect;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
+use crate::requests;
 use crate::session::{Governance, Session};
 use crate::signature;
 
@@ -58,9 +59,23 @@ pub enum VerdictDecision {
 /// A statement and its signature, as records carry them.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Signed {
-    statement: String,
-    signature: String,
+pub(crate) struct Signed {
+    /// The signed bytes, which are text.
+    pub(crate) statement: String,
+    /// The armored SSHSIG over them.
+    pub(crate) signature: String,
+}
+
+impl Signed {
+    /// Puts both together.
+    pub(crate) fn new(bytes: &[u8], signature: &str) -> Self {
+        Self { statement: String::from_utf8_lossy(bytes).into_owned(), signature: signature.into() }
+    }
+
+    /// As a record's field.
+    pub(crate) fn to_value(&self) -> Result<serde_json::Value, EngineError> {
+        serde_json::to_value(self).map_err(|e| EngineError::Approval(e.to_string()))
+    }
 }
 
 /// The canonical bytes of a verdict, which are what is signed.
@@ -97,9 +112,7 @@ impl Session {
         if self.has_spoken(&Digest::of(&bytes))? {
             return Err(EngineError::Approval("this very statement is in the ledger already".into()));
         }
-        let signed = Signed { statement: String::from_utf8_lossy(&bytes).into_owned(), signature: signature.into() };
-        let signed = serde_json::to_value(signed).map_err(|e| EngineError::Approval(e.to_string()))?;
-        let (by, signed) = (Some(identity.name.clone()), Some(signed));
+        let (by, signed) = (Some(identity.name.clone()), Some(Signed::new(&bytes, signature).to_value()?));
         let (environment, release, check) = (environment.clone(), release.clone(), check.clone());
         let event = match decision {
             VerdictDecision::Withdraw => Event::VerdictWithdrawn { environment, release, check, by, signed },
@@ -123,8 +136,8 @@ impl Session {
     }
 }
 
-/// Whether a record counts: every record does but a verdict on a manual check, or a withdrawal, that no signature bears
-/// out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
+/// Whether a record counts: every record does but a verdict on a manual check, a withdrawal, or a signed request, that no
+/// signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
 /// takes nothing back. What the machine found about an automatic check is unsigned.
 ///
 /// # Errors
@@ -145,7 +158,7 @@ pub(crate) fn judge(
         Event::VerdictWithdrawn { environment, release, check, by, signed } => {
             (environment, release, check, by, signed, VerdictDecision::Withdraw)
         }
-        _ => return Ok(()),
+        event => return requests::judge(governance, origin, record, &event),
     };
     let manual = matches!(governance.pipeline.checks.get(&check), Some(Check::Manual { .. }));
     if !manual && signed.is_none() && by.is_none() && decision != VerdictDecision::Withdraw {

@@ -163,7 +163,8 @@ pub(crate) const COMPONENTS: &[Component] = &[
             sha256: "a9bd06c0e006854608f8469b4371743f40604ad90975532bb3b7ceeb72fe2913",
             inside: "usr/bin/docker-registry",
         },
-        starts: "docker-registry serve CONFIG, on a free port of 127.0.0.1 with storage in a private directory",
+        starts: "docker-registry serve CONFIG, on a free port of 127.0.0.1 with storage in a private directory; in tests also \
+                 with TLS, behind a password, and behind a token server (tests/src/registry.rs)",
         ready: "GET /v2/ answers 200",
         when_missing: "set PROMO_COMPONENT_DOCKER_REGISTRY to a `registry` 2.8 binary of the distribution project",
     },

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use promo_core::approval::{Decision, Envelope, Fingerprint};
+use promo_core::approval::{Decision, Envelope, Fingerprint, NAMESPACE};
 use promo_core::ids::RoleName;
 use promo_engine::process::Processes;
 use promo_engine::signature::{self, SigningKey};
@@ -52,7 +52,7 @@ enum Choice {
 
 /// Who signs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
-enum SignerChoice {
+pub(crate) enum SignerChoice {
     /// ssh-keygen -Y: passphrases, agents and hardware keys work
     #[default]
     SshKeygen,
@@ -68,22 +68,19 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Choice::Reject => Decision::Reject,
         Choice::Revoke => Decision::Revoke,
     };
-    let (fingerprint, key) = fingerprint(arguments)?;
+    let fingerprint = fingerprint(&arguments.key, arguments.signer)?;
     let role = role(&project, &document, arguments, &fingerprint)?;
-    let statement = project.session.statement(&document, digest, decision, role, fingerprint)?;
+    let statement = project.session.statement(&document, digest, decision, role, fingerprint);
+    let statement = statement.map_err(|error| super::request::signed_first(error, &arguments.file))?;
     ui.talk(&format!("{} the plan {digest}", decision.as_str()));
     for entry in &document.body.moves {
         let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         ui.talk(&format!("  {} from {from} to {}", entry.environment, entry.to));
     }
     ui.talk(&format!("  as {}, until {}", statement.role, statement.expires));
-    let envelope = match key {
-        Some(key) => key.sign(&statement),
-        None => {
-            project.runtime.block_on(signature::sign_with_ssh_keygen(&Processes::default(), &arguments.key, &statement))
-        }
-    }
-    .map_err(|e| refused(&e))?;
+    let bytes = statement.to_bytes().map_err(|e| refused(&e.into()))?;
+    let signature = sign(&project, &arguments.key, arguments.signer, NAMESPACE, &bytes)?;
+    let envelope = Envelope::new(String::from_utf8_lossy(&bytes).into_owned(), signature);
     store(ui, global, &project, arguments, digest, &envelope)
 }
 
@@ -117,22 +114,34 @@ fn store(
     Ok(DONE)
 }
 
-/// The fingerprint of the key, and the key itself where promo signs.
-fn fingerprint(arguments: &Arguments) -> Result<(Fingerprint, Option<SigningKey>), CliError> {
-    match arguments.signer {
+/// The fingerprint of the key that is to sign.
+pub(crate) fn fingerprint(key: &Path, signer: SignerChoice) -> Result<Fingerprint, CliError> {
+    Ok(match signer {
+        SignerChoice::SshKeygen => signature::read_public_key(key).map_err(|e| refused(&e))?.fingerprint().clone(),
+        SignerChoice::BuiltIn => read_key(key)?.public_key().fingerprint().clone(),
+    })
+}
+
+/// An armored signature over these bytes, for a namespace.
+pub(crate) fn sign(
+    project: &Project,
+    key: &Path,
+    signer: SignerChoice,
+    namespace: &str,
+    bytes: &[u8],
+) -> Result<String, CliError> {
+    match signer {
         SignerChoice::SshKeygen => {
-            let public = signature::read_public_key(&arguments.key).map_err(|e| refused(&e))?;
-            Ok((public.fingerprint().clone(), None))
+            let processes = Processes::default();
+            project.runtime.block_on(signature::sign_bytes_with_ssh_keygen(&processes, key, namespace, bytes))
         }
-        SignerChoice::BuiltIn => {
-            let key = read_key(&arguments.key)?;
-            Ok((key.public_key().fingerprint().clone(), Some(key)))
-        }
+        SignerChoice::BuiltIn => read_key(key)?.sign_bytes(bytes, namespace),
     }
+    .map_err(|e| refused(&e))
 }
 
 /// Reads a private key file without passphrase.
-pub(crate) fn read_key(path: &Path) -> Result<SigningKey, CliError> {
+fn read_key(path: &Path) -> Result<SigningKey, CliError> {
     let text = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
     SigningKey::from_openssh(&SecretString::from(text)).map_err(|e| refused(&e))
 }

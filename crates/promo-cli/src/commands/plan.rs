@@ -11,6 +11,7 @@ use promo_core::plan::{Document, Goal, Request, StayReason};
 use promo_engine::{PLAN_LIFETIME, exit};
 
 use super::show;
+use super::why::{About, uncounted};
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
@@ -69,8 +70,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, arguments.if_merged)?;
     let next = document.body.stays.iter().filter_map(|s| Some(&s.next.as_ref()?.release.id));
     let releases: Vec<_> = document.body.moves.iter().map(|m| &m.to.id).chain(next).collect();
-    for statement in view.uncounted.iter().filter(|u| releases.contains(&&u.release)) {
-        ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), super::why::uncounted(statement)));
+    let concerns = |about: &About<'_>| match about {
+        About::Release(release) => releases.contains(release),
+        About::Environments(names) => document.body.moves.iter().any(|m| names.contains(&m.environment)),
+    };
+    for line in uncounted(&view, project.session.now()?, &concerns) {
+        ui.talk(&format!("{}: {line}", label(Label::Warning, "warning")));
     }
     if !arguments.detailed_exitcode {
         return Ok(DONE);

@@ -1,4 +1,4 @@
-//! `promo quickstart [DIR]`: writes the example pipeline, makes a key, builds two images, and takes them along with the
+//! `promo quickstart [DIR]`: writes the example pipeline, makes keys, builds two images, and takes them along with the
 //! very commands that a reader would type. Needs no server and no other tool than a shell for the example's checks.
 
 use std::path::{Path, PathBuf};
@@ -48,8 +48,11 @@ files! {
     "templates/service.toml.j2",
 }
 
-/// The key in the example's policy, which the one that is made takes the place of.
-const EXAMPLE_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKEKgmaSTM0ITpKs90JHIYUXKvHahFptOsHvJ9kBPNLR";
+/// Who signs, and the key in the example's policy that the one that is made takes the place of: Dana asks, Riley approves.
+const SIGNERS: [(&str, &str); 2] = [
+    ("dana", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIFkzHMPIVe7M1y9+VJFiOHHoqyYExbaOOrB/p/LNJfor"),
+    ("riley", "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKEKgmaSTM0ITpKs90JHIYUXKvHahFptOsHvJ9kBPNLR"),
+];
 
 /// Where the second release asks for more than production has.
 const GREEDY: &str = "# The second release needs more workers than production has.\nNEEDS_WORKERS=6\n";
@@ -62,13 +65,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for (path, text) in FILES {
         write(&directory.join(path), text.as_bytes())?;
     }
-    let key = SigningKey::generate("riley").map_err(|e| refused(&e))?;
-    let private = key.to_openssh().map_err(|e| refused(&e))?;
-    write_private(&directory.join("keys/riley"), private.expose_secret().as_bytes())?;
-    let public = key.public_key().to_string();
-    write(&directory.join("keys/riley.pub"), format!("{public}\n").as_bytes())?;
     let policy = FILES.iter().find(|(path, _)| *path == "policy.toml").map_or("", |(_, text)| text);
-    write(&directory.join("policy.toml"), policy.replace(EXAMPLE_KEY, &public).as_bytes())?;
+    let mut policy = policy.to_owned();
+    for (who, example) in SIGNERS {
+        let key = SigningKey::generate(who).map_err(|e| refused(&e))?;
+        let private = key.to_openssh().map_err(|e| refused(&e))?;
+        write_private(&directory.join("keys").join(who), private.expose_secret().as_bytes())?;
+        let public = key.public_key().to_string();
+        write(&directory.join(format!("keys/{who}.pub")), format!("{public}\n").as_bytes())?;
+        policy = policy.replace(example, &public);
+    }
+    write(&directory.join("policy.toml"), policy.as_bytes())?;
     std::env::set_current_dir(directory).map_err(|e| CliError::file("entered", directory, &e))?;
 
     guide.tell("A build makes version 1.0.0, and reports it");
@@ -76,7 +83,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     guide.command(&["release", "add", "shop=1.0.0", "--alias", "1.0.0", "--as", "ci"], exit::DONE)?;
     guide.tell("What starts by itself: dev, then qa and perf side by side, then staging, which joins them");
     guide.command(&["advance", "--as", "ci"], exit::DONE)?;
-    guide.tell("Production never starts by itself. Dana plans and asks, Riley reads and signs, CI applies");
+    guide
+        .tell("Production never starts by itself. Dana plans and asks with her key, Riley reads and signs, CI applies");
     production(&guide, exit::DONE)?;
 
     guide.tell("Version 1.1.0 needs more workers. They are there in staging, but not in production");
@@ -99,7 +107,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 /// Plan, request, approval and apply of production.
 fn production(guide: &Guide<'_>, expected: u8) -> Result<(), CliError> {
     guide.command(&["plan", "production", "--out", "production.plan.json", "--as", "dana"], exit::DONE)?;
-    guide.command(&["request", "production.plan.json", "--as", "dana"], exit::DONE)?;
+    let ask = ["request", "production.plan.json", "--key", "keys/dana", "--signer", "built-in", "--as", "dana"];
+    guide.command(&ask, exit::DONE)?;
     let sign = ["approve", "production.plan.json", "--key", "keys/riley", "--signer", "built-in", "--as", "riley"];
     guide.command(&sign, exit::DONE)?;
     guide.command(&["apply", "production.plan.json", "--as", "ci"], expected)

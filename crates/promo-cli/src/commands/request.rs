@@ -1,9 +1,13 @@
-//! `promo request FILE`: asks for approval of a saved plan.
+//! `promo request FILE`: asks for approval of a saved plan, and signs that it does.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use promo_engine::EngineError;
+use promo_engine::requests::REQUEST_NAMESPACE;
+
+use super::approve::{self, SignerChoice};
 use super::show;
 use crate::cli::{Format, Global};
 use crate::error::CliError;
@@ -17,23 +21,41 @@ pub(crate) struct Arguments {
     /// The saved plan
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    /// The key to sign with: a private key file, or the public one of a key that ssh-agent holds; needed where a rule
+    /// excludes the initiator
+    #[arg(long, value_name = "KEY", env = "PROMO_KEY")]
+    key: Option<PathBuf>,
+    /// Who signs
+    #[arg(long, value_enum, default_value_t)]
+    signer: SignerChoice,
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let (document, digest) = show::read(&arguments.file)?;
     let project = project::open(ui, global, Access::Write)?;
-    let expires = project.runtime.block_on(project.session.request(&document, digest))?;
+    let signed = arguments.key.as_deref().map(|key| {
+        let fingerprint = approve::fingerprint(key, arguments.signer)?;
+        let statement = project.session.request_statement(&document, digest, fingerprint)?;
+        let signature = approve::sign(&project, key, arguments.signer, REQUEST_NAMESPACE, &statement.to_bytes()?)?;
+        Ok::<_, CliError>((statement, signature))
+    });
+    let signed = signed.transpose()?;
+    let signed = signed.as_ref().map(|(statement, signature)| (statement, signature.as_str()));
+    let requested = project.runtime.block_on(project.session.request(&document, digest, signed));
+    let (expires, by) = requested.map_err(|error| signed_first(error, &arguments.file))?;
     let file = arguments.file.to_string_lossy();
     let next = global.suggest(&["approve", &file, "--key", "KEY"]);
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
-            "kind": "promo.request", "format": 1, "plan": digest, "expires": expires, "next": next,
+            "kind": "promo.request", "format": 1, "plan": digest, "expires": expires, "identity": by, "next": next,
         }));
         return Ok(DONE);
     }
     let zone = ui::zone(global)?;
     let names: Vec<&str> = document.body.moves.iter().map(|m| m.environment.as_str()).collect();
-    ui.data(&format!("requested {}\n  {digest}\n  open until {}\n", names.join(", "), time::long(expires, &zone)));
+    let by = by.map_or_else(|| "not signed".to_owned(), |by| format!("signed by {by}"));
+    let until = time::long(expires, &zone);
+    ui.data(&format!("requested {}, {by}\n  {digest}\n  open until {until}\n", names.join(", ")));
     for entry in &document.body.moves {
         for gate in entry.gates.iter().filter(|g| !g.outcome.is_open()) {
             ui.data(&format!("  {} waits: {}\n", entry.environment, gate.reason));
@@ -41,4 +63,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     ui.talk(&format!("Next: {next}"));
     Ok(DONE)
+}
+
+/// What the engine says, with the very command where it is a signed request that is missing.
+pub(crate) fn signed_first(error: EngineError, file: &Path) -> CliError {
+    let unsigned = matches!(error, EngineError::RequestUnsigned { .. });
+    let error = CliError::from(error);
+    if unsigned { error.go_on_with(&["promo", "request", &file.to_string_lossy(), "--key", "KEY"]) } else { error }
 }

@@ -4,12 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use promo_core::ids::{CheckName, EnvironmentName};
-use promo_engine::process::Processes;
-use promo_engine::signature;
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
-use promo_sdk::ProcessRunner as _;
 
-use super::approve::{read_key, refused};
+use super::approve::{SignerChoice, sign};
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
@@ -78,22 +75,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         reason: arguments.reason.clone(),
     };
     let bytes = verdict_bytes(&verdict)?;
-    let signature = if arguments.built_in_signer {
-        read_key(&arguments.key)?.sign_bytes(&bytes, VERDICT_NAMESPACE).map_err(|e| refused(&e))?
-    } else {
-        let request =
-            signature::ssh_keygen_request(&arguments.key, VERDICT_NAMESPACE, &bytes).map_err(|e| refused(&e))?;
-        let output = project.runtime.block_on(Processes::default().run(request)).map_err(|e| {
-            CliError::new("approval-refused", 21, "ssh-keygen cannot be run", "promo doctor").because(&e)
-        })?;
-        if output.code != Some(0) {
-            let said = String::from_utf8_lossy(&output.stderr).into_owned();
-            return Err(
-                CliError::new("approval-refused", 21, "ssh-keygen did not sign", "promo doctor").details([said])
-            );
-        }
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
+    let signer = if arguments.built_in_signer { SignerChoice::BuiltIn } else { SignerChoice::SshKeygen };
+    let signature = sign(&project, &arguments.key, signer, VERDICT_NAMESPACE, &bytes)?;
     let who = project.session.record_verdict(&verdict, &signature)?;
     ui.data(&format!("{who} has spoken about {} in {}\n", arguments.check, arguments.environment));
     Ok(DONE)

@@ -1,12 +1,15 @@
 //! `promo why ENV [RELEASE]`: why a release is, or is not, in an environment.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
+use jiff::Timestamp;
 use promo_core::eligibility::{self, CheckStatus};
 use promo_core::gate::{Outcome, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::PromotionOutcome;
-use promo_core::ledger::view::{Said, Uncounted};
+use promo_core::ledger::view::{Said, Spoken, Uncounted};
 use promo_core::planner;
 
 use crate::cli::{Format, Global};
@@ -48,12 +51,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let attempts: Vec<_> = known.map(|e| e.history.iter().filter(|p| p.to == release).collect()).unwrap_or_default();
     let lost: Vec<_> = eligibility::lost_evidence(&session.governance().rules(), &view, name);
     let lost: Vec<String> = lost.iter().filter(|_| here).map(ToString::to_string).collect();
+    let concerns = |about: &About<'_>| match about {
+        About::Release(other) => **other == release,
+        About::Environments(names) => names.contains(name),
+    };
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.why", "format": 1, "environment": name, "release": shown, "deployed": here,
             "outcome": outcome, "opens": opens_at(&gates), "gates": gates,
             "lost_evidence": lost,
-            "uncounted": view.uncounted.iter().filter(|u| u.release == release).map(uncounted).collect::<Vec<_>>(),
+            "uncounted": uncounted(&view, now, &concerns),
             "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
         }));
         return Ok(DONE);
@@ -83,8 +90,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let until = gate.until.map(|t| format!(", until {}", time::near(t, now, &zone))).unwrap_or_default();
         out.push_str(&format!("  {sign} {}{until}\n", escape::line(&gate.reason.to_string())));
     }
-    for statement in view.uncounted.iter().filter(|u| u.release == release) {
-        out.push_str(&format!("  {} {}\n", label(Label::Bad, "!"), uncounted(statement)));
+    for line in uncounted(&view, now, &concerns) {
+        out.push_str(&format!("  {} {line}\n", label(Label::Bad, "!")));
     }
     for promotion in attempts {
         let Some((at, outcome)) = promotion.finished else { continue };
@@ -118,10 +125,31 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(DONE)
 }
 
-/// A statement that counts for nothing, in words (S12.3).
-pub(crate) fn uncounted(statement: &Uncounted) -> String {
-    let Uncounted { seq, environment, check, why, .. } = statement;
-    format!("record {seq} about {check} in {environment} does not count: {}", escape::line(why))
+/// What a statement that its signature does not bear out is about.
+pub(crate) enum About<'a> {
+    /// A verdict: the release.
+    Release(&'a ReleaseId),
+    /// A request: the environments that its plan moves.
+    Environments(&'a BTreeSet<EnvironmentName>),
+}
+
+/// The statements that count for nothing and concern something, in words (S12.3). A request is named while it is open.
+pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_>) -> bool) -> Vec<String> {
+    let line = |Uncounted { seq, about, why }: &Uncounted| {
+        let why = escape::line(why);
+        match about {
+            Spoken::Check { environment, release, check } => concerns(&About::Release(release))
+                .then(|| format!("record {seq} about {check} in {environment} does not count: {why}")),
+            Spoken::Request { plan } => {
+                let request = view.requests.get(plan)?;
+                let open =
+                    request.superseded_by.is_none() && now < request.expires && !view.consumed.contains_key(plan);
+                (open && concerns(&About::Environments(&request.environments)))
+                    .then(|| format!("record {seq} counts as a request that nobody signed: {why}"))
+            }
+        }
+    };
+    view.uncounted.iter().filter_map(line).collect()
 }
 
 /// How the checks of what runs in an environment stand.

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use promo_core::gate::{Gate, GateKind, Outcome, Reason};
+use promo_core::model::Party;
 use serde::Serialize;
 
 /// A gate.
@@ -21,6 +22,9 @@ pub(crate) struct GateView {
     pub(crate) until: Option<Timestamp>,
     /// Whether it stands as nearly always: left out of short views.
     pub(crate) routine: bool,
+    /// Whether it opens on a signed request only, because its rule excludes the initiator.
+    #[serde(skip)]
+    pub(crate) signed_request: bool,
 }
 
 impl GateView {
@@ -54,6 +58,7 @@ impl GateView {
             since,
             until: gate.until.or(forecast),
             routine,
+            signed_request: matches!(&gate.reason, Reason::Approvals { exclude, .. } if exclude.contains(&Party::Initiator)),
         }
     }
 }

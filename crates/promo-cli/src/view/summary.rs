@@ -131,8 +131,12 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
         let command = command_line(["promo", "apply", file]);
         return vec![NextCommand { command, why: format!("moves {}", names(&in_plan)) }];
     }
+    let mut words = vec!["promo", "request", file];
+    if approval.iter().any(|r| r.gates.iter().any(|g| g.signed_request && !g.outcome.is_open())) {
+        words.extend(["--key", "KEY"]);
+    }
     let mut out = vec![NextCommand {
-        command: command_line(["promo", "request", file]),
+        command: command_line(words),
         why: format!("asks for the approval of {}", names(&approval)),
     }];
     // A plan is applied as a whole: what need not wait gets a plan of its own.

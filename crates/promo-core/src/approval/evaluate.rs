@@ -220,7 +220,7 @@ pub fn evaluate(
     // In which role, if any, a person may count towards a rule.
     let eligible = |rule: usize, person: usize| -> Option<&RoleName> {
         let ((who, roles), barred) = (people[person], &excluded[rule]);
-        if !barred.unmapped.is_empty() || barred.people.iter().any(|(name, _)| name == who) {
+        if !barred.nobody.is_empty() || barred.people.iter().any(|(name, _)| name == who) {
             return None;
         }
         roles.iter().copied().find(|role| rules.as_slice()[rule].from.contains(*role))
@@ -232,7 +232,7 @@ pub fn evaluate(
             filled.iter().zip(&slots).filter(|(_, rule)| **rule == index).filter_map(|(person, _)| *person).collect();
         let missing = rule.count - u32::try_from(mine.len()).expect("invariant: no more people than the rule's slots");
         let barred = &excluded[index];
-        let mut problems: BTreeSet<ApprovalProblem> = barred.unmapped.iter().cloned().collect();
+        let mut problems: BTreeSet<ApprovalProblem> = barred.nobody.iter().cloned().collect();
         for (person, (who, roles)) in people.iter().enumerate().filter(|(person, _)| !mine.contains(person)) {
             let identity = (*who).clone();
             if roles.iter().all(|role| !rule.from.contains(*role)) {
@@ -373,11 +373,15 @@ fn eligible_to_reject(
 
 struct Exclusions {
     people: BTreeSet<(IdentityName, Party)>,
-    unmapped: BTreeSet<ApprovalProblem>,
+    /// Why nobody at all can satisfy the rule.
+    nobody: BTreeSet<ApprovalProblem>,
 }
 
 fn exclusions(rule: &ApprovalRule, parties: &Parties) -> Exclusions {
-    let mut out = Exclusions { people: BTreeSet::new(), unmapped: BTreeSet::new() };
+    let mut out = Exclusions { people: BTreeSet::new(), nobody: BTreeSet::new() };
+    if rule.exclude.contains(&Party::Initiator) && !parties.requested {
+        out.nobody.insert(ApprovalProblem::RequestUnsigned);
+    }
     for &party in &rule.exclude {
         for person in parties.of(party) {
             match person {
@@ -386,7 +390,7 @@ fn exclusions(rule: &ApprovalRule, parties: &Parties) -> Exclusions {
                 }
                 Person::Unmapped(_) if parties.allow_unmapped => {}
                 Person::Unmapped(name) => {
-                    out.unmapped.insert(ApprovalProblem::UnmappedParty { party, name: name.clone() });
+                    out.nobody.insert(ApprovalProblem::UnmappedParty { party, name: name.clone() });
                 }
             }
         }

@@ -135,6 +135,9 @@ pub enum ApprovalProblem {
         /// The name or address they were found under.
         name: String,
     },
+    /// The rule excludes the initiator, and who that is only a signature can say (S6.3).
+    #[error("nobody can approve this before its request is signed: `promo request FILE --key KEY`")]
+    RequestUnsigned,
 }
 
 impl ApprovalProblem {
@@ -159,6 +162,7 @@ impl ApprovalProblem {
             Self::Excluded { .. } => "approval-excluded",
             Self::Counted { .. } => "approval-counted-elsewhere",
             Self::UnmappedParty { .. } => "approval-unmapped-party",
+            Self::RequestUnsigned => "request-unsigned",
         }
     }
 }

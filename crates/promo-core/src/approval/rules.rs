@@ -107,8 +107,11 @@ impl Rules {
 /// it is not known who they are is [`Person::Unmapped`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parties {
-    /// Who requested it.
+    /// Who requested it: those who signed a request, and those whose name was claimed.
     pub initiator: BTreeSet<Person>,
+    /// Whether anybody signed a request. Without that nobody satisfies a rule that excludes the initiator, because a
+    /// claimed name is no evidence of who that is (S6.3).
+    pub requested: bool,
     /// The authors of the commits between the running and the new release.
     pub authors: BTreeSet<Person>,
     /// Who built the artifacts.

@@ -117,8 +117,14 @@ pub enum Event {
         environments: BTreeSet<EnvironmentName>,
         /// Until when it can be approved and applied.
         expires: Timestamp,
-        /// The identity that asked.
+        /// The name that whoever asked went by: a claim.
         initiator: String,
+        /// Who signed it, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+        /// The signed statement: without one nobody can approve where a rule excludes the initiator (S6.4).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
     },
     /// A signed statement about a plan arrived. The engine verified it; an auditor verifies it again.
     #[serde(rename = "approval.recorded")]

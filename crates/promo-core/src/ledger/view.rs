@@ -62,19 +62,34 @@ pub struct View {
     pub consumed: BTreeMap<Digest, RunId>,
 }
 
-/// A statement about a check that counts for nothing, because its signature does not bear it out (S12.3).
+/// A statement that counts for nothing, because its signature does not bear it out (S12.3).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncounted {
     /// Position of the record.
     pub seq: u64,
-    /// Where.
-    pub environment: EnvironmentName,
-    /// About which release.
-    pub release: ReleaseId,
-    /// Which check.
-    pub check: CheckName,
+    /// What it is about.
+    pub about: Spoken,
     /// Why, in words.
     pub why: String,
+}
+
+/// What a signed statement speaks about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Spoken {
+    /// A check on a release.
+    Check {
+        /// Where.
+        environment: EnvironmentName,
+        /// About which release.
+        release: ReleaseId,
+        /// Which check.
+        check: CheckName,
+    },
+    /// A request for approval.
+    Request {
+        /// Of which plan.
+        plan: Digest,
+    },
 }
 
 impl View {
@@ -168,8 +183,9 @@ impl View {
         Ok(())
     }
 
-    /// Folds a verdict or a withdrawal whose signature was looked at above the core and found not to bear it out: it is
-    /// named in [`View::uncounted`], and counts for nothing (S12.3).
+    /// Folds a record whose signature was looked at above the core and found not to bear it out: it is named in
+    /// [`View::uncounted`]. A verdict or a withdrawal counts for nothing then, and a request for as much as one that
+    /// nobody signed (S12.3): what it closes stays closed.
     ///
     /// # Errors
     /// [`IllegalRecord`] for a record of another kind: nothing else may be passed over.
@@ -178,7 +194,14 @@ impl View {
         match Event::from_parts(&record.kind, &record.body).map_err(|e| illegal(e.to_string()))? {
             Event::VerdictRecorded { environment, release, check, .. }
             | Event::VerdictWithdrawn { environment, release, check, .. } => {
-                self.uncounted.push(Uncounted { seq: record.seq, environment, release, check, why });
+                let about = Spoken::Check { environment, release, check };
+                self.uncounted.push(Uncounted { seq: record.seq, about, why });
+            }
+            Event::PlanRequested { environments, expires, initiator, .. } => {
+                let unsigned = Event::PlanRequested { environments, expires, initiator, by: None, signed: None };
+                self.apply_event(record, unsigned).map_err(illegal)?;
+                let about = Spoken::Request { plan: record.plan.expect("invariant: the fold refuses one without") };
+                self.uncounted.push(Uncounted { seq: record.seq, about, why });
             }
             _ => return Err(illegal("it carries no statement that could be passed over".into())),
         }
@@ -243,7 +266,7 @@ impl View {
                 }
                 self.policies.insert(policy.name.clone(), policy);
             }
-            Event::PlanRequested { environments, expires, initiator } => {
+            Event::PlanRequested { environments, expires, initiator, by, .. } => {
                 let plan = record.plan.ok_or("a request names its plan")?;
                 for (older, request) in &mut self.requests {
                     if *older != plan
@@ -260,9 +283,11 @@ impl View {
                     at,
                     expires,
                     initiators: BTreeSet::new(),
+                    signers: BTreeSet::new(),
                     superseded_by: None,
                 });
                 request.initiators.insert(initiator);
+                request.signers.extend(by);
             }
             Event::ApprovalRecorded { envelope } => {
                 self.approvals.push(ApprovalEntry { seq: record.seq, at, plan: record.plan, envelope });

@@ -2,12 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation};
+use promo_core::clock::{MAX_SKEW, Present};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
 use promo_core::gate::{GateKind, Outcome, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
+use promo_core::ledger::view::Spoken;
 use promo_core::plan::{Document, Plan};
 use promo_core::planner;
 use promo_ledger::tree::verify_consistency;
@@ -38,8 +41,8 @@ impl Session {
         }
         self.extends(plan)?;
         let (view, now) = (self.view()?, self.present()?);
-        unspent(plan, digest, &view, now.at)?;
-        self.plausible_times(plan)?;
+        unspent(plan, digest, &view, now)?;
+        self.plausible_times(plan, now)?;
         if plan.moves.is_empty() {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
         }
@@ -59,7 +62,7 @@ impl Session {
         }
         // Observing can take minutes: what people said meanwhile counts.
         let (view, now) = (self.view()?, self.present()?);
-        unspent(plan, digest, &view, now.at)?;
+        unspent(plan, digest, &view, now)?;
         let moved = moved_generations(plan, &view);
         if !moved.is_empty() {
             return Err(EngineError::Stale { by: last_change(&view, plan), moved });
@@ -90,6 +93,8 @@ impl Session {
             };
             if gates.iter().any(shut) {
                 let mut why = standings.get(&entry.environment).map(uncounted).unwrap_or_default();
+                let request = view.uncounted.iter().filter(|u| u.about == Spoken::Request { plan: *digest });
+                why.extend(request.map(|u| format!("the request in record {} counts as unsigned: {}", u.seq, u.why)));
                 why.extend(unverified.iter().map(|why| format!("a statement does not count: {why}")));
                 return Err(with_notes(why, closed(&entry.environment, &entry.to.id, gates)));
             }
@@ -126,16 +131,15 @@ impl Session {
         }
     }
 
-    /// The times of a plan must fit between the records that it was made after and before, and it must not live longer
-    /// than any plan may: an edited expiry is found where no approval would find it.
-    fn plausible_times(&self, plan: &Plan) -> Result<(), EngineError> {
-        let size = plan.ledger.size;
-        let around = self.store.records(size.saturating_sub(1), 2)?;
-        let skew = promo_core::clock::MAX_SKEW;
+    /// A plan must not be of a later time than the record that came after it, or than now, and must not live longer than
+    /// any plan may: an edited expiry is found where no approval would find it. One of an earlier time than it was made
+    /// only ends earlier, and is what a clock that went back makes.
+    fn plausible_times(&self, plan: &Plan, now: Present) -> Result<(), EngineError> {
+        let after = self.store.records(plan.ledger.size, 1)?;
         let (at, lifetime) = (plan.planned_at, plan.expires.duration_since(plan.planned_at));
-        let later = |a: jiff::Timestamp, b: jiff::Timestamp| a.duration_since(b) > skew;
-        let bad = around.iter().any(|r| if r.seq < size { later(r.recorded_at, at) } else { later(at, r.recorded_at) })
-            || later(at, self.now()?)
+        let earliest = at.saturating_sub(MAX_SKEW).unwrap_or(Timestamp::MIN);
+        let bad = after.iter().any(|r| r.recorded_at < earliest)
+            || now.reached(earliest) == Some(false)
             || lifetime > crate::PLAN_LIFETIME;
         if !bad {
             return Ok(());
@@ -158,8 +162,9 @@ impl Session {
     }
 }
 
-/// A plan is used once, superseded by a newer request, and lives as long as its request (S8.4).
-fn unspent(plan: &Plan, digest: &Digest, view: &View, now: jiff::Timestamp) -> Result<(), EngineError> {
+/// A plan is used once, superseded by a newer request, and lives as long as its request (S8.4). Where the clocks disagree
+/// about that, it waits until they agree.
+fn unspent(plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<(), EngineError> {
     if let Some(run) = view.consumed.get(digest) {
         return Err(EngineError::Spent { why: format!("was used by run {run}"), run: Some(run.clone()) });
     }
@@ -168,10 +173,11 @@ fn unspent(plan: &Plan, digest: &Digest, view: &View, now: jiff::Timestamp) -> R
         return Err(EngineError::Spent { why: format!("was superseded by the request for {newer}"), run: None });
     }
     let expires = request.map_or(plan.expires, |r| r.expires);
-    if now >= expires {
-        return Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None });
+    match (now.reached(expires), now.doubt) {
+        (Some(false), _) => Ok(()),
+        (None, Some(doubt)) => Err(EngineError::Undated { doubt }),
+        _ => Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None }),
     }
-    Ok(())
 }
 
 /// Why statements that were found do not count, in words.

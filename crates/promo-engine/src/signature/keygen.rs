@@ -25,18 +25,34 @@ pub async fn sign_with_ssh_keygen(
 ) -> Result<Envelope, SignatureError> {
     let public = read_public_key(key)?;
     let text = statement_text(statement, &public)?;
-    let request = ssh_keygen_request(key, NAMESPACE, text.as_bytes())?;
+    let armored = sign_bytes_with_ssh_keygen(runner, key, NAMESPACE, text.as_bytes()).await?;
+    Ok(Envelope::new(text, armored))
+}
+
+/// Signs any bytes for a namespace with the key in the file `key`, as [`sign_with_ssh_keygen`] does, and gives the armored
+/// signature.
+///
+/// # Errors
+/// As [`sign_with_ssh_keygen`].
+pub async fn sign_bytes_with_ssh_keygen(
+    runner: &dyn ProcessRunner,
+    key: &Path,
+    namespace: &str,
+    message: &[u8],
+) -> Result<String, SignatureError> {
+    let public = read_public_key(key)?;
+    let request = ssh_keygen_request(key, namespace, message)?;
     let output = runner.run(request).await.map_err(SignatureError::Process)?;
     if output.code != Some(0) {
         let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
         return Err(SignatureError::Keygen(if said.is_empty() { format!("exit {:?}", output.code) } else { said }));
     }
     let armored = String::from_utf8(output.stdout).map_err(|_| SignatureError::Armor)?;
-    let signed = signed_by(text.as_bytes(), &armored, NAMESPACE)?;
+    let signed = signed_by(message, &armored, namespace)?;
     if signed != *public.fingerprint() {
         return Err(ApprovalProblem::OtherKey { named: public.fingerprint().clone(), signed }.into());
     }
-    Ok(Envelope::new(text, armored))
+    Ok(armored)
 }
 
 /// The process that signs `message`: the message goes in by standard input, the armored signature comes out by standard

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use promo_core::approval::{Envelope, NAMESPACE, PublicKey, Statement};
+use promo_core::approval::{Envelope, NAMESPACE, Nonce, PublicKey, Statement};
 use secrecy::{ExposeSecret as _, SecretString};
 use ssh_key::private::{Ed25519Keypair, KeypairData};
 use ssh_key::{HashAlg, LineEnding, PrivateKey};
@@ -95,6 +95,16 @@ impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SigningKey({})", self.public.fingerprint())
     }
+}
+
+/// A number that nobody has signed before.
+///
+/// # Errors
+/// [`SignatureError::Random`] when the system gives no random numbers.
+pub(crate) fn nonce() -> Result<Nonce, SignatureError> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes).map_err(|_| SignatureError::Random)?;
+    Ok(Nonce::from_bytes(bytes))
 }
 
 /// The signed bytes as text, when the statement names the key that is about to sign it.

@@ -1,4 +1,4 @@
-//! The statements: how each row of a ledger is read and written within a transaction.
+//! The statements: how each row of a ledger is read and written.
 
 use jiff::Timestamp;
 use promo_core::Digest;

@@ -223,7 +223,7 @@ fn bots_and_roles_not_asked_never_count_s6_4() {
 fn whoever_took_an_excluded_part_does_not_count_s6_4() {
     let ana = Some(Person::Known(name("ana")));
     let cases = [
-        (Party::Initiator, Parties { initiator: ana.iter().cloned().collect(), ..Parties::default() }),
+        (Party::Initiator, Parties { initiator: ana.iter().cloned().collect(), requested: true, ..Parties::default() }),
         (
             Party::Author,
             Parties { authors: [Person::Known(name("bo")), Person::Known(name("ana"))].into(), ..Parties::default() },
@@ -240,6 +240,26 @@ fn whoever_took_an_excluded_part_does_not_count_s6_4() {
         assert!(evaluate(&asked, &[yes("lead", 4)], &parties, &subject(), now()).satisfied(), "dana may");
         let lenient = rules(&[rule(1, &["lead"], &[])]);
         assert!(evaluate(&lenient, &[yes("lead", 1)], &parties, &subject(), now()).satisfied());
+    }
+}
+
+#[test]
+fn nobody_satisfies_a_rule_that_excludes_the_initiator_before_the_request_is_signed_s6_3() {
+    let asked = rules(&[rule(1, &["lead"], &[Party::Initiator]), rule(1, &["ops"], &[])]);
+    // Whatever names were claimed: no name, an approver's, somebody else's.
+    for claimed in [None, Some("ana"), Some("bo")] {
+        let initiator = claimed.map(|who| Person::Known(name(who))).into_iter().collect();
+        let mut parties = Parties { initiator, ..Parties::default() };
+        let facts = [yes("lead", 4), yes("ops", 2)];
+        let open = evaluate(&asked, &facts, &parties, &subject(), now());
+        assert_eq!(
+            (open.rules[0].missing, open.rules[1].missing),
+            (1, 0),
+            "{claimed:?}: the other rule has its people"
+        );
+        assert!(open.rules[0].problems.contains(&ApprovalProblem::RequestUnsigned), "{:?}", open.rules[0].problems);
+        parties.requested = true;
+        assert!(evaluate(&asked, &facts, &parties, &subject(), now()).satisfied(), "{claimed:?}");
     }
 }
 

@@ -151,8 +151,10 @@ pub struct Request {
     pub at: Timestamp,
     /// Until when it is open.
     pub expires: Timestamp,
-    /// Everybody who asked for it.
+    /// The names that those who asked for it went by: claims.
     pub initiators: BTreeSet<String>,
+    /// Who signed a request for it: evidence (S6.3).
+    pub signers: BTreeSet<IdentityName>,
     /// The newer request that took its place.
     pub superseded_by: Option<Digest>,
 }

@@ -2,6 +2,7 @@
 //! (distribution, "Token Authentication Specification" and "Oauth2 Token Authentication"), each once however many
 //! requests wait for it, and keeping them while they last. What must not: repeating requests.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use base64::Engine as _;
@@ -24,6 +25,8 @@ use crate::oci::wire::{SHORT, Wire, body, what};
 const TOKEN_LIMIT: u64 = 1 << 20;
 /// What a token lives where its server does not say (distribution, "Token Authentication Specification").
 const LIFE: u64 = 60;
+/// How long credentials that were found are kept; a refusal ends it.
+const KEPT: SignedDuration = SignedDuration::from_mins(5);
 /// Tokens that are kept at once.
 const MOST_TOKENS: usize = 256;
 
@@ -74,6 +77,8 @@ pub(in crate::oci) struct Auth {
     settings: RegistrySettings,
     scheme: Mutex<Option<Scheme>>,
     tokens: Mutex<Vec<Token>>,
+    /// What was found for repositories, and until when it is kept.
+    found: Mutex<BTreeMap<String, (Timestamp, Found)>>,
     /// Identity tokens that the token server gave in place of older ones, by source.
     renewed: Mutex<Vec<(String, SecretString)>>,
     /// Held while the first request is under way, so that a crowd does not learn the same thing many times.
@@ -100,6 +105,7 @@ impl Auth {
             settings,
             scheme: Mutex::default(),
             tokens: Mutex::default(),
+            found: Mutex::default(),
             renewed: Mutex::default(),
             first: tokio::sync::Mutex::default(),
             fetching: tokio::sync::Mutex::default(),
@@ -132,6 +138,20 @@ impl Auth {
         Ok(self.finder.find(&self.host, repository, &self.settings).await?.source)
     }
 
+    /// The credentials for a repository, kept for a while: files are not read for every request.
+    async fn found(&self, wire: &Wire, repository: &str) -> Result<Found, OciError> {
+        let now = wire.clock.now();
+        let kept =
+            locked(&self.found).get(repository).filter(|(until, _)| now < *until).map(|(_, found)| found.clone());
+        if let Some(found) = kept {
+            return Ok(found);
+        }
+        let found = self.finder.find(&self.host, repository, &self.settings).await?;
+        let until = now.saturating_add(KEPT).unwrap_or(now);
+        locked(&self.found).insert(repository.to_owned(), (until, found.clone()));
+        Ok(found)
+    }
+
     /// What a request for these scopes carries, as far as is known what the registry wants. With `own` a token is fetched
     /// for this request alone: where tokens are good for one request, a shared one may be spent by the time it is used.
     ///
@@ -142,7 +162,7 @@ impl Auth {
             None | Some(Scheme::Open) => return Ok(Answer { header: None, source: "no credentials".into() }),
             Some(scheme) => scheme,
         };
-        let found = self.finder.find(&self.host, scopes.repository(), &self.settings).await?;
+        let found = self.found(wire, scopes.repository()).await?;
         let refused = |detail: &str| self.unauthorized(&found.source, detail);
         let unfit = |()| refused("they hold characters that a request cannot carry");
         let text = match (&scheme, &found.credential) {
@@ -178,6 +198,9 @@ impl Auth {
         used: &Answer,
     ) -> Result<bool, OciError> {
         let token = used.header.as_ref().and_then(|header| header.as_bytes().strip_prefix(b"Bearer "));
+        if used.header.is_some() {
+            locked(&self.found).clear();
+        }
         if let Some(token) = token {
             locked(&self.tokens).retain(|t| t.value.expose_secret().as_bytes() != token);
         }

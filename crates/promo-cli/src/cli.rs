@@ -67,16 +67,25 @@ pub(crate) struct Global {
 }
 
 impl Global {
-    /// A command to suggest, with the flags of this call that say which rules and ledger are meant: without them it would
-    /// mean others, or fail.
-    pub(crate) fn suggest(&self, words: &[&str]) -> String {
-        let flags = [("--policy", &self.policy), ("--ledger", &self.ledger), ("--trust", &self.trust)];
-        let mut line = vec!["promo".to_owned()];
-        for (flag, path) in flags {
-            line.extend(path.iter().flat_map(|path| [flag.to_owned(), path.to_string_lossy().into_owned()]));
+    /// A command that promo suggests, as it can be pasted: with the flags of this call that say which project, rules and
+    /// ledger are meant. Without them it would mean others, or fail. The one place that adds them.
+    pub(crate) fn to_paste(&self, command: &str) -> String {
+        let words = command.strip_prefix("promo ").unwrap_or(command);
+        let elsewhere =
+            ["explain", "quickstart", "completions"].iter().any(|verb| words.split(' ').next() == Some(verb));
+        if elsewhere || words.ends_with("--help") {
+            return command.to_owned();
         }
-        line.extend(words.iter().map(ToString::to_string));
-        command_line(line.iter().map(String::as_str))
+        let flags =
+            [("-C", &self.directory), ("--policy", &self.policy), ("--ledger", &self.ledger), ("--trust", &self.trust)];
+        let given = flags.iter().filter_map(|(flag, path)| Some((*flag, path.as_ref()?.to_string_lossy())));
+        let given: String = given.map(|(flag, path)| command_line([flag, &path]) + " ").collect();
+        format!("promo {given}{words}")
+    }
+
+    /// The same from words.
+    pub(crate) fn suggest(&self, words: &[&str]) -> String {
+        self.to_paste(&command_line(["promo"].iter().chain(words).copied()))
     }
 }
 

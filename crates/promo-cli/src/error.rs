@@ -228,9 +228,11 @@ impl CliError {
 
     /// Prints it, and says how the process ends.
     pub(crate) fn report(&self, ui: &Ui) -> Exit {
-        ui.view_event("error", &self.0, false);
+        let mut problem = self.0.clone();
+        problem.next = ui.to_paste(&problem.next);
+        ui.view_event("error", &problem, false);
         if ui.format() != Format::Json {
-            ui.talk(&self.text());
+            ui.talk(&Self(problem).text());
         }
         Exit(self.0.exit)
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::cli::{Color, Format, Global};
 use crate::error::CliError;
 use crate::output::events::Events;
+use crate::output::labels::{Label, label};
 
 /// The two streams and how to write to them.
 #[derive(Debug, Clone)]
@@ -17,6 +18,7 @@ pub(crate) struct Ui {
     format: Format,
     verbose: u8,
     events: Option<Arc<Events>>,
+    call: Arc<Global>,
 }
 
 impl Ui {
@@ -28,13 +30,28 @@ impl Ui {
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { format: global.format, verbose: global.verbose, events: None }
+        Self { format: global.format, verbose: global.verbose, events: None, call: Arc::new(global.clone()) }
     }
 
     /// The same with a stream of events: into a file where one is named, and to standard output in JSON.
     pub(crate) fn with_events(&self, global: &Global) -> Result<Self, CliError> {
         let events = Events::open(global.events.as_deref(), self.format == Format::Json)?;
         Ok(Self { events: Some(Arc::new(events)), ..self.clone() })
+    }
+
+    /// The same for another call, whose flags go into the commands that are suggested.
+    pub(crate) fn for_call(&self, global: &Global) -> Self {
+        Self { call: Arc::new(global.clone()), ..self.clone() }
+    }
+
+    /// A command that is suggested, with the flags of this call ([`Global::to_paste`]).
+    pub(crate) fn to_paste(&self, command: &str) -> String {
+        self.call.to_paste(command)
+    }
+
+    /// The line with the next command.
+    pub(crate) fn next(&self, command: &str) -> String {
+        format!("{} {}", label(Label::Next, "Next:"), self.to_paste(command))
     }
 
     /// One event of the engine's.

@@ -302,7 +302,7 @@ fn a_run_is_shown_again_from_the_ledger() {
     assert_eq!(said, [false, true], "what entered failed, what it went back to passed");
     let (text, _) = texts(&promo(&world.at, &["show", id]));
     assert!(text.contains("failed and was rolled back") && text.contains("the release needs 6"), "{text}");
-    assert!(text.lines().last().unwrap().starts_with("Next: promo why production"), "{text}");
+    assert!(text.lines().last().unwrap().starts_with("Next: promo --policy policy.toml why production"), "{text}");
     let (page, _) = texts(&promo(&world.at, &["show", id, "--format", "markdown"]));
     assert!(page.contains("| `production` |"), "{page}");
     world.refuses(65, "nothing-selected", &["show", &"0".repeat(32)]);
@@ -425,6 +425,48 @@ fn a_request_is_worth_what_its_key_is_worth_now_s12_3() {
     assert!(err.contains("warning") && err.contains("counts as a request that nobody signed"), "{err}");
     // The key that policy no longer knows signs nothing either.
     world.refuses(21, "approval-refused", &["request", "q.json", "--key", "keys/dana", "--signer", "built-in"]);
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "the binary under test is run from outside, as a user runs it")]
+fn a_suggested_command_can_be_pasted_without_anything_exported_s14() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    let above = world.at.parent().unwrap();
+    let bare = |words: &[&str]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_promo"));
+        command.args(words).current_dir(above).env_clear();
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", above.join("nobody's-home"));
+        command.output().expect("the binary runs")
+    };
+    for words in [
+        &["plan", "production"][..],
+        &["plan", "production", "--out", "p.json"],
+        &["request", "p.json"],
+        &["request", "p.json", "--key", "keys/dana", "--signer", "built-in"],
+        &["apply", "p.json", "--as", "ci"],
+        &["release", "add", "shop=1.1.0", "--alias", "1.3.0"],
+        &["advance"],
+        &["status"],
+        &["why", "production"],
+        &["check"],
+        &["doctor"],
+        &["plan", "nowhere"],
+    ] {
+        let all: Vec<&str> = ["-C", "example", "--policy", "policy.toml"].iter().chain(words).copied().collect();
+        let (out, err) = texts(&bare(&all));
+        let Some(next) =
+            out.lines().chain(err.lines()).filter_map(|line| line.strip_prefix("Next: promo ")).next_back()
+        else {
+            assert_eq!(words, ["advance"], "{out}{err}");
+            continue;
+        };
+        assert!(next.starts_with("-C example --policy policy.toml "), "promo {}: {next}", words.join(" "));
+        let who = if next.contains(" approve ") { "riley" } else { "dana" };
+        let next = next.replace("--key KEY", &format!("--key keys/{who} --signer built-in"));
+        let pasted = bare(&next.split(' ').collect::<Vec<_>>());
+        assert!(!matches!(pasted.status.code(), Some(64 | 65)), "{next}: {:?}", texts(&pasted));
+    }
 }
 
 #[test]
@@ -603,7 +645,7 @@ fn a_registry_that_is_busy_for_too_long_is_75_and_the_run_can_be_resumed_s13_6()
     let output = promo(&world.at, &["apply", "p.json"]);
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(75), "{out}{err}");
-    let next = out.lines().last().unwrap().strip_prefix("Next: promo ").expect("what to do");
+    let next = out.lines().last().unwrap().strip_prefix("Next: promo --policy policy.toml ").expect("what to do");
     let words: Vec<&str> = next.split(' ').collect();
     assert_eq!(words[0], "resume");
     world.run(75, &words);

@@ -107,7 +107,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             })
             .collect();
         let next = if view.healthy { "promo status" } else { "promo check" };
-        ui.data(&format!("{}{} {next}\n", table::columns(&rows, ""), label(Label::Next, "Next:")));
+        ui.data(&format!("{}{}\n", table::columns(&rows, ""), ui.next(next)));
     }
     Ok(if view.healthy { DONE } else { Exit(1) })
 }

@@ -47,7 +47,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         return Ok(DONE);
     }
     if rows.is_empty() {
-        ui.talk("Nothing was promoted yet.\nNext: promo plan");
+        ui.talk("Nothing was promoted yet.");
+        ui.talk(&ui.next("promo plan"));
     }
     let mut lines = Vec::new();
     for (name, promotion) in rows {

@@ -113,7 +113,7 @@ pub(crate) fn finish(
     if if_merged {
         view = view.forecast_of_merge(project.session.shared_changes()?);
     }
-    show::print(ui, global, &view, full)?;
+    show::print(ui, global, view, full)?;
     Ok(digest)
 }
 

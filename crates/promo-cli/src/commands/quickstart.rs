@@ -136,7 +136,7 @@ impl Guide<'_> {
         parsed.global.trust = None;
         // The example needs no server anyway.
         parsed.global.offline = false;
-        let Exit(found) = parsed.command.run(self.ui, &parsed.global)?;
+        let Exit(found) = parsed.command.run(&self.ui.for_call(&parsed.global), &parsed.global)?;
         if found == expected {
             return Ok(());
         }

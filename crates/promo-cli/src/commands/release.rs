@@ -151,7 +151,7 @@ fn add(
         for reference in entry.release.sources.values() {
             ui.data(&format!("  {}\n", escape::line(reference)));
         }
-        ui.talk("Next: promo advance");
+        ui.talk(&ui.next("promo advance"));
     }
     Ok(DONE)
 }
@@ -188,7 +188,8 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
         return Ok(DONE);
     }
     if views.is_empty() {
-        ui.talk("There are no releases yet.\nNext: promo release add --help");
+        ui.talk("There are no releases yet.");
+        ui.talk(&ui.next("promo release add --help"));
     }
     for release in views {
         let alias = escape::line(release.alias.unwrap_or("-"));

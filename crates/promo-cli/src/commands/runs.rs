@@ -49,7 +49,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.data(&format!("{id}  {started}  {state:<12} {}  by {}\n", moved.join(", "), escape::line(&run.applier)));
     }
     match unfinished {
-        Some(id) => ui.talk(&format!("Next: {}", command_line(["promo", "resume", id.as_str()]))),
+        Some(id) => ui.talk(&ui.next(&command_line(["promo", "resume", id.as_str()]))),
         None if view.runs.is_empty() => ui.talk("Nothing was applied yet."),
         None => {}
     }

@@ -34,7 +34,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let (document, digest) = read(path)?;
     let file = path.to_string_lossy();
     let view = PlanView::new(&document, digest, Some(&file), &Forecasts::new());
-    print(ui, global, &view, arguments.full)?;
+    print(ui, global, view, arguments.full)?;
     Ok(DONE)
 }
 
@@ -51,7 +51,8 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
         let message = format!("there is no run `{id}`, and no such file");
         return Err(CliError::new("nothing-selected", 65, message, "promo runs").details(known));
     };
-    let view = RunView::new(&ledger, id, run);
+    let mut view = RunView::new(&ledger, id, run);
+    view.next = ui.to_paste(&view.next);
     let options = Options { zone: ui::zone(global)?, full: false };
     match ui.format() {
         Format::Json => ui.json(&view),
@@ -90,7 +91,11 @@ fn claims_to_be_a_plan(bytes: &[u8]) -> bool {
 }
 
 /// Prints a plan in the format that was asked for.
-pub(crate) fn print(ui: &Ui, global: &Global, view: &PlanView, full: bool) -> Result<(), CliError> {
+pub(crate) fn print(ui: &Ui, global: &Global, mut view: PlanView, full: bool) -> Result<(), CliError> {
+    for next in &mut view.next {
+        next.command = ui.to_paste(&next.command);
+    }
+    let view = &view;
     let options = Options { zone: ui::zone(global)?, full };
     match ui.format() {
         Format::Json => ui.json(view),

@@ -140,7 +140,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         Some(row) => command_line(["promo", "why", row.environment.as_str()]),
         None => "promo plan".to_owned(),
     };
-    ui.talk(&format!("{} {next}", label(Label::Next, "Next:")));
+    ui.talk(&ui.next(&next));
     Ok(DONE)
 }
 

@@ -121,7 +121,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         None if outcome.is_open() && !here => command_line(["promo", "plan", name.as_str(), "--out", "plan.json"]),
         None => "promo status".to_owned(),
     };
-    ui.talk(&format!("{} {next}", label(Label::Next, "Next:")));
+    ui.talk(&ui.next(&next));
     Ok(DONE)
 }
 

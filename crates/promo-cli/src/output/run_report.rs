@@ -37,7 +37,7 @@ struct RowView<'a> {
 
 /// Prints it, as an event where the verb `streams`. The last line is the next command.
 pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
-    let next = next(report);
+    let next = ui.to_paste(&next(report));
     {
         let environments = report
             .environments

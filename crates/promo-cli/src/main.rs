@@ -9,6 +9,7 @@ mod engine_error;
 mod error;
 mod escape;
 mod exit;
+mod input;
 mod logging;
 mod output;
 mod project;

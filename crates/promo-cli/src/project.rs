@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
 use crate::error::{CliError, who};
+use crate::input;
 use crate::output::diagnostics::{self, DiagnosticView};
 use crate::ui::Ui;
 
@@ -138,7 +139,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
             files.extend([("trust", file.clone()), ("policy", policy_path.clone())]);
             let policy = read_policy(&policy_path)?;
             if let Err(diagnostic) = trust.admit(&policy) {
-                return Err(invalid(file, &read(file)?, &[diagnostic]));
+                return Err(invalid(file, &read(file, &Limits::default())?, &[diagnostic]));
             }
             (Some(policy), ledger, TrustMode::Trusted)
         }
@@ -151,7 +152,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     };
     let limits = policy.as_ref().map_or_else(Limits::default, |policy| policy.limits);
     let kinds = promo_providers::kinds();
-    let text = read(&path)?;
+    let text = read(&path, &limits)?;
     let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
     let Some(mut pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
     for environment in pipeline.environments.values_mut() {
@@ -226,7 +227,7 @@ fn trust_file(global: &Global, root: &Path) -> Result<Option<(PathBuf, Trust)>, 
             .who(who::OPERATOR)
             .in_file(&path));
     }
-    let text = read(&path)?;
+    let text = read(&path, &Limits::default())?;
     match trust::trust(&text) {
         (Some(trust), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(Some((path, trust))),
         (_, diagnostics) => Err(invalid(&path, &text, &diagnostics)),
@@ -256,16 +257,16 @@ fn agrees(flag: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Resul
 }
 
 fn read_policy(path: &Path) -> Result<Policy, CliError> {
-    let text = read(path)?;
+    let text = read(path, &Limits::default())?;
     match policy::policy(&text) {
         (Some(policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(policy),
         (_, diagnostics) => Err(invalid(path, &text, &diagnostics)),
     }
 }
 
-/// Reads a configuration file, within the limits that the core checks again.
-pub(crate) fn read(path: &Path) -> Result<String, CliError> {
-    let bytes = std::fs::read(path).map_err(|e| CliError::file("read", path, &e))?;
+/// Reads a configuration file as far as `limits` go: the core refuses what is larger.
+pub(crate) fn read(path: &Path, limits: &Limits) -> Result<String, CliError> {
+    let bytes = input::at_most(path, limits.bytes).map_err(|e| CliError::file("read", path, &e))?;
     match config::text(&bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(diagnostic) => Err(invalid(path, "", &[diagnostic])),

@@ -44,7 +44,7 @@ pub struct Document {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PlanFileError {
     /// It is larger than [`MAX_BYTES`].
-    #[error("the plan has {0} bytes: expected at most {MAX_BYTES}")]
+    #[error("the plan has at least {0} bytes: expected at most {MAX_BYTES}")]
     TooLarge(usize),
     /// It is not canonical JSON, or not a plan: it was edited, or is something else.
     #[error("the file is not a plan as promo wrote it: {0}")]

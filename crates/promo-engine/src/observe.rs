@@ -1,6 +1,7 @@
 //! Reads what the planner needs from outside: files, live states, artifacts. Nothing here changes anything.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::Path;
 
 use promo_core::Digest;
@@ -153,16 +154,24 @@ pub(crate) fn working_tree(session: &Session) -> Result<BTreeMap<String, Digest>
     Ok(files)
 }
 
-/// Reads a file of the working tree and returns its digest.
+/// Reads a file of the working tree and returns its digest. The file itself must lie in the tree: what a link leads to is
+/// a file of the runner, and would be shown in a plan and kept in the ledger (S13.2).
 fn digest_of(root: &Path, path: &str) -> Result<Digest, EngineError> {
     let file = |source| EngineError::File { path: path.to_string(), source };
+    let refuse = |kind, why: String| Err(file(std::io::Error::new(kind, why)));
     let full = root.join(path);
-    let size = std::fs::metadata(&full).map_err(file)?.len();
-    if size > MAX_FILE {
-        let why = format!("it has {size} bytes: configuration files have at most {MAX_FILE}");
-        return Err(file(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)));
+    let real = full.canonicalize().map_err(file)?;
+    if real != root.canonicalize().map_err(file)?.join(path) {
+        let why = "it is a link, or lies behind one: put the file itself there".to_string();
+        return refuse(std::io::ErrorKind::InvalidInput, why);
     }
-    Ok(Digest::of(&std::fs::read(&full).map_err(file)?))
+    let mut bytes = Vec::new();
+    std::fs::File::open(&real).map_err(file)?.take(MAX_FILE + 1).read_to_end(&mut bytes).map_err(file)?;
+    if bytes.len() as u64 > MAX_FILE {
+        let why = format!("it is larger than {MAX_FILE} bytes, the most that a configuration file may have");
+        return refuse(std::io::ErrorKind::FileTooLarge, why);
+    }
+    Ok(Digest::of(&bytes))
 }
 
 /// Adds the files below `root` that match. A pattern without wildcards that names nothing is an error: a typing mistake

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use promo_core::Digest;
-use promo_core::approval::Envelope;
+use promo_core::approval::{self, Envelope};
 use promo_core::plan::{Document, Goal, Request};
 use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, RunReport};
 
@@ -15,6 +15,7 @@ use super::{plan, show};
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
+use crate::input;
 use crate::output::{progress, run_report};
 use crate::project::{self, Access};
 use crate::ui::Ui;
@@ -64,7 +65,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     let mut approvals = Vec::new();
     for path in arguments.approvals.iter().chain(&beside(arguments.file.as_deref())) {
-        let bytes = std::fs::read(path).map_err(|e| CliError::file("read", path, &e))?;
+        let bytes = input::at_most(path, approval::MAX_BYTES).map_err(|e| CliError::file("read", path, &e))?;
         let envelope = Envelope::from_bytes(&bytes).map_err(|e| {
             CliError::new("approval-refused", 21, format!("{} is no approval", path.display()), "promo approve --help")
                 .because(&e)

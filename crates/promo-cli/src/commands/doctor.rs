@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use promo_core::Digest;
+use promo_core::config::Limits;
 use promo_engine::Providers;
 use promo_engine::clock::SystemClock;
 use promo_engine::process::Processes;
@@ -19,6 +20,7 @@ use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape::line;
 use crate::exit::{DONE, Exit};
+use crate::input;
 use crate::output::labels::{Label, label};
 use crate::output::table;
 use crate::project::{self, Rules};
@@ -133,7 +135,8 @@ async fn version(argv: &[&str]) -> Option<String> {
 
 fn files(rules: &Rules, findings: &mut Vec<Finding>) {
     for (what, path) in &rules.files {
-        let digest = std::fs::read(path).map_or_else(|e| e.to_string(), |bytes| Digest::of(&bytes).to_string());
+        let digest = input::at_most(path, Limits::default().bytes)
+            .map_or_else(|e| e.to_string(), |bytes| Digest::of(&bytes).to_string());
         findings.push(Finding { what, name: path.display().to_string(), state: "good", detail: digest });
     }
     let name = rules.ledger.display().to_string();

@@ -10,6 +10,7 @@ use promo_core::plan::{Document, KIND, MAX_BYTES, PlanFileError};
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
+use crate::input;
 use crate::output::plan_text::Options;
 use crate::output::{plan_html, plan_markdown, plan_text, run_page};
 use crate::project::{self, Access};
@@ -69,12 +70,7 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
 /// Reads a saved plan; a file that is larger than any plan is not read (S13.2).
 pub(crate) fn read(path: &Path) -> Result<(Document, Digest), CliError> {
     let read = |error: &std::io::Error| CliError::file("read", path, error);
-    let size = std::fs::metadata(path).map_err(|e| read(&e))?.len();
-    if size > MAX_BYTES as u64 + 1 {
-        let size = usize::try_from(size).unwrap_or(usize::MAX);
-        return Err(CliError::plan_file(path, &PlanFileError::TooLarge(size)));
-    }
-    let bytes = std::fs::read(path).map_err(|e| read(&e))?;
+    let bytes = input::at_most(path, MAX_BYTES).map_err(|e| read(&e))?;
     Document::from_bytes(&bytes).map_err(|error| match error {
         PlanFileError::NotCanonical(_) if !claims_to_be_a_plan(&bytes) => {
             CliError::plan_file(path, &PlanFileError::Kind("file of another kind".into()))

@@ -207,7 +207,7 @@ pub struct Statement {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StatementError {
     /// Larger than 16 KiB.
-    #[error("an approval of {0} bytes is too large: at most 16384 are read")]
+    #[error("an approval of {0} bytes or more is too large: at most 16384 are read")]
     TooLarge(usize),
     /// Not canonical JSON, or not a statement.
     #[error("not a statement of approval: {0}")]

@@ -130,7 +130,7 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Parsed {
     let refuse = |diagnostic| Parsed { root: None, diagnostics: alloc::vec![diagnostic] };
     if text.len() > limits.bytes {
         let span = 0..text.chars().next().map_or(0, char::len_utf8);
-        let message = format!("the file has {} bytes, and at most {} are read", text.len(), limits.bytes);
+        let message = format!("the file is larger than {} bytes, and no more are read", limits.bytes);
         return refuse(Diagnostic::at("limit-file-size", span, message));
     }
     if let Some(span) = too_deep(text, limits.depth) {

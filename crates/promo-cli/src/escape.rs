@@ -2,16 +2,7 @@
 //! not live here: layout. Everything that people or machines outside promo wrote goes through one of these functions
 //! right where it is put into an answer.
 
-/// Whether a character controls a terminal, hides, reverses or moves what stands around it: Cc, Cf, Zl, Zp, the tags,
-/// variation selectors and private use. `\n` is one of them: functions for whole texts let it through by themselves.
-fn is_unsafe(ch: char) -> bool {
-    ch.is_control()
-        || matches!(u32::from(ch),
-            0xad | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x180b..=0x180f
-            | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff
-            | 0xfff9..=0xfffb | 0x110bd | 0x110cd | 0x13430..=0x1343f | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a
-            | 0xe000..=0xf8ff | 0xe0000..=0xe0fff | 0xf0000..=0x0010_ffff)
-}
+use promo_core::print::is_unsafe;
 
 /// One line: unsafe characters, line breaks among them, are spelt as `\u{…}`; a tab is four spaces.
 pub(crate) fn line(text: &str) -> String {

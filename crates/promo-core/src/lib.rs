@@ -23,6 +23,7 @@ pub mod model;
 pub mod plan;
 pub mod planner;
 pub mod policy;
+pub mod print;
 pub mod release;
 pub mod state;
 pub mod trust;

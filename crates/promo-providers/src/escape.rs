@@ -1,10 +1,12 @@
 //! Text from outside, made safe to stand in one line of an answer (S13.3). What must not live here: Markdown or HTML,
 //! which are the business of whoever renders them.
 
+use promo_core::print::is_unsafe;
+
 /// Longest line kept, in characters.
 const LINE: usize = 400;
 
-/// `text` with control, format and bidirectional characters spelt as `\u{…}`, cut to 400 characters.
+/// `text` with what [`is_unsafe`] names spelt as `\u{…}`, cut to 400 characters.
 pub(crate) fn line(text: &str) -> String {
     let mut out = String::with_capacity(text.len().min(4 * LINE));
     for (n, ch) in text.chars().enumerate() {
@@ -27,14 +29,6 @@ pub(crate) fn tail(text: &str, count: usize) -> Vec<String> {
     lines[lines.len().saturating_sub(count)..].iter().map(|l| line(l.trim_end_matches('\r'))).collect()
 }
 
-/// Controls (Cc) and the characters that move, hide or reverse what stands around them (Cf, U+2028, U+2029, tags).
-fn is_unsafe(ch: char) -> bool {
-    ch.is_control()
-        || matches!(ch,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +36,7 @@ mod tests {
     #[test]
     fn what_could_fool_a_terminal_or_a_reader_is_spelt_out_s13_3() {
         assert_eq!(line("\u{1b}[2Jgone\u{202e}txt\u{200b}"), "\\u{1b}[2Jgone\\u{202e}txt\\u{200b}");
+        assert_eq!(line("\u{fe0f}\u{e000}\u{600}"), "\\u{fe0f}\\u{e000}\\u{600}", "as anywhere else in promo");
         assert_eq!(line("grüße 日本"), "grüße 日本");
         assert_eq!(line(&"x".repeat(1000)).chars().count(), LINE + 1);
     }

@@ -437,6 +437,8 @@ fn a_suggested_command_can_be_pasted_without_anything_exported_s14() {
         let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_promo"));
         command.args(words).current_dir(above).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", above.join("nobody's-home"));
+        // A person plans: without a name it would be a job, and production starts by hand.
+        command.env("PROMO_ACTOR", "dana");
         command.output().expect("the binary runs")
     };
     for words in [
@@ -444,7 +446,8 @@ fn a_suggested_command_can_be_pasted_without_anything_exported_s14() {
         &["plan", "production", "--out", "p.json"],
         &["request", "p.json"],
         &["request", "p.json", "--key", "keys/dana", "--signer", "built-in"],
-        &["apply", "p.json", "--as", "ci"],
+        &["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"],
+        &["apply", "p.json"],
         &["release", "add", "shop=1.1.0", "--alias", "1.3.0"],
         &["advance"],
         &["status"],

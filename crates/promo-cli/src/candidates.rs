@@ -10,20 +10,22 @@ use promo_ledger::{SqliteStore, Store as _};
 
 use crate::cli;
 use crate::project::{self, Rules};
+use crate::wiring::Wiring;
 
 /// The command line with candidates for every argument that names something, wherever it stands.
-pub(crate) fn attach(command: Command) -> Command {
-    let command = command.mut_args(candidates_of);
-    command.mut_subcommands(attach)
+pub(crate) fn attach(command: Command, wiring: &Wiring) -> Command {
+    let command = command.mut_args(|argument| candidates_of(argument, wiring));
+    command.mut_subcommands(|verb| attach(verb, wiring))
 }
 
-fn candidates_of(argument: Arg) -> Arg {
+fn candidates_of(argument: Arg, wiring: &Wiring) -> Arg {
+    let wiring = wiring.clone();
     let named = argument.get_value_names().and_then(|names| names.first()).map(ToString::to_string);
     match named.unwrap_or_else(|| argument.get_id().as_str().to_uppercase()).as_str() {
-        "ENV" => argument.add(ArgValueCandidates::new(environments)),
-        "CHECK" => argument.add(ArgValueCandidates::new(checks)),
-        "RELEASE" => argument.add(ArgValueCandidates::new(releases)),
-        "RUN" => argument.add(ArgValueCandidates::new(runs)),
+        "ENV" => argument.add(ArgValueCandidates::new(move || environments(&wiring))),
+        "CHECK" => argument.add(ArgValueCandidates::new(move || checks(&wiring))),
+        "RELEASE" => argument.add(ArgValueCandidates::new(move || releases(&wiring))),
+        "RUN" => argument.add(ArgValueCandidates::new(move || runs(&wiring))),
         _ => argument,
     }
 }
@@ -33,14 +35,15 @@ fn candidate(value: &str, help: String) -> CompletionCandidate {
 }
 
 /// The project of the working directory, as the variables of the environment name its files.
-fn rules() -> Option<Rules> {
-    let parsed = cli::parse(&["promo".into(), "status".into()]).ok()?;
+fn rules(wiring: &Wiring) -> Option<Rules> {
+    let mut parsed = cli::parse(&["promo".into(), "status".into()]).ok()?;
+    parsed.global.wiring = wiring.clone();
     project::rules(&parsed.global).ok()
 }
 
 /// What the ledger says, where there is one.
-fn view() -> Option<View> {
-    let rules = rules()?;
+fn view(wiring: &Wiring) -> Option<View> {
+    let rules = rules(wiring)?;
     let store = SqliteStore::open_read_only(&rules.ledger).ok()?;
     let size = store.head().ok()?.size;
     let mut view = View::default();
@@ -53,20 +56,20 @@ fn view() -> Option<View> {
     Some(view)
 }
 
-fn environments() -> Vec<CompletionCandidate> {
-    let Some(rules) = rules() else { return Vec::new() };
+fn environments(wiring: &Wiring) -> Vec<CompletionCandidate> {
+    let Some(rules) = rules(wiring) else { return Vec::new() };
     let environments = rules.governed.pipeline.environments.iter();
     environments.map(|(name, environment)| candidate(name.as_str(), environment.tier.as_str().to_owned())).collect()
 }
 
-fn checks() -> Vec<CompletionCandidate> {
-    let Some(rules) = rules() else { return Vec::new() };
+fn checks(wiring: &Wiring) -> Vec<CompletionCandidate> {
+    let Some(rules) = rules(wiring) else { return Vec::new() };
     rules.governed.pipeline.checks.keys().map(|name| CompletionCandidate::new(name.as_str())).collect()
 }
 
 /// Releases by alias where they have one, newest first.
-fn releases() -> Vec<CompletionCandidate> {
-    let Some(view) = view() else { return Vec::new() };
+fn releases(wiring: &Wiring) -> Vec<CompletionCandidate> {
+    let Some(view) = view(wiring) else { return Vec::new() };
     let named = view.releases.iter().rev().map(|entry| {
         let id = entry.release.id.as_str();
         candidate(entry.release.alias.as_deref().unwrap_or(id), format!("#{} {id}", entry.lineage))
@@ -75,8 +78,8 @@ fn releases() -> Vec<CompletionCandidate> {
 }
 
 /// Unfinished runs, newest first: the others cannot be resumed or cancelled.
-fn runs() -> Vec<CompletionCandidate> {
-    let Some(view) = view() else { return Vec::new() };
+fn runs(wiring: &Wiring) -> Vec<CompletionCandidate> {
+    let Some(view) = view(wiring) else { return Vec::new() };
     let open = view.runs.iter().rev().filter(|(_, run)| run.finished.is_none());
     open.map(|(id, run)| candidate(id.as_str(), format!("by {}", run.applier))).collect()
 }

@@ -12,6 +12,7 @@ use crate::commands;
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::ui::Ui;
+use crate::wiring::Wiring;
 
 /// promo: plan and apply for promotions.
 #[derive(Debug, Parser)]
@@ -64,6 +65,9 @@ pub(crate) struct Global {
     /// Show times in this IANA time zone
     #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", env = "PROMO_TIMEZONE")]
     pub(crate) timezone: String,
+    /// What this binary is made of: no flag, and here because every verb is given this
+    #[arg(skip)]
+    pub(crate) wiring: Wiring,
 }
 
 impl Global {
@@ -304,6 +308,7 @@ impl Stopped {
             trust: None,
             actor: None,
             timezone: "UTC".to_owned(),
+            wiring: Wiring::default(),
         };
         CliError::usage(&self.error, self.verb).report(&Ui::new(&global))
     }

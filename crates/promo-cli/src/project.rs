@@ -15,7 +15,7 @@ use promo_core::policy::{self, Governed, Policy, TrustMode};
 use promo_core::trust::{self, Trust};
 use promo_core::windows::Invoker;
 use promo_engine::clock::SystemClock;
-use promo_engine::{Governance, Providers, Session};
+use promo_engine::{Governance, Session};
 use promo_ledger::{MemoryStore, SqliteStore, Store};
 use tokio_util::sync::CancellationToken;
 
@@ -71,12 +71,12 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
     if !rules.warnings.is_empty() && ui.verbose() > 0 {
         ui.talk(&rules.warnings);
     }
-    let store = store(&rules.ledger, access)?;
+    let store = global.wiring.ledger(store(&rules.ledger, access)?);
     current(rules.policy.as_ref(), store.as_ref())?;
     let Governed { pipeline, approval, windows, withdraw, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
     let governance = Governance { pipeline, graph, approval, windows, withdraw, policy, roster: rules.roster, local };
-    let providers = Providers::new(promo_providers::builtin());
+    let providers = global.wiring.providers();
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
     session.admit_policy()?;
     let session = if global.offline { session.offline() } else { session };
@@ -151,7 +151,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         }
     };
     let limits = policy.as_ref().map_or_else(Limits::default, |policy| policy.limits);
-    let kinds = promo_providers::kinds();
+    let kinds = global.wiring.kinds();
     let text = read(&path, &limits)?;
     let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
     let Some(mut pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };

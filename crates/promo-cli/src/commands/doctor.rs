@@ -7,7 +7,6 @@ use std::time::Duration;
 use clap::Args;
 use promo_core::Digest;
 use promo_core::config::Limits;
-use promo_engine::Providers;
 use promo_engine::clock::SystemClock;
 use promo_engine::process::Processes;
 use promo_ledger::Store as _;
@@ -62,7 +61,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         state: "good",
         detail: format!("time zones {}", promo_core::windows::tzdb_version()),
     }];
-    for (name, version) in Providers::new(promo_providers::builtin()).versions() {
+    for (name, version) in global.wiring.providers().versions() {
         findings.push(Finding { what: "provider", name, state: "good", detail: version });
     }
     for (name, argv, about) in TOOLS {

@@ -134,6 +134,7 @@ impl Guide<'_> {
         parsed.global.format = if self.ui.format() == Format::Json { Format::Json } else { Format::Text };
         parsed.global.timezone.clone_from(&self.global.timezone);
         parsed.global.trust = None;
+        parsed.global.wiring = self.global.wiring.clone();
         // The example needs no server anyway.
         parsed.global.offline = false;
         let Exit(found) = parsed.command.run(&self.ui.for_call(&parsed.global), &parsed.global)?;

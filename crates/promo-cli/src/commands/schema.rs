@@ -28,9 +28,9 @@ enum File {
     Plan,
 }
 
-pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     ui.json(&match arguments.file {
-        File::Pipeline => config::schema(&promo_providers::kinds()),
+        File::Pipeline => config::schema(&global.wiring.kinds()),
         File::Policy => config::policy_schema(),
         File::Trust => config::trust_schema(),
         File::Plan => plan_schema::schema(),

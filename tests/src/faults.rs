@@ -1,51 +1,72 @@
-//! Deaths and errors at a chosen point of a run, and a journal of what providers really changed. What must not live here:
-//! a provider or ledger of our own; these only stand in front of the real ones.
+//! Deaths and errors at a chosen point of a run, and a journal of what providers really changed: within a test, or in a
+//! process of its own ([`Faults::from_environment`]). What must not live here: a provider or ledger of our own; these only
+//! stand in front of the real ones.
+
+mod fronts;
+mod journal;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use async_trait::async_trait;
-use jiff::Timestamp;
-use promo_core::Digest;
-use promo_core::ledger::{Draft, Record};
-use promo_core::state::State;
-use promo_ledger::{AppendError, Expect, Generation, Head, Lease, LeaseError, RawRecord, Side, Store, StoreError};
-use promo_sdk::{
-    CheckRequest, CheckResult, Context, Description, EnsureAnswer, EnsureRequest, ErrorKind, ObserveRequest, Preview,
-    Provider, ProviderError, ResolveRequest, Resolved,
-};
+use promo_ledger::{Store, StoreError};
+use promo_sdk::{ErrorKind, Provider, ProviderError};
+use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
+
+use fronts::{Guarded, Watched};
+pub use journal::{Effect, Entry, effects, read};
+
+/// Where and how a process of its own is to fail: `POINT:MODE:COUNT`, the point as [`Point`] prints it.
+pub const FAULT: &str = "PROMO_FAULT";
+/// The file to which a process of its own appends its journal.
+pub const JOURNAL: &str = "PROMO_FAULT_JOURNAL";
+/// The provider whose effects nothing tells about.
+pub const OPAQUE: &str = "PROMO_FAULT_OPAQUE";
 
 /// What happens at the chosen point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The process is gone: the call never returns, and whoever waits for [`Faults::died`] drops the rest.
+    /// The process is gone. Within a test the call never returns, and whoever waits for [`Faults::died`] drops the rest.
     Die,
+    /// The call never returns, and the process goes on as far as it can.
+    Hang,
     /// The call panics.
     Panic,
-    /// The call returns an error; from a ledger it is one of input and output whatever the kind.
+    /// The call returns an error; from a ledger it is one of input and output whatever the kind. Behind a call that is the
+    /// lost reply: it was done, and nobody was told.
     Fail(ErrorKind),
 }
 
+impl Mode {
+    fn parse(text: &str) -> Option<Self> {
+        match text {
+            "kill" => Some(Self::Die),
+            "hang" => Some(Self::Hang),
+            "error" => Some(Self::Fail(ErrorKind::Failed)),
+            "lost" => Some(Self::Fail(ErrorKind::Transient)),
+            _ => None,
+        }
+    }
+}
+
 /// A point in a run, in the order in which they are passed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Point {
-    /// `ensure before`, `observe after`, `append before step.effect`.
+    /// `ensure before`, `observe`, `append before step.effect`.
     pub name: String,
     /// The step, check or environment that it is about.
     pub about: String,
 }
 
-/// A change that a provider really made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Effect {
-    /// Run and step.
-    pub token: String,
-    /// What was there.
-    pub before: State,
-    /// What is there since.
-    pub after: State,
+impl std::fmt::Display for Point {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.about.as_str() {
+            "" => f.write_str(&self.name),
+            about => write!(f, "{} of {about}", self.name),
+        }
+    }
 }
 
 /// Panics that are made here print nothing; all others do.
@@ -62,14 +83,28 @@ pub fn hush() {
     });
 }
 
+struct Armed {
+    /// At this point; at any when none.
+    point: Option<String>,
+    nth: usize,
+    mode: Mode,
+}
+
 #[derive(Default)]
 struct Inner {
-    armed: Option<(usize, Mode)>,
+    armed: Option<Armed>,
+    seen: usize,
     passed: Vec<Point>,
     fired: Option<Point>,
-    journal: Vec<Effect>,
+    entries: Vec<Entry>,
     failing: BTreeSet<String>,
     checks: BTreeMap<String, usize>,
+}
+
+/// What a process of its own is told by its environment.
+struct Alone {
+    journal: Option<journal::Log>,
+    opaque: Option<String>,
 }
 
 /// Faults and journal; clones are handles of the same.
@@ -77,9 +112,37 @@ struct Inner {
 pub struct Faults {
     inner: Arc<Mutex<Inner>>,
     dead: Arc<Notify>,
+    alone: Option<Arc<Alone>>,
 }
 
 impl Faults {
+    /// Those of a process of its own: it dies in earnest, its checks are really run, its journal is on disk, and it has
+    /// more points: locks, files and replies of checks.
+    ///
+    /// # Panics
+    /// When the environment asks for what there is not.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+        let journal = variable(JOURNAL).map(PathBuf::from);
+        let journal = journal.map(|path| journal::Log::open(&path).expect("the journal can be opened"));
+        let alone = Some(Arc::new(Alone { journal, opaque: variable(OPAQUE) }));
+        let faults = Self { alone, ..Self::default() };
+        // Without a fault points are passed and told all the same.
+        let mut armed = Armed { point: None, nth: usize::MAX, mode: Mode::Die };
+        if let Some(fault) = variable(FAULT) {
+            let mut parts = fault.rsplitn(3, ':');
+            let parsed = (|| {
+                let nth = parts.next()?.parse().ok()?;
+                let mode = Mode::parse(parts.next()?)?;
+                Some(Armed { mode, nth, point: Some(parts.next()?.to_string()) })
+            })();
+            armed = parsed.unwrap_or_else(|| panic!("{FAULT}: expected POINT:MODE:COUNT, found {fault}"));
+        }
+        faults.lock().armed = Some(armed);
+        faults
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,7 +150,8 @@ impl Faults {
     /// From now on points are counted, and the `nth` of them (from 1) is where `mode` happens, once.
     pub fn arm(&self, nth: usize, mode: Mode) {
         let mut inner = self.lock();
-        inner.armed = Some((nth, mode));
+        inner.armed = Some(Armed { point: None, nth, mode });
+        inner.seen = 0;
         inner.passed.clear();
         inner.fired = None;
     }
@@ -112,7 +176,7 @@ impl Faults {
     /// What providers really changed so far.
     #[must_use]
     pub fn journal(&self) -> Vec<Effect> {
-        self.lock().journal.clone()
+        effects(&self.lock().entries)
     }
 
     /// Lets a check fail: `environment/check`, or `environment/check/release` for one release only.
@@ -136,7 +200,7 @@ impl Faults {
         self.dead.notified().await;
     }
 
-    /// The providers with this in front. Checks are answered by [`Faults::fail_check`] and run nothing.
+    /// The providers with this in front. Within a test checks are answered by [`Faults::fail_check`] and run nothing.
     #[must_use]
     pub fn providers(&self, providers: Vec<Arc<dyn Provider>>) -> Vec<Arc<dyn Provider>> {
         let before = |inner| Arc::new(Watched { inner, faults: self.clone() }) as Arc<dyn Provider>;
@@ -149,177 +213,112 @@ impl Faults {
         Arc::new(Guarded { inner: store, faults: self.clone() })
     }
 
-    fn pass(&self, name: String, about: String) -> Option<Mode> {
-        let mut inner = self.lock();
-        let (nth, mode) = inner.armed?;
-        let point = Point { name, about };
-        inner.passed.push(point.clone());
-        if inner.passed.len() != nth {
+    /// The verdict that the test has set for a check; none where checks are really run.
+    fn verdict(&self, short: &str, long: &str) -> Option<bool> {
+        if self.alone.is_some() {
             return None;
         }
-        inner.armed = None;
-        inner.fired = Some(point);
-        Some(mode)
+        let mut inner = self.lock();
+        *inner.checks.entry(long.to_string()).or_default() += 1;
+        Some(!inner.failing.contains(short) && !inner.failing.contains(long))
+    }
+
+    fn is_opaque(&self, provider: &str) -> bool {
+        self.alone.as_ref().is_some_and(|alone| alone.opaque.as_deref() == Some(provider))
+    }
+
+    /// Keeps an entry, on disk before anything else happens where there is a journal on disk.
+    fn note(&self, entry: Entry) {
+        if let Some(journal) = self.alone.as_ref().and_then(|alone| alone.journal.as_ref()) {
+            journal.write(&entry).expect("the journal can be written");
+        }
+        self.lock().entries.push(entry);
+    }
+
+    fn pass(&self, name: &str, about: &str) -> Option<Mode> {
+        let point = Point { name: name.to_string(), about: about.to_string() };
+        let mut inner = self.lock();
+        let armed = inner.armed.as_ref()?;
+        let (nth, mode) = (armed.nth, armed.mode);
+        let meant = armed.point.as_ref().is_none_or(|meant| *meant == point.to_string());
+        inner.passed.push(point.clone());
+        inner.seen += usize::from(meant);
+        let fires = meant && inner.seen == nth;
+        if fires {
+            inner.armed = None;
+            inner.fired = Some(point.clone());
+        }
+        drop(inner);
+        self.note(if fires { Entry::Fired(point) } else { Entry::Passed(point) });
+        fires.then_some(mode)
     }
 
     async fn point(&self, name: &str, about: &str) -> Result<(), ProviderError> {
-        match self.pass(name.to_string(), about.to_string()) {
+        match self.pass(name, about) {
             None => Ok(()),
             Some(Mode::Fail(kind)) => Err(ProviderError::new(kind, format!("a fault at {name} of {about}"))),
             Some(Mode::Panic) => panic!("a fault at {name} of {about}"),
+            Some(Mode::Die) if self.alone.is_some() => die(),
             Some(Mode::Die) => {
                 self.dead.notify_one();
                 std::future::pending().await
             }
+            Some(Mode::Hang) => std::future::pending().await,
         }
     }
 
-    /// Ledgers block, so nothing can be left hanging in one: death is a panic there.
-    fn blocking_point(&self, name: String) -> Result<(), StoreError> {
-        match self.pass(name.clone(), "ledger".to_string()) {
+    /// A point that only a process of its own has.
+    async fn fine_point(&self, name: &str, about: &str) -> Result<(), ProviderError> {
+        match self.alone {
+            Some(_) => self.point(name, about).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Ledgers block, so nothing can be left hanging in one of a test: death is a panic there.
+    fn blocking_point(&self, name: &str, about: &str) -> Result<(), StoreError> {
+        match self.pass(name, about) {
             None => Ok(()),
             Some(Mode::Fail(_)) => {
                 Err(StoreError::Io { doing: "appending", source: format!("a fault at {name}").into() })
             }
-            Some(Mode::Panic | Mode::Die) => panic!("a fault at {name}"),
+            Some(Mode::Die) if self.alone.is_some() => die(),
+            Some(Mode::Hang) if self.alone.is_some() => hang(),
+            Some(Mode::Panic | Mode::Die | Mode::Hang) => panic!("a fault at {name}"),
+        }
+    }
+
+    fn fine_blocking_point(&self, name: &str) -> Result<(), StoreError> {
+        if self.alone.is_some() { self.blocking_point(name, "") } else { Ok(()) }
+    }
+
+    /// A call of a provider that blocks, in a process of its own.
+    fn blocking_call(&self, name: &str, about: &str) -> Result<(), ProviderError> {
+        if self.alone.is_none() {
+            return Ok(());
+        }
+        match self.pass(name, about) {
+            None => Ok(()),
+            Some(Mode::Fail(kind)) => Err(ProviderError::new(kind, format!("a fault at {name} of {about}"))),
+            Some(Mode::Die) => die(),
+            Some(Mode::Hang) => hang(),
+            Some(Mode::Panic) => panic!("a fault at {name} of {about}"),
         }
     }
 }
 
-struct Watched {
-    inner: Arc<dyn Provider>,
-    faults: Faults,
+/// Ends this process as `kill -9` does.
+fn die() -> ! {
+    #[cfg(unix)]
+    {
+        let this = nix::unistd::Pid::this();
+        nix::sys::signal::kill(this, nix::sys::signal::Signal::SIGKILL).expect("a process may kill itself");
+    }
+    hang()
 }
 
-#[async_trait]
-impl Provider for Watched {
-    fn describe(&self) -> Description {
-        self.inner.describe()
-    }
-
-    async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
-        self.faults.point("resolve", &request.reference).await?;
-        self.inner.resolve(cx, request).await
-    }
-
-    async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
-        self.faults.point("observe", request.inputs.environment.as_str()).await?;
-        self.inner.observe(cx, request).await
-    }
-
-    async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
-        self.faults.point("preview", request.inputs.environment.as_str()).await?;
-        self.inner.preview(cx, request).await
-    }
-
-    async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
-        self.faults.point("ensure before", &request.token).await?;
-        let observe = ObserveRequest { inputs: request.inputs.clone() };
-        let before = self.inner.observe(cx, &observe).await?;
-        let answer = self.inner.ensure(cx, request).await;
-        let after = self.inner.observe(cx, &observe).await?;
-        if before != after {
-            self.faults.lock().journal.push(Effect { token: request.token.clone(), before, after });
-        }
-        self.faults.point("ensure after", &request.token).await?;
-        answer
-    }
-
-    async fn verify(&self, _cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
-        let (environment, check) = (&request.inputs.environment, &request.check);
-        self.faults.point("verify", &format!("{environment}/{check}")).await?;
-        let (short, long) =
-            (format!("{environment}/{check}"), format!("{environment}/{check}/{}", request.inputs.release));
-        let passed = {
-            let mut inner = self.faults.lock();
-            *inner.checks.entry(long.clone()).or_default() += 1;
-            !inner.failing.contains(&short) && !inner.failing.contains(&long)
-        };
-        let detail = if passed { "as it should be" } else { "not as it should be" }.to_string();
-        Ok(CheckResult { passed, detail, evidence: BTreeMap::new() })
-    }
-}
-
-struct Guarded {
-    inner: Arc<dyn Store>,
-    faults: Faults,
-}
-
-impl Store for Guarded {
-    fn append_if_head(&self, expect: &Expect, drafts: &[Draft]) -> Result<Vec<Record>, AppendError> {
-        let kinds: Vec<String> = drafts.iter().map(|d| d.event.to_parts().0).collect();
-        let kinds = kinds.join("+");
-        self.faults.blocking_point(format!("append before {kinds}"))?;
-        let records = self.inner.append_if_head(expect, drafts)?;
-        self.faults.blocking_point(format!("append after {kinds}"))?;
-        Ok(records)
-    }
-
-    fn origin(&self) -> String {
-        self.inner.origin()
-    }
-
-    fn head(&self) -> Result<Head, StoreError> {
-        self.inner.head()
-    }
-
-    fn now(&self) -> Result<Timestamp, StoreError> {
-        self.inner.now()
-    }
-
-    fn raw(&self, from: u64, limit: usize) -> Result<Vec<RawRecord>, StoreError> {
-        self.inner.raw(from, limit)
-    }
-
-    fn seq_of(&self, rid: &str) -> Result<Option<u64>, StoreError> {
-        self.inner.seq_of(rid)
-    }
-
-    fn node(&self, level: u32, index: u64) -> Result<Option<Digest>, StoreError> {
-        self.inner.node(level, index)
-    }
-
-    fn sides(&self, seq: u64) -> Result<Vec<Side>, StoreError> {
-        self.inner.sides(seq)
-    }
-
-    fn erase(&self, seq: u64, field: &str) -> Result<bool, StoreError> {
-        self.inner.erase(seq, field)
-    }
-
-    fn generations(&self) -> Result<Vec<Generation>, StoreError> {
-        self.inner.generations()
-    }
-
-    fn consumed_by(&self, digest: &Digest) -> Result<Option<u64>, StoreError> {
-        self.inner.consumed_by(digest)
-    }
-
-    fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
-        self.inner.put_blob(bytes)
-    }
-
-    fn get_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner.get_blob(digest)
-    }
-
-    fn blob_digests(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, StoreError> {
-        self.inner.blob_digests(after, limit)
-    }
-
-    fn acquire(&self, resources: &[String], holder: &str, ttl: Duration) -> Result<Lease, LeaseError> {
-        self.inner.acquire(resources, holder, ttl)
-    }
-
-    fn renew(&self, lease: &Lease, ttl: Duration) -> Result<Lease, LeaseError> {
-        self.inner.renew(lease, ttl)
-    }
-
-    fn release(&self, lease: &Lease) -> Result<(), LeaseError> {
-        self.inner.release(lease)
-    }
-
-    fn leases(&self) -> Result<Vec<Lease>, StoreError> {
-        self.inner.leases()
+fn hang() -> ! {
+    loop {
+        std::thread::sleep(Duration::from_secs(3_600));
     }
 }

@@ -176,7 +176,9 @@ impl Faults {
     /// What providers really changed so far.
     #[must_use]
     pub fn journal(&self) -> Vec<Effect> {
-        effects(&self.lock().entries)
+        let mut effects = effects(&self.lock().entries);
+        effects.retain(|effect| !effect.token.is_empty());
+        effects
     }
 
     /// Lets a check fail: `environment/check`, or `environment/check/release` for one release only.

@@ -386,6 +386,40 @@ async fn a_rollback_that_dies_anywhere_is_finished_by_a_resume() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_way_back_that_cannot_be_seen_for_a_moment_is_interrupted_and_not_given_up_s13_6() {
+    let failing = async || {
+        let (cell, first, second) = Cell::with_first(PAIR).await;
+        cell.faults.fail_check(format!("stage/smoke/{second}"));
+        let plan = cell.plan_until("stage").await;
+        (cell, plan, first)
+    };
+    let (clean, plan, _) = failing().await;
+    clean.faults.arm(usize::MAX, Mode::Die);
+    clean.apply(&clean.world.session, &plan).await.unwrap().unwrap();
+    let points = clean.faults.passed();
+    let verdicts = points.iter().enumerate().filter(|(_, p)| p.name == "append after verdict.recorded");
+    let failed = verdicts.map(|(at, _)| at).nth(1).expect("dev passed, stage failed");
+    let looks: Vec<usize> = (failed..points.len()).filter(|at| points[*at].name == "observe").collect();
+    assert!(looks.len() >= 2, "{points:?}");
+    for at in looks {
+        let (cell, plan, first) = failing().await;
+        cell.faults.arm(at + 1, Mode::Fail(ErrorKind::Transient));
+        let report = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap();
+        assert_eq!(cell.faults.fired().unwrap().name, "observe");
+        // The last look only confirms what was done; the others decide nothing until they succeed.
+        if report.outcome.is_none() {
+            assert_eq!(report.exit_code(), exit::TRANSIENT);
+        }
+        assert_ne!(report.outcome, Some(RunOutcome::Held), "look {at}: {report:?}");
+        let report = cell.finish(&plan, "a look").await;
+        assert_eq!(report.outcome, Some(RunOutcome::RolledBack), "look {at}: {report:?}");
+        assert_eq!(cell.current("stage"), Some(first));
+        cell.assert_sound("a look", true);
+        cell.assert_settled("a look");
+    }
+}
+
 fn fate<'a>(report: &'a RunReport, environment: &str) -> &'a Fate {
     &report.environments.iter().find(|(name, ..)| name.as_str() == environment).unwrap().2
 }

@@ -35,7 +35,8 @@ impl Provider for Watched {
     }
 
     async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
-        self.faults.point("resolve", &request.reference).await?;
+        let about = request.reference.rsplit('/').next().unwrap_or_default();
+        self.faults.point("resolve", about).await?;
         self.inner.resolve(cx, request).await
     }
 

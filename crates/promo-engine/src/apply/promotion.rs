@@ -12,9 +12,9 @@ use promo_core::ledger::view::Said;
 use promo_core::model::OnFailure;
 use promo_core::plan::{Move, PlannedCheck, Rollback, Step};
 use promo_core::state::State;
-use promo_sdk::{CheckRequest, ErrorKind};
+use promo_sdk::{CheckRequest, ErrorKind, ProviderError};
 
-use super::step::{StepEnd, elapsed, take};
+use super::step::{StepEnd, comes_back, elapsed, interrupt, take};
 use super::{Fate, RunContext};
 use crate::error::EngineError;
 use crate::progress::Progress;
@@ -137,7 +137,18 @@ async fn deploy(
         if context.options.stop.is_cancelled() && !going_back {
             return Ok(End::Interrupted);
         }
-        let expected = if going_back { left_behind(context, entry, step).await? } else { None };
+        let expected = match going_back {
+            true => match left_behind(context, entry, step).await? {
+                Ok(expected) => expected,
+                // What cannot be seen for a moment is looked at again by a resume; it is no reason to give up the way back.
+                Err(error) if comes_back(&error) => {
+                    interrupt(context, entry, step, &error);
+                    return Ok(End::Interrupted);
+                }
+                Err(error) => return Ok(End::Failed(error.to_string())),
+            },
+            false => None,
+        };
         match take(context, entry, step, expected).await? {
             StepEnd::Done(state) => {
                 if let Some(target) = &step.target {
@@ -172,13 +183,20 @@ async fn deploy(
 
 /// What a failed step left, as the start of its way back: what the promotion found, what it wanted, or something between
 /// the two. A state that only somebody else can have made is no start: then nothing is touched (invariant 5).
-async fn left_behind(context: &RunContext, entry: &Move, step: &Step) -> Result<Option<State>, EngineError> {
+async fn left_behind(
+    context: &RunContext,
+    entry: &Move,
+    step: &Step,
+) -> Result<Result<Option<State>, ProviderError>, EngineError> {
     let provider = context.session.providers.get(&step.provider)?;
     let request = promo_sdk::ObserveRequest { inputs: step.inputs.clone() };
     let there = entry.steps.iter().find(|s| s.action == step.action && s.target == step.target);
-    let observed = provider.observe(&context.session.context, &request).await.unwrap_or(State::Unknown);
+    let observed = match provider.observe(&context.session.context, &request).await {
+        Ok(observed) => observed,
+        Err(error) => return Ok(Err(error)),
+    };
     let ours = observed == State::Unknown || there.is_some_and(|s| observed == s.expected || observed == s.desired);
-    Ok(ours.then_some(observed))
+    Ok(Ok(ours.then_some(observed)))
 }
 
 /// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. A check

@@ -135,11 +135,11 @@ pub(crate) async fn take(
 }
 
 /// Whether looking once more, later, may succeed: then nothing is decided now, and `promo resume` looks (S13.6).
-fn comes_back(error: &ProviderError) -> bool {
+pub(super) fn comes_back(error: &ProviderError) -> bool {
     matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Transient)
 }
 
-fn interrupt(context: &RunContext, entry: &Move, step: &Step, error: &ProviderError) -> StepEnd {
+pub(super) fn interrupt(context: &RunContext, entry: &Move, step: &Step, error: &ProviderError) -> StepEnd {
     let (environment, step) = (entry.environment.clone(), step.id.clone());
     context.say(Progress::StepFailed { environment, step, why: format!("{error}; promo resume goes on from here") });
     StepEnd::Interrupted

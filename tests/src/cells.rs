@@ -1,0 +1,457 @@
+//! Worlds for the fault matrix: a pipeline that two hosts share, prepared once and put back before every cell, and the
+//! command line with faults on it as a process of its own. What must not live here: what must be true afterwards.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use promo_core::Digest;
+use promo_engine::clock::SystemClock;
+use promo_engine::signature::SigningKey;
+use promo_ledger::SqliteStore;
+use promo_providers::oci::build::{Image, image};
+use promo_providers::oci::{Location, Network};
+use secrecy::ExposeSecret as _;
+use tempfile::TempDir;
+
+use crate::faults::{self, Entry, FAULT, JOURNAL, OPAQUE, Point};
+
+/// A secret in every variable from which promo or a tool could take one: it must not reach any file.
+pub const CANARY: &str = "canary-7f3e9a-must-never-be-written";
+
+/// How long a lock outlives its process here; the shortest that there is.
+const LEASE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const PIPELINE: &str = r#"
+format = 1
+[pipeline]
+name = "cells"
+[artifacts.shop]
+image = "oci-layout:{shared}/registry/shop"
+tags  = "[0-9]*"
+[defaults]
+start = "auto"
+verify = ["smoke"]
+[defaults.deploy.directory]
+files     = ["config/common.env", "config/{environment}.env"]
+templates = ["service.j2"]
+[checks.smoke]
+command = { run = ["checks/smoke.sh"], files = ["checks/smoke.sh"], timeout = "30s" }
+[environments.dev]
+tier   = "development"
+target = { directory = "{shared}/live/dev" }
+[environments.left]
+tier   = "testing"
+after  = ["dev"]
+targets = { one = { directory = "{shared}/live/left-one" }, two = { directory = "{shared}/live/left-two" } }
+[environments.right]
+tier   = "testing"
+after  = ["dev"]
+target = { directory = "{shared}/live/right" }
+[environments.stage]
+tier   = "staging"
+start  = "manual"
+after  = ["left", "right"]
+target = { directory = "{shared}/live/stage" }
+mirror = { "oci-layout:{shared}/registry" = "oci-layout:{shared}/copies" }
+[[environments.stage.approval]]
+count   = 1
+from    = ["release-manager"]
+exclude = ["initiator"]
+"#;
+
+const POLICY: &str = r#"
+format = 1
+[policy]
+name    = "cells"
+version = 1
+[identities.riley]
+roles = ["release-manager"]
+keys  = ["{key}"]
+[identities.dana]
+roles = ["developer"]
+[[claims]]
+directory = "{shared}/live"
+tier = "development"
+[[claims]]
+registry = "oci-layout:{shared}/copies"
+tier = "development"
+"#;
+
+const SMOKE: &str = r#"#!/bin/sh
+set -eu
+live="$PROMO_TARGET_DIRECTORY/current"
+. "$live/config/$PROMO_ENVIRONMENT.env"
+if [ -e "{shared}/slow" ]; then sleep 0.7; fi
+if grep -q "runs $BROKEN\$" "$live/service"; then
+    echo "$PROMO_ENVIRONMENT cannot run $BROKEN"
+    exit 1
+fi
+echo "as it should be"
+"#;
+
+/// What is applied.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scenario {
+    /// Release 2.0.0 enters dev, then left and right side by side; left cannot run it and goes back.
+    Fork,
+    /// Release 1.0.0 enters stage with an approval, copied into stage's registry first.
+    Gate,
+}
+
+impl Scenario {
+    /// Its name in reproductions.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fork => "fork",
+            Self::Gate => "gate",
+        }
+    }
+}
+
+/// The machine on which a command runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Host {
+    /// The one that applies.
+    One,
+    /// The same machine, another user with another working copy: it can see that a process is gone.
+    Two,
+    /// Another machine, as far as processes go: it can only wait until a lock runs out.
+    Elsewhere,
+}
+
+/// A fault as the environment of a process names it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Fault {
+    /// Where.
+    pub point: Point,
+    /// `kill`, `hang`, `error` or `lost`.
+    pub mode: &'static str,
+    /// At which passing, from 1.
+    pub count: usize,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}:{}", self.point, self.mode, self.count)
+    }
+}
+
+impl std::str::FromStr for Fault {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let refused = || format!("expected POINT:MODE:COUNT, found {text}");
+        let mut parts = text.rsplitn(3, ':');
+        let count = parts.next().and_then(|count| count.parse().ok()).ok_or_else(refused)?;
+        let mode = parts.next().ok_or_else(refused)?;
+        let mode = ["kill", "hang", "error", "lost"].into_iter().find(|known| *known == mode).ok_or_else(refused)?;
+        let point = parts.next().ok_or_else(refused)?;
+        let (name, about) = point.split_once(" of ").unwrap_or((point, ""));
+        Ok(Self { point: Point { name: name.to_owned(), about: about.to_owned() }, mode, count })
+    }
+}
+
+/// How a process ended.
+#[derive(Debug, Clone)]
+pub struct End {
+    /// The exit code; none when a signal ended it.
+    pub code: Option<i32>,
+    /// The code of the error it ended with.
+    pub error: Option<String>,
+    /// Everything it said.
+    pub said: String,
+}
+
+/// A prepared world and the directory in which it is put back.
+pub struct Cells {
+    base: TempDir,
+    program: &'static str,
+    scenario: Scenario,
+    opaque: Option<&'static str>,
+    elsewhere: bool,
+}
+
+impl Cells {
+    /// Prepares the world of a scenario with `program`, which is promo with faults.
+    ///
+    /// # Panics
+    /// When a step of the preparation fails.
+    #[must_use]
+    pub fn new(program: &'static str, scenario: Scenario) -> Self {
+        Self::with(program, scenario, None)
+    }
+
+    /// The same; nothing tells about the effects of the provider `opaque`.
+    ///
+    /// # Panics
+    /// As [`Cells::new`].
+    #[must_use]
+    pub fn with(program: &'static str, scenario: Scenario, opaque: Option<&'static str>) -> Self {
+        let memory = Path::new("/dev/shm");
+        let base = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+        let mut cells = Self { base: base.expect("a directory"), program, scenario, opaque, elsewhere: false };
+        cells.elsewhere = elsewhere("true").output().is_ok_and(|output| output.status.success());
+        cells.prepare();
+        copy(&cells.path("world"), &cells.path("before"));
+        cells
+    }
+
+    /// A path below the directory.
+    #[must_use]
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.base.path().join(path)
+    }
+
+    /// Which scenario it is.
+    #[must_use]
+    pub fn scenario(&self) -> Scenario {
+        self.scenario
+    }
+
+    /// From now on checks take longer than a lock goes without being renewed.
+    ///
+    /// # Panics
+    /// When the world cannot be written.
+    pub fn slow_down(&self) {
+        self.write("before/shared/slow", "");
+    }
+
+    fn write(&self, path: &str, text: &str) {
+        let path = self.path(path);
+        std::fs::create_dir_all(path.parent().expect("it is below the directory")).expect("a directory");
+        std::fs::write(path, text).expect("a file");
+    }
+
+    fn prepare(&self) {
+        let shared = self.path("world/shared").display().to_string();
+        let key = SigningKey::generate("riley").expect("a key");
+        let fill = |text: &str| text.replace("{shared}", &shared).replace("{key}", &key.public_key().to_string());
+        for copy in ["world/one", "world/two"] {
+            self.write(&format!("{copy}/promo.toml"), &fill(PIPELINE));
+            self.write(&format!("{copy}/policy.toml"), &fill(POLICY));
+            self.write(&format!("{copy}/service.j2"), "{{ environment }} runs {{ artifacts.shop.tag }}\n");
+            self.write(&format!("{copy}/checks/smoke.sh"), &fill(SMOKE));
+            self.write(&format!("{copy}/config/common.env"), "WORKERS=2\n");
+            for (environment, broken) in [("dev", "none"), ("left", "2.0.0"), ("right", "none"), ("stage", "none")] {
+                self.write(&format!("{copy}/config/{environment}.env"), &format!("BROKEN={broken}\n"));
+            }
+        }
+        self.write("key", key.to_openssh().expect("a key as text").expose_secret());
+        for home in ["home-one", "home-two"] {
+            std::fs::create_dir_all(self.path(home)).expect("a directory");
+        }
+        self.release("0.9.0");
+        self.promo(&["advance"]);
+        self.plan_stage();
+        self.promo(&["apply", "plan.json"]);
+        std::fs::remove_file(self.path("world/one/plan.json")).expect("the plan is there");
+        self.release("1.0.0");
+        self.promo(&["advance"]);
+        match self.scenario {
+            Scenario::Gate => self.plan_stage(),
+            Scenario::Fork => {
+                self.release("2.0.0");
+                self.promo(&["plan", "--until", "stage", "--out", "plan.json"]);
+            }
+        }
+        std::fs::copy(self.path("world/one/plan.json"), self.path("world/two/plan.json")).expect("the plan is there");
+    }
+
+    fn plan_stage(&self) {
+        self.promo(&["--as", "dana", "plan", "stage", "--out", "plan.json"]);
+        self.promo(&["--as", "dana", "request", "plan.json"]);
+        self.promo(&["--as", "riley", "approve", "plan.json", "--key", "../../key", "--signer", "built-in"]);
+    }
+
+    fn release(&self, version: &str) {
+        let location = format!("oci-layout:{}", self.path("world/shared/registry/shop").display());
+        let location: Location = location.parse().expect("a location");
+        let network = Network::new(reqwest::Client::new(), Arc::new(SystemClock));
+        let store = promo_providers::oci::Store::open(&location, self.base.path(), &network).expect("a store");
+        let layers = vec![format!("the bytes of {version}").into_bytes(), b"what all versions share".to_vec()];
+        let built = Image::new([("org.opencontainers.image.version", version)], layers);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(image(&store, version, &built)).expect("an image");
+        self.promo(&["release", "add", &format!("shop={version}"), "--alias", version]);
+    }
+
+    /// A command that has to work.
+    fn promo(&self, words: &[&str]) {
+        let output = self.command(Host::One, None, words).output().expect("promo starts");
+        assert!(output.status.success(), "{words:?}: {}", said(&output));
+    }
+
+    /// Puts the prepared world back.
+    pub fn reset(&self) {
+        std::fs::remove_dir_all(self.path("world")).expect("the world can be removed");
+        copy(&self.path("before"), &self.path("world"));
+        let _ = std::fs::remove_file(self.path("journal"));
+    }
+
+    /// A command line of promo, with a fault or without.
+    #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "a test starts the program that it is about")]
+    pub fn command(&self, host: Host, fault: Option<&Fault>, words: &[&str]) -> Command {
+        let (copy, home, name) = match host {
+            Host::One => ("world/one", "home-one", "ci"),
+            Host::Two | Host::Elsewhere => ("world/two", "home-two", "riley"),
+        };
+        let mut command = if host == Host::Elsewhere && self.elsewhere {
+            elsewhere(self.program)
+        } else {
+            Command::new(self.program)
+        };
+        command.env_clear().current_dir(self.path(copy)).stdin(Stdio::null());
+        command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env("HOME", self.path(home)).env("PROMO_ACTOR", name).env("PROMO_COLOR", "never");
+        command.env("PROMO_LEDGER", "../shared/ledger.db").env("PROMO_POLICY", "policy.toml");
+        command.env("PROMO_LEASE_TTL", format!("{}s", LEASE.as_secs())).env(JOURNAL, self.path("journal"));
+        for secret in ["PROMO_SECRET_TOKEN", "DOCKER_AUTH_CONFIG", "GITHUB_TOKEN"] {
+            command.env(secret, CANARY);
+        }
+        command.envs(fault.map(|fault| (FAULT, fault.to_string())));
+        command.envs(self.opaque.map(|provider| (OPAQUE, provider)));
+        command.args(words);
+        command
+    }
+
+    /// Runs a command to its end. One that hangs at its fault is killed there.
+    ///
+    /// # Panics
+    /// When it neither ends nor gets to its fault.
+    #[must_use]
+    pub fn run(&self, host: Host, fault: Option<&Fault>, words: &[&str]) -> End {
+        let mut command = self.command(host, fault, words);
+        let output = if fault.is_some_and(|fault| fault.mode == "hang") {
+            let fired = self.fired();
+            let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("promo starts");
+            let begun = Instant::now();
+            while self.fired() == fired && child.try_wait().expect("it is a child").is_none() {
+                assert!(begun.elapsed() < PATIENCE, "the fault was never reached");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let _ = child.kill();
+            child.wait_with_output().expect("it is a child")
+        } else {
+            command.output().expect("promo starts")
+        };
+        let said = said(&output);
+        let error = said.split("error[").nth(1).and_then(|rest| rest.split(']').next()).map(str::to_owned);
+        End { code: output.status.code(), error, said }
+    }
+
+    /// Waits until every lock has run out: a lock without a run is nobody's to resume.
+    pub fn wait_for_locks(&self) {
+        std::thread::sleep(LEASE);
+    }
+
+    /// The journal of all processes since the last [`Cells::reset`].
+    #[must_use]
+    pub fn journal(&self) -> Vec<Entry> {
+        faults::read(&self.path("journal"))
+    }
+
+    /// How many faults have happened since.
+    #[must_use]
+    pub fn fired(&self) -> usize {
+        let text = std::fs::read_to_string(self.path("journal")).unwrap_or_default();
+        // The last line may be on its way.
+        text.matches("{\"entry\":\"fired\"").count()
+    }
+
+    /// The ledger.
+    ///
+    /// # Panics
+    /// When it cannot be opened.
+    #[must_use]
+    pub fn ledger(&self) -> SqliteStore {
+        SqliteStore::open(self.path("world/shared/ledger.db")).expect("the ledger can be opened")
+    }
+
+    /// What every file and link of the world holds, the ledger aside.
+    #[must_use]
+    pub fn contents(&self) -> BTreeMap<PathBuf, Digest> {
+        let entries = walkdir::WalkDir::new(self.path("world")).into_iter().map(|e| e.expect("the world can be read"));
+        let shown =
+            entries.filter(|e| !e.file_type().is_dir() && !e.file_name().to_string_lossy().starts_with("ledger"));
+        shown
+            .map(|entry| {
+                let bytes = if entry.path_is_symlink() {
+                    std::fs::read_link(entry.path()).expect("a link").into_os_string().into_encoded_bytes()
+                } else {
+                    std::fs::read(entry.path()).expect("a file")
+                };
+                (entry.path().to_owned(), Digest::of(&bytes))
+            })
+            .collect()
+    }
+
+    /// Files of the world that hold the canary.
+    #[must_use]
+    pub fn leaks(&self) -> Vec<PathBuf> {
+        let entries = walkdir::WalkDir::new(self.path("world")).into_iter().map(|e| e.expect("the world can be read"));
+        let holds = |path: &Path| {
+            let bytes = std::fs::read(path).expect("a file");
+            bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
+        };
+        entries
+            .filter(|e| e.file_type().is_file())
+            .map(walkdir::DirEntry::into_path)
+            .filter(|path| holds(path))
+            .collect()
+    }
+
+    /// Keeps everything that a failure needs to be looked at, and says where.
+    ///
+    /// # Panics
+    /// When it cannot be kept.
+    #[must_use]
+    pub fn bundle(&self, name: &str, ends: &[(String, End)]) -> PathBuf {
+        let words = name.replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+        let kept = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/fault-bundles").join(words);
+        let _ = std::fs::remove_dir_all(&kept);
+        copy(&self.path("before"), &kept.join("before"));
+        copy(&self.path("world"), &kept.join("after"));
+        let _ = std::fs::copy(self.path("journal"), kept.join("journal"));
+        let mut file = std::fs::File::create(kept.join("output")).expect("a file");
+        for (command, end) in ends {
+            writeln!(file, "$ {command}\n{}\n=> {:?}\n", end.said, end.code).expect("the file can be written");
+        }
+        kept
+    }
+}
+
+/// A program among processes of its own, where the system lets anybody have such: then promo cannot tell who has died.
+#[expect(clippy::disallowed_methods, reason = "a test starts the program that it is about")]
+fn elsewhere(program: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["-U", "-r", "-p", "-f", "--kill-child", program]);
+    command
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// Copies a tree, links as links.
+fn copy(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.expect("it can be read");
+        let target = to.join(entry.path().strip_prefix(from).expect("below"));
+        let kind = entry.file_type();
+        if kind.is_dir() {
+            std::fs::create_dir_all(&target).expect("a directory");
+        } else if kind.is_symlink() {
+            #[cfg(unix)]
+            std::os::unix::fs::symlink(std::fs::read_link(entry.path()).expect("a link"), &target).expect("a link");
+        } else {
+            std::fs::copy(entry.path(), &target).expect("a copy");
+        }
+    }
+}

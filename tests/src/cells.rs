@@ -74,6 +74,7 @@ roles = ["release-manager"]
 keys  = ["{key}"]
 [identities.dana]
 roles = ["developer"]
+keys  = ["{asks}"]
 [[claims]]
 directory = "{shared}/live"
 tier = "development"
@@ -230,8 +231,13 @@ impl Cells {
 
     fn prepare(&self) {
         let shared = self.path("world/shared").display().to_string();
-        let key = SigningKey::generate("riley").expect("a key");
-        let fill = |text: &str| text.replace("{shared}", &shared).replace("{key}", &key.public_key().to_string());
+        let pair = |name: &str| {
+            let key = SigningKey::generate(name).expect("a key");
+            self.write(name, key.to_openssh().expect("a key as text").expose_secret());
+            key.public_key().to_string()
+        };
+        let (asks, signs) = (pair("dana"), pair("riley"));
+        let fill = |text: &str| text.replace("{shared}", &shared).replace("{key}", &signs).replace("{asks}", &asks);
         for copy in ["world/one", "world/two"] {
             self.write(&format!("{copy}/promo.toml"), &fill(PIPELINE));
             self.write(&format!("{copy}/policy.toml"), &fill(POLICY));
@@ -242,7 +248,6 @@ impl Cells {
                 self.write(&format!("{copy}/config/{environment}.env"), &format!("BROKEN={broken}\n"));
             }
         }
-        self.write("key", key.to_openssh().expect("a key as text").expose_secret());
         for home in ["home-one", "home-two"] {
             std::fs::create_dir_all(self.path(home)).expect("a directory");
         }
@@ -265,8 +270,10 @@ impl Cells {
 
     fn plan_stage(&self) {
         self.promo(&["--as", "dana", "plan", "stage", "--out", "plan.json"]);
-        self.promo(&["--as", "dana", "request", "plan.json"]);
-        self.promo(&["--as", "riley", "approve", "plan.json", "--key", "../../key", "--signer", "built-in"]);
+        for (who, verb) in [("dana", "request"), ("riley", "approve")] {
+            let key = format!("../../{who}");
+            self.promo(&["--as", who, verb, "plan.json", "--key", &key, "--signer", "built-in"]);
+        }
     }
 
     fn release(&self, version: &str) {

@@ -99,6 +99,7 @@ struct Inner {
     entries: Vec<Entry>,
     failing: BTreeSet<String>,
     checks: BTreeMap<String, usize>,
+    silent: BTreeMap<String, ErrorKind>,
 }
 
 /// What a process of its own is told by its environment.
@@ -191,6 +192,13 @@ impl Faults {
         self.lock().failing.remove(check);
     }
 
+    /// Lets a check, `environment/check`, give an error of `kind` instead of a verdict; none lets it speak again.
+    pub fn silence_check(&self, check: &str, kind: Option<ErrorKind>) {
+        let mut inner = self.lock();
+        inner.silent.remove(check);
+        inner.silent.extend(kind.map(|kind| (check.to_string(), kind)));
+    }
+
     /// How often a check was asked: `environment/check/release`.
     #[must_use]
     pub fn asked(&self, check: &str) -> usize {
@@ -216,13 +224,16 @@ impl Faults {
     }
 
     /// The verdict that the test has set for a check; none where checks are really run.
-    fn verdict(&self, short: &str, long: &str) -> Option<bool> {
+    fn verdict(&self, short: &str, long: &str) -> Option<Result<bool, ProviderError>> {
         if self.alone.is_some() {
             return None;
         }
         let mut inner = self.lock();
         *inner.checks.entry(long.to_string()).or_default() += 1;
-        Some(!inner.failing.contains(short) && !inner.failing.contains(long))
+        if let Some(kind) = inner.silent.get(short) {
+            return Some(Err(ProviderError::new(*kind, format!("{short} could not look"))));
+        }
+        Some(Ok(!inner.failing.contains(short) && !inner.failing.contains(long)))
     }
 
     fn is_opaque(&self, provider: &str) -> bool {

@@ -5,12 +5,11 @@ use std::collections::BTreeSet;
 use promo_core::eligibility::{self, ArtifactFindings, Question};
 use promo_core::gate::Gate;
 use promo_core::ids::{EnvironmentName, ReleaseId};
-use promo_core::ledger::Event;
 use promo_core::ledger::event::Movement;
 use promo_core::plan::{Document, Goal, Request};
 use promo_core::windows::Invoker;
 use promo_ledger::Expect;
-use promo_sdk::CheckRequest;
+use promo_sdk::ErrorKind;
 
 use crate::apply::{ApplyOptions, RunReport};
 use crate::error::EngineError;
@@ -79,7 +78,7 @@ impl Session {
     /// Runs the automatic checks of an environment again on what runs there, and records their verdicts.
     ///
     /// # Errors
-    /// When nothing runs there or the ledger cannot be written.
+    /// When nothing runs there, the ledger cannot be written, or a check could not look: then it has no verdict.
     pub async fn verify_again(
         &self,
         environment: &EnvironmentName,
@@ -100,26 +99,19 @@ impl Session {
         let checks = promo_core::planner::checks_of(&rules, &view, &observations, environment, &current.release);
         let mut out = Vec::new();
         for check in checks {
-            let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
-            let provider = self.providers.get(&check.provider)?;
-            let (passed, detail, mut evidence) = match provider.verify(&self.context, &request).await {
-                Ok(result) => (result.passed, result.detail, result.evidence),
-                Err(error) => (false, error.to_string(), std::collections::BTreeMap::new()),
-            };
-            evidence.insert("detail".into(), detail.clone());
-            let mut draft = self.draft(Event::VerdictRecorded {
-                environment: environment.clone(),
-                release: current.release.clone(),
-                check: check.name.clone(),
-                passed,
-                evidence,
-                by: None,
-                signed: None,
-            });
+            let verdict = self.ask(&check).await?.map_err(|source| {
+                let doing = format!("the check {} of {environment}", check.name);
+                if source.kind == ErrorKind::Cancelled {
+                    EngineError::Stopped
+                } else {
+                    EngineError::Provider { doing, source }
+                }
+            })?;
+            let mut draft = self.draft(verdict.event(environment, &current.release));
             draft.environment = Some(environment.clone());
             let generation = [(environment.clone(), generation)].into();
             self.append(&Expect { generation, ..Expect::default() }, &[draft])?;
-            out.push((check.name, passed, detail));
+            out.push((verdict.check, verdict.passed, verdict.detail));
         }
         Ok(out)
     }

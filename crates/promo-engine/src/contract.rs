@@ -47,19 +47,22 @@ impl Policed {
     async fn call<T>(
         &self,
         verb: &str,
-        call: impl Future<Output = Result<T, ProviderError>>,
+        call: impl AsyncFnOnce() -> Result<T, ProviderError>,
         wrong: impl FnOnce(&T) -> Option<String>,
     ) -> Result<T, ProviderError> {
         if let Some(wrong) = &self.unusable {
             return Err(self.broken("describe", wrong));
         }
         // The text of a panic may hold anything, secrets included; the panic itself has printed it for the author.
-        match AssertUnwindSafe(call).catch_unwind().await {
+        // The call is made inside: a method written by hand can panic before there is a future.
+        match AssertUnwindSafe(async { call().await }).catch_unwind().await {
             Err(_) => Err(self.broken(verb, "it panicked")),
-            Ok(Err(mut error)) => {
-                error.message = cut(error.message);
-                Err(error)
-            }
+            Ok(Err(error)) => Err(ProviderError {
+                kind: error.kind,
+                message: cut(error.message),
+                expected: error.expected.map(cut),
+                found: error.found.map(cut),
+            }),
             Ok(Ok(answer)) => match wrong(&answer) {
                 Some(wrong) => Err(self.broken(verb, &wrong)),
                 None => Ok(answer),
@@ -85,15 +88,21 @@ impl Provider for Policed {
     }
 
     async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
-        self.call("resolve", self.inner.resolve(cx, request), |answer| wrong_resolved(request, answer)).await
+        self.call("resolve", async || self.inner.resolve(cx, request).await, |answer| wrong_resolved(request, answer))
+            .await
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
-        self.call("observe", self.inner.observe(cx, request), |_| None).await
+        self.call("observe", async || self.inner.observe(cx, request).await, |_| None).await
     }
 
     async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
-        self.call("preview", self.inner.preview(cx, request), |answer| wrong_preview(&request.inputs, answer)).await
+        self.call(
+            "preview",
+            async || self.inner.preview(cx, request).await,
+            |answer| wrong_preview(&request.inputs, answer),
+        )
+        .await
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
@@ -101,14 +110,23 @@ impl Provider for Policed {
         if self.unusable.is_none() && describe(self.inner.as_ref()).as_ref() != Some(&self.description) {
             return Err(self.broken("describe", "it describes itself otherwise than when this run began"));
         }
-        self.call("ensure", self.inner.ensure(cx, request), |answer| wrong_line("detail", &answer.detail)).await
+        self.call(
+            "ensure",
+            async || self.inner.ensure(cx, request).await,
+            |answer| wrong_line("detail", &answer.detail),
+        )
+        .await
     }
 
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
-        self.call("verify", self.inner.verify(cx, request), |answer| {
-            let evidence = answer.evidence.iter().map(|(key, value)| key.len() + value.len()).sum();
-            wrong_line("detail", &answer.detail).or_else(|| too_much("evidence", evidence))
-        })
+        self.call(
+            "verify",
+            async || self.inner.verify(cx, request).await,
+            |answer| {
+                let evidence = answer.evidence.iter().map(|(key, value)| key.len() + value.len()).sum();
+                wrong_line("detail", &answer.detail).or_else(|| too_much("evidence", evidence))
+            },
+        )
         .await
     }
 }
@@ -178,6 +196,8 @@ fn wrong_line(what: &str, text: &str) -> Option<String> {
             Some(format!("the {what} has {} bytes: at most {MAX_DETAIL} are taken", text.len()))
         }
         text if text.contains('\n') => Some(format!("the {what} has more than one line")),
+        // `\r` and ESC among them: they rewrite the line that they stand in.
+        text if text.contains(char::is_control) => Some(format!("the {what} has control characters")),
         _ => None,
     }
 }
@@ -198,6 +218,7 @@ fn cut(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::sync::atomic::{AtomicBool, Ordering};
 
     use promo_core::Digest;
@@ -297,6 +318,46 @@ mod tests {
         }
     }
 
+    /// Written by hand, without `async`: it panics before there is a future.
+    struct Early;
+
+    impl Provider for Early {
+        fn describe(&self) -> Description {
+            Told::default().describe()
+        }
+        fn observe<'life0, 'life1, 'life2, 'async_trait>(
+            &'life0 self,
+            _: &'life1 Context,
+            _: &'life2 ObserveRequest,
+        ) -> Pin<Box<dyn Future<Output = Result<State, ProviderError>> + Send + 'async_trait>>
+        where
+            'life0: 'async_trait,
+            'life1: 'async_trait,
+            'life2: 'async_trait,
+            Self: 'async_trait,
+        {
+            panic!("{PANIC}")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_before_there_is_a_future_is_an_error_too() {
+        let policed = Policed::new(Arc::new(Early));
+        let result = policed.observe(&context("."), &ObserveRequest { inputs: inputs() }).await;
+        says(&result.map(|_| ()), "it panicked");
+    }
+
+    #[tokio::test]
+    async fn every_text_of_an_error_is_bounded() {
+        let long = "x".repeat(MAX_DETAIL + 1);
+        let error = ProviderError::new(ErrorKind::Conflict, "differs").differs(&long, &long);
+        let [.., checked] = everything(Told { checked: Some(Err(error)), ..Told::default() }, "a:1").await;
+        let error = checked.unwrap_err();
+        for text in [error.expected.unwrap(), error.found.unwrap()] {
+            assert_eq!(text.len(), MAX_DETAIL + " …".len());
+        }
+    }
+
     #[tokio::test]
     async fn an_artifact_that_was_not_asked_for_is_no_answer() {
         let resolved = |tree| Resolved {
@@ -358,6 +419,8 @@ mod tests {
         for (detail, expected) in [
             ("", "the detail is empty"),
             ("a\nb", "the detail has more than one line"),
+            ("fine\rbad", "the detail has control characters"),
+            ("a\u{1b}[2Kb", "the detail has control characters"),
             (long.as_str(), "the detail has 8193 bytes: at most 8192 are taken"),
         ] {
             let answer = EnsureAnswer { changed: true, detail: detail.into() };

@@ -4,6 +4,7 @@ pub mod apply;
 pub mod approvals;
 mod ask;
 mod blocking;
+mod checks;
 pub mod clock;
 mod contract;
 pub mod error;

@@ -95,6 +95,15 @@ pub enum Progress {
         /// How long it took, in milliseconds.
         milliseconds: u64,
     },
+    /// A check could not look: it has no verdict, and is asked again when the run is resumed.
+    CheckUnanswered {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which.
+        check: CheckName,
+        /// Why.
+        why: String,
+    },
     /// A failed promotion goes back.
     RollingBack {
         /// Where.

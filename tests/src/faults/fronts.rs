@@ -78,7 +78,8 @@ impl Provider for Watched {
             (format!("{environment}/{check}"), format!("{environment}/{check}/{}", request.inputs.release));
         self.faults.point("verify", &short).await?;
         let result = match self.faults.verdict(&short, &long) {
-            Some(passed) => {
+            Some(verdict) => {
+                let passed = verdict?;
                 let detail = if passed { "as it should be" } else { "not as it should be" }.to_string();
                 CheckResult { passed, detail, evidence: BTreeMap::new() }
             }

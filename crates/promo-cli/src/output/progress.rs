@@ -81,6 +81,10 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
             let sign = label(style, sign);
             (environment, format!("{sign} {check}: {} ({milliseconds} ms)", escape::line(detail)))
         }
+        Progress::CheckUnanswered { environment, check, why } => {
+            let text = format!("{check} gave no verdict: {}", escape::line(why));
+            (environment, label(Label::Waiting, &text))
+        }
         Progress::RollingBack { environment, to, why } => {
             let text = format!("going back to {to}: {}", escape::line(why));
             (environment, label(Label::Waiting, &text))

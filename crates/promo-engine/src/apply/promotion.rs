@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::Digest;
 use promo_core::eligibility::{self, ArtifactFindings, Question};
-use promo_core::gate::overall;
+use promo_core::gate::{Reason, overall};
 use promo_core::ids::ReleaseId;
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
@@ -12,10 +12,10 @@ use promo_core::ledger::view::Said;
 use promo_core::model::OnFailure;
 use promo_core::plan::{Move, PlannedCheck, Rollback, Step};
 use promo_core::state::State;
-use promo_sdk::{CheckRequest, ErrorKind, ProviderError};
 
-use super::step::{StepEnd, comes_back, elapsed, interrupt, take};
+use super::step::{StepEnd, elapsed, take};
 use super::{Fate, RunContext};
+use crate::checks::Verdict;
 use crate::error::EngineError;
 use crate::progress::Progress;
 
@@ -30,19 +30,17 @@ enum End {
 /// Moves one environment, or goes on where an earlier process stopped.
 pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, EngineError> {
     let name = &entry.environment;
-    let (ended, active, begun) = context.session.with_view(|view| {
+    let (ended, begun) = context.session.with_view(|view| {
         let environment = view.environment(name);
         let mine = |p: &&promo_core::ledger::view::Promotion| p.run == context.run;
         let ended = environment.and_then(|e| e.history.iter().rev().find(mine)).and_then(|p| p.finished);
-        let steps = view.runs.get(&context.run).map(|run| &run.steps);
-        let begun = entry.steps.iter().any(|s| steps.is_some_and(|steps| steps.contains_key(&s.id)));
-        (ended, environment.and_then(|e| e.active.as_ref()).filter(mine).is_some(), begun)
+        (ended, environment.and_then(|e| e.active.as_ref()).filter(mine).is_some())
     })?;
     if let Some((_, outcome)) = ended {
         return Ok(Fate::Ended { outcome, why: None });
     }
-    // What has begun is finished (S16); everything else is judged now, also when a run is resumed.
-    if !begun && let Some(fate) = start(context, entry, active)? {
+    // What has begun is finished (S16), one without steps too; everything else is judged now, also when a run is resumed.
+    if !begun && let Some(fate) = start(context, entry)? {
         return Ok(fate);
     }
     let total = entry.steps.len() + entry.checks.len();
@@ -63,7 +61,7 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
 }
 
 /// Asks the gates once more and writes the first intent; a fate when the promotion does not begin.
-fn start(context: &RunContext, entry: &Move, active: bool) -> Result<Option<Fate>, EngineError> {
+fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError> {
     let session = &context.session;
     let (view, now) = (session.view()?, session.present()?);
     let applier = Some(session.actor.name.as_str());
@@ -91,13 +89,7 @@ fn start(context: &RunContext, entry: &Move, active: bool) -> Result<Option<Fate
         let why = gates.iter().map(|g| g.reason.to_string()).collect::<Vec<_>>().join("; ");
         let environment = entry.environment.clone();
         context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
-        if active {
-            return end_promotion(context, entry, PromotionOutcome::Cancelled, Some(why)).map(Some);
-        }
         return Ok(Some(Fate::NotStarted { why, gates }));
-    }
-    if active {
-        return Ok(None);
     }
     let event = Event::PromotionStarted {
         environment: entry.environment.clone(),
@@ -137,19 +129,11 @@ async fn deploy(
         if context.options.stop.is_cancelled() && !going_back {
             return Ok(End::Interrupted);
         }
-        let expected = match going_back {
-            true => match left_behind(context, entry, step).await? {
-                Ok(expected) => expected,
-                // What cannot be seen for a moment is looked at again by a resume; it is no reason to give up the way back.
-                Err(error) if comes_back(&error) => {
-                    interrupt(context, entry, step, &error);
-                    return Ok(End::Interrupted);
-                }
-                Err(error) => return Ok(End::Failed(error.to_string())),
-            },
-            false => None,
-        };
-        match take(context, entry, step, expected).await? {
+        let mut starts = vec![step.expected];
+        if going_back {
+            starts.extend(left_behind(entry, step));
+        }
+        match take(context, entry, step, &starts).await? {
             StepEnd::Done(state) => {
                 if let Some(target) = &step.target {
                     targets.insert(target.clone(), state);
@@ -181,26 +165,15 @@ async fn deploy(
     Ok(End::Good)
 }
 
-/// What a failed step left, as the start of its way back: what the promotion found, what it wanted, or something between
-/// the two. A state that only somebody else can have made is no start: then nothing is touched (invariant 5).
-async fn left_behind(
-    context: &RunContext,
-    entry: &Move,
-    step: &Step,
-) -> Result<Result<Option<State>, ProviderError>, EngineError> {
-    let provider = context.session.providers.get(&step.provider)?;
-    let request = promo_sdk::ObserveRequest { inputs: step.inputs.clone() };
+/// What a failed step may have left, as the start of its way back: what the promotion found, or what it wanted. Any other
+/// state only somebody else can have made, or it cannot be told: then nothing is touched (invariant 5).
+fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
     let there = entry.steps.iter().find(|s| s.action == step.action && s.target == step.target);
-    let observed = match provider.observe(&context.session.context, &request).await {
-        Ok(observed) => observed,
-        Err(error) => return Ok(Err(error)),
-    };
-    let ours = observed == State::Unknown || there.is_some_and(|s| observed == s.expected || observed == s.desired);
-    Ok(Ok(ours.then_some(observed)))
+    there.into_iter().flat_map(|s| [s.expected, s.desired])
 }
 
 /// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. A check
-/// that has spoken in this run is not asked again, unless `anew`.
+/// that has spoken in this run is not asked again, unless `anew`; one that could not look leaves the run to be resumed.
 async fn verify(
     context: &RunContext,
     entry: &Move,
@@ -228,30 +201,20 @@ async fn verify(
         }
         context.say(Progress::CheckStarted { environment: environment.clone(), check: check.name.clone() });
         let begun = context.session.context.clock.now();
-        let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
-        let provider = context.session.providers.get(&check.provider)?;
-        // No data is never a pass (S1.3): a check that could not be run has failed.
-        let (passed, detail, mut evidence) = match provider.verify(&context.session.context, &request).await {
-            Ok(result) => (result.passed, result.detail, result.evidence),
-            Err(error) if error.kind == ErrorKind::Cancelled => return Ok(End::Interrupted),
-            Err(error) => (false, error.to_string(), BTreeMap::new()),
+        let verdict = match context.session.ask(check).await? {
+            Ok(verdict) => verdict,
+            Err(error) => {
+                let (check, why) = (check.name.clone(), format!("{error}; promo resume asks again"));
+                context.say(Progress::CheckUnanswered { environment, check, why });
+                return Ok(End::Interrupted);
+            }
         };
-        evidence.insert("detail".into(), detail.clone());
-        let event = Event::VerdictRecorded {
-            environment: environment.clone(),
-            release: release.clone(),
-            check: check.name.clone(),
-            passed,
-            evidence,
-            by: None,
-            signed: None,
-        };
-        context.append(&environment, None, vec![event])?;
+        context.append(&environment, None, vec![verdict.event(&environment, release)])?;
+        let Verdict { check, passed, detail, .. } = verdict;
         let milliseconds = elapsed(context, begun);
         if !passed {
-            failures.push(format!("{} failed: {detail}", check.name));
+            failures.push(format!("{check} failed: {detail}"));
         }
-        let check = check.name.clone();
         context.say(Progress::CheckDone { environment, check, passed, detail, milliseconds });
     }
     Ok(if failures.is_empty() { End::Good } else { End::Failed(failures.join("; ")) })
@@ -267,10 +230,30 @@ async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate,
     }
     match &entry.rollback {
         Some(rollback) if entry.on_failure == OnFailure::Rollback && entry.movement != Movement::Rollback => {
-            go_back(context, entry, rollback, why).await
+            match barred(context, entry, rollback)? {
+                None => go_back(context, entry, rollback, why).await,
+                Some(reason) => {
+                    let why = format!("{why}; there is no way back to {}, because it is {reason}", rollback.to.id);
+                    end_promotion(context, entry, PromotionOutcome::Held, Some(why))
+                }
+            }
         }
         _ => end_promotion(context, entry, PromotionOutcome::Held, Some(why)),
     }
+}
+
+/// What bars the way back that the plan named: people may have rejected that release since (S10.1). A release that is
+/// there already, as after a failed reconfiguration, is not entered (S16).
+fn barred(context: &RunContext, entry: &Move, rollback: &Rollback) -> Result<Option<Reason>, EngineError> {
+    let (to, name) = (&rollback.to.id, &entry.environment);
+    context.session.with_view(|view| {
+        let found = view.quarantine(to, name, &context.session.governance.graph).filter(|_| *to != entry.to.id);
+        found.map(|(scope, note)| Reason::Quarantined {
+            scope: scope.clone(),
+            automatic: note.automatic,
+            by: note.by.name.clone(),
+        })
+    })
 }
 
 /// The rollback that an earlier process had begun.

@@ -1,12 +1,13 @@
 //! One step: precheck, intent, act, observe, effect (S9.2). The only place that calls a provider's `ensure`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use promo_core::ledger::Event;
 use promo_core::ledger::view::StepView;
 use promo_core::plan::{Move, Step};
 use promo_core::state::State;
-use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, ProviderError};
+use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, Provider, ProviderError};
 
 use super::RunContext;
 use crate::error::EngineError;
@@ -30,13 +31,13 @@ pub(crate) enum StepEnd {
     Interrupted,
 }
 
-/// Takes one step, or finds that it was taken. `expected` replaces the plan's expectation for a way back that starts
-/// from a state that only the failure made.
+/// Takes one step, or finds that it was taken. It acts only on a place that is in one of the states of `starts`: never past
+/// a failed expectation (invariant 5), and never on what cannot be told, since an unknown state is no expectation.
 pub(crate) async fn take(
     context: &RunContext,
     entry: &Move,
     step: &Step,
-    expected: Option<State>,
+    starts: &[State],
 ) -> Result<StepEnd, EngineError> {
     let earlier = context.session.with_view(|view| view.runs.get(&context.run)?.steps.get(&step.id).cloned())?;
     if let Some(StepView { observed: Some(observed), .. }) = earlier {
@@ -47,108 +48,127 @@ pub(crate) async fn take(
         };
         return Ok(end);
     }
-    let environment = &entry.environment;
-    context.say(Progress::StepStarted { environment: environment.clone(), step: step.id.clone() });
-    let begun = context.session.context.clock.now();
-    let provider = context.session.providers.get(&step.provider)?.clone();
-    let observe = ObserveRequest { inputs: step.inputs.clone() };
-    let observed = match provider.observe(&context.session.context, &observe).await {
+    context.say(Progress::StepStarted { environment: entry.environment.clone(), step: step.id.clone() });
+    let now = Now { context, entry, step, begun: context.session.context.clock.now() };
+    let provider = context.session.providers.get(&step.provider)?;
+    let observed = match now.observe(provider).await {
         Ok(observed) => observed,
-        Err(error) if comes_back(&error) => return Ok(interrupt(context, entry, step, &error)),
-        Err(error) => return Ok(fail(context, entry, step, error.to_string())),
+        Err(error) if comes_back(&error) => return Ok(now.interrupt(&error)),
+        Err(error) => return Ok(now.fail(error.to_string())),
     };
-    let expected = expected.unwrap_or(step.expected);
     // After any doubt the next act is observe, never a repeat: an intent without effect of an earlier process is settled
     // by what is there now.
     let acted_before = earlier.is_some();
-    if observed != step.desired && observed != expected && !(acted_before && observed == State::Unknown) {
-        let why = format!(
-            "{} holds {observed}: expected {expected}, or {} as the step would leave it",
-            place(step),
-            step.desired
-        );
-        return Ok(fail(context, entry, step, why));
-    }
-    // An opaque effect that may have happened is not tried again (S9.3).
     let opaque = provider.describe().effects == EffectClass::Opaque;
-    if acted_before && opaque && observed != step.desired {
-        let why = format!("{} may or may not have acted before this run was interrupted", step.provider);
-        return Ok(StepEnd::Stuck { why });
+    match observed {
+        there if there == step.desired => {
+            now.intend(there)?;
+            now.done(there, false, "nothing to change".to_string())
+        }
+        // An opaque effect that may have happened is not tried again (S9.3).
+        _ if acted_before && opaque => {
+            let why = format!("{} may or may not have acted before this run was interrupted", step.provider);
+            Ok(StepEnd::Stuck { why })
+        }
+        there if there != State::Unknown && starts.contains(&there) => now.act(provider, there, opaque).await,
+        there => {
+            let (place, expected) = (place(step), step.expected);
+            let wanted = format!("expected {expected}, or {} as the step would leave it", step.desired);
+            Ok(now.fail(format!("{place} holds {there}: {wanted}")))
+        }
     }
-    let intent = Event::StepIntent { expected: observed, desired: step.desired };
-    context.append(environment, Some(&step.id), vec![intent])?;
-    let mut detail = "nothing to change".to_string();
-    let mut changed = false;
-    let mut now_there = observed;
-    let mut problem = None;
-    if observed != step.desired {
+}
+
+/// A step that is being taken.
+struct Now<'a> {
+    context: &'a RunContext,
+    entry: &'a Move,
+    step: &'a Step,
+    begun: jiff::Timestamp,
+}
+
+impl Now<'_> {
+    async fn observe(&self, provider: &Arc<dyn Provider>) -> Result<State, ProviderError> {
+        let request = ObserveRequest { inputs: self.step.inputs.clone() };
+        provider.observe(&self.context.session.context, &request).await
+    }
+
+    fn intend(&self, expected: State) -> Result<(), EngineError> {
+        let intent = Event::StepIntent { expected, desired: self.step.desired };
+        self.context.append(&self.entry.environment, Some(&self.step.id), vec![intent])
+    }
+
+    fn record(&self, observed: State) -> Result<(), EngineError> {
+        self.context.append(&self.entry.environment, Some(&self.step.id), vec![Event::StepEffect { observed }])
+    }
+
+    /// Intent, act, observe, effect. Success is what observe says, not what the tool said (S9.2).
+    async fn act(&self, provider: &Arc<dyn Provider>, there: State, opaque: bool) -> Result<StepEnd, EngineError> {
+        let step = self.step;
+        self.intend(there)?;
         let request = EnsureRequest {
             inputs: step.inputs.clone(),
-            expected: observed,
+            expected: there,
             desired: step.desired,
-            token: format!("{}/{}", context.run, step.id),
-            epoch: context.fence.epoch,
+            token: format!("{}/{}", self.context.run, step.id),
+            epoch: self.context.fence.epoch,
         };
-        match provider.ensure(&context.session.context, &request).await {
-            Ok(answer) => (changed, detail) = (answer.changed, answer.detail),
-            // It may have acted before it failed: what is observed next decides (S9.2).
-            Err(error) => (changed, detail, problem) = (true, format!("done, although {error}"), Some(error)),
-        }
-        // Success is what observe says, not what the tool said.
-        match provider.observe(&context.session.context, &observe).await {
-            Ok(state) => now_there = state,
-            Err(error) => {
-                if comes_back(&error) {
-                    return Ok(interrupt(context, entry, step, &error));
-                }
-                let why = format!("after acting it could not be observed: {error}");
-                problem.get_or_insert(error);
-                if opaque {
-                    return Ok(StepEnd::Stuck { why });
-                }
-                now_there = State::Unknown;
+        let said = provider.ensure(&self.context.session.context, &request).await;
+        let seen = self.observe(provider).await;
+        // What an opaque provider lets see tells nothing once it broke its contract: it may have acted all the same.
+        let in_doubt = |p: &ProviderError| seen == Ok(State::Unknown) || p.kind == ErrorKind::Broken;
+        match (&seen, said) {
+            (Ok(state), Ok(answer)) if *state == step.desired => self.done(*state, answer.changed, answer.detail),
+            // It may have acted before it failed: what is observed decides.
+            (Ok(state), Err(error)) if *state == step.desired => {
+                self.done(*state, true, format!("done, although {error}"))
+            }
+            (Err(error), _) if comes_back(error) => Ok(self.interrupt(error)),
+            (Err(error), _) if opaque => {
+                Ok(StepEnd::Stuck { why: format!("after acting it could not be observed: {error}") })
+            }
+            (Ok(_), Err(problem)) if opaque && in_doubt(&problem) => {
+                Ok(StepEnd::Stuck { why: format!("whether {} acted cannot be told: {problem}", step.provider) })
+            }
+            // What may work later is no failure of the release: the run stops, and `promo resume` observes first.
+            (_, Err(problem)) if comes_back(&problem) => Ok(StepEnd::Interrupted),
+            (seen, said) => {
+                let state = *seen.as_ref().unwrap_or(&State::Unknown);
+                self.record(state)?;
+                let unlike = || format!("{} holds {state} after the step: expected {}", place(step), step.desired);
+                let problem = said.err().or_else(|| seen.as_ref().err().cloned());
+                Ok(self.fail(problem.map_or_else(unlike, |problem| problem.to_string())))
             }
         }
-        // What an opaque provider lets see tells nothing once it broke its contract: it may have acted all the same.
-        let in_doubt = |p: &ProviderError| now_there == State::Unknown || p.kind == ErrorKind::Broken;
-        if let Some(problem) = problem.as_ref().filter(|p| opaque && now_there != step.desired && in_doubt(p)) {
-            return Ok(StepEnd::Stuck { why: format!("whether {} acted cannot be told: {problem}", step.provider) });
-        }
-        // What may work later is no failure of the release: the run stops, and `promo resume` observes first.
-        let later = |p: &promo_sdk::ProviderError| matches!(p.kind, ErrorKind::Cancelled | ErrorKind::Transient);
-        if problem.as_ref().is_some_and(later) && now_there != step.desired {
-            return Ok(StepEnd::Interrupted);
-        }
     }
-    context.append(environment, Some(&step.id), vec![Event::StepEffect { observed: now_there }])?;
-    if now_there == step.desired {
-        let milliseconds = elapsed(context, begun);
-        let (environment, step) = (environment.clone(), step.id.clone());
-        context.say(Progress::StepDone { environment, step, changed, detail, milliseconds });
-        return Ok(StepEnd::Done(now_there));
+
+    fn done(&self, state: State, changed: bool, detail: String) -> Result<StepEnd, EngineError> {
+        self.record(state)?;
+        let milliseconds = elapsed(self.context, self.begun);
+        let (environment, step) = (self.entry.environment.clone(), self.step.id.clone());
+        self.context.say(Progress::StepDone { environment, step, changed, detail, milliseconds });
+        Ok(StepEnd::Done(state))
     }
-    let why = problem.map_or_else(
-        || format!("{} holds {now_there} after the step: expected {}", place(step), step.desired),
-        |p| p.to_string(),
-    );
-    Ok(fail(context, entry, step, why))
+
+    fn interrupt(&self, error: &ProviderError) -> StepEnd {
+        self.say_failed(format!("{error}; promo resume goes on from here"));
+        StepEnd::Interrupted
+    }
+
+    fn fail(&self, why: String) -> StepEnd {
+        self.say_failed(why.clone());
+        StepEnd::Failed { why }
+    }
+
+    fn say_failed(&self, why: String) {
+        let (environment, step) = (self.entry.environment.clone(), self.step.id.clone());
+        self.context.say(Progress::StepFailed { environment, step, why });
+    }
 }
 
 /// Whether looking once more, later, may succeed: then nothing is decided now, and `promo resume` looks (S13.6).
-pub(super) fn comes_back(error: &ProviderError) -> bool {
+fn comes_back(error: &ProviderError) -> bool {
     matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Transient)
-}
-
-pub(super) fn interrupt(context: &RunContext, entry: &Move, step: &Step, error: &ProviderError) -> StepEnd {
-    let (environment, step) = (entry.environment.clone(), step.id.clone());
-    context.say(Progress::StepFailed { environment, step, why: format!("{error}; promo resume goes on from here") });
-    StepEnd::Interrupted
-}
-
-fn fail(context: &RunContext, entry: &Move, step: &Step, why: String) -> StepEnd {
-    let (environment, step) = (entry.environment.clone(), step.id.clone());
-    context.say(Progress::StepFailed { environment, step, why: why.clone() });
-    StepEnd::Failed { why }
 }
 
 fn place(step: &Step) -> String {

@@ -1,0 +1,268 @@
+//! What keeps a failed promotion from going back, what is no failure at all, and what is finished once it has begun.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use promo_core::ids::{EnvironmentName, ReleaseId};
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::plan::Document;
+use promo_engine::{EngineError, Fate, Progress, RunReport, exit};
+use promo_ledger::Store;
+use promo_sdk::{
+    Context, Description, EnsureAnswer, EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider, ProviderError,
+    State,
+};
+use promo_tests::faults::{Faults, Mode};
+use promo_tests::world::{Setup, Time, World};
+
+const ONE: &str = r#"
+format = 1
+[pipeline]
+name = "one"
+[artifacts.shop]
+image = "oci-layout:registry/shop"
+tags  = "[0-9]*"
+[checks.smoke]
+command = { run = ["true"] }
+[environments.dev]
+tier   = "development"
+start  = "auto"
+verify = ["smoke"]
+target = { directory = "environments/dev" }
+[environments.dev.deploy.directory]
+templates = ["service.j2"]
+"#;
+
+/// A node that deploys nothing, behind a window.
+const NODE: &str = r#"
+format = 1
+[pipeline]
+name = "node"
+[artifacts.shop]
+image = "oci-layout:registry/shop"
+tags  = "[0-9]*"
+[checks.smoke]
+command = { run = ["true"] }
+[windows.morning]
+effect   = "allow"
+timezone = "UTC"
+weekly   = { start = "08:00", end = "10:00" }
+[environments.dev]
+tier    = "development"
+start   = "auto"
+verify  = ["smoke"]
+windows = ["morning"]
+"#;
+
+struct Place {
+    world: World,
+    faults: Faults,
+    time: Time,
+}
+
+impl Place {
+    fn new(pipeline: &str, providers: Vec<Arc<dyn Provider>>) -> Self {
+        let (time, faults) = (Time::at("2026-03-02T09:00:00Z"), Faults::default());
+        let store: Arc<dyn Store> = Arc::new(time.ledger());
+        let setup = Setup {
+            store: Some(faults.store(store)),
+            providers: faults.providers(providers),
+            clock: Arc::new(time.clone()),
+            ..Setup::default()
+        };
+        let files = [("promo.toml", pipeline), ("service.j2", "{{ artifacts.shop.tag }}\n")];
+        Self { world: World::of_files(&files, setup), faults, time }
+    }
+
+    /// The first release in dev, the second one in the ledger.
+    async fn with_first(providers: Vec<Arc<dyn Provider>>) -> (Self, ReleaseId, ReleaseId) {
+        let place = Self::new(ONE, providers);
+        let first = place.world.release("1.0.0").await;
+        assert_eq!(place.promote().await.outcome, Some(RunOutcome::Done));
+        let second = place.world.release("2.0.0").await;
+        (place, first, second)
+    }
+
+    async fn promote(&self) -> RunReport {
+        let plan = self.world.plan("dev").await;
+        self.apply(&plan, |_| {}).await
+    }
+
+    /// Applies; `at` hears everything that is said.
+    async fn apply(&self, plan: &Document, at: impl Fn(&Progress) + Send + Sync + 'static) -> RunReport {
+        let mut options = self.world.options();
+        options.progress = Arc::new(move |p| at(&p));
+        self.world.session.apply(plan, plan.digest().unwrap(), options).await.unwrap()
+    }
+
+    async fn resume(&self, report: &RunReport) -> RunReport {
+        self.world.session_as("riley").resume(&report.run, self.world.options()).await.unwrap()
+    }
+
+    fn verdicts(&self) -> usize {
+        let records = self.world.session.store().records(0, usize::MAX).unwrap();
+        records.iter().filter(|r| r.kind == "verdict.recorded").count()
+    }
+
+    fn live(&self) -> String {
+        self.world.deployed("dev", "service")
+    }
+}
+
+fn dev() -> EnvironmentName {
+    "dev".parse().unwrap()
+}
+
+fn held(report: &RunReport) -> &str {
+    match &report.environments[0].2 {
+        Fate::Ended { outcome: PromotionOutcome::Held, why: Some(why) } => why,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_1_a_release_that_was_rejected_during_the_run_is_no_way_back() {
+    let (place, first, second) = Place::with_first(promo_providers::builtin()).await;
+    place.faults.fail_check(format!("dev/smoke/{second}"));
+    let plan = place.world.plan("dev").await;
+    assert_eq!(plan.body.moves[0].rollback.as_ref().map(|r| &r.to.id), Some(&first));
+    let (other, rejected) = (place.world.session_as("riley"), first.clone());
+    let report = place
+        .apply(&plan, move |progress| {
+            if matches!(progress, Progress::CheckStarted { .. }) {
+                other.reject(&rejected, None, "it loses orders").unwrap();
+            }
+        })
+        .await;
+    let why = held(&report);
+    assert!(why.contains("smoke failed") && why.contains("rejected everywhere by riley"), "{why}");
+    assert_eq!((place.live(), place.world.current("dev")), ("2.0.0\n".to_string(), Some(second)));
+    assert_eq!(report.exit_code(), exit::HELD);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s13_6_a_check_that_could_not_look_is_asked_again_by_a_resume_and_has_no_verdict() {
+    for kind in [ErrorKind::Transient, ErrorKind::Offline] {
+        let (place, _, second) = Place::with_first(promo_providers::builtin()).await;
+        let before = place.verdicts();
+        place.faults.silence_check("dev/smoke", Some(kind));
+        let report = place.promote().await;
+        assert_eq!((report.outcome, report.exit_code()), (None, exit::TRANSIENT), "{report:?}");
+        assert_eq!((place.verdicts(), place.live()), (before, "2.0.0\n".to_string()), "nothing went back");
+        assert_eq!(place.resume(&report).await.outcome, None, "it still cannot look");
+        place.faults.silence_check("dev/smoke", None);
+        assert_eq!(place.resume(&report).await.outcome, Some(RunOutcome::Done));
+        assert_eq!((place.verdicts(), place.world.current("dev")), (before + 1, Some(second)));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s1_3_a_check_that_would_fail_again_in_the_same_way_has_failed() {
+    for kind in [ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::Failed] {
+        let (place, first, _) = Place::with_first(promo_providers::builtin()).await;
+        let plan = place.world.plan("dev").await;
+        let faults = place.faults.clone();
+        place.faults.silence_check("dev/smoke", Some(kind));
+        // The way back is verified by a check that can look again.
+        let report = place
+            .apply(&plan, move |progress| {
+                if matches!(progress, Progress::RollingBack { .. }) {
+                    faults.silence_check("dev/smoke", None);
+                }
+            })
+            .await;
+        assert_eq!(report.outcome, Some(RunOutcome::RolledBack), "{kind:?}");
+        assert_eq!(place.world.current("dev"), Some(first));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s13_6_verifying_again_records_nothing_about_a_check_that_could_not_look() {
+    let (place, ..) = Place::with_first(promo_providers::builtin()).await;
+    let before = place.verdicts();
+    place.faults.silence_check("dev/smoke", Some(ErrorKind::Transient));
+    let error = place.world.session.verify_again(&dev()).await.unwrap_err();
+    assert_eq!((error.code(), error.exit_code()), ("provider-transient", exit::TRANSIENT));
+    assert_eq!(place.verdicts(), before);
+    place.faults.silence_check("dev/smoke", Some(ErrorKind::Cancelled));
+    assert!(matches!(place.world.session.verify_again(&dev()).await, Err(EngineError::Stopped)));
+    place.faults.silence_check("dev/smoke", None);
+    assert_eq!(place.world.session.verify_again(&dev()).await.unwrap().len(), 1);
+    assert_eq!(place.verdicts(), before + 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s16_a_promotion_without_steps_that_has_begun_is_finished_after_its_window() {
+    let place = Place::new(NODE, promo_providers::builtin());
+    let release = place.world.release("1.0.0").await;
+    let plan = place.world.plan("dev").await;
+    assert!(plan.body.moves[0].steps.is_empty());
+    place.faults.silence_check("dev/smoke", Some(ErrorKind::Transient));
+    let report = place.apply(&plan, |_| {}).await;
+    assert_eq!(report.outcome, None);
+    place.faults.silence_check("dev/smoke", None);
+    place.time.pass(std::time::Duration::from_secs(2 * 60 * 60));
+    let report = place.resume(&report).await;
+    assert_eq!(report.outcome, Some(RunOutcome::Done), "{report:?}");
+    assert_eq!(place.world.current("dev"), Some(release));
+}
+
+/// The directory provider, which at times cannot tell what is there and acts whatever it is told to expect.
+struct Dim {
+    inner: Arc<dyn Provider>,
+    dark: Arc<AtomicBool>,
+    expected: Arc<Mutex<Vec<State>>>,
+}
+
+#[async_trait::async_trait]
+impl Provider for Dim {
+    fn describe(&self) -> Description {
+        self.inner.describe()
+    }
+    async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
+        if self.dark.load(Ordering::SeqCst) {
+            return Ok(State::Unknown);
+        }
+        self.inner.observe(cx, request).await
+    }
+    async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
+        self.inner.preview(cx, request).await
+    }
+    async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
+        self.expected.lock().unwrap().push(request.expected);
+        self.inner.ensure(cx, request).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn invariant_5_no_step_acts_on_a_state_that_cannot_be_told_neither_when_retried_nor_going_back() {
+    promo_tests::faults::hush();
+    let (dark, expected) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let dim = |inner: Arc<dyn Provider>| -> Arc<dyn Provider> {
+        match inner.describe().name.as_str() {
+            "directory" => Arc::new(Dim { inner, dark: dark.clone(), expected: expected.clone() }),
+            _ => inner,
+        }
+    };
+    let (place, ..) = Place::with_first(promo_providers::builtin().into_iter().map(dim).collect()).await;
+    expected.lock().unwrap().clear();
+    let plan = place.world.plan("dev").await;
+    // The intent is on record, and the provider cannot be reached.
+    let at = {
+        let (clean, ..) = Place::with_first(promo_providers::builtin()).await;
+        let plan = clean.world.plan("dev").await;
+        clean.faults.arm(usize::MAX, Mode::Die);
+        clean.apply(&plan, |_| {}).await;
+        clean.faults.passed().iter().position(|p| p.name == "ensure before").unwrap() + 1
+    };
+    place.faults.arm(at, Mode::Fail(ErrorKind::Transient));
+    let report = place.apply(&plan, |_| {}).await;
+    assert_eq!(report.outcome, None, "{report:?}");
+    dark.store(true, Ordering::SeqCst);
+    let report = place.resume(&report).await;
+    let why = held(&report);
+    assert_eq!(why.matches("environments/dev holds unknown").count(), 2, "{why}");
+    assert!(expected.lock().unwrap().is_empty(), "{expected:?}");
+}

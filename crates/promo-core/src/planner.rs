@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 
 pub use assemble::{assemble, taken};
 pub use files::{files_of, matches, shared_files};
-pub use stale::{Moved, inputs, stale};
+pub use stale::{Moved, doubt, edited, inputs, stale};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use promo_core::clock::Present;
 use promo_core::eligibility;
 use promo_core::ids::{EnvironmentName, ReleaseId};
+use promo_core::inputs::Inputs;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::plan::{Action, Document, LedgerRef, Move, Plan, Request};
@@ -30,7 +31,11 @@ pub(crate) struct Planned {
     pub(crate) stays: Vec<promo_core::plan::Stay>,
     pub(crate) inputs: BTreeMap<String, String>,
     pub(crate) observations: Observations,
+    previews: Previews,
 }
+
+/// What providers said about drafted steps, by step, and what they were asked with.
+type Previews = BTreeMap<String, (Inputs, Previewed)>;
 
 impl Session {
     /// Makes a plan. Reads only.
@@ -39,29 +44,65 @@ impl Session {
     /// When the ledger, a file or a provider cannot be read, or the request names what is not there.
     pub async fn plan(&self, request: Request, lifetime: SignedDuration) -> Result<Document, EngineError> {
         self.admit_policy()?;
-        let checkpoint = self.store.checkpoint()?;
-        let (view, now) = (self.view()?, self.present()?);
+        let (checkpoint, view) = loop {
+            let (view, checkpoint) = (self.view()?, self.store.checkpoint()?);
+            // The plan must be of the very records that its checkpoint is of: apply makes it again from those.
+            if view.size == checkpoint.size {
+                break (checkpoint, view);
+            }
+        };
+        let now = self.present()?;
         self.check_request(&view, &request)?;
         let planned = self.plan_with(&view, &request, None, now).await?;
+        let ledger = LedgerRef { origin: checkpoint.origin, size: checkpoint.size, root: checkpoint.root };
+        let expires = now.at.saturating_add(lifetime).unwrap_or(Timestamp::MAX);
+        Ok(Document::new(self.body(&view, ledger, request, (now.at, expires), self.actor.name.clone(), planned)))
+    }
+
+    /// What promo would have written when the plan says that it was made, from what the ledger said then: the same
+    /// request at the same instant, with what is observed now. `again` is what planning it for now gave: nothing that was
+    /// observed for it is observed once more.
+    ///
+    /// # Errors
+    /// When the ledger or a provider cannot be read.
+    pub(crate) async fn planned_then(&self, plan: &Plan, view: &View, again: Planned) -> Result<Plan, EngineError> {
+        let then = self.view_at(plan.ledger.size, &plan.ledger.root)?;
+        let Planned { mut observations, previews, .. } = again;
+        told(plan, &then, view, &mut observations);
+        let now = Present { at: plan.planned_at, doubt: planner::doubt(plan) };
+        let planned = self.settle(&then, &plan.request, None, now, observations, previews).await?;
+        let times = (plan.planned_at, plan.expires);
+        Ok(self.body(&then, plan.ledger.clone(), plan.request.clone(), times, plan.initiator.clone(), planned))
+    }
+
+    fn body(
+        &self,
+        view: &View,
+        ledger: LedgerRef,
+        request: Request,
+        (planned_at, expires): (Timestamp, Timestamp),
+        initiator: String,
+        planned: Planned,
+    ) -> Plan {
         let rules = self.governance.rules();
-        let lost = |name: &EnvironmentName| (name.clone(), eligibility::lost_evidence(&rules, &view, name));
+        let lost = |name: &EnvironmentName| (name.clone(), eligibility::lost_evidence(&rules, view, name));
         let shown = planned.moves.iter().map(|m| &m.environment).chain(planned.stays.iter().map(|s| &s.environment));
         let lost_evidence = shown.map(lost).filter(|(_, lost)| !lost.is_empty()).collect();
-        Ok(Document::new(Plan {
+        Plan {
             pipeline: self.governance.pipeline.name.clone(),
             policy: self.governance.policy.clone(),
             local: self.governance.local,
-            ledger: LedgerRef { origin: checkpoint.origin, size: checkpoint.size, root: checkpoint.root },
+            ledger,
             request,
-            planned_at: now.at,
-            expires: now.at.saturating_add(lifetime).unwrap_or(Timestamp::MAX),
-            initiator: self.actor.name.clone(),
+            planned_at,
+            expires,
+            initiator,
             tool: TOOL.to_string(),
             inputs: planned.inputs,
             moves: planned.moves,
             stays: planned.stays,
             lost_evidence,
-        }))
+        }
     }
 
     fn check_request(&self, view: &View, request: &Request) -> Result<(), EngineError> {
@@ -89,7 +130,20 @@ impl Session {
         pinned: Option<&BTreeMap<EnvironmentName, ReleaseId>>,
         now: Present,
     ) -> Result<Planned, EngineError> {
-        let mut observations = observe::observe(self, view).await?;
+        let observations = observe::observe(self, view).await?;
+        self.settle(view, request, pinned, now, observations, Previews::new()).await
+    }
+
+    /// Plans from what was observed, and asks for what that does not cover.
+    async fn settle(
+        &self,
+        view: &View,
+        request: &Request,
+        pinned: Option<&BTreeMap<EnvironmentName, ReleaseId>>,
+        now: Present,
+        mut observations: Observations,
+        mut known: Previews,
+    ) -> Result<Planned, EngineError> {
         let input = |observations: &Observations| -> Selection {
             let rules = self.governance.rules();
             planner::select(&PlanInput { rules, view, observations, request, pinned, now })
@@ -100,7 +154,7 @@ impl Session {
             let mut unknown = releases(&selection);
             unknown.retain(|id, _| !observations.artifacts.contains_key(id));
             if unknown.is_empty() {
-                let previews = self.previews(&selection).await?;
+                let previews = self.previews(&selection, &mut known).await?;
                 // A destination tag that holds something else is known only now (S2.3); it refuses the move, or that way back.
                 if !planner::taken(&selection, &previews, &mut observations) {
                     break previews;
@@ -130,17 +184,24 @@ impl Session {
         if let Some(policy) = &self.governance.policy {
             inputs.insert("policy".into(), policy.digest.to_string());
         }
-        Ok(Planned { moves, stays, inputs, observations })
+        Ok(Planned { moves, stays, inputs, observations, previews: known })
     }
 
-    async fn previews(&self, selection: &Selection) -> Result<BTreeMap<String, Previewed>, EngineError> {
-        let drafts = selection.moves.iter().flat_map(|draft| draft.steps.iter().chain(&draft.rollback_steps));
+    async fn previews(
+        &self,
+        selection: &Selection,
+        known: &mut Previews,
+    ) -> Result<BTreeMap<String, Previewed>, EngineError> {
+        let drafts = || selection.moves.iter().flat_map(|draft| draft.steps.iter().chain(&draft.rollback_steps));
+        let unknown = drafts().filter(|draft| known.get(&draft.id).is_none_or(|(inputs, _)| *inputs != draft.inputs));
         // Collected first: a stream over borrowed drafts would keep whoever plans or applies from being spawned.
-        let calls: Vec<_> = drafts.map(|draft| self.preview(draft)).collect();
-        stream::iter(calls).buffered(PREVIEWS_AT_ONCE).try_collect().await
+        let calls: Vec<_> = unknown.map(|draft| self.preview(draft)).collect();
+        let answers: Previews = stream::iter(calls).buffered(PREVIEWS_AT_ONCE).try_collect().await?;
+        known.extend(answers);
+        Ok(drafts().filter_map(|draft| Some((draft.id.clone(), known.get(&draft.id)?.1.clone()))).collect())
     }
 
-    async fn preview(&self, draft: &StepDraft) -> Result<(String, Previewed), EngineError> {
+    async fn preview(&self, draft: &StepDraft) -> Result<(String, (Inputs, Previewed)), EngineError> {
         let provider = self.providers.get(&draft.provider)?;
         let request = ObserveRequest { inputs: draft.inputs.clone() };
         let failed = |source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source };
@@ -161,7 +222,24 @@ impl Session {
             Err(error) => return Err(failed(error)),
         };
         let previewed = Previewed { current: preview.current, desired: preview.desired, changes: preview.changes };
-        Ok((draft.id.clone(), previewed))
+        Ok((draft.id.clone(), (draft.inputs.clone(), previewed)))
+    }
+}
+
+/// Takes the plan's word for what was live where it moves nothing and where nothing can be proven any more: where something
+/// was moved since, and where a reading failed, then or now.
+fn told(plan: &Plan, then: &View, now: &View, observations: &mut Observations) {
+    let generation = |view: &View, name| view.environment(name).map_or(0, |e| e.generation);
+    for stay in &plan.stays {
+        let name = &stay.environment;
+        let moved = generation(then, name) != generation(now, name);
+        for (target, recorded) in then.current(name).iter().flat_map(|current| &current.targets) {
+            let told = stay.drift.get(target).map_or(*recorded, |drift| drift.live);
+            let live = observations.live.entry((name.clone(), target.clone())).or_insert(State::Unknown);
+            if moved || told == State::Unknown || *live == State::Unknown {
+                *live = told;
+            }
+        }
     }
 }
 

@@ -214,6 +214,20 @@ impl Session {
         self.with_folded(|folded| ask(&folded.view))
     }
 
+    /// What the ledger said when it had `size` records, which must give `root`: what a plan of then was made from.
+    ///
+    /// # Errors
+    /// As [`Session::view`].
+    pub(crate) fn view_at(&self, size: u64, root: &Digest) -> Result<View, EngineError> {
+        let view = self.view()?;
+        if view.size == size {
+            return Ok(view);
+        }
+        let mut then = Folded::default();
+        blocking(|| then.read(self.store.as_ref(), &self.governance, size, root))?;
+        Ok(then.view)
+    }
+
     /// What the ledger says now, under its lock. Waiting for whoever has it is handed over like the reading.
     fn with_folded<T>(&self, ask: impl FnOnce(&mut Folded) -> T) -> Result<T, EngineError> {
         blocking(|| {
@@ -288,11 +302,9 @@ impl Session {
     /// # Errors
     /// What the ledger says; [`Session::admit_policy`] for what is written outside of a run.
     pub fn append(&self, expect: &Expect, drafts: &[Draft]) -> Result<Vec<Record>, EngineError> {
-        if !expect.fences.is_empty() {
-            return Ok(self.store.append_if_head(expect, drafts)?);
-        }
-        // What no lock protects may have become illegal since it was checked, and an illegal record would stay for good: it
-        // is judged against the very head that it is appended to.
+        // What was legal when it was checked may no longer be, under a lock too: what a run is started with is no part of what
+        // the lock protects. An illegal record would stay for good, so each is judged against the very head that it is
+        // appended to.
         loop {
             let mut view = self.view()?;
             let head = view.size;
@@ -300,16 +312,23 @@ impl Session {
                 // The caller looked at another head: the store says so, and the caller looks again.
                 return Ok(self.store.append_if_head(expect, drafts)?);
             }
-            let adoption = self.adoption(&view)?;
+            let adoption = if expect.fences.is_empty() { self.adoption(&view)? } else { None };
             let adopted = usize::from(adoption.is_some());
             let drafts: Vec<Draft> = adoption.into_iter().chain(drafts.iter().cloned()).collect();
             if drafts.is_empty() {
                 return Ok(Vec::new());
             }
+            let now = self.now()?;
             for draft in &drafts {
                 // Folding looks at neither predecessor nor commitments.
-                let record = draft.record(view.size, Digest::of(b""), self.now()?, BTreeMap::new());
-                view.apply(&record).map_err(|illegal| EngineError::Invalid(illegal.why))?;
+                let record = draft.record(view.size, Digest::of(b""), now, BTreeMap::new());
+                let Err(illegal) = view.apply(&record) else { continue };
+                // What the caller expects and is not so says more. No ledger has this head, so nothing is written.
+                let nowhere = Expect { head: Some(u64::MAX), ..expect.clone() };
+                return match self.store.append_if_head(&nowhere, &drafts) {
+                    Err(AppendError::HeadMoved { .. }) => Err(EngineError::Invalid(illegal.why)),
+                    result => Ok(result?),
+                };
             }
             let at = Expect { head: Some(head), ..expect.clone() };
             match self.store.append_if_head(&at, &drafts) {
@@ -341,13 +360,24 @@ impl Folded {
     /// Reads on to the present head: every record must follow the one before it, and all of them must give the root.
     fn extend(&mut self, store: &dyn Store, governance: &Governance) -> Result<(), EngineError> {
         let head = store.head()?;
+        self.read(store, governance, head.size, &head.root)
+    }
+
+    /// Reads on until there are `size` records, which must give `root`.
+    fn read(
+        &mut self,
+        store: &dyn Store,
+        governance: &Governance,
+        size: u64,
+        root: &Digest,
+    ) -> Result<(), EngineError> {
         let damaged = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| StoreError::Integrity {
-            place: format!("the ledger of {} records", head.size),
+            place: format!("the ledger of {size} records"),
             expected: expected.to_string(),
             found: found.to_string(),
         };
-        while self.view.size < head.size {
-            let limit = usize::try_from(head.size - self.view.size).unwrap_or(usize::MAX).min(1_000);
+        while self.view.size < size {
+            let limit = usize::try_from(size - self.view.size).unwrap_or(usize::MAX).min(1_000);
             let records = store.raw(self.view.size, limit)?;
             if records.is_empty() {
                 return Err(damaged(&"a record", &"nothing").into());
@@ -371,8 +401,8 @@ impl Folded {
                 self.tree.push(leaf_hash(&raw.bytes));
             }
         }
-        if self.view.size != head.size || self.tree.root() != head.root {
-            return Err(damaged(&head.root, &self.tree.root()).into());
+        if self.view.size != size || self.tree.root() != *root {
+            return Err(damaged(root, &self.tree.root()).into());
         }
         Ok(())
     }

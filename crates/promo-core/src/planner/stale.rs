@@ -9,6 +9,8 @@ use serde::Serialize;
 
 use super::PlanInput;
 use crate::canonical;
+use crate::clock::Doubt;
+use crate::gate::Reason;
 use crate::ids::EnvironmentName;
 use crate::plan::{Move, Plan};
 
@@ -86,10 +88,77 @@ fn moved_moves(planned: &[Move], current: &[Move]) -> Vec<Moved> {
         .collect()
 }
 
+/// What stands in a saved plan and is not what promo wrote (S8.3). `then` is the same request planned for the instant at
+/// which the plan says that it was made, from what the ledger said then: a plan of promo's is equal to it in every field.
+#[must_use]
+pub fn edited(planned: &Plan, then: &Plan) -> Vec<Moved> {
+    // Taken apart field by field, so that a new one cannot be forgotten.
+    let Plan {
+        pipeline,
+        policy,
+        local,
+        // The ledger must extend it; what the plan was made again from.
+        ledger: _,
+        // What was planned again, and for which instant: another request, or another instant within the limits of
+        // precheck, is another plan of promo's.
+        request: _,
+        planned_at: _,
+        expires: _,
+        // A claim, shown as one.
+        initiator: _,
+        tool,
+        inputs,
+        moves,
+        stays,
+        lost_evidence,
+    } = planned;
+    let mut out = Vec::new();
+    let mut compare = |input: String, planned: Option<String>, current: Option<String>| {
+        if planned != current {
+            out.push(Moved { input, planned, current });
+        }
+    };
+    compare("pipeline".into(), Some(pipeline.to_string()), Some(then.pipeline.to_string()));
+    compare("policy".into(), Some(print(policy)), Some(print(&then.policy)));
+    compare("mode".into(), Some(print(local)), Some(print(&then.local)));
+    compare("version of promo".into(), Some(tool.clone()), Some(then.tool.clone()));
+    compare("inputs".into(), Some(print(inputs)), Some(print(&then.inputs)));
+    compare("lost evidence".into(), Some(print(lost_evidence)), Some(print(&then.lost_evidence)));
+    // Place by place: order and number are shown as well.
+    for at in 0..moves.len().max(then.moves.len()) {
+        let (planned, then) = (moves.get(at), then.moves.get(at));
+        let name = planned.or(then).map_or_else(String::new, |m| m.environment.to_string());
+        compare(format!("what is shown of {name}"), planned.map(print), then.map(print));
+    }
+    for at in 0..stays.len().max(then.stays.len()) {
+        let (planned, then) = (stays.get(at), then.stays.get(at));
+        let name = planned.or(then).map_or_else(String::new, |s| s.environment.to_string());
+        compare(format!("what is shown of {name}"), planned.map(print), then.map(print));
+    }
+    out
+}
+
+fn print(part: &impl Serialize) -> String {
+    canonical::digest(part).map_or_else(|e| e.to_string(), |d| d.to_string())
+}
+
+/// Why the time could not be relied on when a plan was made, by the gates that say so.
+#[must_use]
+pub fn doubt(plan: &Plan) -> Option<Doubt> {
+    let next =
+        plan.stays.iter().filter_map(|s| s.next.as_ref()).chain(plan.moves.iter().filter_map(|m| m.newer.as_ref()));
+    let gates = plan.moves.iter().flat_map(|m| &m.gates).chain(next.flat_map(|n| &n.gates));
+    gates.into_iter().find_map(|gate| match gate.reason {
+        Reason::ClockSkew { ledger, machine } => Some(Doubt::Skew { ledger, machine }),
+        Reason::ClockWentBack { ledger, before } => Some(Doubt::WentBack { ledger, before }),
+        _ => None,
+    })
+}
+
 /// Everything of a move, and which gates it has, but not how they stood: those may have opened since, and apply judges them
 /// again by itself. What could not enter beside it is no more bound than what stays elsewhere.
 fn fingerprint(entry: &Move) -> String {
     let mut entry = Move { newer: None, ..entry.clone() };
     let gates: Vec<_> = core::mem::take(&mut entry.gates).into_iter().map(|gate| gate.kind).collect();
-    canonical::digest(&(entry, gates)).map_or_else(|e| e.to_string(), |d| d.to_string())
+    print(&(entry, gates))
 }

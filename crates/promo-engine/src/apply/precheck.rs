@@ -56,7 +56,12 @@ impl Session {
                 return Err(closed(&entry.environment, &next.release.id, gates));
             }
         }
-        let moved = planner::stale(plan, &again.inputs, &again.moves);
+        let mut moved = planner::stale(plan, &again.inputs, &again.moves);
+        let observed = again.observations.clone();
+        if moved.is_empty() {
+            // S8.3: everything else that was shown must have been true of the ledger that the plan is of.
+            moved = planner::edited(plan, &self.planned_then(plan, &view, again).await?);
+        }
         if !moved.is_empty() {
             return Err(EngineError::Stale { by: last_change(&view, plan), moved });
         }
@@ -78,14 +83,13 @@ impl Session {
                 release: &entry.to.id,
                 movement: entry.movement,
                 named: plan.request.by_name(),
-                drifted: !planner::drift(&view, &again.observations, &entry.environment).is_empty(),
+                drifted: !planner::drift(&view, &observed, &entry.environment).is_empty(),
                 invoker: plan.request.invoker,
                 moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                 approvals: approvals.get(&entry.environment),
                 run: None,
             };
-            let gates =
-                eligibility::assess(&self.governance.rules(), &view, &again.observations.artifacts, &question, now);
+            let gates = eligibility::assess(&self.governance.rules(), &view, &observed.artifacts, &question, now);
             // What comes later in the plan is judged again when it starts; its approvals must be there now (S6.9).
             let shut = |g: &promo_core::gate::Gate| match g.kind {
                 GateKind::Approval => !g.outcome.is_open(),

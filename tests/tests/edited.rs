@@ -1,0 +1,217 @@
+//! S8.2, S8.3: whatever is edited in a saved plan, and digested anew, apply refuses it.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use promo_core::ledger::Event;
+use promo_core::plan::{Document, Request};
+use promo_engine::{EngineError, PLAN_LIFETIME};
+use promo_ledger::Expect;
+use promo_tests::world::{Time, World};
+use serde_json::Value;
+
+/// Parts of a plan that can be edited, because promo itself would write just that for somebody else, or a moment before:
+/// the request is what is asked for, and who asked is shown as a claim.
+const FREE: [&str; 4] = ["/body/initiator", "/body/planned_at", "/body/expires", "/body/request/invoker"];
+
+/// Words that stand for something in a plan.
+const WORDS: [&str; 24] = [
+    "human",
+    "automation",
+    "promote",
+    "rollback",
+    "satisfied",
+    "overridden",
+    "deferred",
+    "waiting",
+    "expired",
+    "refused",
+    "development",
+    "staging",
+    "production",
+    "dev",
+    "qa",
+    "promotion",
+    "reconfiguration",
+    "up-to-date",
+    "held-back",
+    "window-open",
+    "not-frozen",
+    "hold",
+    "absent",
+    "unknown",
+];
+
+/// A document with one thing changed: where, and what came of it.
+fn edits(document: &Value) -> Vec<(String, Value)> {
+    let mut paths = Vec::new();
+    walk(document, String::new(), &mut paths);
+    let mut out = Vec::new();
+    for path in paths {
+        let here = document.pointer(&path).unwrap();
+        let mut put = |value: Value| {
+            let mut edited = document.clone();
+            *edited.pointer_mut(&path).unwrap() = value;
+            out.push((path.clone(), edited));
+        };
+        match here {
+            Value::Null => put("x".into()),
+            Value::Bool(said) => put((!said).into()),
+            Value::Number(number) => {
+                let number = number.as_u64().unwrap();
+                put((number + 1).into());
+                put(number.saturating_sub(1).into());
+            }
+            Value::String(text) => {
+                let (rest, last) = text.split_at(text.len().saturating_sub(1));
+                put(format!("{rest}{}", if last == "0" { "1" } else { "0" }).into());
+                if let Ok(at) = text.parse::<jiff::Timestamp>() {
+                    for seconds in [-3_600, -1, 1, 3_600] {
+                        put((at + jiff::SignedDuration::from_secs(seconds)).to_string().into());
+                    }
+                }
+                if WORDS.contains(&text.as_str()) {
+                    WORDS.iter().for_each(|word| put((*word).into()));
+                }
+            }
+            Value::Array(items) => {
+                for at in 0..items.len() {
+                    let (mut less, mut more) = (items.clone(), items.clone());
+                    less.remove(at);
+                    more.insert(at, items[at].clone());
+                    put(less.into());
+                    put(more.into());
+                }
+                let mut turned = items.clone();
+                turned.reverse();
+                put(turned.into());
+                put(items.iter().cloned().chain(["dev".into()]).collect());
+            }
+            Value::Object(entries) => {
+                for key in entries.keys() {
+                    let mut less = entries.clone();
+                    less.remove(key);
+                    put(less.into());
+                }
+                let mut more = entries.clone();
+                more.insert("zz".into(), "1".into());
+                put(more.into());
+            }
+        }
+    }
+    out.retain(|(_, edited)| edited != document);
+    out
+}
+
+fn walk(value: &Value, path: String, paths: &mut Vec<String>) {
+    paths.push(path.clone());
+    let below: Vec<(String, &Value)> = match value {
+        Value::Object(entries) => entries.iter().map(|(key, value)| (key.clone(), value)).collect(),
+        Value::Array(items) => items.iter().enumerate().map(|(at, value)| (at.to_string(), value)).collect(),
+        _ => Vec::new(),
+    };
+    for (key, value) in below {
+        walk(value, format!("{path}/{}", key.replace('~', "~0").replace('/', "~1")), paths);
+    }
+}
+
+/// Edits that apply took for a plan of promo's, and how many were tried that are plans at all.
+async fn taken(world: &World, plan: &Document) -> (Vec<(String, String)>, usize) {
+    let honest = apply(world, plan).await;
+    assert!(!refused(&honest), "{honest:?}");
+    let (mut taken, mut tried) = (Vec::new(), 0);
+    for (path, edited) in edits(&serde_json::to_value(plan).unwrap()) {
+        let Ok(bytes) = promo_core::canonical::to_vec(&edited) else { continue };
+        let Ok((document, _)) = Document::from_bytes(&bytes) else { continue };
+        tried += 1;
+        let result = apply(world, &document).await;
+        if !refused(&result) {
+            let now = edited.pointer(&path).map(ToString::to_string).unwrap_or_default();
+            taken.push((path, now.chars().take(80).collect()));
+        }
+    }
+    (taken, tried)
+}
+
+/// Whether a plan was refused for what it says. One that only waits for its gates was believed.
+fn refused(result: &Result<(), EngineError>) -> bool {
+    match result {
+        Ok(()) | Err(EngineError::Waiting { .. }) => false,
+        Err(_) => true,
+    }
+}
+
+/// Everything of an apply but the run.
+async fn apply(world: &World, plan: &Document) -> Result<(), EngineError> {
+    let options = world.options();
+    options.stop.cancel();
+    match world.session.apply(plan, plan.digest().unwrap(), options).await {
+        Err(EngineError::Stopped) => Ok(()),
+        Err(error) => Err(error),
+        Ok(report) => panic!("{report:?}"),
+    }
+}
+
+/// Production runs the first release, and the second is in staging.
+async fn world() -> World {
+    let world = World::with("quickstart", Time::at("2026-03-02T10:00:00Z").setup());
+    world.release("1.0.0").await;
+    world.session.advance(world.options()).await.unwrap();
+    let plan = world.plan("production").await;
+    world.ask(&plan).await;
+    let mut options = world.options();
+    options.approvals = vec![world.sign(&plan, promo_core::approval::Decision::Approve)];
+    world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    world.release("1.1.0").await;
+    world.session.advance(world.options()).await.unwrap();
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_edited_in_a_production_plan_is_refused_s8_3() {
+    let world = world().await;
+    let plan = world.plan("production").await;
+    assert!(plan.body.moves[0].rollback.is_some() && plan.body.moves[0].needs_approval());
+    let (taken, tried) = taken(&world, &plan).await;
+    let taken: Vec<_> = taken.into_iter().filter(|(path, _)| !FREE.contains(&path.as_str())).collect();
+    assert_eq!(taken, [], "of {tried}");
+    assert!(tried > 300, "{tried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_is_edited_about_what_stays_is_refused_s8_3() {
+    let world = world().await;
+    world.release("1.2.0").await;
+    for environment in ["dev", "qa"] {
+        let plan = world.plan(environment).await;
+        world.session.apply(&plan, plan.digest().unwrap(), world.options()).await.unwrap();
+    }
+    world.release("1.3.0").await;
+    std::fs::write(world.path("environments/staging/current/config/staging.env"), "WORKERS=99\n").unwrap();
+    let request = Request {
+        environments: ["dev", "staging", "production"].map(|e| e.parse().unwrap()).into(),
+        ..world.request("dev")
+    };
+    let plan = world.session.plan(request, PLAN_LIFETIME).await.unwrap();
+    let body = &plan.body;
+    assert!(body.stays.iter().any(|s| !s.drift.is_empty()) && body.stays.iter().any(|s| s.next.is_some()), "{body:#?}");
+    let (taken, tried) = taken(&world, &plan).await;
+    let taken: Vec<_> = taken.into_iter().filter(|(path, _)| !FREE.contains(&path.as_str())).collect();
+    assert_eq!(taken, [], "of {tried}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_no_fold_would_take_is_not_written_under_a_lock_either() {
+    let world = World::with("quickstart", Time::at("2026-03-02T10:00:00Z").setup());
+    let store = world.session.store();
+    let lease = store.acquire(&["dev".into()], "a test", std::time::Duration::from_secs(60)).unwrap();
+    let mut draft = world.session.draft(Event::RunInterrupted {});
+    draft.run = Some("never-started".parse().unwrap());
+    draft.epoch = Some(lease.epoch);
+    let expect = Expect { fences: vec![lease.fence()], ..Expect::default() };
+    let illegal = world.session.append(&expect, std::slice::from_ref(&draft)).unwrap_err();
+    assert_eq!(illegal.to_string(), "run never-started has not started");
+    // A lock that was lost is told first.
+    store.release(&lease).unwrap();
+    assert_eq!(world.session.append(&expect, &[draft]).unwrap_err().code(), "lock-lost");
+    assert_eq!(store.head().unwrap().size, 0);
+}

@@ -198,7 +198,7 @@ async fn s9_4_a_ledger_that_gives_no_answer_stops_the_run_before_its_lease_lapse
     };
     let (session, stop, digest) = (world.session.clone(), options.stop.clone(), plan.digest().unwrap());
     let run = tokio::spawn(async move { session.apply(&plan, digest, options).await });
-    assert_eq!(hanging.recv().await, Some("append_if_head"), "the intent of the first step");
+    assert_eq!(hanging.recv().await, Some("head"), "what the intent of the first step is to follow");
     let (quarter, two_thirds) = (Duration::from_secs(15), Duration::from_secs(40));
     sleeps.begun([quarter, two_thirds]).await;
     sleeps.pass(quarter);

@@ -123,6 +123,7 @@ async fn a_window_and_an_approval_wait_and_the_plan_shows_what_the_clocks_read_s
     }
     assert_eq!(apply(&world, &world.plan("staging").await).await.unwrap(), exit::DONE);
     let ready = world.plan("production").await;
+    world.ask(&ready).await;
     machine.pass(Duration::from_secs(31));
     let shown = world.plan("production").await;
     let window = shown.body.moves[0].gates.iter().find(|g| g.kind == GateKind::Window).unwrap();

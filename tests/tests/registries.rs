@@ -160,6 +160,7 @@ mod needs_docker_registry {
 
         async fn to_production(&self) -> Result<RunReport, EngineError> {
             let plan = self.world.plan("production").await;
+            self.world.ask(&plan).await;
             let mut options = self.world.options();
             options.approvals = vec![self.world.sign(&plan, Decision::Approve)];
             self.world.session.apply(&plan, plan.digest().unwrap(), options).await
@@ -216,6 +217,7 @@ mod needs_docker_registry {
         let Some(two) = Two::start() else { return };
         let release = two.in_staging("1.0.0").await;
         let plan = two.world.plan("production").await;
+        two.world.ask(&plan).await;
         let recorded = two.digest(&release);
         let found = two.push_other(&two.build, "app", "1.0.0").await;
         let before = two.release.requests().len();
@@ -237,6 +239,7 @@ mod needs_docker_registry {
         assert_eq!(two.world.current("production"), None);
         // A plan that is made now refuses as well.
         let plan = two.world.plan("production").await;
+        two.world.ask(&plan).await;
         assert!(plan.body.moves.is_empty());
         assert_eq!(plan.body.stays[0].why, StayReason::Refused);
     }
@@ -267,6 +270,7 @@ mod needs_docker_registry {
         let Some(two) = Two::start() else { return };
         two.in_staging("1.0.0").await;
         let plan = two.world.plan("production").await;
+        two.world.ask(&plan).await;
         assert_eq!(plan.body.moves.len(), 1);
         let approval = two.world.sign(&plan, Decision::Approve);
         let taken = two.push_other(&two.release, "production/app", "1.0.0").await;
@@ -289,6 +293,7 @@ mod needs_docker_registry {
         two.in_staging("1.0.0").await;
         let two = Arc::new(two);
         let plan = two.world.plan("production").await;
+        two.world.ask(&plan).await;
         let mut options = two.world.options();
         options.approvals = vec![two.world.sign(&plan, Decision::Approve)];
         // Between the check of everything and the first step.

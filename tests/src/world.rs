@@ -49,7 +49,7 @@ pub struct Setup {
     pub providers: Vec<Arc<dyn Provider>>,
     /// The clock of sessions. The ledger's time is the store's own.
     pub clock: Arc<dyn Clock>,
-    /// Whether a trust file stands behind the runs.
+    /// Whether a trust file stands behind the runs; it pins the policy.
     pub trusted: bool,
     /// Texts that are replaced in pipeline and policy, such as the names of registries.
     pub replace: Vec<(String, String)>,
@@ -379,6 +379,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
             windows: governed.windows,
             withdraw: governed.withdraw,
             policy: governed.policy,
+            pinned: trusted,
             roster: policy.roster,
             local: governed.local,
         };
@@ -407,7 +408,8 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
     let riley = identity("riley", 0, vec![key.public_key().clone()]);
     let roster =
         Roster::new(vec![riley, identity("dana", 1, Vec::new())], &roles.iter().cloned().collect()).expect("a roster");
-    Governance { pipeline, graph, approval, windows, withdraw: BTreeMap::new(), policy: None, roster, local: true }
+    let withdraw = BTreeMap::new();
+    Governance { pipeline, graph, approval, windows, withdraw, policy: None, pinned: false, roster, local: true }
 }
 
 fn open(root: &Path, key: &SigningKey, name: &str, setup: &Setup) -> Session {

@@ -68,6 +68,39 @@ async fn a_policy_is_adopted_by_the_first_verb_that_writes_and_a_lower_version_i
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_adopted_a_policy_is_not_worked_on_without_it_or_under_another_name_s7_1() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    let size = world.session.store().head().unwrap().size;
+    let own = std::fs::read_to_string(world.path("policy.toml")).unwrap();
+    let renamed = own.replace("\"quickstart\"", "\"another\"");
+    assert_ne!(own, renamed);
+    for text in [None, Some(&renamed)] {
+        match text {
+            None => std::fs::remove_file(world.path("policy.toml")).unwrap(),
+            Some(text) => std::fs::write(world.path("policy.toml"), text).unwrap(),
+        }
+        let session = world.session_as("dana");
+        let refused = [
+            session.admit_policy().unwrap_err(),
+            session.plan(world.request("dev"), promo_engine::PLAN_LIFETIME).await.unwrap_err(),
+            session.freeze([].into(), "a reason").unwrap_err(),
+            session.advance(world.options()).await.unwrap_err().error,
+        ];
+        for refused in refused {
+            assert_eq!((refused.code(), refused.exit_code()), ("policy-not-adopted", promo_engine::exit::BAD_INPUT));
+            assert!(refused.to_string().contains("quickstart v1"), "{refused}");
+        }
+    }
+    assert_eq!(world.session.store().head().unwrap().size, size, "a refusal writes nothing");
+    // Whoever keeps the runner pins the new policy: from then on it is the ledger's, and the old one is not.
+    let pinned = world.session_with("dana", &Setup { trusted: true, ..world.setup().clone() });
+    pinned.freeze([].into(), "a reason").unwrap();
+    world.session_as("dana").admit_policy().unwrap();
+    assert_eq!(world.session.admit_policy().unwrap_err().code(), "policy-not-adopted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_no_other_verb_went_before_adopts_the_policy_s7_1() {
     let world = World::of("quickstart");
     world.release("1.0.0").await;

@@ -129,6 +129,7 @@ codes! {
     "policy-identity",
     "policy-key",
     "policy-missing",
+    "policy-not-adopted",
     "policy-provider",
     "policy-replaced",
     "policy-required",

@@ -40,6 +40,11 @@ impl From<EngineError> for CliError {
                     .map(|m| format!("{}: planned {}, now {}", m.input, change(&m.planned), change(&m.current)));
                 new("promo plan --out plan.json").details(lines.chain(by.clone()))
             }
+            EngineError::PolicyNotAdopted { expected, found } => {
+                let text = |p: &promo_core::plan::PolicyRef| format!("{} v{} {}", p.name, p.version, p.digest);
+                let found = found.as_ref().map_or_else(|| "no policy".into(), |p| text(p));
+                new("promo status --policy FILE").who(who::PLATFORM).differs(text(expected), found)
+            }
             EngineError::PolicyReplaced { expected, found } | EngineError::PolicyReused { expected, found } => {
                 let text = |p: &promo_core::plan::PolicyRef| format!("v{} {}", p.version, p.digest);
                 let next = command_line(["promo", "explain", code]);
@@ -133,6 +138,8 @@ mod tests {
             EngineError::Elsewhere { what: "ledger", planned: "a".into(), current: "b".into() },
             EngineError::NotAnExtension { size: 1, root: digest() },
             EngineError::Stale { moved: vec![moved], by: Some("dana".into()) },
+            EngineError::PolicyNotAdopted { expected: policy(2), found: Some(policy(1)) },
+            EngineError::PolicyNotAdopted { expected: policy(2), found: None },
             EngineError::PolicyReplaced { expected: policy(2), found: policy(1) },
             EngineError::PolicyReused { expected: policy(1), found: policy(1) },
             spent(None),

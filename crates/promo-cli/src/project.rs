@@ -46,6 +46,8 @@ pub(crate) struct Rules {
     pub(crate) roster: Roster,
     /// The policy, where there is one.
     policy: Option<Policy>,
+    /// Whether the trust file pins the policy's digest.
+    pinned: bool,
     /// Where the ledger is.
     pub(crate) ledger: PathBuf,
     /// Warnings, drawn.
@@ -75,7 +77,8 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
     current(rules.policy.as_ref(), store.as_ref())?;
     let Governed { pipeline, approval, windows, withdraw, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
-    let governance = Governance { pipeline, graph, approval, windows, withdraw, policy, roster: rules.roster, local };
+    let (pinned, roster) = (rules.pinned, rules.roster);
+    let governance = Governance { pipeline, graph, approval, windows, withdraw, policy, pinned, roster, local };
     let providers = global.wiring.providers();
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
     session.admit_policy()?;
@@ -174,7 +177,8 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let warnings = diagnostics::draw(&name, &text, &all);
     let warning_views = diagnostics::views(&name, &text, &all);
     let roster = policy.as_ref().map_or_else(Roster::default, |policy| policy.roster.clone());
-    Ok(Rules { root, governed, roster, policy, ledger, warnings, warning_views, files })
+    let pinned = trust.is_some_and(|(_, trust)| trust.policy.digest.is_some());
+    Ok(Rules { root, governed, roster, policy, pinned, ledger, warnings, warning_views, files })
 }
 
 /// Who acts: a claim. A terminal makes it a person; CI and pipes are automation (S5.1).

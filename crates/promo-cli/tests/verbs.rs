@@ -582,6 +582,17 @@ fn a_policy_of_a_lower_version_is_refused_once_a_verb_wrote_under_a_higher_one_s
 }
 
 #[test]
+fn a_ledger_keeps_its_policy_also_when_the_tier_is_lowered_or_the_policy_is_renamed_s7_1() {
+    let world = World::new();
+    world.edit("policy.toml", "name    = \"quickstart\"", "name    = \"another\"");
+    for words in [&["status"][..], &["plan"], &["advance"], &["freeze", "production", "--reason", "a test"]] {
+        let error = world.refuses(65, "policy-not-adopted", words);
+        assert!(error["expected"].as_str().unwrap().starts_with("quickstart v1 sha256:"), "{error}");
+        assert!(error["found"].as_str().unwrap().starts_with("another v1 sha256:"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_no_ledger_is_74_and_a_ledger_that_was_cut_off_is_30() {
     let world = World::new();
     world.refuses(74, "ledger-unusable", &["status", "--ledger", "config"]);

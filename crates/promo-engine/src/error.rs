@@ -83,6 +83,15 @@ pub enum EngineError {
         /// The last record that changed something there, in words.
         by: Option<String>,
     },
+    /// The ledger works under a policy, and the session brings none, or one of another name that no trust file pins (S7.1).
+    #[error("this ledger works under the policy {} v{}, and {}", expected.name, expected.version,
+        found.as_ref().map_or_else(|| "none was given".into(), |found| format!("{} v{} was given", found.name, found.version)))]
+    PolicyNotAdopted {
+        /// The one on record.
+        expected: Box<PolicyRef>,
+        /// The one that was brought.
+        found: Option<Box<PolicyRef>>,
+    },
     /// The ledger has seen a higher version of the policy in use (S7.1).
     #[error("the policy {} v{} was replaced: this ledger has seen v{}", found.name, found.version, expected.version)]
     PolicyReplaced {
@@ -254,6 +263,7 @@ impl EngineError {
             Self::Elsewhere { .. } => "plan-elsewhere",
             Self::NotAnExtension { .. } => "ledger-rewritten",
             Self::Stale { .. } => "plan-stale",
+            Self::PolicyNotAdopted { .. } => "policy-not-adopted",
             Self::PolicyReplaced { .. } => "policy-replaced",
             Self::PolicyReused { .. } => "policy-reused",
             Self::Spent { .. } => "plan-spent",
@@ -282,7 +292,7 @@ impl EngineError {
             "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
             "denied" | "approval-refused" | "request-unsigned" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
-            | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,
+            | "policy-not-adopted" | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }

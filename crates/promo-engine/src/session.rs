@@ -48,6 +48,8 @@ pub struct Governance {
     pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
     /// The policy.
     pub policy: Option<PolicyRef>,
+    /// Whether the trust file pins the digest of the policy: then it says which policy holds, and the ledger follows (S7.1).
+    pub pinned: bool,
     /// Who policy knows.
     pub roster: Roster,
     /// Whether there is no trust file (S0.1).
@@ -262,11 +264,12 @@ impl Session {
         }
     }
 
-    /// Refuses to work under a policy of which the ledger has a higher version on record, or the same version with other
-    /// bytes (S7.1). Reads only.
+    /// Refuses to work without the policy that the ledger has adopted, under one of another name that no trust file pins,
+    /// under a lower version, and under the same version with other bytes (S7.1). Reads only.
     ///
     /// # Errors
-    /// [`EngineError::PolicyReplaced`], [`EngineError::PolicyReused`], or when the ledger cannot be read.
+    /// [`EngineError::PolicyNotAdopted`], [`EngineError::PolicyReplaced`], [`EngineError::PolicyReused`], or when the
+    /// ledger cannot be read.
     pub fn admit_policy(&self) -> Result<(), EngineError> {
         self.with_view(|view| self.adoption(view).map(|_| ()))?
     }
@@ -281,7 +284,14 @@ impl Session {
 
     /// The record that adopts this session's policy, where the ledger has none.
     fn adoption(&self, view: &View) -> Result<Option<Draft>, EngineError> {
-        let Some(policy) = &self.governance.policy else { return Ok(None) };
+        let brought = self.governance.policy.as_ref();
+        if let Some(seen) = view.policy_in_force()
+            && !(self.governance.pinned || brought.is_some_and(|policy| policy.name == seen.name))
+        {
+            let (expected, found) = (Box::new(seen.clone()), brought.cloned().map(Box::new));
+            return Err(EngineError::PolicyNotAdopted { expected, found });
+        }
+        let Some(policy) = brought else { return Ok(None) };
         match view.adopted(policy) {
             Ok(true) => Ok(None),
             Ok(false) => Ok(Some(self.draft(Event::PolicyAdopted { policy: policy.clone() }))),

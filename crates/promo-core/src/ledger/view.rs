@@ -50,6 +50,8 @@ pub struct View {
     pub freezes: BTreeMap<Option<EnvironmentName>, Freeze>,
     /// The newest version of each policy that the ledger has seen in use, by name; from records of every pipeline.
     pub policies: BTreeMap<String, PolicyRef>,
+    /// The name of the policy that was adopted last.
+    in_force: Option<String>,
     /// Plans put up for approval, by digest.
     pub requests: BTreeMap<Digest, Request>,
     /// Signed statements in the order in which they arrived.
@@ -141,6 +143,12 @@ impl View {
     pub fn freeze(&self, environment: &EnvironmentName) -> Option<&Freeze> {
         let own = self.freezes.get(&Some(environment.clone()));
         own.into_iter().chain(self.freezes.get(&None)).min_by_key(|freeze| freeze.note.automatic)
+    }
+
+    /// The policy that the ledger works under: the newest version of the one that was adopted last (S7.1).
+    #[must_use]
+    pub fn policy_in_force(&self) -> Option<&PolicyRef> {
+        self.in_force.as_ref().and_then(|name| self.policies.get(name))
     }
 
     /// Whether the ledger has this very policy on record; a version that would be new is not.
@@ -264,6 +272,7 @@ impl View {
                     let (PolicyRef { name, version, .. }, seen) = (policy, seen.version);
                     return Err(alloc::format!("{name} v{version} after v{seen}, or with other bytes"));
                 }
+                self.in_force = Some(policy.name.clone());
                 self.policies.insert(policy.name.clone(), policy);
             }
             Event::PlanRequested { environments, expires, initiator, by, .. } => {

@@ -239,7 +239,6 @@ mod needs_docker_registry {
         assert_eq!(two.world.current("production"), None);
         // A plan that is made now refuses as well.
         let plan = two.world.plan("production").await;
-        two.world.ask(&plan).await;
         assert!(plan.body.moves.is_empty());
         assert_eq!(plan.body.stays[0].why, StayReason::Refused);
     }

@@ -5,10 +5,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use promo_core::gate::Outcome;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
-use promo_core::plan::Document;
-use promo_engine::{EngineError, Fate, Progress, RunReport, exit};
+use promo_core::plan::{Document, Goal, Request};
+use promo_core::windows::Invoker;
+use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Session, exit};
 use promo_ledger::Store;
 use promo_sdk::{
     Context, Description, EnsureAnswer, EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider, ProviderError,
@@ -265,4 +267,84 @@ async fn invariant_5_no_step_acts_on_a_state_that_cannot_be_told_neither_when_re
     let why = held(&report);
     assert_eq!(why.matches("environments/dev holds unknown").count(), 2, "{why}");
     assert!(expected.lock().unwrap().is_empty(), "{expected:?}");
+}
+
+impl Place {
+    /// promo.toml says that dev is elsewhere, for whoever opens the folder from now on.
+    fn moves_to(&self, place: &str) -> Session {
+        let text = ONE.replace("environments/dev", place);
+        std::fs::write(self.world.path("promo.toml"), text).unwrap();
+        self.world.session_as("dana")
+    }
+}
+
+async fn plan(session: &Session, goal: Goal, release: Option<&ReleaseId>) -> Document {
+    let request =
+        Request { goal, environments: [dev()].into(), release: release.cloned(), until: None, invoker: Invoker::Human };
+    session.plan(request, PLAN_LIFETIME).await.unwrap()
+}
+
+async fn apply(place: &Place, session: &Session, plan: &Document) -> RunReport {
+    session.apply(plan, plan.digest().unwrap(), place.world.options()).await.unwrap()
+}
+
+/// The code with which a rollback is refused, and its words.
+fn refusal(plan: &Document) -> (&'static str, String) {
+    assert!(plan.body.moves.is_empty(), "{:?}", plan.body.moves);
+    let gates = &plan.body.stays[0].next.as_ref().unwrap().gates;
+    let closed = gates.iter().find(|g| g.outcome == Outcome::Refused).unwrap();
+    (closed.reason.code(), closed.reason.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s0_2_a_rollback_does_not_enter_a_place_that_the_environment_left() {
+    let (place, first, second) = Place::with_first(promo_providers::builtin()).await;
+    assert_eq!(place.promote().await.outcome, Some(RunOutcome::Done));
+    // What is in the place that promo.toml no longer names is for whoever has it now.
+    let session = place.moves_to("environments/dev2");
+    let words = "it stood at directory=environments/dev, and the environment is at directory=environments/dev2 now";
+    for release in [None, Some(&first)] {
+        let refused = refusal(&plan(&session, Goal::Rollback, release).await);
+        assert_eq!(refused, ("other-place", words.to_string()));
+    }
+    assert_eq!((place.live(), place.world.current("dev")), ("2.0.0\n".to_string(), Some(second)));
+    // Once what runs has moved there too, putting the old place back would leave it there.
+    let moves = plan(&session, Goal::Promote, None).await;
+    assert_eq!(moves.body.moves[0].rollback, None, "its way back is elsewhere");
+    assert_eq!(apply(&place, &session, &moves).await.outcome, Some(RunOutcome::Done));
+    let session = place.moves_to("environments/dev");
+    let (code, words) = refusal(&plan(&session, Goal::Rollback, None).await);
+    assert_eq!(code, "other-place");
+    assert!(words.contains("environments/dev,") && words.contains("environments/dev2 "), "{words}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_6_a_failure_after_the_place_has_changed_is_held_with_both_places() {
+    let (place, _, second) = Place::with_first(promo_providers::builtin()).await;
+    let session = place.moves_to("environments/dev2");
+    place.faults.fail_check(format!("dev/smoke/{second}"));
+    let moves = plan(&session, Goal::Promote, None).await;
+    assert_eq!(moves.body.moves[0].rollback, None);
+    let report = apply(&place, &session, &moves).await;
+    let why = held(&report);
+    for part in ["smoke failed", "there is no release to go back to", "=environments/dev,", "=environments/dev2 "] {
+        assert!(why.contains(part), "{part}: {why}");
+    }
+    assert_eq!((place.live(), place.world.current("dev")), ("1.0.0\n".to_string(), Some(second)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s0_2_a_run_that_is_resumed_does_not_go_back_to_a_place_that_the_environment_left() {
+    let (place, _, second) = Place::with_first(promo_providers::builtin()).await;
+    let moves = place.world.plan("dev").await;
+    assert!(moves.body.moves[0].rollback.is_some());
+    place.faults.silence_check("dev/smoke", Some(ErrorKind::Transient));
+    let report = place.apply(&moves, |_| {}).await;
+    assert_eq!(report.outcome, None);
+    place.faults.silence_check("dev/smoke", None);
+    place.faults.fail_check(format!("dev/smoke/{second}"));
+    let session = place.moves_to("environments/dev2");
+    let report = session.resume(&report.run, place.world.options()).await.unwrap();
+    assert!(held(&report).contains("there is no release to go back to"), "{report:?}");
+    assert_eq!(place.live(), "2.0.0\n");
 }

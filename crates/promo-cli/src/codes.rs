@@ -113,6 +113,8 @@ codes! {
     "nothing-selected",
     "offline",
     "older",
+    "other-place",
+    "other-provider",
     "outside-windows",
     "paused",
     "pipeline-not-found",

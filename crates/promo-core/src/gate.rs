@@ -129,6 +129,20 @@ pub enum Reason {
         /// The digest that is there.
         found: Digest,
     },
+    /// It was deployed elsewhere then: policy was not asked about that place, or the present one would keep what is left.
+    OtherPlace {
+        /// Where the environment is now.
+        present: String,
+        /// Where it was.
+        recorded: String,
+    },
+    /// It was deployed with another provider, which policy was not asked about.
+    OtherProvider {
+        /// The present one.
+        present: String,
+        /// The one of then.
+        recorded: String,
+    },
     /// The release does not carry a file that the pipeline now shares between environments.
     FileNotInRelease {
         /// Its path.
@@ -331,6 +345,8 @@ impl Reason {
             Self::TagMoved { .. } => "tag-moved",
             Self::ArtifactUnavailable { .. } => "artifact-unavailable",
             Self::DestinationTaken { .. } => "destination-taken",
+            Self::OtherPlace { .. } => "other-place",
+            Self::OtherProvider { .. } => "other-provider",
             Self::FileNotInRelease { .. } => "file-not-in-release",
             Self::Ahead => "ahead",
             Self::Older { .. } => "older",
@@ -380,6 +396,12 @@ impl fmt::Display for Reason {
             Self::ArtifactUnavailable { artifact, why } => write!(f, "{artifact} cannot be had: {why}"),
             Self::DestinationTaken { artifact, reference, wanted, found } => {
                 write!(f, "{artifact}: {reference} holds {found}, and {wanted} would be written there")
+            }
+            Self::OtherPlace { present, recorded } => {
+                write!(f, "it stood at {recorded}, and the environment is at {present} now")
+            }
+            Self::OtherProvider { present, recorded } => {
+                write!(f, "it was deployed by {recorded}, and the environment is deployed by {present} now")
             }
             Self::FileNotInRelease { path } => {
                 write!(f, "the release does not carry the shared file {path}: add a new release")

@@ -3,6 +3,7 @@
 
 mod artifact;
 mod assemble;
+mod back;
 mod choose;
 mod draft;
 mod files;
@@ -13,6 +14,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use assemble::{assemble, taken};
+pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};
 pub use stale::{Moved, doubt, edited, inputs, stale};
 

@@ -73,7 +73,8 @@ async fn live(
     }
 }
 
-fn recorded_settings(session: &Session, digest: &Digest) -> Result<Option<DeploymentSettings>, EngineError> {
+/// The settings of that digest; none where they are not to be had.
+pub(crate) fn recorded_settings(session: &Session, digest: &Digest) -> Result<Option<DeploymentSettings>, EngineError> {
     let Some(bytes) = session.store.get_blob(digest)? else { return Ok(None) };
     Ok(serde_json::from_slice(&bytes).ok())
 }

@@ -85,11 +85,16 @@ impl Planner<'_> {
             let current = self.input.view.current(name).map(|r| r.release.clone());
             let target = current.and_then(|current| {
                 let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current)
-                    .filter(|id| self.recorded(name, id).is_some());
+                    .filter(|id| self.recorded(name, id).is_some())
+                    .peekable();
                 let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
                 match asked {
                     Some(asked) => targets.find(|id| **id == asked).cloned(),
-                    None => targets.next().cloned(),
+                    None => {
+                        let best = targets.peek().copied().cloned();
+                        // Where none is free, the best is shown with what bars it.
+                        targets.find(|id| self.no_way_back(name, id, Movement::Rollback).is_none()).cloned().or(best)
+                    }
                 }
             });
             match target {
@@ -207,7 +212,9 @@ impl Planner<'_> {
         let (_, missing) = self.deployment_files(environment, release);
         let taken = input.observations.destinations.get(&(name.clone(), release.clone()));
         let refusals = missing.into_iter().map(|path| Reason::FileNotInRelease { path });
-        gates.extend(refusals.chain(taken.into_iter().flatten().cloned()).map(|reason| Gate {
+        let barred = (movement == Movement::Rollback).then(|| self.no_way_back(name, release, movement)).flatten();
+        let taken = taken.into_iter().flatten().cloned().chain(barred);
+        gates.extend(refusals.chain(taken).map(|reason| Gate {
             kind: GateKind::Artifact,
             outcome: Outcome::Refused,
             reason,

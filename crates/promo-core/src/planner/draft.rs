@@ -42,11 +42,17 @@ impl Planner<'_> {
         let targets = match movement {
             Movement::Promotion | Movement::Rollback => {
                 let targets = eligibility::rollback_targets(&self.input.rules, view, name, release);
-                let there = |id: &&ReleaseId| self.can_be_had(name, id) && self.recorded(name, id).is_some();
+                let there = |id: &&ReleaseId| {
+                    let known = self.can_be_had(name, id) && self.recorded(name, id).is_some();
+                    known && self.no_way_back(name, id, Movement::Promotion).is_none()
+                };
                 targets.filter(there).take(TARGETS_NAMED).cloned().collect()
             }
             // The way back from a reconfiguration is the same release as it was.
-            Movement::Reconfiguration => alloc::vec![release.clone()],
+            Movement::Reconfiguration => {
+                let barred = self.no_way_back(name, release, movement);
+                if barred.is_none() { alloc::vec![release.clone()] } else { Vec::new() }
+            }
         };
         let back = targets.first().and_then(|id| {
             let (settings, files) = self.recorded(name, id)?;

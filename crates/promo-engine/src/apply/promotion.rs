@@ -11,12 +11,14 @@ use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::ledger::view::Said;
 use promo_core::model::OnFailure;
 use promo_core::plan::{Move, PlannedCheck, Rollback, Step};
+use promo_core::planner;
 use promo_core::state::State;
 
 use super::step::{StepEnd, elapsed, take};
 use super::{Fate, RunContext};
 use crate::checks::Verdict;
 use crate::error::EngineError;
+use crate::observe::recorded_settings;
 use crate::progress::Progress;
 
 /// How a row of steps or checks ended.
@@ -232,10 +234,13 @@ async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate,
         Some(rollback) if entry.on_failure == OnFailure::Rollback && entry.movement != Movement::Rollback => {
             match barred(context, entry, rollback)? {
                 None => go_back(context, entry, rollback, why).await,
-                Some(reason) => {
-                    let why = format!("{why}; there is no way back to {}, because it is {reason}", rollback.to.id);
-                    end_promotion(context, entry, PromotionOutcome::Held, Some(why))
-                }
+                Some(reason) => held(context, entry, why, &rollback.to.id, &reason),
+            }
+        }
+        None if entry.on_failure == OnFailure::Rollback && entry.movement != Movement::Rollback => {
+            match nowhere(context, entry)? {
+                Some((to, reason)) => held(context, entry, why, &to, &reason),
+                None => end_promotion(context, entry, PromotionOutcome::Held, Some(why)),
             }
         }
         _ => end_promotion(context, entry, PromotionOutcome::Held, Some(why)),
@@ -256,6 +261,36 @@ fn barred(context: &RunContext, entry: &Move, rollback: &Rollback) -> Result<Opt
     })
 }
 
+/// Why the best release that the environment could have gone back to is none, where the plan names none for its place.
+fn nowhere(context: &RunContext, entry: &Move) -> Result<Option<(ReleaseId, Reason)>, EngineError> {
+    let (name, rules) = (&entry.environment, context.session.governance.rules());
+    let best = context.session.with_view(|view| {
+        let before = |id: &ReleaseId| {
+            let mut residences = view.environment(name)?.residences.iter().rev();
+            residences.find(|r| r.release == *id && r.run.as_ref() != Some(&context.run)).map(|r| r.settings)
+        };
+        let best = match entry.movement {
+            Movement::Reconfiguration => Some(entry.to.id.clone()),
+            _ => eligibility::rollback_targets(&rules, view, name, &entry.to.id).next().cloned(),
+        };
+        best.and_then(|id| Some((before(&id)?, id)))
+    })?;
+    let Some((settings, id)) = best else { return Ok(None) };
+    Ok(elsewhere(context, entry, &settings)?.map(|reason| (id, reason)))
+}
+
+/// Whether settings lead where the pipeline under its policy of now does not (S0.2): a run can be resumed under others.
+fn elsewhere(context: &RunContext, entry: &Move, settings: &Digest) -> Result<Option<Reason>, EngineError> {
+    let environment = context.session.governance.pipeline.environments.get(&entry.environment);
+    let recorded = recorded_settings(&context.session, settings)?;
+    Ok(environment.zip(recorded).and_then(|(environment, recorded)| planner::elsewhere(environment, &recorded)))
+}
+
+fn held(context: &RunContext, entry: &Move, why: String, to: &ReleaseId, reason: &Reason) -> Result<Fate, EngineError> {
+    let why = format!("{why}; there is no release to go back to: {to} is none, because {reason}");
+    end_promotion(context, entry, PromotionOutcome::Held, Some(why))
+}
+
 /// The rollback that an earlier process had begun.
 fn begun_rollback<'a>(context: &RunContext, entry: &'a Move) -> Result<Option<&'a Rollback>, EngineError> {
     let Some(rollback) = &entry.rollback else { return Ok(None) };
@@ -268,6 +303,9 @@ fn begun_rollback<'a>(context: &RunContext, entry: &'a Move) -> Result<Option<&'
 
 async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: String) -> Result<Fate, EngineError> {
     let to = &rollback.to.id;
+    if let Some(reason) = elsewhere(context, entry, &rollback.settings)? {
+        return held(context, entry, why, to, &reason);
+    }
     context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
     let end = match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, true).await? {
         // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.

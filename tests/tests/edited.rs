@@ -4,7 +4,7 @@
 
 use promo_core::ledger::Event;
 use promo_core::plan::{Document, Request};
-use promo_engine::{EngineError, PLAN_LIFETIME};
+use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, exit};
 use promo_ledger::Expect;
 use promo_tests::world::{Time, World};
 use serde_json::Value;
@@ -214,4 +214,44 @@ async fn a_record_that_no_fold_would_take_is_not_written_under_a_lock_either() {
     store.release(&lease).unwrap();
     assert_eq!(world.session.append(&expect, &[draft]).unwrap_err().code(), "lock-lost");
     assert_eq!(store.head().unwrap().size, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_resumed_run_begins_nothing_more_under_another_pipeline_and_finishes_what_it_began_s8_2() {
+    let soak = "soak = { qa = \"10h\" }\nafter  = [\"qa\", \"perf\"] ";
+    let world = World::with("quickstart", Time::at("2026-03-02T10:00:00Z").setup());
+    let pipeline = world.path("promo.toml");
+    let without = std::fs::read_to_string(&pipeline).unwrap();
+    let with = without.replace("after  = [\"qa\", \"perf\"] ", soak);
+    assert_ne!(with, without);
+    std::fs::write(&pipeline, &with).unwrap();
+    let session = world.session_as("dana");
+    let release = world.release("1.0.0").await;
+    let until = Some("staging".parse().unwrap());
+    let request = Request { environments: [].into(), until, ..world.request("dev") };
+    let plan = session.plan(request, PLAN_LIFETIME).await.unwrap();
+    let mut options = world.options();
+    let stop = options.stop.clone();
+    options.progress = std::sync::Arc::new(move |said| {
+        if matches!(said, Progress::CheckStarted { .. }) {
+            stop.cancel();
+        }
+    });
+    let stopped = session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    assert_eq!(stopped.outcome, None, "{stopped:?}");
+    // The soak is taken out of the way.
+    std::fs::write(&pipeline, &without).unwrap();
+    let session = world.session_as("dana");
+    let resumed = session.resume(&stopped.run, world.options()).await.unwrap();
+    assert_eq!(resumed.exit_code(), exit::STALE, "{resumed:?}");
+    assert_eq!(world.current("dev"), Some(release));
+    assert!(matches!(resumed.environments[0].2, Fate::Ended { .. }), "{resumed:?}");
+    assert!(resumed.environments.len() > 1);
+    for (environment, _, fate) in &resumed.environments[1..] {
+        let Fate::NotStarted { why, .. } = fate else { panic!("{environment}: {fate:?}") };
+        let stale = "the plan is stale: since it was made, this changed: pipeline";
+        assert!(why == stale || (environment.as_str() == "staging" && why.ends_with("did not get there")), "{why}");
+        assert_eq!(world.current(environment.as_str()), None);
+    }
+    assert_eq!(session.resume(&stopped.run, world.options()).await.unwrap().exit_code(), exit::STALE);
 }

@@ -16,7 +16,7 @@ use alloc::vec::Vec;
 pub use assemble::{assemble, taken};
 pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};
-pub use stale::{Moved, doubt, edited, inputs, stale};
+pub use stale::{Moved, doubt, edited, inputs, rules, stale};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

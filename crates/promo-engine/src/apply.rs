@@ -97,6 +97,8 @@ pub(crate) struct RunContext {
     pub(crate) fence: Fence,
     pub(crate) options: ApplyOptions,
     pub(crate) document: Arc<Document>,
+    /// Why nothing more may begin, where the rules have changed since the plan was made.
+    pub(crate) outlived: Option<String>,
 }
 
 impl RunContext {
@@ -171,6 +173,7 @@ impl Session {
             fence: held.fence(),
             options,
             document: Arc::new(document.clone()),
+            outlived: None,
         };
         drive(context, document, held).await
     }
@@ -193,6 +196,7 @@ impl Session {
             .ok_or_else(|| EngineError::Invalid(format!("the plan of run {run} is not in the ledger")))?;
         let (document, digest) = Document::from_bytes(&bytes)?;
         self.extends(&document.body)?;
+        let outlived = self.outlived(&document.body)?;
         self.adopt_policy()?;
         let held = wait::acquire(self, run, lease::resources(self, &document.body.moves), &options).await?;
         // Whoever had the lock before may have ended the run.
@@ -215,6 +219,7 @@ impl Session {
             fence: held.fence(),
             options,
             document: Arc::new(document.clone()),
+            outlived,
         };
         drive(context, &document, held).await
     }

@@ -172,6 +172,13 @@ impl Session {
         let rules = self.governance.rules();
         let plan_input = PlanInput { rules, view, observations: &observations, request, pinned, now };
         let mut inputs = planner::inputs(&plan_input, &moves);
+        inputs.extend(self.bound(&moves)?);
+        Ok(Planned { moves, stays, inputs, observations, previews: known })
+    }
+
+    /// Those inputs of a plan that are rules and tools, and no facts: they hold for its whole run, also when it is resumed.
+    pub(crate) fn bound(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
+        let mut inputs = planner::rules(&self.governance.rules(), moves);
         let used: BTreeSet<&str> = moves.iter().flat_map(|m| m.steps.iter().map(|s| s.provider.as_str())).collect();
         for (name, version) in self.providers.versions() {
             if used.contains(name.as_str()) {
@@ -184,7 +191,7 @@ impl Session {
         if let Some(policy) = &self.governance.policy {
             inputs.insert("policy".into(), policy.digest.to_string());
         }
-        Ok(Planned { moves, stays, inputs, observations, previews: known })
+        Ok(inputs)
     }
 
     async fn previews(

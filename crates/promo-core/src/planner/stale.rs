@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::PlanInput;
 use crate::canonical;
 use crate::clock::Doubt;
+use crate::eligibility::Rules;
 use crate::gate::Reason;
 use crate::ids::EnvironmentName;
 use crate::plan::{Move, Plan};
@@ -18,10 +19,7 @@ use crate::plan::{Move, Plan};
 /// for the environments that move.
 #[must_use]
 pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String> {
-    let mut out = BTreeMap::new();
-    let pipeline = canonical::digest(input.rules.pipeline).expect("invariant: configuration has no floats");
-    out.insert("pipeline".into(), pipeline.to_string());
-    out.insert("time zones".into(), crate::windows::tzdb_version().to_string());
+    let mut out = rules(&input.rules, moves);
     for entry in moves {
         let name = &entry.environment;
         let generation = input.view.environment(name).map_or(0, |e| e.generation);
@@ -33,9 +31,21 @@ pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String>
         for step in &entry.steps {
             out.insert(format!("live state of {}", step.id), step.expected.to_string());
         }
-        let rules = input.rules.approval.get(name);
-        let rules = canonical::digest(&rules).expect("invariant: rules have no floats");
-        out.insert(format!("approval rules of {name}"), rules.to_string());
+    }
+    out
+}
+
+/// Those of them that are rules: nothing that a plan has not begun may begin under others, also when its run is resumed.
+#[must_use]
+pub fn rules(rules: &Rules<'_>, moves: &[Move]) -> BTreeMap<String, String> {
+    let pipeline = canonical::digest(rules.pipeline).expect("invariant: configuration has no floats");
+    let zones = crate::windows::tzdb_version().to_string();
+    let mut out: BTreeMap<String, String> =
+        [("pipeline".into(), pipeline.to_string()), ("time zones".into(), zones)].into();
+    for entry in moves {
+        let approval = rules.approval.get(&entry.environment);
+        let approval = canonical::digest(&approval).expect("invariant: rules have no floats");
+        out.insert(format!("approval rules of {}", entry.environment), approval.to_string());
     }
     out
 }

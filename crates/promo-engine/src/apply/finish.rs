@@ -28,7 +28,13 @@ pub(super) fn finish(
             (m.environment.clone(), m.to.id.clone(), fate)
         })
         .collect();
-    let outcome = outcome(environments.iter().map(|(_, _, fate)| fate));
+    // What could not begin because the plan is stale never will: waiting would not help.
+    let stale =
+        context.outlived.is_some() && environments.iter().any(|(.., fate)| matches!(fate, Fate::NotStarted { .. }));
+    let outcome = match outcome(environments.iter().map(|(_, _, fate)| fate)) {
+        Some(RunOutcome::Waiting) if stale => Some(RunOutcome::Cancelled),
+        outcome => outcome,
+    };
     let event = match outcome {
         Some(outcome) => Event::RunFinished { outcome },
         None => Event::RunInterrupted {},

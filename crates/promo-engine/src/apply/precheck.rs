@@ -116,6 +116,19 @@ impl Session {
         Ok(Checked { generations, consumes })
     }
 
+    /// Why nothing more of a plan may begin here: it was made under other rules than those of now (S8.2). Whoever resumes
+    /// its run is told, and what has begun is finished as the plan says.
+    pub(crate) fn outlived(&self, plan: &Plan) -> Result<Option<String>, EngineError> {
+        match self.belongs_here(plan) {
+            Ok(()) => {}
+            Err(elsewhere @ EngineError::Elsewhere { .. }) => return Ok(Some(elsewhere.to_string())),
+            Err(error) => return Err(error),
+        }
+        let rules = self.bound(&plan.moves)?;
+        let other = rules.iter().find(|(name, now)| plan.inputs.get(*name) != Some(*now));
+        Ok(other.map(|(name, _)| format!("the plan is stale: since it was made, this changed: {name}")))
+    }
+
     fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {
         let here = &self.governance;
         let policy = |p: &Option<promo_core::plan::PolicyRef>| {

@@ -65,6 +65,11 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
 /// Asks the gates once more and writes the first intent; a fate when the promotion does not begin.
 fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError> {
     let session = &context.session;
+    if let Some(why) = &context.outlived {
+        let (environment, why, gates) = (entry.environment.clone(), why.clone(), Vec::new());
+        context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
+        return Ok(Some(Fate::NotStarted { why, gates }));
+    }
     let (view, now) = (session.view()?, session.present()?);
     let applier = Some(session.actor.name.as_str());
     let (document, beside) = (&context.document, &context.options.approvals);

@@ -283,6 +283,36 @@ async fn an_approval_that_nobody_valid_signed_opens_nothing_and_is_named_s12_3()
     assert!(notes.iter().any(|note| note.starts_with("a statement does not count: ")), "{notes:?}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_statement_beside_a_plan_that_does_not_hold_or_is_for_another_is_refused_and_not_recorded_s12_3() {
+    let world = World::of("quickstart");
+    let plan = waits_for_approval(&world, "1.0.0").await;
+    let digest = plan.digest().unwrap();
+    world.ask(&plan).await;
+    let good = world.sign(&plan, Decision::Approve);
+    let statement = Statement::from_bytes(good.statement.as_bytes()).unwrap();
+    let signed = |statement: Statement| world.key.sign(&statement).unwrap();
+    let hours = |hours| jiff::SignedDuration::from_hours(hours);
+    let forged = Envelope { statement: good.statement.replace("release-manager", "release-manages"), ..good.clone() };
+    let other = signed(Statement { plan: promo_core::Digest::of(b"another"), ..statement.clone() });
+    let late = signed(Statement {
+        not_before: statement.not_before + hours(48),
+        expires: statement.not_before + hours(9 * 24),
+        ..statement
+    });
+    let size = world.session.store().head().unwrap().size;
+    for bad in [forged, other, late.clone()] {
+        let options = promo_engine::ApplyOptions { approvals: vec![good.clone(), bad], ..world.options() };
+        let refused = world.session.apply(&plan, digest, options).await.unwrap_err();
+        assert_eq!((refused.code(), refused.exit_code()), ("approval-refused", 21), "{refused}");
+    }
+    // S6.5: no longer than seven days from when it is taken, also where it begins later.
+    assert_eq!(world.session.record_approval(&digest, &late).unwrap_err().code(), "approval-refused");
+    assert_eq!(world.session.store().head().unwrap().size, size, "a refusal writes nothing");
+    let options = promo_engine::ApplyOptions { approvals: vec![good], ..world.options() };
+    world.session.apply(&plan, digest, options).await.unwrap();
+}
+
 /// A plan for production that only its approval keeps back.
 async fn waits_for_approval(world: &World, version: &str) -> Document {
     world.release(version).await;

@@ -4,8 +4,10 @@
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{
-    Decision, Envelope, Fingerprint, LedgerRef, PolicyRef, Statement, StatementKind, VerifiedApproval, grant_until,
+    Decision, Envelope, Fingerprint, LedgerRef, MAX_LIFETIME, PolicyRef, Statement, StatementKind, VerifiedApproval,
+    grant_until,
 };
+use promo_core::clock::MAX_SKEW;
 use promo_core::ids::{ArtifactName, RoleName};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::Movement;
@@ -81,6 +83,21 @@ impl Session {
     /// # Errors
     /// When the signature, the key or the role does not hold, or it is about another plan; as [`Session::statement`].
     pub fn record_approval(&self, digest: &Digest, envelope: &Envelope) -> Result<VerifiedApproval, EngineError> {
+        let fact = self.verified_for(digest, envelope)?;
+        let statement = fact.statement();
+        if statement.decision == Decision::Approve {
+            self.needs_signed_request(digest, statement.environments.iter().map(|change| &change.environment))?;
+        }
+        let envelope = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
+        let mut draft = self.draft(Event::ApprovalRecorded { envelope });
+        draft.plan = Some(*digest);
+        self.append(&Expect::default(), &[draft])?;
+        Ok(fact)
+    }
+
+    /// A statement that may be recorded about this plan: its signature holds, it is for this plan and ledger, in a role
+    /// of its signer's, and grants nothing beyond the longest time from now (S6.5).
+    pub(crate) fn verified_for(&self, digest: &Digest, envelope: &Envelope) -> Result<VerifiedApproval, EngineError> {
         let fact =
             signature::verify(envelope, &self.governance.roster).map_err(|e| EngineError::Approval(e.to_string()))?;
         let statement = fact.statement();
@@ -94,13 +111,13 @@ impl Session {
             let (who, role) = (fact.identity(), &statement.role);
             return Err(EngineError::Approval(format!("{who} does not hold the role {role}")));
         }
-        if statement.decision == Decision::Approve {
-            self.needs_signed_request(digest, statement.environments.iter().map(|change| &change.environment))?;
+        let latest = self.now()?.saturating_add(MAX_LIFETIME.saturating_add(MAX_SKEW)).unwrap_or(Timestamp::MAX);
+        if statement.expires > latest {
+            return Err(EngineError::Approval(format!(
+                "it expires at {}: expected {latest} at most",
+                statement.expires
+            )));
         }
-        let envelope = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
-        let mut draft = self.draft(Event::ApprovalRecorded { envelope });
-        draft.plan = Some(*digest);
-        self.append(&Expect::default(), &[draft])?;
         Ok(fact)
     }
 }

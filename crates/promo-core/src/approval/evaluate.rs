@@ -12,7 +12,7 @@ use super::matching;
 use super::problem::ApprovalProblem;
 use super::roster::{Person, Roster};
 use super::rules::{Parties, Rules};
-use super::statement::{Decision, Move, Statement, Waivable};
+use super::statement::{Decision, MAX_LIFETIME, Move, Statement, Waivable};
 use crate::Digest;
 use crate::eligibility::ApprovalStatus;
 use crate::ids::{IdentityName, PipelineName, RoleName};
@@ -350,8 +350,11 @@ fn usable(
     if now < statement.not_before {
         return Err(ApprovalProblem::NotYetValid { identity, at: statement.not_before });
     }
-    if now >= statement.expires {
-        return Err(ApprovalProblem::Expired { identity, at: statement.expires });
+    // A statement that came some other way than through the reader is held to the longest grant as well (S6.5).
+    let expires =
+        statement.not_before.checked_add(MAX_LIFETIME).map_or(statement.expires, |t| t.min(statement.expires));
+    if now >= expires {
+        return Err(ApprovalProblem::Expired { identity, at: expires });
     }
     Ok(())
 }

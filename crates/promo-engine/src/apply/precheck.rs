@@ -40,6 +40,10 @@ impl Session {
             return Err(EngineError::Invalid(format!("no plan of promo's is like this: {}", broken.join("; "))));
         }
         self.extends(plan)?;
+        // The run records what lies beside the plan: only what proves itself, and is about this plan.
+        for envelope in beside {
+            self.verified_for(digest, envelope)?;
+        }
         let (view, now) = (self.view()?, self.present()?);
         unspent(plan, digest, &view, now)?;
         self.plausible_times(plan, now)?;

@@ -118,6 +118,19 @@ fn people_are_moved_along_an_augmenting_path_s6_4() {
 }
 
 #[test]
+fn no_grant_lasts_longer_than_seven_days_whatever_it_says_of_itself_s6_5() {
+    let rules = rules(&[rule(1, &["lead"], &[])]);
+    let mut long = statement(Decision::Approve, "lead", 1);
+    long.expires = "2027-03-02T09:00:00Z".parse().unwrap();
+    let over = long.not_before.checked_add(crate::approval::MAX_LIFETIME).unwrap();
+    let facts = [fact_of(long)];
+    let at = |now| evaluate(&rules, &facts, &Parties::default(), &subject(), now);
+    assert!(at(over.checked_sub(jiff::SignedDuration::from_secs(1)).unwrap()).satisfied());
+    assert!(!at(over).satisfied());
+    assert_eq!(at(over).problems, [ApprovalProblem::Expired { identity: name("ana"), at: over }]);
+}
+
+#[test]
 fn a_rejection_by_someone_eligible_blocks_s6_6() {
     let rules = rules(&[rule(1, &["lead"], &[Party::Author])]);
     let no = fact(Decision::Reject, "lead", 4);

@@ -293,7 +293,8 @@ async fn a_statement_beside_a_plan_that_does_not_hold_or_is_for_another_is_refus
     let statement = Statement::from_bytes(good.statement.as_bytes()).unwrap();
     let signed = |statement: Statement| world.key.sign(&statement).unwrap();
     let hours = |hours| jiff::SignedDuration::from_hours(hours);
-    let forged = Envelope { statement: good.statement.replace("release-manager", "release-manages"), ..good.clone() };
+    let mut forged = good.clone();
+    forged.statement = good.statement.replace("release-manager", "release-manages");
     let other = signed(Statement { plan: promo_core::Digest::of(b"another"), ..statement.clone() });
     let late = signed(Statement {
         not_before: statement.not_before + hours(48),
@@ -311,6 +312,53 @@ async fn a_statement_beside_a_plan_that_does_not_hold_or_is_for_another_is_refus
     assert_eq!(world.session.store().head().unwrap().size, size, "a refusal writes nothing");
     let options = promo_engine::ApplyOptions { approvals: vec![good], ..world.options() };
     world.session.apply(&plan, digest, options).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_wrote_any_release_since_the_running_one_may_not_approve_and_an_empty_list_is_unknown_s6_4() {
+    // What the releases say of their authors, and whether riley may approve the last of them.
+    for (said, may) in [
+        (&[Some("dana")][..], true),
+        (&[Some(",")], false),
+        (&[Some(" , ")], false),
+        (&[None], false),
+        (&[Some("riley"), Some("dana")], false),
+        (&[Some(","), Some("dana")], false),
+        (&[None, Some("dana")], false),
+        (&[Some("dana"), Some("dana")], true),
+    ] {
+        let excluding = ("exclude = [\"initiator\"]".into(), "exclude = [\"initiator\", \"author\"]".into());
+        let world = World::with("quickstart", Setup { replace: vec![excluding], ..Setup::default() });
+        let session = &world.session;
+        for (number, authors) in said.iter().enumerate() {
+            let version = format!("1.{number}.0");
+            world.build(&version).await;
+            let metadata = authors.iter().map(|list| ("authors".to_owned(), (*list).to_owned())).collect();
+            session.add_release(promo_engine::NewRelease { metadata, ..world.new_release(&version) }).await.unwrap();
+        }
+        session.advance(world.options()).await.unwrap();
+        let plan = session.plan(world.request("production"), promo_engine::PLAN_LIFETIME).await.unwrap();
+        world.ask(&plan).await;
+        let digest = plan.digest().unwrap();
+        session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+        let now = session.now().unwrap();
+        let standings = session.standings(&plan, &digest, &session.view().unwrap(), &[], None, now).unwrap();
+        assert_eq!(standings.values().map(|s| s.satisfied()).collect::<Vec<_>>(), [may], "{said:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_image_says_of_itself_is_not_overridden_by_what_is_given_with_it_s6_4() {
+    let world = World::of("quickstart");
+    world.build("1.0.0").await;
+    let said = |version: &str| promo_engine::NewRelease {
+        metadata: [("org.opencontainers.image.version".to_owned(), version.to_owned())].into(),
+        ..world.new_release("1.0.0")
+    };
+    let refused = world.session.add_release(said("9.9.9")).await.unwrap_err();
+    assert_eq!(refused.code(), "request-invalid", "{refused}");
+    assert!(refused.to_string().contains("`1.0.0`") && refused.to_string().contains("`9.9.9`"), "{refused}");
+    world.session.add_release(said("1.0.0")).await.unwrap();
 }
 
 /// A plan for production that only its approval keeps back.

@@ -118,16 +118,21 @@ impl Session {
         applier: Option<&str>,
     ) -> Parties {
         let excluded: BTreeSet<Party> = rules.as_slice().iter().flat_map(|r| r.exclude.iter().copied()).collect();
-        let metadata = view.release(&entry.to.id).map(|r| &r.release.metadata);
-        let named = |key: &str| metadata.and_then(|m| m.get(key)).map(String::as_str);
-        // Nobody said who wrote it: that is not the same as nobody having written it.
+        let metadata = |id| view.release(id).map(|r| &r.release.metadata);
+        // Nobody said who wrote it, or built it: that is not the same as nobody having done so.
         let unknown = || Person::Unmapped("unknown".into());
-        let authors: BTreeSet<Person> = match named(AUTHORS) {
-            Some(list) => list.split(',').map(str::trim).filter(|a| !a.is_empty()).map(|a| self.person(a)).collect(),
-            None if excluded.contains(&Party::Author) => [unknown()].into(),
-            None => BTreeSet::new(),
+        let written = |id| -> BTreeSet<Person> {
+            let list = metadata(id).and_then(|m| m.get(AUTHORS)).map(String::as_str).unwrap_or_default();
+            let named = list.split(',').map(str::trim).filter(|a| !a.is_empty()).map(|a| self.person(a));
+            let named: BTreeSet<Person> = named.collect();
+            if named.is_empty() && excluded.contains(&Party::Author) { [unknown()].into() } else { named }
         };
-        let builder = match named(BUILDER) {
+        // A release brings along what those between it and the running one changed (S6.4).
+        let running = entry.from.as_ref().map_or(0, |from| view.lineage(&from.id));
+        let between = running + 1..view.lineage(&entry.to.id);
+        let along = view.releases.iter().filter(|r| between.contains(&r.lineage)).map(|r| &r.release.id);
+        let authors = along.chain([&entry.to.id]).flat_map(written).collect();
+        let builder = match metadata(&entry.to.id).and_then(|m| m.get(BUILDER)) {
             Some(name) => Some(self.person(name)),
             None => excluded.contains(&Party::Builder).then(unknown),
         };

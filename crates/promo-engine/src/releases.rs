@@ -90,6 +90,13 @@ impl Session {
                 .map_err(|source| EngineError::Provider { doing: "reading a shared file".into(), source })?;
             self.store.put_blob(&bytes)?;
         }
+        for (key, value) in &new.metadata {
+            if let Some(label) = found.get(key).filter(|label| *label != value) {
+                return Err(EngineError::Invalid(format!(
+                    "`{key}` was given as `{value}`, and an artifact says `{label}` of itself: leave it out"
+                )));
+            }
+        }
         found.extend(new.metadata);
         let release = Release { id: content.id(), content, sources, alias: new.alias, metadata: found };
         self.enter(release)

@@ -143,9 +143,12 @@ fn play(cells: &Cells, faults: &[&Fault], ends: &mut Vec<(String, End)>) -> (Hos
         let shown = fault.map_or_else(String::new, |fault| format!("PROMO_FAULT='{fault}' "));
         ends.push((format!("{shown}promo-faults {} # {host:?}", words.join(" ")), end.clone()));
         if let Some(fault) = fault {
-            assert_eq!(cells.fired(), fired + 1, "the point of {fault} was not reached");
+            let reached = cells.fired() - fired;
+            // How often an append is tried again and the clock is read depends on which branch was faster: that a point
+            // is passed once is certain, and a second time is not.
+            assert!(reached == 1 || (reached == 0 && fault.count > 1), "the point of {fault} was not reached");
             match fault.mode {
-                "kill" | "hang" => assert_eq!(end.code, None, "{}", end.said),
+                "kill" | "hang" if reached == 1 => assert_eq!(end.code, None, "{}", end.said),
                 _ => assert!(end.code.is_some(), "{}", end.said),
             }
         }

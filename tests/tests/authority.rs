@@ -343,7 +343,11 @@ async fn who_wrote_any_release_since_the_running_one_may_not_approve_and_an_empt
         session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
         let now = session.now().unwrap();
         let standings = session.standings(&plan, &digest, &session.view().unwrap(), &[], None, now).unwrap();
-        assert_eq!(standings.values().map(|s| s.satisfied()).collect::<Vec<_>>(), [may], "{said:?}");
+        assert_eq!(
+            standings.values().map(promo_core::approval::Evaluation::satisfied).collect::<Vec<_>>(),
+            [may],
+            "{said:?}"
+        );
     }
 }
 

@@ -139,6 +139,10 @@ impl FromStr for Location {
                 format!("`{}` is not a registry host; there is no default registry", tame(host)),
             ));
         }
+        // Written again it would be read as a layout: hosts are kept in lower case.
+        if host.get(..LAYOUT.len()).is_some_and(|start| start.eq_ignore_ascii_case(LAYOUT)) {
+            return Err(invalid(text, "a layout is written `oci-layout:PATH`, in lower case and without `oci://`"));
+        }
         if !is_repository(repository) {
             return Err(invalid(text, format!("`{}` is not a repository name", tame(repository))));
         }
@@ -307,6 +311,9 @@ mod tests {
             "-registry.example/a:1",
             "[::1/a:1",
             "[zz]/a:1",
+            // In lower case, as hosts are kept, these would be layouts.
+            "oci-lAyout:77/h:1",
+            "oci://oci-layout:77/h:1",
         ] {
             let result = text.parse::<Reference>();
             assert!(matches!(result, Err(OciError::InvalidReference { .. })), "{text}: {result:?}");

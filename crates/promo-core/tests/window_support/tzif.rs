@@ -97,6 +97,23 @@ impl Zone {
             },
         }
     }
+
+    /// The seconds after `from` and before `until` at which the offset changes: among those that the data lists, the two
+    /// that its rule has in each year, and the turns of the years in which the rule is read.
+    pub(crate) fn changes(&self, from: i64, until: i64) -> Vec<i64> {
+        let year = |second: i64| civil(second.div_euclid(86_400)).0;
+        let years = year(from) - 1..=year(until) + 1;
+        let mut all: Vec<i64> = self.transitions.iter().map(|(at, _)| *at).collect();
+        if let Some(Rule { standard, summer: Some((summer, begin, end)) }) = &self.rule {
+            all.extend(years.flat_map(|year| {
+                [begin.second(year) - standard, end.second(year) - summer, days(year, 1, 1) * 86_400 - standard]
+            }));
+        }
+        all.retain(|at| from < *at && *at < until && self.offset(at - 1) != self.offset(*at));
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
 }
 
 impl Rule {

@@ -12,6 +12,17 @@ use serde::Serialize;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Progress {
+    /// Nothing can be begun yet, and it is tried again until it can. Nothing is locked meanwhile.
+    Waiting {
+        /// Where, when it is a gate that is closed.
+        environment: Option<EnvironmentName>,
+        /// Why, as the code of an error.
+        code: String,
+        /// Why, in words.
+        why: String,
+        /// The gates that are closed.
+        gates: Vec<Gate>,
+    },
     /// A dead process holds the lock of a run that is to go on: it is waited for, and Ctrl-C ends the waiting.
     WaitingForLock {
         /// What is locked.

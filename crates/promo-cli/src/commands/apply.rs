@@ -3,13 +3,14 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use promo_core::Digest;
 use promo_core::approval::{self, Envelope};
 use promo_core::plan::{Document, Goal, Request};
-use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, RunReport};
+use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, Progress, RunReport, exit};
 
 use super::{plan, show};
 use crate::cli::Global;
@@ -19,6 +20,9 @@ use crate::input;
 use crate::output::{progress, run_report};
 use crate::project::{self, Access};
 use crate::ui::Ui;
+
+/// How often it is looked whether what is waited for has happened.
+const LOOK: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -63,7 +67,47 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if let Some(expected) = arguments.expect_digest.filter(|d| *d != digest) {
         return Err(EngineError::OtherDigest { expected, found: digest }.into());
     }
-    let mut approvals = Vec::new();
+    let mut approvals = approvals(arguments)?;
+    let mut project = project::open(ui, global, Access::Write)?;
+    project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
+    let wait = arguments.wait.and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
+    let progress = progress::sink(ui);
+    let report = project.runtime.block_on(async {
+        let stop = project::stop_on_ctrl_c(&project.session);
+        let mut over = std::pin::pin!(tokio::time::sleep(wait));
+        let mut said = None;
+        loop {
+            // What was signed or thawed up to the end of the wait still counts: it is tried once more after it.
+            let last = over.is_elapsed() || stop.is_cancelled();
+            let options = ApplyOptions {
+                approvals: std::mem::take(&mut approvals),
+                stop_all: arguments.on_failure == OnFailure::StopAll,
+                progress: Arc::clone(&progress),
+                stop: stop.clone(),
+            };
+            let error = match project.session.apply(&document, digest, options).await {
+                Err(error) if !last && !wait.is_zero() && error.exit_code() == exit::WAITING => error,
+                end => return Ok::<_, CliError>(end?),
+            };
+            let waits = waits(&error);
+            if said.as_ref() != Some(&waits) {
+                progress(waits.clone());
+                said = Some(waits);
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = &mut over => {}
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            approvals = self::approvals(arguments)?;
+        }
+    })?;
+    Ok(end(ui, &report))
+}
+
+/// The statements that were named, and those beside the plan as they are now.
+fn approvals(arguments: &Arguments) -> Result<Vec<Envelope>, CliError> {
+    let mut out = Vec::new();
     for path in arguments.approvals.iter().chain(&beside(arguments.file.as_deref())) {
         let bytes = input::at_most(path, approval::MAX_BYTES).map_err(|e| CliError::file("read", path, &e))?;
         let envelope = Envelope::from_bytes(&bytes).map_err(|e| {
@@ -71,34 +115,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 .because(&e)
                 .in_file(path)
         })?;
-        approvals.push(envelope);
+        out.push(envelope);
     }
-    let mut project = project::open(ui, global, Access::Write)?;
-    project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
-    let wait = arguments.wait.and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
-    let report = project.runtime.block_on(async {
-        let options = ApplyOptions {
-            approvals,
-            stop_all: arguments.on_failure == OnFailure::StopAll,
-            progress: progress::sink(ui),
-            stop: project::stop_on_ctrl_c(&project.session),
-        };
-        let mut left = wait;
-        loop {
-            match project.session.apply(&document, digest, options.clone()).await {
-                Err(EngineError::Waiting { .. }) if !left.is_zero() && !options.stop.is_cancelled() => {
-                    let pause = left.min(Duration::from_secs(10));
-                    left -= pause;
-                    tokio::select! {
-                        () = tokio::time::sleep(pause) => {}
-                        () = options.stop.cancelled() => {}
-                    }
-                }
-                other => return other,
-            }
+    Ok(out)
+}
+
+/// What is waited for.
+fn waits(error: &EngineError) -> Progress {
+    let (environment, closed) = match error {
+        EngineError::Waiting { environment, gates, .. } => {
+            (Some(environment.clone()), gates.iter().filter(|gate| !gate.outcome.is_open()).cloned().collect())
         }
-    })?;
-    Ok(end(ui, &report))
+        _ => (None, Vec::new()),
+    };
+    Progress::Waiting { environment, code: error.code().to_owned(), why: error.to_string(), gates: closed }
 }
 
 /// Plans, shows the plan, and asks whether it is right. None when there is nothing to do, or the answer was no.

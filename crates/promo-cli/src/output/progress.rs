@@ -26,6 +26,12 @@ pub(crate) fn sink(ui: &Ui) -> Sink {
             let (resource, holder) = (escape::line(resource), escape::line(holder));
             ui.talk(&format!("{resource} is held by {holder} until {until}: waiting for it to lapse (Ctrl-C stops)"));
         }
+        Progress::Waiting { why, gates, .. } => {
+            ui.event(&event);
+            let closed: Vec<String> = gates.iter().map(|gate| escape::line(&gate.reason.to_string())).collect();
+            let closed = if closed.is_empty() { String::new() } else { format!(": {}", closed.join("; ")) };
+            ui.talk(&format!("waiting, {}{closed} (Ctrl-C stops)", escape::line(why)));
+        }
         _ => lines(event),
     })
 }
@@ -64,7 +70,7 @@ fn environments(ui: &Ui) -> Sink {
 /// What happened, in words.
 fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
     let (environment, text) = match event {
-        Progress::RunStarted { .. } | Progress::WaitingForLock { .. } => return None,
+        Progress::RunStarted { .. } | Progress::Waiting { .. } | Progress::WaitingForLock { .. } => return None,
         Progress::PromotionStarted { environment, release, .. } => (environment, format!("{release} enters")),
         Progress::NotStarted { environment, why, .. } => (environment, format!("not started: {}", escape::line(why))),
         Progress::StepStarted { environment, step } => (environment, format!("{step} …")),

@@ -10,6 +10,7 @@ use clap::{Args, ColorChoice, CommandFactory, FromArgMatches as _, Parser, Subco
 
 use crate::commands;
 use crate::error::{CliError, command_line};
+use crate::examples;
 use crate::exit::{DONE, Exit};
 use crate::ui::Ui;
 use crate::wiring::Wiring;
@@ -148,7 +149,7 @@ macro_rules! verbs {
         }
 
         /// The verbs by group, as help shows them.
-        const GROUPS: &[(&str, &[&str])] = &[$(($group, &[$(stringify!($module)),+])),+];
+        pub(crate) const GROUPS: &[(&str, &[&str])] = &[$(($group, &[$(stringify!($module)),+])),+];
     };
 }
 
@@ -242,7 +243,7 @@ const STYLES: Styles = Styles::styled()
 
 /// The command line as a value, with the verbs of its help in groups.
 pub(crate) fn command() -> clap::Command {
-    let command = Cli::command().styles(STYLES);
+    let command = examples::attach(Cli::command().styles(STYLES), &STYLES);
     let mut help = String::new();
     for (group, verbs) in GROUPS {
         help.push_str(&format!("{}{group}:{}\n", STYLES.get_header(), STYLES.get_header().render_reset()));

@@ -9,11 +9,14 @@ mod commands;
 mod engine_error;
 mod error;
 mod escape;
+mod examples;
 mod exit;
 mod input;
 mod logging;
 mod output;
 mod project;
+#[cfg(test)]
+mod reference;
 mod select;
 mod ui;
 mod view;

@@ -34,6 +34,9 @@ impl Session {
         role: RoleName,
         key: Fingerprint,
     ) -> Result<Statement, EngineError> {
+        if document.body.moves.is_empty() {
+            return Err(EngineError::Invalid("the plan moves nothing: there is nothing to approve".into()));
+        }
         if decision == Decision::Approve {
             self.needs_signed_request(&digest, document.body.moves.iter().map(|m| &m.environment))?;
         }

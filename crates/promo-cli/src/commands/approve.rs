@@ -13,8 +13,9 @@ use super::show;
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
+use crate::output::time;
 use crate::project::{self, Access, Project};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -77,7 +78,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         ui.talk(&format!("  {} from {from} to {}", entry.environment, entry.to));
     }
-    ui.talk(&format!("  as {}, until {}", statement.role, statement.expires));
+    let until = time::long(statement.expires, &ui::zone(global)?);
+    ui.talk(&format!("  as {}, until {until}", statement.role));
     let bytes = statement.to_bytes().map_err(|e| refused(&e.into()))?;
     let signature = sign(&project, &arguments.key, arguments.signer, NAMESPACE, &bytes)?;
     let envelope = Envelope::new(String::from_utf8_lossy(&bytes).into_owned(), signature);

@@ -12,7 +12,6 @@ use crate::ui::Ui;
 pub(crate) const VARIABLE: &str = "PROMO_COMPLETE";
 
 #[derive(Debug, Args)]
-#[command(after_help = "For bash: promo completions bash > ~/.local/share/bash-completion/completions/promo")]
 pub(crate) struct Arguments {
     /// For which shell
     #[arg(value_name = "SHELL", value_enum)]

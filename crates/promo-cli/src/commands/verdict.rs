@@ -31,9 +31,9 @@ pub(crate) struct Arguments {
     /// The key to sign with
     #[arg(long, value_name = "KEY", env = "PROMO_KEY")]
     key: PathBuf,
-    /// Sign with promo itself, with an Ed25519 key file without passphrase, instead of ssh-keygen
-    #[arg(long)]
-    built_in_signer: bool,
+    /// Who signs
+    #[arg(long, value_enum, default_value_t)]
+    signer: SignerChoice,
     /// Why
     #[arg(long)]
     reason: Option<String>,
@@ -75,8 +75,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         reason: arguments.reason.clone(),
     };
     let bytes = verdict_bytes(&verdict)?;
-    let signer = if arguments.built_in_signer { SignerChoice::BuiltIn } else { SignerChoice::SshKeygen };
-    let signature = sign(&project, &arguments.key, signer, VERDICT_NAMESPACE, &bytes)?;
+    let signature = sign(&project, &arguments.key, arguments.signer, VERDICT_NAMESPACE, &bytes)?;
     let who = project.session.record_verdict(&verdict, &signature)?;
     ui.data(&format!("{who} has spoken about {} in {}\n", arguments.check, arguments.environment));
     Ok(DONE)

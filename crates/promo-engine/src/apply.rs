@@ -2,10 +2,12 @@
 //! by intent, act, observation and effect (S9). It decides nothing: what may move was settled in the plan, and whether it
 //! still may is asked of the one eligibility function.
 
+mod drive;
 mod finish;
 mod lease;
 mod precheck;
 mod promotion;
+mod report;
 mod step;
 mod wait;
 
@@ -14,19 +16,19 @@ use std::sync::Arc;
 
 use promo_core::Digest;
 use promo_core::approval::Envelope;
-use promo_core::gate::Gate;
-use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
-use promo_core::ledger::event::{Event, PromotionOutcome, RunOutcome};
-use promo_core::plan::{Document, Move};
+use promo_core::ledger::event::{Event, RunOutcome};
+use promo_core::plan::Document;
 use promo_ledger::{Expect, Fence, StoreError};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{EngineError, exit};
+use crate::error::EngineError;
 use crate::progress::{Progress, Sink};
 use crate::session::{Session, new_run_id};
 use lease::Held;
+
+pub use report::{Fate, RunReport};
 
 /// How a plan is applied.
 #[derive(Clone)]
@@ -39,54 +41,6 @@ pub struct ApplyOptions {
     pub progress: Sink,
     /// Cancelled by the first Ctrl-C: the current steps are finished, nothing new begins (S9.5).
     pub stop: CancellationToken,
-}
-
-/// What became of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunReport {
-    /// Which.
-    pub run: RunId,
-    /// How it ended; none when it was interrupted and can be resumed.
-    pub outcome: Option<RunOutcome>,
-    /// Every environment of the plan, in the plan's order.
-    pub environments: Vec<(EnvironmentName, ReleaseId, Fate)>,
-}
-
-/// What became of one environment of a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fate {
-    /// Its promotion ended.
-    Ended {
-        /// How.
-        outcome: PromotionOutcome,
-        /// Why, where it did not go well.
-        why: Option<String>,
-    },
-    /// It did not begin.
-    NotStarted {
-        /// Why.
-        why: String,
-        /// The closed gates.
-        gates: Vec<Gate>,
-    },
-    /// It was interrupted, and goes on with `promo resume`.
-    Interrupted,
-}
-
-impl RunReport {
-    /// The exit code (S14).
-    #[must_use]
-    pub fn exit_code(&self) -> u8 {
-        match self.outcome {
-            Some(RunOutcome::Done) => exit::DONE,
-            Some(RunOutcome::Waiting) => exit::WAITING,
-            Some(RunOutcome::RolledBack) => exit::ROLLED_BACK,
-            Some(RunOutcome::Held) => exit::HELD,
-            Some(RunOutcome::Stuck) => exit::STUCK,
-            Some(RunOutcome::Cancelled) => exit::STALE,
-            None => exit::TRANSIENT,
-        }
-    }
 }
 
 /// What every promotion of a run shares.
@@ -175,7 +129,7 @@ impl Session {
             document: Arc::new(document.clone()),
             outlived: None,
         };
-        drive(context, document, held).await
+        drive::drive(context, document, held).await
     }
 
     /// Goes on with a run that was interrupted or whose process died. A second resume changes nothing (S9.5). A lock that
@@ -187,7 +141,7 @@ impl Session {
         let view = self.view()?;
         let known = view.runs.get(run).ok_or_else(|| EngineError::Invalid(format!("there is no run {run}")))?;
         if let Some((_, outcome)) = known.finished {
-            return Ok(self.report_of(run, &view, outcome));
+            return Ok(RunReport::recorded(run, &view, outcome));
         }
         let plan = known.plan;
         let bytes = self
@@ -205,7 +159,7 @@ impl Session {
             Ok(None) => {}
             Ok(Some((_, outcome))) => {
                 held.release().await;
-                return Ok(self.report_of(run, &self.view()?, outcome));
+                return Ok(RunReport::recorded(run, &self.view()?, outcome));
             }
             Err(error) => {
                 held.release().await;
@@ -221,7 +175,7 @@ impl Session {
             document: Arc::new(document.clone()),
             outlived,
         };
-        drive(context, &document, held).await
+        drive::drive(context, &document, held).await
     }
 
     /// Ends a run that was interrupted without going on with it. What it left half-way is held for a person.
@@ -243,7 +197,7 @@ impl Session {
         let held = Held::acquire(self, run, resources, CancellationToken::new())?;
         let result = self.with_view(open).and_then(|known| known).and_then(|known| {
             finish::cancel(self, run, &known, &held.fence())?;
-            Ok(self.report_of(run, &self.view()?, RunOutcome::Cancelled))
+            Ok(RunReport::recorded(run, &self.view()?, RunOutcome::Cancelled))
         });
         held.release().await;
         result
@@ -323,118 +277,8 @@ impl Session {
             refused => EngineError::Ledger(refused),
         }
     }
-
-    fn report_of(&self, run: &RunId, view: &promo_core::ledger::View, outcome: RunOutcome) -> RunReport {
-        let moved = view.runs.get(run).map(|r| r.environments.clone()).unwrap_or_default();
-        let environments = moved
-            .into_iter()
-            .map(|(name, release)| {
-                let ended = view
-                    .environment(&name)
-                    .and_then(|e| e.history.iter().rev().find(|p| p.run == *run))
-                    .and_then(|p| p.finished);
-                let fate = match ended {
-                    Some((_, outcome)) => Fate::Ended { outcome, why: None },
-                    None => Fate::NotStarted { why: "the run ended without it".into(), gates: Vec::new() },
-                };
-                (name, release, fate)
-            })
-            .collect();
-        RunReport { run: run.clone(), outcome: Some(outcome), environments }
-    }
 }
 
 fn checks_files(checks: &[promo_core::plan::PlannedCheck]) -> impl Iterator<Item = &Digest> {
     checks.iter().flat_map(|c| c.inputs.files.values())
-}
-
-/// Moves everything, independent branches at once, and ends the run.
-async fn drive(context: RunContext, document: &Document, held: Held) -> Result<RunReport, EngineError> {
-    let context = Arc::new(context);
-    let names = document.body.moves.iter().map(|m| m.environment.clone()).collect();
-    context.say(Progress::RunStarted { run: context.run.clone(), environments: names });
-    let mut waiting: Vec<Move> = document.body.moves.clone();
-    let mut fates: BTreeMap<EnvironmentName, Fate> = BTreeMap::new();
-    let mut running: JoinSet<(EnvironmentName, Result<Fate, EngineError>)> = JoinSet::new();
-    let mut failure = None;
-    loop {
-        let stopped = context.options.stop.is_cancelled() || failure.is_some();
-        let mut left = Vec::new();
-        for entry in waiting {
-            match readiness(&entry, &fates, &context, stopped) {
-                Readiness::Now => {
-                    let context = context.clone();
-                    running.spawn(async move {
-                        let name = entry.environment.clone();
-                        let fate = promotion::promote(&context, &entry).await;
-                        (name, fate)
-                    });
-                }
-                Readiness::Later => left.push(entry),
-                Readiness::Never(fate) => {
-                    if let Fate::NotStarted { why, gates } = &fate {
-                        context.say(Progress::NotStarted {
-                            environment: entry.environment.clone(),
-                            why: why.clone(),
-                            gates: gates.clone(),
-                        });
-                    }
-                    fates.insert(entry.environment, fate);
-                }
-            }
-        }
-        waiting = left;
-        match running.join_next().await {
-            Some(Ok((name, Ok(fate)))) => {
-                fates.insert(name, fate);
-            }
-            Some(Ok((name, Err(error)))) => {
-                fates.insert(name, Fate::Interrupted);
-                failure.get_or_insert(error);
-            }
-            Some(Err(panicked)) => {
-                failure.get_or_insert(EngineError::Unexpected { run: context.run.clone(), source: panicked });
-            }
-            None if waiting.is_empty() => break,
-            None if stopped => {
-                for entry in waiting.drain(..) {
-                    fates.insert(entry.environment, Fate::Interrupted);
-                }
-            }
-            None => {}
-        }
-    }
-    let result = match failure {
-        Some(error) => Err(error),
-        None => finish::finish(&context, document, fates),
-    };
-    held.release().await;
-    result
-}
-
-enum Readiness {
-    Now,
-    Later,
-    Never(Fate),
-}
-
-fn readiness(entry: &Move, fates: &BTreeMap<EnvironmentName, Fate>, context: &RunContext, stopped: bool) -> Readiness {
-    let never = |why: String| Readiness::Never(Fate::NotStarted { why, gates: Vec::new() });
-    for before in &entry.after {
-        match fates.get(before) {
-            None => return Readiness::Later,
-            Some(Fate::Ended { outcome: PromotionOutcome::Verified, .. }) => {}
-            Some(Fate::Interrupted) => return Readiness::Never(Fate::Interrupted),
-            Some(_) => return never(format!("{before} did not get there")),
-        }
-    }
-    let failed =
-        fates.values().any(|f| matches!(f, Fate::Ended { outcome, .. } if *outcome != PromotionOutcome::Verified));
-    if stopped {
-        Readiness::Never(Fate::Interrupted)
-    } else if context.options.stop_all && failed {
-        never("another environment failed".into())
-    } else {
-        Readiness::Now
-    }
 }

@@ -1,0 +1,75 @@
+//! What became of a run, and the exit code that says so. What must not live here: deciding how a run ends.
+
+use promo_core::gate::Gate;
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ledger::View;
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+
+use crate::error::exit;
+
+/// What became of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunReport {
+    /// Which.
+    pub run: RunId,
+    /// How it ended; none when it was interrupted and can be resumed.
+    pub outcome: Option<RunOutcome>,
+    /// Every environment of the plan, in the plan's order.
+    pub environments: Vec<(EnvironmentName, ReleaseId, Fate)>,
+}
+
+/// What became of one environment of a run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// Its promotion ended.
+    Ended {
+        /// How.
+        outcome: PromotionOutcome,
+        /// Why, where it did not go well.
+        why: Option<String>,
+    },
+    /// It did not begin.
+    NotStarted {
+        /// Why.
+        why: String,
+        /// The closed gates.
+        gates: Vec<Gate>,
+    },
+    /// It was interrupted, and goes on with `promo resume`.
+    Interrupted,
+}
+
+impl RunReport {
+    /// The exit code (S14).
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        match self.outcome {
+            Some(RunOutcome::Done) => exit::DONE,
+            Some(RunOutcome::Waiting) => exit::WAITING,
+            Some(RunOutcome::RolledBack) => exit::ROLLED_BACK,
+            Some(RunOutcome::Held) => exit::HELD,
+            Some(RunOutcome::Stuck) => exit::STUCK,
+            Some(RunOutcome::Cancelled) => exit::STALE,
+            None => exit::TRANSIENT,
+        }
+    }
+    /// The report of a run that has ended, from its records.
+    pub(super) fn recorded(run: &RunId, view: &View, outcome: RunOutcome) -> Self {
+        let moved = view.runs.get(run).map(|r| r.environments.clone()).unwrap_or_default();
+        let environments = moved
+            .into_iter()
+            .map(|(name, release)| {
+                let ended = view
+                    .environment(&name)
+                    .and_then(|e| e.history.iter().rev().find(|p| p.run == *run))
+                    .and_then(|p| p.finished);
+                let fate = match ended {
+                    Some((_, outcome)) => Fate::Ended { outcome, why: None },
+                    None => Fate::NotStarted { why: "the run ended without it".into(), gates: Vec::new() },
+                };
+                (name, release, fate)
+            })
+            .collect();
+        Self { run: run.clone(), outcome: Some(outcome), environments }
+    }
+}

@@ -24,6 +24,9 @@ pub(crate) struct Cli {
     pub(crate) global: Global,
     #[command(subcommand)]
     pub(crate) command: Command,
+    /// The words of the verb, as `ledger verify`
+    #[arg(skip)]
+    pub(crate) verb: String,
 }
 
 /// Flags of every verb. They go before environment variables, and those before files.
@@ -264,15 +267,25 @@ pub(crate) fn command() -> clap::Command {
 pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Stopped> {
     let json =
         words.windows(2).any(|w| w[0] == "--format" && w[1] == "json") || words.iter().any(|w| w == "--format=json");
-    let verb = words.iter().skip(1).find_map(|w| {
-        let word = w.to_str()?;
-        GROUPS.iter().flat_map(|(_, verbs)| *verbs).find(|v| **v == word).copied()
-    });
-    command().try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches)).map_err(|error| Stopped {
-        error,
-        json,
-        verb,
-    })
+    let command = command();
+    let verb = verb(&command, words);
+    let parsed = command.try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches));
+    match parsed {
+        Ok(parsed) => Ok(Cli { verb, ..parsed }),
+        Err(error) => Err(Stopped { error, json, verb }),
+    }
+}
+
+/// The words of the verb that is named, also where the rest of the line is wrong.
+fn verb(command: &clap::Command, words: &[OsString]) -> String {
+    let (mut at, mut verb) = (command, Vec::new());
+    for word in words.iter().skip(1).filter_map(|word| word.to_str()) {
+        if let Some(next) = at.find_subcommand(word) {
+            at = next;
+            verb.push(word);
+        }
+    }
+    verb.join(" ")
 }
 
 /// A command line that runs no verb: help and version, or a mistake.
@@ -280,13 +293,13 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Stopped> {
 pub(crate) struct Stopped {
     error: clap::Error,
     json: bool,
-    verb: Option<&'static str>,
+    verb: String,
 }
 
 impl Stopped {
     /// As an error: for a command line that promo itself wrote.
     pub(crate) fn into_error(self) -> CliError {
-        CliError::usage(&self.error, self.verb)
+        CliError::usage(&self.error, &self.verb)
     }
 
     /// Prints it.
@@ -311,7 +324,7 @@ impl Stopped {
             timezone: "UTC".to_owned(),
             wiring: Wiring::default(),
         };
-        CliError::usage(&self.error, self.verb).report(&Ui::new(&global))
+        CliError::usage(&self.error, &self.verb).report(&Ui::new(&global))
     }
 }
 

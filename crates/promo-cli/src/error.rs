@@ -12,6 +12,9 @@ use crate::output::diagnostics::DiagnosticView;
 use crate::output::labels::{Label, label};
 use crate::ui::Ui;
 
+/// The next command where only the line that was typed can help: [`CliError::of_verb`] makes it that of the verb.
+const HELP: &str = "promo --help";
+
 /// What a verb ends with when it does not do what it was asked for.
 #[derive(Debug)]
 pub(crate) struct CliError(Box<Problem>);
@@ -123,6 +126,14 @@ impl CliError {
         self
     }
 
+    /// Of this verb: help that is the next command is its own.
+    pub(crate) fn of_verb(mut self, verb: &str) -> Self {
+        if self.0.next == HELP && !verb.is_empty() {
+            self.0.next = format!("promo {verb} --help");
+        }
+        self
+    }
+
     /// With who can fix it.
     pub(crate) fn who(mut self, who: &'static str) -> Self {
         self.0.who = who;
@@ -156,31 +167,28 @@ impl CliError {
     }
 
     /// A mistake in the command line, as clap words it.
-    pub(crate) fn usage(error: &clap::Error, verb: Option<&str>) -> Self {
+    pub(crate) fn usage(error: &clap::Error, verb: &str) -> Self {
         let text = error.render().to_string();
         let mut lines = text.lines().map(str::trim_end);
         let first = lines.next().unwrap_or_default();
         let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
         let details = lines.filter(|l| !l.is_empty() && !l.starts_with("For more information")).map(str::to_owned);
-        let next = verb.map_or_else(|| "promo --help".to_owned(), |verb| format!("promo {verb} --help"));
-        Self::new("usage", 64, message, next).details(details)
+        Self::new("usage", 64, message, HELP).details(details).of_verb(verb)
     }
 
     /// A flag with a value that it does not take.
     pub(crate) fn invalid_value(flag: &str, why: &dyn std::fmt::Display, help: Option<String>) -> Self {
-        let error = Self::new("usage", 64, format!("{flag}: {why}"), "promo --help");
+        let error = Self::new("usage", 64, format!("{flag}: {why}"), HELP);
         match help {
             Some(help) => error.details([help]),
             None => error,
         }
     }
 
-    /// A file that cannot be read or written.
+    /// A file that cannot be read or written. Help says which flag names it; where there is more to do, the caller says so.
     pub(crate) fn file(doing: &str, path: &Path, error: &std::io::Error) -> Self {
         let shown = path.display().to_string();
-        Self::new("file-unreadable", 65, format!("{shown} cannot be {doing}"), "promo doctor")
-            .because(error)
-            .in_file(path)
+        Self::new("file-unreadable", 65, format!("{shown} cannot be {doing}"), HELP).because(error).in_file(path)
     }
 
     /// With the excerpts of the files at fault.
@@ -315,9 +323,10 @@ pub(crate) mod tests {
         let missing = std::io::Error::from(std::io::ErrorKind::NotFound);
         let usage = cli::command().try_get_matches_from(["promo", "plann"]).unwrap_err();
         let errors = [
-            CliError::usage(&usage, None),
-            CliError::usage(&usage, Some("explain")),
+            CliError::usage(&usage, ""),
+            CliError::usage(&usage, "explain"),
             CliError::invalid_value("--timezone", &"no", None),
+            CliError::invalid_value("--timezone", &"no", None).of_verb("ledger verify"),
             CliError::file("read", Path::new("a b.json"), &missing),
             CliError::plan_file(Path::new("a"), &promo_core::plan::PlanFileError::Format(9)),
         ];

@@ -270,7 +270,8 @@ fn read_policy(path: &Path) -> Result<Policy, CliError> {
 
 /// Reads a configuration file as far as `limits` go: the core refuses what is larger.
 pub(crate) fn read(path: &Path, limits: &Limits) -> Result<String, CliError> {
-    let bytes = input::at_most(path, limits.bytes).map_err(|e| CliError::file("read", path, &e))?;
+    let read = |error| CliError::file("read", path, &error).go_on_with(&["promo", "doctor"]);
+    let bytes = input::at_most(path, limits.bytes).map_err(read)?;
     match config::text(&bytes) {
         Ok(text) => Ok(text.to_owned()),
         Err(diagnostic) => Err(invalid(path, "", &[diagnostic])),

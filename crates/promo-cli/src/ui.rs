@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cli::{Color, Format, Global};
 use crate::error::CliError;
+use crate::escape::fenced;
 use crate::output::events::Events;
 use crate::output::labels::{Label, label};
 
@@ -49,9 +50,13 @@ impl Ui {
         self.call.to_paste(command)
     }
 
-    /// The line with the next command.
+    /// The last line of a result: the next command, with the flags of this call.
     pub(crate) fn next(&self, command: &str) -> String {
-        format!("{} {}", label(Label::Next, "Next:"), self.to_paste(command))
+        let command = self.to_paste(command);
+        match self.format {
+            Format::Markdown => format!("\n{}\n", fenced("sh", &command)),
+            _ => format!("{} {command}\n", label(Label::Next, "Next:")),
+        }
     }
 
     /// One event of the engine's.

@@ -65,7 +65,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         },
     };
     if let Some(expected) = arguments.expect_digest.filter(|d| *d != digest) {
-        return Err(EngineError::OtherDigest { expected, found: digest }.into());
+        let error = CliError::from(EngineError::OtherDigest { expected, found: digest });
+        let file = arguments.file.as_deref().unwrap_or(Path::new("plan.json"));
+        return Err(error.go_on_with(&["promo", "show", &file.to_string_lossy()]));
     }
     let mut approvals = approvals(arguments)?;
     let mut project = project::open(ui, global, Access::Write)?;

@@ -11,7 +11,7 @@ use secrecy::SecretString;
 
 use super::show;
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::time;
 use crate::project::{self, Access, Project};
@@ -83,12 +83,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let bytes = statement.to_bytes().map_err(|e| refused(&e.into()))?;
     let signature = sign(&project, &arguments.key, arguments.signer, NAMESPACE, &bytes)?;
     let envelope = Envelope::new(String::from_utf8_lossy(&bytes).into_owned(), signature);
-    store(ui, global, &project, arguments, digest, &envelope)
+    store(ui, &project, arguments, digest, &envelope)
 }
 
 fn store(
     ui: &Ui,
-    global: &Global,
     project: &Project,
     arguments: &Arguments,
     digest: promo_core::Digest,
@@ -99,19 +98,26 @@ fn store(
         let fact = signature::verify(envelope, &project.session.governance().roster).map_err(|e| refused(&e))?;
         std::fs::write(path, envelope.to_bytes()).map_err(|e| CliError::file("written", path, &e))?;
         let shown = path.to_string_lossy();
-        ui.data(&format!("signed by {}, in {shown}\n", fact.identity()));
-        ui.talk(&format!("Next: {}", global.suggest(&["apply", &file, "--approval", &shown])));
+        let next = command_line(["promo", "apply", &file, "--approval", &shown]);
+        if ui.format() == Format::Json {
+            ui.json(&serde_json::json!({
+                "kind": "promo.approval.signed", "format": 1, "plan": digest, "identity": fact.identity(),
+                "file": shown, "next": ui.to_paste(&next),
+            }));
+        } else {
+            ui.data(&format!("signed by {}, in {shown}\n{}", fact.identity(), ui.next(&next)));
+        }
         return Ok(DONE);
     }
     let fact = project.session.record_approval(&digest, envelope)?;
-    let next = global.suggest(&["apply", &file]);
+    let next = command_line(["promo", "apply", &file]);
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
-            "kind": "promo.approval.recorded", "format": 1, "plan": digest, "identity": fact.identity(), "next": next,
+            "kind": "promo.approval.recorded", "format": 1, "plan": digest, "identity": fact.identity(),
+            "next": ui.to_paste(&next),
         }));
     } else {
-        ui.data(&format!("signed by {}, and in the ledger\n", fact.identity()));
-        ui.talk(&format!("Next: {next}"));
+        ui.data(&format!("signed by {}, and in the ledger\n{}", fact.identity(), ui.next(&next)));
     }
     Ok(DONE)
 }

@@ -32,6 +32,7 @@ struct View {
     policy: Option<String>,
     warnings: Vec<DiagnosticView>,
     windows: Vec<String>,
+    next: String,
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
@@ -56,6 +57,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         policy: governance.policy.as_ref().map(|p| format!("{} v{}", p.name, p.version)),
         warnings: rules.warning_views,
         windows,
+        next: ui.to_paste("promo graph"),
     };
     if ui.format() == Format::Json {
         ui.json(&view);
@@ -80,7 +82,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             1 => out.push_str(", 1 warning\n"),
             _ => out.push_str(&format!(", {count} warnings\n")),
         }
-        out.push_str(&format!("{} {}\n", label(Label::Next, "Next:"), global.suggest(&["graph"])));
+        out.push_str(&ui.next("promo graph"));
         ui.data(&out);
     }
     Ok(if arguments.strict && count > 0 { Exit(65) } else { DONE })

@@ -3,7 +3,7 @@
 use clap::{Args, ValueEnum};
 use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Zsh};
 
-use crate::cli::Global;
+use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::ui::Ui;
@@ -39,6 +39,11 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
     shell.write_registration(VARIABLE, "promo", "promo", "promo", &mut script).map_err(|error| {
         CliError::new("unexpected", 1, "the script cannot be written", "promo completions --help").because(&error)
     })?;
-    ui.data(&String::from_utf8_lossy(&script));
+    let script = String::from_utf8_lossy(&script);
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({"kind": "promo.completions", "format": 1, "script": script}));
+    } else {
+        ui.data(&script);
+    }
     Ok(DONE)
 }

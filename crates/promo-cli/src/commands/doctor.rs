@@ -52,6 +52,7 @@ struct View {
     version: &'static str,
     healthy: bool,
     findings: Vec<Finding>,
+    next: String,
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
@@ -85,12 +86,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             detail: error.problem().message.clone(),
         }),
     }
+    let healthy = findings.iter().all(|f| f.state != "bad");
+    let next = if healthy { "promo status" } else { "promo check" };
     let view = View {
         kind: "promo.doctor",
         format: 1,
         version: env!("CARGO_PKG_VERSION"),
-        healthy: findings.iter().all(|f| f.state != "bad"),
+        healthy,
         findings,
+        next: ui.to_paste(next),
     };
     if ui.format() == Format::Json {
         ui.json(&view);
@@ -107,8 +111,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
                 vec![sign, f.what.to_owned(), line(&f.name), line(&f.detail)]
             })
             .collect();
-        let next = if view.healthy { "promo status" } else { "promo check" };
-        ui.data(&format!("{}{}\n", table::columns(&rows, ""), ui.next(next)));
+        ui.data(&format!("{}{}", table::columns(&rows, ""), ui.next(next)));
     }
     Ok(if view.healthy { DONE } else { Exit(1) })
 }

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use toml_edit::{DocumentMut, Item, Table};
 
-use crate::cli::Global;
+use crate::cli::{Format, Global};
 use crate::error::CliError;
+use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::project::PIPELINE_FILE as PIPELINE;
 use crate::ui::Ui;
@@ -33,7 +34,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
         let message = format!("there is neither {PIPELINE} nor {POLICY} here");
         return Err(CliError::new("pipeline-not-found", 65, message, "promo init"));
     }
-    let mut others = Vec::new();
+    let (mut others, mut formatted) = (Vec::new(), Vec::new());
     for path in &files {
         let before = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
         let after = format(&before).map_err(|error| broken(path, &error))?;
@@ -44,10 +45,16 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
             others.push(path.display().to_string());
         } else {
             std::fs::write(path, after).map_err(|e| CliError::file("written", path, &e))?;
-            ui.talk(&format!("formatted {}", path.display()));
+            formatted.push(path.display().to_string());
         }
     }
     if others.is_empty() {
+        if ui.format() == Format::Json {
+            ui.json(&serde_json::json!({"kind": "promo.fmt", "format": 1, "formatted": formatted}));
+        } else {
+            let line = |file: &String| format!("formatted {}\n", escape::line(file));
+            ui.data(&formatted.iter().map(line).collect::<String>());
+        }
         return Ok(DONE);
     }
     Err(CliError::new("not-formatted", 1, format!("not formatted: {}", others.join(", ")), "promo fmt"))

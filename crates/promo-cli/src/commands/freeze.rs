@@ -3,7 +3,7 @@
 use clap::Args;
 use promo_core::ids::EnvironmentName;
 
-use crate::cli::Global;
+use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access};
@@ -22,14 +22,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
     project.session.freeze(arguments.environments.iter().cloned().collect(), &arguments.reason)?;
-    ui.data(&format!("frozen: {}\n", names(&arguments.environments)));
+    told(ui, "promo.frozen", "frozen", &arguments.environments);
     Ok(DONE)
 }
 
-/// The environments in words.
-pub(crate) fn names(environments: &[EnvironmentName]) -> String {
-    if environments.is_empty() {
-        return "every environment".into();
+/// What was done to these environments; none means all.
+pub(crate) fn told(ui: &Ui, kind: &str, words: &str, environments: &[EnvironmentName]) {
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({"kind": kind, "format": 1, "environments": environments}));
+        return;
     }
-    environments.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+    let names: Vec<&str> = environments.iter().map(EnvironmentName::as_str).collect();
+    let names = if names.is_empty() { "every environment".to_owned() } else { names.join(", ") };
+    ui.data(&format!("{words}: {names}\n"));
 }

@@ -47,8 +47,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         return Ok(DONE);
     }
     if rows.is_empty() {
-        ui.talk("Nothing was promoted yet.");
-        ui.talk(&ui.next("promo plan"));
+        ui.data(&format!("Nothing was promoted yet.\n{}", ui.next("promo plan")));
     }
     let mut lines = Vec::new();
     for (name, promotion) in rows {

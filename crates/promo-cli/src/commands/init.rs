@@ -9,7 +9,7 @@ use promo_core::model::Tier;
 use promo_engine::signature;
 
 use super::approve::refused;
-use crate::cli::Global;
+use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
@@ -66,6 +66,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         )?;
     }
     let ignored = ignore_ledger()?;
+    let next = Global { policy: Some(POLICY.into()), ..global.clone() }.suggest(&["check"]);
+    if ui.format() == Format::Json {
+        let mut files = vec![PIPELINE, POLICY, "deploy/release.env.j2"];
+        files.extend(ignored.then_some(".gitignore"));
+        ui.json(&serde_json::json!({"kind": "promo.init", "format": 1, "files": files, "next": next}));
+        return Ok(DONE);
+    }
     let mut out =
         format!("wrote {PIPELINE}, {POLICY}, deploy/release.env.j2{}\n", if ignored { " and .gitignore" } else { "" });
     let who = &answers.approver;
@@ -82,7 +89,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             "nobody can approve yet: make a key with `ssh-keygen -t ed25519` and put its .pub line into `keys` of {who} in {POLICY}\n"
         )),
     }
-    let next = Global { policy: Some(POLICY.into()), ..global.clone() }.suggest(&["check"]);
     out.push_str(&format!("{} {next}\n", label(Label::Next, "Next:")));
     ui.data(&out);
     Ok(DONE)

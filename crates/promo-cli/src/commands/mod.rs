@@ -39,9 +39,9 @@ use crate::ui::Ui;
 pub(crate) fn run(ui: &Ui, cli: &Cli) -> Exit {
     let ui = match prepare(ui, cli) {
         Ok(ui) => ui,
-        Err(error) => return error.report(ui),
+        Err(error) => return error.of_verb(&cli.verb).report(ui),
     };
-    let exit = decided(&ui, cli).unwrap_or_else(|error| error.report(&ui));
+    let exit = decided(&ui, cli).unwrap_or_else(|error| error.of_verb(&cli.verb).report(&ui));
     ui.end(exit.0);
     exit
 }

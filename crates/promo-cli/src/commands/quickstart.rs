@@ -14,7 +14,7 @@ use secrecy::ExposeSecret as _;
 
 use super::approve::refused;
 use crate::cli::{self, Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::ui::Ui;
@@ -98,9 +98,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     guide.command(&["why", "production", "1.1.0", "--as", "dana"], exit::DONE)?;
     guide.command(&["status"], exit::DONE)?;
     guide.command(&["ledger", "verify"], exit::DONE)?;
-    let shown = directory.display();
+    let place = global.directory.as_deref().map_or_else(|| directory.clone(), |from| from.join(directory));
+    let shown = place.to_string_lossy();
     guide.tell(&format!("Everything is in {shown}: go there, `export PROMO_POLICY=policy.toml`, and try it yourself"));
-    ui.talk(&format!("{} promo -C {shown} --policy policy.toml history", label(Label::Next, "Next:")));
+    let next = command_line(["promo", "-C", &shown, "--policy", "policy.toml", "history"]);
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({"kind": "promo.quickstart", "format": 1, "directory": shown, "next": next}));
+    } else {
+        ui.data(&format!("{} {next}\n", label(Label::Next, "Next:")));
+    }
     Ok(DONE)
 }
 

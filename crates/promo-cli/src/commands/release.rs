@@ -13,7 +13,7 @@ use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::time;
-use crate::project::{self, Access};
+use crate::project::{self, Access, Project};
 use crate::select;
 use crate::ui::{self, Ui};
 
@@ -99,17 +99,26 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             let project = project::open(ui, global, Access::Write)?;
             let id = select::release(&project.session.view()?, release)?;
             project.session.reject(&id, environment.clone(), reason)?;
-            ui.talk(&format!("{id} is quarantined {}", place(environment.as_ref())));
-            Ok(DONE)
+            told(ui, &project, &id, &format!("{id} is quarantined {}\n", place(environment.as_ref())))
         }
         Verb::Lift { release, environment, reason } => {
             let project = project::open(ui, global, Access::Write)?;
             let id = select::release(&project.session.view()?, release)?;
             project.session.lift(&id, environment.clone(), reason)?;
-            ui.talk(&format!("{id} is no longer quarantined {}", place(environment.as_ref())));
-            Ok(DONE)
+            told(ui, &project, &id, &format!("{id} is no longer quarantined {}\n", place(environment.as_ref())))
         }
     }
+}
+
+/// How a release stands after a change: the words, or its view.
+fn told(ui: &Ui, project: &Project, id: &ReleaseId, text: &str) -> Result<Exit, CliError> {
+    if ui.format() == Format::Json {
+        let view = project.session.view()?;
+        ui.json(&view_of(&view, view.release(id).expect("invariant: it was just changed")));
+    } else {
+        ui.data(text);
+    }
+    Ok(DONE)
 }
 
 fn place(environment: Option<&EnvironmentName>) -> String {
@@ -151,7 +160,7 @@ fn add(
         for reference in entry.release.sources.values() {
             ui.data(&format!("  {}\n", escape::line(reference)));
         }
-        ui.talk(&ui.next("promo advance"));
+        ui.data(&ui.next("promo advance"));
     }
     Ok(DONE)
 }
@@ -188,8 +197,7 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
         return Ok(DONE);
     }
     if views.is_empty() {
-        ui.talk("There are no releases yet.");
-        ui.talk(&ui.next("promo release add --help"));
+        ui.data(&format!("There are no releases yet.\n{}", ui.next("promo release add --help")));
     }
     for release in views {
         let alias = escape::line(release.alias.unwrap_or("-"));

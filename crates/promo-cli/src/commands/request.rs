@@ -10,7 +10,7 @@ use promo_engine::requests::REQUEST_NAMESPACE;
 use super::approve::{self, SignerChoice};
 use super::show;
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::time;
 use crate::project::{self, Access};
@@ -44,10 +44,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let requested = project.runtime.block_on(project.session.request(&document, digest, signed));
     let (expires, by) = requested.map_err(|error| signed_first(error, &arguments.file))?;
     let file = arguments.file.to_string_lossy();
-    let next = global.suggest(&["approve", &file, "--key", "KEY"]);
+    let next = command_line(["promo", "approve", &file, "--key", "KEY"]);
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
-            "kind": "promo.request", "format": 1, "plan": digest, "expires": expires, "identity": by, "next": next,
+            "kind": "promo.request", "format": 1, "plan": digest, "expires": expires, "identity": by,
+            "next": ui.to_paste(&next),
         }));
         return Ok(DONE);
     }
@@ -61,7 +62,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             ui.data(&format!("  {} waits: {}\n", entry.environment, gate.reason));
         }
     }
-    ui.talk(&format!("Next: {next}"));
+    ui.data(&ui.next(&next));
     Ok(DONE)
 }
 

@@ -49,8 +49,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.data(&format!("{id}  {started}  {state:<12} {}  by {}\n", moved.join(", "), escape::line(&run.applier)));
     }
     match unfinished {
-        Some(id) => ui.talk(&ui.next(&command_line(["promo", "resume", id.as_str()]))),
-        None if view.runs.is_empty() => ui.talk("Nothing was applied yet."),
+        Some(id) => ui.data(&ui.next(&command_line(["promo", "resume", id.as_str()]))),
+        None if view.runs.is_empty() => ui.data("Nothing was applied yet.\n"),
         None => {}
     }
     Ok(DONE)

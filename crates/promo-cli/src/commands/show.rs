@@ -69,7 +69,9 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
 
 /// Reads a saved plan; a file that is larger than any plan is not read (S13.2).
 pub(crate) fn read(path: &Path) -> Result<(Document, Digest), CliError> {
-    let read = |error: &std::io::Error| CliError::file("read", path, error);
+    let read = |error: &std::io::Error| {
+        CliError::file("read", path, error).go_on_with(&["promo", "plan", "--out", &path.to_string_lossy()])
+    };
     let bytes = input::at_most(path, MAX_BYTES).map_err(|e| read(&e))?;
     Document::from_bytes(&bytes).map_err(|error| match error {
         PlanFileError::NotCanonical(_) if !claims_to_be_a_plan(&bytes) => {

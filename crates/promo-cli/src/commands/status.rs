@@ -86,10 +86,14 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let (view, now) = (session.view()?, session.now()?);
     let governance = session.governance();
     let rows = rows(session, &view);
+    let bad = rows.iter().find(|r| r.last.is_some() && r.release.is_some());
+    let next =
+        bad.map_or_else(|| "promo plan".to_owned(), |row| command_line(["promo", "why", row.environment.as_str()]));
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.status", "format": 1, "pipeline": governance.pipeline.name, "at": now,
             "local": governance.local, "ledger": {"size": view.size}, "environments": rows,
+            "next": ui.to_paste(&next),
         }));
         return Ok(DONE);
     }
@@ -134,13 +138,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         }
     }
     out.push_str(&table::columns(&lines, "  "));
+    out.push_str(&ui.next(&next));
     ui.data(&out);
-    let bad = rows.iter().find(|r| r.last.is_some());
-    let next = match bad.and_then(|r| r.release.as_ref().map(|_| r)) {
-        Some(row) => command_line(["promo", "why", row.environment.as_str()]),
-        None => "promo plan".to_owned(),
-    };
-    ui.talk(&ui.next(&next));
     Ok(DONE)
 }
 

@@ -22,6 +22,6 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
     project.session.unfreeze(arguments.environments.iter().cloned().collect(), &arguments.reason)?;
-    ui.data(&format!("no longer frozen: {}\n", super::freeze::names(&arguments.environments)));
+    super::freeze::told(ui, "promo.unfrozen", "no longer frozen", &arguments.environments);
     Ok(DONE)
 }

@@ -7,7 +7,7 @@ use promo_core::ids::{CheckName, EnvironmentName};
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
 
 use super::approve::{SignerChoice, sign};
-use crate::cli::Global;
+use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access};
@@ -77,6 +77,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let bytes = verdict_bytes(&verdict)?;
     let signature = sign(&project, &arguments.key, arguments.signer, VERDICT_NAMESPACE, &bytes)?;
     let who = project.session.record_verdict(&verdict, &signature)?;
-    ui.data(&format!("{who} has spoken about {} in {}\n", arguments.check, arguments.environment));
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({
+            "kind": "promo.verdict.recorded", "format": 1, "identity": who, "environment": verdict.environment,
+            "release": verdict.release, "check": verdict.check, "decision": verdict.decision,
+        }));
+    } else {
+        ui.data(&format!("{who} has spoken about {} in {}\n", arguments.check, arguments.environment));
+    }
     Ok(DONE)
 }

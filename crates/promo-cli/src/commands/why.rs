@@ -55,6 +55,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         About::Release(other) => **other == release,
         About::Environments(names) => names.contains(name),
     };
+    let quarantined = view.quarantine(&release, name, &session.governance().graph);
+    let id = release.as_str();
+    let next = match quarantined {
+        Some((Some(scope), _)) => {
+            command_line(["promo", "release", "lift", id, "--environment", scope.as_str(), "--reason", "…"])
+        }
+        Some((None, _)) => command_line(["promo", "release", "lift", id, "--reason", "…"]),
+        None if outcome.is_open() && !here => command_line(["promo", "plan", name.as_str(), "--out", "plan.json"]),
+        None => "promo status".to_owned(),
+    };
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.why", "format": 1, "environment": name, "release": shown, "deployed": here,
@@ -62,6 +72,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             "lost_evidence": lost,
             "uncounted": uncounted(&view, now, &concerns),
             "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
+            "next": ui.to_paste(&next),
         }));
         return Ok(DONE);
     }
@@ -110,18 +121,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             }
         }
     }
+    out.push_str(&ui.next(&next));
     ui.data(&out);
-    let quarantined = view.quarantine(&release, name, &session.governance().graph);
-    let id = release.as_str();
-    let next = match quarantined {
-        Some((Some(scope), _)) => {
-            command_line(["promo", "release", "lift", id, "--environment", scope.as_str(), "--reason", "…"])
-        }
-        Some((None, _)) => command_line(["promo", "release", "lift", id, "--reason", "…"]),
-        None if outcome.is_open() && !here => command_line(["promo", "plan", name.as_str(), "--out", "plan.json"]),
-        None => "promo status".to_owned(),
-    };
-    ui.talk(&ui.next(&next));
     Ok(DONE)
 }
 

@@ -1,5 +1,6 @@
 //! Shared fixtures and harnesses of the test package.
 
+pub mod binary;
 pub mod cells;
 pub mod faults;
 pub mod oci_registry;

@@ -11,6 +11,7 @@ mod needs_act {
     use axum::body::Bytes;
     use axum::extract::State;
     use axum::http::{HeaderMap, Method, StatusCode, Uri};
+    use promo_tests::binary::{command, promo, root};
     use serde_json::{Value, json};
 
     /// A comment, and everything that was asked.
@@ -61,26 +62,6 @@ mod needs_act {
         directory: tempfile::TempDir,
         forge: Shared,
         api: String,
-    }
-
-    #[expect(clippy::disallowed_methods, reason = "a test starts the programs that it is about")]
-    fn command(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
-        std::process::Command::new(program)
-    }
-
-    fn root() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-    }
-
-    /// The promo of this build; made when the test run did not.
-    fn promo() -> PathBuf {
-        let here = std::env::current_exe().unwrap();
-        let path = here.parent().unwrap().parent().unwrap().join("promo");
-        if !path.exists() {
-            let built = command(env!("CARGO")).args(["build", "--package", "promo-cli"]).current_dir(root()).status();
-            assert!(built.unwrap().success());
-        }
-        path
     }
 
     fn copy(from: &Path, to: &Path) {

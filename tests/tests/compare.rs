@@ -2,27 +2,7 @@
 //! whoever edits the page.
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
-use std::path::{Path, PathBuf};
-
-#[expect(clippy::disallowed_methods, reason = "a test starts the scripts that it is about")]
-fn command(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
-    std::process::Command::new(program)
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
-}
-
-/// The promo of this build; made when the test run did not.
-fn promo() -> PathBuf {
-    let here = std::env::current_exe().unwrap();
-    let path = here.parent().unwrap().parent().unwrap().join("promo");
-    if !path.exists() {
-        let built = command(env!("CARGO")).args(["build", "--package", "promo-cli"]).current_dir(root()).status();
-        assert!(built.unwrap().success());
-    }
-    path
-}
+use promo_tests::binary::{command, promo, root};
 
 /// The error codes and exit codes that a script shows, in order.
 fn shown(script: &str) -> Vec<String> {

@@ -12,12 +12,9 @@ use promo_core::model::Party;
 use promo_core::plan::{Document, Move};
 
 use crate::error::EngineError;
+use crate::metadata::{AUTHORS, BUILDER, names};
 use crate::session::Session;
 use crate::signature;
-
-/// Keys of a release's metadata that name who wrote and who built it.
-const AUTHORS: &str = "authors";
-const BUILDER: &str = "builder";
 
 /// How the approval rules of one environment of a plan stand.
 #[derive(Debug, Clone)]
@@ -122,9 +119,8 @@ impl Session {
         // Nobody said who wrote it, or built it: that is not the same as nobody having done so.
         let unknown = || Person::Unmapped("unknown".into());
         let written = |id| -> BTreeSet<Person> {
-            let list = metadata(id).and_then(|m| m.get(AUTHORS)).map(String::as_str).unwrap_or_default();
-            let named = list.split(',').map(str::trim).filter(|a| !a.is_empty()).map(|a| self.person(a));
-            let named: BTreeSet<Person> = named.collect();
+            let list = metadata(id).and_then(|m| m.get(AUTHORS)).map(String::as_str);
+            let named: BTreeSet<Person> = names(list).into_iter().map(|name| self.person(name)).collect();
             if named.is_empty() && excluded.contains(&Party::Author) { [unknown()].into() } else { named }
         };
         // A release brings along what those between it and the running one changed (S6.4).

@@ -13,8 +13,8 @@ use promo_sdk::{Blobs as _, ResolveRequest};
 use serde::Serialize;
 
 use crate::error::EngineError;
-use crate::observe;
 use crate::session::Session;
+use crate::{metadata, observe};
 
 /// A release to be added: what the build reported.
 #[derive(Debug, Clone, Default)]
@@ -52,7 +52,7 @@ impl Session {
         if let Some(name) = declared.keys().find(|n| !new.artifacts.contains_key(*n)) {
             return Err(EngineError::Invalid(format!("a release needs every artifact: `{name}` is missing")));
         }
-        let (mut components, mut sources, mut found) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (mut components, mut sources, mut said) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for (name, given) in &new.artifacts {
             let artifact = &declared[name];
             let reference = full_reference(&artifact.repository, given).ok_or_else(|| {
@@ -74,9 +74,7 @@ impl Session {
             components.insert(name.clone(), resolved.digest);
             let bare = reference.split('@').next().unwrap_or_default();
             sources.insert(name.clone(), format!("{bare}@{}", resolved.digest));
-            for (key, value) in resolved.metadata {
-                found.entry(key).or_insert(value);
-            }
+            said.push(resolved.metadata);
         }
         let tree = observe::working_tree(self)?;
         let shared = shared_files(&self.governance.rules(), &tree);
@@ -90,15 +88,8 @@ impl Session {
                 .map_err(|source| EngineError::Provider { doing: "reading a shared file".into(), source })?;
             self.store.put_blob(&bytes)?;
         }
-        for (key, value) in &new.metadata {
-            if let Some(label) = found.get(key).filter(|label| *label != value) {
-                return Err(EngineError::Invalid(format!(
-                    "`{key}` was given as `{value}`, and an artifact says `{label}` of itself: leave it out"
-                )));
-            }
-        }
-        found.extend(new.metadata);
-        let release = Release { id: content.id(), content, sources, alias: new.alias, metadata: found };
+        let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;
+        let release = Release { id: content.id(), content, sources, alias: new.alias, metadata };
         self.enter(release)
     }
 

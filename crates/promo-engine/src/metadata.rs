@@ -1,0 +1,109 @@
+//! What a release says of itself, from what its artifacts say and what was given with it (S6.4). What must not live here:
+//! reading artifacts, and what follows from who wrote or built them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Who wrote what is in an artifact: identities or addresses, separated by commas.
+pub(crate) const AUTHORS: &str = "authors";
+/// Who built it.
+pub(crate) const BUILDER: &str = "builder";
+
+type Metadata = BTreeMap<String, String>;
+
+/// The metadata of a release. A key counts where every artifact that has it says the same; the authors are those of all of
+/// them, and open where one names nobody. What was given may add what is open, and take nothing away.
+///
+/// # Errors
+/// In words, when what was given contradicts an artifact.
+pub(crate) fn of_release(artifacts: &[Metadata], given: Metadata) -> Result<Metadata, String> {
+    let mut out = Metadata::new();
+    let keys: BTreeSet<&String> = artifacts.iter().flat_map(BTreeMap::keys).chain(given.keys()).collect();
+    for key in keys {
+        let said: BTreeSet<&str> = artifacts.iter().filter_map(|a| a.get(key)).map(String::as_str).collect();
+        let given = given.get(key).map(String::as_str);
+        let value = if key == AUTHORS { authors(artifacts, given)? } else { agreed(key, &said, given)? };
+        out.extend(value.map(|value| (key.clone(), value)));
+    }
+    Ok(out)
+}
+
+fn agreed(key: &str, said: &BTreeSet<&str>, given: Option<&str>) -> Result<Option<String>, String> {
+    if let (Some(given), Some(label)) = (given, said.iter().find(|label| Some(**label) != given)) {
+        return Err(format!("`{key}` was given as `{given}`, and an artifact says `{label}` of itself: leave it out"));
+    }
+    // Where artifacts contradict each other, none of them speaks for the release.
+    Ok(given.or_else(|| said.first().copied().filter(|_| said.len() == 1)).map(String::from))
+}
+
+fn authors(artifacts: &[Metadata], given: Option<&str>) -> Result<Option<String>, String> {
+    let of: Vec<BTreeSet<&str>> = artifacts.iter().map(|a| names(a.get(AUTHORS).map(String::as_str))).collect();
+    let all: BTreeSet<&str> = of.iter().flatten().copied().collect();
+    let Some(given) = given else {
+        let known = !all.is_empty() && of.iter().all(|names| !names.is_empty());
+        return Ok(known.then(|| Vec::from_iter(all).join(",")));
+    };
+    match all.difference(&names(Some(given))).next() {
+        Some(left_out) => Err(format!(
+            "`{AUTHORS}` was given as `{given}`, and an artifact names `{left_out}` as well: add that name"
+        )),
+        None => Ok(Some(given.to_owned())),
+    }
+}
+
+/// The names in a list of authors.
+pub(crate) fn names(list: Option<&str>) -> BTreeSet<&str> {
+    list.unwrap_or_default().split(',').map(str::trim).filter(|name| !name.is_empty()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metadata(key: &str, value: &str) -> Metadata {
+        if value.is_empty() { Metadata::new() } else { [(key.to_owned(), value.to_owned())].into() }
+    }
+
+    fn release(key: &str, artifacts: &[&str], given: &str) -> Result<Option<String>, String> {
+        let artifacts: Vec<Metadata> = artifacts.iter().map(|value| metadata(key, value)).collect();
+        of_release(&artifacts, metadata(key, given)).map(|mut out| out.remove(key))
+    }
+
+    #[test]
+    fn s6_4_authors_are_those_of_every_artifact_and_open_where_one_names_nobody() {
+        for (artifacts, given, expected) in [
+            (&["dana", "eli,dana"][..], "", Ok(Some("dana,eli"))),
+            (&["dana", ""], "", Ok(None)),
+            (&["dana", " , "], "", Ok(None)),
+            (&["", ""], "", Ok(None)),
+            (&["dana", ""], "eli, dana", Ok(Some("eli, dana"))),
+            (&["", ""], "eli", Ok(Some("eli"))),
+            (&["dana", ""], "eli", Err("names `dana`")),
+            (&["dana", "eli"], "dana", Err("names `eli`")),
+        ] {
+            match (release(AUTHORS, artifacts, given), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found.as_deref(), expected, "{artifacts:?} {given:?}"),
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{artifacts:?} {given:?}: {found}"),
+                (found, _) => panic!("{artifacts:?} {given:?}: {found:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn s6_4_where_artifacts_contradict_each_other_none_speaks_for_the_release() {
+        for (artifacts, given, expected) in [
+            (&["ci", "ci"][..], "", Ok(Some("ci"))),
+            (&["ci", ""], "", Ok(Some("ci"))),
+            (&["ci", "by hand"], "", Ok(None)),
+            (&["ci", "ci"], "ci", Ok(Some("ci"))),
+            (&["", ""], "ci", Ok(Some("ci"))),
+            (&["ci", "by hand"], "ci", Err("says `by hand`")),
+            (&["by hand", "by hand"], "ci", Err("says `by hand`")),
+        ] {
+            match (release(BUILDER, artifacts, given), expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found.as_deref(), expected, "{artifacts:?} {given:?}"),
+                (Err(found), Err(expected)) => assert!(found.contains(expected), "{artifacts:?} {given:?}: {found}"),
+                (found, _) => panic!("{artifacts:?} {given:?}: {found:?}"),
+            }
+        }
+    }
+}

@@ -59,6 +59,13 @@ pub fn run(wiring: Wiring) -> ExitCode {
     commands::run(&ui, &parsed).into()
 }
 
+/// The command line as a value, with every verb, flag and help text: for whoever checks a line without running it, or makes
+/// pages of it. [`run`] parses with this very one.
+#[must_use]
+pub fn command() -> clap::Command {
+    cli::command()
+}
+
 /// What to start to start this very program once more.
 fn own_executable() -> Option<PathBuf> {
     // Linux opens the running program itself there, also after its file was replaced by another version.

@@ -1,0 +1,146 @@
+//! Plans, their way back, and what applying them ends with.
+
+use crate::fixture::{Scripted, World, promo};
+
+pub(crate) fn row_of_plans() {
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan"]);
+    world.run(2, &["plan", "--detailed-exitcode"]);
+    world.run(0, &["advance"]);
+    world.run(20, &["plan", "production", "--detailed-exitcode"]);
+    world.run(0, &["rollback", "staging"]);
+    world.refuses(65, "request-invalid", &["rollback", "prod"]);
+    let scripted = Scripted::new();
+    scripted.then(0, 403);
+    scripted.world.refuses(1, "provider-denied", &["plan", "staging"]);
+    // Where the environment should be lies a file.
+    std::fs::remove_dir_all(world.at.join("environments/staging")).unwrap();
+    world.write("environments/staging", "");
+    world.refuses(1, "provider-failed", &["rollback", "staging"]);
+}
+
+pub(crate) fn row_of_apply() {
+    let world = World::new();
+    world.release("1.2.0", 6);
+    world.plan("p.json");
+    world.refuses(20, "waiting", &["apply", "p.json"]);
+    world.approve("p.json");
+    world.run(40, &["apply", "p.json"]);
+    world.refuses(22, "plan-spent", &["apply", "p.json"]);
+    let world = World::new();
+    world.release("1.2.0", 6);
+    world.edit("promo.toml", "on_failure = \"rollback\"", "on_failure = \"hold\"");
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(0, &["freeze", "--reason", "a test"]);
+    world.refuses(20, "waiting", &["apply", "p.json"]);
+    world.run(0, &["unfreeze", "--reason", "a test"]);
+    world.run(41, &["apply", "p.json"]);
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.run(0, &["release", "reject", "1.2.0", "--reason", "a test"]);
+    world.refuses(21, "denied", &["apply", "p.json"]);
+    let scripted = Scripted::new();
+    scripted.then(0, 403);
+    scripted.world.refuses(1, "provider-denied", &["apply", "p.json"]);
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    world.run(0, &["apply", "p.json"]);
+}
+
+pub(crate) fn row_of_advance() {
+    let world = World::new();
+    world.run(0, &["advance"]);
+    let scripted = Scripted::new();
+    scripted.then(0, 403);
+    scripted.world.refuses(1, "provider-denied", &["advance"]);
+    for on_failure in ["rollback", "hold"] {
+        let Scripted { world, .. } = &Scripted::new();
+        world.edit(
+            "promo.toml",
+            "tier   = \"staging\"",
+            &format!("tier   = \"staging\"\non_failure = \"{on_failure}\""),
+        );
+        world.run(if on_failure == "hold" { 41 } else { 40 }, &["advance"]);
+    }
+    // What happens between planning and applying, while the mirror is looked at again.
+    let freeze: &[&str] = &["freeze", "staging", "--reason", "a test"];
+    let reject = &["release", "reject", "1.2.0", "--reason", "a test"];
+    for (words, expected, code) in [(freeze, 20, "waiting"), (reject, 21, "denied")] {
+        let scripted = Scripted::new();
+        let at = scripted.world.at.clone();
+        scripted.meanwhile(scripted.looked, move || assert_eq!(promo(&at, words).status.code(), Some(0)));
+        let error = scripted.world.run(expected, &["advance"]);
+        assert_eq!(error["code"], code, "{error}");
+    }
+    // The way back needs no mirror.
+    let scripted = Scripted::new();
+    scripted.world.run(0, &["rollback", "staging", "--out", "back.json"]);
+    let at = scripted.world.at.clone();
+    let back = move || assert_eq!(promo(&at, &["apply", "back.json"]).status.code(), Some(0));
+    scripted.meanwhile(scripted.looked, back);
+    let error = scripted.world.run(22, &["advance"]);
+    assert_eq!(error["code"], "plan-stale", "{error}");
+}
+
+#[test]
+fn a_change_goes_from_waiting_to_done_and_is_spent_then() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.run(20, &["plan", "production", "--detailed-exitcode"]);
+    world.plan("p.json");
+    world.refuses(20, "waiting", &["apply", "p.json"]);
+    world.ask("p.json");
+    world.refuses(20, "waiting", &["apply", "p.json"]);
+    world.approve("p.json");
+    let other = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
+    world.refuses(30, "plan-other-digest", &["apply", "p.json", "--expect-digest", other]);
+    world.run(0, &["apply", "p.json"]);
+    world.refuses(22, "plan-spent", &["apply", "p.json"]);
+    world.run(0, &["plan", "production", "--detailed-exitcode"]);
+    world.run(0, &["verify", "production"]);
+}
+
+#[test]
+fn something_to_apply_is_2_where_it_was_asked_for() {
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan"]);
+    world.run(2, &["plan", "--detailed-exitcode"]);
+    world.run(0, &["advance"]);
+}
+
+#[test]
+fn a_failure_is_rolled_back_with_40_or_held_with_41_s9_6() {
+    let world = World::new();
+    world.release("1.2.0", 6);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(40, &["apply", "p.json"]);
+    let why = world.run(0, &["why", "production", "1.2.0"]);
+    assert!(why.to_string().contains("quarantined"), "{why}");
+
+    let world = World::new();
+    world.release("1.2.0", 6);
+    world.edit("promo.toml", "on_failure = \"rollback\"", "on_failure = \"hold\"");
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(41, &["apply", "p.json"]);
+}
+
+#[test]
+fn what_moved_since_the_plan_is_named_with_22_s8_2() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.write("config/production.env", "WORKERS=5\n");
+    let error = world.refuses(22, "plan-stale", &["apply", "p.json"]);
+    assert!(error["details"].to_string().contains("config/production.env"), "{error}");
+}

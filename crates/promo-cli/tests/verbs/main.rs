@@ -1,0 +1,53 @@
+//! The built binary from outside: the table of verb by outcome of S14, and what verbs promise beside their exit codes. Every
+//! run is judged by `outcomes`. Most happen in a copy of what `promo quickstart` leaves behind, so each of them starts from a
+//! ledger with a history.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod approving;
+mod changes;
+mod everywhere;
+mod fixture;
+mod outcomes;
+mod output;
+mod reading;
+mod releases;
+mod rules;
+mod servers;
+mod setup;
+mod suggestions;
+mod unfinished;
+
+/// One test for each line: it tells the story, and then its runs must have reached every cell that the page documents for
+/// these verbs, beside those that `everywhere` reaches.
+macro_rules! rows {
+    ($($test:ident: [$($verb:literal),+] by $story:path;)+) => {
+        $(
+            #[test]
+            fn $test() {
+                $story();
+                outcomes::reached(&[$($verb),+]);
+            }
+        )+
+
+        /// The verbs of each row test.
+        const COVERED: &[&[&str]] = &[$(&[$($verb),+]),+];
+    };
+}
+
+rows! {
+    every_outcome_of_what_begins_a_project_s14: ["quickstart", "init", "fmt", "check", "doctor"] by setup::row;
+    every_outcome_of_what_only_reads_s14: [
+        "show", "graph", "release list", "release show", "runs", "status", "why", "history", "ledger verify", "explain", "schema",
+        "completions"
+    ] by reading::row;
+    every_outcome_of_plan_and_rollback_s14: ["plan", "rollback"] by changes::row_of_plans;
+    every_outcome_of_apply_s14: ["apply"] by changes::row_of_apply;
+    every_outcome_of_advance_s14: ["advance"] by changes::row_of_advance;
+    every_outcome_of_what_people_sign_s14: ["request", "approve", "verdict"] by approving::row;
+    every_outcome_of_releases_and_freezes_s14: [
+        "release add", "release reject", "release lift", "freeze", "unfreeze"
+    ] by releases::row;
+    every_outcome_of_verify_s14: ["verify"] by releases::row_of_verify;
+    every_outcome_of_resume_and_cancel_s14: ["resume", "cancel"] by unfinished::row;
+}

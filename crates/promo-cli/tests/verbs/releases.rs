@@ -1,0 +1,46 @@
+//! Releases, freezes, and checks that are run again.
+
+use crate::fixture::{Server, World, promo, texts};
+
+pub(crate) fn row() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.run(0, &["freeze", "qa", "--reason", "a test"]);
+    world.refuses(65, "request-invalid", &["freeze", "qaa", "--reason", "a test"]);
+    world.run(0, &["unfreeze", "qa", "--reason", "a test"]);
+    world.refuses(65, "request-invalid", &["unfreeze", "qa", "--reason", "a test"]);
+    let rejected = world.run(0, &["release", "reject", "1.2.0", "--environment", "qa", "--reason", "a test"]);
+    assert_eq!(rejected["quarantined"], serde_json::json!(["qa"]), "{rejected}");
+    let lifted = world.run(0, &["release", "lift", "1.2.0", "--environment", "qa", "--reason", "a test"]);
+    assert_eq!(lifted["quarantined"], serde_json::json!([]), "{lifted}");
+    world.refuses(65, "request-invalid", &["release", "lift", "1.2.0", "--reason", "a test"]);
+    // What the build reported is not what the registry serves.
+    let shown = world.run(0, &["release", "show", "1.1.0"]);
+    let digest = shown["artifacts"]["shop"].as_str().unwrap().split('@').nth(1).unwrap();
+    world.refuses(22, "tag-moved", &["release", "add", &format!("shop=1.0.0@{digest}"), "--alias", "1.3.0"]);
+    let server = Server::new(|_| 403);
+    world.edit("promo.toml", "image = \"oci-layout:registry/shop\"", &format!("image = \"{}/shop\"", server.address));
+    world.refuses(1, "provider-denied", &["release", "add", "shop=1.1.0", "--alias", "1.3.0"]);
+}
+
+pub(crate) fn row_of_verify() {
+    let world = World::new();
+    world.run(0, &["verify", "qa"]);
+    // What was deployed is no longer enough: the check fails when it is run again.
+    world.write("environments/qa/current/templates/service.toml", "");
+    world.run(21, &["verify", "qa"]);
+    let (out, err) = texts(&promo(&world.at, &["verify", "qa"]));
+    assert!(out.contains("another image is deployed") && err.is_empty(), "{out}{err}");
+    // Something else arrives while the check looks.
+    let world = World::new();
+    world.hold_check("dev");
+    world.write("go", "");
+    world.release("1.2.0", 3);
+    world.write("config/common.env", "NEEDS_WORKERS=2\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    world.hold_again();
+    let held = world.start(&["verify", "dev"]);
+    world.run(0, &["apply", "p.json"]);
+    held.go_on(22);
+}

@@ -1,0 +1,51 @@
+//! Which policy, trust file and ledger a verb works with (S0.1, S7.1).
+
+use crate::fixture::World;
+
+#[test]
+fn nobody_picks_their_own_judge_s0_1() {
+    let world = World::new();
+    let trust = "format = 1\nledger = \"ledger.db\"\n\n[policy]\npath = \"policy.toml\"\n";
+    world.write("trust.toml", trust);
+    world.refuses(65, "trust-in-repository", &["status", "--trust", "trust.toml"]);
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("trust.toml");
+    std::fs::write(&path, trust).unwrap();
+    std::fs::copy(world.at.join("policy.toml"), outside.path().join("policy.toml")).unwrap();
+    let path = path.to_str().unwrap();
+    world.refuses(65, "trust-differs", &["status", "--trust", path]);
+    let named = outside.path().join("policy.toml");
+    world.run(0, &["status", "--trust", path, "--policy", named.to_str().unwrap()]);
+}
+
+#[test]
+fn a_policy_of_a_lower_version_is_refused_once_a_verb_wrote_under_a_higher_one_s7_1() {
+    let world = World::new();
+    world.edit("policy.toml", "version = 1", "version = 2");
+    world.run(0, &["status"]);
+    world.edit("policy.toml", "version = 2", "version = 1");
+    world.run(0, &["status"]);
+    world.edit("policy.toml", "version = 1", "version = 2");
+    world.run(0, &["freeze", "production", "--reason", "a test"]);
+    let text = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
+    world.write("policy.toml", &format!("{text}\n# changed\n"));
+    world.refuses(65, "policy-reused", &["status"]);
+    world.write("policy.toml", &text);
+    world.edit("policy.toml", "version = 2", "version = 1");
+    for words in [&["status"][..], &["plan"], &["advance"], &["unfreeze", "production", "--reason", "a test"]] {
+        let error = world.refuses(65, "policy-replaced", words);
+        assert!(error["expected"].as_str().unwrap().starts_with("v2 sha256:"), "{error}");
+        assert!(error["found"].as_str().unwrap().starts_with("v1 sha256:"), "{error}");
+    }
+}
+
+#[test]
+fn a_ledger_keeps_its_policy_also_when_the_tier_is_lowered_or_the_policy_is_renamed_s7_1() {
+    let world = World::new();
+    world.edit("policy.toml", "name    = \"quickstart\"", "name    = \"another\"");
+    for words in [&["status"][..], &["plan"], &["advance"], &["freeze", "production", "--reason", "a test"]] {
+        let error = world.refuses(65, "policy-not-adopted", words);
+        assert!(error["expected"].as_str().unwrap().starts_with("quickstart v1 sha256:"), "{error}");
+        assert!(error["found"].as_str().unwrap().starts_with("another v1 sha256:"), "{error}");
+    }
+}

@@ -1,0 +1,83 @@
+//! How a project begins.
+
+use crate::fixture::{World, command, copy, end, promo, texts};
+
+pub(crate) fn row() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    assert_eq!(promo(at, &["quickstart", "example"]).status.code(), Some(0));
+    // Without the tools that its checks call, a story does not end as it is told.
+    let words = ["quickstart", "another"];
+    let mut command = command(at, &words);
+    command.env("PATH", at);
+    let output = end(command, &words);
+    assert_eq!(output.status.code(), Some(1), "{:?}", texts(&output));
+    for (words, code) in [(&["init", "--image", "registry.example/shop/api", "--name", "shop"][..], 0), (&["init"], 65)]
+    {
+        for words in [words, &[words, &["--format", "json"]].concat()] {
+            let fresh = tempfile::tempdir().unwrap();
+            let at = if code == 0 { fresh.path() } else { &at.join("example") };
+            assert_eq!(promo(at, words).status.code(), Some(code), "{words:?}");
+        }
+    }
+    let world = World::new();
+    world.run(0, &["check", "--strict"]);
+    world.run(0, &["fmt"]);
+    world.run(0, &["fmt", "--check"]);
+    world.run(0, &["doctor", "--offline"]);
+    world.edit("promo.toml", "format = 1", "format   =   1");
+    world.refuses(1, "not-formatted", &["fmt", "--check"]);
+    assert_eq!(world.run(0, &["fmt"])["formatted"], serde_json::json!(["promo.toml"]));
+    world.write("promo.toml", "format = ");
+    world.refuses(65, "config-invalid", &["graph"]);
+    world.refuses(65, "config-invalid", &["fmt"]);
+    world.run(1, &["doctor", "--offline"]);
+}
+
+#[test]
+fn what_init_writes_is_a_pipeline_that_check_accepts() {
+    let directory = tempfile::tempdir().unwrap();
+    let image = ["--image", "registry.example/shop/api", "--name", "shop"];
+    for environments in ["staging,production", "dev,staging,production", "dev,qa,perf,staging,production"] {
+        let at = directory.path().join(environments.replace(',', "-"));
+        std::fs::create_dir(&at).unwrap();
+        let words: Vec<&str> = ["init", "--environments", environments].into_iter().chain(image).collect();
+        for (words, expected) in [(&words[..], 0), (&["check"], 0), (&["fmt", "--check"], 0), (&words[..], 65)] {
+            let output = promo(&at, words);
+            let (out, err) = texts(&output);
+            assert_eq!(output.status.code(), Some(expected), "{environments}: promo {}\n{out}{err}", words.join(" "));
+        }
+    }
+}
+
+#[test]
+fn what_init_writes_can_be_approved_by_the_one_person_who_is_there() {
+    let world = World::new();
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    copy(&world.at.join("registry"), &at.join("registry"));
+    std::fs::write(at.join(".gitignore"), "target").unwrap();
+    let (private, public) = (world.at.join("keys/riley"), world.at.join("keys/riley.pub"));
+    let (private, public) = (private.to_str().unwrap(), public.to_str().unwrap());
+    let image = ["--image", "oci-layout:registry/shop", "--name", "shop", "--environments", "staging,production"];
+    let init: Vec<&str> = ["init", "--key", public].into_iter().chain(image).collect();
+    for words in [
+        &init[..],
+        &["release", "add", "app=1.0.0"],
+        &["advance"],
+        &["plan", "production", "--out", "p.json"],
+        &["request", "p.json"],
+        &["approve", "p.json", "--key", private, "--signer", "built-in"],
+    ] {
+        let output = promo(at, words);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(0), "promo {}\n{out}{err}", words.join(" "));
+    }
+    assert_eq!(std::fs::read_to_string(at.join(".gitignore")).unwrap(), "target\n.promo/\n");
+    // The window of the example may be closed now; the approval is there.
+    let (_, err) = texts(&promo(at, &["apply", "p.json"]));
+    assert!(!err.contains("approval 0 of 1"), "{err}");
+    // A suggestion says which policy is meant.
+    let (out, _) = texts(&promo(at, &["check"]));
+    assert!(out.contains("Next: promo --policy policy.toml graph"), "{out}");
+}

@@ -1,0 +1,51 @@
+//! Runs that are under way, were interrupted, or have ended.
+
+use std::time::Duration;
+
+use crate::fixture::{World, promo};
+
+/// A world in which a release is about to enter dev, where its check is held.
+fn held() -> World {
+    let world = World::new();
+    world.hold_check("dev");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    world
+}
+
+pub(crate) fn row() {
+    // The runs of others are left alone; one that was killed is gone on with, once.
+    let world = held();
+    let apply = world.start(&["apply", "p.json", "--lease", "2s"]);
+    let run = world.newest_run();
+    world.refuses(20, "locked", &["cancel", &run]);
+    world.refuses(20, "locked", &["resume", &run]);
+    apply.kill();
+    world.run(0, &["resume", &run]);
+    world.run(0, &["resume", &run]);
+    world.refuses(65, "request-invalid", &["cancel", &run]);
+    world.refuses(65, "request-invalid", &["resume", "0123456789abcdef"]);
+    world.refuses(65, "request-invalid", &["cancel", "0123456789abcdef"]);
+    // One that was cancelled has ended, and what it was is told again.
+    let world = held();
+    let apply = world.start(&["apply", "p.json", "--lease", "2s"]);
+    let run = world.newest_run();
+    apply.kill();
+    // Unlike a resume, it leaves a lock alone also where the process that took it can be seen to be gone.
+    while promo(&world.at, &["cancel", &run]).status.code() == Some(20) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    world.run(22, &["resume", &run]);
+    // One whose check fails when it is gone on with goes back, or is held.
+    for (on_failure, code) in [("rollback", 40), ("hold", 41)] {
+        let world = held();
+        world.edit("promo.toml", "[environments.dev]", &format!("[environments.dev]\non_failure = \"{on_failure}\""));
+        world.run(0, &["plan", "dev", "--out", "p.json"]);
+        let apply = world.start(&["apply", "p.json", "--lease", "2s"]);
+        let run = world.newest_run();
+        apply.kill();
+        world.write("broken", "");
+        world.run(code, &["resume", &run]);
+        world.run(code, &["resume", &run]);
+    }
+}

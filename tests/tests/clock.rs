@@ -207,3 +207,35 @@ async fn a_plan_that_was_edited_to_live_longer_is_stale_s8_4() {
         assert_eq!(moved[0].input, "times of the plan");
     }
 }
+
+#[tokio::test]
+async fn a_record_from_a_clock_that_was_ahead_shuts_time_gates_until_a_person_takes_the_clock_as_it_is_s12_6() {
+    let (world, ledger, machine) = world();
+    up_to_staging(&world).await;
+    let refused = world.session.accept_clock("nothing is wrong").unwrap_err();
+    assert_eq!(refused.code(), "request-invalid", "{refused}");
+    let year = Duration::from_secs(365 * 86_400);
+    for time in [&ledger, &machine] {
+        time.pass(year);
+    }
+    world.session.freeze(["dev".parse().unwrap()].into(), "a record of next year").unwrap();
+    for time in [&ledger, &machine] {
+        time.step_back(year - Duration::from_secs(3_600));
+    }
+    let plan = world.plan("staging").await;
+    assert_eq!(held_back(&plan, "staging"), [(GateKind::Soak, "clock-went-back")]);
+
+    machine.pass(Duration::from_secs(60));
+    ledger.pass(Duration::from_secs(60));
+    let ahead = world.session.accept_clock("the machine had no time server").unwrap();
+    assert_eq!(ahead.to_string(), "2027-03-02T10:00:00Z");
+    // Whoever reads the ledger anew, for any pipeline, sees it too; a clock that goes back after it is in doubt again.
+    for session in [world.session.clone(), world.session_as("riley")] {
+        assert_eq!(session.present().unwrap().doubt, None);
+    }
+    assert_eq!(apply(&world, &world.plan("staging").await).await.unwrap(), exit::DONE);
+    for time in [&ledger, &machine] {
+        time.step_back(Duration::from_secs(3));
+    }
+    assert!(world.session_as("riley").present().unwrap().doubt.is_some());
+}

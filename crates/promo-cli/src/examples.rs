@@ -280,6 +280,19 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "ledger accept-clock",
+        &[
+            (
+                "A record of next year shut every soak",
+                "promo ledger accept-clock --reason 'runner 7 had no time server'",
+            ),
+            (
+                "What the record bears, for a script",
+                "promo ledger accept-clock --reason 'runner 7 had no time server' --format json",
+            ),
+        ],
+    ),
+    (
         "explain",
         &[
             ("What the code of a message means and what to do", "promo explain plan-stale"),

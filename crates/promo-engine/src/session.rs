@@ -8,12 +8,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::Roster;
-use promo_core::clock::{Present, Readings};
+use promo_core::clock::{Doubt, Present, Readings};
 use promo_core::eligibility::Rules;
+use promo_core::gate::Reason;
 use promo_core::graph::Graph;
 use promo_core::ids::{EnvironmentName, RoleName, RunId};
 use promo_core::kinds::KindSchema;
-use promo_core::ledger::event::POLICY_ADOPTED;
+use promo_core::ledger::event::{CLOCK_ACCEPTED, POLICY_ADOPTED};
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
@@ -198,6 +199,22 @@ impl Session {
             folded.latest = folded.latest.max(Some(ledger));
             Ok(Present::of(&readings))
         })?
+    }
+
+    /// Takes the ledger's clock as it is, although a record bears a later time: the way out when one was written while the
+    /// clock was ahead. What such records say of themselves stays: a soak that began then begins then.
+    ///
+    /// # Errors
+    /// When the clock did not go back, or differs from this machine's, which no record mends; when the ledger cannot be
+    /// written.
+    pub fn accept_clock(&self, reason: &str) -> Result<Timestamp, EngineError> {
+        let ahead = match self.present()?.doubt {
+            Some(Doubt::WentBack { before, .. }) => before,
+            Some(doubt) => return Err(EngineError::Invalid(Reason::from(doubt).to_string())),
+            None => return Err(EngineError::Invalid("no record of the ledger is ahead of its clock".into())),
+        };
+        self.write(Event::ClockAccepted { ahead }, Some(reason))?;
+        Ok(ahead)
     }
 
     /// What the ledger says now. Records that were folded before are not read again.
@@ -406,7 +423,8 @@ impl Folded {
                     }
                 }
                 self.view.size = record.seq + 1;
-                self.latest = self.latest.max(Some(record.recorded_at));
+                let accepted = record.kind == CLOCK_ACCEPTED;
+                self.latest = self.latest.filter(|_| !accepted).max(Some(record.recorded_at));
                 self.last = Some(Digest::of(&raw.bytes));
                 self.tree.push(leaf_hash(&raw.bytes));
             }

@@ -4,6 +4,7 @@
 use clap::{Args, Subcommand};
 use promo_ledger::VerifyError;
 
+use super::accept_clock;
 use crate::cli::{Format, Global};
 use crate::error::{CliError, who};
 use crate::exit::{DONE, Exit};
@@ -20,10 +21,14 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Check every byte, the chain, the tree and the order of records
     Verify,
+    /// Take the ledger's clock as it is, although a record was written while it was ahead
+    AcceptClock(accept_clock::Arguments),
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    let Verb::Verify = arguments.verb;
+    if let Verb::AcceptClock(arguments) = &arguments.verb {
+        return accept_clock::run(ui, global, arguments);
+    }
     let project = project::open(ui, global, Access::Read)?;
     let store = project.session.store();
     let report = match promo_ledger::verify(store.as_ref()) {

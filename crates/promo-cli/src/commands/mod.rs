@@ -1,6 +1,7 @@
 //! The verbs, one file each: its flags, and a short body that calls the engine and prints a view. What must not live here:
 //! rules, which the core has, and layout, which `output` has.
 
+pub(crate) mod accept_clock;
 pub(crate) mod advance;
 pub(crate) mod apply;
 pub(crate) mod approve;

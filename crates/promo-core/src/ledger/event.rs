@@ -110,6 +110,13 @@ pub enum Event {
         /// Which policy.
         policy: PolicyRef,
     },
+    /// A person found that an earlier record was written while the clock was ahead, and that it is right now. It holds for
+    /// every pipeline of the ledger: only later records say from here on whether the clock went back (S12.6).
+    #[serde(rename = "clock.accepted")]
+    ClockAccepted {
+        /// The latest time that a record bore until then.
+        ahead: Timestamp,
+    },
     /// A plan was put up for approval; older pending ones for the same environments are superseded (S6.7).
     #[serde(rename = "plan.requested")]
     PlanRequested {
@@ -280,8 +287,11 @@ impl Event {
 /// The kind of [`Event::PolicyAdopted`], which is read from records of every pipeline.
 pub const POLICY_ADOPTED: &str = "policy.adopted";
 
+/// The kind of [`Event::ClockAccepted`], which counts for every pipeline.
+pub const CLOCK_ACCEPTED: &str = "clock.accepted";
+
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 19] = [
+pub const KINDS: [&str; 20] = [
     "release.added",
     "release.rejected",
     "release.lifted",
@@ -291,6 +301,7 @@ pub const KINDS: [&str; 19] = [
     "environment.frozen",
     "environment.unfrozen",
     POLICY_ADOPTED,
+    CLOCK_ACCEPTED,
     "plan.requested",
     "approval.recorded",
     "run.started",

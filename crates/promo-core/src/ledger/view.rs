@@ -401,7 +401,8 @@ impl View {
                 run.interrupted = false;
                 run.finished = Some((at, outcome));
             }
-            Event::Unknown => {}
+            // Whoever reads records to the clock's time reads those of every pipeline.
+            Event::ClockAccepted { .. } | Event::Unknown => {}
         }
         Ok(())
     }

@@ -1,0 +1,29 @@
+//! `promo ledger accept-clock`: the way out when a record was written while the clock was ahead (S12.6).
+
+use clap::Args;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::exit::{DONE, Exit};
+use crate::output::time;
+use crate::project::{self, Access};
+use crate::ui::{self, Ui};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// What was wrong with the clock, and who says so
+    #[arg(long)]
+    reason: String,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let ahead = project.session.accept_clock(&arguments.reason)?;
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({"kind": "promo.clock.accepted", "format": 1, "ahead": ahead}));
+    } else {
+        let ahead = time::short(ahead, &ui::zone(global)?);
+        ui.data(&format!("the clock counts again, although the ledger has a record of {ahead}\n"));
+    }
+    Ok(DONE)
+}

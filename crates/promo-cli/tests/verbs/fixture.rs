@@ -9,6 +9,10 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use promo_core::Digest;
+use promo_core::ledger::Event;
+use promo_ledger::tree::{Frontier, leaf_hash};
+use promo_ledger::{SqliteStore, Store as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -143,6 +147,38 @@ impl World {
     /// The id of the newest run.
     pub(crate) fn newest_run(&self) -> String {
         self.run(0, &["runs"])["runs"][0]["run"].as_str().unwrap().to_owned()
+    }
+
+    /// Writes a record as a machine does whose clock is a year ahead. A ledger in a file goes by the clock of the machine, so
+    /// no command line can.
+    pub(crate) fn write_next_year(&self) {
+        let path = self.at.join(".promo/ledger.db");
+        let store = SqliteStore::open(&path).unwrap();
+        let head = store.head().unwrap();
+        let mut record = store.records(head.size - 1, 1).unwrap().remove(0);
+        let year = Duration::from_secs(365 * 86_400);
+        (record.kind, record.body) = Event::Frozen { environments: [].into(), automatic: false }.to_parts();
+        (record.seq, record.prev, record.rid) = (head.size, head.last, "a record of next year".into());
+        (record.run, record.step, record.epoch, record.plan) = (None, None, None, None);
+        (record.environment, record.commitments) = (None, [].into());
+        record.recorded_at = store.now().unwrap() + year;
+        let bytes = promo_core::canonical::to_vec(&record).unwrap();
+        let leaves = store.records(0, usize::MAX).unwrap();
+        let mut tree = Frontier::new();
+        for leaf in &leaves {
+            tree.push(leaf_hash(&promo_core::canonical::to_vec(leaf).unwrap()));
+        }
+        let nodes = tree.push(leaf_hash(&bytes));
+        let file = rusqlite::Connection::open(path).unwrap();
+        let int = |number: u64| i64::try_from(number).unwrap();
+        let (last, root) = (Digest::of(&bytes), tree.root());
+        file.execute("INSERT INTO records VALUES (?1, ?2, ?3)", (int(head.size), record.rid, bytes)).unwrap();
+        for node in nodes {
+            let row = (node.level, int(node.index), node.hash.as_bytes());
+            file.execute("INSERT INTO nodes VALUES (?1, ?2, ?3)", row).unwrap();
+        }
+        let row = (int(head.size + 1), root.as_bytes(), last.as_bytes());
+        file.execute("UPDATE ledger SET size = ?1, root = ?2, last = ?3", row).unwrap();
     }
 
     /// Changes records of the ledger behind promo's back.

@@ -2,6 +2,21 @@
 
 use crate::fixture::World;
 
+pub(crate) fn row_of_accept_clock() {
+    let world = World::new();
+    let accept = ["ledger", "accept-clock", "--reason", "the machine had no time server"];
+    world.refuses(65, "request-invalid", &accept);
+    world.write_next_year();
+    let report = world.run(0, &["ledger", "verify"]);
+    world.run(0, &["unfreeze", "--reason", "a test"]);
+    let waits = |world: &World| world.run(0, &["why", "production", "1.0.0"]).to_string().contains("clock-went-back");
+    assert!(waits(&world), "{report}");
+    world.run(0, &accept);
+    assert!(!waits(&world));
+    world.refuses(65, "request-invalid", &accept);
+    world.run(0, &["ledger", "verify"]);
+}
+
 #[test]
 fn nobody_picks_their_own_judge_s0_1() {
     let world = World::new();

@@ -380,6 +380,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
             withdraw: governed.withdraw,
             policy: governed.policy,
             pinned: trusted,
+            checkpoint: None,
             roster: policy.roster,
             local: governed.local,
         };
@@ -409,7 +410,18 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
     let roster =
         Roster::new(vec![riley, identity("dana", 1, Vec::new())], &roles.iter().cloned().collect()).expect("a roster");
     let withdraw = BTreeMap::new();
-    Governance { pipeline, graph, approval, windows, withdraw, policy: None, pinned: false, roster, local: true }
+    Governance {
+        pipeline,
+        graph,
+        approval,
+        windows,
+        withdraw,
+        policy: None,
+        pinned: false,
+        checkpoint: None,
+        roster,
+        local: true,
+    }
 }
 
 fn open(root: &Path, key: &SigningKey, name: &str, setup: &Setup) -> Session {

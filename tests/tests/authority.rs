@@ -10,8 +10,8 @@ use promo_core::ledger::event::POLICY_ADOPTED;
 use promo_core::plan::Document;
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
-use promo_engine::{EngineError, Session};
-use promo_ledger::Expect;
+use promo_engine::{EngineError, Governance, Providers, Session};
+use promo_ledger::{Checkpoint, Expect};
 use promo_tests::world::{Setup, Time, World};
 
 /// Writes another version of the policy, with some text behind it that changes its bytes.
@@ -98,6 +98,52 @@ async fn a_ledger_that_adopted_a_policy_is_not_worked_on_without_it_or_under_ano
     pinned.freeze([].into(), "a reason").unwrap();
     world.session_as("dana").admit_policy().unwrap();
     assert_eq!(world.session.admit_policy().unwrap_err().code(), "policy-not-adopted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_ledger_that_extends_the_pinned_checkpoint_is_read_at_every_reading_s0_1() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    let store = world.session.store().clone();
+    let session = |pin: Checkpoint| {
+        let governance = Governance { checkpoint: Some(pin), ..world.session.governance().clone() };
+        let providers = Providers::new(world.setup().providers.clone());
+        let actor = world.session.actor().clone();
+        Session::new(governance, store.clone(), providers, world.setup().clock.clone(), actor, world.path(""))
+    };
+    let now = store.checkpoint().unwrap();
+    let held = session(now.clone());
+    held.admit_policy().unwrap();
+    held.freeze(["qa".parse().unwrap()].into(), "a reason").unwrap();
+    held.plan(world.request("dev"), promo_engine::PLAN_LIFETIME).await.unwrap();
+    session(now.clone()).view().unwrap();
+
+    let size = store.head().unwrap().size;
+    let other = promo_core::Digest::of(b"other");
+    for (pin, why) in [
+        (Checkpoint { origin: "another".into(), ..now.clone() }, "another origin"),
+        (Checkpoint { size: size + 1, ..now.clone() }, "when it was pinned"),
+        (Checkpoint { root: other, ..now.clone() }, "records are others"),
+        // The right records, and one more or one less than was pinned.
+        (Checkpoint { size: now.size + 1, ..now.clone() }, "records are others"),
+        (Checkpoint { size: now.size - 1, ..now.clone() }, "records are others"),
+    ] {
+        let session = session(pin);
+        let refused = [
+            session.admit_policy().unwrap_err(),
+            // What was read before stays read: it is refused all the same.
+            session.view().unwrap_err(),
+            session.present().unwrap_err(),
+            session.plan(world.request("dev"), promo_engine::PLAN_LIFETIME).await.unwrap_err(),
+            session.freeze([].into(), "a reason").unwrap_err(),
+            session.advance(world.options()).await.unwrap_err().error,
+        ];
+        for refused in refused {
+            assert_eq!((refused.code(), refused.exit_code()), ("ledger-other", promo_engine::exit::INTEGRITY), "{why}");
+            assert!(refused.to_string().contains(why), "{refused}");
+        }
+    }
+    assert_eq!(store.head().unwrap().size, size, "a refusal writes nothing");
 }
 
 #[tokio::test(flavor = "multi_thread")]

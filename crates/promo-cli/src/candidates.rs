@@ -45,6 +45,9 @@ fn rules(wiring: &Wiring) -> Option<Rules> {
 fn view(wiring: &Wiring) -> Option<View> {
     let rules = rules(wiring)?;
     let store = SqliteStore::open_read_only(&rules.ledger).ok()?;
+    if let Some(pinned) = &rules.checkpoint {
+        promo_ledger::extends(&store, pinned).ok()?;
+    }
     let size = store.head().ok()?.size;
     let mut view = View::default();
     for record in store.records(0, usize::try_from(size).ok()?).ok()? {

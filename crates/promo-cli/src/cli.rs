@@ -214,7 +214,7 @@ verbs! {
         Why => why,
         /// Every promotion, newest first
         History => history,
-        /// Check the ledger
+        /// Check the ledger, and print its checkpoint
         Ledger => ledger,
     }
     "Help" {

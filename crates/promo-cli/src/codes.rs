@@ -93,6 +93,7 @@ codes! {
     "ledger-busy",
     "ledger-damaged",
     "ledger-newer",
+    "ledger-other",
     "ledger-refused",
     "ledger-rewritten",
     "ledger-unusable",

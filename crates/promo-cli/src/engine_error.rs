@@ -15,6 +15,13 @@ impl From<EngineError> for CliError {
             EngineError::Ledger(_) | EngineError::Illegal(_) | EngineError::NotAnExtension { .. } => {
                 new("promo ledger verify").who(who::OPERATOR)
             }
+            EngineError::OtherLedger { expected, found } => {
+                let text =
+                    |c: &promo_ledger::Checkpoint| format!("{}, {} records with root {}", c.origin, c.size, c.root);
+                let found = found.as_ref().map_or_else(|| "no ledger".into(), |found| text(found));
+                let next = command_line(["promo", "explain", code]);
+                new(&next).who(who::OPERATOR).differs(text(expected), found)
+            }
             EngineError::Lease(_) => new("promo runs"),
             EngineError::Append(_) => new("promo runs"),
             EngineError::Provider { source, .. } => {
@@ -122,7 +129,10 @@ mod tests {
         let policy = |version| {
             Box::new(promo_core::plan::PolicyRef { name: "shop".into(), version, digest: Digest::of(b"policy") })
         };
+        let checkpoint = || promo_ledger::Checkpoint { origin: "o\u{1b}[2J".into(), size: 7, root: digest() };
         let mut all = vec![
+            EngineError::OtherLedger { expected: Box::new(checkpoint()), found: Some(Box::new(checkpoint())) },
+            EngineError::OtherLedger { expected: Box::new(checkpoint()), found: None },
             EngineError::Ledger(StoreError::ReadOnly),
             EngineError::Ledger(StoreError::Busy { waited_ms: 1 }),
             EngineError::Ledger(StoreError::NewerFormat { found: 2, known: 1 }),

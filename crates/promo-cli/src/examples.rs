@@ -280,6 +280,13 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "ledger checkpoint",
+        &[
+            ("For a trust file that pins no checkpoint yet", "promo ledger checkpoint >> ~/.config/promo/trust.toml"),
+            ("Origin, size and root, to keep elsewhere", "promo ledger checkpoint --format json"),
+        ],
+    ),
+    (
         "ledger accept-clock",
         &[
             ("A record of next year shut every soak", "promo ledger accept-clock --reason 'no time server'"),
@@ -374,7 +381,7 @@ mod tests {
                 // At 80 columns clap would break the line, and a broken command cannot be pasted.
                 assert!(pair.iter().all(|line| line.chars().count() <= 79), "{path}: {pair:?} is too long");
                 let command = pair[1].trim_start();
-                let command = command.split_once(" > ").map_or(command, |(command, _)| command);
+                let command = command.split_once(" >").map_or(command, |(command, _)| command);
                 assert_parses(command);
                 assert!(format!(" {command} ").contains(&format!(" {path} ")), "`{command}` is no example of {path}");
             }

@@ -11,12 +11,13 @@ use promo_core::config::{self, Limits, Loaded};
 use promo_core::diagnostic::Diagnostic;
 use promo_core::graph::Graph;
 use promo_core::ledger::{Actor, ActorKind};
+use promo_core::plan::LedgerRef;
 use promo_core::policy::{self, Governed, Policy, TrustMode};
 use promo_core::trust::{self, Trust};
 use promo_core::windows::Invoker;
 use promo_engine::clock::SystemClock;
-use promo_engine::{Governance, Session};
-use promo_ledger::{MemoryStore, SqliteStore, Store};
+use promo_engine::{EngineError, Governance, Session};
+use promo_ledger::{Checkpoint, MemoryStore, SqliteStore, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::Global;
@@ -50,6 +51,8 @@ pub(crate) struct Rules {
     pinned: bool,
     /// Where the ledger is.
     pub(crate) ledger: PathBuf,
+    /// The checkpoint that the trust file pins.
+    pub(crate) checkpoint: Option<Checkpoint>,
     /// Warnings, drawn.
     pub(crate) warnings: String,
     /// The same as views.
@@ -73,15 +76,20 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
     if !rules.warnings.is_empty() && ui.verbose() > 0 {
         ui.talk(&rules.warnings);
     }
-    let store = global.wiring.ledger(store(&rules.ledger, access)?);
+    let store = global.wiring.ledger(store(&rules.ledger, rules.checkpoint.as_ref(), access)?);
     current(rules.policy.as_ref(), store.as_ref())?;
     let Governed { pipeline, approval, windows, withdraw, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
-    let (pinned, roster) = (rules.pinned, rules.roster);
-    let governance = Governance { pipeline, graph, approval, windows, withdraw, policy, pinned, roster, local };
+    let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
+    let governance =
+        Governance { pipeline, graph, approval, windows, withdraw, policy, pinned, checkpoint, roster, local };
     let providers = global.wiring.providers();
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
-    session.admit_policy()?;
+    // Reads the whole ledger, which must extend the checkpoint that is pinned.
+    session.admit_policy().map_err(|error| match error {
+        error @ EngineError::OtherLedger { .. } => CliError::from(error).in_file(&rules.ledger),
+        error => error.into(),
+    })?;
     let session = if global.offline { session.offline() } else { session };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
@@ -115,7 +123,7 @@ fn settled(root: &Path, directory: &str) -> String {
 
 /// Refuses a policy whose last day is over, by the ledger's clock.
 fn current(policy: Option<&Policy>, store: &dyn Store) -> Result<(), CliError> {
-    let now = store.now().map_err(promo_engine::EngineError::from)?;
+    let now = store.now().map_err(EngineError::from)?;
     match policy.filter(|policy| policy.expired(now)) {
         Some(policy) => {
             let last = policy.expires.map(|date| date.to_string()).unwrap_or_default();
@@ -177,8 +185,10 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let warnings = diagnostics::draw(&name, &text, &all);
     let warning_views = diagnostics::views(&name, &text, &all);
     let roster = policy.as_ref().map_or_else(Roster::default, |policy| policy.roster.clone());
-    let pinned = trust.is_some_and(|(_, trust)| trust.policy.digest.is_some());
-    Ok(Rules { root, governed, roster, policy, pinned, ledger, warnings, warning_views, files })
+    let (pinned, checkpoint) =
+        trust.map_or((false, None), |(_, trust)| (trust.policy.digest.is_some(), trust.checkpoint));
+    let checkpoint = checkpoint.map(|LedgerRef { origin, size, root }| Checkpoint { origin, size, root });
+    Ok(Rules { root, governed, roster, policy, pinned, ledger, checkpoint, warnings, warning_views, files })
 }
 
 /// Who acts: a claim. A terminal makes it a person; CI and pipes are automation (S5.1).
@@ -299,17 +309,26 @@ pub(crate) fn invalid(path: &Path, text: &str, diagnostics: &[Diagnostic]) -> Cl
         .with_diagnostics(diagnostics::views(&name, text, diagnostics))
 }
 
-fn store(path: &Path, access: Access) -> Result<Arc<dyn Store>, CliError> {
-    let opened = match access {
-        Access::Write => SqliteStore::open(path),
-        Access::Read if path.exists() => SqliteStore::open(path),
+/// Opens the ledger. One of which a checkpoint is pinned is never made: whoever removed it would get a fresh one (S0.1).
+fn store(path: &Path, pinned: Option<&Checkpoint>, access: Access) -> Result<Arc<dyn Store>, CliError> {
+    let missing = |pinned: &Checkpoint| {
+        CliError::from(EngineError::OtherLedger { expected: Box::new(pinned.clone()), found: None }).in_file(path)
+    };
+    let opened = match (pinned, access) {
+        (Some(pinned), _) => match SqliteStore::open_existing(path) {
+            Err(StoreError::NotALedger { .. } | StoreError::NoDatabase { .. }) => return Err(missing(pinned)),
+            Err(_) if !path.try_exists().unwrap_or(true) => return Err(missing(pinned)),
+            opened => opened,
+        },
+        (None, Access::Write) => SqliteStore::open(path),
+        (None, Access::Read) if path.exists() => SqliteStore::open(path),
         // Reading verbs make no file (S0.6): where nothing was ever recorded, an empty ledger says so.
-        Access::Read => {
+        (None, Access::Read) => {
             let clock = Arc::new(|| promo_sdk::Clock::now(&SystemClock));
             return Ok(Arc::new(MemoryStore::new("none yet", clock)));
         }
     };
-    let store = opened.map_err(|e| CliError::from(promo_engine::EngineError::from(e)).in_file(path))?;
+    let store = opened.map_err(|e| CliError::from(EngineError::from(e)).in_file(path))?;
     Ok(Arc::new(store))
 }
 

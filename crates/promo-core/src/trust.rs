@@ -6,8 +6,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use crate::Digest;
-use crate::config::{self, Checker, Limits, Parsed, Places, Repeated, START, keys};
+use crate::config::{self, Checker, Limits, Node, Parsed, Places, Repeated, START, Table, keys};
 use crate::diagnostic::Diagnostic;
+use crate::plan::LedgerRef;
 use crate::policy::Policy;
 
 /// A trust file that has been read.
@@ -17,6 +18,8 @@ pub struct Trust {
     pub ledger: String,
     /// The policy.
     pub policy: PolicyOrigin,
+    /// The checkpoint that the ledger must extend: without one, any ledger at that place is taken.
+    pub checkpoint: Option<LedgerRef>,
 }
 
 /// Where policy comes from.
@@ -36,24 +39,34 @@ pub fn trust(text: &str) -> (Option<Trust>, Vec<Diagnostic>) {
     let mut checker = Checker::new(&[]);
     checker.table(&root, &START, keys::TRUST_FILE);
     let policy = root.table("policy");
-    let mut digest = None;
-    if let Some(node) = policy.and_then(|p| p.get("digest"))
-        && let Some(written) = node.text().filter(|t| !t.is_empty())
-    {
-        match written.parse() {
-            Ok(parsed) => digest = Some(parsed),
-            Err(error) => {
-                let error: crate::digest::InvalidDigest = error;
-                checker.push(Diagnostic::at("trust-digest", node.span.clone(), error.to_string()));
-            }
-        }
-    }
+    let digest = policy.and_then(|policy| digest_of(policy, "digest", &mut checker));
+    let pinned = root.table("checkpoint");
+    let checkpoint = pinned.and_then(|table| {
+        let head = digest_of(table, "root", &mut checker);
+        let size = table.get("size").and_then(Node::integer).and_then(|size| u64::try_from(size).ok());
+        Some(LedgerRef { origin: table.text("origin")?.to_string(), size: size?, root: head? })
+    });
     let diagnostics = config::settle(text, syntax, checker.out);
     let trust = root.text("ledger").zip(policy.and_then(|p| p.text("path"))).map(|(ledger, path)| Trust {
         ledger: ledger.to_string(),
         policy: PolicyOrigin { path: path.to_string(), digest },
+        checkpoint,
     });
-    (trust.filter(|_| !diagnostics.iter().any(Diagnostic::is_error)), diagnostics)
+    // A checkpoint that could not be read is never one that was left out.
+    let whole = |trust: &Trust| trust.checkpoint.is_some() == root.get("checkpoint").is_some();
+    (trust.filter(|t| whole(t) && !diagnostics.iter().any(Diagnostic::is_error)), diagnostics)
+}
+
+/// The digest behind a key; told where it is none. The checker has told what is no text, or empty.
+fn digest_of(table: &Table, key: &str, checker: &mut Checker<'_>) -> Option<Digest> {
+    let node = table.get(key)?;
+    match node.text().filter(|text| !text.is_empty())?.parse::<Digest>() {
+        Ok(digest) => Some(digest),
+        Err(error) => {
+            checker.push(Diagnostic::at("trust-digest", node.span.clone(), error.to_string()));
+            None
+        }
+    }
 }
 
 impl Trust {

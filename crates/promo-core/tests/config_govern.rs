@@ -213,6 +213,52 @@ fn s7_1_a_pinned_policy_is_the_only_one_admitted() {
 }
 
 #[test]
+fn s0_1_a_trust_file_pins_a_checkpoint_of_the_ledger_and_every_wrong_value_of_it_is_told_at_its_place() {
+    let file = |table: &str| format!("format = 1\nledger = \"l\"\npolicy = {{ path = \"p\" }}\n{table}");
+    let root = promo_core::Digest::of(b"root");
+    let (trusted, told) = trust(&file(&format!("[checkpoint]\norigin = \"o\"\nsize = 7\nroot = \"{root}\"\n")));
+    assert!(told.is_empty(), "{told:?}");
+    let expected = promo_core::plan::LedgerRef { origin: "o".into(), size: 7, root };
+    assert_eq!(trusted.unwrap().checkpoint, Some(expected));
+    assert_eq!(trust(&file("")).0.unwrap().checkpoint, None);
+
+    for (table, told_at) in [
+        (
+            "checkpoint = { origin = \"\", size = 0, root = \"sha256:12\", at = 1 }",
+            &[
+                ("config-empty", "\"\""),
+                ("config-wrong-value", "0"),
+                ("trust-digest", "\"sha256:12\""),
+                ("config-unknown-key", "at"),
+            ][..],
+        ),
+        (
+            "checkpoint = { origin = 1, size = \"7\", root = 2 }",
+            &[("config-wrong-type", "1"), ("config-wrong-type", "\"7\""), ("config-wrong-type", "2")],
+        ),
+        (
+            "checkpoint = { size = -1, root = \"\" }",
+            &[
+                ("config-missing-key", "{ size = -1, root = \"\" }"),
+                ("config-wrong-value", "-1"),
+                ("config-empty", "\"\""),
+            ],
+        ),
+        (
+            "checkpoint = { origin = \"o\", size = 99999999999999999999, root = \"x\" }",
+            &[("config-wrong-value", "99999999999999999999"), ("trust-digest", "\"x\"")],
+        ),
+        ("checkpoint = \"sha256:12\"", &[("config-wrong-type", "\"sha256:12\"")]),
+    ] {
+        let text = file(table);
+        let (none, told) = trust(&text);
+        assert!(none.is_none(), "{table}");
+        let told: Vec<(&str, &str)> = told.iter().map(|d| (d.code, &text[d.labels[0].span.clone()])).collect();
+        assert_eq!(told, told_at, "{table}");
+    }
+}
+
+#[test]
 fn s0_2_a_target_claimed_at_a_higher_tier_is_refused_and_an_unknown_one_too() {
     for (app, expected) in [
         (

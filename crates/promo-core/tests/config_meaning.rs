@@ -232,4 +232,6 @@ fn the_schema_comes_from_the_same_tables_as_the_reader() {
     assert_eq!(checks["properties"]["manual"]["required"], json!(["from"]));
     assert!(config::policy_schema()["properties"].get("claims").is_some());
     assert_eq!(config::trust_schema()["required"], json!(["format", "ledger", "policy"]));
+    let checkpoint = &config::trust_schema()["properties"]["checkpoint"];
+    assert_eq!(checkpoint["required"], json!(["origin", "size", "root"]));
 }

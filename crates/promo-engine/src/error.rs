@@ -7,7 +7,7 @@ use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::view::IllegalRecord;
 use promo_core::plan::{PlanFileError, PolicyRef};
 use promo_core::planner::Moved;
-use promo_ledger::{AppendError, LeaseError, StoreError};
+use promo_ledger::{AppendError, Checkpoint, LeaseError, StoreError};
 use promo_sdk::{ErrorKind, ProviderError};
 
 /// An error of the engine.
@@ -64,6 +64,14 @@ pub enum EngineError {
         planned: String,
         /// What is here.
         current: String,
+    },
+    /// The ledger does not extend the checkpoint that the trust file pins: another one, or an older state of it (S0.1).
+    #[error("the ledger is not the one that the trust file pins: {}", other(expected, found.as_deref()))]
+    OtherLedger {
+        /// The one that is pinned.
+        expected: Box<Checkpoint>,
+        /// What is there: its head; where that is long enough, its state of the pinned size; none where there is no ledger.
+        found: Option<Box<Checkpoint>>,
     },
     /// The ledger does not extend the checkpoint that the plan carries.
     #[error(
@@ -261,6 +269,7 @@ impl EngineError {
             Self::PlanFile(_) => "plan-unreadable",
             Self::OtherDigest { .. } => "plan-other-digest",
             Self::Elsewhere { .. } => "plan-elsewhere",
+            Self::OtherLedger { .. } => "ledger-other",
             Self::NotAnExtension { .. } => "ledger-rewritten",
             Self::Stale { .. } => "plan-stale",
             Self::PolicyNotAdopted { .. } => "policy-not-adopted",
@@ -283,9 +292,8 @@ impl EngineError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.code() {
-            "ledger-damaged" | "ledger-rewritten" | "artifact-damaged" | "plan-unreadable" | "plan-other-digest" => {
-                exit::INTEGRITY
-            }
+            "ledger-damaged" | "ledger-other" | "ledger-rewritten" | "artifact-damaged" | "plan-unreadable"
+            | "plan-other-digest" => exit::INTEGRITY,
             "ledger-unusable" | "ledger-newer" | "run-began" | "ledger-refused" => exit::LEDGER_IO,
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
@@ -296,6 +304,18 @@ impl EngineError {
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }
+    }
+}
+
+/// Why a ledger is not the pinned one.
+fn other(expected: &Checkpoint, found: Option<&Checkpoint>) -> String {
+    match found {
+        None => "there is none".to_owned(),
+        Some(found) if found.origin != expected.origin => "it has another origin".to_owned(),
+        Some(found) if found.size < expected.size => {
+            format!("it has {} records, and had {} when it was pinned", found.size, expected.size)
+        }
+        Some(_) => format!("its first {} records are others", expected.size),
     }
 }
 

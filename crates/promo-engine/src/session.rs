@@ -20,7 +20,7 @@ use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
 use promo_core::windows::Level;
 use promo_ledger::tree::{Frontier, leaf_hash};
-use promo_ledger::{AppendError, Expect, Store, StoreError};
+use promo_ledger::{AppendError, Checkpoint, Expect, Store, StoreError};
 use promo_sdk::{Blobs, Clock, Context, ErrorKind, Provider, ProviderError, Secrets};
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
@@ -51,6 +51,8 @@ pub struct Governance {
     pub policy: Option<PolicyRef>,
     /// Whether the trust file pins the digest of the policy: then it says which policy holds, and the ledger follows (S7.1).
     pub pinned: bool,
+    /// The checkpoint that the trust file pins: only a ledger that extends it is read at all (S0.1).
+    pub checkpoint: Option<Checkpoint>,
     /// Who policy knows.
     pub roster: Roster,
     /// Whether there is no trust file (S0.1).
@@ -220,7 +222,7 @@ impl Session {
     /// What the ledger says now. Records that were folded before are not read again.
     ///
     /// # Errors
-    /// When the ledger cannot be read or is damaged.
+    /// When the ledger cannot be read or is damaged, and [`EngineError::OtherLedger`].
     pub fn view(&self) -> Result<View, EngineError> {
         self.with_view(View::clone)
     }
@@ -379,15 +381,30 @@ struct Folded {
     /// Digests of the signed statements about checks that counted: each counts once.
     spoken: BTreeSet<Digest>,
     tree: Frontier,
+    /// The root at the size that the trust file pins, once there were so many records.
+    pinned: Option<Digest>,
     /// The latest time that the ledger's clock gave a record of any pipeline, or was seen to read.
     latest: Option<Timestamp>,
 }
 
 impl Folded {
-    /// Reads on to the present head: every record must follow the one before it, and all of them must give the root.
+    /// Reads on to the present head: every record must follow the one before it, and all of them must give the root. They
+    /// must extend the pinned checkpoint, at every reading: one that went wrong changes nothing for the next.
     fn extend(&mut self, store: &dyn Store, governance: &Governance) -> Result<(), EngineError> {
         let head = store.head()?;
-        self.read(store, governance, head.size, &head.root)
+        let Some(pinned) = &governance.checkpoint else { return self.read(store, governance, head.size, &head.root) };
+        let other = |size, root| {
+            let found = Checkpoint { origin: store.origin(), size, root };
+            EngineError::OtherLedger { expected: Box::new(pinned.clone()), found: Some(Box::new(found)) }
+        };
+        if store.origin() != pinned.origin || head.size < pinned.size {
+            return Err(other(head.size, head.root));
+        }
+        self.read(store, governance, head.size, &head.root)?;
+        match self.pinned {
+            Some(root) if root == pinned.root => Ok(()),
+            root => Err(other(pinned.size, root.unwrap_or(head.root))),
+        }
     }
 
     /// Reads on until there are `size` records, which must give `root`.
@@ -427,6 +444,9 @@ impl Folded {
                 self.latest = self.latest.filter(|_| !accepted).max(Some(record.recorded_at));
                 self.last = Some(Digest::of(&raw.bytes));
                 self.tree.push(leaf_hash(&raw.bytes));
+                if governance.checkpoint.as_ref().is_some_and(|pinned| pinned.size == self.view.size) {
+                    self.pinned = Some(self.tree.root());
+                }
             }
         }
         if self.view.size != size || self.tree.root() != *root {

@@ -354,6 +354,22 @@ fn a_ledger_where_no_log_can_be_made_is_still_read_whole() {
 }
 
 #[test]
+fn a_ledger_that_must_be_there_is_written_and_never_made_s0_1() {
+    let ledger = Ledger::filled();
+    let store = SqliteStore::open_existing(ledger.path()).unwrap();
+    store.append_if_head(&Expect::default(), &[still("new")]).unwrap();
+    assert_eq!(verify(&ledger.open()).unwrap().records, 11);
+
+    let missing = ledger.directory.path().join("missing/ledger.db");
+    assert!(matches!(SqliteStore::open_existing(&missing), Err(StoreError::Io { .. })));
+    assert!(!missing.parent().unwrap().exists());
+    let empty = ledger.directory.path().join("empty.db");
+    std::fs::write(&empty, "").unwrap();
+    assert!(matches!(SqliteStore::open_existing(&empty), Err(StoreError::NotALedger { found: 0, .. })));
+    assert_eq!(std::fs::read(&empty).unwrap(), b"", "an empty file stays one");
+}
+
+#[test]
 fn what_is_no_ledger_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();
     let missing = directory.path().join("missing.db");

@@ -9,7 +9,7 @@ use promo_core::Digest;
 use promo_core::config::Limits;
 use promo_engine::clock::SystemClock;
 use promo_engine::process::Processes;
-use promo_ledger::Store as _;
+use promo_ledger::{Checkpoint, SqliteStore, Store as _, VerifyError};
 use promo_providers::oci::{Network, Retry};
 use promo_sdk::{Blobs, ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
 use serde::Serialize;
@@ -87,7 +87,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         }),
     }
     let healthy = findings.iter().all(|f| f.state != "bad");
-    let next = if healthy { "promo status" } else { "promo check" };
+    let next = match findings.iter().find(|f| f.state == "bad").map(|f| f.what) {
+        None => "promo status",
+        // Its answer has the code, and the next command for it.
+        Some("ledger") => "promo ledger verify",
+        Some(_) => "promo check",
+    };
     let view = View {
         kind: "promo.doctor",
         format: 1,
@@ -141,15 +146,32 @@ fn files(rules: &Rules, findings: &mut Vec<Finding>) {
             .map_or_else(|e| e.to_string(), |bytes| Digest::of(&bytes).to_string());
         findings.push(Finding { what, name: path.display().to_string(), state: "good", detail: digest });
     }
-    let name = rules.ledger.display().to_string();
-    let found = match rules.ledger.is_file() {
-        false => Finding { what: "ledger", name, state: "good", detail: "made when something is first written".into() },
-        true => match promo_ledger::SqliteStore::open_read_only(&rules.ledger).and_then(|store| store.head()) {
-            Ok(head) => Finding { what: "ledger", name, state: "good", detail: format!("{} records", head.size) },
-            Err(error) => Finding { what: "ledger", name, state: "bad", detail: error.to_string() },
-        },
+    let (state, detail) = match ledger(rules) {
+        Ok(detail) => ("good", detail),
+        Err(detail) => ("bad", detail),
     };
-    findings.push(found);
+    findings.push(Finding { what: "ledger", name: rules.ledger.display().to_string(), state, detail });
+}
+
+/// What the ledger's head says, and whether it extends the pinned checkpoint. Its records are not read.
+fn ledger(rules: &Rules) -> Result<String, String> {
+    if !rules.ledger.is_file() {
+        let made = || "made when something is first written".to_owned();
+        let missing =
+            |pinned: &Checkpoint| format!("not there, and the trust file pins one of {} records", pinned.size);
+        return rules.checkpoint.as_ref().map_or_else(|| Ok(made()), |pinned| Err(missing(pinned)));
+    }
+    let store = SqliteStore::open_read_only(&rules.ledger).map_err(|error| error.to_string())?;
+    let records = format!("{} records", store.head().map_err(|error| error.to_string())?.size);
+    let Some(pinned) = &rules.checkpoint else { return Ok(records) };
+    match promo_ledger::extends(&store, pinned) {
+        Ok(()) => Ok(format!("{records}, which extend the {} that the trust file pins", pinned.size)),
+        Err(VerifyError::Findings(findings)) => {
+            let differs = findings.iter().map(|f| format!("expected {}, found {}", f.expected, f.found));
+            Err(format!("not the one that the trust file pins: {}", differs.collect::<Vec<_>>().join("; ")))
+        }
+        Err(VerifyError::Store(error)) => Err(error.to_string()),
+    }
 }
 
 /// Whether the registries of the pipeline answer, and with which credentials. A layout on disk needs no server.

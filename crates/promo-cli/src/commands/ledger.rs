@@ -1,14 +1,16 @@
-//! `promo ledger verify`: checks the whole ledger: bytes, chain, tree, counters, and that every record may follow the
-//! ones before it.
+//! `promo ledger`: checks the whole ledger: bytes, chain, tree, counters, and that every record may follow the ones before
+//! it; and writes its checkpoint down for a trust file.
 
 use clap::{Args, Subcommand};
-use promo_ledger::VerifyError;
+use promo_engine::EngineError;
+use promo_ledger::{Checkpoint, VerifyError};
 
 use super::accept_clock;
 use crate::cli::{Format, Global};
 use crate::error::{CliError, who};
+use crate::escape::line;
 use crate::exit::{DONE, Exit};
-use crate::project::{self, Access};
+use crate::project::{self, Access, Project};
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
@@ -21,15 +23,58 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Check every byte, the chain, the tree and the order of records
     Verify,
+    /// Check the same, and print the lines that pin this state of the ledger in a trust file
+    Checkpoint,
     /// Take the ledger's clock as it is, although a record was written while it was ahead
     AcceptClock(accept_clock::Arguments),
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    if let Verb::AcceptClock(arguments) = &arguments.verb {
-        return accept_clock::run(ui, global, arguments);
+    match &arguments.verb {
+        Verb::Verify => verify(ui, global),
+        Verb::Checkpoint => checkpoint(ui, global),
+        Verb::AcceptClock(arguments) => accept_clock::run(ui, global, arguments),
     }
+}
+
+fn verify(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
+    let Checkpoint { origin, size, root } = verified(&project::open(ui, global, Access::Read)?)?;
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({
+            "kind": "promo.ledger.verified", "format": 1, "records": size, "root": root, "origin": origin,
+        }));
+    } else {
+        ui.data(&format!("{size} records, whole and in order\nroot {root}\n"));
+    }
+    Ok(DONE)
+}
+
+fn checkpoint(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Read)?;
+    let Checkpoint { origin, size, root } = verified(&project)?;
+    if size == 0 {
+        // Nothing of what such a ledger is could be held to: any other one begins like it.
+        let message = "nothing has been recorded yet, so there is nothing to pin";
+        return Err(CliError::new("request-invalid", 65, message, "promo release add --help"));
+    }
+    if ui.format() == Format::Json {
+        ui.json(&serde_json::json!({
+            "kind": "promo.ledger.checkpoint", "format": 1, "origin": origin, "size": size, "root": root,
+        }));
+        return Ok(DONE);
+    }
+    ui.talk(match project.session.governance().checkpoint {
+        None => "For the end of the trust file:",
+        Some(_) => "In place of the checkpoint that the trust file has:",
+    });
+    // A table of its own: a key would belong to whatever table the file ends with.
+    let origin = line(&toml_edit::Value::from(origin).to_string());
+    ui.data(&format!("[checkpoint]\norigin = {origin}\nsize = {size}\nroot = \"{root}\"\n"));
+    Ok(DONE)
+}
+
+/// What the ledger is, once everything that it says of itself was recomputed.
+fn verified(project: &Project) -> Result<Checkpoint, CliError> {
     let store = project.session.store();
     let report = match promo_ledger::verify(store.as_ref()) {
         Ok(report) => report,
@@ -40,18 +85,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 .who(who::OPERATOR)
                 .details(lines));
         }
-        Err(VerifyError::Store(error)) => return Err(promo_engine::EngineError::from(error).into()),
+        Err(VerifyError::Store(error)) => return Err(EngineError::from(error).into()),
     };
     // Folding judges what chain and tree cannot: whether each record may follow the ones before it.
     project.session.view()?;
-    let checkpoint = store.checkpoint().map_err(promo_engine::EngineError::from)?;
-    if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.ledger.verified", "format": 1, "records": report.records, "root": checkpoint.root,
-            "origin": checkpoint.origin,
-        }));
-    } else {
-        ui.data(&format!("{} records, whole and in order\nroot {}\n", report.records, checkpoint.root));
-    }
-    Ok(DONE)
+    Ok(Checkpoint { origin: store.origin(), size: report.records, root: report.root })
 }

@@ -16,7 +16,8 @@ fn lines(run: &str) -> Vec<Vec<String>> {
         rollback staging | release add shop=1.0.0 | release list | release show 1.0.0 | release reject 1.1.0 --reason no
         release lift 1.1.0 --reason no | verify qa | verdict pass qa uat --key keys/riley --signer built-in
         freeze qa --reason no | unfreeze qa --reason no | runs | resume {run} | cancel {run} | status | why production | history
-        ledger verify | ledger accept-clock --reason no | explain waiting | schema pipeline | completions bash
+        ledger verify | ledger checkpoint | ledger accept-clock --reason no
+        explain waiting | schema pipeline | completions bash
     ");
     let line = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
     let lines: Vec<_> = text.split(['|', '\n']).map(line).filter(|line| !line.is_empty()).collect();

@@ -38,8 +38,8 @@ macro_rules! rows {
 rows! {
     every_outcome_of_what_begins_a_project_s14: ["quickstart", "init", "fmt", "check", "doctor"] by setup::row;
     every_outcome_of_what_only_reads_s14: [
-        "show", "graph", "release list", "release show", "runs", "status", "why", "history", "ledger verify", "explain", "schema",
-        "completions"
+        "show", "graph", "release list", "release show", "runs", "status", "why", "history", "ledger verify", "ledger checkpoint",
+        "explain", "schema", "completions"
     ] by reading::row;
     every_outcome_of_plan_and_rollback_s14: ["plan", "rollback"] by changes::row_of_plans;
     every_outcome_of_apply_s14: ["apply"] by changes::row_of_apply;

@@ -296,7 +296,13 @@ pub(crate) const TRUST_FILE: &[Key] = &[
     required("format", Shape::Format, "the format of this file, which is 1"),
     required("ledger", Shape::Text, "the ledger: a path, relative to this file, or a URL"),
     required("policy", Shape::Table(TRUST_POLICY), "where policy comes from"),
-    key("checkpoint", Shape::Later, "the ledger's checkpoint of first adoption"),
+    key("checkpoint", Shape::Table(CHECKPOINT), "a state of the ledger that it must be, or extend (S0.1)"),
+];
+
+const CHECKPOINT: &[Key] = &[
+    required("origin", Shape::Text, "the text that names the ledger for good"),
+    required("size", Shape::Number(1, i64::MAX), "how many records it had"),
+    required("root", Shape::Text, "its tree hash then (RFC 6962), `sha256:…`"),
 ];
 
 const TRUST_POLICY: &[Key] = &[

@@ -55,6 +55,15 @@ impl SqliteStore {
         open::open(path.as_ref())
     }
 
+    /// Opens the ledger at `path` for reading and writing as [`Self::open`] does, and makes none: neither the file, nor a
+    /// ledger in an empty one.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; a missing file is [`StoreError::Io`], an empty one [`StoreError::NotALedger`].
+    pub fn open_existing(path: impl AsRef<Path>) -> Result<Self> {
+        open::open_existing(path.as_ref())
+    }
+
     /// Opens the ledger at `path` for reading; nothing is made or changed.
     ///
     /// # Errors

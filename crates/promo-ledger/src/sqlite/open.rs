@@ -28,27 +28,43 @@ const MODE_WAIT: Duration = Duration::from_millis(10);
 
 const SCHEMA: &str = include_str!("schema.sql");
 
+/// Whether an empty file becomes a ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Empty {
+    Made,
+    Refused,
+}
+
 pub(super) fn open(path: &Path) -> Result<SqliteStore> {
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    make_directory(parent)?;
-    refuse_network(parent, path)?;
+    make_directory(directory_of(path))?;
+    // Before the file is made, so that none is left on a file system that is refused.
+    refuse_network(path)?;
     make_file(path)?;
+    open_what_is_there(path, Empty::Made)
+}
+
+pub(super) fn open_existing(path: &Path) -> Result<SqliteStore> {
+    refuse_network(path)?;
+    open_what_is_there(path, Empty::Refused)
+}
+
+fn open_what_is_there(path: &Path, empty: Empty) -> Result<SqliteStore> {
     refuse_other_files(path)?;
-    match open_to_write(path) {
+    match open_to_write(path, empty) {
         // On a medium that cannot be written, as an auditor has it, a ledger is still there to be read.
         Err(error @ (StoreError::Io { .. } | StoreError::ReadOnly)) => open_read_only(path).map_err(|_| error),
         result => result,
     }
 }
 
-fn open_to_write(path: &Path) -> Result<SqliteStore> {
+fn open_to_write(path: &Path, empty: Empty) -> Result<SqliteStore> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
     configure(&connection)?;
-    initialize(&mut connection, path)?;
+    match empty {
+        Empty::Made => initialize(&mut connection, path)?,
+        Empty::Refused => identify(&connection, path)?,
+    }
     let access = match check_format(&connection) {
         Ok(()) => Access::Write,
         Err(StoreError::NewerFormat { found, .. }) => Access::Newer(found),
@@ -75,8 +91,7 @@ fn write_ahead(connection: &Connection) -> Result<()> {
 }
 
 pub(super) fn open_read_only(path: &Path) -> Result<SqliteStore> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    refuse_network(parent.unwrap_or(Path::new(".")), path)?;
+    refuse_network(path)?;
     refuse_other_files(path)?;
     let read = |file: &Path, more| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
@@ -197,6 +212,10 @@ fn initialize(connection: &mut Connection, path: &Path) -> Result<()> {
     transaction.commit().map_err(sql("making the ledger"))
 }
 
+fn directory_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 fn make_directory(path: &Path) -> Result<()> {
     let mut builder = DirBuilder::new();
     builder.recursive(true);
@@ -219,10 +238,13 @@ fn make_file(path: &Path) -> Result<()> {
 }
 
 /// On systems without mountinfo nothing is known, and nothing is refused.
-fn refuse_network(parent: &Path, path: &Path) -> Result<()> {
+fn refuse_network(path: &Path) -> Result<()> {
     let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
     // The file itself may be a link to elsewhere.
-    let place = path.canonicalize().or_else(|_| parent.canonicalize()).map_err(StoreError::io("finding the file"))?;
+    let place = path
+        .canonicalize()
+        .or_else(|_| directory_of(path).canonicalize())
+        .map_err(StoreError::io("finding the file"))?;
     match filesystem_of(&mounts, &place) {
         Some(filesystem) if is_network(&filesystem) => {
             Err(StoreError::NetworkFilesystem { path: path.display().to_string(), filesystem })

@@ -317,6 +317,7 @@ impl Cells {
         command.env_clear().current_dir(self.path(copy)).stdin(Stdio::null());
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
         command.env("HOME", self.path(home)).env("PROMO_ACTOR", name).env("PROMO_COLOR", "never");
+        command.env("PROMO_ACTOR_KIND", "human");
         command.env("PROMO_LEDGER", "../shared/ledger.db").env("PROMO_POLICY", "policy.toml");
         command.env("PROMO_LEASE_TTL", format!("{}s", LEASE.as_secs())).env(JOURNAL, self.path("journal"));
         for secret in ["PROMO_SECRET_TOKEN", "DOCKER_AUTH_CONFIG", "GITHUB_TOKEN"] {

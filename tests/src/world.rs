@@ -203,25 +203,36 @@ impl World {
         }
         let mut keys = own_keys(&directory.path().join("policy.toml"));
         let key = keys.remove("riley").unwrap_or_else(|| SigningKey::generate("riley").expect("a key"));
-        let session = open(directory.path(), &key, "dana", &setup);
+        let dana = Actor { name: "dana".into(), kind: ActorKind::Human };
+        let session = open(directory.path(), &key, dana, &setup);
         Self { directory, session, key, keys, said: Arc::default(), setup }
     }
 
     /// Another process on the same folder, as somebody else.
     #[must_use]
     pub fn session_as(&self, name: &str) -> Session {
+        self.session_of(Actor { name: name.into(), kind: ActorKind::Human })
+    }
+
+    /// Another process on the same folder, which no person runs.
+    #[must_use]
+    pub fn job(&self) -> Session {
+        self.session_of(Actor { name: "ci".into(), kind: ActorKind::Automation })
+    }
+
+    fn session_of(&self, actor: Actor) -> Session {
         let store = match self.setup.store.as_deref() {
             // A connection of its own, as another process has.
             Some(_) if self.path(".promo/ledger.db").exists() => None,
             _ => self.setup.store.clone(),
         };
-        self.session_with(name, &Setup { store, ..self.setup.clone() })
+        open(self.directory.path(), &self.key, actor, &Setup { store, ..self.setup.clone() })
     }
 
     /// Another process on the same folder, with other providers or another ledger.
     #[must_use]
     pub fn session_with(&self, name: &str, setup: &Setup) -> Session {
-        open(self.directory.path(), &self.key, name, setup)
+        open(self.directory.path(), &self.key, Actor { name: name.into(), kind: ActorKind::Human }, setup)
     }
 
     /// What it was made with.
@@ -424,14 +435,13 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
     }
 }
 
-fn open(root: &Path, key: &SigningKey, name: &str, setup: &Setup) -> Session {
+fn open(root: &Path, key: &SigningKey, actor: Actor, setup: &Setup) -> Session {
     let providers = Providers::new(setup.providers.clone());
     let governance = governance(root, key, &providers, setup.trusted);
     let store: Arc<dyn Store> = match &setup.store {
         Some(store) => store.clone(),
         None => Arc::new(SqliteStore::open(root.join(".promo/ledger.db")).expect("a ledger")),
     };
-    let actor = Actor { name: name.into(), kind: ActorKind::Human };
     let session = Session::new(governance, store, providers, setup.clock.clone(), actor, root.into());
     match setup.lease {
         Some(lease) => session.with_lease_ttl(lease),

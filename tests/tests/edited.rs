@@ -11,7 +11,7 @@ use serde_json::Value;
 
 /// Parts of a plan that can be edited, because promo itself would write just that for somebody else, or a moment before:
 /// the request is what is asked for, and who asked is shown as a claim.
-const FREE: [&str; 4] = ["/body/initiator", "/body/planned_at", "/body/expires", "/body/request/invoker"];
+const FREE: [&str; 3] = ["/body/initiator", "/body/planned_at", "/body/expires"];
 
 /// Words that stand for something in a plan.
 const WORDS: [&str; 24] = [

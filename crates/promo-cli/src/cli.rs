@@ -66,6 +66,9 @@ pub(crate) struct Global {
     /// Who acts: a claim, recorded as one; evidence is a signature
     #[arg(long = "as", global = true, value_name = "NAME", env = "PROMO_ACTOR")]
     pub(crate) actor: Option<String>,
+    /// Whether a person or automation acts; when left out, automation where CI is set or standard input is no terminal
+    #[arg(long, global = true, value_enum, value_name = "KIND", env = "PROMO_ACTOR_KIND")]
+    pub(crate) actor_kind: Option<Kind>,
     /// Show times in this IANA time zone
     #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", env = "PROMO_TIMEZONE")]
     pub(crate) timezone: String,
@@ -109,6 +112,15 @@ pub(crate) enum Format {
     Json,
     /// One page to keep or to print; of plans only
     Html,
+}
+
+/// Who can act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// A person
+    Human,
+    /// A CI job or a timer
+    Automation,
 }
 
 /// When to use colour.
@@ -321,6 +333,7 @@ impl Stopped {
             policy: None,
             trust: None,
             actor: None,
+            actor_kind: None,
             timezone: "UTC".to_owned(),
             wiring: Wiring::default(),
         };

@@ -14,13 +14,12 @@ use promo_core::ledger::{Actor, ActorKind};
 use promo_core::plan::LedgerRef;
 use promo_core::policy::{self, Governed, Policy, TrustMode};
 use promo_core::trust::{self, Trust};
-use promo_core::windows::Invoker;
 use promo_engine::clock::SystemClock;
 use promo_engine::{EngineError, Governance, Session};
 use promo_ledger::{Checkpoint, MemoryStore, SqliteStore, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::Global;
+use crate::cli::{Global, Kind};
 use crate::error::{CliError, who};
 use crate::input;
 use crate::output::diagnostics::{self, DiagnosticView};
@@ -191,22 +190,15 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     Ok(Rules { root, governed, roster, policy, pinned, ledger, checkpoint, warnings, warning_views, files })
 }
 
-/// Who acts: a claim. A terminal makes it a person; CI and pipes are automation (S5.1).
+/// Who acts: a claim. Where it is not said whether a person does, a terminal outside of CI says so; a name never does (S5.1).
 fn actor(global: &Global) -> Actor {
     let user = || std::env::var("USER").ok().filter(|u| !u.is_empty());
     let name = global.actor.clone().or_else(user).unwrap_or_else(|| "unknown".into());
-    Actor { name, kind: if is_automation() { ActorKind::Automation } else { ActorKind::Human } }
-}
-
-fn is_automation() -> bool {
-    std::env::var_os("CI").is_some() || !std::io::stdin().is_terminal()
-}
-
-/// Whom windows bind a request of this process as.
-pub(crate) fn invoker(global: &Global) -> Invoker {
-    // A name is a claim, and a job that claims one is still a job.
-    let person = std::env::var_os("CI").is_none() && (global.actor.is_some() || !is_automation());
-    if person { Invoker::Human } else { Invoker::Automation }
+    let person = match global.actor_kind {
+        Some(kind) => kind == Kind::Human,
+        None => std::env::var_os("CI").is_none() && std::io::stdin().is_terminal(),
+    };
+    Actor { name, kind: if person { ActorKind::Human } else { ActorKind::Automation } }
 }
 
 /// The pipeline file of the working directory or of one above it, as far as the repository goes.

@@ -12,7 +12,11 @@ const LEASE: &str = "2s";
 fn promo(root: &Path, words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_promo"));
     command.args(["--as", "dana", "--policy", "policy.toml"]).args(words).current_dir(root);
-    command.env_remove("CI").env("PROMO_LEASE_TTL", LEASE).env("PROMO_COLOR", "never").stdin(Stdio::null());
+    command
+        .env("PROMO_ACTOR_KIND", "human")
+        .env("PROMO_LEASE_TTL", LEASE)
+        .env("PROMO_COLOR", "never")
+        .stdin(Stdio::null());
     command
 }
 

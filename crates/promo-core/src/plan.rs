@@ -194,6 +194,13 @@ impl Request {
     pub const fn by_name(&self) -> bool {
         self.release.is_some()
     }
+
+    /// Whether it asks for an environment that starts only on request: a person does with whatever they ask for, and
+    /// everybody does who names the environment or the release.
+    #[must_use]
+    pub fn asks_for(&self, environment: &EnvironmentName) -> bool {
+        self.invoker == Invoker::Human || self.by_name() || self.environments.contains(environment)
+    }
 }
 
 /// Forward or back.

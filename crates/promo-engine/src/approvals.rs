@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::approval::{self, Envelope, Evaluation, Parties, Person, Rules, Subject, VerifiedApproval};
+use promo_core::approval::{self, Decision, Envelope, Evaluation, Parties, Person, Rules, Subject, VerifiedApproval};
 use promo_core::ids::{EnvironmentName, IdentityName};
-use promo_core::ledger::View;
 use promo_core::ledger::view::Request;
+use promo_core::ledger::{ActorKind, View};
 use promo_core::model::Party;
-use promo_core::plan::{Document, Move};
+use promo_core::plan::{Document, Move, Plan};
+use promo_core::windows::Invoker;
 
 use crate::error::EngineError;
 use crate::metadata::{AUTHORS, BUILDER, names};
@@ -53,6 +54,31 @@ impl Session {
             }
         }
         (facts, problems)
+    }
+
+    /// As what whoever asked for a plan counts. That it was a person is the plan's own word, and anybody can write it: it
+    /// counts where a person applies the plan, and where one whom policy knows signed for this very plan, a request or an
+    /// approval that they did not take back.
+    pub(crate) fn counts_as(&self, plan: &Plan, digest: &Digest, view: &View, beside: &[Envelope]) -> Invoker {
+        let roster = &self.governance.roster;
+        let asked = || {
+            let signers = view.requests.get(digest).into_iter().flat_map(|request| &request.signers);
+            signers.filter_map(|name| roster.identity(name)).any(|who| who.human)
+        };
+        let approved = || {
+            let (facts, _) = self.approval_facts(digest, view, beside);
+            let said = |who: &IdentityName, decision| {
+                let mut theirs = facts.iter().filter(|f| f.human() && f.identity() == who);
+                theirs.any(|f| f.statement().plan == *digest && f.statement().decision == decision)
+            };
+            let mut people = facts.iter().map(VerifiedApproval::identity);
+            people.any(|who| said(who, Decision::Approve) && !said(who, Decision::Revoke))
+        };
+        if self.actor.kind == ActorKind::Human || asked() || approved() {
+            plan.request.invoker
+        } else {
+            Invoker::Automation
+        }
     }
 
     /// Evaluates the approval rules of every environment that a plan moves.

@@ -18,7 +18,7 @@ use promo_core::ledger::event::{CLOCK_ACCEPTED, POLICY_ADOPTED};
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
-use promo_core::windows::Level;
+use promo_core::windows::{Invoker, Level};
 use promo_ledger::tree::{Frontier, leaf_hash};
 use promo_ledger::{AppendError, Checkpoint, Expect, Store, StoreError};
 use promo_sdk::{Blobs, Clock, Context, ErrorKind, Provider, ProviderError, Secrets};
@@ -166,6 +166,12 @@ impl Session {
     #[must_use]
     pub fn actor(&self) -> &Actor {
         &self.actor
+    }
+
+    /// As what this session asks for plans.
+    #[must_use]
+    pub fn invoker(&self) -> Invoker {
+        self.actor.kind.into()
     }
 
     /// Cancelling this stops child processes and provider calls at once.

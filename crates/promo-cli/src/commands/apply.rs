@@ -145,7 +145,7 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
         environments: BTreeSet::new(),
         release: None,
         until: None,
-        invoker: project::invoker(global),
+        invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
     let digest = plan::finish(ui, global, &project, &document, None, false, false)?;

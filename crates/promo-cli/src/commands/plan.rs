@@ -57,7 +57,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Read)?;
     let view = project.session.view()?;
     let release = arguments.release.as_deref().map(|text| select::release(&view, text)).transpose()?;
-    let invoker = if arguments.automatic { promo_core::windows::Invoker::Automation } else { project::invoker(global) };
+    let invoker =
+        if arguments.automatic { promo_core::windows::Invoker::Automation } else { project.session.invoker() };
     let request = Request {
         goal: Goal::Promote,
         environments: arguments.environments.iter().cloned().collect(),

@@ -140,6 +140,7 @@ impl Guide<'_> {
         parsed.global.format = if self.ui.format() == Format::Json { Format::Json } else { Format::Text };
         parsed.global.timezone.clone_from(&self.global.timezone);
         parsed.global.trust = None;
+        parsed.global.actor_kind = self.global.actor_kind;
         parsed.global.wiring = self.global.wiring.clone();
         // The example needs no server anyway.
         parsed.global.offline = false;

@@ -39,7 +39,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         environments: [arguments.environment.clone()].into(),
         release,
         until: None,
-        invoker: project::invoker(global),
+        invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
     super::plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, false)?;

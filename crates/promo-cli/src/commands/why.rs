@@ -42,8 +42,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             CliError::new("nothing-selected", 65, "there are no releases yet", "promo release add --help")
         })?,
     };
-    let invoker = project::invoker(global);
-    let gates = session.gates(name, &release, invoker)?;
+    let gates = session.gates(name, &release, session.invoker())?;
     let shown = planner::reference(&view, &release);
     let here = view.current(name).is_some_and(|r| r.release == release);
     let outcome = overall(&gates);

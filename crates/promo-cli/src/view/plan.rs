@@ -9,7 +9,6 @@ use promo_core::gate::Gate;
 use promo_core::ids::EnvironmentName;
 use promo_core::model::Tier;
 use promo_core::plan::{Document, Goal};
-use promo_core::windows::Invoker;
 use promo_engine::SharedChange;
 use serde::Serialize;
 
@@ -119,10 +118,7 @@ impl PlanView {
             environments: plan.request.environments.iter().map(ToString::to_string).collect(),
             release: plan.request.release.as_ref().map(ToString::to_string),
             until: plan.request.until.as_ref().map(ToString::to_string),
-            invoker: match plan.request.invoker {
-                Invoker::Human => "human",
-                Invoker::Automation => "automation",
-            },
+            invoker: plan.request.invoker.as_str(),
         };
         let summary = summary(&environments, plan.request.goal);
         let next = next(plan.pipeline.as_str(), &environments, &request, file);

@@ -25,6 +25,7 @@ pub(crate) fn command(directory: &Path, words: &[&str]) -> Command {
     command.args(words).current_dir(directory).env_clear().stdin(Stdio::null());
     command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", directory.join("nobody's-home"));
     command.env("PROMO_POLICY", "policy.toml").env("PROMO_ACTOR", "dana");
+    command.env("PROMO_ACTOR_KIND", "human");
     command
 }
 

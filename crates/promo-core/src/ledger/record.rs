@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::Digest;
 use crate::ids::{EnvironmentName, PipelineName, RunId};
 use crate::ledger::Event;
+use crate::windows::Invoker;
 
 /// The format number that this version writes.
 pub const FORMAT: u32 = 1;
@@ -81,6 +82,15 @@ pub enum ActorKind {
     Human,
     /// A CI job or a timer.
     Automation,
+}
+
+impl From<ActorKind> for Invoker {
+    fn from(kind: ActorKind) -> Self {
+        match kind {
+            ActorKind::Human => Self::Human,
+            ActorKind::Automation => Self::Automation,
+        }
+    }
 }
 
 /// What a writer hands to `append_if_head`: everything but position, predecessor and the store's time.

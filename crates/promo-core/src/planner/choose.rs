@@ -12,7 +12,6 @@ use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::event::Movement;
 use crate::model::Start;
 use crate::plan::{Next, Stay, StayReason};
-use crate::windows::Invoker;
 
 /// A release that was judged for an environment.
 enum Placed {
@@ -230,14 +229,13 @@ impl Planner<'_> {
                 || (g.outcome == Outcome::Waiting && matches!(g.kind, GateKind::Approval | GateKind::Window))
         });
         let gates = without_forecasts(gates);
-        let asked = request.by_name() || request.environments.contains(name);
         let why = if outcome >= Outcome::Expired {
             StayReason::Refused
         } else if approval && deferred {
             StayReason::ApprovalBehindDeferred
         } else if !can_wait {
             StayReason::HeldBack
-        } else if request.invoker == Invoker::Automation && environment.start == Start::Manual && !asked {
+        } else if environment.start == Start::Manual && !request.asks_for(name) {
             StayReason::StartsByRequest
         } else {
             let draft = self.draft(name, environment, release, movement, moved, gates);

@@ -20,6 +20,7 @@ use crate::plan::{Move, Plan};
 #[must_use]
 pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String> {
     let mut out = rules(&input.rules, moves);
+    out.insert("invoker".into(), input.request.invoker.as_str().into());
     for entry in moves {
         let name = &entry.environment;
         let generation = input.view.environment(name).map_or(0, |e| e.generation);

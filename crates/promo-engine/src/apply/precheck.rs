@@ -11,8 +11,9 @@ use promo_core::gate::{GateKind, Outcome, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::ledger::view::Spoken;
-use promo_core::plan::{Document, Plan};
+use promo_core::plan::{Document, Plan, Request, StayReason};
 use promo_core::planner;
+use promo_core::windows::Invoker;
 use promo_ledger::tree::verify_consistency;
 
 use crate::error::EngineError;
@@ -52,12 +53,20 @@ impl Session {
         }
         // S8.2: the same request, planned again from what is there now, must give the same steps from the same inputs.
         let pinned = plan.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
-        let again = self.plan_with(&view, &plan.request, Some(&pinned), now).await?;
+        let invoker = self.counts_as(plan, digest, &view, beside);
+        let request = Request { invoker, ..plan.request.clone() };
+        let mut again = self.plan_with(&view, &request, Some(&pinned), now).await?;
+        // What the plan says of who asked is compared as it says it; what that counts for is settled.
+        again.inputs.insert("invoker".into(), plan.request.invoker.as_str().into());
         for entry in &plan.moves {
             let refused = again.stays.iter().find(|s| s.environment == entry.environment);
-            if let Some(next) = refused.and_then(|s| s.next.as_ref()) {
-                let gates = next.gates.clone();
-                return Err(closed(&entry.environment, &next.release.id, gates));
+            if let Some((stay, next)) = refused.and_then(|s| Some((s, s.next.as_ref()?))) {
+                let (name, gates) = (&entry.environment, next.gates.clone());
+                let mut why: Vec<String> = unproven(plan, invoker).into_iter().collect();
+                if stay.why == StayReason::StartsByRequest {
+                    why.insert(0, starts_by_request(name));
+                }
+                return Err(with_notes(why, closed(name, &next.release.id, gates)));
             }
         }
         let mut moved = planner::stale(plan, &again.inputs, &again.moves);
@@ -80,6 +89,7 @@ impl Session {
         let (facts, unverified) = self.approval_facts(digest, &view, beside);
         let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
+        let invoker = self.counts_as(plan, digest, &view, beside);
         let nothing = std::collections::BTreeSet::new();
         for entry in &plan.moves {
             let question = Question {
@@ -88,7 +98,7 @@ impl Session {
                 movement: entry.movement,
                 named: plan.request.by_name(),
                 drifted: !planner::drift(&view, &observed, &entry.environment).is_empty(),
-                invoker: plan.request.invoker,
+                invoker,
                 moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                 approvals: approvals.get(&entry.environment),
                 run: None,
@@ -103,6 +113,7 @@ impl Session {
                 let mut why = standings.get(&entry.environment).map(uncounted).unwrap_or_default();
                 let request = view.uncounted.iter().filter(|u| u.about == Spoken::Request { plan: *digest });
                 why.extend(request.map(|u| format!("the request in record {} counts as unsigned: {}", u.seq, u.why)));
+                why.extend(unproven(plan, invoker));
                 why.extend(unverified.iter().map(|why| format!("a statement does not count: {why}")));
                 return Err(with_notes(why, closed(&entry.environment, &entry.to.id, gates)));
             }
@@ -207,6 +218,20 @@ fn uncounted(evaluation: &Evaluation) -> Vec<String> {
     let mut notes: Vec<String> = problems.map(ToString::to_string).collect();
     notes.dedup();
     notes
+}
+
+/// Why an environment with `start = "manual"` does not begin.
+pub(super) fn starts_by_request(name: &EnvironmentName) -> String {
+    format!("{name} starts only when a person asks for it, or when it is planned by its name")
+}
+
+/// That a plan says more of who asked for it than is proven, and what to do about it.
+pub(super) fn unproven(plan: &Plan, counts_as: Invoker) -> Option<String> {
+    (plan.request.invoker != counts_as).then(|| {
+        "the plan says that a person asked for it, which nothing proves, so it counts as asked for by automation: \
+         apply it as a person, or let one sign a request for it (promo request FILE --key KEY)"
+            .to_owned()
+    })
 }
 
 fn with_notes(why: Vec<String>, error: EngineError) -> EngineError {

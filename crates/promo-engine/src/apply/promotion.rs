@@ -9,13 +9,13 @@ use promo_core::ids::ReleaseId;
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::ledger::view::Said;
-use promo_core::model::OnFailure;
-use promo_core::plan::{Move, PlannedCheck, Rollback, Step};
+use promo_core::model::{OnFailure, Start};
+use promo_core::plan::{Move, PlannedCheck, Request, Rollback, Step};
 use promo_core::planner;
 use promo_core::state::State;
 
 use super::step::{StepEnd, elapsed, take};
-use super::{Fate, RunContext};
+use super::{Fate, RunContext, precheck};
 use crate::checks::Verdict;
 use crate::error::EngineError;
 use crate::observe::recorded_settings;
@@ -75,25 +75,32 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
     let (document, beside) = (&context.document, &context.options.approvals);
     let standings = session.standings(document, &context.plan, &view, beside, applier, now.at)?;
     let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
+    let invoker = session.counts_as(&document.body, &context.plan, &view, beside);
+    let request = Request { invoker, ..document.body.request.clone() };
     let nothing = BTreeSet::new();
     let gates = session.with_view(|view| {
         let question = Question {
             environment: &entry.environment,
             release: &entry.to.id,
             movement: entry.movement,
-            named: context.document.body.request.by_name(),
+            named: request.by_name(),
             // What runs there enters again only where the plan and its precheck found a reason; nothing has moved since.
             drifted: entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
-            invoker: context.document.body.request.invoker,
+            invoker,
             moved_before: &nothing,
             approvals: approvals.as_ref(),
             run: Some(&context.run),
         };
         eligibility::assess(&session.governance.rules(), view, &ArtifactFindings::new(), &question, now)
     })?;
-    if !overall(&gates).is_open() {
+    let starts = session.governance.pipeline.environments.get(&entry.environment).map(|e| e.start);
+    let unasked = starts == Some(Start::Manual) && !request.asks_for(&entry.environment);
+    if unasked || !overall(&gates).is_open() {
         let gates: Vec<_> = gates.into_iter().filter(|g| !g.outcome.is_open()).collect();
-        let why = gates.iter().map(|g| g.reason.to_string()).collect::<Vec<_>>().join("; ");
+        let mut why: Vec<_> = unasked.then(|| precheck::starts_by_request(&entry.environment)).into_iter().collect();
+        why.extend(gates.iter().map(|g| g.reason.to_string()));
+        why.extend(precheck::unproven(&document.body, invoker));
+        let why = why.join("; ");
         let environment = entry.environment.clone();
         context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
         return Ok(Some(Fate::NotStarted { why, gates }));

@@ -1,0 +1,88 @@
+//! Who counts as a person, through the binary (S5.1, S9.1).
+
+#![cfg(unix)]
+#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of the binary, which fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+fn promo(root: &Path, environment: &[(&str, &str)], words: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_promo"));
+    command.args(["--policy", "policy.toml"]).args(words).current_dir(root).stdin(Stdio::null());
+    command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", root.join("home"));
+    command.envs(environment.iter().copied()).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8([output.stdout.as_slice(), &output.stderr].concat()).unwrap()
+}
+
+fn ends(code: i32, output: &Output) -> String {
+    let told = told(output);
+    assert_eq!(output.status.code(), Some(code), "{told}");
+    told
+}
+
+/// A quickstart that is through.
+fn world() -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().join("qs");
+    let made = Command::new(env!("CARGO_BIN_EXE_promo")).arg("quickstart").arg(&root).output().unwrap();
+    ends(0, &made);
+    (directory, root)
+}
+
+fn edit(file: &Path, from: &str, to: &str) {
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.contains(from), "{text}");
+    std::fs::write(file, text.replace(from, to)).unwrap();
+}
+
+const HUMAN: (&str, &str) = ("PROMO_ACTOR_KIND", "human");
+const AUTOMATION: (&str, &str) = ("PROMO_ACTOR_KIND", "automation");
+
+#[test]
+fn who_acts_is_said_by_flag_variable_or_terminal_and_never_by_a_name_s5_1() {
+    let (_directory, root) = world();
+    let invoker = |environment: &[(&str, &str)], words: &[&str]| {
+        let plan = promo(&root, environment, &[words, &["plan", "dev", "--format", "json"]].concat());
+        let plan: Value = serde_json::from_slice(&plan.stdout).unwrap_or_else(|_| panic!("{}", told(&plan)));
+        plan["request"]["invoker"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(invoker(&[], &["--as", "dana"]), "automation", "no terminal, and a name is none");
+    assert_eq!(invoker(&[("PROMO_ACTOR", "dana")], &[]), "automation");
+    assert_eq!(invoker(&[HUMAN], &[]), "human");
+    assert_eq!(invoker(&[HUMAN, ("CI", "true")], &[]), "human", "what is said goes before what is guessed");
+    assert_eq!(invoker(&[HUMAN], &["--actor-kind", "automation"]), "automation", "a flag goes before a variable");
+    assert_eq!(invoker(&[AUTOMATION], &["--actor-kind", "human", "--as", "ci"]), "human");
+    let usage = ends(64, &promo(&root, &[("PROMO_ACTOR_KIND", "robot")], &["plan"]));
+    assert!(usage.contains("human") && usage.contains("automation"), "{usage}");
+}
+
+#[test]
+fn a_plan_that_says_human_starts_nothing_for_automation_that_only_people_start_s9_1() {
+    let (_directory, root) = world();
+    let auto = "start  = \"auto\"\ntarget = { directory = \"environments/qa\" }";
+    edit(&root.join("promo.toml"), auto, &auto.replace("auto", "manual"));
+    ends(0, &promo(&root, &[], &["release", "add", "shop=1.0.0", "--alias", "next"]));
+    ends(0, &promo(&root, &[], &["advance"]));
+    ends(0, &promo(&root, &[HUMAN], &["plan", "--out", "human.plan.json"]));
+    // What automation plans leaves qa out; writing that a person asked puts it in, and only a person's apply believes it.
+    ends(0, &promo(&root, &[], &["plan", "--out", "job.plan.json"]));
+    let moves = |file: &str| {
+        let plan: Value = serde_json::from_slice(&std::fs::read(root.join(file)).unwrap()).unwrap();
+        let moves = plan["body"]["moves"].as_array().unwrap().clone();
+        moves.iter().map(|m| m["environment"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert!(moves("human.plan.json").contains(&"qa".into()) && !moves("job.plan.json").contains(&"qa".into()));
+    for job in [&[][..], &[("CI", "true"), ("PROMO_ACTOR", "dana")], &[AUTOMATION]] {
+        let said = ends(20, &promo(&root, job, &["apply", "human.plan.json"]));
+        assert!(said.contains("error[waiting]") && said.contains("qa starts only when a person asks"), "{said}");
+        assert!(said.contains("nothing proves") && said.contains("promo request FILE --key KEY"), "{said}");
+    }
+    let said = ends(0, &promo(&root, &[HUMAN], &["apply", "human.plan.json"]));
+    assert!(said.contains("qa"), "{said}");
+}

@@ -16,6 +16,7 @@ fn promo(root: &Path, words: &[&str]) -> (Option<i32>, String) {
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
         .env("PROMO_POLICY", "policy.toml")
         .env("PROMO_ACTOR", "dana")
+        .env("PROMO_ACTOR_KIND", "human")
         .env("PROMO_TIMEZONE", "Europe/Berlin")
         .output()
         .unwrap();

@@ -139,8 +139,9 @@ impl Guide<'_> {
         parsed.global.color = self.global.color;
         parsed.global.format = if self.ui.format() == Format::Json { Format::Json } else { Format::Text };
         parsed.global.timezone.clone_from(&self.global.timezone);
-        parsed.global.trust = None;
         parsed.global.actor_kind = self.global.actor_kind;
+        // Variables that name the user's own are not meant here: the example writes into its own ledger only.
+        (parsed.global.trust, parsed.global.ledger, parsed.global.directory) = (None, None, None);
         parsed.global.wiring = self.global.wiring.clone();
         // The example needs no server anyway.
         parsed.global.offline = false;
@@ -149,7 +150,7 @@ impl Guide<'_> {
             return Ok(());
         }
         let message = format!("`promo {}` ended with {found}", words.join(" "));
-        Err(CliError::new("unexpected", exit::FAILURE, message, "promo doctor --help")
+        Err(CliError::new("unexpected", exit::FAILURE, message, "promo doctor")
             .differs(expected.to_string(), found.to_string()))
     }
 }
@@ -190,8 +191,7 @@ fn write_private(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 /// Builds an image of a version into the development registry, which is a directory.
 fn build(version: &str) -> Result<(), CliError> {
     let failed = |e: &(dyn std::error::Error + 'static)| {
-        CliError::new("unexpected", exit::FAILURE, "the example image cannot be built", "promo doctor --help")
-            .because(e)
+        CliError::new("unexpected", exit::FAILURE, "the example image cannot be built", "promo doctor").because(e)
     };
     let location: Location = "oci-layout:registry/shop".parse().expect("invariant: the example's repository is valid");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(&e))?;

@@ -35,6 +35,20 @@ pub(crate) fn row() {
 }
 
 #[test]
+fn a_quickstart_writes_into_no_ledger_but_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let words = ["quickstart", "example"];
+    let mut command = command(at, &words);
+    command.env("PROMO_LEDGER", at.join("mine.db")).env("PROMO_DIRECTORY", at);
+    let output = end(command, &words);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    assert!(!at.join("mine.db").exists() && at.join("example/.promo/ledger.db").exists(), "{out}{err}");
+    assert!(!out.contains("mine.db"), "{out}");
+}
+
+#[test]
 fn what_init_writes_is_a_pipeline_that_check_accepts() {
     let directory = tempfile::tempdir().unwrap();
     let image = ["--image", "registry.example/shop/api", "--name", "shop"];

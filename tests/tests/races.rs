@@ -55,7 +55,8 @@ async fn of_sixteen_processes_that_apply_one_plan_exactly_one_does() {
         assert_eq!(won.len(), 1, "round {round}: {won:?} {lost:?}");
         assert_eq!(won[0].outcome, Some(RunOutcome::Done));
         for error in lost {
-            assert!(is_lost(&error), "{}: {error:?}", error.code());
+            let EngineError::Spent { run: Some(winner), .. } = &error else { panic!("{}: {error:?}", error.code()) };
+            assert_eq!((winner, error.exit_code()), (&won[0].run, exit::STALE), "{error:?}");
         }
         assert_eq!((count(&world, "run.started"), count(&world, "promotion.started")), (1, 1));
         assert_eq!(count(&world, "step.intent"), 1);

@@ -57,7 +57,7 @@ impl From<EngineError> for CliError {
                 let next = command_line(["promo", "explain", code]);
                 new(&next).who(who::PLATFORM).differs(text(expected), text(found))
             }
-            EngineError::Spent { run: Some(_), .. } => new("promo runs"),
+            EngineError::Spent { run: Some(run), .. } => new(&command_line(["promo", "show", run.as_str()])),
             EngineError::Spent { .. } => new("promo plan --out plan.json"),
             EngineError::Undated { .. } => new(&command_line(["promo", "explain", code])).who(who::OPERATOR),
             EngineError::Denied { environment, release, gates } => {

@@ -20,7 +20,8 @@ use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Event, RunOutcome};
 use promo_core::plan::Document;
-use promo_ledger::{Expect, Fence, StoreError};
+use promo_ledger::{AppendError, Expect, Fence, StoreError};
+use promo_sdk::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::EngineError;
@@ -67,13 +68,36 @@ impl RunContext {
         step: Option<&str>,
         events: Vec<Event>,
     ) -> Result<(), EngineError> {
-        self.append_expecting(BTreeMap::new(), environment, step, events)
+        self.append_expecting(Expect::default(), environment, step, events)
     }
 
-    /// The same, as long as these generations have not moved.
-    pub(crate) fn append_expecting(
+    /// The same, as long as `bar` finds nothing against it in the very ledger that it is appended to: what was judged
+    /// before it is written may no longer hold. Gives what it found.
+    pub(crate) fn append_unless<T>(
         &self,
-        generation: BTreeMap<EnvironmentName, u64>,
+        expect: &Expect,
+        environment: &EnvironmentName,
+        step: Option<&str>,
+        events: &[Event],
+        mut bar: impl FnMut(&View) -> Result<Option<T>, EngineError>,
+    ) -> Result<Option<T>, EngineError> {
+        loop {
+            let view = self.session.view()?;
+            if let Some(found) = bar(&view)? {
+                return Ok(Some(found));
+            }
+            let expect = Expect { head: Some(view.size), ..expect.clone() };
+            match self.append_expecting(expect, environment, step, events.to_vec()) {
+                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                result => return result.map(|()| None),
+            }
+        }
+    }
+
+    /// Appends under the lease what else is expected, too.
+    fn append_expecting(
+        &self,
+        expect: Expect,
         environment: &EnvironmentName,
         step: Option<&str>,
         events: Vec<Event>,
@@ -90,7 +114,7 @@ impl RunContext {
                 draft
             })
             .collect();
-        let expect = Expect { generation, fences: vec![self.fence.clone()], ..Expect::default() };
+        let expect = Expect { fences: vec![self.fence.clone()], ..expect };
         self.session.append(&expect, &drafts).map(|_| ())
     }
 }
@@ -100,26 +124,16 @@ impl Session {
     ///
     /// # Errors
     /// Before anything was changed: when the plan is not for here, stale or spent, when a gate is closed, or when
-    /// somebody else is at work. After that the report tells.
+    /// somebody else is at work. Of several that apply one plan at once, all but one are told that it is spent, and by
+    /// which run. After that the report tells.
     pub async fn apply(
         &self,
         document: &Document,
         digest: Digest,
         options: ApplyOptions,
     ) -> Result<RunReport, EngineError> {
-        let checked = self.precheck(document, &digest, &options.approvals).await?;
-        if options.stop.is_cancelled() {
-            return Err(EngineError::Stopped);
-        }
         let run = new_run_id();
-        self.adopt_policy()?;
-        self.keep_files(document, &digest)?;
-        let held = Held::acquire(self, &run, lease::resources(self, &document.body.moves), options.stop.clone())?;
-        let started = self.start_run(document, digest, &run, &held, &checked, &options.approvals);
-        if let Err(error) = started {
-            held.release().await;
-            return Err(self.began(&run, error));
-        }
+        let held = self.begin(document, digest, &run, &options).await.map_err(|error| self.outrun(&digest, error))?;
         let context = RunContext {
             session: self.clone(),
             run,
@@ -130,6 +144,49 @@ impl Session {
             outlived: None,
         };
         drive::drive(context, document, held).await
+    }
+
+    /// Everything up to the record from which on the run can be resumed.
+    async fn begin(
+        &self,
+        document: &Document,
+        digest: Digest,
+        run: &RunId,
+        options: &ApplyOptions,
+    ) -> Result<Held, EngineError> {
+        let checked = self.precheck(document, &digest, &options.approvals).await?;
+        if options.stop.is_cancelled() {
+            return Err(EngineError::Stopped);
+        }
+        self.adopt_policy()?;
+        self.keep_files(document, &digest)?;
+        let resources = lease::resources(self, &document.body.moves);
+        let held = wait::begin(self, run, &digest, resources, &options.stop).await?;
+        let started = self.start_run(document, digest, run, &held, &checked, &options.approvals);
+        if let Err(error) = started {
+            held.release().await;
+            return Err(self.began(run, error));
+        }
+        Ok(held)
+    }
+
+    /// What to tell whoever did not begin a run: where another one has used the plan meanwhile, whatever that left behind
+    /// is no news, and the plan is spent.
+    fn outrun(&self, plan: &Digest, error: EngineError) -> EngineError {
+        let left_behind = match &error {
+            EngineError::Provider { source, .. } => source.kind != ErrorKind::Integrity,
+            EngineError::Stale { .. }
+            | EngineError::Denied { .. }
+            | EngineError::Waiting { .. }
+            | EngineError::Lease(_)
+            | EngineError::Append(_)
+            | EngineError::Ledger(StoreError::Busy { .. }) => true,
+            _ => false,
+        };
+        if !left_behind {
+            return error;
+        }
+        self.used(plan).ok().flatten().unwrap_or(error)
     }
 
     /// Goes on with a run that was interrupted or whose process died. A second resume changes nothing (S9.5). A lock that

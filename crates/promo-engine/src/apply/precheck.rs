@@ -16,6 +16,7 @@ use promo_core::planner;
 use promo_core::windows::Invoker;
 use promo_ledger::tree::verify_consistency;
 
+use super::wait;
 use crate::error::EngineError;
 use crate::session::{Session, TOOL};
 
@@ -46,7 +47,7 @@ impl Session {
             self.verified_for(digest, envelope)?;
         }
         let (view, now) = (self.view()?, self.present()?);
-        unspent(plan, digest, &view, now)?;
+        self.unspent(plan, digest, &view, now)?;
         self.plausible_times(plan, now)?;
         if plan.moves.is_empty() {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
@@ -80,7 +81,7 @@ impl Session {
         }
         // Observing can take minutes: what people said meanwhile counts.
         let (view, now) = (self.view()?, self.present()?);
-        unspent(plan, digest, &view, now)?;
+        self.unspent(plan, digest, &view, now)?;
         let moved = moved_generations(plan, &view);
         if !moved.is_empty() {
             return Err(EngineError::Stale { by: last_change(&view, plan), moved });
@@ -181,6 +182,39 @@ impl Session {
         Err(EngineError::Stale { moved, by: None })
     }
 
+    /// A plan is used once, superseded by a newer request, and lives as long as its request (S8.4). Where the clocks disagree
+    /// about that, it waits until they agree.
+    fn unspent(&self, plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<(), EngineError> {
+        if let Some(used) = self.used(digest)? {
+            return Err(used);
+        }
+        let request = view.requests.get(digest);
+        if let Some(newer) = request.and_then(|r| r.superseded_by) {
+            return Err(EngineError::Spent { why: format!("was superseded by the request for {newer}"), run: None });
+        }
+        let expires = request.map_or(plan.expires, |r| r.expires);
+        match (now.reached(expires), now.doubt) {
+            (Some(false), _) => Ok(()),
+            (None, Some(doubt)) => Err(EngineError::Undated { doubt }),
+            _ => Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None }),
+        }
+    }
+
+    /// The error that names the run which has used a plan: whose it is, and when it ended or where it is at work.
+    pub(crate) fn used(&self, plan: &Digest) -> Result<Option<EngineError>, EngineError> {
+        let Some(id) = self.with_view(|view| view.consumed.get(plan).cloned())? else { return Ok(None) };
+        // The lock first: whoever gave it back had ended the run.
+        let place = wait::place(self, &id)?;
+        let Some(run) = self.with_view(|view| view.runs.get(&id).cloned())? else { return Ok(None) };
+        let by = format!("run {id} of {}", run.applier);
+        let why = match (run.finished, place) {
+            (Some((at, _)), _) => format!("was used by {by}, which ended at {at}"),
+            (None, Some(place)) => format!("is being applied by {by}, in {place}"),
+            (None, None) => format!("was used by {by}, which has not ended, and nobody is at work on it"),
+        };
+        Ok(Some(EngineError::Spent { why, run: Some(id) }))
+    }
+
     /// The ledger must be a consistent extension of the checkpoint that the plan carries (S12.2).
     pub(crate) fn extends(&self, plan: &Plan) -> Result<(), EngineError> {
         let (size, root) = (plan.ledger.size, plan.ledger.root);
@@ -191,24 +225,6 @@ impl Session {
         }
         let proof = self.store.consistency_proof(size, head.size)?;
         if verify_consistency(size, &root, head.size, &head.root, &proof) { Ok(()) } else { Err(rewritten()) }
-    }
-}
-
-/// A plan is used once, superseded by a newer request, and lives as long as its request (S8.4). Where the clocks disagree
-/// about that, it waits until they agree.
-fn unspent(plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<(), EngineError> {
-    if let Some(run) = view.consumed.get(digest) {
-        return Err(EngineError::Spent { why: format!("was used by run {run}"), run: Some(run.clone()) });
-    }
-    let request = view.requests.get(digest);
-    if let Some(newer) = request.and_then(|r| r.superseded_by) {
-        return Err(EngineError::Spent { why: format!("was superseded by the request for {newer}"), run: None });
-    }
-    let expires = request.map_or(plan.expires, |r| r.expires);
-    match (now.reached(expires), now.doubt) {
-        (Some(false), _) => Ok(()),
-        (None, Some(doubt)) => Err(EngineError::Undated { doubt }),
-        _ => Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None }),
     }
 }
 

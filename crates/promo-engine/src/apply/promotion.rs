@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::Digest;
 use promo_core::eligibility::{self, ArtifactFindings, Question};
-use promo_core::gate::{Reason, overall};
+use promo_core::gate::{Gate, Reason, overall};
 use promo_core::ids::ReleaseId;
-use promo_core::ledger::Event;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::ledger::view::Said;
+use promo_core::ledger::{Event, View};
 use promo_core::model::{OnFailure, Start};
 use promo_core::plan::{Move, PlannedCheck, Request, Rollback, Step};
 use promo_core::planner;
 use promo_core::state::State;
+use promo_ledger::Expect;
 
-use super::step::{StepEnd, elapsed, take};
+use super::step::{Bar, StepEnd, elapsed, take};
 use super::{Fate, RunContext, precheck};
 use crate::checks::Verdict;
 use crate::error::EngineError;
@@ -50,7 +51,7 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
     if let Some(rollback) = begun_rollback(context, entry)? {
         return go_back(context, entry, rollback, "it failed before this run was interrupted".into()).await;
     }
-    let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, false).await? {
+    let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, None).await? {
         End::Good => verify(context, entry, &entry.checks, &entry.to.id, false).await?,
         other => other,
     };
@@ -70,15 +71,16 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
         return Ok(Some(Fate::NotStarted { why, gates }));
     }
-    let (view, now) = (session.view()?, session.present()?);
     let applier = Some(session.actor.name.as_str());
     let (document, beside) = (&context.document, &context.options.approvals);
-    let standings = session.standings(document, &context.plan, &view, beside, applier, now.at)?;
-    let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
-    let invoker = session.counts_as(&document.body, &context.plan, &view, beside);
-    let request = Request { invoker, ..document.body.request.clone() };
+    let starts = session.governance.pipeline.environments.get(&entry.environment).map(|e| e.start);
     let nothing = BTreeSet::new();
-    let gates = session.with_view(|view| {
+    let shut = |view: &View| -> Result<Option<(String, Vec<Gate>)>, EngineError> {
+        let now = session.present()?;
+        let standings = session.standings(document, &context.plan, view, beside, applier, now.at)?;
+        let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
+        let invoker = session.counts_as(&document.body, &context.plan, view, beside);
+        let request = Request { invoker, ..document.body.request.clone() };
         let question = Question {
             environment: &entry.environment,
             release: &entry.to.id,
@@ -91,20 +93,17 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             approvals: approvals.as_ref(),
             run: Some(&context.run),
         };
-        eligibility::assess(&session.governance.rules(), view, &ArtifactFindings::new(), &question, now)
-    })?;
-    let starts = session.governance.pipeline.environments.get(&entry.environment).map(|e| e.start);
-    let unasked = starts == Some(Start::Manual) && !request.asks_for(&entry.environment);
-    if unasked || !overall(&gates).is_open() {
+        let gates = eligibility::assess(&session.governance.rules(), view, &ArtifactFindings::new(), &question, now);
+        let unasked = starts == Some(Start::Manual) && !request.asks_for(&entry.environment);
+        if !unasked && overall(&gates).is_open() {
+            return Ok(None);
+        }
         let gates: Vec<_> = gates.into_iter().filter(|g| !g.outcome.is_open()).collect();
         let mut why: Vec<_> = unasked.then(|| precheck::starts_by_request(&entry.environment)).into_iter().collect();
         why.extend(gates.iter().map(|g| g.reason.to_string()));
         why.extend(precheck::unproven(&document.body, invoker));
-        let why = why.join("; ");
-        let environment = entry.environment.clone();
-        context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
-        return Ok(Some(Fate::NotStarted { why, gates }));
-    }
+        Ok(Some((why.join("; "), gates)))
+    };
     let event = Event::PromotionStarted {
         environment: entry.environment.clone(),
         from: entry.from.as_ref().map(|r| r.id.clone()),
@@ -114,21 +113,26 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
     // No other run may have touched the environment since the plan was made (S6.6).
     let planned = document.body.inputs.get(&format!("generation of {}", entry.environment));
     let generation = planned.and_then(|g| g.parse().ok()).map(|g| (entry.environment.clone(), g));
-    match context.append_expecting(generation.into_iter().collect(), &entry.environment, None, vec![event]) {
+    let expect = Expect { generation: generation.into_iter().collect(), ..Expect::default() };
+    // A freeze or a revocation that comes before this record holds it up, however shortly before it comes.
+    let (why, gates) = match context.append_unless(&expect, &entry.environment, None, &[event], shut) {
+        Ok(None) => return Ok(None),
+        Ok(Some(shut)) => shut,
         Err(error) if error.code() == "plan-stale" => {
-            let why = "another run has moved it since the plan was made".to_string();
-            context.say(Progress::NotStarted {
-                environment: entry.environment.clone(),
-                why: why.clone(),
-                gates: Vec::new(),
-            });
-            Ok(Some(Fate::NotStarted { why, gates: Vec::new() }))
+            ("another run has moved it since the plan was made".to_string(), Vec::new())
         }
-        result => result.map(|()| None),
-    }
+        Err(error) => return Err(error),
+    };
+    context.say(Progress::NotStarted {
+        environment: entry.environment.clone(),
+        why: why.clone(),
+        gates: gates.clone(),
+    });
+    Ok(Some(Fate::NotStarted { why, gates }))
 }
 
-/// Takes the steps and records what runs. `going_back` lets each step start from whatever the failure left.
+/// Takes the steps and records what runs. On the way back each step may start from whatever the failure left, and the first
+/// one only as long as nobody has rejected where it leads.
 async fn deploy(
     context: &RunContext,
     entry: &Move,
@@ -136,18 +140,20 @@ async fn deploy(
     release: &ReleaseId,
     files: &BTreeMap<String, Digest>,
     settings: &Digest,
-    going_back: bool,
+    back: Option<&Rollback>,
 ) -> Result<End, EngineError> {
     let mut targets = BTreeMap::new();
+    let bar = back.map(|rollback| move |view: &View| barred_now(context, entry, rollback, view));
+    let bar = bar.as_ref().map(|bar| bar as Bar<'_>);
     for step in steps {
-        if context.options.stop.is_cancelled() && !going_back {
+        if context.options.stop.is_cancelled() && back.is_none() {
             return Ok(End::Interrupted);
         }
         let mut starts = vec![step.expected];
-        if going_back {
+        if back.is_some() {
             starts.extend(left_behind(entry, step));
         }
-        match take(context, entry, step, &starts).await? {
+        match take(context, entry, step, &starts, bar).await? {
             StepEnd::Done(state) => {
                 if let Some(target) = &step.target {
                     targets.insert(target.clone(), state);
@@ -174,7 +180,12 @@ async fn deploy(
             settings: *settings,
             targets,
         };
-        context.append(&entry.environment, None, vec![event])?;
+        let found = context.append_unless(&Expect::default(), &entry.environment, None, &[event], |view| {
+            Ok(bar.and_then(|bar| bar(view)))
+        })?;
+        if let Some(why) = found {
+            return Ok(End::Failed(why));
+        }
     }
     Ok(End::Good)
 }
@@ -244,7 +255,7 @@ async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate,
     }
     match &entry.rollback {
         Some(rollback) if entry.on_failure == OnFailure::Rollback && entry.movement != Movement::Rollback => {
-            match barred(context, entry, rollback)? {
+            match context.session.with_view(|view| barred(context, entry, rollback, view))? {
                 None => go_back(context, entry, rollback, why).await,
                 Some(reason) => held(context, entry, why, &rollback.to.id, &reason),
             }
@@ -261,16 +272,26 @@ async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate,
 
 /// What bars the way back that the plan named: people may have rejected that release since (S10.1). A release that is
 /// there already, as after a failed reconfiguration, is not entered (S16).
-fn barred(context: &RunContext, entry: &Move, rollback: &Rollback) -> Result<Option<Reason>, EngineError> {
+fn barred(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) -> Option<Reason> {
     let (to, name) = (&rollback.to.id, &entry.environment);
-    context.session.with_view(|view| {
-        let found = view.quarantine(to, name, &context.session.governance.graph).filter(|_| *to != entry.to.id);
-        found.map(|(scope, note)| Reason::Quarantined {
-            scope: scope.clone(),
-            automatic: note.automatic,
-            by: note.by.name.clone(),
-        })
+    let found = view.quarantine(to, name, &context.session.governance.graph).filter(|_| *to != entry.to.id);
+    found.map(|(scope, note)| Reason::Quarantined {
+        scope: scope.clone(),
+        automatic: note.automatic,
+        by: note.by.name.clone(),
     })
+}
+
+/// The same in words, of the moment at which the way back begins. One that has begun is gone to its end.
+fn barred_now(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) -> Option<String> {
+    if has_begun(context, rollback, view) {
+        return None;
+    }
+    barred(context, entry, rollback, view).map(|reason| no_way(&rollback.to.id, &reason))
+}
+
+fn no_way(to: &ReleaseId, reason: &Reason) -> String {
+    format!("there is no release to go back to: {to} is none, because {reason}")
 }
 
 /// Why the best release that the environment could have gone back to is none, where the plan names none for its place.
@@ -299,18 +320,19 @@ fn elsewhere(context: &RunContext, entry: &Move, settings: &Digest) -> Result<Op
 }
 
 fn held(context: &RunContext, entry: &Move, why: String, to: &ReleaseId, reason: &Reason) -> Result<Fate, EngineError> {
-    let why = format!("{why}; there is no release to go back to: {to} is none, because {reason}");
-    end_promotion(context, entry, PromotionOutcome::Held, Some(why))
+    end_promotion(context, entry, PromotionOutcome::Held, Some(format!("{why}; {}", no_way(to, reason))))
 }
 
 /// The rollback that an earlier process had begun.
 fn begun_rollback<'a>(context: &RunContext, entry: &'a Move) -> Result<Option<&'a Rollback>, EngineError> {
     let Some(rollback) = &entry.rollback else { return Ok(None) };
-    let begun = context.session.with_view(|view| {
-        let steps = view.runs.get(&context.run).map(|run| &run.steps);
-        rollback.steps.iter().any(|s| steps.is_some_and(|steps| steps.contains_key(&s.id)))
-    })?;
+    let begun = context.session.with_view(|view| has_begun(context, rollback, view))?;
     Ok(begun.then_some(rollback))
+}
+
+fn has_begun(context: &RunContext, rollback: &Rollback, view: &View) -> bool {
+    let steps = view.runs.get(&context.run).map(|run| &run.steps);
+    rollback.steps.iter().any(|s| steps.is_some_and(|steps| steps.contains_key(&s.id)))
 }
 
 async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: String) -> Result<Fate, EngineError> {
@@ -319,11 +341,12 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
         return held(context, entry, why, to, &reason);
     }
     context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
-    let end = match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, true).await? {
-        // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
-        End::Good => verify(context, entry, &rollback.checks, to, *to == entry.to.id).await?,
-        other => other,
-    };
+    let end =
+        match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, Some(rollback)).await? {
+            // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
+            End::Good => verify(context, entry, &rollback.checks, to, *to == entry.to.id).await?,
+            other => other,
+        };
     match end {
         End::Good => end_promotion(context, entry, PromotionOutcome::RolledBack, Some(why)),
         End::Interrupted => Ok(Fate::Interrupted),

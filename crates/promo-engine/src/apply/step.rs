@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use promo_core::ledger::Event;
 use promo_core::ledger::view::StepView;
+use promo_core::ledger::{Event, View};
 use promo_core::plan::{Move, Step};
 use promo_core::state::State;
+use promo_ledger::Expect;
 use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, Provider, ProviderError};
 
 use super::RunContext;
@@ -31,6 +32,9 @@ pub(crate) enum StepEnd {
     Interrupted,
 }
 
+/// Why a step must not be begun, as the ledger says at the moment of its intent.
+pub(crate) type Bar<'a> = &'a (dyn Fn(&View) -> Option<String> + Sync);
+
 /// Takes one step, or finds that it was taken. It acts only on a place that is in one of the states of `starts`: never past
 /// a failed expectation (invariant 5), and never on what cannot be told, since an unknown state is no expectation.
 pub(crate) async fn take(
@@ -38,6 +42,7 @@ pub(crate) async fn take(
     entry: &Move,
     step: &Step,
     starts: &[State],
+    bar: Option<Bar<'_>>,
 ) -> Result<StepEnd, EngineError> {
     let earlier = context.session.with_view(|view| view.runs.get(&context.run)?.steps.get(&step.id).cloned())?;
     if let Some(StepView { observed: Some(observed), .. }) = earlier {
@@ -49,7 +54,7 @@ pub(crate) async fn take(
         return Ok(end);
     }
     context.say(Progress::StepStarted { environment: entry.environment.clone(), step: step.id.clone() });
-    let now = Now { context, entry, step, begun: context.session.context.clock.now() };
+    let now = Now { context, entry, step, bar, begun: context.session.context.clock.now() };
     let provider = context.session.providers.get(&step.provider)?;
     let observed = match now.observe(provider).await {
         Ok(observed) => observed,
@@ -61,10 +66,10 @@ pub(crate) async fn take(
     let acted_before = earlier.is_some();
     let opaque = provider.describe().effects == EffectClass::Opaque;
     match observed {
-        there if there == step.desired => {
-            now.intend(there)?;
-            now.done(there, false, "nothing to change".to_string())
-        }
+        there if there == step.desired => match now.intend(there)? {
+            None => now.done(there, false, "nothing to change".to_string()),
+            Some(why) => Ok(now.fail(why)),
+        },
         // An opaque effect that may have happened is not tried again (S9.3).
         _ if acted_before && opaque => {
             let why = format!("{} may or may not have acted before this run was interrupted", step.provider);
@@ -84,6 +89,7 @@ struct Now<'a> {
     context: &'a RunContext,
     entry: &'a Move,
     step: &'a Step,
+    bar: Option<Bar<'a>>,
     begun: jiff::Timestamp,
 }
 
@@ -93,9 +99,17 @@ impl Now<'_> {
         provider.observe(&self.context.session.context, &request).await
     }
 
-    fn intend(&self, expected: State) -> Result<(), EngineError> {
+    /// Writes the intent. Where something bars the step, it gives that instead, and nothing is written.
+    fn intend(&self, expected: State) -> Result<Option<String>, EngineError> {
         let intent = Event::StepIntent { expected, desired: self.step.desired };
-        self.context.append(&self.entry.environment, Some(&self.step.id), vec![intent])
+        let (environment, id) = (&self.entry.environment, Some(self.step.id.as_str()));
+        match self.bar {
+            None => self.context.append(environment, id, vec![intent]).map(|()| None),
+            Some(bar) => {
+                let expect = Expect::default();
+                self.context.append_unless(&expect, environment, id, &[intent], |view| Ok(bar(view)))
+            }
+        }
     }
 
     fn record(&self, observed: State) -> Result<(), EngineError> {
@@ -105,7 +119,9 @@ impl Now<'_> {
     /// Intent, act, observe, effect. Success is what observe says, not what the tool said (S9.2).
     async fn act(&self, provider: &Arc<dyn Provider>, there: State, opaque: bool) -> Result<StepEnd, EngineError> {
         let step = self.step;
-        self.intend(there)?;
+        if let Some(why) = self.intend(there)? {
+            return Ok(self.fail(why));
+        }
         let request = EnsureRequest {
             inputs: step.inputs.clone(),
             expected: there,

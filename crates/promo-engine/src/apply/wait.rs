@@ -1,12 +1,15 @@
-//! The lock of a run whose process may have died: whoever resumes the run waits until it lapses, or takes it at once where
-//! the death can be proven. What must not live here: taking a lock from another run.
+//! Waiting for a lock. That of a run whose process may have died: whoever resumes the run waits until it lapses, or takes
+//! it at once where the death can be proven. That of a run which is just beginning: whoever begins another one looks what
+//! it is a run of. What must not live here: taking a lock from another run.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use promo_core::Digest;
 use promo_core::ids::RunId;
 use promo_ledger::LeaseError;
+use tokio_util::sync::CancellationToken;
 
 use super::ApplyOptions;
 use super::lease::Held;
@@ -16,6 +19,62 @@ use crate::session::Session;
 
 /// How often it is looked whether the lock has lapsed.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How often it is looked whether a run that has taken the lock has said what it is a run of, and how long apart. It says
+/// so in its next write, and many who begin at once write one after the other.
+const BEGINNING: (usize, Duration) = (250, Duration::from_millis(20));
+
+/// Takes the lock for a run of `plan` that is to begin. Held by a run that the ledger does not know yet, it is waited for,
+/// but not for long: that run may be one of the same plan.
+pub(super) async fn begin(
+    session: &Session,
+    run: &RunId,
+    plan: &Digest,
+    resources: BTreeSet<String>,
+    stop: &CancellationToken,
+) -> Result<Held, EngineError> {
+    let (mut looks, pause) = BEGINNING;
+    loop {
+        let error = match Held::acquire(session, run, resources.clone(), stop.clone()) {
+            Err(EngineError::Lease(error)) => error,
+            result => return result,
+        };
+        let LeaseError::Held { holder, .. } = &*error else { return Err(EngineError::Lease(error)) };
+        // Reading holds up nobody; who asked for the lock again and again would hold up the one that has it.
+        while session.store.leases()?.iter().any(|lease| lease.holder == *holder) {
+            let told = session
+                .with_view(|view| view.consumed.contains_key(plan) || view.runs.keys().any(|run| is_of(holder, run)))?;
+            if told || looks == 0 {
+                return Err(EngineError::Lease(error));
+            }
+            looks -= 1;
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => return Err(EngineError::Stopped),
+                () = session.context.clock.sleep(pause) => {}
+            }
+        }
+    }
+}
+
+/// Whether a holder is a process at work on this run.
+fn is_of(holder: &str, run: &RunId) -> bool {
+    holder.split('/').next() == Some(run.as_str())
+}
+
+/// Where the process is that has the lock of a run, in words; none when none has it, or it is known to be gone.
+pub(super) fn place(session: &Session, run: &RunId) -> Result<Option<String>, EngineError> {
+    let leases = session.store.leases()?;
+    let holder = leases.iter().map(|lease| lease.holder.as_str()).find(|holder| is_of(holder, run));
+    let Some(holder) = holder else { return Ok(None) };
+    Ok(match Process::of(holder) {
+        Some(process) if process.is_gone() => None,
+        Some(process) if machine().is_some_and(|here| here == process.machine) => {
+            Some(format!("process {} of this machine", process.id))
+        }
+        _ => Some("a process of another machine".into()),
+    })
+}
 
 /// Takes the lock of `run`. Held by a process at the same run, it is waited for once: whoever renews it meanwhile lives,
 /// and is left alone.
@@ -34,7 +93,7 @@ pub(super) async fn acquire(
         let LeaseError::Held { resource, holder, expires } = *error else { return Err(EngineError::Lease(error)) };
         let locked =
             |resource, holder, expires| EngineError::Lease(Box::new(LeaseError::Held { resource, holder, expires }));
-        if holder.split('/').next() != Some(run.as_str()) {
+        if !is_of(&holder, run) {
             return Err(locked(resource, holder, expires));
         }
         if Process::of(&holder).is_some_and(|process| process.is_gone()) {

@@ -209,7 +209,7 @@ impl Session {
         let by = format!("run {id} of {}", run.applier);
         let why = match (run.finished, place) {
             (Some((at, _)), _) => format!("was used by {by}, which ended at {at}"),
-            (None, Some(place)) => format!("is being applied by {by}, in {place}"),
+            (None, Some(place)) => format!("is being applied by {by}, {place}"),
             (None, None) => format!("was used by {by}, which has not ended, and nobody is at work on it"),
         };
         Ok(Some(EngineError::Spent { why, run: Some(id) }))

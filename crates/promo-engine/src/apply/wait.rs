@@ -70,9 +70,10 @@ pub(super) fn place(session: &Session, run: &RunId) -> Result<Option<String>, En
     Ok(match Process::of(holder) {
         Some(process) if process.is_gone() => None,
         Some(process) if machine().is_some_and(|here| here == process.machine) => {
-            Some(format!("process {} of this machine", process.id))
+            Some(format!("in process {} of this machine", process.id))
         }
-        _ => Some("a process of another machine".into()),
+        Some(_) => Some("on another machine".into()),
+        None => Some("somewhere".into()),
     })
 }
 

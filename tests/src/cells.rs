@@ -169,6 +169,16 @@ pub struct End {
     pub said: String,
 }
 
+impl End {
+    /// What a process that is over says of itself.
+    #[must_use]
+    pub fn of(output: &Output) -> Self {
+        let said = said(output);
+        let error = said.split("error[").nth(1).and_then(|rest| rest.split(']').next()).map(str::to_owned);
+        Self { code: output.status.code(), error, said }
+    }
+}
+
 /// A prepared world and the directory in which it is put back.
 pub struct Cells {
     base: TempDir,
@@ -276,7 +286,11 @@ impl Cells {
         }
     }
 
-    fn release(&self, version: &str) {
+    /// Builds an image of that version and adds it as a release.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn release(&self, version: &str) {
         let location = format!("oci-layout:{}", self.path("world/shared/registry/shop").display());
         let location: Location = location.parse().expect("a location");
         let network = Network::new(reqwest::Client::new(), Arc::new(SystemClock));
@@ -289,9 +303,21 @@ impl Cells {
     }
 
     /// A command that has to work.
-    fn promo(&self, words: &[&str]) {
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn promo(&self, words: &[&str]) {
         let output = self.command(Host::One, None, words).output().expect("promo starts");
         assert!(output.status.success(), "{words:?}: {}", said(&output));
+    }
+
+    /// From now on the world as it is now is what is put back.
+    ///
+    /// # Panics
+    /// When it cannot be copied.
+    pub fn keep(&self) {
+        std::fs::remove_dir_all(self.path("before")).expect("the prepared world can be removed");
+        copy(&self.path("world"), &self.path("before"));
     }
 
     /// Puts the prepared world back.
@@ -305,14 +331,23 @@ impl Cells {
     #[must_use]
     #[expect(clippy::disallowed_methods, reason = "a test starts the program that it is about")]
     pub fn command(&self, host: Host, fault: Option<&Fault>, words: &[&str]) -> Command {
-        let (copy, home, name) = match host {
-            Host::One => ("world/one", "home-one", "ci"),
-            Host::Two | Host::Elsewhere => ("world/two", "home-two", "riley"),
-        };
-        let mut command = if host == Host::Elsewhere && self.elsewhere {
+        let command = if host == Host::Elsewhere && self.elsewhere {
             elsewhere(self.program)
         } else {
             Command::new(self.program)
+        };
+        let mut command = self.dressed(command, host);
+        command.envs(fault.map(|fault| (FAULT, fault.to_string())));
+        command.args(words);
+        command
+    }
+
+    /// A command in the place and with the environment of a host.
+    #[must_use]
+    pub fn dressed(&self, mut command: Command, host: Host) -> Command {
+        let (copy, home, name) = match host {
+            Host::One => ("world/one", "home-one", "ci"),
+            Host::Two | Host::Elsewhere => ("world/two", "home-two", "riley"),
         };
         command.env_clear().current_dir(self.path(copy)).stdin(Stdio::null());
         command.envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
@@ -323,9 +358,7 @@ impl Cells {
         for secret in ["PROMO_SECRET_TOKEN", "DOCKER_AUTH_CONFIG", "GITHUB_TOKEN"] {
             command.env(secret, CANARY);
         }
-        command.envs(fault.map(|fault| (FAULT, fault.to_string())));
         command.envs(self.opaque.map(|provider| (OPAQUE, provider)));
-        command.args(words);
         command
     }
 
@@ -349,9 +382,7 @@ impl Cells {
         } else {
             command.output().expect("promo starts")
         };
-        let said = said(&output);
-        let error = said.split("error[").nth(1).and_then(|rest| rest.split(']').next()).map(str::to_owned);
-        End { code: output.status.code(), error, said }
+        End::of(&output)
     }
 
     /// Waits until every lock has run out: a lock without a run is nobody's to resume.

@@ -4,6 +4,7 @@ pub mod binary;
 pub mod cells;
 pub mod faults;
 pub mod oci_registry;
+pub mod racing;
 pub mod registry;
 pub mod token_server;
 pub mod watched_store;

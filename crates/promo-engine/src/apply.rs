@@ -11,7 +11,7 @@ mod report;
 mod step;
 mod wait;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use promo_core::Digest;

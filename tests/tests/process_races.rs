@@ -1,6 +1,5 @@
 //! Races between real processes (S8, S9): 64 command lines apply one plan; two plans, a change of an environment's own file, a freeze and a cancel meet
-//! a promotion. Judged by the ledger, by what is in the directories, and in every other race by a journal that is
-//! independent of the ledger. CONTRIBUTING.md says how to run more of them, and how to replay one.
+//! a promotion. Judged by the ledger, by what is in the directories, and by a journal that is independent of the ledger. CONTRIBUTING.md says how to run more of them, and how to replay one.
 
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]

@@ -8,6 +8,7 @@ mod bench;
 mod components;
 mod fuzz;
 mod process;
+mod races;
 mod test;
 mod tidy;
 mod workspace;
@@ -36,6 +37,8 @@ enum Task {
     Components(components::Command),
     /// Let the fuzz targets look for inputs that break what promo reads from outside.
     Fuzz(fuzz::Args),
+    /// Let many processes race for one ledger, again and again: one plan by 64, two plans, a freeze, a cancel.
+    Races(races::Args),
     /// Measure the release binary from outside, next to its peers: time, CPU and peak memory of whole processes.
     Bench(bench::Args),
     /// Run one command and write what it cost into a file: what `bench` starts for each measurement.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Components(command) => components::run(&command),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Races(args) => races::run(&args),
         Task::Bench(args) => bench::run(&args),
         Task::Measure(args) => bench::measure(&args),
     };

@@ -4,7 +4,7 @@
 
 use crate::components::{self, COMPONENTS, Need};
 use crate::process::Run;
-use crate::{Outcome, fuzz, tidy, workspace};
+use crate::{Outcome, fuzz, races, tidy, workspace};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -123,7 +123,8 @@ fn tests(setting: &Setting) -> Outcome {
         Some(nextest) => Run::new(nextest).args(nextest_args(setting.ci, &setting.missing)),
         None => Run::cargo().args(cargo_test_args(&setting.missing)),
     };
-    with_components(run, setting).pass_through()
+    // The whole workspace is built for them, and so is promo.
+    with_components(run.env(races::PRODUCT, races::product()), setting).pass_through()
 }
 
 fn with_components(mut run: Run, setting: &Setting) -> Run {

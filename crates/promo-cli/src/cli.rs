@@ -12,7 +12,7 @@ use crate::commands;
 use crate::error::{CliError, command_line};
 use crate::examples;
 use crate::exit::{DONE, Exit};
-use crate::ui::Ui;
+use crate::ui::{Lost, Ui, lose};
 use crate::wiring::Wiring;
 
 /// promo: plan and apply for promotions.
@@ -318,8 +318,9 @@ impl Stopped {
     pub(crate) fn report(self) -> Exit {
         if !self.error.use_stderr() {
             // A closed pipe is not worth an error: the reader has what it wanted.
-            let _closed = self.error.print();
-            return DONE;
+            let lost = Lost::default();
+            lose(&lost, self.error.print());
+            return lost.get().map_or(DONE, |_| Exit(65));
         }
         let global = Global {
             directory: None,

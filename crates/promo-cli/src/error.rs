@@ -191,6 +191,14 @@ impl CliError {
         Self::new("file-unreadable", 65, format!("{shown} cannot be {doing}"), HELP).because(error).in_file(path)
     }
 
+    /// Standard output took no more.
+    pub(crate) fn lost_answer(why: &str) -> Self {
+        let message = "standard output cannot be written: what was asked for was done, and the answer is not whole";
+        Self::new("file-unreadable", 65, message, "promo status")
+            .because(&std::io::Error::other(why))
+            .who(who::OPERATOR)
+    }
+
     /// With the excerpts of the files at fault.
     pub(crate) fn drawn(mut self, drawing: String) -> Self {
         self.0.drawing = Some(drawing);
@@ -240,9 +248,16 @@ impl CliError {
         problem.next = ui.to_paste(&problem.next);
         ui.view_event("error", &problem, false);
         if ui.format() != Format::Json {
-            ui.talk(&Self(problem).text());
+            ui.talk(&self.text_to_paste(ui));
         }
         Exit(self.0.exit)
+    }
+
+    /// The text of it, whose last line is the next command with the flags of this call.
+    pub(crate) fn text_to_paste(&self, ui: &Ui) -> String {
+        let mut problem = self.0.clone();
+        problem.next = ui.to_paste(&problem.next);
+        Self(problem).text()
     }
 
     /// The text of it; the last line is the next command.

@@ -17,6 +17,7 @@ mod output;
 mod project;
 #[cfg(test)]
 mod reference;
+mod save;
 mod select;
 mod ui;
 mod view;

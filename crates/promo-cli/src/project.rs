@@ -208,7 +208,8 @@ fn find() -> Result<PathBuf, CliError> {
     let top = here.ancestors().find(|d| d.join(".git").exists()).unwrap_or(&here);
     for directory in here.ancestors() {
         let path = directory.join(PIPELINE_FILE);
-        if path.is_file() {
+        // Whatever is called so is meant: what it is instead of a file is told when it is read.
+        if std::fs::symlink_metadata(&path).is_ok() {
             return Ok(path);
         }
         if directory == top {
@@ -276,7 +277,12 @@ pub(crate) fn read(path: &Path, limits: &Limits) -> Result<String, CliError> {
     let bytes = input::at_most(path, limits.bytes).map_err(read)?;
     match config::text(&bytes) {
         Ok(text) => Ok(text.to_owned()),
-        Err(diagnostic) => Err(invalid(path, "", &[diagnostic])),
+        Err(diagnostic) => {
+            // The place is in the text up to the first byte that is none.
+            let valid = diagnostic.labels.first().map_or(0, |label| label.span.start);
+            let text = String::from_utf8_lossy(bytes.get(..valid).unwrap_or_default());
+            Err(invalid(path, &text, &[diagnostic]))
+        }
     }
 }
 
@@ -313,12 +319,15 @@ fn store(path: &Path, pinned: Option<&Checkpoint>, access: Access) -> Result<Arc
             opened => opened,
         },
         (None, Access::Write) => SqliteStore::open(path),
-        (None, Access::Read) if path.exists() => SqliteStore::open(path),
-        // Reading verbs make no file (S0.6): where nothing was ever recorded, an empty ledger says so.
-        (None, Access::Read) => {
-            let clock = Arc::new(|| promo_sdk::Clock::now(&SystemClock));
-            return Ok(Arc::new(MemoryStore::new("none yet", clock)));
-        }
+        // Reading verbs make no file (S0.6): where nothing was ever recorded, an empty ledger says so. A link that leads
+        // nowhere, and a directory that nobody may look into, say nothing of the kind.
+        (None, Access::Read) => match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let clock = Arc::new(|| promo_sdk::Clock::now(&SystemClock));
+                return Ok(Arc::new(MemoryStore::new("none yet", clock)));
+            }
+            _ => SqliteStore::open(path),
+        },
     };
     let store = opened.map_err(|e| CliError::from(EngineError::from(e)).in_file(path))?;
     Ok(Arc::new(store))

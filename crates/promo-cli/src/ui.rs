@@ -1,7 +1,7 @@
 //! Where a verb puts what it says: data to standard output, talk to standard error, in the format that was asked for.
 
-use std::io::{IsTerminal as _, Write as _};
-use std::sync::Arc;
+use std::io::{Error, ErrorKind, IsTerminal as _, Write as _};
+use std::sync::{Arc, OnceLock};
 
 use jiff::tz::TimeZone;
 use promo_engine::Progress;
@@ -19,6 +19,7 @@ pub(crate) struct Ui {
     format: Format,
     verbose: u8,
     events: Option<Arc<Events>>,
+    lost: Lost,
     call: Arc<Global>,
 }
 
@@ -31,12 +32,18 @@ impl Ui {
             Color::Never => anstream::ColorChoice::Never,
         };
         choice.write_global();
-        Self { format: global.format, verbose: global.verbose, events: None, call: Arc::new(global.clone()) }
+        Self {
+            format: global.format,
+            verbose: global.verbose,
+            events: None,
+            lost: Arc::default(),
+            call: Arc::new(global.clone()),
+        }
     }
 
     /// The same with a stream of events: into a file where one is named, and to standard output in JSON.
     pub(crate) fn with_events(&self, global: &Global) -> Result<Self, CliError> {
-        let events = Events::open(global.events.as_deref(), self.format == Format::Json)?;
+        let events = Events::open(global.events.as_deref(), self.format == Format::Json, self.lost.clone())?;
         Ok(Self { events: Some(Arc::new(events)), ..self.clone() })
     }
 
@@ -100,10 +107,19 @@ impl Ui {
         self.format == Format::Text && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
-    /// Data. A reader that has gone away has what it wanted, so a closed pipe is no error.
+    /// Data. A reader that has gone away has what it wanted, so a closed pipe is no error; a full disk is one
+    /// ([`Ui::lost`]).
     pub(crate) fn data(&self, text: &str) {
         let mut out = anstream::stdout().lock();
-        let _closed = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        lose(&self.lost, out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+    }
+
+    /// Says that an answer is not whole because standard output took no more, as an exit code.
+    pub(crate) fn lost(&self) -> Option<u8> {
+        let error = CliError::lost_answer(self.lost.get()?);
+        // Always as text: where JSON would go, nothing goes any more.
+        self.talk(&error.text_to_paste(self));
+        Some(error.problem().exit)
     }
 
     /// A frozen view as one JSON document.
@@ -116,6 +132,18 @@ impl Ui {
     pub(crate) fn talk(&self, text: &str) {
         let mut err = anstream::stderr().lock();
         let _closed = writeln!(err, "{}", text.trim_end_matches('\n'));
+    }
+}
+
+/// Why an answer is not whole: the first reason.
+pub(crate) type Lost = Arc<OnceLock<String>>;
+
+/// Keeps why standard output took no more; that nobody reads any more is no reason.
+pub(crate) fn lose(lost: &Lost, written: Result<(), Error>) {
+    if let Err(error) = written
+        && error.kind() != ErrorKind::BrokenPipe
+    {
+        let _first = lost.set(error.to_string());
     }
 }
 

@@ -152,16 +152,33 @@ pub fn rollback_targets<'a>(
     name: &'a EnvironmentName,
     below: &ReleaseId,
 ) -> impl Iterator<Item = &'a ReleaseId> {
+    verified_below(rules, view, name, below).filter(move |id| quarantined(rules, view, name, id).is_none())
+}
+
+/// The releases below one that were deployed to an environment and verified good there, best first, quarantined or not.
+pub(crate) fn verified_below<'a>(
+    rules: &'a Rules<'_>,
+    view: &'a View,
+    name: &'a EnvironmentName,
+    below: &ReleaseId,
+) -> impl Iterator<Item = &'a ReleaseId> {
     let limit = view.lineage(below);
     let lower = view.releases.iter().rev().skip_while(move |entry| entry.lineage >= limit);
     lower.map(|entry| &entry.release.id).filter(move |id| {
-        view.quarantine(id, name, rules.graph).is_none()
-            && rules
-                .pipeline
-                .environments
-                .get(name)
-                .is_some_and(|environment| verification(view, name, environment, id).holds_since.is_some())
+        let environment = rules.pipeline.environments.get(name);
+        environment.is_some_and(|environment| verification(view, name, environment, id).holds_since.is_some())
     })
+}
+
+/// The quarantine that bars a release from an environment.
+pub(crate) fn quarantined(
+    rules: &Rules<'_>,
+    view: &View,
+    name: &EnvironmentName,
+    release: &ReleaseId,
+) -> Option<Reason> {
+    let (scope, note) = view.quarantine(release, name, rules.graph)?;
+    Some(Reason::Quarantined { scope: scope.clone(), automatic: note.automatic, by: note.by.name.clone() })
 }
 
 fn gate(kind: GateKind, outcome: Outcome, reason: Reason) -> Gate {
@@ -331,13 +348,9 @@ fn join_opens(
 }
 
 fn quarantine_gate(rules: &Rules<'_>, view: &View, question: &Question<'_>) -> Gate {
-    match view.quarantine(question.release, question.environment, rules.graph) {
+    match quarantined(rules, view, question.environment, question.release) {
         None => gate(GateKind::Quarantine, Outcome::Satisfied, Reason::NotQuarantined),
-        Some((scope, note)) => {
-            let reason =
-                Reason::Quarantined { scope: scope.clone(), automatic: note.automatic, by: note.by.name.clone() };
-            gate(GateKind::Quarantine, Outcome::Refused, reason)
-        }
+        Some(reason) => gate(GateKind::Quarantine, Outcome::Refused, reason),
     }
 }
 

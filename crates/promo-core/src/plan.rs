@@ -250,6 +250,9 @@ pub struct Move {
     /// Further releases it could go back to, best first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub further_targets: Vec<ReleaseRef>,
+    /// Without a way back: the best release that there would be, and what bars it. None also when there never was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_target: Option<LostTarget>,
     /// A newer release that cannot enter now, beside a reconfiguration of what runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub newer: Option<Next>,
@@ -377,6 +380,16 @@ pub struct Next {
     pub release: ReleaseRef,
     /// How its gates stood, without forecasts.
     pub gates: Vec<Gate>,
+}
+
+/// A release that an environment cannot go back to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LostTarget {
+    /// Which.
+    pub release: ReleaseRef,
+    /// What bars it.
+    pub reason: Reason,
 }
 
 /// Why an environment stays as it is.

@@ -506,4 +506,24 @@ fn s2_3_a_taken_destination_refuses_a_rollback_and_is_no_way_back() {
     assert_eq!((moves(&plan), codes(&plan, "qa")), (vec![], vec!["destination-taken"]));
     bench.places.insert("mirror.test/x/app:b1".into(), taken);
     assert_eq!(way_back(&bench), None);
+    // What would have been the best one is told, and why it is not.
+    let lost = bench.plan(&everything()).moves[0].lost_target.clone().expect("a way back that is none");
+    assert_eq!((lost.release.alias.as_deref(), lost.reason.code()), (Some("B3"), "destination-taken"));
+}
+
+#[test]
+fn s10_1_a_move_without_a_way_back_says_what_bars_the_best_one() {
+    let lost = |bench: &Bench| {
+        let entry = bench.plan(&everything()).moves.remove(0);
+        (entry.rollback.is_some(), entry.lost_target.map(|l| (l.release.alias.expect("one"), l.reason.code())))
+    };
+    let mut bench = Bench::new("qa verify t");
+    bench.world.play("add B1");
+    assert_eq!(lost(&bench), (false, None), "nothing was there before");
+    let plan = bench.plan(&everything());
+    bench.apply(&plan);
+    bench.world.play("add B2");
+    assert_eq!(lost(&bench), (true, None), "there is a way back");
+    bench.world.play("reject B1");
+    assert_eq!(lost(&bench), (false, Some(("B1".into(), "quarantined"))));
 }

@@ -185,9 +185,19 @@ fn matches(root: &Path, pattern: &str, paths: &mut BTreeSet<String>) -> Result<(
             return Ok(());
         }
         if named.is_dir() {
-            return walk(root, pattern, &named, paths);
+            let mut below = BTreeSet::new();
+            walk(root, pattern, &named, &mut below)?;
+            if !below.is_empty() {
+                paths.append(&mut below);
+                return Ok(());
+            }
         }
-        let source = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let why = match std::fs::metadata(&named) {
+            Ok(found) if found.is_dir() => "there is no file in this directory",
+            Ok(_) => "it is no regular file",
+            Err(_) => "there is no such file, and `promo.toml` names it",
+        };
+        let source = std::io::Error::new(std::io::ErrorKind::NotFound, why);
         return Err(EngineError::File { path: pattern.to_string(), source });
     }
     let fixed: Vec<&str> = pattern.split('/').take_while(|part| !part.contains(['*', '?', '[', '{'])).collect();

@@ -16,6 +16,13 @@ use crate::exit::{DONE, Exit};
 use crate::output::time;
 use crate::project::{self, Access, Project};
 use crate::ui::{self, Ui};
+use crate::{input, save};
+
+/// The most that a key file may have, in bytes.
+const KEY_BYTES: usize = 64 * 1024;
+
+/// What the built-in signer signs with.
+const KEY: &str = "an OpenSSH private key file of an Ed25519 key without passphrase";
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -96,7 +103,7 @@ fn store(
     let file = arguments.file.to_string_lossy();
     if let Some(path) = &arguments.out {
         let fact = signature::verify(envelope, &project.session.governance().roster).map_err(|e| refused(&e))?;
-        std::fs::write(path, envelope.to_bytes()).map_err(|e| CliError::file("written", path, &e))?;
+        save::put(path, &envelope.to_bytes())?;
         let shown = path.to_string_lossy();
         let next = command_line(["promo", "apply", &file, "--approval", &shown]);
         if ui.format() == Format::Json {
@@ -150,8 +157,8 @@ pub(crate) fn sign(
 
 /// Reads a private key file without passphrase.
 fn read_key(path: &Path) -> Result<SigningKey, CliError> {
-    let text = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
-    SigningKey::from_openssh(&SecretString::from(text)).map_err(|e| refused(&e))
+    let text = input::text_at_most(path, KEY_BYTES).map_err(|e| CliError::file("read", path, &e).expected(KEY))?;
+    SigningKey::from_openssh(&SecretString::from(text)).map_err(|e| refused(&e).in_file(path).expected(KEY))
 }
 
 /// The role that was named, else the first role of the signer that a rule asks for.
@@ -177,8 +184,21 @@ fn role(
     })
 }
 
-/// A signature that cannot be made or taken.
+/// A signature that cannot be made or taken, or a key file that cannot be read.
 pub(crate) fn refused(error: &signature::SignatureError) -> CliError {
-    CliError::new("approval-refused", 21, "the statement cannot be signed or taken", "promo approve --help")
-        .because(error)
+    if let signature::SignatureError::KeyFile { path, problem } = error {
+        let message = format!("the key {path} cannot be used: {problem}");
+        return CliError::new("file-unreadable", 65, message, "promo approve --help")
+            .in_file(Path::new(path))
+            .expected("an OpenSSH key: a private key file, or its public half");
+    }
+    let refused =
+        CliError::new("approval-refused", 21, "the statement cannot be signed or taken", "promo approve --help")
+            .because(error);
+    match error {
+        signature::SignatureError::Process(_) => {
+            refused.details(["install OpenSSH, or sign with `--signer built-in`".to_owned()])
+        }
+        _ => refused,
+    }
 }

@@ -3,14 +3,17 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use promo_core::config::Limits;
+use promo_core::diagnostic::Diagnostic;
 use toml_edit::{DocumentMut, Item, Table};
 
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
-use crate::project::PIPELINE_FILE as PIPELINE;
+use crate::project::{self, PIPELINE_FILE as PIPELINE};
 use crate::ui::Ui;
+use crate::{input, save};
 
 /// The policy file that `promo init` writes.
 const POLICY: &str = "policy.toml";
@@ -36,15 +39,16 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
     }
     let (mut others, mut formatted) = (Vec::new(), Vec::new());
     for path in &files {
-        let before = std::fs::read_to_string(path).map_err(|e| CliError::file("read", path, &e))?;
-        let after = format(&before).map_err(|error| broken(path, &error))?;
+        let before =
+            input::text_at_most(path, Limits::default().bytes).map_err(|e| CliError::file("read", path, &e))?;
+        let after = format(&before).map_err(|error| broken(path, &before, &error))?;
         if before == after {
             continue;
         }
         if arguments.check {
             others.push(path.display().to_string());
         } else {
-            std::fs::write(path, after).map_err(|e| CliError::file("written", path, &e))?;
+            save::put(path, after.as_bytes())?;
             formatted.push(path.display().to_string());
         }
     }
@@ -60,10 +64,9 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
     Err(CliError::new("not-formatted", 1, format!("not formatted: {}", others.join(", ")), "promo fmt"))
 }
 
-fn broken(path: &Path, error: &toml_edit::TomlError) -> CliError {
-    CliError::new("config-invalid", 65, format!("{} is not TOML", path.display()), "promo check")
-        .because(error)
-        .in_file(path)
+fn broken(path: &Path, text: &str, error: &toml_edit::TomlError) -> CliError {
+    let at = error.span().unwrap_or_default();
+    project::invalid(path, text, &[Diagnostic::at("toml-syntax", at, error.message())])
 }
 
 /// The text in one form: one blank line before each table, keys of a table lined up, one final line break.

@@ -8,16 +8,19 @@ use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, PipelineName}
 use promo_core::model::Tier;
 use promo_engine::signature;
 
-use super::approve::refused;
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::project::PIPELINE_FILE as PIPELINE;
 use crate::ui::Ui;
+use crate::{input, save};
 
 /// Where the example policy goes.
 const POLICY: &str = "policy.toml";
+
+/// The most of a `.gitignore` that is read, in bytes.
+const IGNORE_BYTES: usize = 1024 * 1024;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -48,19 +51,18 @@ struct Answers {
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     for file in [PIPELINE, POLICY] {
-        if Path::new(file).exists() {
-            let message = format!("{file} is there already");
-            return Err(CliError::new("exists-already", 65, message, "promo check").in_file(Path::new(file)));
+        if std::fs::symlink_metadata(file).is_ok() {
+            return Err(save::exists(Path::new(file)));
         }
     }
     let answers = answers(ui, global, arguments)?;
-    write(Path::new(PIPELINE), pipeline(&answers).as_bytes())?;
-    write(Path::new(POLICY), policy(&answers).as_bytes())?;
+    save::create(Path::new(PIPELINE), pipeline(&answers).as_bytes())?;
+    save::create(Path::new(POLICY), policy(&answers).as_bytes())?;
     let sample = Path::new("deploy");
     if !sample.exists() {
         std::fs::create_dir_all(sample).map_err(|e| CliError::file("made", sample, &e))?;
         let file = sample.join("release.env.j2");
-        write(
+        save::create(
             &file,
             b"# What each environment gets: put your own templates here.\nIMAGE={{ artifacts.app.reference }}\n",
         )?;
@@ -132,7 +134,16 @@ fn answers(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Answers, C
     let approver = user.and_then(|user| user.to_lowercase().parse().ok());
     let approver = approver.unwrap_or_else(|| "release-manager".parse().expect("invariant: a name"));
     let key = match &arguments.key {
-        Some(file) => Some((file.clone(), signature::read_public_key(file).map_err(|e| refused(&e))?)),
+        Some(file) => {
+            let wrong = |error| {
+                let message = format!("{} cannot be used as a key", file.display());
+                CliError::new("file-unreadable", 65, message, "promo init --help")
+                    .because(&error)
+                    .in_file(file)
+                    .expected("an OpenSSH public key, such as ~/.ssh/id_ed25519.pub")
+            };
+            Some((file.clone(), signature::read_public_key(file).map_err(wrong)?))
+        }
         None => usual_key(),
     };
     Ok(Answers { name, image, environments, approver, key })
@@ -149,7 +160,7 @@ fn usual_key() -> Option<(PathBuf, PublicKey)> {
 /// was something to add.
 fn ignore_ledger() -> Result<bool, CliError> {
     let path = Path::new(".gitignore");
-    let mut text = match std::fs::read_to_string(path) {
+    let mut text = match input::text_at_most(path, IGNORE_BYTES) {
         Ok(text) => text,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
         Err(error) => return Err(CliError::file("read", path, &error)),
@@ -161,12 +172,8 @@ fn ignore_ledger() -> Result<bool, CliError> {
         text.push('\n');
     }
     text.push_str(".promo/\n");
-    write(path, text.as_bytes())?;
+    save::put(path, text.as_bytes())?;
     Ok(true)
-}
-
-fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    std::fs::write(path, bytes).map_err(|e| CliError::file("written", path, &e))
 }
 
 fn missing() -> CliError {

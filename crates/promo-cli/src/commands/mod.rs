@@ -31,6 +31,8 @@ pub(crate) mod verdict;
 pub(crate) mod verify;
 pub(crate) mod why;
 
+use promo_engine::exit;
+
 use crate::cli::{Cli, Command, Format};
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -42,7 +44,11 @@ pub(crate) fn run(ui: &Ui, cli: &Cli) -> Exit {
         Ok(ui) => ui,
         Err(error) => return error.of_verb(&cli.verb).report(ui),
     };
-    let exit = decided(&ui, cli).unwrap_or_else(|error| error.of_verb(&cli.verb).report(&ui));
+    let mut exit = decided(&ui, cli).unwrap_or_else(|error| error.of_verb(&cli.verb).report(&ui));
+    // What was asked for is done, but whoever reads the answer must not take a part of it for the whole.
+    if let (Some(lost), 0 | exit::CHANGES) = (ui.lost(), exit.0) {
+        exit = Exit(lost);
+    }
     ui.end(exit.0);
     exit
 }

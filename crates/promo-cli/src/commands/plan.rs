@@ -17,9 +17,9 @@ use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::project::{self, Access, Project};
-use crate::select;
 use crate::ui::Ui;
 use crate::view::{Forecasts, PlanView};
+use crate::{save, select};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -106,7 +106,7 @@ pub(crate) fn finish(
         .map_err(|e| CliError::new("unexpected", 1, "the plan has no canonical form", "promo check").because(&e))?;
     let digest = Digest::of(&bytes);
     if let Some(path) = out {
-        save(path, &bytes)?;
+        save::private(path, &bytes)?;
     }
     let forecasts = forecasts(project, document)?;
     let file = out.map(|p| p.to_string_lossy().into_owned());
@@ -125,17 +125,6 @@ pub(crate) fn forecasts(project: &Project, document: &Document) -> Result<Foreca
     let next = document.body.stays.iter().filter_map(|s| Some((&s.environment, &s.next.as_ref()?.release.id)));
     let gates = project.session.gates_of(waiting.clone().chain(next.clone()), invoker)?;
     Ok(waiting.chain(next).map(|(name, _)| name.clone()).zip(gates).collect())
-}
-
-/// Temporary file, fsync, rename; readable by its owner only.
-fn save(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
-    let failed = |e: std::io::Error| CliError::file("written", path, &e);
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
-    file.as_file().sync_all().map_err(failed)?;
-    file.persist(path).map_err(|e| failed(e.error))?;
-    Ok(())
 }
 
 fn lifetime(text: &str) -> Result<SignedDuration, CliError> {

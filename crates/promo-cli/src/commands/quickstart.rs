@@ -17,6 +17,7 @@ use crate::cli::{self, Format, Global};
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
+use crate::save;
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
@@ -62,7 +63,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     prepare(directory)?;
     let guide = Guide { ui, global };
     guide.tell(&format!("Writing an example into {}", directory.display()));
-    for (path, text) in FILES {
+    for (path, text) in FILES.iter().filter(|(path, _)| *path != "policy.toml") {
         write(&directory.join(path), text.as_bytes())?;
     }
     let policy = FILES.iter().find(|(path, _)| *path == "policy.toml").map_or("", |(_, text)| text);
@@ -88,7 +89,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     production(&guide, exit::DONE)?;
 
     guide.tell("Version 1.1.0 needs more workers. They are there in staging, but not in production");
-    write(Path::new("config/common.env"), GREEDY.as_bytes())?;
+    save::put(Path::new("config/common.env"), GREEDY.as_bytes())?;
     build("1.1.0")?;
     guide.command(&["release", "add", "shop=1.1.0", "--alias", "1.1.0", "--as", "ci"], exit::DONE)?;
     guide.command(&["advance", "--as", "ci"], exit::DONE)?;
@@ -171,7 +172,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).map_err(failed)?;
     }
-    std::fs::write(path, bytes).map_err(failed)
+    save::create(path, bytes)
 }
 
 /// A private key is readable by its owner only, from its first byte on.

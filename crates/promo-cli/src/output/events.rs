@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::error::CliError;
+use crate::ui::{Lost, lose};
 
 /// Version of the stream.
 const FORMAT: u32 = 1;
@@ -29,15 +30,16 @@ struct State {
     sequence: u64,
     started: jiff::Timestamp,
     runs: Vec<Value>,
+    lost: Lost,
 }
 
 impl Events {
     /// Opens the stream; a file begins with `hello` at once.
-    pub(crate) fn open(file: Option<&Path>, streams: bool) -> Result<Self, CliError> {
+    pub(crate) fn open(file: Option<&Path>, streams: bool, lost: Lost) -> Result<Self, CliError> {
         let create = |path: &Path| File::create(path).map_err(|error| CliError::file("written", path, &error));
         let file = file.map(create).transpose()?;
         let mut state =
-            State { file, streams, begun: false, sequence: 0, started: SystemClock.now(), runs: Vec::new() };
+            State { file, streams, begun: false, sequence: 0, started: SystemClock.now(), runs: Vec::new(), lost };
         if state.file.is_some() {
             let hello = state.hello();
             state.file(&hello);
@@ -106,23 +108,23 @@ impl State {
         if self.streams && (anyway || self.begun) {
             if !self.begun {
                 self.begun = true;
-                line(&mut anstream::stdout().lock(), &self.hello());
+                lose(&self.lost, line(&mut anstream::stdout().lock(), &self.hello()));
             }
-            line(&mut anstream::stdout().lock(), &event);
+            lose(&self.lost, line(&mut anstream::stdout().lock(), &event));
         }
     }
 
     /// Into the file. Events are talk, and the ledger is the evidence: a full disk stops nothing that is under way.
     fn file(&mut self, event: &Map<String, Value>) {
         if let Some(file) = &mut self.file {
-            line(file, event);
+            let _full = line(file, event);
         }
     }
 }
 
-/// One event, whole or not at all: a reader that has gone away has what it wanted.
-fn line(out: &mut impl std::io::Write, event: &Map<String, Value>) {
+/// One event.
+fn line(out: &mut impl std::io::Write, event: &Map<String, Value>) -> std::io::Result<()> {
     let mut text = serde_json::to_string(event).expect("invariant: events serialize");
     text.push('\n');
-    let _gone = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    out.write_all(text.as_bytes()).and_then(|()| out.flush())
 }

@@ -12,8 +12,8 @@ use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::ledger::event::Movement;
 use promo_core::model::{OnFailure, Party, Target, Tier};
 use promo_core::plan::{
-    Action, Document, Drift, Goal, LedgerRef, Move, Next, Plan, PlannedCheck, PolicyRef, ReleaseRef, Request, Rollback,
-    Stay, StayReason, Step,
+    Action, Document, Drift, Goal, LedgerRef, LostTarget, Move, Next, Plan, PlannedCheck, PolicyRef, ReleaseRef,
+    Request, Rollback, Stay, StayReason, Step,
 };
 use promo_core::state::State;
 use promo_core::windows::Invoker;
@@ -150,6 +150,7 @@ pub(super) fn moving(environment: &str, tier: Tier, from: Option<u64>, to: u64, 
         on_failure: OnFailure::Rollback,
         rollback: back,
         further_targets: [53, 51].into_iter().filter(|l| from.is_some_and(|from| *l < from)).map(release).collect(),
+        lost_target: None,
         newer: None,
     }
 }
@@ -294,6 +295,23 @@ fn a_chain_shows_what_is_known_only_on_the_way_s6_9() {
 #[test]
 fn a_reconfiguration_keeps_the_release_s0_4() {
     golden("reconfiguration", &plan(vec![production(54, open())], Vec::new()), &Forecasts::new());
+}
+
+#[test]
+fn a_plan_without_a_way_back_says_why_there_is_none_s10_1() {
+    let lost = |reason| Some(LostTarget { release: release(54), reason });
+    let elsewhere = Reason::OtherPlace { present: "directory new".into(), recorded: "directory old".into() };
+    let without = |environment, from, lost_target| {
+        let entry = moving(environment, Tier::Production, from, 55, open());
+        Move { rollback: None, further_targets: Vec::new(), lost_target, ..entry }
+    };
+    let moves = vec![
+        without("first-time", None, None),
+        without("never-good", Some(54), None),
+        without("rejected", Some(54), lost(quarantined().reason)),
+        without("elsewhere", Some(54), lost(elsewhere)),
+    ];
+    golden("no-way-back", &plan(moves, Vec::new()), &Forecasts::new());
 }
 
 #[test]

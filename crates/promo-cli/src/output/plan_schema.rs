@@ -125,9 +125,10 @@ fn moved() -> Value {
             ("on_failure", words(&["rollback", "hold"])),
             ("rollback", or_null(back)),
             ("further_targets", list(defined("release"))),
+            ("lost_target", closed(fields([("release", defined("release")), ("reason", reason())]), &[])),
             ("newer", defined("next")),
         ]),
-        &["after", "verdicts", "further_targets", "newer"],
+        &["after", "verdicts", "further_targets", "lost_target", "newer"],
     )
 }
 

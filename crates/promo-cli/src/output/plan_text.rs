@@ -177,7 +177,12 @@ pub(crate) fn way_back(row: &Row) -> String {
         return "if it fails: held for a person, nothing goes back by itself".to_owned();
     }
     let Some((first, further)) = row.rollback_targets.split_first() else {
-        return "if it fails: held for a person, there is no release to go back to".to_owned();
+        let why = match (&row.lost_target, &row.from) {
+            (Some(lost), _) => format!("#{} is no way back: {}", lost.release.lineage, line(&lost.text)),
+            (None, None) => "nothing ran here before".to_owned(),
+            (None, Some(_)) => "no earlier release was verified good here".to_owned(),
+        };
+        return format!("if it fails: held for a person, {why}");
     };
     let same = row.to.as_ref().is_some_and(|to| to.id == first.id);
     let mut out = match same {

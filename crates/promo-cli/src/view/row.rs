@@ -52,6 +52,9 @@ pub(crate) struct Row {
     pub(crate) on_failure: Option<&'static str>,
     /// Releases to go back to, best first.
     pub(crate) rollback_targets: Vec<ReleaseView>,
+    /// Without any of them: the one that there would be, and what bars it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) lost_target: Option<LostTargetView>,
     /// Where what is live is not what the ledger says.
     pub(crate) drift: Vec<DriftView>,
     /// What else a reader must not miss: evidence that was lost, a newer release that cannot enter.
@@ -137,6 +140,17 @@ pub(crate) struct StepView {
     pub(crate) changes: Vec<FileChange>,
 }
 
+/// A release that cannot be gone back to.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct LostTargetView {
+    /// Which.
+    pub(crate) release: ReleaseView,
+    /// The code of what bars it.
+    pub(crate) code: &'static str,
+    /// The same in words.
+    pub(crate) text: String,
+}
+
 /// A place that has been changed by someone else.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct DriftView {
@@ -196,6 +210,11 @@ impl Row {
                 .chain(&entry.further_targets)
                 .map(ReleaseView::of)
                 .collect(),
+            lost_target: entry.lost_target.as_ref().map(|lost| LostTargetView {
+                release: ReleaseView::of(&lost.release),
+                code: lost.reason.code(),
+                text: lost.reason.to_string(),
+            }),
             drift: Vec::new(),
             notes: entry.newer.as_ref().and_then(Note::newer).into_iter().collect(),
         }
@@ -235,6 +254,7 @@ impl Row {
             verdicts: BTreeMap::new(),
             on_failure: None,
             rollback_targets: Vec::new(),
+            lost_target: None,
             notes: Vec::new(),
             drift: stay
                 .drift

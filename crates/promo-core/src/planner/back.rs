@@ -4,10 +4,12 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{DeploymentSettings, Planner};
+use crate::eligibility;
 use crate::gate::Reason;
 use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::event::Movement;
 use crate::model::Environment;
+use crate::plan::LostTarget;
 
 /// Why settings that were recorded are no way back: they lead elsewhere than the environment goes now, or deploy with
 /// another provider. What it goes to now was judged by policy under its tier (S0.2, S7.2), what was recorded then was not;
@@ -37,6 +39,37 @@ fn words(places: &[&str]) -> String {
 }
 
 impl Planner<'_> {
+    /// What would keep an environment from going back to a release by itself: an artifact that cannot be had (S10.1), a
+    /// place to copy it to that holds something else (S2.3), another place or provider. A tag that moved is no matter here,
+    /// the digest is still there.
+    pub(super) fn barred(&self, name: &EnvironmentName, release: &ReleaseId) -> Option<Reason> {
+        let observations = self.input.observations;
+        let gone = |reason: &&Reason| matches!(reason, Reason::ArtifactUnavailable { .. });
+        let gone = observations.artifacts.get(release).into_iter().flatten().find(gone);
+        let taken = observations.destinations.get(&(name.clone(), release.clone()));
+        let found = gone.or_else(|| taken.and_then(|reasons| reasons.first()));
+        found.cloned().or_else(|| self.no_way_back(name, release, Movement::Promotion))
+    }
+
+    /// For a move without a way back: the best release that it could go back to, were it not for this. None when no
+    /// earlier one was verified good there.
+    pub(super) fn lost_target(
+        &self,
+        name: &EnvironmentName,
+        release: &ReleaseId,
+        movement: Movement,
+    ) -> Option<LostTarget> {
+        let (rules, view) = (&self.input.rules, self.input.view);
+        let lost = |id: &ReleaseId, reason| LostTarget { release: self.reference(id), reason };
+        if movement == Movement::Reconfiguration {
+            return Some(lost(release, self.no_way_back(name, release, movement)?));
+        }
+        eligibility::verified_below(rules, view, name, release).find_map(|id| {
+            let reason = eligibility::quarantined(rules, view, name, id).or_else(|| self.barred(name, id))?;
+            Some(lost(id, reason))
+        })
+    }
+
     /// Why an environment cannot go back to a release whose settings are to be had; `movement` is the one that goes back,
     /// or whose way back it is.
     pub(super) fn no_way_back(

@@ -12,7 +12,7 @@ use super::files::{covered, matches_any};
 use super::{DeploymentSettings, Draft, Planner, StepDraft};
 use crate::Digest;
 use crate::eligibility;
-use crate::gate::{Gate, Reason};
+use crate::gate::Gate;
 use crate::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use crate::inputs::{ArtifactInput, Inputs};
 use crate::ledger::event::Movement;
@@ -42,10 +42,7 @@ impl Planner<'_> {
         let targets = match movement {
             Movement::Promotion | Movement::Rollback => {
                 let targets = eligibility::rollback_targets(&self.input.rules, view, name, release);
-                let there = |id: &&ReleaseId| {
-                    let known = self.can_be_had(name, id) && self.recorded(name, id).is_some();
-                    known && self.no_way_back(name, id, Movement::Promotion).is_none()
-                };
+                let there = |id: &&ReleaseId| self.recorded(name, id).is_some() && self.barred(name, id).is_none();
                 targets.filter(there).take(TARGETS_NAMED).cloned().collect()
             }
             // The way back from a reconfiguration is the same release as it was.
@@ -62,6 +59,7 @@ impl Planner<'_> {
             Some((Rollback { to, files, settings: settings.digest(), steps: Vec::new(), checks }, steps))
         });
         let (rollback, rollback_steps) = back.unzip();
+        let lost_target = if rollback.is_none() { self.lost_target(name, release, movement) } else { None };
         let head = Move {
             environment: name.clone(),
             tier: environment.tier,
@@ -85,19 +83,10 @@ impl Planner<'_> {
             on_failure: environment.on_failure,
             rollback,
             further_targets: targets.iter().skip(1).map(|id| self.reference(id)).collect(),
+            lost_target,
             newer: None,
         };
         Draft { head, steps, rollback_steps: rollback_steps.unwrap_or_default() }
-    }
-
-    /// Whether nothing is known that would keep an environment from going back to a release: an artifact that cannot be had
-    /// (S10.1), or a place to copy it to that holds something else (S2.3). A tag that moved is no matter here, the digest
-    /// is still there.
-    fn can_be_had(&self, name: &EnvironmentName, release: &ReleaseId) -> bool {
-        let observations = self.input.observations;
-        let gone = |reason: &Reason| matches!(reason, Reason::ArtifactUnavailable { .. });
-        !observations.artifacts.get(release).is_some_and(|found| found.iter().any(gone))
-            && !observations.destinations.contains_key(&(name.clone(), release.clone()))
     }
 
     /// Settings and files of the newest residence of a release in an environment: what a rollback restores (S10.2). None

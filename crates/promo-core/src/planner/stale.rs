@@ -167,9 +167,10 @@ pub fn doubt(plan: &Plan) -> Option<Doubt> {
 }
 
 /// Everything of a move, and which gates it has, but not how they stood: those may have opened since, and apply judges them
-/// again by itself. What could not enter beside it is no more bound than what stays elsewhere.
+/// again by itself. What could not enter beside it is no more bound than what stays elsewhere, nor is why there is no way
+/// back.
 fn fingerprint(entry: &Move) -> String {
-    let mut entry = Move { newer: None, ..entry.clone() };
+    let mut entry = Move { newer: None, lost_target: None, ..entry.clone() };
     let gates: Vec<_> = core::mem::take(&mut entry.gates).into_iter().map(|gate| gate.kind).collect();
     print(&(entry, gates))
 }

@@ -86,7 +86,7 @@ pub enum SignatureError {
         problem: String,
     },
     /// `ssh-keygen` could not be run.
-    #[error("cannot run `ssh-keygen`: {0}")]
+    #[error("cannot run `ssh-keygen`")]
     Process(#[source] ProviderError),
     /// `ssh-keygen` did not sign.
     #[error("`ssh-keygen` did not sign: {0}")]

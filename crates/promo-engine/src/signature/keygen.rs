@@ -93,8 +93,12 @@ pub fn read_public_key(key: &Path) -> Result<PublicKey, SignatureError> {
 }
 
 fn read(path: &Path) -> Result<String, SignatureError> {
-    let length = std::fs::metadata(path).map_err(|error| file_error(path, &error.to_string()))?.len();
-    if length > MAX_KEY_FILE {
+    let found = std::fs::metadata(path).map_err(|error| file_error(path, &error.to_string()))?;
+    if !found.is_file() {
+        // A pipe would be waited for, and a device has no end.
+        return Err(file_error(path, "it is no regular file"));
+    }
+    if found.len() > MAX_KEY_FILE {
         return Err(file_error(path, "it is larger than 64 KiB"));
     }
     std::fs::read_to_string(path).map_err(|error| file_error(path, &error.to_string()))

@@ -148,6 +148,11 @@ fn pragma(connection: &Connection, name: &str) -> Result<i64> {
 /// the first bytes, or has the right ones, is a database, whatever became of the rest.
 fn refuse_other_files(path: &Path) -> Result<()> {
     let failed = StoreError::io("reading the file's first bytes");
+    let kind = std::fs::metadata(path).map_err(&failed)?.file_type();
+    if !kind.is_file() && !kind.is_dir() {
+        // Opening a pipe would wait for whoever writes to it.
+        return Err(StoreError::NoDatabase { path: path.display().to_string() });
+    }
     let mut first = Vec::new();
     let file = std::fs::File::open(path).map_err(&failed)?;
     file.take(MAGIC.len() as u64).read_to_end(&mut first).map_err(&failed)?;

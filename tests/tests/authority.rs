@@ -9,7 +9,7 @@ use promo_core::ledger::Event;
 use promo_core::ledger::event::POLICY_ADOPTED;
 use promo_core::plan::Document;
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
-use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
+use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictKind, VerdictStatement, verdict_bytes};
 use promo_engine::{EngineError, Governance, Providers, Session};
 use promo_ledger::{Checkpoint, Expect};
 use promo_tests::world::{Setup, Time, World};
@@ -182,6 +182,7 @@ async fn in_qa() -> (World, Time, ReleaseId) {
 fn says(world: &World, time: &Time, release: &ReleaseId, check: &str, decision: VerdictDecision) -> VerdictStatement {
     time.pass(std::time::Duration::from_secs(1));
     VerdictStatement {
+        kind: VerdictKind::V1,
         environment: "qa".parse().unwrap(),
         release: release.clone(),
         check: check.parse().unwrap(),

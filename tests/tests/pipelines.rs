@@ -15,7 +15,7 @@ use promo_core::ledger::event::RunOutcome;
 use promo_core::plan::{Document, Goal, Request};
 use promo_core::policy::{TrustMode, govern, policy};
 use promo_core::windows::Invoker;
-use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
+use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictKind, VerdictStatement, verdict_bytes};
 use promo_engine::{PLAN_LIFETIME, RunReport};
 use promo_tests::world::{Time, World, pipelines};
 
@@ -118,6 +118,7 @@ async fn to_production(world: &World, environment: &str) -> RunReport {
 
 fn accept(world: &World, time: &Time) {
     let statement = VerdictStatement {
+        kind: VerdictKind::V1,
         environment: "qa".parse().unwrap(),
         release: world.current("qa").unwrap(),
         check: "acceptance".parse().unwrap(),

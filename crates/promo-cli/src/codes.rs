@@ -81,6 +81,7 @@ codes! {
     "floor-start",
     "floor-verification",
     "floor-window",
+    "format-newer",
     "frozen",
     "graph-after-empty",
     "graph-always",

@@ -2,6 +2,7 @@
 //! where errors are worded; kept apart from `error` because it knows the engine.
 
 use promo_core::gate::{Gate, GateKind, Reason};
+use promo_core::plan::PlanFileError;
 use promo_engine::EngineError;
 
 use crate::error::{CliError, command_line, who};
@@ -33,6 +34,9 @@ impl From<EngineError> for CliError {
             }
             EngineError::NoProvider(_) => new("promo check").who(who::PIPELINE),
             EngineError::File { .. } => new("promo check").who(who::PIPELINE),
+            EngineError::PlanFile(PlanFileError::Newer(newer)) | EngineError::Newer(newer) => {
+                return CliError::newer(newer);
+            }
             EngineError::PlanFile(_) => new("promo plan --out plan.json").expected("the very bytes that promo wrote"),
             EngineError::OtherDigest { expected, found } => {
                 new("promo show plan.json").differs(expected.to_string(), found.to_string())
@@ -117,6 +121,10 @@ mod tests {
     use crate::codes;
     use crate::error::tests::assert_parses;
 
+    fn newer() -> promo_core::format::Newer {
+        promo_core::format::Newer { what: "the plan", found: 2, known: 1 }
+    }
+
     fn errors() -> Vec<EngineError> {
         let digest = || Digest::of(b"x");
         let gate = |kind, outcome, reason| vec![Gate { kind, outcome, reason, until: None }];
@@ -143,7 +151,9 @@ mod tests {
             }),
             EngineError::NoProvider("helm".into()),
             EngineError::File { path: "a".into(), source: std::io::ErrorKind::NotFound.into() },
-            EngineError::PlanFile(promo_core::plan::PlanFileError::Format(9)),
+            EngineError::PlanFile(PlanFileError::Format(0)),
+            EngineError::PlanFile(PlanFileError::Newer(newer())),
+            EngineError::Newer(newer()),
             EngineError::OtherDigest { expected: digest(), found: digest() },
             EngineError::Elsewhere { what: "ledger", planned: "a".into(), current: "b".into() },
             EngineError::NotAnExtension { size: 1, root: digest() },

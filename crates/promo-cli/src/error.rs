@@ -220,9 +220,18 @@ impl CliError {
         self
     }
 
+    /// A document of a newer format: nothing in it is guessed at.
+    pub(crate) fn newer(newer: &promo_core::format::Newer) -> Self {
+        let (known, found) = (format!("format {}", newer.known), format!("format {}", newer.found));
+        Self::new("format-newer", 65, newer.to_string(), "promo --version").differs(known, found)
+    }
+
     /// The plan file is not one that this version can use.
     pub(crate) fn plan_file(path: &Path, error: &promo_core::plan::PlanFileError) -> Self {
         use promo_core::plan::PlanFileError as E;
+        if let E::Newer(newer) = error {
+            return Self::newer(newer).in_file(path);
+        }
         let shown = path.display().to_string();
         // A file that never was a plan is the wrong one; a plan that does not add up is damaged.
         let exit = if matches!(error, E::Kind(_) | E::TooLarge(_)) { 65 } else { 30 };
@@ -343,7 +352,8 @@ pub(crate) mod tests {
             CliError::invalid_value("--timezone", &"no", None),
             CliError::invalid_value("--timezone", &"no", None).of_verb("ledger verify"),
             CliError::file("read", Path::new("a b.json"), &missing),
-            CliError::plan_file(Path::new("a"), &promo_core::plan::PlanFileError::Format(9)),
+            CliError::plan_file(Path::new("a"), &promo_core::plan::PlanFileError::Format(0)),
+            CliError::newer(&promo_core::format::Newer { what: "the plan", found: 2, known: 1 }),
         ];
         for error in errors {
             let text = anstream::adapter::strip_str(&error.text()).to_string();

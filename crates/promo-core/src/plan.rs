@@ -11,6 +11,7 @@ use serde_json::Value;
 
 use crate::Digest;
 use crate::canonical::{self, CanonicalError};
+use crate::format::{self, Newer};
 use crate::gate::{Gate, Outcome, Reason, overall};
 use crate::ids::{CheckName, EnvironmentName, PipelineName, ReleaseId, RoleName, TargetName};
 use crate::inputs::{FileChange, Inputs};
@@ -52,9 +53,12 @@ pub enum PlanFileError {
     /// It is of another kind.
     #[error("the file is a `{0}`: expected a `{KIND}`")]
     Kind(String),
-    /// It was made by another version.
-    #[error("the plan has format {0}: this version applies format {FORMAT} only; plan again")]
-    Format(u32),
+    /// It was made by a newer version.
+    #[error(transparent)]
+    Newer(#[from] Newer),
+    /// It bears no format that there ever was.
+    #[error("the plan has format {0}: expected {FORMAT}")]
+    Format(u64),
     /// It needs something that this version does not know.
     #[error("the plan requires `{0}`, which this version does not know")]
     Requires(String),
@@ -93,6 +97,7 @@ impl Document {
             return Err(PlanFileError::TooLarge(bytes.len()));
         }
         let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+        format::admit(bytes, "the plan", KIND, FORMAT)?;
         let header: Value = canonical::from_slice(bytes)?;
         if header.get("kind").and_then(Value::as_str) != Some(KIND) {
             let kind = header.get("kind").map_or_else(|| "file without kind".into(), Value::to_string);
@@ -100,7 +105,7 @@ impl Document {
         }
         let format = header.get("format").and_then(Value::as_u64).unwrap_or(0);
         if format != u64::from(FORMAT) {
-            return Err(PlanFileError::Format(u32::try_from(format).unwrap_or(u32::MAX)));
+            return Err(PlanFileError::Format(format));
         }
         let document: Self = canonical::from_slice(bytes)?;
         if let Some(feature) = document.requires.first() {

@@ -6,6 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use promo_core::Digest;
+use promo_core::format::Newer;
 use promo_core::gate::{GateKind, Outcome, Reason};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
@@ -353,7 +354,13 @@ fn s8_1_what_is_not_a_plan_of_this_format_is_refused_by_name() {
     assert!(matches!(read(&text.replacen(':', ": ", 1)), Err(PlanFileError::NotCanonical(_))));
     assert!(matches!(read(&text.replace("promo.plan", "promo.other")), Err(PlanFileError::Kind(_))));
     assert!(matches!(read("{}"), Err(PlanFileError::Kind(_))));
-    assert_eq!(read(&text.replace("\"format\":1", "\"format\":2")).unwrap_err(), PlanFileError::Format(2));
+    let newer = PlanFileError::Newer(Newer { what: "the plan", found: 2, known: 1 });
+    let other = text.replace("\"format\":1", "\"format\":2");
+    assert_eq!(read(&other).unwrap_err(), newer);
+    assert_eq!(newer.to_string(), "the plan has format 2, and this version of promo knows format 1");
+    let unknown = other.replacen("\"body\":{", "\"body\":{\"new\":1.5,", 1);
+    assert_eq!(read(&unknown).unwrap_err(), newer, "what a newer format means by anything is not guessed at");
+    assert_eq!(read(&text.replace("\"format\":1", "\"format\":0")).unwrap_err(), PlanFileError::Format(0));
     let requires = text.replace("\"requires\":[]", "\"requires\":[\"waves\"]");
     assert_eq!(read(&requires).unwrap_err(), PlanFileError::Requires("waves".into()));
     // A member that this version does not know is no plan of this format.

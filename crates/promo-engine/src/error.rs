@@ -2,6 +2,7 @@
 
 use promo_core::Digest;
 use promo_core::clock::Doubt;
+use promo_core::format::Newer;
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::view::IllegalRecord;
@@ -158,6 +159,9 @@ pub enum EngineError {
     /// A signed statement cannot be made or taken.
     #[error("the statement cannot be taken: {0}")]
     Approval(String),
+    /// A newer version of promo made it, and what it says is not guessed at.
+    #[error(transparent)]
+    Newer(#[from] Newer),
     /// A rule excludes the initiator, and nobody signed a request that would say who that is (S6.3).
     #[error("nobody can approve {environment} yet: its rule excludes the initiator, and nobody signed the request")]
     RequestUnsigned {
@@ -266,6 +270,7 @@ impl EngineError {
             },
             Self::NoProvider(_) => "provider-unknown",
             Self::File { .. } => "file-unreadable",
+            Self::PlanFile(PlanFileError::Newer(_)) | Self::Newer(_) => "format-newer",
             Self::PlanFile(_) => "plan-unreadable",
             Self::OtherDigest { .. } => "plan-other-digest",
             Self::Elsewhere { .. } => "plan-elsewhere",
@@ -300,7 +305,7 @@ impl EngineError {
             "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
             "denied" | "approval-refused" | "request-unsigned" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
-            | "policy-not-adopted" | "policy-replaced" | "policy-reused" => exit::BAD_INPUT,
+            | "policy-not-adopted" | "policy-replaced" | "policy-reused" | "format-newer" => exit::BAD_INPUT,
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }

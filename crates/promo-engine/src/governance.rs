@@ -4,8 +4,8 @@
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{
-    Decision, Envelope, Fingerprint, LedgerRef, MAX_LIFETIME, PolicyRef, Statement, StatementKind, VerifiedApproval,
-    grant_until,
+    Decision, Envelope, Fingerprint, LedgerRef, MAX_LIFETIME, PolicyRef, Statement, StatementError, StatementKind,
+    VerifiedApproval, grant_until,
 };
 use promo_core::clock::MAX_SKEW;
 use promo_core::ids::{ArtifactName, RoleName};
@@ -18,7 +18,7 @@ use promo_ledger::Expect;
 use crate::approvals::signed_move;
 use crate::error::EngineError;
 use crate::session::{Governance, Session};
-use crate::signature;
+use crate::signature::{self, SignatureError};
 
 impl Session {
     /// The statement that an approver would sign about a plan.
@@ -101,8 +101,10 @@ impl Session {
     /// A statement that may be recorded about this plan: its signature holds, it is for this plan and ledger, in a role
     /// of its signer's, and grants nothing beyond the longest time from now (S6.5).
     pub(crate) fn verified_for(&self, digest: &Digest, envelope: &Envelope) -> Result<VerifiedApproval, EngineError> {
-        let fact =
-            signature::verify(envelope, &self.governance.roster).map_err(|e| EngineError::Approval(e.to_string()))?;
+        let fact = signature::verify(envelope, &self.governance.roster).map_err(|error| match error {
+            SignatureError::Statement(StatementError::Newer(newer)) => EngineError::Newer(newer),
+            error => EngineError::Approval(error.to_string()),
+        })?;
         let statement = fact.statement();
         if statement.plan != *digest {
             return Err(EngineError::Approval(format!("it is about {}: expected {digest}", statement.plan)));

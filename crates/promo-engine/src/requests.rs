@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
 use promo_core::approval::{Fingerprint, Nonce};
+use promo_core::format;
 use promo_core::gate::{Outcome, overall};
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName};
 use promo_core::ledger::{Event, Record};
@@ -26,10 +27,21 @@ pub const REQUEST_NAMESPACE: &str = "promo.request.v1";
 /// How long a request, and its plan, are open (S6.5).
 pub const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
+/// The format of a request's statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum RequestKind {
+    /// The first format.
+    #[default]
+    #[serde(rename = "promo/request/v1")]
+    V1,
+}
+
 /// What whoever asks for the approval of a plan signs: its canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RequestStatement {
+    /// The format.
+    pub kind: RequestKind,
     /// The digest of the plan.
     pub plan: Digest,
     /// The origin of the ledger it is for.
@@ -60,6 +72,8 @@ impl RequestStatement {
     /// # Errors
     /// Why the bytes are none, in words.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        format::admit_statement(bytes, "the statement of a request", "promo/request/v", 1)
+            .map_err(|e| e.to_string())?;
         let statement: Self = promo_core::canonical::from_slice(bytes).map_err(|e| e.to_string())?;
         match statement.to_bytes() {
             Ok(again) if again == bytes => Ok(statement),
@@ -80,6 +94,7 @@ impl Session {
         key: Fingerprint,
     ) -> Result<RequestStatement, EngineError> {
         Ok(RequestStatement {
+            kind: RequestKind::V1,
             plan: digest,
             ledger: self.store.origin(),
             pipeline: self.governance.pipeline.name.clone(),

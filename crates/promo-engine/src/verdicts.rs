@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::Identity;
+use promo_core::format;
 use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RoleName};
 use promo_core::ledger::{Event, Record};
 use promo_core::model::Check;
@@ -21,10 +22,21 @@ use crate::signature;
 /// SSHSIG namespace of a verdict.
 pub const VERDICT_NAMESPACE: &str = "promo.verdict.v1";
 
+/// The format of a verdict's statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum VerdictKind {
+    /// The first format.
+    #[default]
+    #[serde(rename = "promo/verdict/v1")]
+    V1,
+}
+
 /// What a person says about a check (S6.10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct VerdictStatement {
+    /// The format.
+    pub kind: VerdictKind,
     /// Where.
     pub environment: EnvironmentName,
     /// About which release.
@@ -42,6 +54,18 @@ pub struct VerdictStatement {
     /// Why; kept beside the leaf and not signed as text.
     #[serde(skip)]
     pub reason: Option<String>,
+}
+
+impl VerdictStatement {
+    /// Reads a statement, and refuses every spelling but the one that [`verdict_bytes`] gives.
+    ///
+    /// # Errors
+    /// Why the bytes are none, in words.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        format::admit_statement(bytes, "the statement of a verdict", "promo/verdict/v", 1)
+            .map_err(|e| e.to_string())?;
+        promo_core::canonical::from_slice(bytes).map_err(|e| e.to_string())
+    }
 }
 
 /// What a person says about a check.
@@ -170,7 +194,7 @@ pub(crate) fn judge(
     let signed = signed.ok_or("nobody signed it")?;
     let Signed { statement, signature } = serde_json::from_value(signed).map_err(|e| e.to_string())?;
     let bytes = statement.as_bytes();
-    let verdict: VerdictStatement = serde_json::from_slice(bytes).map_err(|e| e.to_string())?;
+    let verdict = VerdictStatement::from_bytes(bytes)?;
     let same = verdict.environment == environment
         && verdict.release == release
         && verdict.check == check

@@ -110,19 +110,29 @@ impl RawRecord {
     /// # Errors
     /// [`StoreError::NewerFormat`], or [`StoreError::Integrity`] naming the record.
     pub fn parse(&self) -> Result<Record, StoreError> {
-        canonical::from_slice(&self.bytes).map_err(|error| {
-            #[derive(Deserialize)]
-            struct Format {
-                format: u64,
-            }
-            match serde_json::from_slice::<Format>(&self.bytes) {
-                Ok(Format { format }) if format > u64::from(FORMAT) => {
-                    StoreError::NewerFormat { found: format, known: u64::from(FORMAT) }
+        let damaged =
+            |expected: String, found: String| StoreError::damaged(format!("record {}", self.seq), expected, found);
+        match canonical::from_slice::<Record>(&self.bytes) {
+            Ok(record) if record.format == FORMAT => Ok(record),
+            // Also one that looks like a record of this format: its number says that something in it means something else.
+            Ok(record) if record.format > FORMAT => Err(newer(record.format.into())),
+            Ok(record) => Err(damaged(format!("format {FORMAT}"), format!("format {}", record.format))),
+            Err(error) => {
+                #[derive(Deserialize)]
+                struct Format {
+                    format: u64,
                 }
-                _ => StoreError::damaged(format!("record {}", self.seq), "a canonical record", error),
+                match serde_json::from_slice::<Format>(&self.bytes) {
+                    Ok(Format { format }) if format > u64::from(FORMAT) => Err(newer(format)),
+                    _ => Err(damaged("a canonical record".into(), error.to_string())),
+                }
             }
-        })
+        }
     }
+}
+
+fn newer(found: u64) -> StoreError {
+    StoreError::NewerFormat { found, known: FORMAT.into() }
 }
 
 /// A text that belongs to a record but stays out of its leaf (S12.5).

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use promo_core::Digest;
-use promo_core::approval::{self, Envelope};
+use promo_core::approval::{self, Envelope, StatementError};
 use promo_core::plan::{Document, Goal, Request};
 use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, Progress, RunReport, exit};
 
@@ -112,10 +112,12 @@ fn approvals(arguments: &Arguments) -> Result<Vec<Envelope>, CliError> {
     let mut out = Vec::new();
     for path in arguments.approvals.iter().chain(&beside(arguments.file.as_deref())) {
         let bytes = input::at_most(path, approval::MAX_BYTES).map_err(|e| CliError::file("read", path, &e))?;
-        let envelope = Envelope::from_bytes(&bytes).map_err(|e| {
-            CliError::new("approval-refused", 21, format!("{} is no approval", path.display()), "promo approve --help")
-                .because(&e)
-                .in_file(path)
+        let envelope = Envelope::from_bytes(&bytes).map_err(|error| match &error {
+            StatementError::Newer(newer) => CliError::newer(newer).in_file(path),
+            error => {
+                let message = format!("{} is no approval", path.display());
+                CliError::new("approval-refused", 21, message, "promo approve --help").because(error).in_file(path)
+            }
         })?;
         out.push(envelope);
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use promo_core::ids::{CheckName, EnvironmentName};
-use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictStatement, verdict_bytes};
+use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictKind, VerdictStatement, verdict_bytes};
 
 use super::approve::{SignerChoice, sign};
 use crate::cli::{Format, Global};
@@ -61,6 +61,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         })?,
     };
     let verdict = VerdictStatement {
+        kind: VerdictKind::V1,
         environment: arguments.environment.clone(),
         release,
         check: arguments.check.clone(),

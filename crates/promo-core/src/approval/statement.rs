@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use super::key::Fingerprint;
 use crate::Digest;
 use crate::canonical::{self, CanonicalError};
+use crate::format::{self, Newer};
 use crate::ids::{EnvironmentName, PipelineName, ReleaseId, RoleName};
 
 /// The SSHSIG namespace of approvals: a signature made for anything else is none here.
@@ -29,6 +30,8 @@ const MIN_REASON: usize = 30;
 const MAX_TEXT: usize = 4096;
 /// The word in an envelope's `kind`.
 pub const ENVELOPE_KIND: &str = "promo.approval";
+/// The format of envelopes and statements that this version writes, and the only one that it reads.
+const FORMAT: u32 = 1;
 
 /// The format of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,6 +215,9 @@ pub enum StatementError {
     /// Not canonical JSON, or not a statement.
     #[error("not a statement of approval: {0}")]
     Canonical(CanonicalError),
+    /// A newer version of promo made it, and what it says is not guessed at.
+    #[error(transparent)]
+    Newer(#[from] Newer),
     /// The file around it is not an envelope.
     #[error("not an approval file: {0}")]
     Envelope(String),
@@ -240,11 +246,12 @@ impl Statement {
     /// Reads a statement, and refuses every spelling but the one that [`Statement::to_bytes`] gives.
     ///
     /// # Errors
-    /// Every [`StatementError`] but `Envelope`.
+    /// Every [`StatementError`] but `Envelope`; [`StatementError::Newer`] before anything else is understood.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StatementError> {
         if bytes.len() > MAX_BYTES {
             return Err(StatementError::TooLarge(bytes.len()));
         }
+        format::admit_statement(bytes, "the statement of approval", "promo/approval/v", FORMAT)?;
         let statement: Self = canonical::from_slice(bytes).map_err(StatementError::Canonical)?;
         statement.check()?;
         Ok(statement)
@@ -324,27 +331,25 @@ impl Envelope {
     /// Puts a statement's bytes and its signature together.
     #[must_use]
     pub fn new(statement: String, signature: String) -> Self {
-        Self { kind: ENVELOPE_KIND.into(), format: 1, statement, signature }
+        Self { kind: ENVELOPE_KIND.into(), format: FORMAT, statement, signature }
     }
 
     /// Reads the file form.
     ///
     /// # Errors
-    /// [`StatementError::TooLarge`] before anything is parsed, [`StatementError::Envelope`].
+    /// [`StatementError::TooLarge`] before anything is parsed, [`StatementError::Newer`], [`StatementError::Envelope`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, StatementError> {
         if bytes.len() > MAX_BYTES {
             return Err(StatementError::TooLarge(bytes.len()));
         }
+        format::admit(bytes, "the approval file", ENVELOPE_KIND, FORMAT)?;
         let envelope: Self =
             serde_json::from_slice(bytes).map_err(|e| StatementError::Envelope(alloc::format!("{e}")))?;
         if envelope.kind != ENVELOPE_KIND {
             return Err(StatementError::Envelope(alloc::format!("its kind is not `{ENVELOPE_KIND}`")));
         }
-        if envelope.format != 1 {
-            return Err(StatementError::Envelope(alloc::format!(
-                "it has format {}, this version reads format 1",
-                envelope.format
-            )));
+        if envelope.format != FORMAT {
+            return Err(StatementError::Envelope(alloc::format!("it has format {}", envelope.format)));
         }
         Ok(envelope)
     }
@@ -487,13 +492,18 @@ pub(crate) mod tests {
         assert_eq!(Envelope::from_bytes(&envelope.to_bytes()).unwrap(), envelope);
         for bad in [
             r#"{"kind":"promo.plan","format":1,"statement":"","signature":""}"#,
-            r#"{"kind":"promo.approval","format":2,"statement":"","signature":""}"#,
+            r#"{"kind":"promo.approval","format":0,"statement":"","signature":""}"#,
             r#"{"kind":"promo.approval","format":1,"statement":"","signature":"","identity":"ana"}"#,
             r#"{"kind":"promo.approval","format":1,"statement":"","statement":"","signature":""}"#,
             "",
         ] {
             assert!(matches!(Envelope::from_bytes(bad.as_bytes()), Err(StatementError::Envelope(_))), "{bad}");
         }
+        let newer = |what| StatementError::Newer(Newer { what, found: 2, known: 1 });
+        let file = r#"{"kind":"promo.approval","format":2,"statement":{},"notary":""}"#;
+        assert_eq!(Envelope::from_bytes(file.as_bytes()), Err(newer("the approval file")));
+        let statement = br#"{"decision":"perhaps","kind":"promo/approval/v2"}"#;
+        assert_eq!(Statement::from_bytes(statement), Err(newer("the statement of approval")));
         assert_eq!(Envelope::from_bytes(&[b' '; MAX_BYTES + 1]), Err(StatementError::TooLarge(MAX_BYTES + 1)));
     }
 }

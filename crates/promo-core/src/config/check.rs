@@ -173,10 +173,13 @@ impl<'a> Checker<'a> {
         match shape {
             Shape::Format => match node.data {
                 Data::Integer(Some(1)) => {}
-                Data::Integer(_) => self.push(
-                    Diagnostic::at("config-format", node.span.clone(), "this version of promo reads format 1 only")
-                        .help("a newer promo may read it"),
-                ),
+                Data::Integer(found) => {
+                    let found = found.map_or("another format".into(), |found| format!("format {found}"));
+                    let message = format!("the file has {found}, and this version of promo reads format 1 only");
+                    self.push(
+                        Diagnostic::at("config-format", node.span.clone(), message).help("a newer promo may read it"),
+                    );
+                }
                 _ => self.wrong_type(node, key, "the number 1"),
             },
             Shape::Text => {

@@ -141,6 +141,10 @@ pub(crate) fn settle(text: &str, syntax: Vec<Diagnostic>, meaning: Vec<Diagnosti
             all.push(diagnostic);
         }
     }
+    // What another format means by anything else in the file is not known.
+    if all.iter().any(|d| d.code == "config-format") {
+        all.retain(|d| d.code == "config-format");
+    }
     all.sort_by_key(|d| d.labels.first().map_or((0, 0), |l| (l.span.start, l.span.end)));
     all
 }

@@ -210,9 +210,9 @@ fn requester(
     bytes: &[u8],
     signature: &str,
 ) -> Result<IdentityName, String> {
+    let statement = RequestStatement::from_bytes(bytes)?;
     let signer = signature::verify_bytes(bytes, signature, REQUEST_NAMESPACE, &governance.roster)
         .map_err(|error| error.to_string())?;
-    let statement = RequestStatement::from_bytes(bytes)?;
     let same = statement.plan == plan
         && statement.environments == *environments
         && statement.ledger == origin

@@ -8,6 +8,7 @@ mod approving;
 mod changes;
 mod everywhere;
 mod fixture;
+mod newer;
 mod outcomes;
 mod output;
 mod reading;

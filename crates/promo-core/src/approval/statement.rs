@@ -251,10 +251,19 @@ impl Statement {
         if bytes.len() > MAX_BYTES {
             return Err(StatementError::TooLarge(bytes.len()));
         }
-        format::admit_statement(bytes, "the statement of approval", "promo/approval/v", FORMAT)?;
+        Self::admit(bytes)?;
         let statement: Self = canonical::from_slice(bytes).map_err(StatementError::Canonical)?;
         statement.check()?;
         Ok(statement)
+    }
+
+    /// Refuses the bytes of a statement of a newer format. It comes before its signature too, whose namespace may be a newer
+    /// one as well.
+    ///
+    /// # Errors
+    /// [`Newer`].
+    pub fn admit(bytes: &[u8]) -> Result<(), Newer> {
+        format::admit_statement(bytes, "the statement of approval", "promo/approval/v", FORMAT)
     }
 
     /// The digest of the signed bytes: what the ledger marks as consumed (S6.6).

@@ -4,7 +4,8 @@
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_2048_8192_SHA512, RsaPublicKeyComponents};
 use base64::Engine as _;
 use promo_core::approval::{
-    Envelope, Fingerprint, Identity, KeyAlgorithm, MAX_BYTES, NAMESPACE, PublicKey, Roster, Statement, VerifiedApproval,
+    Envelope, Fingerprint, Identity, KeyAlgorithm, MAX_BYTES, NAMESPACE, PublicKey, Roster, Statement, StatementError,
+    VerifiedApproval,
 };
 use promo_core::ids::IdentityName;
 use ssh_key::public::{EcdsaPublicKey, KeyData, RsaPublicKey};
@@ -38,6 +39,7 @@ pub struct Signer<'r> {
 /// [`SignatureError`], naming the first thing that is wrong. The statement is not parsed before its signature is checked.
 pub fn verify(envelope: &Envelope, roster: &Roster) -> Result<VerifiedApproval, SignatureError> {
     let bytes = envelope.statement.as_bytes();
+    Statement::admit(bytes).map_err(StatementError::from)?;
     let signer = verify_bytes(bytes, &envelope.signature, NAMESPACE, roster)?;
     let statement = Statement::from_bytes(bytes)?;
     Ok(VerifiedApproval::after_signature_check(statement, signer.key.fingerprint(), roster)?)

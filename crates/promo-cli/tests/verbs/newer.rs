@@ -1,0 +1,133 @@
+//! What a newer version of promo left behind: refused by its format and never written to, as
+//! `docs/reference/compatibility.md` says.
+
+use promo_core::{Digest, canonical};
+use promo_ledger::tree::{Frontier, leaf_hash};
+use promo_ledger::{SqliteStore, Store as _};
+use rusqlite::{Connection, params};
+use serde_json::json;
+
+use crate::fixture::World;
+
+fn ledger(world: &World) -> std::path::PathBuf {
+    world.at.join(".promo/ledger.db")
+}
+
+/// Appends a record of format 2 as a newer promo would that left the file's own format at 1: whole in chain and tree.
+fn append_newer(world: &World) {
+    let store = SqliteStore::open_read_only(ledger(world)).unwrap();
+    let head = store.head().unwrap();
+    let records = store.raw(0, 10_000).unwrap();
+    let mut record: serde_json::Value = serde_json::from_slice(&records.last().unwrap().bytes).unwrap();
+    record["format"] = json!(2);
+    record["seq"] = json!(head.size);
+    record["prev"] = json!(head.last);
+    record["rid"] = json!("newer");
+    let bytes = canonical::to_vec(&record).unwrap();
+    let mut frontier = Frontier::new();
+    records.iter().for_each(|raw| drop(frontier.push(leaf_hash(&raw.bytes))));
+    let sql = Connection::open(ledger(world)).unwrap();
+    let seq = i64::try_from(head.size).unwrap();
+    sql.execute("INSERT INTO records VALUES (?1, 'newer', ?2)", params![seq, bytes]).unwrap();
+    for node in frontier.push(leaf_hash(&bytes)) {
+        let index = i64::try_from(node.index).unwrap();
+        sql.execute("INSERT INTO nodes VALUES (?1, ?2, ?3)", params![node.level, index, node.hash.as_bytes()]).unwrap();
+    }
+    let update = "UPDATE ledger SET size = ?1, root = ?2, last = ?3";
+    let root = frontier.root();
+    sql.execute(update, params![seq + 1, root.as_bytes(), Digest::of(&bytes).as_bytes()]).unwrap();
+    let report = promo_ledger::verify(&SqliteStore::open_read_only(ledger(world)).unwrap()).unwrap();
+    assert_eq!((report.records, report.newer), (head.size + 1, 1), "chain and tree hold without understanding it");
+}
+
+#[test]
+fn no_verb_judges_by_a_record_of_a_newer_format_nor_writes_after_it_s12_1() {
+    let world = World::new();
+    world.plan("p.json");
+    append_newer(&world);
+    let before = SqliteStore::open_read_only(ledger(&world)).unwrap().head().unwrap();
+    for line in [
+        "status",
+        "why production",
+        "history",
+        "plan production",
+        "apply p.json",
+        "advance",
+        "freeze qa --reason no",
+        "release add shop=1.0.0",
+        "ledger verify",
+    ] {
+        let words: Vec<&str> = line.split(' ').collect();
+        let error = world.refuses(74, "ledger-newer", &words);
+        assert!(
+            error["causes"].to_string().contains("format 2, this version of promo writes only format 1"),
+            "{error}"
+        );
+    }
+    assert_eq!(SqliteStore::open_read_only(ledger(&world)).unwrap().head().unwrap(), before);
+}
+
+#[test]
+fn a_ledger_file_of_a_newer_format_whose_records_are_understood_is_read_and_never_written_s12_1() {
+    let world = World::new();
+    world.plan("p.json");
+    let before = SqliteStore::open_read_only(ledger(&world)).unwrap().head().unwrap();
+    Connection::open(ledger(&world)).unwrap().pragma_update(None, "user_version", 2).unwrap();
+    for words in [&["status"][..], &["history"], &["plan", "production"], &["show", "p.json"], &["ledger", "verify"]] {
+        world.run(0, words);
+    }
+    for words in [&["freeze", "qa", "--reason", "no"][..], &["release", "add", "shop=1.0.0"]] {
+        world.refuses(74, "ledger-newer", words);
+    }
+    assert_eq!(SqliteStore::open_read_only(ledger(&world)).unwrap().head().unwrap(), before);
+}
+
+#[test]
+fn a_plan_and_a_statement_of_a_newer_format_are_refused_by_it_s8_1() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("good.json");
+    world.ask("good.json");
+    world.run(0, &["approve", "good.json", "--key", "keys/riley", "--signer", "built-in", "--out", "riley.json"]);
+    let edited = |from: &str, to: &str, edit: &dyn Fn(&mut serde_json::Value)| {
+        let mut value: serde_json::Value =
+            serde_json::from_str(&std::fs::read_to_string(world.at.join(from)).unwrap()).unwrap();
+        edit(&mut value);
+        world.write(to, &value.to_string());
+    };
+    edited("good.json", "p.json", &|plan| {
+        plan["format"] = json!(2);
+        plan["body"] = json!({"means": "something else"});
+    });
+    for verb in ["show", "request", "apply"] {
+        let error = world.refuses(65, "format-newer", &[verb, "p.json"]);
+        assert_eq!((&error["expected"], &error["found"]), (&json!("format 1"), &json!("format 2")), "{verb}");
+        assert_eq!(error["message"], "the plan has format 2, and this version of promo knows format 1");
+    }
+    edited("riley.json", "file.json", &|envelope| envelope["format"] = json!(2));
+    let statement = "the statement of approval";
+    edited("riley.json", "inside.json", &|envelope| {
+        let signed = envelope["statement"].as_str().unwrap().replace("promo/approval/v1", "promo/approval/v2");
+        envelope["statement"] = json!(signed);
+    });
+    for (file, what) in [("file.json", "the approval file"), ("inside.json", statement)] {
+        let error = world.refuses(65, "format-newer", &["apply", "good.json", "--approval", file]);
+        let message = format!("{what} has format 2, and this version of promo knows format 1");
+        assert_eq!(error["message"], message, "{file}");
+    }
+}
+
+#[test]
+fn a_file_of_settings_of_another_format_is_refused_by_it_and_by_nothing_else() {
+    let world = World::new();
+    for file in ["promo.toml", "policy.toml"] {
+        let text = std::fs::read_to_string(world.at.join(file)).unwrap();
+        world.write(file, &format!("{}\n[rings.of]\nsaturn = 1\n", text.replacen("format = 1", "format = 2", 1)));
+        let error = world.refuses(65, "config-invalid", &["check"]);
+        let all = error["diagnostics"].as_array().unwrap();
+        assert_eq!(all.len(), 1, "{all:?}");
+        assert_eq!(all[0]["code"], "config-format");
+        assert_eq!(all[0]["message"], "the file has format 2, and this version of promo reads format 1 only");
+        world.write(file, &text);
+    }
+}

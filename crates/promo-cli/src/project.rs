@@ -34,6 +34,7 @@ pub(crate) struct Project {
     pub(crate) session: Session,
     /// Where its futures run.
     pub(crate) runtime: tokio::runtime::Runtime,
+    ledger: PathBuf,
 }
 
 /// A pipeline with its rules, and what there is to say about the files.
@@ -71,6 +72,13 @@ pub(crate) enum Access {
 
 /// Opens the project of the working directory.
 pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, CliError> {
+    let project = open_unread(ui, global, access)?;
+    project.admit()?;
+    Ok(project)
+}
+
+/// The same, with a ledger of which nothing has been read: for whoever looks for damage in it first.
+pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Project, CliError> {
     let rules = rules(global)?;
     if !rules.warnings.is_empty() && ui.verbose() > 0 {
         ui.talk(&rules.warnings);
@@ -84,18 +92,23 @@ pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, 
         Governance { pipeline, graph, approval, windows, withdraw, policy, pinned, checkpoint, roster, local };
     let providers = global.wiring.providers();
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
-    // Reads the whole ledger, which must extend the checkpoint that is pinned.
-    session.admit_policy().map_err(|error| match error {
-        error @ EngineError::OtherLedger { .. } => CliError::from(error).in_file(&rules.ledger),
-        error => error.into(),
-    })?;
     let session = if global.offline { session.offline() } else { session };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_all()
         .build()
         .map_err(|e| CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor").because(&e))?;
-    Ok(Project { session, runtime })
+    Ok(Project { session, runtime, ledger: rules.ledger })
+}
+
+impl Project {
+    /// Reads the whole ledger, which must extend the checkpoint that is pinned and let this policy work with it.
+    pub(crate) fn admit(&self) -> Result<(), CliError> {
+        self.session.admit_policy().map_err(|error| match error {
+            error @ EngineError::OtherLedger { .. } => CliError::from(error).in_file(&self.ledger),
+            error => error.into(),
+        })
+    }
 }
 
 /// A target directory as it really is: links followed as far as it exists, and relative to the pipeline where it lies

@@ -38,7 +38,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 }
 
 fn verify(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
-    let Checkpoint { origin, size, root } = verified(&project::open(ui, global, Access::Read)?)?;
+    let Checkpoint { origin, size, root } = verified(&project::open_unread(ui, global, Access::Read)?)?;
     if ui.format() == Format::Json {
         ui.json(&serde_json::json!({
             "kind": "promo.ledger.verified", "format": 1, "records": size, "root": root, "origin": origin,
@@ -50,7 +50,7 @@ fn verify(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
 }
 
 fn checkpoint(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
-    let project = project::open(ui, global, Access::Read)?;
+    let project = project::open_unread(ui, global, Access::Read)?;
     let Checkpoint { origin, size, root } = verified(&project)?;
     if size == 0 {
         // Nothing of what such a ledger is could be held to: any other one begins like it.
@@ -88,6 +88,7 @@ fn verified(project: &Project) -> Result<Checkpoint, CliError> {
         Err(VerifyError::Store(error)) => return Err(EngineError::from(error).into()),
     };
     // Folding judges what chain and tree cannot: whether each record may follow the ones before it.
+    project.admit()?;
     project.session.view()?;
     Ok(Checkpoint { origin: store.origin(), size: report.records, root: report.root })
 }

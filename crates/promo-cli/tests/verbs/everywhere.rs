@@ -122,8 +122,14 @@ fn an_edited_plan_and_a_damaged_ledger_are_30() {
     for verb in ["show", "request", "apply"] {
         world.refuses(30, "plan-unreadable", &[verb, "p.json"]);
     }
+    let damaged = world.run(0, &["release", "list"])["releases"].as_array().unwrap().len();
     world.damage_ledger();
-    world.refuses(30, "ledger-damaged", &["ledger", "verify"]);
+    let error = world.refuses(30, "ledger-damaged", &["status"]);
+    assert_eq!(error["next"], "promo --policy policy.toml ledger verify", "{error}");
+    let error = world.refuses(30, "ledger-damaged", &["ledger", "verify"]);
+    let found = error["details"].as_array().unwrap().len();
+    assert!(found >= damaged, "each of the {damaged} damaged records is named: {error}");
+    assert_eq!(error["next"], "promo explain ledger-damaged", "whoever looked is not told to look: {error}");
 }
 
 #[test]

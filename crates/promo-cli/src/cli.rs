@@ -72,6 +72,9 @@ pub(crate) struct Global {
     /// Show times in this IANA time zone
     #[arg(long, global = true, value_name = "ZONE", default_value = "UTC", env = "PROMO_TIMEZONE")]
     pub(crate) timezone: String,
+    /// Whether the example of the quickstart is at work, for which no trust file of the user speaks.
+    #[arg(skip)]
+    pub(crate) example: bool,
     /// What this binary is made of: no flag, and here because every verb is given this
     #[arg(skip)]
     pub(crate) wiring: Wiring,
@@ -336,6 +339,7 @@ impl Stopped {
             actor: None,
             actor_kind: None,
             timezone: "UTC".to_owned(),
+            example: false,
             wiring: Wiring::default(),
         };
         CliError::usage(&self.error, &self.verb).report(&Ui::new(&global))

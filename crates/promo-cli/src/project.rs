@@ -235,6 +235,9 @@ fn find() -> Result<PathBuf, CliError> {
 
 /// The trust file: of the flag or variable, else of the user's configuration directory; never of the repository (S0.1).
 fn trust_file(global: &Global, root: &Path) -> Result<Option<(PathBuf, Trust)>, CliError> {
+    if global.example {
+        return Ok(None);
+    }
     let named = global.trust.clone();
     let usual = || {
         let strategy = etcetera::choose_base_strategy().ok()?;

@@ -143,6 +143,7 @@ impl Guide<'_> {
         parsed.global.actor_kind = self.global.actor_kind;
         // Variables that name the user's own are not meant here: the example writes into its own ledger only.
         (parsed.global.trust, parsed.global.ledger, parsed.global.directory) = (None, None, None);
+        parsed.global.example = true;
         parsed.global.wiring = self.global.wiring.clone();
         // The example needs no server anyway.
         parsed.global.offline = false;

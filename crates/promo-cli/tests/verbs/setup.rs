@@ -35,12 +35,18 @@ pub(crate) fn row() {
 }
 
 #[test]
-fn a_quickstart_writes_into_no_ledger_but_its_own() {
+fn a_quickstart_goes_by_no_ledger_and_no_rules_but_its_own() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
     let words = ["quickstart", "example"];
     let mut command = command(at, &words);
-    command.env("PROMO_LEDGER", at.join("mine.db")).env("PROMO_DIRECTORY", at);
+    command
+        .env("PROMO_LEDGER", at.join("mine.db"))
+        .env("PROMO_DIRECTORY", at)
+        .env("XDG_CONFIG_HOME", at.join("config"));
+    std::fs::create_dir_all(at.join("config/promo")).unwrap();
+    let trust = "format = 1\nledger = \"mine.db\"\n\n[policy]\npath = \"policy.toml\"\n";
+    std::fs::write(at.join("config/promo/trust.toml"), trust).unwrap();
     let output = end(command, &words);
     let (out, err) = texts(&output);
     assert_eq!(output.status.code(), Some(0), "{out}{err}");

@@ -97,6 +97,12 @@ impl Ui {
         self.format
     }
 
+    /// How many cells a line has on the terminal that answers go to; none elsewhere, where whole lines are read.
+    pub(crate) fn width(&self) -> Option<usize> {
+        // Below that nothing is a table any more.
+        terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0).max(40))
+    }
+
     /// How often `-v` was given.
     pub(crate) fn verbose(&self) -> u8 {
         self.verbose

@@ -116,7 +116,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
                 vec![sign, f.what.to_owned(), line(&f.name), line(&f.detail)]
             })
             .collect();
-        ui.data(&format!("{}{}", table::columns(&rows, ""), ui.next(next)));
+        ui.data(&format!("{}{}", table::columns(&rows, "", ui.width()), ui.next(next)));
     }
     Ok(if view.healthy { DONE } else { Exit(1) })
 }

@@ -77,7 +77,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         (Syntax::Svg, _) => svg(governance.pipeline.name.as_str(), &nodes),
         (Syntax::Dot, _) => dot(governance.pipeline.name.as_str(), &nodes),
         (Syntax::Levels, Format::Markdown) => format!("```mermaid\n{}```\n", mermaid(&nodes)),
-        (Syntax::Levels, _) => levels(&nodes),
+        (Syntax::Levels, _) => levels(&nodes, ui.width()),
     };
     ui.data(&text);
     Ok(DONE)
@@ -146,7 +146,7 @@ fn svg(pipeline: &str, nodes: &[Node]) -> String {
     graph_svg::render(pipeline, &nodes.iter().map(node).collect::<Vec<_>>())
 }
 
-fn levels(nodes: &[Node]) -> String {
+fn levels(nodes: &[Node], width: Option<usize>) -> String {
     let deepest = nodes.iter().map(|n| n.level).max().unwrap_or(0);
     let mut rows = Vec::new();
     for level in 0..=deepest {
@@ -170,7 +170,7 @@ fn levels(nodes: &[Node]) -> String {
             ]);
         }
     }
-    table::columns(&rows, "")
+    table::columns(&rows, "", width)
 }
 
 const fn style(standing: Standing) -> Label {

@@ -64,6 +64,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let (at, by) = (time::short(promotion.started, &zone), escape::line(&promotion.by.name));
         lines.push(vec![at, name.to_string(), format!("{from} → {to}"), ended, format!("by {by}")]);
     }
-    ui.data(&table::columns(&lines, ""));
+    ui.data(&table::columns(&lines, "", ui.width()));
     Ok(DONE)
 }

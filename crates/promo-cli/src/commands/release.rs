@@ -12,7 +12,7 @@ use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
-use crate::output::time;
+use crate::output::{table, time};
 use crate::project::{self, Access, Project};
 use crate::select;
 use crate::ui::{self, Ui};
@@ -199,13 +199,15 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     if views.is_empty() {
         ui.data(&format!("There are no releases yet.\n{}", ui.next("promo release add --help")));
     }
+    let mut lines = Vec::new();
     for release in views {
         let alias = escape::line(release.alias.unwrap_or("-"));
         let places = if release.environments.is_empty() { "nowhere".into() } else { release.environments.join(", ") };
-        let barred = if release.quarantined.is_empty() { "" } else { "  quarantined" };
+        let places = if release.quarantined.is_empty() { places } else { format!("quarantined  {places}") };
         let (id, number, added) = (release.id, release.lineage, time::short(release.added, &zone));
-        ui.data(&format!("#{number:<4} {id}  {alias:<12} {added}  {places}{barred}\n"));
+        lines.push(vec![format!("#{number}"), id.to_string(), alias, added, places]);
     }
+    ui.data(&table::columns(&lines, "", ui.width()));
     Ok(DONE)
 }
 

@@ -6,7 +6,7 @@ use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
-use crate::output::time;
+use crate::output::{table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 
@@ -35,7 +35,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.json(&serde_json::json!({"kind": "promo.runs", "format": 1, "runs": rows}));
         return Ok(DONE);
     }
-    let mut unfinished = None;
+    let (mut unfinished, mut lines) = (None, Vec::new());
     for (id, run) in runs() {
         let moved: Vec<String> = run.environments.iter().map(|(name, release)| format!("{name} {release}")).collect();
         let state = match run.finished {
@@ -46,8 +46,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             }
         };
         let started = time::short(run.started, &zone);
-        ui.data(&format!("{id}  {started}  {state:<12} {}  by {}\n", moved.join(", "), escape::line(&run.applier)));
+        // What was moved may be long: it stands last, where it can go on below itself.
+        lines.push(vec![
+            id.to_string(),
+            started,
+            state,
+            format!("by {}", escape::line(&run.applier)),
+            moved.join(", "),
+        ]);
     }
+    ui.data(&table::columns(&lines, "", ui.width()));
     match unfinished {
         Some(id) => ui.data(&ui.next(&command_line(["promo", "resume", id.as_str()]))),
         None if view.runs.is_empty() => ui.data("Nothing was applied yet.\n"),

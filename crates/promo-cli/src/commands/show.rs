@@ -12,6 +12,7 @@ use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::input;
 use crate::output::plan_text::Options;
+use crate::output::table::fold;
 use crate::output::{plan_html, plan_markdown, plan_text, run_page};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
@@ -54,10 +55,10 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
     };
     let mut view = RunView::new(&ledger, id, run);
     view.next = ui.to_paste(&view.next);
-    let options = Options { zone: ui::zone(global)?, full: false };
+    let options = Options { zone: ui::zone(global)?, full: false, width: ui.width() };
     match ui.format() {
         Format::Json => ui.json(&view),
-        Format::Text => ui.data(&run_page::text(&view, &options)),
+        Format::Text => ui.data(&fold(&run_page::text(&view, &options), ui.width())),
         Format::Markdown => ui.data(&run_page::page(&view, &options)),
         Format::Html => {
             let why = "a run is drawn as text, as Markdown and as JSON";
@@ -94,7 +95,7 @@ pub(crate) fn print(ui: &Ui, global: &Global, mut view: PlanView, full: bool) ->
         next.command = ui.to_paste(&next.command);
     }
     let view = &view;
-    let options = Options { zone: ui::zone(global)?, full };
+    let options = Options { zone: ui::zone(global)?, full, width: ui.width() };
     match ui.format() {
         Format::Json => ui.json(view),
         Format::Text => ui.data(&plan_text::render(view, &options)),

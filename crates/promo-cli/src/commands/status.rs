@@ -137,7 +137,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             lines.extend(facts.map(|fact| vec![String::new(), String::new(), fact]));
         }
     }
-    out.push_str(&table::columns(&lines, "  "));
+    out.push_str(&table::columns(&lines, "  ", ui.width()));
     out.push_str(&ui.next(&next));
     ui.data(&out);
     Ok(DONE)

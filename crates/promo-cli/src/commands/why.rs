@@ -17,7 +17,7 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{progress, time};
+use crate::output::{progress, table, time};
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::{self, Ui};
@@ -121,7 +121,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         }
     }
     out.push_str(&ui.next(&next));
-    ui.data(&out);
+    ui.data(&table::fold(&out, ui.width()));
     Ok(DONE)
 }
 

@@ -199,7 +199,7 @@ pub(super) fn view(document: &Document, file: Option<&str>, forecasts: &Forecast
 }
 
 pub(super) fn options() -> Options {
-    Options { zone: promo_core::windows::zone("Europe/Berlin").expect("a zone"), full: false }
+    Options { zone: promo_core::windows::zone("Europe/Berlin").expect("a zone"), full: false, width: None }
 }
 
 fn text(view: &PlanView) -> String {
@@ -336,6 +336,29 @@ fn a_long_difference_is_cut_and_says_so() {
 }
 
 #[test]
+fn a_plan_fits_the_screen_with_long_names_and_nothing_of_it_is_cut() {
+    let long = "production-eu-central-1-availability-zone";
+    let gates: Vec<Gate> = open().into_iter().chain([approval(), window()]).collect();
+    let mut entry = moving(long, Tier::Production, Some(54), 55, gates);
+    for release in [entry.from.as_mut().expect("one"), &mut entry.to] {
+        release.alias = Some("二〇二六年十一月の版".into());
+    }
+    let repository = format!("registry.internal/{}/api", "shop-of-the-platform/".repeat(5).trim_end_matches('/'));
+    for artifact in entry.steps.iter_mut().flat_map(|step| step.inputs.artifacts.values_mut()) {
+        artifact.repository.clone_from(&repository);
+    }
+    let document = plan(vec![moving("staging", Tier::Staging, Some(54), 56, open()), entry], up_to_date());
+    let view = view(&document, Some("shop.plan.json"), &Forecasts::new());
+    let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+    for width in [80, 120] {
+        let fitting = plan_text::render(&view, &Options { width: Some(width), ..options() });
+        let fitting = anstream::adapter::strip_str(&fitting).to_string();
+        assert_eq!(words(&fitting), words(&text(&view)), "every word, in order");
+        insta::assert_snapshot!(format!("screen-{width}.txt"), fitting);
+    }
+}
+
+#[test]
 fn local_mode_is_said_on_every_view_s0_1() {
     let mut document = plan(Vec::new(), up_to_date());
     document.body.local = true;
@@ -412,7 +435,7 @@ fn the_view_is_frozen_format_1() {
 fn times_are_shown_in_the_zone_that_was_asked_for() {
     let document = plan(Vec::new(), up_to_date());
     let view = view(&document, None, &Forecasts::new());
-    let utc = Options { zone: TimeZone::UTC, full: false };
+    let utc = Options { zone: TimeZone::UTC, full: false, width: None };
     assert!(plan_text::render(&view, &utc).contains("13:02 UTC"));
     assert!(text(&view).contains("14:02 CET"));
 }

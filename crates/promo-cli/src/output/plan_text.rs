@@ -7,6 +7,7 @@ use promo_core::gate::{GateKind, Outcome};
 use crate::escape::line;
 use crate::output::diff;
 use crate::output::labels::{Label, label};
+use crate::output::table::{fold, wrap};
 use crate::output::time;
 use crate::view::{GateView, PlanView, ReleaseView, Row, RowState};
 
@@ -25,6 +26,8 @@ pub(crate) struct Options {
     pub(crate) zone: TimeZone,
     /// Whether routine gates and whole differences are shown too.
     pub(crate) full: bool,
+    /// How many cells a line has on the screen; none where whole lines are read.
+    pub(crate) width: Option<usize>,
 }
 
 /// Draws a plan.
@@ -38,6 +41,8 @@ pub(crate) fn render(view: &PlanView, options: &Options) -> String {
         out.push('\n');
     }
     let width = view.environments.iter().map(|r| r.environment.len()).max().unwrap_or(0).max(11);
+    // On a narrow screen names may not take the room of what is said: a longer one has a line of its own.
+    let width = options.width.map_or(width, |screen| width.min((screen / 4).max(11)));
     for row in &view.environments {
         environment(row, view, options, width, &mut out);
     }
@@ -45,9 +50,12 @@ pub(crate) fn render(view: &PlanView, options: &Options) -> String {
         out.push_str("  no environment was asked for\n");
     }
     out.push_str(&format!("\n{} {}\n", label(Label::Strong, "Plan:"), line(&view.summary.text)));
+    // Differences stay as they are: a line of them that was broken would be another line.
+    let mut out = fold(&out, options.width);
     differences(view, options, &mut out);
-    footer(view, options, &mut out);
-    out
+    let mut end = String::new();
+    footer(view, options, &mut end);
+    out + &fold(&end, options.width)
 }
 
 fn header(view: &PlanView, options: &Options) -> String {
@@ -108,9 +116,12 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
         ),
         _ => row.says.clone(),
     };
-    let name = format!("{:<width$}", row.environment);
-    out.push_str(&format!("{} {}  {what}   {}\n", label(kind, sign), label(Label::Strong, &name), label(kind, &says)));
     let indent = " ".repeat(width + 4);
+    let name = label(Label::Strong, &format!("{:<width$}", row.environment));
+    let after = if row.environment.len() > width { format!("\n{indent}") } else { "  ".to_owned() };
+    let room = options.width.map_or(usize::MAX, |screen| screen.saturating_sub(indent.len()));
+    let what = wrap(&format!("{what}   {}", label(kind, &says)), room).join(&format!("\n{indent}"));
+    out.push_str(&format!("{} {name}{after}{what}\n", label(kind, sign)));
     let open: Vec<String> = row
         .gates
         .iter()

@@ -10,6 +10,7 @@ use crate::error::command_line;
 use crate::escape;
 use crate::output::labels::{Label, label};
 use crate::output::progress::outcome_words;
+use crate::output::table::fold;
 use crate::ui::Ui;
 
 /// The frozen view of a run's end, format 1.
@@ -76,7 +77,7 @@ pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
         }
     }
     out.push_str(&format!("{} {next}\n", label(Label::Next, "Next:")));
-    ui.data(&out);
+    ui.data(&fold(&out, ui.width()));
 }
 
 fn next(report: &RunReport) -> String {

@@ -14,9 +14,10 @@ use promo_core::plan::{Document, Goal, Request};
 use promo_core::policy::{self, TrustMode};
 use promo_core::windows::{Invoker, Level, Window};
 use promo_engine::clock::SystemClock;
+use promo_engine::lifts::{LIFT_NAMESPACE, Lift};
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::signature::SigningKey;
-use promo_engine::{ApplyOptions, Governance, NewRelease, PLAN_LIFETIME, Progress, Providers, Session};
+use promo_engine::{ApplyOptions, EngineError, Governance, NewRelease, PLAN_LIFETIME, Progress, Providers, Session};
 use promo_ledger::{MemoryStore, SqliteStore, Store};
 use promo_providers::oci::build::{Image, image};
 use promo_providers::oci::{Location, Network};
@@ -329,6 +330,16 @@ impl World {
         let role = "release-manager".parse().expect("a role");
         let statement = self.session.statement(document, digest, decision, role, key).expect("a statement");
         self.key.sign(&statement).expect("a signature")
+    }
+
+    /// Riley lifts something in a session, and signs that.
+    ///
+    /// # Errors
+    /// As the session has them.
+    pub fn lift(&self, session: &Session, lift: Lift) -> Result<(), EngineError> {
+        let statement = session.lift_statement(lift)?;
+        let signature = self.key.sign_bytes(&statement.to_bytes()?, LIFT_NAMESPACE).expect("a signature");
+        session.lift(&statement, Some(&signature), "a reason").map(|_| ())
     }
 
     /// Options that keep what is said.

@@ -8,6 +8,7 @@ use promo_core::ids::{CheckName, ReleaseId};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::POLICY_ADOPTED;
 use promo_core::plan::Document;
+use promo_engine::lifts::Lift;
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictKind, VerdictStatement, verdict_bytes};
 use promo_engine::{EngineError, Governance, Providers, Session};
@@ -53,15 +54,15 @@ async fn a_policy_is_adopted_by_the_first_verb_that_writes_and_a_lower_version_i
     assert!(matches!(refused, EngineError::PolicyReplaced { .. }), "{refused:?}");
     let refused = old.plan(world.request("dev"), promo_engine::PLAN_LIFETIME).await.unwrap_err();
     assert_eq!((refused.code(), refused.exit_code()), ("policy-replaced", promo_engine::exit::BAD_INPUT));
-    assert_eq!(old.unfreeze([].into(), "a reason").unwrap_err().code(), "policy-replaced");
+    assert_eq!(world.lift(&old, Lift::Freeze { environments: [].into() }).unwrap_err().code(), "policy-replaced");
     policy(&world, 2, "b");
     let other = world.session_as("dana");
-    assert_eq!(other.unfreeze([].into(), "a reason").unwrap_err().code(), "policy-reused");
+    assert_eq!(world.lift(&other, Lift::Freeze { environments: [].into() }).unwrap_err().code(), "policy-reused");
     assert_eq!(old.store().head().unwrap().size, size, "a refusal writes nothing");
 
     policy(&world, 3, "b");
     let third = world.session_as("dana");
-    third.unfreeze([].into(), "a reason").unwrap();
+    world.lift(&third, Lift::Freeze { environments: [].into() }).unwrap();
     assert_eq!(adoptions(&third), 2);
     // A session that was opened before somebody else adopted the next version learns of it.
     assert_eq!(second.freeze([].into(), "a reason").unwrap_err().code(), "policy-replaced");

@@ -474,7 +474,8 @@ fn killed_while_it_waits_for_a_gate_it_leaves_neither_a_lock_nor_a_record() {
     assert_eq!(cells.ledger().leases().unwrap(), []);
     let refused = cells.run(Host::Two, None, &["apply", "plan.json"]);
     assert_eq!((refused.code, refused.error.as_deref()), (Some(20), Some("waiting")), "{}", refused.said);
-    assert_eq!(cells.run(Host::Two, None, &["unfreeze", "stage", "--reason", "it is over"]).code, Some(0));
+    let unfreeze = ["unfreeze", "stage", "--reason", "it is over", "--key", "../../riley", "--signer", "built-in"];
+    assert_eq!(cells.run(Host::Two, None, &unfreeze).code, Some(0));
     let end = cells.run(Host::Two, None, &["apply", "plan.json"]);
     assert_eq!(end.code, Some(0), "{}", end.said);
     sound(&cells, &told(&cells));

@@ -6,6 +6,7 @@ use promo_core::approval::Decision;
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::Event;
 use promo_core::plan::{Document, Request};
+use promo_engine::lifts::{LIFT_NAMESPACE, Lift, LiftStatement};
 use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, Session, exit};
 use promo_tests::world::{Setup, World};
 
@@ -130,4 +131,104 @@ async fn a_run_that_automation_resumes_starts_nothing_on_the_word_of_its_plan_s9
     let Fate::NotStarted { why, .. } = &qa.2 else { panic!("{qa:?}") };
     assert!(why.contains("starts only when a person asks") && why.contains("nothing proves"), "{why}");
     assert_eq!((world.current("perf").is_some(), world.current("qa")), (true, None));
+}
+
+fn freeze(environments: &[&str]) -> Lift {
+    Lift::Freeze { environments: environments.iter().map(|e| name(e)).collect() }
+}
+
+fn signed(world: &World, who: &str, statement: &LiftStatement) -> String {
+    let key = world.keys.get(who).unwrap_or(&world.key);
+    key.sign_bytes(&statement.to_bytes().unwrap(), LIFT_NAMESPACE).unwrap()
+}
+
+/// Asks for a lift as somebody who signs: none, or why not.
+fn lifts(world: &World, session: &Session, who: &str, lift: Lift) -> Option<String> {
+    let statement = session.lift_statement(lift).unwrap();
+    match session.lift(&statement, Some(&signed(world, who, &statement)), "a reason") {
+        Ok(by) => {
+            assert_eq!(by.unwrap().as_str(), who);
+            None
+        }
+        Err(error) => {
+            assert_eq!((error.code(), error.exit_code()), ("lift-refused", exit::DENIED), "{error:?}");
+            Some(error.to_string())
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_a_person_with_a_role_and_a_signature_lifts_under_a_policy_s10_4() {
+    let world = World::of("quickstart");
+    let release = world.release("1.0.0").await;
+    let dana = world.session_as("dana");
+    let quarantine = |scope: Option<&str>| Lift::Quarantine { release: release.clone(), scope: scope.map(name) };
+    for (lift, environments) in [(freeze(&["production"]), Some("production")), (freeze(&[]), None)] {
+        let stop = || {
+            // What a person stops over a pause is lifted like it.
+            let pause = Event::Frozen { environments: environments.iter().map(|e| name(e)).collect(), automatic: true };
+            world.session.append(&promo_ledger::Expect::default(), &[world.session.draft(pause)]).unwrap();
+            dana.freeze(environments.iter().map(|e| name(e)).collect(), "a reason").unwrap();
+        };
+        stop();
+        let statement = dana.lift_statement(lift.clone()).unwrap();
+        let size = dana.store().head().unwrap().size;
+        let unsigned = dana.lift(&statement, None, "a reason").unwrap_err();
+        assert_eq!((unsigned.code(), unsigned.exit_code()), ("lift-refused", exit::DENIED));
+        let why = lifts(&world, &world.job(), "riley", lift.clone()).unwrap();
+        assert!(why.contains("only a person lifts"), "{why}");
+        let why = lifts(&world, &dana, "dana", lift.clone()).unwrap();
+        assert!(why.contains("dana holds none of the roles that approve for production: release-manager"), "{why}");
+        assert_eq!(dana.store().head().unwrap().size, size, "a refusal writes nothing");
+        assert_eq!(lifts(&world, &dana, "riley", lift.clone()), None);
+        assert!(dana.view().unwrap().freezes.is_empty());
+        // It was about that freeze: the next one is another.
+        stop();
+        let again = dana.lift(&statement, Some(&signed(&world, "riley", &statement)), "a reason").unwrap_err();
+        assert!(again.to_string().contains("no longer in force"), "{again}");
+        assert_eq!(lifts(&world, &dana, "riley", lift), None);
+    }
+    for (scope, dana_may) in [(Some("production"), false), (None, false), (Some("qa"), true)] {
+        dana.reject(&release, scope.map(name), "a reason").unwrap();
+        assert_eq!(lifts(&world, &dana, "dana", quarantine(scope)).is_none(), dana_may, "{scope:?}");
+        if !dana_may {
+            assert_eq!(lifts(&world, &dana, "riley", quarantine(scope)), None);
+        }
+        assert!(dana.view().unwrap().quarantines.is_empty());
+    }
+    let nothing = dana.lift_statement(quarantine(None)).unwrap_err();
+    assert_eq!(nothing.code(), "request-invalid");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lift_that_no_signature_bears_out_counts_for_nothing_s12_3() {
+    let world = World::of("quickstart");
+    let release = world.release("1.0.0").await;
+    world.session.freeze([name("production")].into(), "a reason").unwrap();
+    world.session.reject(&release, None, "a reason").unwrap();
+    let statement = world.session.lift_statement(freeze(&["production"])).unwrap();
+    let forge = |who: Option<&str>, signature: Option<String>| {
+        let text = String::from_utf8(statement.to_bytes().unwrap()).unwrap();
+        let signed = signature.map(|s| serde_json::json!({"statement": text, "signature": s}));
+        let by = who.map(|who| who.parse().unwrap());
+        let event = Event::Unfrozen { environments: [name("production")].into(), by, signed };
+        let draft = world.session.draft(event);
+        world.session.store().append_if_head(&promo_ledger::Expect::default(), &[draft]).unwrap();
+        world.session.view().unwrap()
+    };
+    forge(None, None);
+    forge(Some("riley"), None);
+    forge(Some("dana"), Some(signed(&world, "dana", &statement)));
+    let view = forge(Some("dana"), Some(signed(&world, "riley", &statement)));
+    assert_eq!((view.freezes.len(), view.uncounted.len()), (1, 4), "{:?}", view.uncounted);
+    let lifted = Event::ReleaseLifted { release, scope: None, by: None, signed: None };
+    let draft = world.session.draft(lifted);
+    world.session.store().append_if_head(&promo_ledger::Expect::default(), &[draft]).unwrap();
+    assert_eq!(world.session.view().unwrap().quarantines.len(), 1);
+    // Signed by who may, it counts, and once: recorded again it neither lifts a later freeze nor damages the ledger.
+    let riley = || forge(Some("riley"), Some(signed(&world, "riley", &statement)));
+    assert!(riley().freezes.is_empty());
+    assert!(riley().freezes.is_empty());
+    world.session.freeze([name("production")].into(), "a reason").unwrap();
+    assert_eq!(riley().freezes.len(), 1);
 }

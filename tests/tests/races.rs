@@ -5,6 +5,7 @@
 use promo_core::gate::{GateKind, Reason};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{Movement, RunOutcome};
+use promo_engine::lifts::Lift;
 use promo_engine::{EngineError, RunReport, exit};
 use promo_tests::world::World;
 use tokio::task::JoinSet;
@@ -115,7 +116,7 @@ async fn a_freeze_between_plan_and_apply_refuses_and_its_end_lets_the_plan_throu
     let frozen = gates.iter().find(|g| g.kind == GateKind::Freeze).unwrap();
     assert!(matches!(&frozen.reason, Reason::Frozen { by, .. } if by == "riley"), "{frozen:?}");
     assert_eq!(count(&world, "run.started"), 0);
-    world.session_as("riley").unfreeze(dev, "the fair is over").unwrap();
+    world.lift(&world.session_as("riley"), Lift::Freeze { environments: dev }).unwrap();
     let report = apply_by(&world, "dana", &plan).await.unwrap();
     assert_eq!(report.outcome, Some(RunOutcome::Done));
 }

@@ -9,6 +9,8 @@ use std::process::Stdio;
 use promo_tests::cells::{Cells, Host, Scenario};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_promo-faults");
+const UNFREEZE: [&str; 8] =
+    ["unfreeze", "stage", "--reason", "it is over", "--key", "../../riley", "--signer", "built-in"];
 const APPROVE: [&str; 6] = ["approve", "plan.json", "--key", "../../riley", "--signer", "built-in"];
 
 fn works(cells: &Cells, host: Host, words: &[&str]) {
@@ -43,7 +45,7 @@ fn applied(meanwhile: impl FnOnce(&Cells)) -> (Option<i32>, String) {
 #[test]
 fn an_approval_that_is_put_beside_the_plan_during_the_wait_counts_s9_4() {
     let (code, said) = applied(|cells| {
-        riley(cells, &["unfreeze", "stage", "--reason", "it is over"]);
+        riley(cells, &UNFREEZE);
         let beside = cells.path("world/one/plan.riley.approval.json");
         riley(cells, &[&APPROVE[..], &["--out", beside.to_str().unwrap()]].concat());
     });
@@ -52,7 +54,7 @@ fn an_approval_that_is_put_beside_the_plan_during_the_wait_counts_s9_4() {
 
 #[test]
 fn a_wait_that_was_for_nothing_ends_with_what_is_still_closed_s9_4() {
-    let (code, said) = applied(|cells| riley(cells, &["unfreeze", "stage", "--reason", "it is over"]));
+    let (code, said) = applied(|cells| riley(cells, &UNFREEZE));
     assert_eq!(code, Some(20), "{said}");
     assert!(said.contains("error[waiting]") && said.contains("approval 0 of 1"), "{said}");
     assert_eq!(said.matches("waiting, ").count(), 1, "it is said again when it changed and not otherwise: {said}");

@@ -98,6 +98,7 @@ codes! {
     "ledger-refused",
     "ledger-rewritten",
     "ledger-unusable",
+    "lift-refused",
     "limit-depth",
     "limit-environments",
     "limit-file-size",

@@ -75,6 +75,9 @@ impl From<EngineError> for CliError {
             EngineError::RequestUnsigned { .. } => {
                 new("promo request FILE --key KEY").who("whoever asks for the promotion, with their key")
             }
+            EngineError::Lift(_) => {
+                new(&command_line(["promo", "explain", code])).who("a person who may approve there, with their key")
+            }
             EngineError::Began { run, recorded: true, .. } | EngineError::Unexpected { run, .. } => {
                 new(&command_line(["promo", "resume", run.as_str()]))
             }
@@ -184,6 +187,7 @@ mod tests {
             EngineError::Invalid("no".into()),
             EngineError::Approval("no".into()),
             EngineError::RequestUnsigned { environment: environment.parse().expect("a name") },
+            EngineError::Lift("no".into()),
             EngineError::Stopped,
         ];
         for recorded in [true, false] {

@@ -176,7 +176,7 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "release lift",
         &[
-            ("Let it in again", "promo release lift 1.4.2 --reason 'ticket 812 was about 1.4.1'"),
+            ("Let it in again", "promo release lift 1.4.2 --reason 'it was 1.4.1' --key ~/.ssh/riley"),
             (
                 "Of the scope that was rejected",
                 "promo release lift 1.4.2 --environment production --reason 'workers added'",
@@ -208,7 +208,10 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "unfreeze",
         &[
-            ("Let promotion into production go on", "promo unfreeze production --reason 'the sale is over'"),
+            (
+                "Let promotion into production go on",
+                "promo unfreeze production --reason 'sale over' --key ~/.ssh/riley",
+            ),
             ("Lift the freeze of everything", "promo unfreeze --reason 'the registry was moved'"),
         ],
     ),

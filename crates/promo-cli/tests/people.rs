@@ -86,3 +86,33 @@ fn a_plan_that_says_human_starts_nothing_for_automation_that_only_people_start_s
     let said = ends(0, &promo(&root, &[HUMAN], &["apply", "human.plan.json"]));
     assert!(said.contains("qa"), "{said}");
 }
+
+#[test]
+fn automation_lifts_nothing_and_a_person_signs_s10_4() {
+    let (_directory, root) = world();
+    // The quickstart ends with a rollback of production, which is paused; a freeze by hand over it changes nothing about that.
+    ends(0, &promo(&root, &[], &["freeze", "production", "--reason", "a test"]));
+    let lift = ["unfreeze", "production", "--reason", "a test"];
+    let signed = |who: &str| {
+        let key = format!("keys/{who}");
+        let words: Vec<String> =
+            lift.iter().copied().chain(["--key", &key, "--signer", "built-in"]).map(Into::into).collect();
+        words
+    };
+    let run = |environment: &[(&str, &str)], words: &[String]| {
+        promo(&root, environment, &words.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let said = ends(21, &run(&[("PROMO_ACTOR", "riley")], &signed("riley")));
+    assert!(said.contains("error[lift-refused]") && said.contains("only a person lifts"), "{said}");
+    let said = ends(21, &promo(&root, &[HUMAN, ("PROMO_ACTOR", "riley")], &lift));
+    assert!(said.contains("a name is only a claim"), "{said}");
+    assert!(said.ends_with("unfreeze production --reason 'a test' --key KEY\n"), "{said}");
+    let said = ends(21, &run(&[HUMAN], &signed("dana")));
+    assert!(said.contains("dana holds none of the roles that approve for production"), "{said}");
+    let why = ends(0, &promo(&root, &[], &["why", "production", "1.1.0"]));
+    assert!(why.contains("frozen by"), "{why}");
+    ends(0, &run(&[HUMAN], &signed("riley")));
+    let why = ends(0, &promo(&root, &[], &["why", "production", "1.1.0"]));
+    assert!(!why.contains("frozen by") && !why.contains("paused"), "{why}");
+    ends(0, &promo(&root, &[], &["ledger", "verify"]));
+}

@@ -168,6 +168,9 @@ pub enum EngineError {
         /// Where the rule stands.
         environment: EnvironmentName,
     },
+    /// Whoever asks may not lift this (S10.4).
+    #[error("this is not lifted: {0}")]
+    Lift(String),
     /// The reply to the first record of a run was lost: it may have been written.
     #[error("the ledger did not answer when run {run} began: it {}", if *.recorded { "has begun" } else { "may have begun" })]
     Began {
@@ -287,6 +290,7 @@ impl EngineError {
             Self::Invalid(_) => "request-invalid",
             Self::Approval(_) => "approval-refused",
             Self::RequestUnsigned { .. } => "request-unsigned",
+            Self::Lift(_) => "lift-refused",
             Self::Began { .. } => "run-began",
             Self::Unexpected { .. } => "unexpected",
             Self::Stopped => "stopped",
@@ -303,7 +307,7 @@ impl EngineError {
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
             "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
-            "denied" | "approval-refused" | "request-unsigned" => exit::DENIED,
+            "denied" | "approval-refused" | "request-unsigned" | "lift-refused" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
             | "policy-not-adopted" | "policy-replaced" | "policy-reused" | "format-newer" => exit::BAD_INPUT,
             "offline" => exit::USAGE,

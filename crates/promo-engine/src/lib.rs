@@ -9,6 +9,7 @@ pub mod clock;
 mod contract;
 pub mod error;
 pub mod governance;
+pub mod lifts;
 mod metadata;
 mod observe;
 mod planning;

@@ -1,4 +1,4 @@
-//! Releases enter the ledger, are rejected and lifted.
+//! Releases enter the ledger and are rejected; environments are frozen.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -152,21 +152,6 @@ impl Session {
         self.write(Event::ReleaseRejected { release, scope, automatic: false }, Some(reason))
     }
 
-    /// Lifts a quarantine of one scope.
-    ///
-    /// # Errors
-    /// When there is none of that release and scope.
-    pub fn lift(&self, release: &ReleaseId, scope: Option<EnvironmentName>, reason: &str) -> Result<(), EngineError> {
-        self.known(release, scope.as_ref())?;
-        let key = (release.clone(), scope);
-        if !self.with_view(|view| view.quarantines.contains_key(&key))? {
-            let place = key.1.map_or_else(|| "everywhere".into(), |scope| format!("for {scope}"));
-            return Err(EngineError::Invalid(format!("{release} is not quarantined {place}")));
-        }
-        let (release, scope) = key;
-        self.write(Event::ReleaseLifted { release, scope }, Some(reason))
-    }
-
     /// Stops promotion into environments; none means all.
     ///
     /// # Errors
@@ -174,22 +159,6 @@ impl Session {
     pub fn freeze(&self, environments: BTreeSet<EnvironmentName>, reason: &str) -> Result<(), EngineError> {
         self.known_environments(&environments)?;
         self.write(Event::Frozen { environments, automatic: false }, Some(reason))
-    }
-
-    /// Lifts freezes and pauses of exactly these environments; none means the freeze of all.
-    ///
-    /// # Errors
-    /// When one of them is not frozen.
-    pub fn unfreeze(&self, environments: BTreeSet<EnvironmentName>, reason: &str) -> Result<(), EngineError> {
-        self.known_environments(&environments)?;
-        let scopes: Vec<Option<EnvironmentName>> =
-            if environments.is_empty() { vec![None] } else { environments.iter().cloned().map(Some).collect() };
-        let missing = self.with_view(|view| scopes.iter().find(|s| !view.freezes.contains_key(*s)).cloned())?;
-        if let Some(missing) = missing {
-            let place = missing.map_or_else(|| "the pipeline".into(), |name| name.to_string());
-            return Err(EngineError::Invalid(format!("{place} is not frozen")));
-        }
-        self.write(Event::Unfrozen { environments }, Some(reason))
     }
 
     pub(crate) fn write(&self, event: Event, reason: Option<&str>) -> Result<(), EngineError> {

@@ -440,7 +440,7 @@ impl Folded {
                     return Err(damaged(&expected, &format!("{} after {}", record.seq, record.prev)).into());
                 }
                 if record.pipeline == governance.pipeline.name || record.kind == POLICY_ADOPTED {
-                    match verdicts::judge(governance, &store.origin(), &mut self.spoken, &record) {
+                    match verdicts::judge(governance, &store.origin(), &self.view, &mut self.spoken, &record) {
                         Ok(()) => self.view.apply(&record)?,
                         Err(why) => self.view.disregard(&record, why)?,
                     }

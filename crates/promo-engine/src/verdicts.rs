@@ -9,15 +9,15 @@ use promo_core::Digest;
 use promo_core::approval::Identity;
 use promo_core::format;
 use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RoleName};
-use promo_core::ledger::{Event, Record};
+use promo_core::ledger::{Event, Record, View};
 use promo_core::model::Check;
 use promo_ledger::Expect;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
-use crate::requests;
 use crate::session::{Governance, Session};
 use crate::signature;
+use crate::{lifts, requests};
 
 /// SSHSIG namespace of a verdict.
 pub const VERDICT_NAMESPACE: &str = "promo.verdict.v1";
@@ -160,8 +160,8 @@ impl Session {
     }
 }
 
-/// Whether a record counts: every record does but a verdict on a manual check, a withdrawal, or a signed request, that no
-/// signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
+/// Whether a record counts after those of `view`: every record does but a verdict on a manual check, a withdrawal, a signed
+/// request, or a lift under a policy, that no signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
 /// takes nothing back. What the machine found about an automatic check is unsigned.
 ///
 /// # Errors
@@ -169,6 +169,7 @@ impl Session {
 pub(crate) fn judge(
     governance: &Governance,
     origin: &str,
+    view: &View,
     spoken: &mut BTreeSet<Digest>,
     record: &Record,
 ) -> Result<(), String> {
@@ -182,7 +183,10 @@ pub(crate) fn judge(
         Event::VerdictWithdrawn { environment, release, check, by, signed } => {
             (environment, release, check, by, signed, VerdictDecision::Withdraw)
         }
-        event => return requests::judge(governance, origin, record, &event),
+        event => {
+            requests::judge(governance, origin, record, &event)?;
+            return lifts::judge(governance, origin, view, event);
+        }
     };
     let manual = matches!(governance.pipeline.checks.get(&check), Some(Check::Manual { .. }));
     if !manual && signed.is_none() && by.is_none() && decision != VerdictDecision::Withdraw {

@@ -6,8 +6,10 @@ use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
 use promo_engine::NewRelease;
+use promo_engine::lifts::Lift;
 use serde::Serialize;
 
+use super::unfreeze::{self, Signing};
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape;
@@ -72,6 +74,8 @@ enum Verb {
         /// Why
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        signing: Signing,
     },
 }
 
@@ -101,10 +105,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             project.session.reject(&id, environment.clone(), reason)?;
             told(ui, &project, &id, &format!("{id} is quarantined {}\n", place(environment.as_ref())))
         }
-        Verb::Lift { release, environment, reason } => {
+        Verb::Lift { release, environment, reason, signing } => {
             let project = project::open(ui, global, Access::Write)?;
             let id = select::release(&project.session.view()?, release)?;
-            project.session.lift(&id, environment.clone(), reason)?;
+            let what = Lift::Quarantine { release: id.clone(), scope: environment.clone() };
+            let scope = environment.iter().flat_map(|scope| ["--environment", scope.as_str()]);
+            let words = ["release", "lift", release].into_iter().chain(scope).collect();
+            unfreeze::lift(&project, what, signing, reason, words)?;
             told(ui, &project, &id, &format!("{id} is no longer quarantined {}\n", place(environment.as_ref())))
         }
     }

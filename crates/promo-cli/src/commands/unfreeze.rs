@@ -1,12 +1,18 @@
-//! `promo unfreeze [ENV…]`: lifts a freeze, or the pause after a rollback.
+//! `promo unfreeze [ENV…]`: lifts a freeze, or the pause after a rollback. Here is also how any lift is signed.
+
+use std::path::PathBuf;
 
 use clap::Args;
 use promo_core::ids::EnvironmentName;
+use promo_core::windows::Invoker;
+use promo_engine::EngineError;
+use promo_engine::lifts::{LIFT_NAMESPACE, Lift};
 
+use super::approve::{SignerChoice, sign};
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
-use crate::project::{self, Access};
+use crate::project::{self, Access, Project};
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
@@ -17,11 +23,55 @@ pub(crate) struct Arguments {
     /// Why
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    signing: Signing,
+}
+
+/// How a lift is signed.
+#[derive(Debug, Args)]
+pub(crate) struct Signing {
+    /// The key to sign with: a private key file, or the public one of a key that ssh-agent holds; needed under a policy
+    #[arg(long, value_name = "KEY", env = "PROMO_KEY")]
+    key: Option<PathBuf>,
+    /// Who signs
+    #[arg(long, value_enum, default_value_t)]
+    signer: SignerChoice,
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
-    project.session.unfreeze(arguments.environments.iter().cloned().collect(), &arguments.reason)?;
-    super::freeze::told(ui, "promo.unfrozen", "no longer frozen", &arguments.environments);
+    let environments = &arguments.environments;
+    let words = ["unfreeze"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
+    lift(
+        &project,
+        Lift::Freeze { environments: environments.iter().cloned().collect() },
+        &arguments.signing,
+        &arguments.reason,
+        words.collect(),
+    )?;
+    super::freeze::told(ui, "promo.unfrozen", "no longer frozen", environments);
     Ok(DONE)
+}
+
+/// Signs under a policy, and lifts. `words` are the command, without reason and key.
+pub(crate) fn lift<'a>(
+    project: &Project,
+    what: Lift,
+    signing: &Signing,
+    reason: &'a str,
+    mut words: Vec<&'a str>,
+) -> Result<(), CliError> {
+    let session = &project.session;
+    let statement = session.lift_statement(what)?;
+    let key = signing.key.as_deref().filter(|_| session.governance().policy.is_some());
+    let bytes = statement.to_bytes()?;
+    let signature = key.map(|key| sign(project, key, signing.signer, LIFT_NAMESPACE, &bytes)).transpose()?;
+    match session.lift(&statement, signature.as_deref(), reason) {
+        Err(error @ EngineError::Lift(_)) if signature.is_none() && session.invoker() == Invoker::Human => {
+            words.insert(0, "promo");
+            words.extend(["--reason", reason, "--key", "KEY"]);
+            Err(CliError::from(error).go_on_with(&words))
+        }
+        lifted => Ok(lifted.map(|_| ())?),
+    }
 }

@@ -57,10 +57,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let quarantined = view.quarantine(&release, name, &session.governance().graph);
     let id = release.as_str();
     let next = match quarantined {
-        Some((Some(scope), _)) => {
-            command_line(["promo", "release", "lift", id, "--environment", scope.as_str(), "--reason", "…"])
+        Some((scope, _)) => {
+            let place = scope.iter().flat_map(|scope| ["--environment", scope.as_str()]);
+            let key = session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
+            command_line(["promo", "release", "lift", id].into_iter().chain(place).chain(["--reason", "…"]).chain(key))
         }
-        Some((None, _)) => command_line(["promo", "release", "lift", id, "--reason", "…"]),
         None if outcome.is_open() && !here => command_line(["promo", "plan", name.as_str(), "--out", "plan.json"]),
         None => "promo status".to_owned(),
     };
@@ -146,6 +147,18 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                     request.superseded_by.is_none() && now < request.expires && !view.consumed.contains_key(plan);
                 (open && concerns(&About::Environments(&request.environments)))
                     .then(|| format!("record {seq} counts as a request that nobody signed: {why}"))
+            }
+            Spoken::Lift { release, scope } => {
+                let stands = view.quarantines.contains_key(&(release.clone(), scope.clone()));
+                (stands && concerns(&About::Release(release)))
+                    .then(|| format!("record {seq} does not lift the quarantine of {release}: {why}"))
+            }
+            Spoken::Unfreeze { scopes } => {
+                let stand = |scope: &&Option<EnvironmentName>| view.freezes.contains_key(*scope);
+                let about = |scope: &Option<EnvironmentName>| {
+                    scope.clone().is_none_or(|name| concerns(&About::Environments(&[name].into())))
+                };
+                (scopes.iter().filter(stand).any(about)).then(|| format!("record {seq} lifts no freeze: {why}"))
             }
         }
     };

@@ -36,7 +36,7 @@ pub(crate) fn row_of_apply() {
     world.approve("p.json");
     world.run(0, &["freeze", "--reason", "a test"]);
     world.refuses(20, "waiting", &["apply", "p.json"]);
-    world.run(0, &["unfreeze", "--reason", "a test"]);
+    world.run(0, &["unfreeze", "--reason", "a test", "--key", "keys/riley", "--signer", "built-in"]);
     world.run(41, &["apply", "p.json"]);
     let world = World::new();
     world.release("1.2.0", 3);

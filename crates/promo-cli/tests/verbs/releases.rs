@@ -2,16 +2,25 @@
 
 use crate::fixture::{Server, World, promo, texts};
 
+/// How Riley signs.
+const RILEY: [&str; 4] = ["--key", "keys/riley", "--signer", "built-in"];
+
 pub(crate) fn row() {
     let world = World::new();
     world.release("1.2.0", 3);
     world.run(0, &["freeze", "qa", "--reason", "a test"]);
     world.refuses(65, "request-invalid", &["freeze", "qaa", "--reason", "a test"]);
-    world.run(0, &["unfreeze", "qa", "--reason", "a test"]);
-    world.refuses(65, "request-invalid", &["unfreeze", "qa", "--reason", "a test"]);
+    // Stopping is everybody's; going on takes a person whom policy knows, and their signature.
+    let unfreeze = ["unfreeze", "qa", "--reason", "a test"];
+    let error = world.refuses(21, "lift-refused", &unfreeze);
+    assert!(error["next"].as_str().unwrap().ends_with("unfreeze qa --reason 'a test' --key KEY"), "{error}");
+    world.run(0, &[&unfreeze[..], &RILEY].concat());
+    world.refuses(65, "request-invalid", &[&unfreeze[..], &RILEY].concat());
     let rejected = world.run(0, &["release", "reject", "1.2.0", "--environment", "qa", "--reason", "a test"]);
     assert_eq!(rejected["quarantined"], serde_json::json!(["qa"]), "{rejected}");
-    let lifted = world.run(0, &["release", "lift", "1.2.0", "--environment", "qa", "--reason", "a test"]);
+    let lift = ["release", "lift", "1.2.0", "--environment", "qa", "--reason", "a test"];
+    world.refuses(21, "lift-refused", &lift);
+    let lifted = world.run(0, &[&lift[..], &RILEY].concat());
     assert_eq!(lifted["quarantined"], serde_json::json!([]), "{lifted}");
     world.refuses(65, "request-invalid", &["release", "lift", "1.2.0", "--reason", "a test"]);
     // What the build reported is not what the registry serves.

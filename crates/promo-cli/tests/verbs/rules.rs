@@ -8,7 +8,7 @@ pub(crate) fn row_of_accept_clock() {
     world.refuses(65, "request-invalid", &accept);
     world.write_next_year();
     let report = world.run(0, &["ledger", "verify"]);
-    world.run(0, &["unfreeze", "--reason", "a test"]);
+    world.run(0, &["unfreeze", "--reason", "a test", "--key", "keys/riley", "--signer", "built-in"]);
     let waits = |world: &World| world.run(0, &["why", "production", "1.0.0"]).to_string().contains("clock-went-back");
     assert!(waits(&world), "{report}");
     world.run(0, &accept);

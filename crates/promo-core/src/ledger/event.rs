@@ -43,6 +43,12 @@ pub enum Event {
         /// The scope that was rejected.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         scope: Option<EnvironmentName>,
+        /// Who, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+        /// The signed statement: under a policy a lift without one counts for nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
     },
     /// A check spoke about a release in an environment.
     #[serde(rename = "verdict.recorded")]
@@ -102,6 +108,12 @@ pub enum Event {
     Unfrozen {
         /// Which; empty means all.
         environments: BTreeSet<EnvironmentName>,
+        /// Who, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+        /// The signed statement: under a policy a lift without one counts for nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
     },
     /// A policy was used for the first time by a verb that writes: from here on no lower version of it counts, and no other
     /// bytes under this version (S7.1). It binds every pipeline of the ledger.

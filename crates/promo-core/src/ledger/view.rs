@@ -56,7 +56,7 @@ pub struct View {
     pub requests: BTreeMap<Digest, Request>,
     /// Signed statements in the order in which they arrived.
     pub approvals: Vec<ApprovalEntry>,
-    /// Statements about checks that stand in the ledger and count for nothing, in ledger order.
+    /// Statements that stand in the ledger and count for nothing, in ledger order.
     pub uncounted: Vec<Uncounted>,
     /// Runs by id.
     pub runs: BTreeMap<RunId, Run>,
@@ -91,6 +91,18 @@ pub enum Spoken {
     Request {
         /// Of which plan.
         plan: Digest,
+    },
+    /// The lifting of a quarantine.
+    Lift {
+        /// Of which release.
+        release: ReleaseId,
+        /// The scope that was rejected; none means everywhere.
+        scope: Option<EnvironmentName>,
+    },
+    /// The lifting of freezes.
+    Unfreeze {
+        /// Of which environments; none means the freeze of all.
+        scopes: Vec<Option<EnvironmentName>>,
     },
 }
 
@@ -192,7 +204,7 @@ impl View {
     }
 
     /// Folds a record whose signature was looked at above the core and found not to bear it out: it is named in
-    /// [`View::uncounted`]. A verdict or a withdrawal counts for nothing then, and a request for as much as one that
+    /// [`View::uncounted`]. A verdict, a withdrawal or a lift counts for nothing then, and a request for as much as one that
     /// nobody signed (S12.3): what it closes stays closed.
     ///
     /// # Errors
@@ -209,6 +221,13 @@ impl View {
                 let unsigned = Event::PlanRequested { environments, expires, initiator, by: None, signed: None };
                 self.apply_event(record, unsigned).map_err(illegal)?;
                 let about = Spoken::Request { plan: record.plan.expect("invariant: the fold refuses one without") };
+                self.uncounted.push(Uncounted { seq: record.seq, about, why });
+            }
+            Event::ReleaseLifted { release, scope, .. } => {
+                self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Lift { release, scope }, why });
+            }
+            Event::Unfrozen { environments, .. } => {
+                let about = Spoken::Unfreeze { scopes: scopes(environments) };
                 self.uncounted.push(Uncounted { seq: record.seq, about, why });
             }
             _ => return Err(illegal("it carries no statement that could be passed over".into())),
@@ -237,7 +256,7 @@ impl View {
                 self.known(&release)?;
                 self.quarantines.insert((release, scope), note(automatic));
             }
-            Event::ReleaseLifted { release, scope } => {
+            Event::ReleaseLifted { release, scope, .. } => {
                 self.quarantines.remove(&(release, scope)).ok_or("there is no quarantine of that release and scope")?;
             }
             Event::VerdictRecorded { environment, release, check, passed, evidence, by, .. } => {
@@ -262,7 +281,7 @@ impl View {
                     }
                 }
             }
-            Event::Unfrozen { environments } => {
+            Event::Unfrozen { environments, .. } => {
                 for scope in scopes(environments) {
                     self.freezes.remove(&scope).ok_or("there is no freeze of that environment")?;
                 }

@@ -244,11 +244,11 @@ impl World {
                 Event::ReleaseRejected { release: self.id(release), scope: scope(rest.first()), automatic: false }
             }
             ["lift", release, ref rest @ ..] => {
-                Event::ReleaseLifted { release: self.id(release), scope: scope(rest.first()) }
+                Event::ReleaseLifted { release: self.id(release), scope: scope(rest.first()), by: None, signed: None }
             }
             ["freeze", ref rest @ ..] => Event::Frozen { environments: scopes(rest), automatic: false },
             ["pause", ref rest @ ..] => Event::Frozen { environments: scopes(rest), automatic: true },
-            ["unfreeze", ref rest @ ..] => Event::Unfrozen { environments: scopes(rest) },
+            ["unfreeze", ref rest @ ..] => Event::Unfrozen { environments: scopes(rest), by: None, signed: None },
             ["start", environment, release] => {
                 self.start(environment, release);
                 return;

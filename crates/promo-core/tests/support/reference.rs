@@ -200,7 +200,7 @@ impl<'a> Reference<'a> {
         for (_, event) in &self.events {
             match event {
                 Event::ReleaseRejected { release, scope, .. } if release == id => _ = scopes.insert(scope),
-                Event::ReleaseLifted { release, scope } if release == id => _ = scopes.remove(scope),
+                Event::ReleaseLifted { release, scope, .. } if release == id => _ = scopes.remove(scope),
                 _ => {}
             }
         }

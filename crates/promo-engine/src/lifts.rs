@@ -1,0 +1,208 @@
+//! Lifting what stops promotions: quarantines, freezes, and the pauses after a rollback (S10.4). Anybody may stop; only a
+//! person lifts, and under a policy one who signs, which is verified again whenever the ledger is read (S12.3). What must
+//! not live here: what a quarantine or a freeze stops.
+
+use std::collections::BTreeSet;
+
+use promo_core::approval::Identity;
+use promo_core::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
+use promo_core::ledger::{ActorKind, Event, View};
+use promo_ledger::{AppendError, Expect};
+use serde::{Deserialize, Serialize};
+
+use crate::error::EngineError;
+use crate::session::{Governance, Session};
+use crate::signature;
+use crate::verdicts::Signed;
+
+/// SSHSIG namespace of a lift.
+pub const LIFT_NAMESPACE: &str = "promo.lift.v1";
+
+/// What is lifted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Lift {
+    /// A quarantine of exactly this scope.
+    Quarantine {
+        /// Of which release.
+        release: ReleaseId,
+        /// The environment that it was rejected for; none means everywhere.
+        scope: Option<EnvironmentName>,
+    },
+    /// The freezes or pauses of exactly these environments.
+    Freeze {
+        /// Which; empty means the freeze of all.
+        environments: BTreeSet<EnvironmentName>,
+    },
+}
+
+/// What a person who lifts signs: its canonical JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LiftStatement {
+    /// What is lifted.
+    pub lift: Lift,
+    /// Positions of the records that stopped it: what stops it later is not lifted, nor is anything twice.
+    pub records: BTreeSet<u64>,
+    /// The origin of the ledger it is for.
+    pub ledger: String,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+}
+
+impl LiftStatement {
+    /// The bytes that are signed.
+    ///
+    /// # Errors
+    /// Never for a statement: its fields are texts and counts.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
+        promo_core::canonical::to_vec(self).map_err(|e| EngineError::Lift(e.to_string()))
+    }
+}
+
+impl Session {
+    /// The statement about lifting what is in force now, which whoever lifts it signs under a policy.
+    ///
+    /// # Errors
+    /// When there is nothing of that to lift, or the ledger cannot be read.
+    pub fn lift_statement(&self, lift: Lift) -> Result<LiftStatement, EngineError> {
+        self.admit_policy()?;
+        match &lift {
+            Lift::Quarantine { release, scope } => self.known(release, scope.as_ref())?,
+            Lift::Freeze { environments } => self.known_environments(environments)?,
+        }
+        let records = self.with_view(|view| in_force(view, &lift))?.map_err(EngineError::Invalid)?;
+        let pipeline = self.governance.pipeline.name.clone();
+        Ok(LiftStatement { lift, records, ledger: self.store.origin(), pipeline })
+    }
+
+    /// Lifts what a statement says, and gives who signed it. Without a policy there is nobody who could, and a person's
+    /// word is enough.
+    ///
+    /// # Errors
+    /// [`EngineError::Lift`] when automation asks; under a policy also when nobody signed, the signature does not hold, or
+    /// the signer may not lift this. When something else stops it meanwhile, or it was lifted.
+    pub fn lift(
+        &self,
+        statement: &LiftStatement,
+        signature: Option<&str>,
+        reason: &str,
+    ) -> Result<Option<IdentityName>, EngineError> {
+        if self.actor.kind != ActorKind::Human {
+            return Err(EngineError::Lift("only a person lifts, and automation acts here".into()));
+        }
+        let signed = match (&self.governance.policy, signature) {
+            (None, _) => None,
+            (Some(_), None) => {
+                let why = "a policy is in force, and a name is only a claim: sign with --key KEY";
+                return Err(EngineError::Lift(why.into()));
+            }
+            (Some(_), Some(signature)) => Some(Signed::new(&statement.to_bytes()?, signature)),
+        };
+        loop {
+            let (size, who) = self.with_view(|view| {
+                let who =
+                    signed.as_ref().map(|s| signer(&self.governance, &statement.ledger, view, &statement.lift, s));
+                (view.size, who.transpose().and_then(|who| in_force(view, &statement.lift).map(|_| who)))
+            })?;
+            let by = who.map_err(EngineError::Lift)?;
+            let signed = signed.as_ref().map(Signed::to_value).transpose()?;
+            let event = match statement.lift.clone() {
+                Lift::Quarantine { release, scope } => Event::ReleaseLifted { release, scope, by: by.clone(), signed },
+                Lift::Freeze { environments } => Event::Unfrozen { environments, by: by.clone(), signed },
+            };
+            let mut draft = self.draft(event);
+            draft.private.insert("reason".into(), reason.into());
+            // Judged on this very head: what is frozen again meanwhile is another record.
+            match self.append(&Expect { head: Some(size), ..Expect::default() }, &[draft]) {
+                Ok(_) => return Ok(by),
+                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Positions of the records that are to be lifted, or what there is none of, in words.
+fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
+    match lift {
+        Lift::Quarantine { release, scope } => {
+            let note = view.quarantines.get(&(release.clone(), scope.clone())).ok_or_else(|| {
+                let place = scope.as_ref().map_or_else(|| "everywhere".into(), |scope| format!("for {scope}"));
+                format!("{release} is not quarantined {place}")
+            })?;
+            Ok([note.seq].into())
+        }
+        Lift::Freeze { environments } => {
+            let all = environments.is_empty().then_some(None);
+            let scopes = environments.iter().cloned().map(Some).chain(all);
+            let freeze = |scope: Option<EnvironmentName>| match view.freezes.get(&scope) {
+                Some(freeze) => Ok(freeze.note.seq),
+                None => Err(format!("{} is not frozen", scope.map_or("the pipeline".into(), |name| name.to_string()))),
+            };
+            scopes.map(freeze).collect()
+        }
+    }
+}
+
+/// Whether a lift counts. Before the ledger works under a policy each does: whoever writes later cannot write before.
+///
+/// # Errors
+/// Why it counts for nothing, in words.
+pub(crate) fn judge(governance: &Governance, origin: &str, view: &View, event: Event) -> Result<(), String> {
+    let (lift, by, signed) = match event {
+        Event::ReleaseLifted { release, scope, by, signed } => (Lift::Quarantine { release, scope }, by, signed),
+        Event::Unfrozen { environments, by, signed } => (Lift::Freeze { environments }, by, signed),
+        _ => return Ok(()),
+    };
+    if view.policy_in_force().is_none() {
+        return Ok(());
+    }
+    let signed: Signed = serde_json::from_value(signed.ok_or("nobody signed it")?).map_err(|e| e.to_string())?;
+    let who = signer(governance, origin, view, &lift, &signed)?;
+    if by.as_ref() == Some(&who) { Ok(()) } else { Err(format!("{who} signed it, and the record names somebody else")) }
+}
+
+/// Who signed that this is lifted as it is in force in `view`, if policy knows them as a person who may.
+fn signer(
+    governance: &Governance,
+    origin: &str,
+    view: &View,
+    lift: &Lift,
+    Signed { statement, signature }: &Signed,
+) -> Result<IdentityName, String> {
+    let bytes = statement.as_bytes();
+    let signer = signature::verify_bytes(bytes, signature, LIFT_NAMESPACE, &governance.roster)
+        .map_err(|error| error.to_string())?;
+    let statement: LiftStatement = promo_core::canonical::from_slice(bytes).map_err(|e| e.to_string())?;
+    if statement.lift != *lift || statement.ledger != origin || statement.pipeline != governance.pipeline.name {
+        return Err("what was signed is another statement".into());
+    }
+    if statement.records != in_force(view, lift)? {
+        return Err("what was signed is about something that is no longer in force".into());
+    }
+    may_lift(governance, signer.identity, lift)?;
+    Ok(signer.identity.name.clone())
+}
+
+/// A person lifts who holds a role that approves for the environment, since lifting lets in again what approving lets in;
+/// where nobody approves, any person whom policy knows. What is about everything takes that for each environment.
+fn may_lift(governance: &Governance, identity: &Identity, lift: &Lift) -> Result<(), String> {
+    let who = &identity.name;
+    if !identity.human {
+        return Err(format!("{who} is not a person"));
+    }
+    let named: BTreeSet<&EnvironmentName> = match lift {
+        Lift::Quarantine { scope, .. } => scope.iter().collect(),
+        Lift::Freeze { environments } => environments.iter().collect(),
+    };
+    for (environment, rules) in governance.approval.iter().filter(|(name, _)| named.is_empty() || named.contains(name))
+    {
+        let from: BTreeSet<&RoleName> = rules.iter().flat_map(|rule| &rule.from).collect();
+        if !from.is_empty() && !from.iter().any(|role| identity.roles.contains(*role)) {
+            let roles: Vec<&str> = from.into_iter().map(RoleName::as_str).collect();
+            return Err(format!("{who} holds none of the roles that approve for {environment}: {}", roles.join(", ")));
+        }
+    }
+    Ok(())
+}

@@ -112,6 +112,43 @@ fn a_killed_run_is_resumed_at_once_and_only_once_and_nothing_is_doubled() {
 }
 
 #[test]
+fn a_killed_run_that_is_resumed_under_another_pipeline_finishes_what_it_began_and_begins_nothing_more_s9_5() {
+    let directory = world();
+    let root = directory.path().join("qs");
+    let pipeline = root.join("promo.toml");
+    let planned = std::fs::read_to_string(&pipeline).unwrap();
+    let other = planned.replace("after  = [\"qa\", \"perf\"]", "after  = { at_least = 1, of = [\"qa\", \"perf\"] }");
+    assert_ne!(planned, other);
+    ok(&root, &["plan", "--until", "staging", "--out", "dev.plan.json"]);
+    let mut child = apply_until_check(&root);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run_id = unfinished(&root);
+    std::fs::remove_file(root.join("hold")).unwrap();
+    std::fs::write(&pipeline, &other).unwrap();
+    let resumed = run(&root, &["resume", &run_id]);
+    let said = text(&resumed.stdout) + &text(&resumed.stderr);
+    assert_eq!(resumed.status.code(), Some(22), "{said}");
+    assert!(said.contains("since it was made, this changed: pipeline"), "{said}");
+    let moved = |environment: &str| {
+        let history = ok(&root, &["history", environment, "--format", "json"]);
+        let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+        history["promotions"].as_array().unwrap().iter().filter(|p| p["run"] == *run_id).count()
+    };
+    assert_eq!(["dev", "qa", "perf", "staging"].map(moved), [1, 0, 0, 0]);
+    // It has ended: neither these rules nor those of its plan make it go on. What is left is planned anew.
+    let before = records(&root);
+    for rules in [&other, &planned] {
+        std::fs::write(&pipeline, rules).unwrap();
+        assert_eq!(run(&root, &["resume", &run_id]).status.code(), Some(22));
+        assert_eq!(records(&root), before);
+    }
+    ok(&root, &["plan", "qa", "--out", "qa.plan.json"]);
+    ok(&root, &["apply", "qa.plan.json"]);
+    assert_eq!(ok(&root, &["status"]).matches("1.0.0-held").count(), 2);
+}
+
+#[test]
 fn a_process_that_slept_through_its_lock_writes_nothing_more_s9_4() {
     let directory = world();
     let root = directory.path().join("qs");

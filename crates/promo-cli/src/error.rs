@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -20,7 +21,7 @@ const HELP: &str = "promo --help";
 pub(crate) struct CliError(Box<Problem>);
 
 /// The frozen view of an error, format 1.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Problem {
     kind: &'static str,
     format: u32,
@@ -58,7 +59,7 @@ pub(crate) struct Problem {
 }
 
 /// A place in a file or in the ledger.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Place {
     /// The file, or the record.
     pub(crate) file: String,

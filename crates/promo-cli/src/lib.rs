@@ -18,6 +18,7 @@ mod project;
 #[cfg(test)]
 mod reference;
 mod save;
+mod schemas;
 mod select;
 mod ui;
 mod view;

@@ -12,6 +12,7 @@ use crate::error::CliError;
 use crate::escape::fenced;
 use crate::output::events::Events;
 use crate::output::labels::{Label, label};
+use crate::view::Answer;
 
 /// The two streams and how to write to them.
 #[derive(Debug, Clone)]
@@ -132,6 +133,18 @@ impl Ui {
     pub(crate) fn json(&self, view: &impl Serialize) {
         let text = serde_json::to_string_pretty(view).expect("invariant: views serialize");
         self.data(&format!("{text}\n"));
+    }
+
+    /// A frozen view, with its kind and format, as one JSON document.
+    pub(crate) fn answer<A: Answer>(&self, answer: &A) {
+        #[derive(Serialize)]
+        struct Document<'a, A> {
+            kind: &'static str,
+            format: u32,
+            #[serde(flatten)]
+            answer: &'a A,
+        }
+        self.json(&Document { kind: A::KIND, format: 1, answer });
     }
 
     /// Talk: one or more lines for whoever watches.

@@ -15,6 +15,7 @@ use crate::model::Party;
 
 /// One condition on a promotion and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Gate {
     /// Which condition.
@@ -30,6 +31,7 @@ pub struct Gate {
 
 /// Gates in the order in which they are shown (S1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum GateKind {
     /// The artifacts are what was recorded.
@@ -58,6 +60,7 @@ pub enum GateKind {
 
 /// How a gate stands (S1.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
     /// Open.
@@ -96,6 +99,7 @@ pub fn opens_at(gates: &[Gate]) -> Option<Timestamp> {
 
 /// Why a gate stands as it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case", rename_all_fields = "kebab-case", deny_unknown_fields)]
 pub enum Reason {
     /// Every artifact is what the ledger says.

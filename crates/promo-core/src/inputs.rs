@@ -12,6 +12,7 @@ use crate::model::Target;
 
 /// Everything that a deployment or a copy is made from. Nothing else may influence what `ensure` leaves behind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Inputs {
     /// The environment.
@@ -30,6 +31,7 @@ pub struct Inputs {
 
 /// One component as a deployment sees it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactInput {
     /// Where this environment takes it from, after mirroring: `registry/repository` or `oci-layout:PATH`.
@@ -46,6 +48,7 @@ pub struct ArtifactInput {
 
 /// One file or object that would change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct FileChange {
     /// Its path or `Kind/name`.

@@ -26,6 +26,8 @@ pub mod planner;
 pub mod policy;
 pub mod print;
 pub mod release;
+#[cfg(feature = "schema")]
+mod schema;
 pub mod state;
 pub mod trust;
 pub mod windows;

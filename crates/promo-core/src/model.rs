@@ -51,6 +51,7 @@ pub enum ArtifactKind {
 
 /// How much an environment matters; policy attaches its floors to tiers (S0.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Tier {
     /// Where developers try things.
@@ -220,6 +221,7 @@ pub enum OnUnhealthy {
 
 /// What happens when a deployment or its verification fails (S9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum OnFailure {
     /// Back to the release that the plan named, once.
@@ -230,6 +232,7 @@ pub enum OnFailure {
 
 /// One place that an environment deploys to, in the words of its provider: `{ directory = "…" }`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(transparent)]
 pub struct Target(pub BTreeMap<String, String>);
 
@@ -330,6 +333,7 @@ pub struct ApprovalRule {
 
 /// Someone who took part in a promotion and may be excluded from approving it (R22).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Party {
     /// Who requested it.

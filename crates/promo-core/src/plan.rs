@@ -29,6 +29,7 @@ pub const MAX_BYTES: usize = 4 << 20;
 
 /// A plan as it is saved: its digest is the SHA-256 of the canonical JSON of exactly this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Document {
     /// [`KIND`].
@@ -117,6 +118,7 @@ impl Document {
 
 /// What moves where, why, and what holds back the rest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Plan {
     /// The pipeline.
@@ -151,6 +153,7 @@ pub struct Plan {
 
 /// A policy by name, version and digest.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRef {
     /// Its name.
@@ -163,6 +166,7 @@ pub struct PolicyRef {
 
 /// A ledger and a checkpoint of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LedgerRef {
     /// Which ledger.
@@ -175,6 +179,7 @@ pub struct LedgerRef {
 
 /// What was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Request {
     /// Forward or back.
@@ -210,6 +215,7 @@ impl Request {
 
 /// Forward or back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Goal {
     /// Promotions and reconfigurations.
@@ -220,6 +226,7 @@ pub enum Goal {
 
 /// One release entering one environment.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Move {
     /// Where.
@@ -279,6 +286,7 @@ impl Move {
 
 /// A release as people see it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseRef {
     /// Its id.
@@ -298,6 +306,7 @@ impl core::fmt::Display for ReleaseRef {
 
 /// One act of a provider.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Unique in the plan: `staging/deploy/default`.
@@ -321,6 +330,7 @@ pub struct Step {
 
 /// What a step does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Action {
     /// Copies an artifact to where the environment takes it from.
@@ -331,6 +341,7 @@ pub enum Action {
 
 /// An automatic check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PlannedCheck {
     /// Its name.
@@ -343,6 +354,7 @@ pub struct PlannedCheck {
 
 /// The way back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Rollback {
     /// To which release.
@@ -359,6 +371,7 @@ pub struct Rollback {
 
 /// An environment that the plan does not move, and why (architecture: the report matters as much as the plan).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Stay {
     /// Where.
@@ -379,6 +392,7 @@ pub struct Stay {
 
 /// A release that is on its way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Next {
     /// Which.
@@ -399,6 +413,7 @@ pub struct LostTarget {
 
 /// Why an environment stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum StayReason {
     /// It runs the newest release that there is for it.
@@ -421,6 +436,7 @@ pub enum StayReason {
 
 /// A difference between the ledger and what is there.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Drift {
     /// What the ledger says.

@@ -11,6 +11,7 @@ use crate::ids::{ArtifactName, ReleaseId};
 
 /// What a release is made of: its id is the digest of exactly this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct ReleaseContent {
     /// Component to digest of its top-level manifest.
@@ -35,6 +36,7 @@ impl ReleaseContent {
 
 /// A release as it stands in the ledger.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Release {
     /// Its content-addressed id.

@@ -9,6 +9,7 @@ use crate::Digest;
 /// The state of one place: a target, or a tag in a registry. Providers fingerprint what they find; two states are the
 /// same exactly when they compare equal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum State {
     /// Nothing is there.

@@ -10,6 +10,7 @@ use serde::Serialize;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Progress {
     /// Nothing can be begun yet, and it is tried again until it can. Nothing is locked meanwhile.

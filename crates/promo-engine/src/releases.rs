@@ -29,6 +29,7 @@ pub struct NewRelease {
 
 /// A shared file that differs from the newest release's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct SharedChange {
     /// Its path, relative to the pipeline.
     pub path: String,

@@ -29,6 +29,7 @@ pub const REQUEST_LIFETIME: SignedDuration = SignedDuration::from_hours(7 * 24);
 
 /// The format of a request's statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum RequestKind {
     /// The first format.
     #[default]
@@ -38,6 +39,7 @@ pub enum RequestKind {
 
 /// What whoever asks for the approval of a plan signs: its canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RequestStatement {
     /// The format.

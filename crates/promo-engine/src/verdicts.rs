@@ -24,6 +24,7 @@ pub const VERDICT_NAMESPACE: &str = "promo.verdict.v1";
 
 /// The format of a verdict's statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum VerdictKind {
     /// The first format.
     #[default]
@@ -33,6 +34,7 @@ pub enum VerdictKind {
 
 /// What a person says about a check (S6.10).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct VerdictStatement {
     /// The format.
@@ -70,6 +72,7 @@ impl VerdictStatement {
 
 /// What a person says about a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum VerdictDecision {
     /// It passed.

@@ -8,6 +8,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::time;
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
+use crate::view::answers::ClockAccepted;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -20,7 +21,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Write)?;
     let ahead = project.session.accept_clock(&arguments.reason)?;
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({"kind": "promo.clock.accepted", "format": 1, "ahead": ahead}));
+        ui.answer(&ClockAccepted { ahead });
     } else {
         let ahead = time::short(ahead, &ui::zone(global)?);
         ui.data(&format!("the clock counts again, although the ledger has a record of {ahead}\n"));

@@ -16,6 +16,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::time;
 use crate::project::{self, Access, Project};
 use crate::ui::{self, Ui};
+use crate::view::answers::{ApprovalRecorded, ApprovalSigned};
 use crate::{input, save};
 
 /// The most that a key file may have, in bytes.
@@ -107,10 +108,12 @@ fn store(
         let shown = path.to_string_lossy();
         let next = command_line(["promo", "apply", &file, "--approval", &shown]);
         if ui.format() == Format::Json {
-            ui.json(&serde_json::json!({
-                "kind": "promo.approval.signed", "format": 1, "plan": digest, "identity": fact.identity(),
-                "file": shown, "next": ui.to_paste(&next),
-            }));
+            ui.answer(&ApprovalSigned {
+                plan: digest,
+                identity: fact.identity().clone(),
+                file: shown.into_owned(),
+                next: ui.to_paste(&next),
+            });
         } else {
             ui.data(&format!("signed by {}, in {shown}\n{}", fact.identity(), ui.next(&next)));
         }
@@ -119,10 +122,8 @@ fn store(
     let fact = project.session.record_approval(&digest, envelope)?;
     let next = command_line(["promo", "apply", &file]);
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.approval.recorded", "format": 1, "plan": digest, "identity": fact.identity(),
-            "next": ui.to_paste(&next),
-        }));
+        let (identity, next) = (fact.identity().clone(), ui.to_paste(&next));
+        ui.answer(&ApprovalRecorded { plan: digest, identity, next });
     } else {
         ui.data(&format!("signed by {}, and in the ledger\n{}", fact.identity(), ui.next(&next)));
     }

@@ -4,6 +4,7 @@ use clap::Args;
 use promo_core::windows::{self, WARNING_DAYS, Window};
 use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{Format, Global};
@@ -22,8 +23,8 @@ pub(crate) struct Arguments {
     strict: bool,
 }
 
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct View {
     kind: &'static str,
     format: u32,
     pipeline: String,

@@ -7,6 +7,7 @@ use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::ui::Ui;
+use crate::view::answers::Completions;
 
 /// The variable by which a shell asks.
 pub(crate) const VARIABLE: &str = "PROMO_COMPLETE";
@@ -41,7 +42,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
     })?;
     let script = String::from_utf8_lossy(&script);
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({"kind": "promo.completions", "format": 1, "script": script}));
+        ui.answer(&Completions { script: script.into_owned() });
     } else {
         ui.data(&script);
     }

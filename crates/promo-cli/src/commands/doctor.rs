@@ -12,6 +12,7 @@ use promo_engine::process::Processes;
 use promo_ledger::{Checkpoint, SqliteStore, Store as _, VerifyError};
 use promo_providers::oci::{Network, Retry};
 use promo_sdk::{Blobs, ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +38,7 @@ const TOOLS: &[(&str, &[&str], &str)] = &[
 /// How long a registry has to answer, its token server and a credential helper included.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Finding {
     what: &'static str,
     name: String,
@@ -45,8 +46,8 @@ struct Finding {
     detail: String,
 }
 
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct View {
     kind: &'static str,
     format: u32,
     version: &'static str,

@@ -1,13 +1,13 @@
 //! `promo explain CODE`: the long form of an error, a diagnostic or a reason.
 
 use clap::Args;
-use serde::Serialize;
 
 use crate::cli::{Format, Global};
 use crate::codes::{self, CODES};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::ui::Ui;
+use crate::view::answers::{CodeLine, Codes, Explained};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -17,21 +17,6 @@ pub(crate) struct Arguments {
     /// List every code with one line about it
     #[arg(long, conflicts_with = "code")]
     list: bool,
-}
-
-#[derive(Serialize)]
-struct View {
-    kind: &'static str,
-    format: u32,
-    code: &'static str,
-    about: &'static str,
-    page: Option<&'static str>,
-}
-
-impl View {
-    fn of(code: &'static codes::Code, whole: bool) -> Self {
-        Self { kind: "promo.code", format: 1, code: code.name, about: code.about(), page: whole.then_some(code.page) }
-    }
 }
 
 pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
@@ -46,7 +31,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
         return Err(CliError::new("usage", 64, format!("there is no code `{wanted}`"), next).details(details));
     };
     match ui.format() {
-        Format::Json => ui.json(&View::of(code, true)),
+        Format::Json => ui.answer(&Explained { code: code.name, about: code.about(), page: code.page }),
         Format::Text | Format::Markdown | Format::Html => ui.data(code.page),
     }
     Ok(DONE)
@@ -61,7 +46,10 @@ fn promo_near(wanted: &str) -> Option<&'static str> {
 
 fn list(ui: &Ui) {
     match ui.format() {
-        Format::Json => ui.json(&CODES.iter().map(|c| View::of(c, false)).collect::<Vec<_>>()),
+        Format::Json => {
+            let line = |code: &codes::Code| CodeLine { code: code.name, about: code.about() };
+            ui.answer(&Codes { codes: CODES.iter().map(line).collect() });
+        }
         Format::Text | Format::Markdown | Format::Html => {
             let width = CODES.iter().map(|c| c.name.len()).max().unwrap_or(0);
             let lines: Vec<String> = CODES.iter().map(|c| format!("{:<width$}  {}\n", c.name, c.about())).collect();

@@ -13,6 +13,7 @@ use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, PIPELINE_FILE as PIPELINE};
 use crate::ui::Ui;
+use crate::view::answers::Formatted;
 use crate::{input, save};
 
 /// The policy file that `promo init` writes.
@@ -54,7 +55,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
     }
     if others.is_empty() {
         if ui.format() == Format::Json {
-            ui.json(&serde_json::json!({"kind": "promo.fmt", "format": 1, "formatted": formatted}));
+            ui.answer(&Formatted { formatted });
         } else {
             let line = |file: &String| format!("formatted {}\n", escape::line(file));
             ui.data(&formatted.iter().map(line).collect::<String>());

@@ -8,6 +8,8 @@ use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access};
 use crate::ui::Ui;
+use crate::view::Answer;
+use crate::view::answers::Frozen;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -22,14 +24,15 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
     project.session.freeze(arguments.environments.iter().cloned().collect(), &arguments.reason)?;
-    told(ui, "promo.frozen", "frozen", &arguments.environments);
+    let environments = arguments.environments.clone();
+    told(ui, &Frozen { environments }, "frozen", &arguments.environments);
     Ok(DONE)
 }
 
 /// What was done to these environments; none means all.
-pub(crate) fn told(ui: &Ui, kind: &str, words: &str, environments: &[EnvironmentName]) {
+pub(crate) fn told(ui: &Ui, answer: &impl Answer, words: &str, environments: &[EnvironmentName]) {
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({"kind": kind, "format": 1, "environments": environments}));
+        ui.answer(answer);
         return;
     }
     let names: Vec<&str> = environments.iter().map(EnvironmentName::as_str).collect();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use clap::{Args, ValueEnum};
 use promo_core::ids::EnvironmentName;
 use promo_core::model::{After, Pipeline, Start};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::status;
@@ -39,15 +40,15 @@ enum Syntax {
     Svg,
 }
 
-#[derive(Serialize)]
-struct View {
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct View {
     kind: &'static str,
     format: u32,
     pipeline: String,
     environments: Vec<Node>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Node {
     name: String,
     tier: &'static str,

@@ -2,6 +2,7 @@
 
 use clap::Args;
 use promo_core::ids::EnvironmentName;
+use promo_core::ledger::view::Promotion;
 use promo_core::planner;
 
 use crate::cli::{Format, Global};
@@ -12,6 +13,7 @@ use crate::output::labels::label;
 use crate::output::{progress, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
+use crate::view::answers::{History, PastPromotion};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -33,17 +35,19 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         .collect();
     rows.sort_by_key(|(_, promotion)| std::cmp::Reverse(promotion.started));
     if ui.format() == Format::Json {
-        let rows: Vec<_> = rows
-            .iter()
-            .map(|(name, p)| {
-                serde_json::json!({
-                    "environment": name, "run": p.run, "from": p.from, "to": p.to, "movement": p.movement,
-                    "started": p.started, "finished": p.finished.map(|f| f.0), "outcome": p.finished.map(|f| f.1),
-                    "by": p.by.name, "plan": p.plan,
-                })
-            })
-            .collect();
-        ui.json(&serde_json::json!({"kind": "promo.history", "format": 1, "promotions": rows}));
+        let line = |(name, p): (&EnvironmentName, &Promotion)| PastPromotion {
+            environment: name.clone(),
+            run: p.run.clone(),
+            from: p.from.clone(),
+            to: p.to.clone(),
+            movement: p.movement,
+            started: p.started,
+            finished: p.finished.map(|f| f.0),
+            outcome: p.finished.map(|f| f.1),
+            by: p.by.name.clone(),
+            plan: p.plan,
+        };
+        ui.answer(&History { promotions: rows.into_iter().map(line).collect() });
         return Ok(DONE);
     }
     if rows.is_empty() {

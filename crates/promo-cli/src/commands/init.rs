@@ -14,6 +14,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::project::PIPELINE_FILE as PIPELINE;
 use crate::ui::Ui;
+use crate::view::answers::Initialized;
 use crate::{input, save};
 
 /// Where the example policy goes.
@@ -72,7 +73,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if ui.format() == Format::Json {
         let mut files = vec![PIPELINE, POLICY, "deploy/release.env.j2"];
         files.extend(ignored.then_some(".gitignore"));
-        ui.json(&serde_json::json!({"kind": "promo.init", "format": 1, "files": files, "next": next}));
+        let files = files.into_iter().map(str::to_owned).collect();
+        ui.answer(&Initialized { files, next });
         return Ok(DONE);
     }
     let mut out =

@@ -12,6 +12,7 @@ use crate::escape::line;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access, Project};
 use crate::ui::Ui;
+use crate::view::answers::{LedgerCheckpoint, LedgerVerified};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -40,9 +41,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 fn verify(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     let Checkpoint { origin, size, root } = verified(&project::open_unread(ui, global, Access::Read)?)?;
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.ledger.verified", "format": 1, "records": size, "root": root, "origin": origin,
-        }));
+        ui.answer(&LedgerVerified { records: size, root, origin });
     } else {
         ui.data(&format!("{size} records, whole and in order\nroot {root}\n"));
     }
@@ -58,9 +57,7 @@ fn checkpoint(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
         return Err(CliError::new("request-invalid", 65, message, "promo release add --help"));
     }
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.ledger.checkpoint", "format": 1, "origin": origin, "size": size, "root": root,
-        }));
+        ui.answer(&LedgerCheckpoint { origin, size, root });
         return Ok(DONE);
     }
     ui.talk(match project.session.governance().checkpoint {

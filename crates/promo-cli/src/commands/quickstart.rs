@@ -19,6 +19,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::save;
 use crate::ui::Ui;
+use crate::view::answers::Example;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -104,7 +105,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     guide.tell(&format!("Everything is in {shown}: go there, `export PROMO_POLICY=policy.toml`, and try it yourself"));
     let next = command_line(["promo", "-C", &shown, "--policy", "policy.toml", "history"]);
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({"kind": "promo.quickstart", "format": 1, "directory": shown, "next": next}));
+        ui.answer(&Example { directory: shown.into_owned(), next });
     } else {
         ui.data(&format!("{} {next}\n", label(Label::Next, "Next:")));
     }

@@ -1,13 +1,11 @@
 //! `promo release`: candidates and quarantine.
 
 use clap::{Args, Subcommand};
-use jiff::Timestamp;
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
 use promo_engine::NewRelease;
 use promo_engine::lifts::Lift;
-use serde::Serialize;
 
 use super::unfreeze::{self, Signing};
 use crate::cli::{Format, Global};
@@ -18,6 +16,7 @@ use crate::output::{table, time};
 use crate::project::{self, Access, Project};
 use crate::select;
 use crate::ui::{self, Ui};
+use crate::view::answers::{ListedRelease, Releases};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -79,21 +78,6 @@ enum Verb {
     },
 }
 
-#[derive(Debug, Serialize)]
-struct ReleaseView<'a> {
-    id: &'a ReleaseId,
-    lineage: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    alias: Option<&'a str>,
-    added: Timestamp,
-    by: &'a str,
-    artifacts: &'a std::collections::BTreeMap<ArtifactName, String>,
-    files: usize,
-    metadata: &'a std::collections::BTreeMap<String, String>,
-    environments: Vec<String>,
-    quarantined: Vec<String>,
-}
-
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     match &arguments.verb {
         Verb::Add { artifacts, alias, metadata } => add(ui, global, artifacts, alias.as_ref(), metadata),
@@ -121,7 +105,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 fn told(ui: &Ui, project: &Project, id: &ReleaseId, text: &str) -> Result<Exit, CliError> {
     if ui.format() == Format::Json {
         let view = project.session.view()?;
-        ui.json(&view_of(&view, view.release(id).expect("invariant: it was just changed")));
+        ui.answer(&view_of(&view, view.release(id).expect("invariant: it was just changed")));
     } else {
         ui.data(text);
     }
@@ -159,7 +143,7 @@ fn add(
     let (entry, added) = project.runtime.block_on(project.session.add_release(new))?;
     let view = project.session.view()?;
     if ui.format() == Format::Json {
-        ui.json(&view_of(&view, &entry));
+        ui.answer(&view_of(&view, &entry));
     } else {
         let what = if added { "added" } else { "was there already" };
         let alias = entry.release.alias.as_deref().map(|a| format!(" {}", escape::line(a))).unwrap_or_default();
@@ -172,18 +156,18 @@ fn add(
     Ok(DONE)
 }
 
-fn view_of<'a>(view: &'a View, entry: &'a ReleaseEntry) -> ReleaseView<'a> {
+fn view_of(view: &View, entry: &ReleaseEntry) -> ListedRelease {
     let release = &entry.release;
     let here = |name: &&EnvironmentName| view.current(name).is_some_and(|r| r.release == release.id);
-    ReleaseView {
-        id: &release.id,
+    ListedRelease {
+        id: release.id.clone(),
         lineage: entry.lineage,
-        alias: release.alias.as_deref(),
+        alias: release.alias.clone(),
         added: entry.added,
-        by: &entry.by.name,
-        artifacts: &release.sources,
+        by: entry.by.name.clone(),
+        artifacts: release.sources.clone(),
         files: release.content.files.len(),
-        metadata: &release.metadata,
+        metadata: release.metadata.clone(),
         environments: view.environments.keys().filter(here).map(ToString::to_string).collect(),
         quarantined: view
             .quarantines
@@ -198,9 +182,9 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Read)?;
     let view = project.session.view()?;
     let zone = ui::zone(global)?;
-    let views: Vec<ReleaseView<'_>> = view.releases.iter().rev().map(|entry| view_of(&view, entry)).collect();
+    let views: Vec<ListedRelease> = view.releases.iter().rev().map(|entry| view_of(&view, entry)).collect();
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({"kind": "promo.releases", "format": 1, "releases": views}));
+        ui.answer(&Releases { releases: views });
         return Ok(DONE);
     }
     if views.is_empty() {
@@ -208,7 +192,7 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     }
     let mut lines = Vec::new();
     for release in views {
-        let alias = escape::line(release.alias.unwrap_or("-"));
+        let alias = escape::line(release.alias.as_deref().unwrap_or("-"));
         let places = if release.environments.is_empty() { "nowhere".into() } else { release.environments.join(", ") };
         let places = if release.quarantined.is_empty() { places } else { format!("quarantined  {places}") };
         let (id, number, added) = (release.id, release.lineage, time::short(release.added, &zone));
@@ -225,24 +209,24 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     let entry = view.release(&id).expect("invariant: it was just found");
     let shown = view_of(&view, entry);
     if ui.format() == Format::Json {
-        ui.json(&shown);
+        ui.answer(&shown);
         return Ok(DONE);
     }
     let zone = ui::zone(global)?;
-    let alias = escape::line(shown.alias.unwrap_or(""));
+    let alias = escape::line(shown.alias.as_deref().unwrap_or(""));
     let mut out = format!(
         "{id} (#{}) {alias}\n  added {} by {}\n",
         shown.lineage,
         time::long(shown.added, &zone),
-        escape::line(shown.by)
+        escape::line(&shown.by)
     );
-    for (name, reference) in shown.artifacts {
+    for (name, reference) in &shown.artifacts {
         out.push_str(&format!("  {name:<12} {}\n", escape::line(reference)));
     }
     for (path, digest) in &entry.release.content.files {
         out.push_str(&format!("  file {} {digest}\n", escape::line(path)));
     }
-    for (key, value) in shown.metadata {
+    for (key, value) in &shown.metadata {
         out.push_str(&format!("  {} = {}\n", escape::line(key), escape::line(value)));
     }
     for (name, environment) in &view.environments {

@@ -15,6 +15,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::time;
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
+use crate::view::answers::Requested;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -46,10 +47,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let file = arguments.file.to_string_lossy();
     let next = command_line(["promo", "approve", &file, "--key", "KEY"]);
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.request", "format": 1, "plan": digest, "expires": expires, "identity": by,
-            "next": ui.to_paste(&next),
-        }));
+        ui.answer(&Requested { plan: digest, expires, identity: by, next: ui.to_paste(&next) });
         return Ok(DONE);
     }
     let zone = ui::zone(global)?;

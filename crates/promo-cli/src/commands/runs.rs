@@ -1,6 +1,8 @@
 //! `promo runs`: what was applied, and what is unfinished.
 
 use clap::Args;
+use promo_core::ids::RunId;
+use promo_core::ledger::view::Run;
 
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
@@ -9,6 +11,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::{table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
+use crate::view::answers::{RunLine, Runs};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -23,16 +26,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let zone = ui::zone(global)?;
     let runs = || view.runs.iter().rev().filter(|(_, run)| !arguments.unfinished || run.finished.is_none());
     if ui.format() == Format::Json {
-        let rows: Vec<_> = runs()
-            .map(|(id, run)| {
-                serde_json::json!({
-                    "run": id, "plan": run.plan, "environments": run.environments, "applier": run.applier,
-                    "started": run.started, "finished": run.finished.map(|f| f.0), "outcome": run.finished.map(|f| f.1),
-                    "interrupted": run.interrupted,
-                })
-            })
-            .collect();
-        ui.json(&serde_json::json!({"kind": "promo.runs", "format": 1, "runs": rows}));
+        let line = |(id, run): (&RunId, &Run)| RunLine {
+            run: id.clone(),
+            plan: run.plan,
+            environments: run.environments.clone(),
+            applier: run.applier.clone(),
+            started: run.started,
+            finished: run.finished.map(|f| f.0),
+            outcome: run.finished.map(|f| f.1),
+            interrupted: run.interrupted,
+        };
+        ui.answer(&Runs { runs: runs().map(line).collect() });
         return Ok(DONE);
     }
     let (mut unfinished, mut lines) = (None, Vec::new());

@@ -1,39 +1,27 @@
-//! `promo schema`: JSON schemas of the files that people write, for editors, and of the plan, for programs.
+//! `promo schema`: JSON schemas of the files that people write, for editors, and of everything that programs read.
 
-use clap::{Args, ValueEnum};
-use promo_core::config;
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser};
 
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
-use crate::output::plan_schema;
+use crate::schemas::SCHEMAS;
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// Of which file
-    #[arg(value_name = "FILE", value_enum)]
-    file: File,
+    /// Of what
+    #[arg(value_name = "NAME", value_parser = names())]
+    name: String,
 }
 
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum File {
-    /// promo.toml
-    Pipeline,
-    /// policy.toml
-    Policy,
-    /// trust.toml
-    Trust,
-    /// A saved plan
-    Plan,
+fn names() -> PossibleValuesParser {
+    SCHEMAS.iter().map(|schema| PossibleValue::new(schema.name).help(schema.about)).collect::<Vec<_>>().into()
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    ui.json(&match arguments.file {
-        File::Pipeline => config::schema(&global.wiring.kinds()),
-        File::Policy => config::policy_schema(),
-        File::Trust => config::trust_schema(),
-        File::Plan => plan_schema::schema(),
-    });
+    let schema = SCHEMAS.iter().find(|schema| schema.name == arguments.name);
+    ui.json(&schema.expect("invariant: one of these names").schema(&global.wiring.kinds()));
     Ok(DONE)
 }

@@ -8,6 +8,7 @@ use promo_core::ledger::View;
 use promo_core::model::Tier;
 use promo_core::planner;
 use promo_engine::Session;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::{Format, Global};
@@ -19,12 +20,13 @@ use crate::output::{table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::ReleaseView;
+use crate::view::answers::{LedgerSize, Status};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
 
 /// The frozen view of an environment's state, format 1.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct Row {
     /// Its name.
     pub(crate) environment: EnvironmentName,
@@ -90,11 +92,14 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let next =
         bad.map_or_else(|| "promo plan".to_owned(), |row| command_line(["promo", "why", row.environment.as_str()]));
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.status", "format": 1, "pipeline": governance.pipeline.name, "at": now,
-            "local": governance.local, "ledger": {"size": view.size}, "environments": rows,
-            "next": ui.to_paste(&next),
-        }));
+        ui.answer(&Status {
+            pipeline: governance.pipeline.name.clone(),
+            at: now,
+            local: governance.local,
+            ledger: LedgerSize { size: view.size },
+            environments: rows,
+            next: ui.to_paste(&next),
+        });
         return Ok(DONE);
     }
     let markdown = ui.format() == Format::Markdown;

@@ -14,6 +14,7 @@ use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access, Project};
 use crate::ui::Ui;
+use crate::view::answers::Unfrozen;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -49,7 +50,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         &arguments.reason,
         words.collect(),
     )?;
-    super::freeze::told(ui, "promo.unfrozen", "no longer frozen", environments);
+    let answer = Unfrozen { environments: environments.clone() };
+    super::freeze::told(ui, &answer, "no longer frozen", environments);
     Ok(DONE)
 }
 

@@ -13,6 +13,7 @@ use crate::exit::{DONE, Exit};
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::Ui;
+use crate::view::answers::VerdictRecorded;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -79,10 +80,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let signature = sign(&project, &arguments.key, arguments.signer, VERDICT_NAMESPACE, &bytes)?;
     let who = project.session.record_verdict(&verdict, &signature)?;
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.verdict.recorded", "format": 1, "identity": who, "environment": verdict.environment,
-            "release": verdict.release, "check": verdict.check, "decision": verdict.decision,
-        }));
+        let VerdictStatement { environment, release, check, decision, .. } = verdict;
+        ui.answer(&VerdictRecorded { identity: who, environment, release, check, decision });
     } else {
         ui.data(&format!("{who} has spoken about {} in {}\n", arguments.check, arguments.environment));
     }

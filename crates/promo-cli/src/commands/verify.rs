@@ -1,7 +1,7 @@
 //! `promo verify ENV`: runs the automatic checks again on what runs there, and records their verdicts.
 
 use clap::Args;
-use promo_core::ids::EnvironmentName;
+use promo_core::ids::{CheckName, EnvironmentName};
 use promo_engine::exit;
 
 use crate::cli::{Format, Global};
@@ -11,6 +11,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::project::{self, Access};
 use crate::ui::Ui;
+use crate::view::answers::{VerdictLine, Verdicts};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -23,11 +24,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Write)?;
     let verdicts = project.runtime.block_on(project.session.verify_again(&arguments.environment))?;
     if ui.format() == Format::Json {
-        let rows: Vec<_> = verdicts
-            .iter()
-            .map(|(check, passed, detail)| serde_json::json!({"check": check, "passed": passed, "detail": detail}))
-            .collect();
-        ui.json(&serde_json::json!({"kind": "promo.verdicts", "format": 1, "verdicts": rows}));
+        let line = |(check, passed, detail): &(CheckName, bool, String)| VerdictLine {
+            check: check.clone(),
+            passed: *passed,
+            detail: detail.clone(),
+        };
+        ui.answer(&Verdicts { verdicts: verdicts.iter().map(line).collect() });
     } else {
         for (check, passed, detail) in &verdicts {
             let sign = if *passed { label(Label::Good, "✓") } else { label(Label::Bad, "✗") };

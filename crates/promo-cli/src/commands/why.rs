@@ -21,6 +21,7 @@ use crate::output::{progress, table, time};
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::{self, Ui};
+use crate::view::answers::Why;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -66,14 +67,18 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         None => "promo status".to_owned(),
     };
     if ui.format() == Format::Json {
-        ui.json(&serde_json::json!({
-            "kind": "promo.why", "format": 1, "environment": name, "release": shown, "deployed": here,
-            "outcome": outcome, "opens": opens_at(&gates), "gates": gates,
-            "lost_evidence": lost,
-            "uncounted": uncounted(&view, now, &concerns),
-            "codes": gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(),
-            "next": ui.to_paste(&next),
-        }));
+        ui.answer(&Why {
+            environment: name.clone(),
+            release: shown,
+            deployed: here,
+            outcome,
+            opens: opens_at(&gates),
+            lost_evidence: lost,
+            uncounted: uncounted(&view, now, &concerns),
+            codes: gates.iter().map(|g| g.reason.code()).collect(),
+            gates,
+            next: ui.to_paste(&next),
+        });
         return Ok(DONE);
     }
     let answer = match outcome {

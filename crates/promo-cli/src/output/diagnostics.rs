@@ -2,12 +2,13 @@
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use promo_core::diagnostic::{Diagnostic, Severity, Source};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::escape;
 
 /// The frozen view of a diagnostic.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct DiagnosticView {
     /// Its code.
     pub(crate) code: &'static str,

@@ -7,14 +7,37 @@ use std::sync::{Mutex, PoisonError};
 
 use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use crate::error::CliError;
 use crate::ui::{Lost, lose};
 
 /// Version of the stream.
 const FORMAT: u32 = 1;
+
+/// The first event.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Hello {
+    /// What the stream is: `promo.events`.
+    kind: &'static str,
+    /// Its format.
+    format: u32,
+    /// Version of promo.
+    tool: &'static str,
+}
+
+/// The last event.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct Summary {
+    /// The code of the process.
+    exit: u8,
+    /// The runs that events belonged to.
+    runs: Vec<Value>,
+    /// How long it took, since `hello`.
+    milliseconds: u64,
+}
 
 /// A stream that was opened.
 #[derive(Debug)]
@@ -55,24 +78,16 @@ impl Events {
     /// Something that happened: an object with its name under `event`, or a view, which is given one. Standard output gets
     /// it where it is a stream and `anyway`, or has begun to be one.
     pub(crate) fn say(&self, name: Option<&str>, body: &impl Serialize, anyway: bool) {
-        let body = serde_json::to_value(body).expect("invariant: events serialize");
-        let Value::Object(mut event) = body else { return };
-        if let Some(name) = name {
-            event.insert("event".to_owned(), name.into());
-        }
-        self.lock().write(event, anyway);
+        self.lock().write(event(name, body), anyway);
     }
 
     /// The last event: how the process ends.
     pub(crate) fn end(&self, exit: u8) {
         let mut state = self.lock();
         let took = SystemClock.now().duration_since(state.started).as_millis();
-        let summary = json!({
-            "event": "summary", "exit": exit, "runs": state.runs,
-            "milliseconds": u64::try_from(took).unwrap_or_default(),
-        });
-        let Value::Object(summary) = summary else { return };
-        state.write(summary, false);
+        let milliseconds = u64::try_from(took).unwrap_or_default();
+        let summary = Summary { exit, runs: state.runs.clone(), milliseconds };
+        state.write(event(Some("summary"), &summary), false);
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -82,12 +97,11 @@ impl Events {
 
 impl State {
     fn hello(&self) -> Map<String, Value> {
-        let tool = promo_engine::TOOL;
-        let hello = json!({
-            "event": "hello", "kind": "promo.events", "format": FORMAT, "tool": tool, "sequence": 0,
-            "time": self.started,
-        });
-        hello.as_object().cloned().unwrap_or_default()
+        let hello = Hello { kind: "promo.events", format: FORMAT, tool: promo_engine::TOOL };
+        let mut hello = event(Some("hello"), &hello);
+        hello.insert("sequence".to_owned(), 0.into());
+        hello.insert("time".to_owned(), self.started.to_string().into());
+        hello
     }
 
     /// Numbers it, and writes it wherever it belongs.
@@ -120,6 +134,18 @@ impl State {
             let _full = line(file, event);
         }
     }
+}
+
+/// The fields of an event: an object, which has its name already or gets this one.
+fn event(name: Option<&str>, body: &impl Serialize) -> Map<String, Value> {
+    let mut event = match serde_json::to_value(body) {
+        Ok(Value::Object(event)) => event,
+        other => unreachable!("invariant: events serialize to objects, and this to {other:?}"),
+    };
+    if let Some(name) = name {
+        event.insert("event".to_owned(), name.into());
+    }
+    event
 }
 
 /// One event.

@@ -19,9 +19,10 @@ use promo_core::state::State;
 use promo_core::windows::Invoker;
 
 use crate::error::tests::assert_parses;
+use crate::output::plan_html;
 use crate::output::plan_markdown::{self, BUDGET};
 use crate::output::plan_text::{self, Options};
-use crate::output::{plan_html, plan_schema};
+use crate::schemas;
 use crate::view::{Forecasts, PlanView};
 
 fn at(text: &str) -> Timestamp {
@@ -214,7 +215,7 @@ fn body(page: &str) -> &str {
 /// Compares the renderings with their files, and holds what is true of every plan.
 fn golden(case: &str, document: &Document, forecasts: &Forecasts) {
     let value = serde_json::to_value(document).expect("a plan serializes");
-    let validator = jsonschema::validator_for(&plan_schema::schema()).expect("a schema");
+    let validator = jsonschema::validator_for(&schemas::plan()).expect("a schema");
     let errors: Vec<String> = validator.iter_errors(&value).map(|e| format!("{}: {e}", e.instance_path())).collect();
     assert_eq!(errors, [""; 0], "`promo schema plan` describes it");
     let view = view(document, Some("shop.plan.json"), forecasts);

@@ -9,7 +9,6 @@ pub(crate) mod graph_svg;
 pub(crate) mod labels;
 pub(crate) mod plan_html;
 pub(crate) mod plan_markdown;
-pub(crate) mod plan_schema;
 pub(crate) mod plan_text;
 pub(crate) mod progress;
 pub(crate) mod run_page;

@@ -3,6 +3,7 @@
 use promo_core::gate::Gate;
 use promo_core::ids::RunId;
 use promo_engine::{Fate, RunReport};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::cli::Format;
@@ -14,8 +15,8 @@ use crate::output::table::fold;
 use crate::ui::Ui;
 
 /// The frozen view of a run's end, format 1.
-#[derive(Debug, Serialize)]
-struct RunView<'a> {
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RunView<'a> {
     kind: &'static str,
     format: u32,
     run: &'a RunId,
@@ -25,7 +26,7 @@ struct RunView<'a> {
     next: String,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 struct RowView<'a> {
     environment: &'a str,
     release: &'a str,

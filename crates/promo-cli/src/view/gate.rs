@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 use promo_core::gate::{Gate, GateKind, Outcome, Reason};
 use promo_core::model::Party;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A gate.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct GateView {
     /// Which.
     pub(crate) kind: GateKind,

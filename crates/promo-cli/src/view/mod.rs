@@ -2,6 +2,7 @@
 //! What must not live here: layout, and anything that the plan, its digest and the forecasts, or the ledger, do
 //! not say.
 
+pub(crate) mod answers;
 mod gate;
 mod plan;
 mod release;
@@ -9,6 +10,7 @@ mod row;
 mod run;
 mod summary;
 
+pub(crate) use answers::Answer;
 pub(crate) use gate::GateView;
 pub(crate) use plan::{Forecasts, PlanView};
 pub(crate) use release::ReleaseView;

@@ -10,6 +10,7 @@ use promo_core::ids::EnvironmentName;
 use promo_core::model::Tier;
 use promo_core::plan::{Document, Goal};
 use promo_engine::SharedChange;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::row::{Note, Row};
@@ -19,7 +20,7 @@ use super::summary::{NextCommand, Summary, next, summary};
 pub(crate) type Forecasts = BTreeMap<EnvironmentName, Vec<Gate>>;
 
 /// A plan as it is shown.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct PlanView {
     kind: &'static str,
     format: u32,
@@ -58,7 +59,7 @@ pub(crate) struct PlanView {
 }
 
 /// A policy by name and version.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct PolicyView {
     /// Its name.
     pub(crate) name: String,
@@ -69,7 +70,7 @@ pub(crate) struct PolicyView {
 }
 
 /// A ledger and how long it was.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct LedgerView {
     /// Which.
     pub(crate) origin: String,
@@ -80,7 +81,7 @@ pub(crate) struct LedgerView {
 }
 
 /// What was asked for.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct RequestView {
     /// `promote` or `rollback`.
     pub(crate) goal: &'static str,

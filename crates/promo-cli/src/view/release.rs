@@ -1,10 +1,11 @@
 //! A release, as every screen names it.
 
 use promo_core::plan::ReleaseRef;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// A release.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub(crate) struct ReleaseView {
     /// Its id.
     pub(crate) id: String,

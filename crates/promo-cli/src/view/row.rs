@@ -9,12 +9,13 @@ use promo_core::inputs::FileChange;
 use promo_core::ledger::event::Movement;
 use promo_core::model::OnFailure;
 use promo_core::plan::{Action, Move, Next, Stay, StayReason, Step};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{GateView, ReleaseView};
 
 /// One environment.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Row {
     /// Its name.
     pub(crate) environment: String,
@@ -63,7 +64,7 @@ pub(crate) struct Row {
 }
 
 /// Something that a reader must not miss.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Note {
     /// The code of the reason.
     pub(crate) code: &'static str,
@@ -87,7 +88,7 @@ impl Note {
 }
 
 /// What a plan says of an environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum RowState {
     /// Nothing to do.
@@ -105,7 +106,7 @@ pub(crate) enum RowState {
 }
 
 /// One component of a release.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct ArtifactView {
     /// Its name.
     pub(crate) name: String,
@@ -122,7 +123,7 @@ pub(crate) struct ArtifactView {
 }
 
 /// One act of a provider.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct StepView {
     /// Its id.
     pub(crate) id: String,
@@ -152,7 +153,7 @@ pub(crate) struct LostTargetView {
 }
 
 /// A place that has been changed by someone else.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct DriftView {
     /// Which target.
     pub(crate) target: String,

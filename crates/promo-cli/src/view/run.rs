@@ -7,13 +7,14 @@ use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Promotion, Run, Said};
 use promo_core::planner;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ReleaseView;
 use crate::error::command_line;
 
 /// The frozen view of a run, format 1.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct RunView {
     kind: &'static str,
     format: u32,
@@ -38,7 +39,7 @@ pub(crate) struct RunView {
 }
 
 /// What became of one environment of a run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct RunRow {
     /// Its name.
     pub(crate) environment: EnvironmentName,
@@ -61,7 +62,7 @@ pub(crate) struct RunRow {
 }
 
 /// How far a step got.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct RunStep {
     /// Its id.
     pub(crate) id: String,
@@ -81,7 +82,7 @@ impl RunStep {
 }
 
 /// What a check said.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct RunCheck {
     /// Its name.
     pub(crate) check: String,

@@ -1,6 +1,7 @@
 //! A plan in short, and the commands to go on with.
 
 use promo_core::plan::Goal;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::plan::RequestView;
@@ -8,7 +9,7 @@ use super::{Row, RowState};
 use crate::error::command_line;
 
 /// The plan in short.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, Serialize, JsonSchema)]
 pub(crate) struct Summary {
     /// One or two sentences.
     pub(crate) text: String,
@@ -29,7 +30,7 @@ pub(crate) struct Summary {
 }
 
 /// A command to go on with.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct NextCommand {
     /// The command.
     pub(crate) command: String,

@@ -9,14 +9,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::ledger::Event;
+use promo_core::ledger::{Event, Record};
 use promo_ledger::tree::{Frontier, leaf_hash};
 use promo_ledger::{SqliteStore, Store as _};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::outcomes;
+use crate::{outcomes, schemas};
 
 /// A command line of `promo` in a directory, without anything of this machine's environment that could change the outcome.
 #[expect(clippy::disallowed_methods, reason = "the binary under test is run from outside, as a user runs it")]
@@ -33,7 +34,18 @@ pub(crate) fn command(directory: &Path, words: &[&str]) -> Command {
 pub(crate) fn end(mut command: Command, words: &[&str]) -> Output {
     let output = command.output().expect("the binary runs");
     outcomes::judge(words, &output);
+    published(words, &output);
     output
+}
+
+/// JSON is as the published schemas say, whatever was asked.
+fn published(words: &[&str], output: &Output) {
+    let json = words.windows(2).any(|pair| pair == ["--format", "json"]);
+    if !json || outcomes::verb(words).is_some_and(|verb| verb == "schema") {
+        return;
+    }
+    let all = serde_json::Deserializer::from_slice(&output.stdout).into_iter::<Value>();
+    all.map_while(Result::ok).for_each(|value| schemas::check_answer(&words.join(" "), &value));
 }
 
 /// Runs `promo` in a directory.
@@ -153,16 +165,20 @@ impl World {
     /// Writes a record as a machine does whose clock is a year ahead. A ledger in a file goes by the clock of the machine, so
     /// no command line can.
     pub(crate) fn write_next_year(&self) {
+        self.write_record(|record, now| record.recorded_at = now + Duration::from_secs(365 * 86_400));
+    }
+
+    /// Writes a freeze of everything that no command line writes: whole in chain and tree, and otherwise as `edit` makes it.
+    pub(crate) fn write_record(&self, edit: impl FnOnce(&mut Record, Timestamp)) {
         let path = self.at.join(".promo/ledger.db");
         let store = SqliteStore::open(&path).unwrap();
         let head = store.head().unwrap();
         let mut record = store.records(head.size - 1, 1).unwrap().remove(0);
-        let year = Duration::from_secs(365 * 86_400);
         (record.kind, record.body) = Event::Frozen { environments: [].into(), automatic: false }.to_parts();
-        (record.seq, record.prev, record.rid) = (head.size, head.last, "a record of next year".into());
+        (record.seq, record.prev, record.rid) = (head.size, head.last, "written by hand".into());
         (record.run, record.step, record.epoch, record.plan) = (None, None, None, None);
         (record.environment, record.commitments) = (None, [].into());
-        record.recorded_at = store.now().unwrap() + year;
+        edit(&mut record, store.now().unwrap());
         let bytes = promo_core::canonical::to_vec(&record).unwrap();
         let leaves = store.records(0, usize::MAX).unwrap();
         let mut tree = Frontier::new();
@@ -242,6 +258,14 @@ impl Held<'_> {
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         outcomes::judge(&words, &output);
         assert_eq!(output.status.code(), Some(expected), "{words:?}: {:?}", texts(&output));
+    }
+
+    /// Interrupts it as Ctrl-C does, and lets it come to its end.
+    pub(crate) fn interrupt(self, expected: i32) {
+        #[expect(clippy::disallowed_methods, reason = "a signal is sent as a user sends it")]
+        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+        assert!(sent.success());
+        self.go_on(expected);
     }
 
     /// Kills it.

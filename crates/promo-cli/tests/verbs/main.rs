@@ -6,6 +6,7 @@
 
 mod approving;
 mod changes;
+mod corpus;
 mod everywhere;
 mod fixture;
 mod newer;
@@ -14,6 +15,7 @@ mod output;
 mod reading;
 mod releases;
 mod rules;
+mod schemas;
 mod servers;
 mod setup;
 mod suggestions;

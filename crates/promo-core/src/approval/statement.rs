@@ -35,6 +35,7 @@ const FORMAT: u32 = 1;
 
 /// The format of a statement.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub enum StatementKind {
     /// The first format.
     #[serde(rename = "promo/approval/v1")]
@@ -43,6 +44,7 @@ pub enum StatementKind {
 
 /// What the signer says about the plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Decision {
     /// It may be applied.
@@ -70,6 +72,7 @@ impl Decision {
 
 /// The ledger that a statement belongs to, and its state when it was signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LedgerRef {
     /// The origin line of its checkpoints.
@@ -82,6 +85,7 @@ pub struct LedgerRef {
 
 /// What happens to one environment.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Move {
     /// The environment.
@@ -94,6 +98,7 @@ pub struct Move {
 
 /// The policy that was in force when a statement was signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct PolicyRef {
     /// Its name.
@@ -106,6 +111,7 @@ pub struct PolicyRef {
 
 /// What break-glass may waive (S11.2); nothing else ever.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Waivable {
     /// The number of approvals. A rejection still blocks.
@@ -118,6 +124,7 @@ pub enum Waivable {
 
 /// The part of a statement that only break-glass has (S11.1).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct BreakGlass {
     /// The gates that are bypassed; never empty.
@@ -175,6 +182,7 @@ impl fmt::Debug for Nonce {
 
 /// The signed statement (S6.1). Its canonical JSON is what a signature covers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Statement {
     /// The format.
@@ -326,6 +334,7 @@ impl Statement {
 
 /// A statement and its signature as they stand in a file beside the plan or in the ledger. Nothing in it is checked yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Envelope {
     kind: String,

@@ -16,6 +16,7 @@ use crate::state::State;
 
 /// Something that happened, as the ledger tells it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", content = "body", deny_unknown_fields)]
 pub enum Event {
     /// A release entered the ledger; its lineage number is the count of these so far, from 1.
@@ -228,6 +229,7 @@ pub enum Event {
 
 /// What kind of move a promotion is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Movement {
     /// Another release, further along.
@@ -240,6 +242,7 @@ pub enum Movement {
 
 /// How a promotion ended (S9.6).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum PromotionOutcome {
     /// Deployed, and every automatic check passed.
@@ -256,6 +259,7 @@ pub enum PromotionOutcome {
 
 /// How a run ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum RunOutcome {
     /// Everything it moved is verified.

@@ -1,4 +1,4 @@
-//! One line of the ledger (S12.1): format 1, unstable until it is frozen.
+//! One line of the ledger (S12.1): format 1, frozen.
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
@@ -17,6 +17,7 @@ pub const FORMAT: u32 = 1;
 
 /// A record as it is hashed: the canonical JSON of this value is a leaf of the ledger's Merkle tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Record {
     /// Format of this record.
@@ -66,6 +67,7 @@ pub struct Record {
 
 /// Who wrote a record. A name is a claim, never authority: that comes from signatures inside records (S12.3).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Actor {
     /// The claimed identity, as policy names it where it does.
@@ -76,6 +78,7 @@ pub struct Actor {
 
 /// Whether a person or a machine asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum ActorKind {
     /// A person at a terminal.

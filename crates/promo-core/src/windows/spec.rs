@@ -51,6 +51,7 @@ impl Action {
 
 /// Who wants to do it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase")]
 pub enum Invoker {
     /// A person at a terminal or behind a button.

@@ -1,0 +1,308 @@
+//! The frozen views of what verbs did, format 1: one kind of JSON document each. Larger views have files of their own.
+//! What must not live here: what to say of them to people.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use promo_core::Digest;
+use promo_core::gate::{Gate, Outcome};
+use promo_core::ids::{ArtifactName, CheckName, EnvironmentName, IdentityName, PipelineName, ReleaseId, RunId};
+use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
+use promo_core::plan::ReleaseRef;
+use promo_engine::verdicts::VerdictDecision;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use crate::commands::status;
+
+/// A JSON document that a verb answers with.
+pub(crate) trait Answer: Serialize + JsonSchema {
+    /// What stands in its `kind`.
+    const KIND: &'static str;
+}
+
+macro_rules! answers {
+    ($($(#[$about:meta])* $kind:literal $name:ident { $($(#[$field_about:meta])* $field:ident: $type:ty,)+ })+) => {$(
+        $(#[$about])*
+        #[derive(Debug, Serialize, JsonSchema)]
+        pub(crate) struct $name {
+            $($(#[$field_about])* pub(crate) $field: $type,)+
+        }
+
+        impl Answer for $name {
+            const KIND: &'static str = $kind;
+        }
+    )+};
+}
+
+answers! {
+    /// What `promo init` wrote.
+    "promo.init" Initialized {
+        /// The files.
+        files: Vec<String>,
+        /// The next command.
+        next: String,
+    }
+    /// What `promo fmt` wrote.
+    "promo.fmt" Formatted {
+        /// The files that it changed.
+        formatted: Vec<String>,
+    }
+    /// A script for a shell.
+    "promo.completions" Completions {
+        /// The script.
+        script: String,
+    }
+    /// Where `promo quickstart` made its example.
+    "promo.quickstart" Example {
+        /// The folder.
+        directory: String,
+        /// The next command.
+        next: String,
+    }
+    /// Every code that promo can give.
+    "promo.codes" Codes {
+        /// The codes, by name.
+        codes: Vec<CodeLine>,
+    }
+    /// A code, and its page.
+    "promo.code" Explained {
+        /// The code.
+        code: &'static str,
+        /// One line about it.
+        about: &'static str,
+        /// The page, in Markdown.
+        page: &'static str,
+    }
+    /// A request for approval was recorded.
+    "promo.request" Requested {
+        /// The plan.
+        plan: Digest,
+        /// Until when it is open.
+        expires: Timestamp,
+        /// Who signed it; null where nobody did.
+        identity: Option<IdentityName>,
+        /// The next command.
+        next: String,
+    }
+    /// A statement about a plan was signed into a file.
+    "promo.approval.signed" ApprovalSigned {
+        /// The plan.
+        plan: Digest,
+        /// Who signed.
+        identity: IdentityName,
+        /// The file.
+        file: String,
+        /// The next command.
+        next: String,
+    }
+    /// A statement about a plan was recorded.
+    "promo.approval.recorded" ApprovalRecorded {
+        /// The plan.
+        plan: Digest,
+        /// Who signed.
+        identity: IdentityName,
+        /// The next command.
+        next: String,
+    }
+    /// A person's verdict was recorded.
+    "promo.verdict.recorded" VerdictRecorded {
+        /// Who spoke.
+        identity: IdentityName,
+        /// Where.
+        environment: EnvironmentName,
+        /// About which release.
+        release: ReleaseId,
+        /// About which check.
+        check: CheckName,
+        /// What they said.
+        decision: VerdictDecision,
+    }
+    /// What `promo verify` found.
+    "promo.verdicts" Verdicts {
+        /// A line of each check.
+        verdicts: Vec<VerdictLine>,
+    }
+    /// Environments were frozen.
+    "promo.frozen" Frozen {
+        /// Which; empty means all.
+        environments: Vec<EnvironmentName>,
+    }
+    /// A freeze was lifted.
+    "promo.unfrozen" Unfrozen {
+        /// Of which; empty means all.
+        environments: Vec<EnvironmentName>,
+    }
+    /// A release, as it stands.
+    "promo.release" ListedRelease {
+        /// Its id.
+        id: ReleaseId,
+        /// Its lineage number.
+        lineage: u64,
+        /// Its name for people.
+        alias: Option<String>,
+        /// When it was added.
+        added: Timestamp,
+        /// Who added it.
+        by: String,
+        /// Where each artifact is.
+        artifacts: BTreeMap<ArtifactName, String>,
+        /// How many files it carries.
+        files: usize,
+        /// What its build said of itself.
+        metadata: BTreeMap<String, String>,
+        /// Where it runs.
+        environments: Vec<String>,
+        /// Where it is quarantined.
+        quarantined: Vec<String>,
+    }
+    /// Every release, the newest first.
+    "promo.releases" Releases {
+        /// The releases.
+        releases: Vec<ListedRelease>,
+    }
+    /// What is where.
+    "promo.status" Status {
+        /// The pipeline.
+        pipeline: PipelineName,
+        /// As of when.
+        at: Timestamp,
+        /// Whether there is no trust file (S0.1).
+        local: bool,
+        /// The ledger.
+        ledger: LedgerSize,
+        /// Every environment, in the order of the graph.
+        environments: Vec<status::Row>,
+        /// The next command.
+        next: String,
+    }
+    /// Why a release is not further in an environment.
+    "promo.why" Why {
+        /// The environment.
+        environment: EnvironmentName,
+        /// The release.
+        release: ReleaseRef,
+        /// Whether it runs there.
+        deployed: bool,
+        /// How its gates stand together.
+        outcome: Outcome,
+        /// When they open by themselves, where that is known.
+        opens: Option<Timestamp>,
+        /// Every gate.
+        gates: Vec<Gate>,
+        /// Checks upstream that held for it and hold no longer.
+        lost_evidence: Vec<String>,
+        /// Records that count for nothing, and why.
+        uncounted: Vec<String>,
+        /// The code of each gate's reason, in their order.
+        codes: Vec<&'static str>,
+        /// The next command.
+        next: String,
+    }
+    /// Past promotions, the newest first.
+    "promo.history" History {
+        /// The promotions.
+        promotions: Vec<PastPromotion>,
+    }
+    /// Runs, the newest first.
+    "promo.runs" Runs {
+        /// The runs.
+        runs: Vec<RunLine>,
+    }
+    /// A person took the clock as it is.
+    "promo.clock.accepted" ClockAccepted {
+        /// The latest time that a record bears.
+        ahead: Timestamp,
+    }
+    /// What pins a ledger in a trust file, once it was verified.
+    "promo.ledger.checkpoint" LedgerCheckpoint {
+        /// Which ledger.
+        origin: String,
+        /// How many records it has.
+        size: u64,
+        /// Its tree hash.
+        root: Digest,
+    }
+    /// A ledger that was verified.
+    "promo.ledger.verified" LedgerVerified {
+        /// How many records it has.
+        records: u64,
+        /// Its tree hash.
+        root: Digest,
+        /// Which ledger.
+        origin: String,
+    }
+}
+
+/// A code in a list.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct CodeLine {
+    /// The code.
+    pub(crate) code: &'static str,
+    /// One line about it.
+    pub(crate) about: &'static str,
+}
+
+/// What a check found.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct VerdictLine {
+    /// The check.
+    pub(crate) check: CheckName,
+    /// Whether it passed.
+    pub(crate) passed: bool,
+    /// What it saw.
+    pub(crate) detail: String,
+}
+
+/// How long a ledger is.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct LedgerSize {
+    /// How many records it has.
+    pub(crate) size: u64,
+}
+
+/// A promotion that began.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PastPromotion {
+    /// Where.
+    pub(crate) environment: EnvironmentName,
+    /// In which run.
+    pub(crate) run: RunId,
+    /// What ran there.
+    pub(crate) from: Option<ReleaseId>,
+    /// What entered.
+    pub(crate) to: ReleaseId,
+    /// What kind of move it was.
+    pub(crate) movement: Movement,
+    /// When it began.
+    pub(crate) started: Timestamp,
+    /// When it ended; null while it is under way.
+    pub(crate) finished: Option<Timestamp>,
+    /// How it ended.
+    pub(crate) outcome: Option<PromotionOutcome>,
+    /// Who applied it.
+    pub(crate) by: String,
+    /// By which plan.
+    pub(crate) plan: Option<Digest>,
+}
+
+/// A run.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct RunLine {
+    /// Its id.
+    pub(crate) run: RunId,
+    /// Its plan.
+    pub(crate) plan: Digest,
+    /// What it moves: environment to release.
+    pub(crate) environments: BTreeMap<EnvironmentName, ReleaseId>,
+    /// Who applied it.
+    pub(crate) applier: String,
+    /// When it began.
+    pub(crate) started: Timestamp,
+    /// When it ended; null while it is not.
+    pub(crate) finished: Option<Timestamp>,
+    /// How it ended.
+    pub(crate) outcome: Option<RunOutcome>,
+    /// Whether it was interrupted and can be resumed.
+    pub(crate) interrupted: bool,
+}

@@ -403,6 +403,7 @@ pub struct Next {
 
 /// A release that an environment cannot go back to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LostTarget {
     /// Which.

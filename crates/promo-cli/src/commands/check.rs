@@ -23,16 +23,26 @@ pub(crate) struct Arguments {
     strict: bool,
 }
 
+/// What was checked.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct View {
+    /// What the document is.
     kind: &'static str,
+    /// Its format.
     format: u32,
+    /// The pipeline.
     pipeline: String,
+    /// How many environments it has.
     environments: usize,
+    /// Whether there is no trust file (S0.1).
     local: bool,
+    /// The policy, by name and version.
     policy: Option<String>,
+    /// What is no error.
     warnings: Vec<DiagnosticView>,
+    /// Hours that a clock change swallows or doubles, in words.
     windows: Vec<String>,
+    /// The next command.
     next: String,
 }
 

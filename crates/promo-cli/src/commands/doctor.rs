@@ -38,21 +38,33 @@ const TOOLS: &[(&str, &[&str], &str)] = &[
 /// How long a registry has to answer, its token server and a credential helper included.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// One thing that was looked for.
 #[derive(Serialize, JsonSchema)]
 struct Finding {
+    /// `promo`, `provider`, `tool` or what else it is.
     what: &'static str,
+    /// Its name.
     name: String,
+    /// `good`, `missing` or `bad`.
     state: &'static str,
+    /// Its version, or what is wrong.
     detail: String,
 }
 
+/// What this machine has.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct View {
+    /// What the document is.
     kind: &'static str,
+    /// Its format.
     format: u32,
+    /// Version of promo.
     version: &'static str,
+    /// Whether nothing is bad.
     healthy: bool,
+    /// Everything that was looked for.
     findings: Vec<Finding>,
+    /// The next command.
     next: String,
 }
 

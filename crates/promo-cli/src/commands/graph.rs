@@ -40,23 +40,37 @@ enum Syntax {
     Svg,
 }
 
+/// The graph, with what is where.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct View {
+    /// What the document is.
     kind: &'static str,
+    /// Its format.
     format: u32,
+    /// The pipeline.
     pipeline: String,
+    /// Every environment, in the order of the graph.
     environments: Vec<Node>,
 }
 
+/// An environment of the graph.
 #[derive(Serialize, JsonSchema)]
 struct Node {
+    /// Its name.
     name: String,
+    /// Its tier.
     tier: &'static str,
+    /// How many environments the longest way to it has.
     level: usize,
+    /// Its predecessors.
     after: Vec<String>,
+    /// How many of them have to verify a release, where that is not all.
     at_least: Option<u32>,
+    /// `auto` or `manual`.
     start: &'static str,
+    /// What runs there.
     release: Option<ReleaseView>,
+    /// Whether all its checks hold.
     verified: bool,
     #[serde(skip)]
     state: Vec<(Standing, String)>,

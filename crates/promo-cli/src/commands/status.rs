@@ -37,6 +37,7 @@ pub(crate) struct Row {
     pub(crate) since: Option<Timestamp>,
     /// Whether all its checks hold.
     pub(crate) verified: bool,
+    /// Each check, and how it stands.
     checks: Vec<(String, &'static str)>,
     /// The run that is moving it.
     pub(crate) moving: Option<RunId>,

@@ -17,22 +17,35 @@ use crate::ui::Ui;
 /// The frozen view of a run's end, format 1.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RunView<'a> {
+    /// What the document is.
     kind: &'static str,
+    /// Its format.
     format: u32,
+    /// The run.
     run: &'a RunId,
+    /// How it ended; null when it can be resumed.
     outcome: Option<promo_core::ledger::event::RunOutcome>,
+    /// The exit code.
     exit: u8,
+    /// What became of each environment.
     environments: Vec<RowView<'a>>,
+    /// The next command.
     next: String,
 }
 
+/// What became of an environment.
 #[derive(Debug, Serialize, JsonSchema)]
 struct RowView<'a> {
+    /// Which.
     environment: &'a str,
+    /// What was to enter.
     release: &'a str,
+    /// How it ended, in words.
     fate: &'static str,
+    /// Why, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
+    /// How the gates stand, where it did not start.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     gates: &'a [Gate],
 }

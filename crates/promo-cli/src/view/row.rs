@@ -142,7 +142,7 @@ pub(crate) struct StepView {
 }
 
 /// A release that cannot be gone back to.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct LostTargetView {
     /// Which.
     pub(crate) release: ReleaseView,

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use promo_core::approval::{Decision, Envelope, Identity, PublicKey, Roster, Statement};
-use promo_core::ids::EnvironmentName;
+use promo_core::ids::{EnvironmentName, RoleName};
 use promo_core::ledger::event::KINDS;
 use promo_core::ledger::{Actor, ActorKind, Draft, Event, Record, View, fold};
 use promo_core::plan::Document;
@@ -107,9 +107,9 @@ fn story(adding: &mut Adding) {
 
     // A release on its way, with a person's word on the way.
     world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.hold_check("dev");
     told.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0", "--meta", "authors=dev@shop.example"]);
     told.run(0, &["plan", "--until", "production", "--out", "until.json"]);
-    world.hold_check("dev");
     told.run(0, &["plan", "dev", "--out", "dev.json"]);
     let apply = world.start(&["apply", "dev.json", "--lease", "2s"]);
     apply.interrupt(75);
@@ -117,7 +117,7 @@ fn story(adding: &mut Adding) {
     told.run(0, &["runs"]);
     world.run(0, &["resume", &run, "--events", "events.jsonl"]);
     told.run(0, &["advance"]);
-    let verdict = |words: &[&str]| [&["verdict"], words, &RILEY].concat();
+    let verdict = |words: &[&'static str]| [&["verdict"], words, &RILEY].concat();
     told.run(0, &verdict(&["fail", "qa", "uat"]));
     told.run(0, &verdict(&["withdraw", "qa", "uat", "--reason", "the wrong page"]));
     told.run(0, &verdict(&["pass", "qa", "uat"]));
@@ -332,14 +332,15 @@ fn roster() -> Roster {
     for (who, key) in lines.lines().map(|line| line.split_once(' ').unwrap()) {
         identities.entry(who).or_default().push(key.parse().unwrap());
     }
+    let role: RoleName = "release-manager".parse().unwrap();
     let identity = |(who, keys): (&str, Vec<PublicKey>)| Identity {
         name: who.parse().unwrap(),
-        roles: ["release-manager".parse().unwrap()].into(),
+        roles: [role.clone()].into(),
         keys,
         human: true,
         emails: Vec::new(),
     };
-    Roster::new(identities.into_iter().map(identity), &BTreeSet::new()).unwrap()
+    Roster::new(identities.into_iter().map(identity), &[role.clone()].into()).unwrap()
 }
 
 #[test]

@@ -260,12 +260,19 @@ impl Held<'_> {
         assert_eq!(output.status.code(), Some(expected), "{words:?}: {:?}", texts(&output));
     }
 
-    /// Interrupts it as Ctrl-C does, and lets it come to its end.
+    /// Interrupts it as Ctrl-C does that is pressed twice: the check is not waited for.
     pub(crate) fn interrupt(self, expected: i32) {
-        #[expect(clippy::disallowed_methods, reason = "a signal is sent as a user sends it")]
-        let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
-        assert!(sent.success());
-        self.go_on(expected);
+        for _ in 0..2 {
+            #[expect(clippy::disallowed_methods, reason = "a signal is sent as a user sends it")]
+            let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
+            assert!(sent.success());
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        let output = self.child.wait_with_output().unwrap();
+        let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
+        outcomes::judge(&words, &output);
+        assert_eq!(output.status.code(), Some(expected), "{words:?}: {:?}", texts(&output));
+        self.world.write("go", "");
     }
 
     /// Kills it.

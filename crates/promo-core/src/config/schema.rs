@@ -104,7 +104,9 @@ fn shape(shape_of: Shape, kinds: &[KindSchema]) -> Value {
 fn kinds_at(place: Place, kinds: &[KindSchema], exactly_one: bool) -> Value {
     let mut properties = Map::new();
     if place == Place::Check {
-        properties.insert("manual".into(), table(keys::MANUAL, kinds));
+        let mut manual = table(keys::MANUAL, kinds);
+        manual["description"] = "a person says whether it passed".into();
+        properties.insert("manual".into(), manual);
     }
     for kind in kinds.iter().filter(|k| k.place == place) {
         let settings: Map<String, Value> = kind

@@ -9,6 +9,7 @@ use promo_core::kinds::KindSchema;
 use promo_core::ledger::{Event, Record};
 use promo_core::plan::{self, Document};
 use promo_engine::Progress;
+use promo_engine::lifts::LiftStatement;
 use promo_engine::requests::RequestStatement;
 use promo_engine::verdicts::VerdictStatement;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -50,6 +51,11 @@ pub(crate) const SCHEMAS: &[Published] = &[
         name: "verdict-statement",
         about: "What a person signs about a check",
         make: |_| document::<VerdictStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
+    },
+    Published {
+        name: "lift-statement",
+        about: "What a person signs who lifts a quarantine or a freeze",
+        make: |_| document::<LiftStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
     },
     Published { name: "record", about: "A record of the ledger", make: |_| record() },
     Published {

@@ -20,6 +20,7 @@ pub const LIFT_NAMESPACE: &str = "promo.lift.v1";
 
 /// What is lifted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "lowercase", deny_unknown_fields)]
 pub enum Lift {
     /// A quarantine of exactly this scope.
@@ -36,10 +37,23 @@ pub enum Lift {
     },
 }
 
+/// The format of a lift's statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum LiftKind {
+    /// The first format.
+    #[default]
+    #[serde(rename = "promo/lift/v1")]
+    V1,
+}
+
 /// What a person who lifts signs: its canonical JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct LiftStatement {
+    /// The format.
+    pub kind: LiftKind,
     /// What is lifted.
     pub lift: Lift,
     /// Positions of the records that stopped it: what stops it later is not lifted, nor is anything twice.
@@ -51,6 +65,16 @@ pub struct LiftStatement {
 }
 
 impl LiftStatement {
+    /// Reads a statement, and refuses every spelling but the one that [`LiftStatement::to_bytes`] gives.
+    ///
+    /// # Errors
+    /// Why the bytes are none, in words.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        promo_core::format::admit_statement(bytes, "the statement of a lift", "promo/lift/v", 1)
+            .map_err(|e| e.to_string())?;
+        promo_core::canonical::from_slice(bytes).map_err(|e| e.to_string())
+    }
+
     /// The bytes that are signed.
     ///
     /// # Errors
@@ -73,7 +97,7 @@ impl Session {
         }
         let records = self.with_view(|view| in_force(view, &lift))?.map_err(EngineError::Invalid)?;
         let pipeline = self.governance.pipeline.name.clone();
-        Ok(LiftStatement { lift, records, ledger: self.store.origin(), pipeline })
+        Ok(LiftStatement { kind: LiftKind::V1, lift, records, ledger: self.store.origin(), pipeline })
     }
 
     /// Lifts what a statement says, and gives who signed it. Without a policy there is nobody who could, and a person's
@@ -174,7 +198,7 @@ fn signer(
     let bytes = statement.as_bytes();
     let signer = signature::verify_bytes(bytes, signature, LIFT_NAMESPACE, &governance.roster)
         .map_err(|error| error.to_string())?;
-    let statement: LiftStatement = promo_core::canonical::from_slice(bytes).map_err(|e| e.to_string())?;
+    let statement = LiftStatement::from_bytes(bytes)?;
     if statement.lift != *lift || statement.ledger != origin || statement.pipeline != governance.pipeline.name {
         return Err("what was signed is another statement".into());
     }

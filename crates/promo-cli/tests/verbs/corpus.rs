@@ -13,6 +13,7 @@ use promo_core::ledger::event::KINDS;
 use promo_core::ledger::{Actor, ActorKind, Draft, Event, Record, View, fold};
 use promo_core::plan::Document;
 use promo_core::{Digest, canonical};
+use promo_engine::lifts::{LIFT_NAMESPACE, LiftStatement};
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::signature;
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictStatement, verdict_bytes};
@@ -76,7 +77,7 @@ impl Told<'_> {
     }
 
     fn keep(&mut self, value: Value) {
-        if let Some(kind) = value["kind"].as_str() {
+        if let Some(kind) = value["kind"].as_str().filter(|_| value.get("event").is_none()) {
             self.views.entry(kind.to_owned()).or_insert(value);
         }
     }
@@ -98,8 +99,9 @@ fn story(adding: &mut Adding) {
     world.edit("policy.toml", "version = 1", "version = 2");
 
     // What was refused and paused after the rollback at the example's end is opened again.
-    told.run(0, &["release", "lift", "1.1.0", "--environment", "production", "--reason", "more workers"]);
-    told.run(0, &["unfreeze", "production", "--reason", "more workers"]);
+    let lift = ["release", "lift", "1.1.0", "--environment", "production", "--reason", "more workers"];
+    told.run(0, &[&lift[..], &RILEY].concat());
+    told.run(0, &[&["unfreeze", "production", "--reason", "more workers"], &RILEY[..]].concat());
     told.run(0, &["plan", "dev", "--out", "empty.json"]);
     world.write("config/staging.env", "WORKERS=7\n");
     told.run(0, &["plan", "staging", "--out", "reconfiguration.json"]);
@@ -160,8 +162,7 @@ fn story(adding: &mut Adding) {
     ] {
         told.run(0, words);
     }
-    for words in [&["init", "--directory", "made", "--image", "registry.example/shop/app"][..], &["quickstart", "made"]]
-    {
+    for words in [&["init", "--image", "registry.example/shop/app", "--name", "shop"][..], &["quickstart", "made"]] {
         let empty = tempfile::tempdir().unwrap();
         let output = promo(empty.path(), &[words, &["--format", "json"]].concat());
         let (out, err) = texts(&output);
@@ -169,7 +170,7 @@ fn story(adding: &mut Adding) {
         serde_json::Deserializer::from_str(&out).into_iter().for_each(|value| told.keep(value.unwrap()));
     }
     world.write_next_year();
-    told.run(0, &["unfreeze", "--reason", "a test"]);
+    told.run(0, &[&["unfreeze", "--reason", "a test"], &RILEY[..]].concat());
     told.run(0, &["ledger", "accept-clock", "--reason", "a test"]);
     // No verb of this version says this.
     let store = SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
@@ -189,7 +190,11 @@ fn story(adding: &mut Adding) {
         if let Some(signed) = record.body.get("signed") {
             let statement = signed["statement"].as_str().unwrap();
             let decision = serde_json::from_str::<Value>(statement).unwrap()["decision"].clone();
-            let file = decision.as_str().unwrap_or("request");
+            let file = match (decision.as_str(), record.kind.as_str()) {
+                (Some(decision), _) => decision.to_owned(),
+                (None, "plan.requested") => "request".to_owned(),
+                (None, kind) => kind.to_owned(),
+            };
             adding.file(&format!("statements/{file}.json"), &canonical::to_vec(signed).unwrap());
         }
     }
@@ -229,7 +234,7 @@ fn name(text: &str) -> EnvironmentName {
 fn draft(store: &SqliteStore, event: Event) -> Draft {
     let first = store.raw(0, 1).unwrap()[0].parse().unwrap();
     Draft {
-        rid: "a-corpus".into(),
+        rid: event.to_parts().0,
         pipeline: first.pipeline,
         environment: Some(name("production")),
         run: None,
@@ -368,10 +373,23 @@ fn every_approval_of_the_corpus_still_verifies_and_says_what_it_said_s6_1() {
 fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
     let roster = roster();
     let all = files("statements");
-    assert_eq!(all.keys().collect::<Vec<_>>(), ["fail.json", "pass.json", "request.json", "withdraw.json"]);
+    let names: Vec<&String> = all.keys().collect();
+    assert_eq!(
+        names,
+        ["environment.unfrozen.json", "fail.json", "pass.json", "release.lifted.json", "request.json", "withdraw.json"]
+    );
     for (file, bytes) in all {
         let signed: Value = serde_json::from_slice(&bytes).unwrap();
         let statement = signed["statement"].as_str().unwrap().as_bytes();
+        if matches!(file.as_str(), "environment.unfrozen.json" | "release.lifted.json") {
+            let signature = signed["signature"].as_str().unwrap();
+            let signer = signature::verify_bytes(statement, signature, LIFT_NAMESPACE, &roster).unwrap();
+            assert_eq!(signer.identity.name.as_str(), "riley", "{file}");
+            let lift = LiftStatement::from_bytes(statement).unwrap();
+            assert_eq!(lift.to_bytes().unwrap(), statement, "{file}");
+            schemas::check("lift-statement", &file, &serde_json::from_slice(statement).unwrap());
+            continue;
+        }
         let (namespace, who, schema) = match file.as_str() {
             "request.json" => (REQUEST_NAMESPACE, "dana", "request-statement"),
             _ => (VERDICT_NAMESPACE, "riley", "verdict-statement"),
@@ -428,7 +446,12 @@ fn the_ledger_of_the_corpus_verifies_to_its_root_and_says_what_it_said_s12_2() {
         schemas::check("record", &record.kind, &serde_json::to_value(record).unwrap());
     }
     // It is still one to write to.
-    store.append_if_head(&Expect::default(), &[draft(&store, Event::RunInterrupted {})]).unwrap();
+    store
+        .append_if_head(
+            &Expect::default(),
+            &[draft(&store, Event::Frozen { environments: BTreeSet::new(), automatic: false })],
+        )
+        .unwrap();
     verify_against(&store, &[checkpoint]).unwrap();
 }
 

@@ -8,9 +8,12 @@ use std::time::Duration;
 use promo_core::approval::Decision;
 use promo_core::gate::{GateKind, Outcome};
 use promo_core::ids::EnvironmentName;
+use promo_core::ledger::Event;
 use promo_core::plan::Document;
 use promo_core::windows::Invoker;
+use promo_engine::lifts::Lift;
 use promo_engine::{ApplyOptions, EngineError, exit};
+use promo_ledger::Expect;
 use promo_sdk::Clock as _;
 use promo_tests::world::{Setup, Time, World};
 
@@ -212,7 +215,7 @@ async fn a_plan_that_was_edited_to_live_longer_is_stale_s8_4() {
 async fn a_record_from_a_clock_that_was_ahead_shuts_time_gates_until_a_person_takes_the_clock_as_it_is_s12_6() {
     let (world, ledger, machine) = world();
     up_to_staging(&world).await;
-    let refused = world.session.accept_clock("nothing is wrong").unwrap_err();
+    let refused = world.session.record_ahead().unwrap_err();
     assert_eq!(refused.code(), "request-invalid", "{refused}");
     let year = Duration::from_secs(365 * 86_400);
     for time in [&ledger, &machine] {
@@ -227,8 +230,16 @@ async fn a_record_from_a_clock_that_was_ahead_shuts_time_gates_until_a_person_ta
 
     machine.pass(Duration::from_secs(60));
     ledger.pass(Duration::from_secs(60));
-    let ahead = world.session.accept_clock("the machine had no time server").unwrap();
+    let ahead = world.session.record_ahead().unwrap();
     assert_eq!(ahead.to_string(), "2027-03-02T10:00:00Z");
+    let statement = world.session.lift_statement(Lift::Clock { ahead }).unwrap();
+    let unsigned = world.session.lift(&statement, None, "no time server").unwrap_err();
+    assert_eq!(unsigned.code(), "lift-refused", "{unsigned}");
+    // Whoever writes the record without a signature changes nothing.
+    let forged = world.session.draft(Event::ClockAccepted { ahead, by: None, signed: None });
+    world.session.store().append_if_head(&Expect::default(), &[forged]).unwrap();
+    assert!(world.session.present().unwrap().doubt.is_some());
+    world.lift(&world.session, Lift::Clock { ahead }).unwrap();
     // Whoever reads the ledger anew, for any pipeline, sees it too; a clock that goes back after it is in doubt again.
     for session in [world.session.clone(), world.session_as("riley")] {
         assert_eq!(session.present().unwrap().doubt, None);

@@ -292,7 +292,10 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
     (
         "ledger accept-clock",
         &[
-            ("A record of next year shut every soak", "promo ledger accept-clock --reason 'no time server'"),
+            (
+                "A record of next year shut every soak",
+                "promo ledger accept-clock --reason 'no time server' --key ~/.ssh/riley",
+            ),
             (
                 "What the record bears, for a script",
                 "promo ledger accept-clock --reason 'no time server' --format json",

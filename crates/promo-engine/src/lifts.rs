@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use promo_core::approval::Identity;
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
 use promo_core::ledger::{ActorKind, Event, View};
@@ -29,6 +30,11 @@ pub enum Lift {
         release: ReleaseId,
         /// The environment that it was rejected for; none means everywhere.
         scope: Option<EnvironmentName>,
+    },
+    /// What a record that was written while the clock was ahead shuts: everything that goes by time.
+    Clock {
+        /// The time that it bears.
+        ahead: Timestamp,
     },
     /// The freezes or pauses of exactly these environments.
     Freeze {
@@ -94,6 +100,7 @@ impl Session {
         match &lift {
             Lift::Quarantine { release, scope } => self.known(release, scope.as_ref())?,
             Lift::Freeze { environments } => self.known_environments(environments)?,
+            Lift::Clock { .. } => {}
         }
         let records = self.with_view(|view| in_force(view, &lift))?.map_err(EngineError::Invalid)?;
         let pipeline = self.governance.pipeline.name.clone();
@@ -134,6 +141,7 @@ impl Session {
             let event = match statement.lift.clone() {
                 Lift::Quarantine { release, scope } => Event::ReleaseLifted { release, scope, by: by.clone(), signed },
                 Lift::Freeze { environments } => Event::Unfrozen { environments, by: by.clone(), signed },
+                Lift::Clock { ahead } => Event::ClockAccepted { ahead, by: by.clone(), signed },
             };
             let mut draft = self.draft(event);
             draft.private.insert("reason".into(), reason.into());
@@ -157,6 +165,10 @@ fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
             })?;
             Ok([note.seq].into())
         }
+        Lift::Clock { ahead } => match view.latest {
+            Some((latest, seq)) if latest == *ahead => Ok([seq].into()),
+            _ => Err(format!("{ahead} is not the latest time of a record")),
+        },
         Lift::Freeze { environments } => {
             let all = environments.is_empty().then_some(None);
             let scopes = environments.iter().cloned().map(Some).chain(all);
@@ -177,6 +189,7 @@ pub(crate) fn judge(governance: &Governance, origin: &str, view: &View, event: E
     let (lift, by, signed) = match event {
         Event::ReleaseLifted { release, scope, by, signed } => (Lift::Quarantine { release, scope }, by, signed),
         Event::Unfrozen { environments, by, signed } => (Lift::Freeze { environments }, by, signed),
+        Event::ClockAccepted { ahead, by, signed } => (Lift::Clock { ahead }, by, signed),
         _ => return Ok(()),
     };
     if view.policy_in_force().is_none() {
@@ -199,7 +212,9 @@ fn signer(
     let signer = signature::verify_bytes(bytes, signature, LIFT_NAMESPACE, &governance.roster)
         .map_err(|error| error.to_string())?;
     let statement = LiftStatement::from_bytes(bytes)?;
-    if statement.lift != *lift || statement.ledger != origin || statement.pipeline != governance.pipeline.name {
+    // The clock is that of the ledger: one pipeline speaks for all in which the signer may.
+    let here = statement.pipeline == governance.pipeline.name || matches!(lift, Lift::Clock { .. });
+    if statement.lift != *lift || statement.ledger != origin || !here {
         return Err("what was signed is another statement".into());
     }
     if statement.records != in_force(view, lift)? {
@@ -219,6 +234,7 @@ fn may_lift(governance: &Governance, identity: &Identity, lift: &Lift) -> Result
     let named: BTreeSet<&EnvironmentName> = match lift {
         Lift::Quarantine { scope, .. } => scope.iter().collect(),
         Lift::Freeze { environments } => environments.iter().collect(),
+        Lift::Clock { .. } => BTreeSet::new(),
     };
     for (environment, rules) in governance.approval.iter().filter(|(name, _)| named.is_empty() || named.contains(name))
     {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::Roster;
-use promo_core::clock::{Doubt, Present, Readings};
+use promo_core::clock::{Doubt, MAX_STEP_BACK, Present, Readings};
 use promo_core::eligibility::Rules;
 use promo_core::gate::Reason;
 use promo_core::graph::Graph;
@@ -203,26 +203,31 @@ impl Session {
             // Under the lock: of two readings at once, the later one could be taken for a clock that goes back.
             let before = self.context.clock.now();
             let ledger = self.store.now()?;
-            let readings = Readings { ledger, machine: (before, self.context.clock.now()), latest: folded.latest };
-            folded.latest = folded.latest.max(Some(ledger));
+            let latest = folded.seen.max(folded.view.latest.map(|(at, _)| at));
+            let readings = Readings { ledger, machine: (before, self.context.clock.now()), latest };
+            folded.seen = folded.seen.max(Some(ledger));
             Ok(Present::of(&readings))
         })?
     }
 
-    /// Takes the ledger's clock as it is, although a record bears a later time: the way out when one was written while the
-    /// clock was ahead. What such records say of themselves stays: a soak that began then begins then.
+    /// The latest time that a record bears, where the ledger's clock went back behind it: what a person takes back with
+    /// [`crate::lifts::Lift::Clock`] when that record was written while the clock was ahead. What such records say of
+    /// themselves stays: a soak that began then begins then.
     ///
     /// # Errors
-    /// When the clock did not go back, or differs from this machine's, which no record mends; when the ledger cannot be
-    /// written.
-    pub fn accept_clock(&self, reason: &str) -> Result<Timestamp, EngineError> {
-        let ahead = match self.present()?.doubt {
-            Some(Doubt::WentBack { before, .. }) => before,
-            Some(doubt) => return Err(EngineError::Invalid(Reason::from(doubt).to_string())),
-            None => return Err(EngineError::Invalid("no record of the ledger is ahead of its clock".into())),
-        };
-        self.write(Event::ClockAccepted { ahead }, Some(reason))?;
-        Ok(ahead)
+    /// When no record is ahead of the clock, or the clock differs from this machine's, which no record mends.
+    pub fn record_ahead(&self) -> Result<Timestamp, EngineError> {
+        let present = self.present()?;
+        let latest = self.with_view(|view| view.latest)?;
+        match (present.doubt, latest) {
+            (Some(Doubt::WentBack { ledger, .. }), Some((ahead, _)))
+                if ahead.duration_since(ledger) > MAX_STEP_BACK =>
+            {
+                Ok(ahead)
+            }
+            (Some(doubt @ Doubt::Skew { .. }), _) => Err(EngineError::Invalid(Reason::from(doubt).to_string())),
+            _ => Err(EngineError::Invalid("no record of the ledger is ahead of its clock".into())),
+        }
     }
 
     /// What the ledger says now. Records that were folded before are not read again.
@@ -389,8 +394,8 @@ struct Folded {
     tree: Frontier,
     /// The root at the size that the trust file pins, once there were so many records.
     pinned: Option<Digest>,
-    /// The latest time that the ledger's clock gave a record of any pipeline, or was seen to read.
-    latest: Option<Timestamp>,
+    /// The latest time that this process saw the ledger's clock read since a record took it as it is.
+    seen: Option<Timestamp>,
 }
 
 impl Folded {
@@ -439,15 +444,18 @@ impl Folded {
                     let expected = format!("record {} after {last}", self.view.size);
                     return Err(damaged(&expected, &format!("{} after {}", record.seq, record.prev)).into());
                 }
-                if record.pipeline == governance.pipeline.name || record.kind == POLICY_ADOPTED {
+                let everywhere = [POLICY_ADOPTED, CLOCK_ACCEPTED].contains(&record.kind.as_str());
+                if record.pipeline == governance.pipeline.name || everywhere {
                     match verdicts::judge(governance, &store.origin(), &self.view, &mut self.spoken, &record) {
-                        Ok(()) => self.view.apply(&record)?,
+                        Ok(()) => {
+                            self.view.apply(&record)?;
+                            self.seen = self.seen.filter(|_| record.kind != CLOCK_ACCEPTED);
+                        }
                         Err(why) => self.view.disregard(&record, why)?,
                     }
+                } else {
+                    self.view.pass(&record);
                 }
-                self.view.size = record.seq + 1;
-                let accepted = record.kind == CLOCK_ACCEPTED;
-                self.latest = self.latest.filter(|_| !accepted).max(Some(record.recorded_at));
                 self.last = Some(Digest::of(&raw.bytes));
                 self.tree.push(leaf_hash(&raw.bytes));
                 if governance.checkpoint.as_ref().is_some_and(|pinned| pinned.size == self.view.size) {

@@ -1,7 +1,9 @@
 //! `promo ledger accept-clock`: the way out when a record was written while the clock was ahead (S12.6).
 
 use clap::Args;
+use promo_engine::lifts::Lift;
 
+use super::unfreeze::{Signing, lift};
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
@@ -12,14 +14,18 @@ use crate::view::answers::ClockAccepted;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// What was wrong with the clock, and who says so
+    /// What was wrong with the clock
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    signing: Signing,
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
-    let ahead = project.session.accept_clock(&arguments.reason)?;
+    let ahead = project.session.record_ahead()?;
+    let words = vec!["ledger", "accept-clock"];
+    lift(&project, Lift::Clock { ahead }, &arguments.signing, &arguments.reason, words)?;
     if ui.format() == Format::Json {
         ui.answer(&ClockAccepted { ahead });
     } else {

@@ -158,6 +158,10 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                 (stands && concerns(&About::Release(release)))
                     .then(|| format!("record {seq} does not lift the quarantine of {release}: {why}"))
             }
+            Spoken::Clock => {
+                let ahead = view.latest.is_some_and(|(at, _)| at > now);
+                ahead.then(|| format!("record {seq} does not take the clock as it is: {why}"))
+            }
             Spoken::Unfreeze { scopes } => {
                 let stand = |scope: &&Option<EnvironmentName>| view.freezes.contains_key(*scope);
                 let about = |scope: &Option<EnvironmentName>| {

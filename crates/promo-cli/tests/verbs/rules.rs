@@ -5,15 +5,19 @@ use crate::fixture::World;
 pub(crate) fn row_of_accept_clock() {
     let world = World::new();
     let accept = ["ledger", "accept-clock", "--reason", "the machine had no time server"];
-    world.refuses(65, "request-invalid", &accept);
+    let signed = [&accept[..], &["--key", "keys/riley", "--signer", "built-in"]].concat();
+    world.refuses(65, "request-invalid", &signed);
     world.write_next_year();
     let report = world.run(0, &["ledger", "verify"]);
     world.run(0, &["unfreeze", "--reason", "a test", "--key", "keys/riley", "--signer", "built-in"]);
     let waits = |world: &World| world.run(0, &["why", "production", "1.0.0"]).to_string().contains("clock-went-back");
     assert!(waits(&world), "{report}");
-    world.run(0, &accept);
+    world.refuses(21, "lift-refused", &accept);
+    world.refuses(21, "lift-refused", &[&signed[..], &["--actor-kind", "automation"]].concat());
+    assert!(waits(&world));
+    world.run(0, &signed);
     assert!(!waits(&world));
-    world.refuses(65, "request-invalid", &accept);
+    world.refuses(65, "request-invalid", &signed);
     world.run(0, &["ledger", "verify"]);
 }
 

@@ -129,6 +129,12 @@ pub enum Event {
     ClockAccepted {
         /// The latest time that a record bore until then.
         ahead: Timestamp,
+        /// Who, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+        /// The signed statement: under a policy the record counts for nothing without one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
     },
     /// A plan was put up for approval; older pending ones for the same environments are superseded (S6.7).
     #[serde(rename = "plan.requested")]

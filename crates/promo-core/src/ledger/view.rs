@@ -36,8 +36,9 @@ pub struct IllegalRecord {
 pub struct View {
     /// Count of records folded, of all pipelines.
     pub size: u64,
-    /// The time of the last record by the store's clock.
-    pub last_recorded: Option<Timestamp>,
+    /// The latest time that a record of any pipeline bears, and the position of the first that bears it; of those before a
+    /// record that took the clock as it is, none counts (S12.6).
+    pub latest: Option<(Timestamp, u64)>,
     /// Releases in lineage order.
     pub releases: Vec<ReleaseEntry>,
     /// Where each release stands in `releases`.
@@ -99,6 +100,8 @@ pub enum Spoken {
         /// The scope that was rejected; none means everywhere.
         scope: Option<EnvironmentName>,
     },
+    /// The clock as it is.
+    Clock,
     /// The lifting of freezes.
     Unfreeze {
         /// Of which environments; none means the freeze of all.
@@ -195,12 +198,19 @@ impl View {
             return Err(illegal("it names another environment than it moves".into()));
         }
         self.apply_event(record, event).map_err(illegal)?;
-        self.size = record.seq + 1;
-        self.last_recorded = Some(record.recorded_at);
+        self.pass(record);
         if let (Some(name), true) = (&record.environment, counts_for_generation(&record.kind)) {
             self.environments.entry(name.clone()).or_default().generation += 1;
         }
         Ok(())
+    }
+
+    /// Counts a record of another pipeline, which says nothing here but when it was written.
+    pub fn pass(&mut self, record: &Record) {
+        self.size = record.seq + 1;
+        if self.latest.is_none_or(|(latest, _)| record.recorded_at > latest) {
+            self.latest = Some((record.recorded_at, record.seq));
+        }
     }
 
     /// Folds a record whose signature was looked at above the core and found not to bear it out: it is named in
@@ -226,14 +236,16 @@ impl View {
             Event::ReleaseLifted { release, scope, .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Lift { release, scope }, why });
             }
+            Event::ClockAccepted { .. } => {
+                self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Clock, why });
+            }
             Event::Unfrozen { environments, .. } => {
                 let about = Spoken::Unfreeze { scopes: scopes(environments) };
                 self.uncounted.push(Uncounted { seq: record.seq, about, why });
             }
             _ => return Err(illegal("it carries no statement that could be passed over".into())),
         }
-        self.size = record.seq + 1;
-        self.last_recorded = Some(record.recorded_at);
+        self.pass(record);
         Ok(())
     }
 
@@ -420,8 +432,10 @@ impl View {
                 run.interrupted = false;
                 run.finished = Some((at, outcome));
             }
-            // Whoever reads records to the clock's time reads those of every pipeline.
-            Event::ClockAccepted { .. } | Event::Unknown => {}
+            Event::ClockAccepted { ahead, .. } => {
+                self.latest.take_if(|(latest, _)| *latest <= ahead).ok_or("no record was ahead by that much")?;
+            }
+            Event::Unknown => {}
         }
         Ok(())
     }

@@ -194,6 +194,7 @@ fn output() -> Value {
         kind("promo.doctor", doctor::View::json_schema(g)),
         kind("promo.graph", graph::View::json_schema(g)),
         kind("promo.plan.view", view::PlanView::json_schema(g)),
+        kind("promo.run", run_report::RunView::json_schema(g)),
         kind("promo.run.view", view::RunView::json_schema(g)),
         kind("promo.error", Problem::json_schema(g)),
     ]

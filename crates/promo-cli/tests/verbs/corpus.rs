@@ -169,6 +169,13 @@ fn story(adding: &mut Adding) {
         assert_eq!(output.status.code(), Some(0), "{words:?}\n{out}\n{err}");
         serde_json::Deserializer::from_str(&out).into_iter().for_each(|value| told.keep(value.unwrap()));
     }
+    // A run that is taken no further.
+    let other = World::new();
+    other.hold_check("dev");
+    other.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    other.run(0, &["plan", "dev", "--out", "dev.json"]);
+    other.start(&["apply", "dev.json", "--lease", "2s"]).interrupt(75);
+    told.keep(other.run(0, &["cancel", &other.newest_run()]));
     world.write_next_year();
     told.run(0, &[&["unfreeze", "--reason", "a test"], &RILEY[..]].concat());
     told.run(0, &["ledger", "accept-clock", "--reason", "a test"]);

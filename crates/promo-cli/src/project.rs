@@ -233,17 +233,36 @@ fn find() -> Result<PathBuf, CliError> {
     Err(CliError::new("pipeline-not-found", 65, message, "promo init").who(who::PIPELINE))
 }
 
-/// The trust file: of the flag or variable, else of the user's configuration directory; never of the repository (S0.1).
+/// Where a trust file is looked for when none is named: first the machine's, which speaks for all its users (S0.1).
+fn usual_places() -> Vec<PathBuf> {
+    let machine = cfg!(unix).then(|| PathBuf::from("/etc"));
+    let user = etcetera::choose_base_strategy().ok().map(|strategy| strategy.config_dir());
+    machine.into_iter().chain(user).map(|directory| directory.join("promo/trust.toml")).collect()
+}
+
+/// The first of these places at which there is something. What cannot be looked at may be a trust file: to go on without
+/// would be local mode, which nobody asked for.
+fn first_there(places: Vec<PathBuf>) -> Result<Option<PathBuf>, CliError> {
+    for path in places {
+        match std::fs::symlink_metadata(&path) {
+            Ok(_) => return Ok(Some(path)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => return Err(CliError::file("read", &path, &error).go_on_with(&["promo", "doctor"])),
+        }
+    }
+    Ok(None)
+}
+
+/// The trust file: of the flag or variable, else of its usual places; never of the repository (S0.1).
 fn trust_file(global: &Global, root: &Path) -> Result<Option<(PathBuf, Trust)>, CliError> {
     if global.example {
         return Ok(None);
     }
-    let named = global.trust.clone();
-    let usual = || {
-        let strategy = etcetera::choose_base_strategy().ok()?;
-        Some(strategy.config_dir().join("promo/trust.toml")).filter(|path| path.is_file())
+    let path = match &global.trust {
+        Some(named) => Some(named.clone()),
+        None => first_there(usual_places())?,
     };
-    let Some(path) = named.or_else(usual) else { return Ok(None) };
+    let Some(path) = path else { return Ok(None) };
     if within_repository(&path, root) {
         let message = format!("the trust file {} lies in the pipeline's own repository", path.display());
         return Err(CliError::new("trust-in-repository", 65, message, "promo explain trust-in-repository")
@@ -416,5 +435,24 @@ mod tests {
             assert_eq!(settled(root, written), "environments/production", "{written}");
         }
         assert_eq!(settled(root, "environments/new/deep"), "environments/new/deep");
+    }
+
+    #[test]
+    fn the_trust_file_of_the_machine_comes_before_that_of_the_user_and_none_is_passed_over_s0_1() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = |name: &str| directory.path().join(name);
+        let found = || first_there(vec![at("machine"), at("user")]).map_err(|error| error.problem().code);
+        assert_eq!(found(), Ok(None));
+        std::os::unix::fs::symlink("nowhere", at("user")).expect("a link");
+        assert_eq!(found(), Ok(Some(at("user"))));
+        std::fs::create_dir(at("machine")).expect("a directory");
+        assert_eq!(found(), Ok(Some(at("machine"))));
+        assert_eq!(first_there(vec![at("user/below"), at("machine")]).expect("nothing there"), Some(at("machine")));
+        std::fs::write(at("file"), "").expect("a file");
+        let hidden = first_there(vec![at("file/below"), at("user")]);
+        assert_eq!(hidden.expect_err("not to be passed over").problem().code, "file-unreadable");
+        let places = usual_places();
+        assert_eq!(places.first(), Some(&PathBuf::from("/etc/promo/trust.toml")));
+        assert!(places.len() == 2 && places[1].ends_with("promo/trust.toml"), "{places:?}");
     }
 }

@@ -9,6 +9,53 @@ use tempfile::NamedTempFile;
 use crate::error::CliError;
 use crate::input;
 
+/// What a verb writes into a file that the command line names. Such a name may be that of anything, by mistake: of the
+/// ledger, of a private key, of what the same verb is about to read.
+#[derive(Debug)]
+pub(crate) struct Kind {
+    /// What it is.
+    pub(crate) what: &'static str,
+    /// How many bytes say whether a file is one.
+    pub(crate) bytes: usize,
+    /// Whether these are of one: the first `bytes`, and one more of a larger file.
+    pub(crate) is: fn(&[u8]) -> bool,
+}
+
+impl Kind {
+    /// Refuses a place at which something of another kind is. Asked before anything is done.
+    ///
+    /// # Errors
+    /// `exists-already`; `file-unreadable`, when what is there cannot be read or is no regular file.
+    pub(crate) fn may_be_at(&self, path: &Path) -> Result<(), CliError> {
+        let failed = |error: io::Error| CliError::file("written", path, &error);
+        match std::fs::symlink_metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            found => found.map_err(failed)?,
+        };
+        let bytes = input::at_most(path, self.bytes).map_err(failed)?;
+        if bytes.is_empty() || (self.is)(&bytes) {
+            return Ok(());
+        }
+        let message = format!("{} is there already, and is not replaced", path.display());
+        let expected = format!("no file, an empty one, or {} to replace", self.what);
+        Err(CliError::new("exists-already", 65, message, "promo --help")
+            .in_file(path)
+            .differs(expected, described(&bytes)))
+    }
+}
+
+/// What a file is, as far as that can be said without showing what is in it.
+fn described(bytes: &[u8]) -> String {
+    let first = serde_json::Deserializer::from_slice(bytes).into_iter::<serde_json::Value>().next();
+    let kind = first.and_then(|value| Some(value.ok()?.get("kind")?.as_str()?.to_owned()));
+    match kind {
+        Some(kind) => format!("a file of the kind `{}`", kind.chars().take(60).collect::<String>()),
+        None if bytes.starts_with(b"SQLite format 3\0") => "a database".to_owned(),
+        None if bytes.starts_with(b"-----BEGIN ") => "a key".to_owned(),
+        None => "a file of another kind".to_owned(),
+    }
+}
+
 /// Puts a file that only its owner may read in place of what is there: temporary file, fsync, rename. A link keeps leading
 /// to its file.
 ///
@@ -29,12 +76,12 @@ pub(crate) fn put(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
 fn rename(path: &Path, bytes: &[u8], keep_rights: bool) -> Result<(), CliError> {
     let failed = |error: io::Error| CliError::file("written", path, &error);
     let real = resolve(path).map_err(failed)?;
-    let mut file = temporary(&real, bytes).map_err(failed)?;
+    let mut file = temporary(&mut tempfile::Builder::new(), &real, bytes).map_err(failed)?;
     if let (true, Ok(found)) = (keep_rights, std::fs::metadata(&real)) {
         file.as_file_mut().set_permissions(found.permissions()).map_err(failed)?;
     }
     file.persist(&real).map_err(|error| failed(error.error))?;
-    Ok(())
+    sync_directory(&real).map_err(failed)
 }
 
 /// Makes a file that is not there yet, with the rights that a new file usually has; of two at once, one.
@@ -46,12 +93,13 @@ pub(crate) fn create(path: &Path, bytes: &[u8]) -> Result<(), CliError> {
         io::ErrorKind::AlreadyExists => exists(path),
         _ => CliError::file("written", path, &error),
     };
-    let mut file = std::fs::File::create_new(path).map_err(failed)?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).map_err(|error| {
-        // A half of it would look like the whole the next time.
-        let _gone = std::fs::remove_file(path);
-        failed(error)
-    })
+    let mut builder = tempfile::Builder::new();
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    // A half of it would look like the whole the next time.
+    let file = temporary(&mut builder, path, bytes).map_err(failed)?;
+    file.persist_noclobber(path).map_err(|error| failed(error.error))?;
+    sync_directory(path).map_err(failed)
 }
 
 /// Something is there that promo does not overwrite.
@@ -72,9 +120,18 @@ fn resolve(path: &Path) -> io::Result<PathBuf> {
     }
 }
 
-fn temporary(path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
-    let directory = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = NamedTempFile::new_in(directory)?;
+/// Where a file lies.
+fn directory(path: &Path) -> &Path {
+    path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A new name lasts when the directory that has it does. Elsewhere than on unix a directory cannot be opened.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    if cfg!(unix) { std::fs::File::open(directory(path))?.sync_all() } else { Ok(()) }
+}
+
+fn temporary(builder: &mut tempfile::Builder<'_, '_>, path: &Path, bytes: &[u8]) -> io::Result<NamedTempFile> {
+    let mut file = builder.tempfile_in(directory(path))?;
     file.write_all(bytes)?;
     file.as_file().sync_all()?;
     Ok(file)

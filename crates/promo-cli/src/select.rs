@@ -32,6 +32,11 @@ pub(crate) fn release(view: &View, text: &str) -> Result<ReleaseId, CliError> {
     }
 }
 
+/// A reason: the ledger keeps it for whoever asks later, so it says something.
+pub(crate) fn reason(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() { Err("a reason says something") } else { Ok(text.to_owned()) }
+}
+
 /// A name of the command line.
 pub(crate) fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, CliError> {
     text.parse().map_err(|e| CliError::invalid_value(what, &e, None))

@@ -230,6 +230,113 @@ fn a_file_that_promo_writes_is_whole_or_as_it_was() {
     }
 }
 
+#[test]
+fn what_is_written_never_takes_the_place_of_another_kind_of_file() {
+    let world = World::new();
+    assert_eq!(world.run(&format!("approve p.json {RILEY} --out a.json")).0, Some(0));
+    assert_eq!(world.run("status --events e").0, Some(0));
+    for (path, text) in [("text", "mine\n"), ("other.json", "{\"kind\":\"other\"}\n"), ("empty", "")] {
+        std::fs::write(world.at(path), text).unwrap();
+    }
+    let approve = format!("approve p.json {RILEY} --out");
+    let writers = [
+        (approve.as_str(), "a.json"),
+        ("show p.json --events", "e"),
+        ("plan production --out", "p.json"),
+        ("rollback production --out", "p.json"),
+    ];
+    let places =
+        [".promo/ledger.db", "promo.toml", "policy.toml", "keys/riley", "p.json", "a.json", "e", "text", "other.json"];
+    for (words, own) in writers {
+        for place in places.iter().filter(|place| **place != own) {
+            let (words, state) = (format!("{words} {place}"), world.state());
+            let answer = world.run(&words);
+            assert_refused(&words, 65, &answer);
+            assert!(answer.1.contains("error[exists-already]"), "{words}: {}", answer.1);
+            assert_eq!(world.state(), state, "{words}");
+        }
+        for place in [own, "empty", "new"] {
+            let (code, text) = world.run(&format!("{words} {place}"));
+            assert!(code == Some(0) || words.starts_with("rollback"), "{words} {place}: {text}");
+            assert!(!text.contains("exists-already"), "{words} {place}: {text}");
+        }
+        std::fs::write(world.at("empty"), "").unwrap();
+        let _none = std::fs::remove_file(world.at("new"));
+    }
+    for how in ["a directory", "a pipe", "a device", "a link to nowhere"] {
+        spoil(&world.at("e"), how);
+        assert_refused(how, 65, &world.run("status --events e"));
+    }
+}
+
+#[test]
+fn a_project_is_begun_whole_or_not_at_all() {
+    let world = World::new();
+    let init = "init --image r.example/a --name new --environments dev,qa,perf,staging,production";
+    for how in ["a directory", "a pipe", "a device", "a link to nowhere", "no UTF-8"] {
+        spoil(&world.at("new"), "missing");
+        std::fs::create_dir(world.at("new")).unwrap();
+        spoil(&world.at("new/.gitignore"), how);
+        let state = world.state();
+        assert_refused(how, 65, &world.run(&format!("-C new {init}")));
+        assert_eq!(world.state(), state, "{how}");
+    }
+    // Killed by a disk that is full after one block.
+    spoil(&world.at("new"), "missing");
+    std::fs::create_dir(world.at("new")).unwrap();
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &format!("ulimit -f 1; exec \"$0\" -C new {init}"), env!("CARGO_BIN_EXE_promo")]);
+    let (code, text) = said(&output_in(shell, &world));
+    assert_eq!(code, None, "{text}");
+    assert!(!world.at("new/promo.toml").exists(), "a half of it");
+}
+
+#[test]
+fn a_trust_file_that_cannot_be_read_is_never_passed_over_s0_1() {
+    let world = World::new();
+    let place = world.at("home/.config/promo/trust.toml");
+    std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+    std::fs::create_dir(world.at("there")).unwrap();
+    for file in ["promo.toml", "policy.toml", "config"] {
+        std::fs::rename(world.at(file), world.at("there").join(file)).unwrap();
+    }
+    let status = || {
+        let mut command = world.command("-C there check");
+        command.env("HOME", world.at("home"));
+        said(&output(command))
+    };
+    assert_eq!(status().0, Some(0), "none is local mode: {}", status().1);
+    for how in ["a directory", "a pipe", "a device", "a link to nowhere", "a link to itself"] {
+        spoil(&place, how);
+        let answer = status();
+        assert_refused(how, 65, &answer);
+        assert!(answer.1.contains("error[file-unreadable]") && answer.1.contains("trust.toml"), "{how}: {}", answer.1);
+    }
+}
+
+#[test]
+fn a_reason_says_something_and_nobody_waits_for_less_than_no_time() {
+    let world = World::new();
+    let empty = [
+        "freeze",
+        "unfreeze",
+        "release reject 1.2.0",
+        "release lift 1.2.0",
+        "verdict withdraw qa uat --key keys/riley",
+        "ledger accept-clock",
+    ];
+    let state = world.state();
+    for words in empty {
+        for reason in ["", " "] {
+            let mut command = world.command(words);
+            command.arg(format!("--reason={reason}"));
+            assert_refused(words, 64, &said(&output(command)));
+        }
+    }
+    assert_refused("--wait", 64, &world.run("apply p.json --wait=-5m"));
+    assert_eq!(world.state(), state);
+}
+
 fn output_in(mut command: Command, world: &World) -> Output {
     command.current_dir(&world.root).env("PROMO_POLICY", "policy.toml").stdin(Stdio::null());
     output(command)

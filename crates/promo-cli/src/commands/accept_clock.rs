@@ -15,7 +15,7 @@ use crate::view::answers::ClockAccepted;
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
     /// What was wrong with the clock
-    #[arg(long)]
+    #[arg(long, value_parser = crate::select::reason)]
     reason: String,
     #[command(flatten)]
     signing: Signing,

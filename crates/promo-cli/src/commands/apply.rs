@@ -57,6 +57,8 @@ enum OnFailure {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let wait = Duration::try_from(arguments.wait.unwrap_or_default())
+        .map_err(|_| CliError::invalid_value("--wait", &"expected no time or more", None))?;
     let (document, digest) = match &arguments.file {
         Some(path) => show::read(path)?,
         None => match ask(ui, global)? {
@@ -72,7 +74,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let mut approvals = approvals(arguments)?;
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
-    let wait = arguments.wait.and_then(|d| Duration::try_from(d).ok()).unwrap_or_default();
     let progress = progress::sink(ui);
     let report = project.runtime.block_on(async {
         let stop = project::stop_on_ctrl_c(&project.session);

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use promo_core::approval::{Decision, Envelope, Fingerprint, NAMESPACE};
+use promo_core::approval::{Decision, Envelope, Fingerprint, MAX_BYTES, NAMESPACE};
 use promo_core::ids::RoleName;
 use promo_engine::process::Processes;
 use promo_engine::signature::{self, SigningKey};
@@ -21,6 +21,10 @@ use crate::{input, save};
 
 /// The most that a key file may have, in bytes.
 const KEY_BYTES: usize = 64 * 1024;
+
+/// What `--out` writes.
+const APPROVAL: save::Kind =
+    save::Kind { what: "an approval", bytes: MAX_BYTES, is: |bytes| Envelope::from_bytes(bytes).is_ok() };
 
 /// What the built-in signer signs with.
 const KEY: &str = "an OpenSSH private key file of an Ed25519 key without passphrase";
@@ -70,6 +74,7 @@ pub(crate) enum SignerChoice {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    arguments.out.as_deref().map_or(Ok(()), |path| APPROVAL.may_be_at(path))?;
     let (document, digest) = show::read(&arguments.file)?;
     let project = project::open(ui, global, Access::Write)?;
     let decision = match arguments.decision {
@@ -104,6 +109,7 @@ fn store(
     let file = arguments.file.to_string_lossy();
     if let Some(path) = &arguments.out {
         let fact = signature::verify(envelope, &project.session.governance().roster).map_err(|e| refused(&e))?;
+        APPROVAL.may_be_at(path)?;
         save::put(path, &envelope.to_bytes())?;
         let shown = path.to_string_lossy();
         let next = command_line(["promo", "apply", &file, "--approval", &shown]);

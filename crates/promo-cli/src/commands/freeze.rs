@@ -17,7 +17,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ENV")]
     environments: Vec<EnvironmentName>,
     /// Why
-    #[arg(long)]
+    #[arg(long, value_parser = crate::select::reason)]
     reason: String,
 }
 

@@ -20,6 +20,9 @@ use crate::{input, save};
 /// Where the example policy goes.
 const POLICY: &str = "policy.toml";
 
+/// What git leaves alone.
+const IGNORE: &str = ".gitignore";
+
 /// The most of a `.gitignore` that is read, in bytes.
 const IGNORE_BYTES: usize = 1024 * 1024;
 
@@ -56,11 +59,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             return Err(save::exists(Path::new(file)));
         }
     }
+    let ignore = ignore_ledger()?;
     let answers = answers(ui, global, arguments)?;
     save::create(Path::new(PIPELINE), pipeline(&answers).as_bytes())?;
     save::create(Path::new(POLICY), policy(&answers).as_bytes())?;
     let sample = Path::new("deploy");
-    if !sample.exists() {
+    if std::fs::symlink_metadata(sample).is_err() {
         std::fs::create_dir_all(sample).map_err(|e| CliError::file("made", sample, &e))?;
         let file = sample.join("release.env.j2");
         save::create(
@@ -68,11 +72,14 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             b"# What each environment gets: put your own templates here.\nIMAGE={{ artifacts.app.reference }}\n",
         )?;
     }
-    let ignored = ignore_ledger()?;
+    let ignored = ignore.is_some();
+    if let Some(text) = ignore {
+        save::put(Path::new(IGNORE), text.as_bytes())?;
+    }
     let next = Global { policy: Some(POLICY.into()), ..global.clone() }.suggest(&["check"]);
     if ui.format() == Format::Json {
         let mut files = vec![PIPELINE, POLICY, "deploy/release.env.j2"];
-        files.extend(ignored.then_some(".gitignore"));
+        files.extend(ignored.then_some(IGNORE));
         let files = files.into_iter().map(str::to_owned).collect();
         ui.answer(&Initialized { files, next });
         return Ok(DONE);
@@ -158,24 +165,22 @@ fn usual_key() -> Option<(PathBuf, PublicKey)> {
     files.into_iter().find_map(|file| signature::read_public_key(&file).ok().map(|key| (file, key)))
 }
 
-/// Keeps the local ledger out of git: adds a line to `.gitignore`, and leaves the rest of it as it is. Says whether there
-/// was something to add.
-fn ignore_ledger() -> Result<bool, CliError> {
-    let path = Path::new(".gitignore");
-    let mut text = match input::text_at_most(path, IGNORE_BYTES) {
-        Ok(text) => text,
+/// A `.gitignore` that keeps the local ledger out of git: the one that is there and a line more. None, where it does so
+/// already. It is read before anything is written, so that one that cannot be read leaves no half of a project.
+fn ignore_ledger() -> Result<Option<String>, CliError> {
+    let path = Path::new(IGNORE);
+    let mut text = match std::fs::symlink_metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(CliError::file("read", path, &error)),
+        _ => input::text_at_most(path, IGNORE_BYTES).map_err(|error| CliError::file("read", path, &error))?,
     };
     if text.lines().any(|line| matches!(line.trim(), ".promo" | ".promo/" | "/.promo" | "/.promo/")) {
-        return Ok(false);
+        return Ok(None);
     }
     if !text.is_empty() && !text.ends_with('\n') {
         text.push('\n');
     }
     text.push_str(".promo/\n");
-    save::put(path, text.as_bytes())?;
-    Ok(true)
+    Ok(Some(text))
 }
 
 fn missing() -> CliError {

@@ -54,6 +54,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    arguments.out.as_deref().map_or(Ok(()), |path| show::PLAN.may_be_at(path))?;
     let project = project::open(ui, global, Access::Read)?;
     let view = project.session.view()?;
     let release = arguments.release.as_deref().map(|text| select::release(&view, text)).transpose()?;
@@ -106,6 +107,7 @@ pub(crate) fn finish(
         .map_err(|e| CliError::new("unexpected", 1, "the plan has no canonical form", "promo check").because(&e))?;
     let digest = Digest::of(&bytes);
     if let Some(path) = out {
+        show::PLAN.may_be_at(path)?;
         save::private(path, &bytes)?;
     }
     let forecasts = forecasts(project, document)?;

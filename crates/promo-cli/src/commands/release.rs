@@ -60,7 +60,7 @@ enum Verb {
         #[arg(long, value_name = "ENV")]
         environment: Option<EnvironmentName>,
         /// Why
-        #[arg(long)]
+        #[arg(long, value_parser = select::reason)]
         reason: String,
     },
     /// Lift a quarantine of one scope
@@ -71,7 +71,7 @@ enum Verb {
         #[arg(long, value_name = "ENV")]
         environment: Option<EnvironmentName>,
         /// Why
-        #[arg(long)]
+        #[arg(long, value_parser = select::reason)]
         reason: String,
         #[command(flatten)]
         signing: Signing,

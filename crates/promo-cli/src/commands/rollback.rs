@@ -31,6 +31,7 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    arguments.out.as_deref().map_or(Ok(()), |path| super::show::PLAN.may_be_at(path))?;
     let project = project::open(ui, global, Access::Read)?;
     let view = project.session.view()?;
     let release = arguments.to.as_deref().map(|text| select::release(&view, text)).transpose()?;

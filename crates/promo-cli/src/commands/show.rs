@@ -15,6 +15,7 @@ use crate::output::plan_text::Options;
 use crate::output::table::fold;
 use crate::output::{plan_html, plan_markdown, plan_text, run_page};
 use crate::project::{self, Access};
+use crate::save::Kind;
 use crate::ui::{self, Ui};
 use crate::view::{Forecasts, PlanView, RunView};
 
@@ -81,6 +82,9 @@ pub(crate) fn read(path: &Path) -> Result<(Document, Digest), CliError> {
         error => CliError::plan_file(path, &error),
     })
 }
+
+/// A saved plan as something to write.
+pub(crate) const PLAN: Kind = Kind { what: "a saved plan", bytes: MAX_BYTES, is: claims_to_be_a_plan };
 
 /// Whether a file that is no plan was made from one: it says so, or begins like one and was cut off. Such a file is
 /// damaged; any other is only the wrong one.

@@ -22,7 +22,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "ENV")]
     environments: Vec<EnvironmentName>,
     /// Why
-    #[arg(long)]
+    #[arg(long, value_parser = crate::select::reason)]
     reason: String,
     #[command(flatten)]
     signing: Signing,

@@ -36,7 +36,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     signer: SignerChoice,
     /// Why
-    #[arg(long)]
+    #[arg(long, value_parser = select::reason)]
     reason: Option<String>,
 }
 

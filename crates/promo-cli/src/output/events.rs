@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::error::CliError;
+use crate::save::Kind;
 use crate::ui::{Lost, lose};
 
 /// Version of the stream.
@@ -39,6 +40,15 @@ pub(crate) struct Summary {
     milliseconds: u64,
 }
 
+/// A stream in a file: nobody keeps it but for its readers, and the next one takes its place.
+const STREAM: Kind = Kind { what: "a stream of events", bytes: 4096, is: begins_with_hello };
+
+fn begins_with_hello(bytes: &[u8]) -> bool {
+    let first = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let hello = serde_json::from_slice::<Value>(first).unwrap_or_default();
+    hello["event"] == "hello" && hello["kind"] == "promo.events"
+}
+
 /// A stream that was opened.
 #[derive(Debug)]
 pub(crate) struct Events(Mutex<State>);
@@ -59,7 +69,10 @@ struct State {
 impl Events {
     /// Opens the stream; a file begins with `hello` at once.
     pub(crate) fn open(file: Option<&Path>, streams: bool, lost: Lost) -> Result<Self, CliError> {
-        let create = |path: &Path| File::create(path).map_err(|error| CliError::file("written", path, &error));
+        let create = |path: &Path| {
+            STREAM.may_be_at(path)?;
+            File::create(path).map_err(|error| CliError::file("written", path, &error))
+        };
         let file = file.map(create).transpose()?;
         let mut state =
             State { file, streams, begun: false, sequence: 0, started: SystemClock.now(), runs: Vec::new(), lost };

@@ -6,12 +6,12 @@ use promo_core::approval::{Decision, Envelope, Statement};
 use promo_core::eligibility::{CheckStatus, verification};
 use promo_core::ids::{CheckName, ReleaseId};
 use promo_core::ledger::Event;
-use promo_core::ledger::event::POLICY_ADOPTED;
-use promo_core::plan::Document;
+use promo_core::ledger::event::{POLICY_ADOPTED, PromotionOutcome};
+use promo_core::plan::{Document, Request};
 use promo_engine::lifts::Lift;
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictKind, VerdictStatement, verdict_bytes};
-use promo_engine::{EngineError, Governance, Providers, Session};
+use promo_engine::{EngineError, Fate, Governance, Progress, Providers, Session};
 use promo_ledger::{Checkpoint, Expect};
 use promo_tests::world::{Setup, Time, World};
 
@@ -157,6 +157,38 @@ async fn a_run_that_no_other_verb_went_before_adopts_the_policy_s7_1() {
     let digest = plan.digest().unwrap();
     session.apply(&plan, digest, world.options()).await.unwrap();
     assert_eq!(session.view().unwrap().policies.values().map(|p| p.version).collect::<Vec<_>>(), [7]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_begins_nothing_more_once_its_policy_was_replaced_s7_1() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    let request = Request { until: Some("staging".parse().unwrap()), environments: [].into(), ..world.request("dev") };
+    let plan = world.session.plan(request, promo_engine::PLAN_LIFETIME).await.unwrap();
+    assert_eq!(plan.body.moves.len(), 4, "dev, qa, perf, staging");
+    policy(&world, 2, "");
+    let newer = world.session_as("dana");
+    let mut options = world.options();
+    options.progress = std::sync::Arc::new(move |event| {
+        if matches!(event, Progress::StepStarted { .. })
+            && newer.view().unwrap().policy_in_force().unwrap().version == 1
+        {
+            newer.freeze(["production".parse().unwrap()].into(), "the first verb under the next version").unwrap();
+        }
+    });
+    let report = world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    assert_eq!(report.exit_code(), promo_engine::exit::STALE, "{report:?}");
+    let dev = &report.environments[0];
+    assert!(
+        matches!(&dev.2, Fate::Ended { outcome: PromotionOutcome::Verified, .. }),
+        "what had begun ends: {report:?}"
+    );
+    for (environment, _, fate) in &report.environments[1..] {
+        assert!(matches!(fate, Fate::NotStarted { .. }), "{environment}: {fate:?}");
+    }
+    let qa = report.environments.iter().find(|(name, ..)| name.as_str() == "qa").unwrap();
+    let Fate::NotStarted { why, .. } = &qa.2 else { panic!("{qa:?}") };
+    assert!(why.contains("v2"), "{why}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -313,7 +313,7 @@ impl Session {
     }
 
     /// The record that adopts this session's policy, where the ledger has none.
-    fn adoption(&self, view: &View) -> Result<Option<Draft>, EngineError> {
+    pub(crate) fn adoption(&self, view: &View) -> Result<Option<Draft>, EngineError> {
         let brought = self.governance.policy.as_ref();
         if let Some(seen) = view.policy_in_force()
             && !(self.governance.pinned || brought.is_some_and(|policy| policy.name == seen.name))
@@ -337,7 +337,7 @@ impl Session {
     }
 
     /// Appends drafts to the ledger. The first ones under a policy record its adoption in the same transaction (S7.1); what
-    /// a run writes under its lock does not, because a run adopts its policy before it starts.
+    /// a run writes under its lock does not, because a run adopts its policy with its first record at the latest.
     ///
     /// # Errors
     /// What the ledger says; [`Session::admit_policy`] for what is written outside of a run.
@@ -352,7 +352,8 @@ impl Session {
                 // The caller looked at another head: the store says so, and the caller looks again.
                 return Ok(self.store.append_if_head(expect, drafts)?);
             }
-            let adoption = if expect.fences.is_empty() { self.adoption(&view)? } else { None };
+            let begins = drafts.iter().any(|draft| matches!(draft.event, Event::RunStarted { .. }));
+            let adoption = if begins || expect.fences.is_empty() { self.adoption(&view)? } else { None };
             let adopted = usize::from(adoption.is_some());
             let drafts: Vec<Draft> = adoption.into_iter().chain(drafts.iter().cloned()).collect();
             if drafts.is_empty() {

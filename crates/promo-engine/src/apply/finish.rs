@@ -28,9 +28,9 @@ pub(super) fn finish(
             (m.environment.clone(), m.to.id.clone(), fate)
         })
         .collect();
-    // What could not begin because the plan is stale never will: waiting would not help.
-    let stale =
-        context.outlived.is_some() && environments.iter().any(|(.., fate)| matches!(fate, Fate::NotStarted { .. }));
+    // What could not begin because the plan is stale, or its policy replaced, never will: waiting would not help.
+    let stale = (context.outlived.is_some() || context.session.with_view(|v| context.session.adoption(v).is_err())?)
+        && environments.iter().any(|(.., fate)| matches!(fate, Fate::NotStarted { .. }));
     let outcome = match outcome(environments.iter().map(|(_, _, fate)| fate)) {
         Some(RunOutcome::Waiting) if stale => Some(RunOutcome::Cancelled),
         outcome => outcome,

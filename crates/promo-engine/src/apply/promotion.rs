@@ -76,6 +76,10 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
     let starts = session.governance.pipeline.environments.get(&entry.environment).map(|e| e.start);
     let nothing = BTreeSet::new();
     let shut = |view: &View| -> Result<Option<(String, Vec<Gate>)>, EngineError> {
+        // Under a policy that was replaced meanwhile nothing more begins; what has begun is ended under it (S7.1).
+        if let Err(replaced) = session.adoption(view) {
+            return Ok(Some((replaced.to_string(), Vec::new())));
+        }
         let now = session.present()?;
         let standings = session.standings(document, &context.plan, view, beside, applier, now.at)?;
         let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);

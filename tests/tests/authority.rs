@@ -445,6 +445,24 @@ async fn what_an_image_says_of_itself_is_not_overridden_by_what_is_given_with_it
     world.session.add_release(said("1.0.0")).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_adds_a_release_first_does_not_settle_who_wrote_it_unseen_s6_4() {
+    let world = World::of("quickstart");
+    world.build("1.0.0").await;
+    let by = |author: &str| promo_engine::NewRelease {
+        metadata: [("authors".to_owned(), author.to_owned())].into(),
+        ..world.new_release("1.0.0")
+    };
+    let (entry, new) = world.session.add_release(by("dana")).await.unwrap();
+    assert!(new);
+    assert_eq!(world.session.add_release(by("dana")).await.unwrap(), (entry, false));
+    for other in [by("riley"), world.new_release("1.0.0")] {
+        let refused = world.session.add_release(other).await.unwrap_err();
+        assert_eq!(refused.code(), "request-invalid");
+        assert!(refused.to_string().contains("authors is dana there"), "{refused}");
+    }
+}
+
 /// A plan for production that only its approval keeps back.
 async fn waits_for_approval(world: &World, version: &str) -> Document {
     world.release(version).await;

@@ -59,3 +59,17 @@ fn a_wait_that_was_for_nothing_ends_with_what_is_still_closed_s9_4() {
     assert!(said.contains("error[waiting]") && said.contains("approval 0 of 1"), "{said}");
     assert_eq!(said.matches("waiting, ").count(), 1, "it is said again when it changed and not otherwise: {said}");
 }
+
+#[test]
+fn rules_that_change_during_the_wait_count_as_they_are_then_s6_6() {
+    let (code, said) = applied(|cells| {
+        riley(cells, &UNFREEZE);
+        let beside = cells.path("world/one/plan.riley.approval.json");
+        riley(cells, &[&APPROVE[..], &["--out", beside.to_str().unwrap()]].concat());
+        let policy = cells.path("world/one/policy.toml");
+        let text = std::fs::read_to_string(&policy).unwrap();
+        std::fs::write(policy, text.replace("version = 1", "version = 2\nexpires = \"2020-01-01\"")).unwrap();
+    });
+    assert_eq!(code, Some(65), "{said}");
+    assert!(said.contains("error[policy-expired]"), "{said}");
+}

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use etcetera::BaseStrategy as _;
+use jiff::Timestamp;
 use promo_core::approval::Roster;
+use promo_core::clock::Present;
 use promo_core::config::{self, Limits, Loaded};
 use promo_core::diagnostic::Diagnostic;
 use promo_core::graph::Graph;
@@ -35,6 +37,7 @@ pub(crate) struct Project {
     /// Where its futures run.
     pub(crate) runtime: tokio::runtime::Runtime,
     ledger: PathBuf,
+    policy: Option<Policy>,
 }
 
 /// A pipeline with its rules, and what there is to say about the files.
@@ -84,7 +87,6 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
         ui.talk(&rules.warnings);
     }
     let store = global.wiring.ledger(store(&rules.ledger, rules.checkpoint.as_ref(), access)?);
-    current(rules.policy.as_ref(), store.as_ref())?;
     let Governed { pipeline, approval, windows, withdraw, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
     let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
@@ -98,16 +100,37 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
         .enable_all()
         .build()
         .map_err(|e| CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor").because(&e))?;
-    Ok(Project { session, runtime, ledger: rules.ledger })
+    Ok(Project { session, runtime, ledger: rules.ledger, policy: rules.policy })
 }
 
 impl Project {
-    /// Reads the whole ledger, which must extend the checkpoint that is pinned and let this policy work with it.
+    /// Reads the whole ledger, which must extend the checkpoint that is pinned and let this policy work with it. Whether the
+    /// policy has expired is asked of every clock that was read: one that went back prolongs nothing.
     pub(crate) fn admit(&self) -> Result<(), CliError> {
+        self.admit_by(Present::readings)
+    }
+
+    /// The same by the ledger's clock alone: for whoever takes it as it is, since a record that is ahead may lie behind the
+    /// policy's last day.
+    pub(crate) fn admit_by_the_clock(&self) -> Result<(), CliError> {
+        self.admit_by(|present| [present.at; 2])
+    }
+
+    fn admit_by(&self, readings: impl FnOnce(&Present) -> [Timestamp; 2]) -> Result<(), CliError> {
         self.session.admit_policy().map_err(|error| match error {
             error @ EngineError::OtherLedger { .. } => CliError::from(error).in_file(&self.ledger),
             error => error.into(),
-        })
+        })?;
+        let readings = readings(&self.session.present()?);
+        match self.policy.as_ref().filter(|policy| readings.into_iter().any(|at| policy.expired(at))) {
+            Some(policy) => {
+                let last = policy.expires.map(|date| date.to_string()).unwrap_or_default();
+                let message =
+                    format!("the policy {} v{} expired: its last day was {last}", policy.name, policy.version);
+                Err(CliError::new("policy-expired", 65, message, "promo explain policy-expired").who(who::PLATFORM))
+            }
+            None => Ok(()),
+        }
     }
 }
 
@@ -131,19 +154,6 @@ fn settled(root: &Path, directory: &str) -> String {
     };
     let real = missing.iter().rev().fold(real, |path, name| path.join(name));
     real.strip_prefix(&root).unwrap_or(&real).to_str().map_or_else(|| directory.to_owned(), str::to_owned)
-}
-
-/// Refuses a policy whose last day is over, by the ledger's clock.
-fn current(policy: Option<&Policy>, store: &dyn Store) -> Result<(), CliError> {
-    let now = store.now().map_err(EngineError::from)?;
-    match policy.filter(|policy| policy.expired(now)) {
-        Some(policy) => {
-            let last = policy.expires.map(|date| date.to_string()).unwrap_or_default();
-            let message = format!("the policy {} v{} expired: its last day was {last}", policy.name, policy.version);
-            Err(CliError::new("policy-expired", 65, message, "promo explain policy-expired").who(who::PLATFORM))
-        }
-        None => Ok(()),
-    }
 }
 
 /// Reads pipeline, trust and policy, and lays policy over the pipeline.

@@ -72,15 +72,22 @@ impl Present {
         Self { at: ledger, doubt }
     }
 
-    /// Whether `instant` has come. None where the time is in doubt and what was read disagrees about it; where all of it
-    /// agrees, the doubt does not matter.
+    /// Every reading that speaks for the present; one where nothing speaks against it.
     #[must_use]
-    pub fn reached(&self, instant: Timestamp) -> Option<bool> {
+    pub fn readings(&self) -> [Timestamp; 2] {
         let other = match self.doubt {
             None => self.at,
             Some(Doubt::Skew { machine, .. }) => machine,
             Some(Doubt::WentBack { before, .. }) => before,
         };
+        [self.at, other]
+    }
+
+    /// Whether `instant` has come. None where the time is in doubt and what was read disagrees about it; where all of it
+    /// agrees, the doubt does not matter.
+    #[must_use]
+    pub fn reached(&self, instant: Timestamp) -> Option<bool> {
+        let [_, other] = self.readings();
         let (by_ledger, by_other) = (self.at >= instant, other >= instant);
         (by_ledger == by_other).then_some(by_ledger)
     }

@@ -11,7 +11,7 @@ pub(crate) const BUILDER: &str = "builder";
 type Metadata = BTreeMap<String, String>;
 
 /// The metadata of a release. A key counts where every artifact that has it says the same; the authors are those of all of
-/// them, and open where one names nobody. What was given may add what is open, and take nothing away.
+/// them; and authors and builder are open where one names nobody. What was given may add what is open, and take nothing away.
 ///
 /// # Errors
 /// In words, when what was given contradicts an artifact.
@@ -21,7 +21,13 @@ pub(crate) fn of_release(artifacts: &[Metadata], given: Metadata) -> Result<Meta
     for key in keys {
         let said: BTreeSet<&str> = artifacts.iter().filter_map(|a| a.get(key)).map(String::as_str).collect();
         let given = given.get(key).map(String::as_str);
-        let value = if key == AUTHORS { authors(artifacts, given)? } else { agreed(key, &said, given)? };
+        let silent = artifacts.iter().any(|artifact| !artifact.contains_key(key));
+        let value = match key.as_str() {
+            AUTHORS => authors(artifacts, given)?,
+            // One that does not say who built it may have been built by anybody.
+            BUILDER if silent && given.is_none() => None,
+            _ => agreed(key, &said, given)?,
+        };
         out.extend(value.map(|value| (key.clone(), value)));
     }
     Ok(out)
@@ -92,7 +98,8 @@ mod tests {
     fn s6_4_where_artifacts_contradict_each_other_none_speaks_for_the_release() {
         for (artifacts, given, expected) in [
             (&["ci", "ci"][..], "", Ok(Some("ci"))),
-            (&["ci", ""], "", Ok(Some("ci"))),
+            (&["ci", ""], "", Ok(None)),
+            (&["ci", ""], "ci", Ok(Some("ci"))),
             (&["ci", "by hand"], "", Ok(None)),
             (&["ci", "ci"], "ci", Ok(Some("ci"))),
             (&["", ""], "ci", Ok(Some("ci"))),

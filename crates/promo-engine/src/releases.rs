@@ -13,6 +13,7 @@ use promo_sdk::{Blobs as _, ResolveRequest};
 use serde::Serialize;
 
 use crate::error::EngineError;
+use crate::metadata::{AUTHORS, BUILDER};
 use crate::session::Session;
 use crate::{metadata, observe};
 
@@ -120,10 +121,22 @@ impl Session {
     fn enter(&self, release: Release) -> Result<(ReleaseEntry, bool), EngineError> {
         let id = release.id.clone();
         let alias = release.alias.clone();
+        let said = release.metadata.clone();
         let draft = self.draft(Event::ReleaseAdded { release });
         loop {
             let view = self.view()?;
             if let Some(entry) = view.release(&id) {
+                // Whoever was first said who may not approve; a second one who says otherwise is not passed over.
+                let known = &entry.release.metadata;
+                if let Some(key) = [AUTHORS, BUILDER].into_iter().find(|key| said.get(*key) != known.get(*key)) {
+                    let named =
+                        |metadata: &BTreeMap<String, String>| metadata.get(key).cloned().unwrap_or("nobody".into());
+                    return Err(EngineError::Invalid(format!(
+                        "{id} is in the ledger already, and its {key} is {} there and {} here: reject it, or add it as it is there",
+                        named(known),
+                        named(&said)
+                    )));
+                }
                 return Ok((entry.clone(), false));
             }
             if let Some(alias) = &alias

@@ -22,7 +22,8 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    let project = project::open(ui, global, Access::Write)?;
+    let project = project::open_unread(ui, global, Access::Write)?;
+    project.admit_by_the_clock()?;
     let ahead = project.session.record_ahead()?;
     let words = vec!["ledger", "accept-clock"];
     lift(&project, Lift::Clock { ahead }, &arguments.signing, &arguments.reason, words)?;

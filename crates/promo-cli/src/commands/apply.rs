@@ -10,11 +10,12 @@ use clap::{Args, ValueEnum};
 use promo_core::Digest;
 use promo_core::approval::{self, Envelope, StatementError};
 use promo_core::plan::{Document, Goal, Request};
-use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, Progress, RunReport, exit};
+use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, Progress, RunReport, Session, Sink, exit};
+use tokio::time::Instant;
 
 use super::{plan, show};
 use crate::cli::Global;
-use crate::error::CliError;
+use crate::error::{CliError, Problem};
 use crate::exit::{DONE, Exit};
 use crate::input;
 use crate::output::{progress, run_report};
@@ -71,41 +72,66 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let file = arguments.file.as_deref().unwrap_or(Path::new("plan.json"));
         return Err(error.go_on_with(&["promo", "show", &file.to_string_lossy()]));
     }
-    let mut approvals = approvals(arguments)?;
-    let mut project = project::open(ui, global, Access::Write)?;
-    project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
+    let over = Instant::now() + wait;
     let progress = progress::sink(ui);
-    let report = project.runtime.block_on(async {
-        let stop = project::stop_on_ctrl_c(&project.session);
-        let mut over = std::pin::pin!(tokio::time::sleep(wait));
-        let mut said = None;
-        loop {
-            // What was signed or thawed up to the end of the wait still counts: it is tried once more after it.
-            let last = over.is_elapsed() || stop.is_cancelled();
-            let options = ApplyOptions {
-                approvals: std::mem::take(&mut approvals),
-                stop_all: arguments.on_failure == OnFailure::StopAll,
-                progress: Arc::clone(&progress),
-                stop: stop.clone(),
-            };
-            let error = match project.session.apply(&document, digest, options).await {
-                Err(error) if !last && !wait.is_zero() && error.exit_code() == exit::WAITING => error,
-                end => return Ok::<_, CliError>(end?),
-            };
-            let waits = waits(&error);
-            if said.as_ref() != Some(&waits) {
-                progress(waits.clone());
-                said = Some(waits);
-            }
-            tokio::select! {
-                () = stop.cancelled() => {}
-                () = &mut over => {}
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            approvals = self::approvals(arguments)?;
+    let mut said = None;
+    let report = loop {
+        // What was signed or thawed up to the end of the wait still counts: it is tried once more after it.
+        let last = Instant::now() >= over;
+        // Rules that changed meanwhile count as they are now.
+        let mut project = project::open(ui, global, Access::Write)?;
+        project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
+        let look = Look { document: &document, digest, arguments, progress: &progress, over, last };
+        if let Some(report) = project.runtime.block_on(look.once(&project.session, &mut said))? {
+            break report;
         }
-    })?;
+    };
     Ok(end(ui, &report))
+}
+
+/// One try at a plan that may have to wait.
+struct Look<'a> {
+    document: &'a Document,
+    digest: Digest,
+    arguments: &'a Arguments,
+    progress: &'a Sink,
+    over: Instant,
+    last: bool,
+}
+
+impl Look<'_> {
+    /// The report of the run, or none once it is time to look again.
+    async fn once(&self, session: &Session, said: &mut Option<Progress>) -> Result<Option<RunReport>, CliError> {
+        let stop = project::stop_on_ctrl_c(session);
+        let waits = match approvals(self.arguments) {
+            Ok(approvals) => {
+                let options = ApplyOptions {
+                    approvals,
+                    stop_all: self.arguments.on_failure == OnFailure::StopAll,
+                    progress: Arc::clone(self.progress),
+                    stop: stop.clone(),
+                };
+                match session.apply(self.document, self.digest, options).await {
+                    Err(error) if !self.last && error.exit_code() == exit::WAITING => waits(&error),
+                    end => return Ok(Some(end?)),
+                }
+            }
+            // Somebody may be copying it there.
+            Err(error) if !self.last && said.is_some() => {
+                let Problem { code, message, .. } = error.problem();
+                Progress::Waiting { environment: None, code: code.to_string(), why: message.clone(), gates: Vec::new() }
+            }
+            Err(error) => return Err(error),
+        };
+        if said.as_ref() != Some(&waits) {
+            (self.progress)(waits.clone());
+            *said = Some(waits);
+        }
+        tokio::select! {
+            () = stop.cancelled() => Err(EngineError::Stopped.into()),
+            () = tokio::time::sleep_until(self.over.min(Instant::now() + LOOK)) => Ok(None),
+        }
+    }
 }
 
 /// The statements that were named, and those beside the plan as they are now.

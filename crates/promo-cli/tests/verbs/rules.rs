@@ -1,5 +1,8 @@
 //! Which policy, trust file and ledger a verb works with (S0.1, S7.1).
 
+use promo_engine::clock::SystemClock;
+use promo_sdk::Clock as _;
+
 use crate::fixture::World;
 
 pub(crate) fn row_of_accept_clock() {
@@ -15,7 +18,13 @@ pub(crate) fn row_of_accept_clock() {
     world.refuses(21, "lift-refused", &accept);
     world.refuses(21, "lift-refused", &[&signed[..], &["--actor-kind", "automation"]].concat());
     assert!(waits(&world));
+    // By that record the policy is over, so nothing but this works.
+    let tomorrow = SystemClock.now() + jiff::SignedDuration::from_hours(24);
+    let last = format!("version = 1\nexpires = \"{}\"", tomorrow.strftime("%Y-%m-%d"));
+    world.edit("policy.toml", "version = 1", &last.replace("version = 1", "version = 2"));
+    world.refuses(65, "policy-expired", &["freeze", "--reason", "a test"]);
     world.run(0, &signed);
+    world.run(0, &["status"]);
     assert!(!waits(&world));
     world.refuses(65, "request-invalid", &signed);
     world.run(0, &["ledger", "verify"]);

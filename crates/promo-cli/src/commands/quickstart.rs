@@ -13,7 +13,7 @@ use promo_providers::oci::{Location, Network, Store};
 use secrecy::ExposeSecret as _;
 
 use super::approve::refused;
-use crate::cli::{self, Format, Global};
+use crate::cli::{self, Format, Global, Kind};
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
@@ -141,7 +141,9 @@ impl Guide<'_> {
         parsed.global.color = self.global.color;
         parsed.global.format = if self.ui.format() == Format::Json { Format::Json } else { Format::Text };
         parsed.global.timezone.clone_from(&self.global.timezone);
-        parsed.global.actor_kind = self.global.actor_kind;
+        // In the story `ci` is a job and the others are people, whoever runs it.
+        let job = parsed.global.actor.as_deref() == Some("ci");
+        parsed.global.actor_kind = Some(if job { Kind::Automation } else { Kind::Human });
         // Variables that name the user's own are not meant here: the example writes into its own ledger only.
         (parsed.global.trust, parsed.global.ledger, parsed.global.directory) = (None, None, None);
         parsed.global.example = true;

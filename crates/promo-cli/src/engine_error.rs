@@ -1,11 +1,14 @@
 //! What the engine says, as an error of the command line: whose turn it is and the next command. Part of the one place
 //! where errors are worded; kept apart from `error` because it knows the engine.
 
+use std::path::Path;
+
 use promo_core::gate::{Gate, GateKind, Reason};
-use promo_core::plan::PlanFileError;
+use promo_core::plan::{Document, PlanFileError};
 use promo_engine::EngineError;
 
-use crate::error::{CliError, command_line, who};
+use crate::commands::plan::again;
+use crate::error::{CliError, HELP, command_line, who};
 
 impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
@@ -71,7 +74,10 @@ impl From<EngineError> for CliError {
                 closed(new(&why(environment.as_str(), release.as_str())), gates).details(notes.iter().cloned())
             }
             EngineError::Invalid(_) => new("promo status"),
-            EngineError::Approval(_) => new("promo approve --help"),
+            EngineError::Approval(_) => new(HELP),
+            EngineError::Uncounted { why, .. } => {
+                new(HELP).who("somebody whom the rules count, with their key").details(why.iter().cloned())
+            }
             EngineError::RequestUnsigned { .. } => {
                 new("promo request FILE --key KEY").who("whoever asks for the promotion, with their key")
             }
@@ -89,6 +95,21 @@ impl From<EngineError> for CliError {
         }
         out
     }
+}
+
+/// The same about a plan that lies in a file: the next command names it, and plans again what that one was asked for.
+pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> CliError {
+    let file = file.to_string_lossy();
+    let again = again(&document.body.request, &file);
+    let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    let next: Vec<&str> = match &error {
+        EngineError::RequestUnsigned { .. } => vec!["promo", "request", &file, "--key", "KEY"],
+        EngineError::Uncounted { rejected: false, .. } => vec!["promo", "approve", &file, "--key", "KEY"],
+        EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
+        EngineError::Spent { run: None, .. } => again,
+        _ => return error.into(),
+    };
+    CliError::from(error).go_on_with(&next)
 }
 
 fn why(environment: &str, release: &str) -> String {
@@ -186,6 +207,12 @@ mod tests {
             },
             EngineError::Invalid("no".into()),
             EngineError::Approval("no".into()),
+            EngineError::Uncounted {
+                who: "riley".parse().expect("a name"),
+                decision: promo_core::approval::Decision::Approve,
+                rejected: false,
+                why: vec!["production: no".into()],
+            },
             EngineError::RequestUnsigned { environment: environment.parse().expect("a name") },
             EngineError::Lift("no".into()),
             EngineError::Stopped,

@@ -14,7 +14,7 @@ use crate::output::labels::{Label, label};
 use crate::ui::Ui;
 
 /// The next command where only the line that was typed can help: [`CliError::of_verb`] makes it that of the verb.
-const HELP: &str = "promo --help";
+pub(crate) const HELP: &str = "promo --help";
 
 /// What a verb ends with when it does not do what it was asked for.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{self, Decision, Envelope, Evaluation, Parties, Person, Rules, Subject, VerifiedApproval};
-use promo_core::ids::{EnvironmentName, IdentityName};
+use promo_core::ids::{EnvironmentName, IdentityName, RoleName};
 use promo_core::ledger::view::Request;
 use promo_core::ledger::{ActorKind, View};
 use promo_core::model::Party;
@@ -17,13 +17,13 @@ use crate::metadata::{AUTHORS, BUILDER, names};
 use crate::session::Session;
 use crate::signature;
 
-/// How the approval rules of one environment of a plan stand.
+/// A signed statement that counts for a plan, and how the plan stands with it.
 #[derive(Debug, Clone)]
-pub struct Standing {
-    /// Where.
-    pub environment: EnvironmentName,
-    /// Rule by rule.
-    pub evaluation: Evaluation,
+pub struct Weighed {
+    /// Who says what.
+    pub fact: VerifiedApproval,
+    /// How the rules of each environment stand that has any, this statement among the others.
+    pub standings: BTreeMap<EnvironmentName, Evaluation>,
 }
 
 impl Session {
@@ -95,6 +95,92 @@ impl Session {
         now: Timestamp,
     ) -> Result<BTreeMap<EnvironmentName, Evaluation>, EngineError> {
         let (facts, _) = self.approval_facts(digest, view, beside);
+        self.evaluations(document, digest, view, &facts, applier, now)
+    }
+
+    /// Judges a signed statement before anything takes it, as apply would judge it. A yes that fills no slot because others
+    /// do counts too: they may take theirs back. So does a revocation of what this ledger has not seen, for a file may
+    /// bring it.
+    ///
+    /// # Errors
+    /// As [`Session::record_approval`]; [`EngineError::Spent`] for a plan on which nobody decides any more, and
+    /// [`EngineError::Uncounted`] for a yes or a no that would count nowhere.
+    pub fn weigh(
+        &self,
+        document: &Document,
+        digest: &Digest,
+        envelope: &Envelope,
+        beside: &[Envelope],
+    ) -> Result<Weighed, EngineError> {
+        let fact = self.verified_for(digest, envelope)?;
+        let (view, now) = (self.view()?, self.present()?);
+        match self.unspent(&document.body, digest, &view, now) {
+            // Whether time is up is judged again when it is applied.
+            Ok(()) | Err(EngineError::Undated { .. }) => {}
+            Err(spent) => return Err(spent),
+        }
+        let (others, _) = self.approval_facts(digest, &view, beside);
+        // What it does of itself: whoever said no or took something back still did, and nobody else said yes.
+        let of_itself = others.iter().filter(|other| other.statement().decision != Decision::Approve);
+        let of_itself: Vec<VerifiedApproval> = of_itself.chain([&fact]).cloned().collect();
+        let alone = self.evaluations(document, digest, &view, &of_itself, None, now.at)?;
+        let all: Vec<VerifiedApproval> = others.into_iter().chain([fact.clone()]).collect();
+        let standings = self.evaluations(document, digest, &view, &all, None, now.at)?;
+        let who = fact.identity();
+        let counts = |evaluation: &Evaluation| match fact.statement().decision {
+            Decision::Approve => {
+                let mut filled = evaluation.rules.iter().flat_map(|rule| &rule.filled);
+                evaluation.rejections.is_empty() && filled.any(|slot| slot.identity == *who)
+            }
+            Decision::Reject => evaluation.rejections.iter().any(|rejection| rejection.identity == *who),
+            Decision::Revoke | Decision::Breakglass => true,
+        };
+        let decision = fact.statement().decision;
+        // Where no rule asks, a yes still says that a person stands behind the plan (S9.1).
+        if alone.values().any(counts) || (alone.is_empty() && decision != Decision::Reject) {
+            return Ok(Weighed { fact, standings });
+        }
+        let why = alone.iter().flat_map(|(environment, evaluation)| {
+            let no = evaluation.rejections.iter().map(|by| format!("{} rejected this plan, for good", by.identity));
+            let no = no.filter(|_| decision == Decision::Approve);
+            no.chain(uncounted(evaluation)).map(move |why| format!("{environment}: {why}"))
+        });
+        let mut why: Vec<String> = why.collect();
+        if alone.is_empty() {
+            why.push("no rule of its environments asks for an approval, so none takes a rejection".into());
+        }
+        let rejected = alone.values().any(|evaluation| !evaluation.rejections.is_empty());
+        if !rejected {
+            why.extend(standings.iter().flat_map(|(name, standing)| self.missing(name, standing)));
+        }
+        Err(EngineError::Uncounted { who: who.clone(), decision, rejected, why })
+    }
+
+    /// What the rules of an environment still ask for, a line for each rule that has not everybody: how many of which role,
+    /// and who of those whom policy knows could be it.
+    #[must_use]
+    pub fn missing(&self, environment: &EnvironmentName, standing: &Evaluation) -> Vec<String> {
+        let open = standing.rules.iter().filter(|rule| rule.missing > 0);
+        let said = open.map(|rule| {
+            let who: Vec<&str> =
+                standing.could_fill(rule, &self.governance.roster).map(|who| who.name.as_str()).collect();
+            let who = if who.is_empty() { "nobody whom policy knows could be it".into() } else { who.join(" or ") };
+            let roles: Vec<&str> = rule.who_can.iter().map(RoleName::as_str).collect();
+            format!("{environment} still needs {} of {}: {who}", rule.missing, roles.join(" or "))
+        });
+        said.collect()
+    }
+
+    /// Every rule of every environment that a plan moves, over facts.
+    fn evaluations(
+        &self,
+        document: &Document,
+        digest: &Digest,
+        view: &View,
+        facts: &[VerifiedApproval],
+        applier: Option<&str>,
+        now: Timestamp,
+    ) -> Result<BTreeMap<EnvironmentName, Evaluation>, EngineError> {
         let mut out = BTreeMap::new();
         for entry in &document.body.moves {
             let rules = self.governance.approval.get(&entry.environment).cloned().unwrap_or_default();
@@ -108,7 +194,7 @@ impl Session {
             let subject = self.subject(document, digest, entry);
             let initiators = self.initiators(document, view.requests.get(digest));
             let parties = self.parties(view, entry, &rules, initiators, applier);
-            out.insert(entry.environment.clone(), approval::evaluate(&rules, &facts, &parties, &subject, now));
+            out.insert(entry.environment.clone(), approval::evaluate(&rules, facts, &parties, &subject, now));
         }
         Ok(out)
     }
@@ -176,6 +262,14 @@ impl Session {
             _ => roster.by_email(claimed),
         }
     }
+}
+
+/// Why statements that were found do not count, in words.
+pub(crate) fn uncounted(evaluation: &Evaluation) -> Vec<String> {
+    let problems = evaluation.rules.iter().flat_map(|rule| &rule.problems).chain(&evaluation.problems);
+    let mut notes: Vec<String> = problems.map(ToString::to_string).collect();
+    notes.dedup();
+    notes
 }
 
 /// A move in the words of a signed statement.

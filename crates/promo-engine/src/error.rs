@@ -1,10 +1,11 @@
 //! What can stop the engine, with the stable code and the exit class of each (S14). The command line words the help.
 
 use promo_core::Digest;
+use promo_core::approval::Decision;
 use promo_core::clock::Doubt;
 use promo_core::format::Newer;
 use promo_core::gate::{Gate, Reason};
-use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::view::IllegalRecord;
 use promo_core::plan::{PlanFileError, PolicyRef};
 use promo_core::planner::Moved;
@@ -159,6 +160,18 @@ pub enum EngineError {
     /// A signed statement cannot be made or taken.
     #[error("the statement cannot be taken: {0}")]
     Approval(String),
+    /// A yes or a no that no rule would count (S6.4, S6.6).
+    #[error("the {} of {who} would not count", decision_word(*decision))]
+    Uncounted {
+        /// Who signed.
+        who: IdentityName,
+        /// What they said.
+        decision: Decision,
+        /// Whether somebody rejected the plan, so that no yes counts any more.
+        rejected: bool,
+        /// Why, and who could, a line each.
+        why: Vec<String>,
+    },
     /// A newer version of promo made it, and what it says is not guessed at.
     #[error(transparent)]
     Newer(#[from] Newer),
@@ -288,7 +301,7 @@ impl EngineError {
             Self::Denied { .. } => "denied",
             Self::Waiting { .. } => "waiting",
             Self::Invalid(_) => "request-invalid",
-            Self::Approval(_) => "approval-refused",
+            Self::Approval(_) | Self::Uncounted { .. } => "approval-refused",
             Self::RequestUnsigned { .. } => "request-unsigned",
             Self::Lift(_) => "lift-refused",
             Self::Began { .. } => "run-began",
@@ -313,6 +326,15 @@ impl EngineError {
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }
+    }
+}
+
+const fn decision_word(decision: Decision) -> &'static str {
+    match decision {
+        Decision::Approve => "approval",
+        Decision::Reject => "rejection",
+        Decision::Revoke => "revocation",
+        Decision::Breakglass => "break-glass statement",
     }
 }
 

@@ -187,7 +187,7 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
 }
 
 /// Approvals that lie beside a plan: `shop.plan.json` has `shop.plan.NAME.approval.json`, in the order of their names.
-fn beside(plan: Option<&Path>) -> Vec<PathBuf> {
+pub(super) fn beside(plan: Option<&Path>) -> Vec<PathBuf> {
     let Some((directory, stem)) = plan.and_then(|p| Some((p.parent()?, p.file_stem()?.to_str()?))) else {
         return Vec::new();
     };

@@ -3,20 +3,26 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
-use promo_core::approval::{Decision, Envelope, Fingerprint, MAX_BYTES, NAMESPACE};
+use promo_core::Digest;
+use promo_core::approval::{Decision, Envelope, Evaluation, Fingerprint, MAX_BYTES, NAMESPACE};
 use promo_core::ids::RoleName;
+use promo_core::plan::Document;
+use promo_engine::approvals::Weighed;
 use promo_engine::process::Processes;
-use promo_engine::signature::{self, SigningKey};
+use promo_engine::signature::{self, SignatureError, SigningKey};
 use secrecy::SecretString;
 
-use super::show;
+use super::plan::again as plan_again;
+use super::{apply, show};
 use crate::cli::{Format, Global};
-use crate::error::{CliError, command_line};
+use crate::engine_error::of_plan;
+use crate::error::{CliError, HELP, command_line};
+use crate::escape::line;
 use crate::exit::{DONE, Exit};
 use crate::output::time;
 use crate::project::{self, Access, Project};
 use crate::ui::{self, Ui};
-use crate::view::answers::{ApprovalRecorded, ApprovalSigned};
+use crate::view::answers::{ApprovalRecorded, ApprovalSigned, ApprovalStanding};
 use crate::{input, save};
 
 /// The most that a key file may have, in bytes.
@@ -85,7 +91,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let fingerprint = fingerprint(&arguments.key, arguments.signer)?;
     let role = role(&project, &document, arguments, &fingerprint)?;
     let statement = project.session.statement(&document, digest, decision, role, fingerprint);
-    let statement = statement.map_err(|error| super::request::signed_first(error, &arguments.file))?;
+    let statement = statement.map_err(|error| of_plan(error, &document, &arguments.file))?;
     ui.talk(&format!("{} the plan {digest}", decision.as_str()));
     for entry in &document.body.moves {
         let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
@@ -96,44 +102,82 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let bytes = statement.to_bytes().map_err(|e| refused(&e.into()))?;
     let signature = sign(&project, &arguments.key, arguments.signer, NAMESPACE, &bytes)?;
     let envelope = Envelope::new(String::from_utf8_lossy(&bytes).into_owned(), signature);
-    store(ui, &project, arguments, digest, &envelope)
-}
-
-fn store(
-    ui: &Ui,
-    project: &Project,
-    arguments: &Arguments,
-    digest: promo_core::Digest,
-    envelope: &Envelope,
-) -> Result<Exit, CliError> {
-    let file = arguments.file.to_string_lossy();
+    // Apply finds what lies beside the plan, so it counts here; what cannot be read there is told when it is applied.
+    let beside: Vec<Envelope> = apply::beside(Some(&arguments.file))
+        .iter()
+        .filter_map(|path| Envelope::from_bytes(&input::at_most(path, MAX_BYTES).ok()?).ok())
+        .collect();
+    let weighed = project.session.weigh(&document, &digest, &envelope, &beside);
+    let weighed = weighed.map_err(|error| of_plan(error, &document, &arguments.file))?;
     if let Some(path) = &arguments.out {
-        let fact = signature::verify(envelope, &project.session.governance().roster).map_err(|e| refused(&e))?;
         APPROVAL.may_be_at(path)?;
         save::put(path, &envelope.to_bytes())?;
-        let shown = path.to_string_lossy();
-        let next = command_line(["promo", "apply", &file, "--approval", &shown]);
-        if ui.format() == Format::Json {
-            ui.answer(&ApprovalSigned {
-                plan: digest,
-                identity: fact.identity().clone(),
-                file: shown.into_owned(),
-                next: ui.to_paste(&next),
-            });
-        } else {
-            ui.data(&format!("signed by {}, in {shown}\n{}", fact.identity(), ui.next(&next)));
-        }
-        return Ok(DONE);
-    }
-    let fact = project.session.record_approval(&digest, envelope)?;
-    let next = command_line(["promo", "apply", &file]);
-    if ui.format() == Format::Json {
-        let (identity, next) = (fact.identity().clone(), ui.to_paste(&next));
-        ui.answer(&ApprovalRecorded { plan: digest, identity, next });
     } else {
-        ui.data(&format!("signed by {}, and in the ledger\n{}", fact.identity(), ui.next(&next)));
+        let recorded = project.session.record_approval(&digest, &envelope);
+        recorded.map_err(|error| of_plan(error, &document, &arguments.file))?;
     }
+    tell(ui, &project, arguments, &document, (digest, &weighed));
     Ok(DONE)
+}
+
+/// How the plan stands with what was signed, and the command that leads on from there.
+fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, (plan, weighed): (Digest, &Weighed)) {
+    let (file, session) = (arguments.file.to_string_lossy(), &project.session);
+    let place = arguments.out.as_deref().map(Path::to_string_lossy);
+    let satisfied = weighed.standings.values().all(Evaluation::satisfied);
+    let rejected = weighed.standings.values().any(|standing| !standing.rejections.is_empty());
+    let next = if rejected {
+        command_line(plan_again(&document.body.request, &file).iter().map(String::as_str))
+    } else if satisfied {
+        let approval = place.iter().flat_map(|place| ["--approval", place.as_ref()]);
+        command_line(["promo", "apply", &file].into_iter().chain(approval))
+    } else {
+        let signer = (arguments.signer == SignerChoice::BuiltIn).then_some(["--signer", "built-in"]);
+        command_line(["promo", "approve", &file, "--key", "KEY"].into_iter().chain(signer.into_iter().flatten()))
+    };
+    let identity = weighed.fact.identity().clone();
+    if ui.format() == Format::Json {
+        let (next, environments) = (ui.to_paste(&next), standings(weighed));
+        match place {
+            Some(place) => {
+                ui.answer(&ApprovalSigned { plan, identity, file: place.into_owned(), environments, next });
+            }
+            None => ui.answer(&ApprovalRecorded { plan, identity, environments, next }),
+        }
+        return;
+    }
+    let place = place.map_or_else(|| "and in the ledger".to_owned(), |place| format!("in {}", line(&place)));
+    let mut out = format!("signed by {identity}, {place}\n");
+    for (name, standing) in &weighed.standings {
+        for no in &standing.rejections {
+            out.push_str(&format!("  {name}: {} rejected this plan, for good\n", no.identity));
+        }
+        for rule in standing.rules.iter().filter(|_| standing.rejections.is_empty()) {
+            let who: Vec<&str> = rule.filled.iter().map(|slot| slot.identity.as_str()).collect();
+            let by = if who.is_empty() { String::new() } else { format!(", by {}", who.join(" and ")) };
+            out.push_str(&format!("  {name}: {} of {} approved{by}\n", who.len(), rule.count));
+        }
+        let missing = session.missing(name, standing).into_iter().filter(|_| standing.rejections.is_empty());
+        missing.for_each(|missing| out.push_str(&format!("  {missing}\n")));
+    }
+    if weighed.standings.is_empty() {
+        out.push_str("  no rule asks for an approval here; a person stands behind the plan now\n");
+    }
+    ui.data(&format!("{out}{}", ui.next(&next)));
+}
+
+/// The same as views.
+fn standings(weighed: &Weighed) -> Vec<ApprovalStanding> {
+    let rules = weighed.standings.iter().flat_map(|(name, standing)| {
+        standing.rules.iter().map(move |rule| ApprovalStanding {
+            environment: name.clone(),
+            approved: rule.filled.iter().map(|slot| slot.identity.clone()).collect(),
+            needed: rule.count,
+            from: rule.who_can.iter().cloned().collect(),
+            rejected: standing.rejections.iter().map(|no| no.identity.clone()).collect(),
+        })
+    });
+    rules.collect()
 }
 
 /// The fingerprint of the key that is to sign.
@@ -164,14 +208,20 @@ pub(crate) fn sign(
 
 /// Reads a private key file without passphrase.
 fn read_key(path: &Path) -> Result<SigningKey, CliError> {
-    let text = input::text_at_most(path, KEY_BYTES).map_err(|e| CliError::file("read", path, &e).expected(KEY))?;
+    let unread = |e: &std::io::Error| match path.to_str() {
+        Some("KEY") if e.kind() == std::io::ErrorKind::NotFound => {
+            refused(&SignatureError::KeyFile { path: "KEY".into(), problem: String::new() })
+        }
+        _ => CliError::file("read", path, e).expected(KEY),
+    };
+    let text = input::text_at_most(path, KEY_BYTES).map_err(|e| unread(&e))?;
     SigningKey::from_openssh(&SecretString::from(text)).map_err(|e| refused(&e).in_file(path).expected(KEY))
 }
 
 /// The role that was named, else the first role of the signer that a rule asks for.
 fn role(
     project: &Project,
-    document: &promo_core::plan::Document,
+    document: &Document,
     arguments: &Arguments,
     key: &Fingerprint,
 ) -> Result<RoleName, CliError> {
@@ -181,31 +231,32 @@ fn role(
     let governance = project.session.governance();
     let Some((identity, _)) = governance.roster.by_key(key) else {
         let message = format!("policy does not know the key {key}");
-        return Err(CliError::new("approval-refused", 21, message, "promo approve --help"));
+        return Err(CliError::new("approval-refused", 21, message, HELP));
     };
     let rules = document.body.moves.iter().filter_map(|m| governance.approval.get(&m.environment)).flatten();
     let asked = rules.flat_map(|rule| &rule.from).find(|role| identity.roles.contains(*role));
     asked.or_else(|| identity.roles.first()).cloned().ok_or_else(|| {
         let message = format!("{} holds no role", identity.name);
-        CliError::new("approval-refused", 21, message, "promo approve --help")
+        CliError::new("approval-refused", 21, message, HELP)
     })
 }
 
 /// A signature that cannot be made or taken, or a key file that cannot be read.
-pub(crate) fn refused(error: &signature::SignatureError) -> CliError {
-    if let signature::SignatureError::KeyFile { path, problem } = error {
-        let message = format!("the key {path} cannot be used: {problem}");
-        return CliError::new("file-unreadable", 65, message, "promo approve --help")
+pub(crate) fn refused(error: &SignatureError) -> CliError {
+    if let SignatureError::KeyFile { path, problem } = error {
+        // What stands in suggested commands for something that only the reader knows.
+        let message = if path == "KEY" && !Path::new(path).exists() {
+            "KEY stands for the path of your own key: put that in its place".to_owned()
+        } else {
+            format!("the key {path} cannot be used: {problem}")
+        };
+        return CliError::new("file-unreadable", 65, message, HELP)
             .in_file(Path::new(path))
             .expected("an OpenSSH key: a private key file, or its public half");
     }
-    let refused =
-        CliError::new("approval-refused", 21, "the statement cannot be signed or taken", "promo approve --help")
-            .because(error);
+    let refused = CliError::new("approval-refused", 21, "the statement cannot be signed or taken", HELP).because(error);
     match error {
-        signature::SignatureError::Process(_) => {
-            refused.details(["install OpenSSH, or sign with `--signer built-in`".to_owned()])
-        }
+        SignatureError::Process(_) => refused.details(["install OpenSSH, or sign with `--signer built-in`".to_owned()]),
         _ => refused,
     }
 }

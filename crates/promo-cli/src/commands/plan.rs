@@ -92,6 +92,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(Exit(code))
 }
 
+/// The words of the command that plans the same again, into the same file.
+pub(crate) fn again(request: &Request, file: &str) -> Vec<String> {
+    let (verb, release) = match request.goal {
+        Goal::Promote => ("plan", "--release"),
+        Goal::Rollback => ("rollback", "--to"),
+    };
+    let mut words = vec!["promo".to_owned(), verb.to_owned()];
+    words.extend(request.environments.iter().map(ToString::to_string));
+    words.extend(request.release.iter().flat_map(|id| [release.to_owned(), id.to_string()]));
+    words.extend(request.until.iter().flat_map(|until| ["--until".to_owned(), until.to_string()]));
+    words.extend(["--out".to_owned(), file.to_owned()]);
+    words
+}
+
 /// Saves and prints a plan.
 pub(crate) fn finish(
     ui: &Ui,

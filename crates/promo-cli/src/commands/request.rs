@@ -1,15 +1,15 @@
 //! `promo request FILE`: asks for approval of a saved plan, and signs that it does.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
-
-use promo_engine::EngineError;
+use promo_core::plan::Move;
 use promo_engine::requests::REQUEST_NAMESPACE;
 
 use super::approve::{self, SignerChoice};
 use super::show;
 use crate::cli::{Format, Global};
+use crate::engine_error::of_plan;
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::time;
@@ -43,9 +43,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let signed = signed.transpose()?;
     let signed = signed.as_ref().map(|(statement, signature)| (statement, signature.as_str()));
     let requested = project.runtime.block_on(project.session.request(&document, digest, signed));
-    let (expires, by) = requested.map_err(|error| signed_first(error, &arguments.file))?;
+    let (expires, by) = requested.map_err(|error| of_plan(error, &document, &arguments.file))?;
     let file = arguments.file.to_string_lossy();
-    let next = command_line(["promo", "approve", &file, "--key", "KEY"]);
+    let asked = document.body.moves.iter().any(Move::needs_approval);
+    let signer = (arguments.signer == SignerChoice::BuiltIn).then_some(["--signer", "built-in"]);
+    let next = if asked {
+        command_line(["promo", "approve", &file, "--key", "KEY"].into_iter().chain(signer.into_iter().flatten()))
+    } else {
+        command_line(["promo", "apply", &file])
+    };
     if ui.format() == Format::Json {
         ui.answer(&Requested { plan: digest, expires, identity: by, next: ui.to_paste(&next) });
         return Ok(DONE);
@@ -62,11 +68,4 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     ui.data(&ui.next(&next));
     Ok(DONE)
-}
-
-/// What the engine says, with the very command where it is a signed request that is missing.
-pub(crate) fn signed_first(error: EngineError, file: &Path) -> CliError {
-    let unsigned = matches!(error, EngineError::RequestUnsigned { .. });
-    let error = CliError::from(error);
-    if unsigned { error.go_on_with(&["promo", "request", &file.to_string_lossy(), "--key", "KEY"]) } else { error }
 }

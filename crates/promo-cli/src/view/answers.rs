@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::gate::{Gate, Outcome};
-use promo_core::ids::{ArtifactName, CheckName, EnvironmentName, IdentityName, PipelineName, ReleaseId, RunId};
+use promo_core::ids::{
+    ArtifactName, CheckName, EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName, RunId,
+};
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::plan::ReleaseRef;
 use promo_engine::verdicts::VerdictDecision;
@@ -93,6 +95,8 @@ answers! {
         identity: IdentityName,
         /// The file.
         file: String,
+        /// How every rule of every environment stands with it.
+        environments: Vec<ApprovalStanding>,
         /// The next command.
         next: String,
     }
@@ -102,6 +106,8 @@ answers! {
         plan: Digest,
         /// Who signed.
         identity: IdentityName,
+        /// How every rule of every environment stands with it.
+        environments: Vec<ApprovalStanding>,
         /// The next command.
         next: String,
     }
@@ -241,6 +247,21 @@ pub(crate) struct CodeLine {
     pub(crate) code: &'static str,
     /// One line about it.
     pub(crate) about: &'static str,
+}
+
+/// How an approval rule of an environment stands.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct ApprovalStanding {
+    /// Where.
+    pub(crate) environment: EnvironmentName,
+    /// Who approved, and counts.
+    pub(crate) approved: Vec<IdentityName>,
+    /// How many it asks for.
+    pub(crate) needed: u32,
+    /// Of which roles.
+    pub(crate) from: Vec<RoleName>,
+    /// Who rejected the plan, which blocks it.
+    pub(crate) rejected: Vec<IdentityName>,
 }
 
 /// What a check found.

@@ -20,6 +20,7 @@ pub(crate) fn row() {
     world.run(0, &["plan", "production", "--expires", "1h", "--out", "newer.json"]);
     world.run(0, &["request", "newer.json", "--key", "keys/dana", "--signer", "built-in"]);
     world.refuses(22, "plan-spent", &[request, &DANA].concat());
+    world.refuses(22, "plan-spent", &[approve, &RILEY].concat());
     // A registry that refuses is no gate.
     let scripted = Scripted::new();
     scripted.then(0, 403);
@@ -64,9 +65,101 @@ fn whose_request_it_is_only_a_signature_says_s6_3() {
     // Riley asks under dana's name, and approves.
     let asked = world.run(0, &["request", "p.json", "--key", "keys/riley", "--signer", "built-in", "--as", "dana"]);
     assert_eq!(asked["identity"], "riley", "{asked}");
-    world.run(0, &approve);
-    let error = world.refuses(20, "waiting", &["apply", "p.json", "--as", "dana"]);
+    let error = world.refuses(21, "approval-refused", &approve);
     assert!(error["details"].to_string().contains("riley may not approve this, being its initiator"), "{error}");
+    world.refuses(20, "waiting", &["apply", "p.json", "--as", "dana"]);
+}
+
+/// Production asks for two release managers, and Sam is known, with these roles.
+fn two_of(world: &World, roles: &str) {
+    let key = promo_engine::signature::SigningKey::generate("sam").unwrap();
+    world.write("keys/sam", secrecy::ExposeSecret::expose_secret(&key.to_openssh().unwrap()));
+    world.edit("promo.toml", "count   = 1", "count   = 2");
+    world.edit("policy.toml", "count = 1", "count = 2");
+    let sam = format!("[identities.sam]\nroles = [{roles}]\nkeys = [\"{}\"]\n\n[tiers.production]", key.public_key());
+    world.edit("policy.toml", "[tiers.production]", &sam);
+    world.edit("policy.toml", "version = 1", "version = 2");
+}
+
+/// Who knows nothing of rules sees from the answer what is missing: nothing that counts nowhere is taken as if it did.
+#[test]
+fn a_signature_that_counts_nowhere_is_refused_with_the_rule_and_who_could_s6_4() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    two_of(&world, "\"release-manager\", \"developer\"");
+    world.plan("p.json");
+    let records = || world.run(0, &["ledger", "verify"])["records"].as_u64().unwrap();
+    // Sam asks, so sam is out. What is left is one person, who cannot be two.
+    world.run(0, &["request", "p.json", "--key", "keys/sam", "--signer", "built-in"]);
+    let before = records();
+    let sam = &["approve", "p.json", "--key", "keys/sam", "--signer", "built-in"][..];
+    for words in [sam, &[sam, &["--out", "yes.json"]].concat()] {
+        let error = world.refuses(21, "approval-refused", words);
+        let details = error["details"].to_string();
+        assert!(details.contains("production: sam may not approve this, being its initiator"), "{error}");
+        assert!(details.contains("production still needs 2 of release-manager: riley"), "{error}");
+        assert_eq!(error["next"], "promo --policy policy.toml approve p.json --key KEY", "{error}");
+    }
+    // A role that no rule asks for is no better, and neither is a no of somebody in one.
+    for decision in ["approve", "reject"] {
+        let words = [sam, &["--role", "developer", "--decision", decision]].concat();
+        let details = world.refuses(21, "approval-refused", &words)["details"].to_string();
+        assert!(details.contains("sam speaks as `developer`, which is not asked here"), "{details}");
+    }
+    assert!(!world.at.join("yes.json").exists());
+    assert_eq!(records(), before, "a refusal writes nothing");
+}
+
+#[test]
+fn a_yes_that_counts_says_how_many_are_missing_and_what_is_next_s6_4() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    two_of(&world, "\"release-manager\"");
+    world.plan("p.json");
+    world.ask("p.json");
+    let sign = |who: &str, more: &[&str]| {
+        let key = format!("keys/{who}");
+        let words = [&["approve", "p.json", "--key", &key, "--signer", "built-in"], more].concat();
+        texts(&promo(&world.at, &words)).0
+    };
+    let first = sign("riley", &[]);
+    assert!(first.contains("production: 1 of 2 approved, by riley"), "{first}");
+    assert!(first.contains("production still needs 1 of release-manager: sam"), "{first}");
+    assert!(
+        first.ends_with("Next: promo --policy policy.toml approve p.json --key KEY --signer built-in\n"),
+        "{first}"
+    );
+    // The same person again is still one person.
+    let again = world.run(0, &["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"]);
+    assert_eq!(
+        (&again["environments"][0]["approved"], &again["environments"][0]["needed"]),
+        (&serde_json::json!(["riley"]), &2.into())
+    );
+    // What lies beside the plan counts, since apply finds it.
+    let beside = sign("sam", &["--out", "p.sam.approval.json"]);
+    assert!(beside.contains("production: 2 of 2 approved, by riley and sam"), "{beside}");
+    assert!(
+        beside.ends_with("Next: promo --policy policy.toml apply p.json --approval p.sam.approval.json\n"),
+        "{beside}"
+    );
+    let both = sign("riley", &[]);
+    assert!(both.ends_with("Next: promo --policy policy.toml apply p.json\n"), "{both}");
+    world.run(0, &["apply", "p.json"]);
+}
+
+#[test]
+fn after_a_rejection_nothing_counts_and_the_way_on_is_a_new_plan_s6_6() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    let approve = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"];
+    let (out, _) = texts(&promo(&world.at, &[&approve[..], &["--decision", "reject"]].concat()));
+    assert!(out.contains("production: riley rejected this plan, for good"), "{out}");
+    assert!(out.ends_with("Next: promo --policy policy.toml plan production --out p.json\n"), "{out}");
+    let error = world.refuses(21, "approval-refused", &approve);
+    assert!(error["details"].to_string().contains("production: riley rejected this plan, for good"), "{error}");
+    assert_eq!(error["next"], "promo --policy policy.toml plan production --out p.json", "{error}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use super::key::Fingerprint;
 use super::matching;
 use super::problem::ApprovalProblem;
-use super::roster::{Person, Roster};
+use super::roster::{Identity, Person, Roster};
 use super::rules::{Parties, Rules};
 use super::statement::{Decision, MAX_LIFETIME, Move, Statement, Waivable};
 use crate::Digest;
@@ -161,6 +161,22 @@ impl Evaluation {
     #[must_use]
     pub fn missing(&self) -> u32 {
         self.rules.iter().map(|rule| rule.missing).sum()
+    }
+
+    /// The people of `roster` who could fill what a rule of this evaluation still misses: they hold one of its roles, are
+    /// not excluded, and fill no slot yet. Nobody where the rule waits for something else first.
+    pub fn could_fill<'a>(&'a self, rule: &'a RuleOutcome, roster: &'a Roster) -> impl Iterator<Item = &'a Identity> {
+        let nobody = |problem: &ApprovalProblem| {
+            matches!(problem, ApprovalProblem::UnmappedParty { .. } | ApprovalProblem::RequestUnsigned)
+        };
+        let open = rule.missing > 0 && !rule.problems.iter().any(nobody);
+        roster.identities().filter(move |who| {
+            let mut slots = self.rules.iter().flat_map(|rule| &rule.filled);
+            open && who.human
+                && who.roles.iter().any(|role| rule.who_can.contains(role))
+                && !rule.excluded.iter().any(|(name, _)| *name == who.name)
+                && !slots.any(|slot| slot.identity == who.name)
+        })
     }
 
     /// What the one eligibility function asks of it (S1.1).

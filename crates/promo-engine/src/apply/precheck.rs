@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::approval::{Decision, Envelope, Evaluation};
+use promo_core::approval::{Decision, Envelope};
 use promo_core::clock::{MAX_SKEW, Present};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
 use promo_core::gate::{GateKind, Outcome, overall};
@@ -17,6 +17,7 @@ use promo_core::windows::Invoker;
 use promo_ledger::tree::verify_consistency;
 
 use super::wait;
+use crate::approvals::uncounted;
 use crate::error::EngineError;
 use crate::session::{Session, TOOL};
 
@@ -184,7 +185,7 @@ impl Session {
 
     /// A plan is used once, superseded by a newer request, and lives as long as its request (S8.4). Where the clocks disagree
     /// about that, it waits until they agree.
-    fn unspent(&self, plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<(), EngineError> {
+    pub(crate) fn unspent(&self, plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<(), EngineError> {
         if let Some(used) = self.used(digest)? {
             return Err(used);
         }
@@ -226,14 +227,6 @@ impl Session {
         let proof = self.store.consistency_proof(size, head.size)?;
         if verify_consistency(size, &root, head.size, &head.root, &proof) { Ok(()) } else { Err(rewritten()) }
     }
-}
-
-/// Why statements that were found do not count, in words.
-fn uncounted(evaluation: &Evaluation) -> Vec<String> {
-    let problems = evaluation.rules.iter().flat_map(|rule| &rule.problems).chain(&evaluation.problems);
-    let mut notes: Vec<String> = problems.map(ToString::to_string).collect();
-    notes.dedup();
-    notes
 }
 
 /// Why an environment with `start = "manual"` does not begin.

@@ -261,7 +261,7 @@ fn status(session: &Session, release: &ReleaseId, check: &str) -> CheckStatus {
 }
 
 fn why_not(session: &Session) -> Vec<String> {
-    session.view().unwrap().uncounted.into_iter().map(|u| u.why).collect()
+    session.view().unwrap().uncounted.iter().map(|u| u.why.clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

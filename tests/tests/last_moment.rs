@@ -197,6 +197,33 @@ async fn a_freeze_just_before_the_first_record_of_a_promotion_holds_it_up() {
     assert_eq!(place.world.current("dev"), Some(first));
 }
 
+/// S9.4: a record of a promotion rests on the locks of its environment and of each place that this one deploys to; whoever
+/// has lost one of them writes nothing, and so does nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_4_a_step_is_not_begun_once_the_lock_on_its_environment_or_on_its_place_is_somebody_elses() {
+    for lock in ["environment one/dev", "target directory=environments/dev"] {
+        let (place, first, _, plan) = Place::with_first().await;
+        let (ledger, before) = (place.ledger.clone(), place.before.clone());
+        let acts = place.faults.journal().len();
+        let steal = move || {
+            let mut held = ledger.leases().unwrap();
+            held.retain(|lease| lease.resources == [lock]);
+            assert_eq!(held.len(), 1, "{lock}: {:?}", ledger.leases());
+            ledger.release(&held[0]).unwrap();
+            ledger.acquire(&held[0].resources, "a thief", Duration::from_secs(60)).unwrap();
+        };
+        let report = place.apply(&plan, move |progress| {
+            if matches!(progress, Progress::StepStarted { .. }) {
+                before.next("append_if_head", steal.clone());
+            }
+        });
+        let error = report.await.unwrap_err();
+        assert_eq!((error.code(), place.faults.journal().len()), ("lock-lost", acts), "{lock}: {error}");
+        assert!(!place.kinds().iter().rev().take(2).any(|kind| kind == "step.intent"), "{:?}", place.kinds());
+        assert_eq!(place.world.current("dev"), Some(first));
+    }
+}
+
 /// A clock whose sleepers do something first.
 struct Restless {
     slept: AtomicUsize,

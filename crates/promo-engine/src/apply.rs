@@ -11,7 +11,7 @@ mod report;
 mod step;
 mod wait;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use promo_core::Digest;
@@ -49,7 +49,10 @@ pub(crate) struct RunContext {
     pub(crate) session: Session,
     pub(crate) run: RunId,
     pub(crate) plan: Digest,
+    /// The whole lock of the run.
     pub(crate) fence: Fence,
+    /// What of it each environment needs: its own lock, and those on the places that it deploys to.
+    locks: BTreeMap<EnvironmentName, Fence>,
     pub(crate) options: ApplyOptions,
     pub(crate) document: Arc<Document>,
     /// Why nothing more may begin, where the rules have changed since the plan was made.
@@ -57,6 +60,23 @@ pub(crate) struct RunContext {
 }
 
 impl RunContext {
+    fn new(
+        session: &Session,
+        run: &RunId,
+        plan: Digest,
+        document: &Document,
+        held: &Held,
+        options: ApplyOptions,
+        outlived: Option<String>,
+    ) -> Self {
+        let (session, run, fence) = (session.clone(), run.clone(), held.fence());
+        let part = |entry| lease::resources(&session, std::slice::from_ref(entry)).into_iter().collect();
+        let moves = document.body.moves.iter();
+        let locks = moves.map(|m| (m.environment.clone(), Fence { resources: part(m), ..fence.clone() })).collect();
+        let document = Arc::new(document.clone());
+        Self { session, run, plan, fence, locks, options, document, outlived }
+    }
+
     pub(crate) fn say(&self, progress: Progress) {
         (self.options.progress)(progress);
     }
@@ -87,6 +107,7 @@ impl RunContext {
                 return Ok(Some(found));
             }
             let expect = Expect { head: Some(view.size), ..expect.clone() };
+            drop(view);
             match self.append_expecting(expect, environment, step, events.to_vec()) {
                 Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
                 result => return result.map(|()| None),
@@ -94,7 +115,8 @@ impl RunContext {
         }
     }
 
-    /// Appends under the lease what else is expected, too.
+    /// Appends under the lease what else is expected, too. Leases are taken, renewed and lost together, so the part that the
+    /// record is about says as much as all of it; asking for all of it would cost each record as much as the whole run.
     fn append_expecting(
         &self,
         expect: Expect,
@@ -114,7 +136,8 @@ impl RunContext {
                 draft
             })
             .collect();
-        let expect = Expect { fences: vec![self.fence.clone()], ..expect };
+        let fence = self.locks.get(environment).unwrap_or(&self.fence).clone();
+        let expect = Expect { fences: vec![fence], ..expect };
         self.session.append(&expect, &drafts).map(|_| ())
     }
 }
@@ -134,16 +157,7 @@ impl Session {
     ) -> Result<RunReport, EngineError> {
         let run = new_run_id();
         let held = self.begin(document, digest, &run, &options).await.map_err(|error| self.outrun(&digest, error))?;
-        let context = RunContext {
-            session: self.clone(),
-            run,
-            plan: digest,
-            fence: held.fence(),
-            options,
-            document: Arc::new(document.clone()),
-            outlived: None,
-        };
-        drive::drive(context, document, held).await
+        drive::drive(RunContext::new(self, &run, digest, document, &held, options, None), held).await
     }
 
     /// Everything up to the record from which on the run can be resumed.
@@ -216,23 +230,14 @@ impl Session {
             Ok(None) => {}
             Ok(Some((_, outcome))) => {
                 held.release().await;
-                return Ok(RunReport::recorded(run, &self.view()?, outcome));
+                return Ok(RunReport::recorded(run, &*self.view()?, outcome));
             }
             Err(error) => {
                 held.release().await;
                 return Err(error);
             }
         }
-        let context = RunContext {
-            session: self.clone(),
-            run: run.clone(),
-            plan: digest,
-            fence: held.fence(),
-            options,
-            document: Arc::new(document.clone()),
-            outlived,
-        };
-        drive::drive(context, &document, held).await
+        drive::drive(RunContext::new(self, run, digest, &document, &held, options, outlived), held).await
     }
 
     /// Ends a run that was interrupted without going on with it. What it left half-way is held for a person.
@@ -254,7 +259,7 @@ impl Session {
         let held = Held::acquire(self, run, resources, CancellationToken::new())?;
         let result = self.with_view(open).and_then(|known| known).and_then(|known| {
             finish::cancel(self, run, &known, &held.fence())?;
-            Ok(RunReport::recorded(run, &self.view()?, RunOutcome::Cancelled))
+            Ok(RunReport::recorded(run, &*self.view()?, RunOutcome::Cancelled))
         });
         held.release().await;
         result

@@ -15,6 +15,7 @@ use promo_core::graph::Graph;
 use promo_core::ids::{EnvironmentName, RoleName, RunId};
 use promo_core::kinds::KindSchema;
 use promo_core::ledger::event::{CLOCK_ACCEPTED, POLICY_ADOPTED};
+use promo_core::ledger::view::IllegalRecord;
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
@@ -230,12 +231,13 @@ impl Session {
         }
     }
 
-    /// What the ledger says now. Records that were folded before are not read again.
+    /// What the ledger says now. Records that were folded before are not read again, and nothing is copied until the ledger
+    /// grows while somebody holds on to what it said.
     ///
     /// # Errors
     /// When the ledger cannot be read or is damaged, and [`EngineError::OtherLedger`].
-    pub fn view(&self) -> Result<View, EngineError> {
-        self.with_view(View::clone)
+    pub fn view(&self) -> Result<Arc<View>, EngineError> {
+        self.with_folded(|folded| folded.view.clone())
     }
 
     /// A question to what the ledger says now, without copying it.
@@ -250,7 +252,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::view`].
-    pub(crate) fn view_at(&self, size: u64, root: &Digest) -> Result<View, EngineError> {
+    pub(crate) fn view_at(&self, size: u64, root: &Digest) -> Result<Arc<View>, EngineError> {
         let view = self.view()?;
         if view.size == size {
             return Ok(view);
@@ -346,7 +348,7 @@ impl Session {
         // the lock protects. An illegal record would stay for good, so each is judged against the very head that it is
         // appended to.
         loop {
-            let mut view = self.view()?;
+            let view = self.view()?;
             let head = view.size;
             if expect.head.is_some_and(|expected| expected != head) {
                 // The caller looked at another head: the store says so, and the caller looks again.
@@ -359,11 +361,7 @@ impl Session {
             if drafts.is_empty() {
                 return Ok(Vec::new());
             }
-            let now = self.now()?;
-            for draft in &drafts {
-                // Folding looks at neither predecessor nor commitments.
-                let record = draft.record(view.size, Digest::of(b""), now, BTreeMap::new());
-                let Err(illegal) = view.apply(&record) else { continue };
+            if let Err(illegal) = admit(view, &drafts, self.now()?) {
                 // What the caller expects and is not so says more. No ledger has this head, so nothing is written.
                 let nowhere = Expect { head: Some(u64::MAX), ..expect.clone() };
                 return match self.store.append_if_head(&nowhere, &drafts) {
@@ -388,7 +386,7 @@ impl Session {
 /// The records read so far, folded and checked: nothing is decided from a ledger whose bytes do not add up.
 #[derive(Default)]
 struct Folded {
-    view: View,
+    view: Arc<View>,
     last: Option<Digest>,
     /// Digests of the signed statements about checks that counted: each counts once.
     spoken: BTreeSet<Digest>,
@@ -449,13 +447,13 @@ impl Folded {
                 if record.pipeline == governance.pipeline.name || everywhere {
                     match verdicts::judge(governance, &store.origin(), &self.view, &mut self.spoken, &record) {
                         Ok(()) => {
-                            self.view.apply(&record)?;
+                            Arc::make_mut(&mut self.view).apply(&record)?;
                             self.seen = self.seen.filter(|_| record.kind != CLOCK_ACCEPTED);
                         }
-                        Err(why) => self.view.disregard(&record, why)?,
+                        Err(why) => Arc::make_mut(&mut self.view).disregard(&record, why)?,
                     }
                 } else {
-                    self.view.pass(&record);
+                    Arc::make_mut(&mut self.view).pass(&record);
                 }
                 self.last = Some(Digest::of(&raw.bytes));
                 self.tree.push(leaf_hash(&raw.bytes));
@@ -469,6 +467,21 @@ impl Folded {
         }
         Ok(())
     }
+}
+
+/// Whether these may follow what the ledger says. Of several, each is looked at behind those before it; for one alone, nothing
+/// is copied.
+fn admit(mut view: Arc<View>, drafts: &[Draft], now: Timestamp) -> Result<(), IllegalRecord> {
+    for (place, draft) in drafts.iter().enumerate() {
+        // Folding looks at neither predecessor nor commitments.
+        let record = draft.record(view.size, Digest::of(b""), now, BTreeMap::new());
+        if place + 1 == drafts.len() {
+            view.admit(&record)?;
+        } else {
+            Arc::make_mut(&mut view).apply(&record)?;
+        }
+    }
+    Ok(())
 }
 
 /// A new id of a run: time-ordered, so that a list of runs sorts by age.

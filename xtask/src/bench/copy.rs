@@ -3,7 +3,7 @@
 use super::image::Image;
 use super::measure::{Contender, Measured};
 use super::table::{self, Bar};
-use super::{Bench, remove, write};
+use super::{Bench, copy_files, remove, write};
 use crate::Outcome;
 use crate::components::{self, servers};
 use crate::process::{Run, Server};
@@ -75,18 +75,6 @@ fn pipeline(from: SocketAddr, to: SocketAddr) -> String {
         "format = 1\n[pipeline]\nname = \"copy\"\n[artifacts.app]\nimage = \"{from}/team/app\"\n\
          [environments.prod]\ntier = \"development\"\ndeploy = \"none\"\nmirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n"
     )
-}
-
-fn copy_files(from: &Path, to: &Path) -> Outcome {
-    let failed = |error: std::io::Error| format!("{} -> {}: {error}", from.display(), to.display());
-    fs::create_dir_all(to).map_err(failed)?;
-    for entry in fs::read_dir(from).map_err(failed)? {
-        let path = entry.map_err(failed)?.path();
-        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
-            fs::copy(&path, to.join(name)).map_err(failed)?;
-        }
-    }
-    Ok(())
 }
 
 /// A registry with private storage on a fixed address, which can be stopped, emptied and started again.

@@ -4,7 +4,9 @@
 //! groups of rows there are. How a process is measured is in `measure`, how rows are shown in `table`, and each group
 //! has a file of its own. Numbers that a person wrote down with their circumstances are in `docs/performance.md`.
 
+mod apply;
 mod copy;
+mod graph;
 mod image;
 mod ledger;
 mod measure;
@@ -21,7 +23,7 @@ use std::path::{Path, PathBuf};
 /// `cargo xtask bench …`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Groups of rows; all when none is named: start, quickstart, plan, copy, ledger.
+    /// Groups of rows; all when none is named: start, quickstart, plan, apply, copy, ledger.
     names: Vec<String>,
     /// How often each contender runs.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
@@ -45,10 +47,11 @@ struct Bench {
 
 type Group = fn(&Bench) -> Outcome;
 
-const GROUPS: [(&str, Group); 5] = [
+const GROUPS: [(&str, Group); 6] = [
     ("start", start::run),
     ("quickstart", start::quickstart),
     ("plan", plan::run),
+    ("apply", apply::run),
     ("copy", copy::run),
     ("ledger", ledger::run),
 ];
@@ -113,6 +116,19 @@ fn write(path: &Path, text: impl AsRef<[u8]>) -> Outcome {
     parent.and_then(|()| fs::write(path, text)).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Copies the files of a directory, without those below it.
+fn copy_files(from: &Path, to: &Path) -> Outcome {
+    let failed = |error: std::io::Error| format!("{} -> {}: {error}", from.display(), to.display());
+    fs::create_dir_all(to).map_err(failed)?;
+    for entry in fs::read_dir(from).map_err(failed)? {
+        let path = entry.map_err(failed)?.path();
+        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+            fs::copy(&path, to.join(name)).map_err(failed)?;
+        }
+    }
+    Ok(())
+}
+
 fn remove(dir: &Path) -> Outcome {
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", dir.display())),
@@ -129,6 +145,9 @@ mod tests {
         assert_eq!(chosen(&[]).unwrap().len(), GROUPS.len());
         assert_eq!(chosen(&["copy".into()]).unwrap()[0].0, "copy");
         let error = chosen(&["copies".into()]).err().unwrap();
-        assert!(error.contains("`copies`") && error.contains("start, quickstart, plan, copy, ledger"), "{error}");
+        assert!(
+            error.contains("`copies`") && error.contains("start, quickstart, plan, apply, copy, ledger"),
+            "{error}"
+        );
     }
 }

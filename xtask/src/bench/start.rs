@@ -16,7 +16,7 @@ pub(super) fn run(bench: &Bench) -> Outcome {
     table::head("start-up", "");
     let nothing = || Measured::new(["true"], &dir, &bench.work);
     table::row("an empty process", vec![Contender::new("true", nothing)], bench.runs, Bar::default())?;
-    let peer = super::plan::terraform();
+    let peer = super::graph::terraform();
     for (name, words) in [
         ("--version", &["--version"][..]),
         ("--help", &["--help"]),

@@ -82,8 +82,18 @@ fn verdict(bar: Bar, wall: f64, cpu: f64, peak: f64, note: Option<f64>) -> Strin
     }
 }
 
+/// Prints with which exponent the CPU seconds of the first contender grew since the size before, and what it must not exceed.
+pub(super) fn growth(before: &mut Option<(f64, f64)>, size: usize, cpu: f64, bar: f64) {
+    let now = (f64::from(u32::try_from(size).unwrap_or(u32::MAX)), cpu);
+    if let Some(before) = before.replace(now) {
+        let exponent = exponent(before, now);
+        let verdict = if exponent > bar { "MISSES" } else { "meets" };
+        println!("| growth to {size} | promo | | | exponent {exponent:.2} | | | | {verdict} {bar} |");
+    }
+}
+
 /// The exponent with which a cost grew from one size to another.
-pub(super) fn exponent(from: (f64, f64), to: (f64, f64)) -> f64 {
+fn exponent(from: (f64, f64), to: (f64, f64)) -> f64 {
     (to.1 / from.1).ln() / (to.0 / from.0).ln()
 }
 

@@ -80,7 +80,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Read)?;
     let session = &project.session;
     let governance = session.governance();
-    let nodes = nodes(&governance.pipeline, status::rows(session, &session.view()?));
+    let nodes = nodes(&governance.pipeline, status::rows(session, &*session.view()?));
     if ui.format() == Format::Json {
         let pipeline = governance.pipeline.name.to_string();
         ui.json(&View { kind: "promo.graph", format: 1, pipeline, environments: nodes });

@@ -85,13 +85,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Verb::Show { release } => show(ui, global, release),
         Verb::Reject { release, environment, reason } => {
             let project = project::open(ui, global, Access::Write)?;
-            let id = select::release(&project.session.view()?, release)?;
+            let id = select::release(&*project.session.view()?, release)?;
             project.session.reject(&id, environment.clone(), reason)?;
             told(ui, &project, &id, &format!("{id} is quarantined {}\n", place(environment.as_ref())))
         }
         Verb::Lift { release, environment, reason, signing } => {
             let project = project::open(ui, global, Access::Write)?;
-            let id = select::release(&project.session.view()?, release)?;
+            let id = select::release(&*project.session.view()?, release)?;
             let what = Lift::Quarantine { release: id.clone(), scope: environment.clone() };
             let scope = environment.iter().flat_map(|scope| ["--environment", scope.as_str()]);
             let words = ["release", "lift", release].into_iter().chain(scope).collect();

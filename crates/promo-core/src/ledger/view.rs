@@ -1,6 +1,8 @@
 //! The present as a function of the records (architecture: "fold the ledger, never mutate it").
 
 mod facts;
+mod legal;
+mod take;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
@@ -10,7 +12,7 @@ use jiff::Timestamp;
 
 use crate::Digest;
 use crate::graph::Graph;
-use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
+use crate::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
 use crate::ledger::{Event, Record};
 use crate::plan::PolicyRef;
 
@@ -185,6 +187,20 @@ impl View {
     /// [`IllegalRecord`] when the record cannot follow what stands before it: an effect without intent, a promotion that
     /// starts while another one is under way, a second use of a plan, a release under another content's id.
     pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
+        let event = self.admit(record)?;
+        self.take(record, event);
+        self.pass(record);
+        if let (Some(name), true) = (&record.environment, counts_for_generation(&record.kind)) {
+            self.environments.entry(name.clone()).or_default().generation += 1;
+        }
+        Ok(())
+    }
+
+    /// The event of a record that may follow what stands here.
+    ///
+    /// # Errors
+    /// As [`View::apply`], which asks this first: an illegal record changes nothing.
+    pub fn admit(&self, record: &Record) -> Result<Event, IllegalRecord> {
         let illegal = |why: String| IllegalRecord { seq: record.seq, kind: record.kind.clone(), why };
         let event = Event::from_parts(&record.kind, &record.body).map_err(|e| illegal(e.to_string()))?;
         let about = match &event {
@@ -197,12 +213,8 @@ impl View {
         if about.is_some() && about != record.environment.as_ref() {
             return Err(illegal("it names another environment than it moves".into()));
         }
-        self.apply_event(record, event).map_err(illegal)?;
-        self.pass(record);
-        if let (Some(name), true) = (&record.environment, counts_for_generation(&record.kind)) {
-            self.environments.entry(name.clone()).or_default().generation += 1;
-        }
-        Ok(())
+        self.legal(record, &event).map_err(illegal)?;
+        Ok(event)
     }
 
     /// Counts a record of another pipeline, which says nothing here but when it was written.
@@ -229,7 +241,8 @@ impl View {
             }
             Event::PlanRequested { environments, expires, initiator, .. } => {
                 let unsigned = Event::PlanRequested { environments, expires, initiator, by: None, signed: None };
-                self.apply_event(record, unsigned).map_err(illegal)?;
+                self.legal(record, &unsigned).map_err(illegal)?;
+                self.take(record, unsigned);
                 let about = Spoken::Request { plan: record.plan.expect("invariant: the fold refuses one without") };
                 self.uncounted.push(Uncounted { seq: record.seq, about, why });
             }
@@ -247,233 +260,6 @@ impl View {
         }
         self.pass(record);
         Ok(())
-    }
-
-    fn apply_event(&mut self, record: &Record, event: Event) -> Result<(), String> {
-        let at = record.recorded_at;
-        let note = |automatic| Note { seq: record.seq, at, by: record.actor.clone(), automatic };
-        match event {
-            Event::ReleaseAdded { release } => {
-                if release.content.id() != release.id {
-                    return Err(alloc::format!("{} is not the id of its content", release.id));
-                }
-                if self.release(&release.id).is_some() {
-                    return Err(alloc::format!("{} is in the ledger already", release.id));
-                }
-                let lineage = self.releases.len() as u64 + 1;
-                self.by_id.insert(release.id.clone(), self.releases.len());
-                self.releases.push(ReleaseEntry { lineage, release, added: at, by: record.actor.clone() });
-            }
-            Event::ReleaseRejected { release, scope, automatic } => {
-                self.known(&release)?;
-                self.quarantines.insert((release, scope), note(automatic));
-            }
-            Event::ReleaseLifted { release, scope, .. } => {
-                self.quarantines.remove(&(release, scope)).ok_or("there is no quarantine of that release and scope")?;
-            }
-            Event::VerdictRecorded { environment, release, check, passed, evidence, by, .. } => {
-                self.known(&release)?;
-                let said = if passed { Said::Passed } else { Said::Failed };
-                self.verdict(record, environment, release, check, said, by, evidence);
-            }
-            Event::VerdictWithdrawn { environment, release, check, by, .. } => {
-                self.known(&release)?;
-                self.verdict(record, environment, release, check, Said::Withdrawn, by, BTreeMap::new());
-            }
-            Event::HealthObserved { environment, healthy } => {
-                self.environments.entry(environment).or_default().health.push((at, healthy));
-            }
-            Event::Frozen { environments, automatic } => {
-                let freeze = Freeze { note: note(automatic) };
-                for scope in scopes(environments) {
-                    // A person's freeze is never weakened to an automatic pause.
-                    let held = self.freezes.get(&scope).is_some_and(|f| !f.note.automatic);
-                    if !(automatic && held) {
-                        self.freezes.insert(scope, freeze.clone());
-                    }
-                }
-            }
-            Event::Unfrozen { environments, .. } => {
-                for scope in scopes(environments) {
-                    self.freezes.remove(&scope).ok_or("there is no freeze of that environment")?;
-                }
-            }
-            Event::PolicyAdopted { policy } => {
-                if let Err(seen) = self.adopted(&policy) {
-                    let (PolicyRef { name, version, .. }, seen) = (policy, seen.version);
-                    return Err(alloc::format!("{name} v{version} after v{seen}, or with other bytes"));
-                }
-                self.in_force = Some(policy.name.clone());
-                self.policies.insert(policy.name.clone(), policy);
-            }
-            Event::PlanRequested { environments, expires, initiator, by, .. } => {
-                let plan = record.plan.ok_or("a request names its plan")?;
-                for (older, request) in &mut self.requests {
-                    if *older != plan
-                        && request.superseded_by.is_none()
-                        && !request.environments.is_disjoint(&environments)
-                    {
-                        request.superseded_by = Some(plan);
-                    }
-                }
-                // Asking again neither prolongs the request nor takes away who asked before.
-                let request = self.requests.entry(plan).or_insert_with(|| Request {
-                    seq: record.seq,
-                    environments,
-                    at,
-                    expires,
-                    initiators: BTreeSet::new(),
-                    signers: BTreeSet::new(),
-                    superseded_by: None,
-                });
-                request.initiators.insert(initiator);
-                request.signers.extend(by);
-            }
-            Event::ApprovalRecorded { envelope } => {
-                self.approvals.push(ApprovalEntry { seq: record.seq, at, plan: record.plan, envelope });
-            }
-            Event::RunStarted { environments, approvals, applier } => {
-                let (run, plan) = (run_of(record)?, record.plan.ok_or("a run names its plan")?);
-                if let Some(other) = self.consumed.insert(plan, run.clone()) {
-                    return Err(alloc::format!("its plan was used by run {other}"));
-                }
-                let started = Run {
-                    plan,
-                    environments,
-                    applier,
-                    started: at,
-                    approvals,
-                    steps: BTreeMap::new(),
-                    interrupted: false,
-                    finished: None,
-                };
-                if self.runs.insert(run, started).is_some() {
-                    return Err("a run starts once".into());
-                }
-            }
-            Event::PromotionStarted { environment, from, to, movement } => {
-                self.known(&to)?;
-                let run = run_of(record)?;
-                self.open_run(&run)?;
-                let view = self.environments.entry(environment).or_default();
-                if let Some(active) = &view.active {
-                    return Err(alloc::format!("run {} is still moving {} here", active.run, active.to));
-                }
-                view.fired.insert(to.clone());
-                view.active = Some(Promotion {
-                    run,
-                    from,
-                    to,
-                    movement,
-                    started: at,
-                    finished: None,
-                    by: record.actor.clone(),
-                    plan: record.plan,
-                });
-            }
-            Event::StepIntent { expected, desired } => {
-                let (run, step) = (run_of(record)?, step_of(record)?);
-                let epoch = record.epoch.ok_or("an intent names its epoch")?;
-                let run = self.open_run(&run)?;
-                if run.steps.get(&step).is_some_and(|s| s.observed.is_some() || s.epoch > epoch) {
-                    return Err(alloc::format!("step {step} is done, or was taken over under a newer epoch"));
-                }
-                run.interrupted = false;
-                run.steps.insert(step, StepView { expected, desired, epoch, observed: None });
-            }
-            Event::StepEffect { observed } => {
-                let (run, step) = (run_of(record)?, step_of(record)?);
-                let run = self.open_run(&run)?;
-                let view = run.steps.get_mut(&step).ok_or("an effect follows its intent")?;
-                if view.observed.is_some() {
-                    return Err(alloc::format!("step {step} has an effect already"));
-                }
-                view.observed = Some(observed);
-            }
-            Event::Deployed { environment, release, files, settings, targets } => {
-                self.known(&release)?;
-                let view = self.environments.entry(environment).or_default();
-                // The same release and files again change neither soak nor verdict (S16).
-                if let Some(last) = view.residences.last_mut() {
-                    if last.release == release && last.files == files && last.settings == settings {
-                        last.targets = targets;
-                        return Ok(());
-                    }
-                    last.until = Some(at);
-                }
-                let run = record.run.clone();
-                view.residences.push(Residence {
-                    release,
-                    files,
-                    settings,
-                    targets,
-                    since: at,
-                    until: None,
-                    run,
-                    health_from: view.health.len(),
-                });
-            }
-            Event::PromotionFinished { environment, release, outcome } => {
-                let view = self.environments.entry(environment).or_default();
-                let mut promotion = view.active.take().ok_or("no promotion is under way here")?;
-                if promotion.to != release || Some(&promotion.run) != record.run.as_ref() {
-                    return Err(alloc::format!("run {} moves {} here", promotion.run, promotion.to));
-                }
-                promotion.finished = Some((at, outcome));
-                view.history.push(promotion);
-            }
-            Event::RunInterrupted {} => self.open_run(&run_of(record)?)?.interrupted = true,
-            Event::RunFinished { outcome } => {
-                let id = run_of(record)?;
-                if self.environments.values().any(|e| e.active.as_ref().is_some_and(|a| a.run == id)) {
-                    return Err("one of its promotions is still under way".into());
-                }
-                let run = self.open_run(&id)?;
-                run.interrupted = false;
-                run.finished = Some((at, outcome));
-            }
-            Event::ClockAccepted { ahead, .. } => {
-                self.latest.take_if(|(latest, _)| *latest <= ahead).ok_or("no record was ahead by that much")?;
-            }
-            Event::Unknown => {}
-        }
-        Ok(())
-    }
-
-    fn known(&self, id: &ReleaseId) -> Result<(), String> {
-        self.release(id).map(|_| ()).ok_or_else(|| alloc::format!("{id} is not in the ledger"))
-    }
-
-    fn open_run(&mut self, id: &RunId) -> Result<&mut Run, String> {
-        let run = self.runs.get_mut(id).ok_or_else(|| alloc::format!("run {id} has not started"))?;
-        if run.finished.is_some() {
-            return Err(alloc::format!("run {id} has ended"));
-        }
-        Ok(run)
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
-    fn verdict(
-        &mut self,
-        record: &Record,
-        environment: EnvironmentName,
-        release: ReleaseId,
-        check: CheckName,
-        said: Said,
-        by: Option<IdentityName>,
-        evidence: BTreeMap<String, String>,
-    ) {
-        let view = self.environments.entry(environment).or_default();
-        let residence = view.residences.iter().rposition(|r| r.release == release).map_or(0, |place| place + 1);
-        view.verdicts.entry(release).or_default().entry(check).or_default().push(VerdictEntry {
-            seq: record.seq,
-            at: record.recorded_at,
-            said,
-            residence,
-            by,
-            evidence,
-            run: record.run.clone(),
-        });
     }
 }
 
@@ -497,12 +283,4 @@ pub fn counts_for_generation(kind: &str) -> bool {
 
 fn scopes(environments: BTreeSet<EnvironmentName>) -> Vec<Option<EnvironmentName>> {
     if environments.is_empty() { alloc::vec![None] } else { environments.into_iter().map(Some).collect() }
-}
-
-fn run_of(record: &Record) -> Result<RunId, String> {
-    record.run.clone().ok_or_else(|| "it names no run".to_string())
-}
-
-fn step_of(record: &Record) -> Result<String, String> {
-    record.step.clone().ok_or_else(|| "it names no step".to_string())
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::PromotionOutcome;
-use promo_core::plan::{Document, Move};
+use promo_core::plan::Move;
 use tokio::task::JoinSet;
 
 use super::lease::Held;
@@ -15,28 +15,29 @@ use crate::error::EngineError;
 use crate::progress::Progress;
 
 /// Moves everything, independent branches at once, and ends the run.
-pub(super) async fn drive(context: RunContext, document: &Document, held: Held) -> Result<RunReport, EngineError> {
+pub(super) async fn drive(context: RunContext, held: Held) -> Result<RunReport, EngineError> {
     let context = Arc::new(context);
-    let names = document.body.moves.iter().map(|m| m.environment.clone()).collect();
+    let moves = &context.document.body.moves;
+    let names = moves.iter().map(|m| m.environment.clone()).collect();
     context.say(Progress::RunStarted { run: context.run.clone(), environments: names });
-    let mut waiting: Vec<Move> = document.body.moves.clone();
+    let mut waiting: Vec<usize> = (0..moves.len()).collect();
     let mut fates: BTreeMap<EnvironmentName, Fate> = BTreeMap::new();
     let mut running: JoinSet<(EnvironmentName, Result<Fate, EngineError>)> = JoinSet::new();
     let mut failure = None;
     loop {
         let stopped = context.options.stop.is_cancelled() || failure.is_some();
         let mut left = Vec::new();
-        for entry in waiting {
-            match readiness(&entry, &fates, &context, stopped) {
+        for place in waiting {
+            let entry = &moves[place];
+            match readiness(entry, &fates, &context, stopped) {
                 Readiness::Now => {
                     let context = context.clone();
                     running.spawn(async move {
-                        let name = entry.environment.clone();
-                        let fate = promotion::promote(&context, &entry).await;
-                        (name, fate)
+                        let entry = &context.document.body.moves[place];
+                        (entry.environment.clone(), promotion::promote(&context, entry).await)
                     });
                 }
-                Readiness::Later => left.push(entry),
+                Readiness::Later => left.push(place),
                 Readiness::Never(fate) => {
                     if let Fate::NotStarted { why, gates } = &fate {
                         context.say(Progress::NotStarted {
@@ -45,7 +46,7 @@ pub(super) async fn drive(context: RunContext, document: &Document, held: Held) 
                             gates: gates.clone(),
                         });
                     }
-                    fates.insert(entry.environment, fate);
+                    fates.insert(entry.environment.clone(), fate);
                 }
             }
         }
@@ -63,8 +64,8 @@ pub(super) async fn drive(context: RunContext, document: &Document, held: Held) 
             }
             None if waiting.is_empty() => break,
             None if stopped => {
-                for entry in waiting.drain(..) {
-                    fates.insert(entry.environment, Fate::Interrupted);
+                for place in waiting.drain(..) {
+                    fates.insert(moves[place].environment.clone(), Fate::Interrupted);
                 }
             }
             None => {}
@@ -72,7 +73,7 @@ pub(super) async fn drive(context: RunContext, document: &Document, held: Held) 
     }
     let result = match failure {
         Some(error) => Err(error),
-        None => finish::finish(&context, document, fates),
+        None => finish::finish(&context, fates),
     };
     held.release().await;
     result

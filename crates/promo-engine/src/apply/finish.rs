@@ -6,7 +6,6 @@ use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::Run;
-use promo_core::plan::Document;
 use promo_ledger::{Expect, Fence};
 
 use super::{Fate, RunContext, RunReport};
@@ -16,10 +15,10 @@ use crate::session::Session;
 /// Writes the end of a run, or that it stopped and can be resumed.
 pub(super) fn finish(
     context: &RunContext,
-    document: &Document,
     mut fates: BTreeMap<EnvironmentName, Fate>,
 ) -> Result<RunReport, EngineError> {
-    let environments: Vec<_> = document
+    let environments: Vec<_> = context
+        .document
         .body
         .moves
         .iter()

@@ -1,0 +1,195 @@
+//! What each record changes. What must not be here: whether it may; that is in `legal`, and was asked before.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+
+use super::{
+    ApprovalEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView, VerdictEntry, View,
+    scopes,
+};
+use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
+use crate::ledger::{Event, Record};
+
+/// Why what a legal record names is there.
+const NAMED: &str = "invariant: a legal record names what it is about";
+
+impl View {
+    /// What an event changes, once it is legal.
+    pub(super) fn take(&mut self, record: &Record, event: Event) {
+        let at = record.recorded_at;
+        let note = |automatic| Note { seq: record.seq, at, by: record.actor.clone(), automatic };
+        match event {
+            Event::ReleaseAdded { release } => {
+                let lineage = self.releases.len() as u64 + 1;
+                self.by_id.insert(release.id.clone(), self.releases.len());
+                self.releases.push(ReleaseEntry { lineage, release, added: at, by: record.actor.clone() });
+            }
+            Event::ReleaseRejected { release, scope, automatic } => {
+                self.quarantines.insert((release, scope), note(automatic));
+            }
+            Event::ReleaseLifted { release, scope, .. } => {
+                self.quarantines.remove(&(release, scope));
+            }
+            Event::VerdictRecorded { environment, release, check, passed, evidence, by, .. } => {
+                let said = if passed { Said::Passed } else { Said::Failed };
+                self.verdict(record, environment, release, check, said, by, evidence);
+            }
+            Event::VerdictWithdrawn { environment, release, check, by, .. } => {
+                self.verdict(record, environment, release, check, Said::Withdrawn, by, BTreeMap::new());
+            }
+            Event::HealthObserved { environment, healthy } => {
+                self.environments.entry(environment).or_default().health.push((at, healthy));
+            }
+            Event::Frozen { environments, automatic } => {
+                let freeze = Freeze { note: note(automatic) };
+                for scope in scopes(environments) {
+                    // A person's freeze is never weakened to an automatic pause.
+                    let held = self.freezes.get(&scope).is_some_and(|f| !f.note.automatic);
+                    if !(automatic && held) {
+                        self.freezes.insert(scope, freeze.clone());
+                    }
+                }
+            }
+            Event::Unfrozen { environments, .. } => {
+                for scope in scopes(environments) {
+                    self.freezes.remove(&scope);
+                }
+            }
+            Event::PolicyAdopted { policy } => {
+                self.in_force = Some(policy.name.clone());
+                self.policies.insert(policy.name.clone(), policy);
+            }
+            Event::PlanRequested { environments, expires, initiator, by, .. } => {
+                let plan = record.plan.expect(NAMED);
+                for (older, request) in &mut self.requests {
+                    if *older != plan
+                        && request.superseded_by.is_none()
+                        && !request.environments.is_disjoint(&environments)
+                    {
+                        request.superseded_by = Some(plan);
+                    }
+                }
+                // Asking again neither prolongs the request nor takes away who asked before.
+                let request = self.requests.entry(plan).or_insert_with(|| Request {
+                    seq: record.seq,
+                    environments,
+                    at,
+                    expires,
+                    initiators: BTreeSet::new(),
+                    signers: BTreeSet::new(),
+                    superseded_by: None,
+                });
+                request.initiators.insert(initiator);
+                request.signers.extend(by);
+            }
+            Event::ApprovalRecorded { envelope } => {
+                self.approvals.push(ApprovalEntry { seq: record.seq, at, plan: record.plan, envelope });
+            }
+            Event::RunStarted { environments, approvals, applier } => {
+                let (run, plan) = (record.run.clone().expect(NAMED), record.plan.expect(NAMED));
+                self.consumed.insert(plan, run.clone());
+                let started = Run {
+                    plan,
+                    environments,
+                    applier,
+                    started: at,
+                    approvals,
+                    steps: BTreeMap::new(),
+                    interrupted: false,
+                    finished: None,
+                };
+                self.runs.insert(run, started);
+            }
+            Event::PromotionStarted { environment, from, to, movement } => {
+                let run = record.run.clone().expect(NAMED);
+                let view = self.environments.entry(environment).or_default();
+                view.fired.insert(to.clone());
+                view.active = Some(Promotion {
+                    run,
+                    from,
+                    to,
+                    movement,
+                    started: at,
+                    finished: None,
+                    by: record.actor.clone(),
+                    plan: record.plan,
+                });
+            }
+            Event::StepIntent { expected, desired } => {
+                let (step, epoch) = (record.step.clone().expect(NAMED), record.epoch.expect(NAMED));
+                let run = self.run_of(record);
+                run.interrupted = false;
+                run.steps.insert(step, StepView { expected, desired, epoch, observed: None });
+            }
+            Event::StepEffect { observed } => {
+                let step = record.step.as_ref().and_then(|step| self.run_of(record).steps.get_mut(step));
+                step.expect("invariant: an effect follows its intent").observed = Some(observed);
+            }
+            Event::Deployed { environment, release, files, settings, targets } => {
+                let view = self.environments.entry(environment).or_default();
+                // The same release and files again change neither soak nor verdict (S16).
+                if let Some(last) = view.residences.last_mut() {
+                    if last.release == release && last.files == files && last.settings == settings {
+                        last.targets = targets;
+                        return;
+                    }
+                    last.until = Some(at);
+                }
+                let run = record.run.clone();
+                view.residences.push(Residence {
+                    release,
+                    files,
+                    settings,
+                    targets,
+                    since: at,
+                    until: None,
+                    run,
+                    health_from: view.health.len(),
+                });
+            }
+            Event::PromotionFinished { environment, outcome, .. } => {
+                let view = self.environments.entry(environment).or_default();
+                let mut promotion = view.active.take().expect("invariant: what is finished is under way");
+                promotion.finished = Some((at, outcome));
+                view.history.push(promotion);
+            }
+            Event::RunInterrupted {} => self.run_of(record).interrupted = true,
+            Event::RunFinished { outcome } => {
+                let run = self.run_of(record);
+                run.interrupted = false;
+                run.finished = Some((at, outcome));
+            }
+            Event::ClockAccepted { .. } => self.latest = None,
+            Event::Unknown => {}
+        }
+    }
+
+    /// The run that a legal record is of.
+    fn run_of(&mut self, record: &Record) -> &mut Run {
+        record.run.as_ref().and_then(|run| self.runs.get_mut(run)).expect("invariant: the run has started")
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the fields of one record")]
+    fn verdict(
+        &mut self,
+        record: &Record,
+        environment: EnvironmentName,
+        release: ReleaseId,
+        check: CheckName,
+        said: Said,
+        by: Option<IdentityName>,
+        evidence: BTreeMap<String, String>,
+    ) {
+        let view = self.environments.entry(environment).or_default();
+        let residence = view.residences.iter().rposition(|r| r.release == release).map_or(0, |place| place + 1);
+        view.verdicts.entry(release).or_default().entry(check).or_default().push(VerdictEntry {
+            seq: record.seq,
+            at: record.recorded_at,
+            said,
+            residence,
+            by,
+            evidence,
+            run: record.run.clone(),
+        });
+    }
+}

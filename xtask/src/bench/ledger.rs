@@ -6,23 +6,18 @@ use super::{Bench, write};
 use crate::Outcome;
 use crate::process::Run;
 use std::fs;
+use std::path::Path;
 
 /// How many records are appended, one transaction each.
 const APPENDS: &str = "1000";
 
-/// Both rows.
+/// All rows.
 pub(super) fn run(bench: &Bench) -> Outcome {
     let load = bench.ledger_load.as_ref().ok_or("ledger_load was not built")?;
     let dir = bench.dir("ledger")?;
     let (ledger, raw, full) = (dir.join("append.db"), dir.join("raw"), dir.join("long.db"));
     table::head("ledger", "");
-    let gone = |path: &std::path::Path| -> Outcome {
-        match fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
-            _ => Ok(()),
-        }
-    };
-    let start = |verb: &'static str, path: &std::path::Path| {
+    let start = |verb: &'static str, path: &Path| {
         let words = [load.as_os_str(), verb.as_ref(), path.as_os_str(), APPENDS.as_ref()];
         Measured::new(words, &dir, &bench.work)
     };
@@ -31,6 +26,8 @@ pub(super) fn run(bench: &Bench) -> Outcome {
         Contender::new("write and fsync, once a record", || start("raw", &raw)).prepare(|| gone(&raw)),
     ];
     table::row(&format!("{APPENDS} appends"), contenders, bench.runs, Bar::default())?;
+
+    latency(bench, load, &dir)?;
 
     write(&dir.join("promo.toml"), PIPELINE)?;
     let sizes: &[(&str, Bar)] = &[
@@ -48,6 +45,41 @@ pub(super) fn run(bench: &Bench) -> Outcome {
         table::row(&format!("verify {records} records"), vec![Contender::new("promo", verify)], runs, *bar)?;
     }
     Ok(())
+}
+
+fn gone(path: &Path) -> Outcome {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
+        _ => Ok(()),
+    }
+}
+
+/// What 99 of 100 appends stay under, in an empty ledger and behind many records.
+fn latency(bench: &Bench, load: &Path, dir: &Path) -> Outcome {
+    let records = if bench.full { "1000000" } else { "100000" };
+    let (long, kept, short) = (dir.join("long.db"), dir.join("kept.db"), dir.join("short.db"));
+    gone(&kept)?;
+    Run::new(load).args(["fill".as_ref(), kept.as_os_str(), records.as_ref()]).quiet()?;
+    let start = |path: &Path| {
+        let words = [load.as_os_str(), "latency".as_ref(), path.as_os_str(), APPENDS.as_ref()];
+        Measured::new(words, dir, &bench.work)
+    };
+    let p99 = |path: &Path| -> Outcome<Option<f64>> {
+        let place = path.with_added_extension("p99");
+        let text = fs::read_to_string(&place).map_err(|error| format!("{}: {error}", place.display()))?;
+        text.parse().map(Some).map_err(|error| format!("{text}: {error}"))
+    };
+    let again = || {
+        gone(&long)?;
+        fs::copy(&kept, &long).map(drop).map_err(|error| format!("{}: {error}", kept.display()))
+    };
+    let contenders = vec![
+        Contender::new(format!("behind {records}"), || start(&long)).prepare(again).note(|| p99(&long)),
+        Contender::new("empty", || start(&short)).prepare(|| gone(&short)).note(|| p99(&short)),
+    ];
+    table::head("ledger, latency", "p99 µs of an append");
+    table::row(&format!("{APPENDS} appends"), contenders, bench.runs, Bar::default())?;
+    gone(&long)
 }
 
 const PIPELINE: &str = "format = 1\n[pipeline]\nname = \"bench\"\n[artifacts.app]\nimage = \"oci-layout:registry/app\"\n\

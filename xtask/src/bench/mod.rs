@@ -6,6 +6,7 @@
 
 mod apply;
 mod copy;
+mod eligibility;
 mod graph;
 mod image;
 mod ledger;
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 /// `cargo xtask bench …`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Groups of rows; all when none is named: start, quickstart, plan, apply, copy, ledger.
+    /// Groups of rows; all when none is named: start, quickstart, plan, apply, copy, ledger, eligibility.
     names: Vec<String>,
     /// How often each contender runs.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
@@ -40,6 +41,7 @@ pub(crate) struct Args {
 struct Bench {
     promo: PathBuf,
     ledger_load: Option<PathBuf>,
+    eligibility_load: Option<PathBuf>,
     runs: u32,
     full: bool,
     work: PathBuf,
@@ -47,29 +49,33 @@ struct Bench {
 
 type Group = fn(&Bench) -> Outcome;
 
-const GROUPS: [(&str, Group); 6] = [
+const GROUPS: [(&str, Group); 7] = [
     ("start", start::run),
     ("quickstart", start::quickstart),
     ("plan", plan::run),
     ("apply", apply::run),
     ("copy", copy::run),
     ("ledger", ledger::run),
+    ("eligibility", eligibility::run),
 ];
 
 /// Builds what is measured, and runs the groups.
 pub(crate) fn run(args: &Args) -> Outcome {
     let chosen = chosen(&args.names)?;
-    let ledgers = chosen.iter().any(|(name, _)| *name == "ledger");
     let work = tempfile::Builder::new().prefix("promo-bench-").tempdir().map_err(|error| error.to_string())?;
+    let load = |group: &str, package: &str| -> Outcome<Option<PathBuf>> {
+        let example = format!("{group}_load");
+        let wanted = chosen.iter().any(|(name, _)| *name == group);
+        let build = || build(&["-p", package, "--example", &example], &format!("examples/{example}"));
+        wanted.then(build).transpose()
+    };
     let bench = Bench {
         promo: match &args.promo {
             Some(path) => std::path::absolute(path).map_err(|error| format!("{}: {error}", path.display()))?,
             None => build(&["-p", "promo-cli"], "promo")?,
         },
-        ledger_load: match ledgers {
-            true => Some(build(&["-p", "promo-ledger", "--example", "ledger_load"], "examples/ledger_load")?),
-            false => None,
-        },
+        ledger_load: load("ledger", "promo-ledger")?,
+        eligibility_load: load("eligibility", "promo-core")?,
         runs: args.runs,
         full: args.full,
         work: work.path().to_path_buf(),
@@ -146,7 +152,7 @@ mod tests {
         assert_eq!(chosen(&["copy".into()]).unwrap()[0].0, "copy");
         let error = chosen(&["copies".into()]).err().unwrap();
         assert!(
-            error.contains("`copies`") && error.contains("start, quickstart, plan, apply, copy, ledger"),
+            error.contains("`copies`") && error.contains("start, quickstart, plan, apply, copy, ledger, eligibility"),
             "{error}"
         );
     }

@@ -3,6 +3,10 @@
 //! after the failure (S2, S13.5, S13.6).
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
+#[path = "oci_hostile/chunks.rs"]
+mod chunks;
+#[path = "oci_hostile/companions.rs"]
+mod companions;
 #[path = "oci_hostile/doors.rs"]
 mod doors;
 #[path = "oci_hostile/lies.rs"]

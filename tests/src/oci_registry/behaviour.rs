@@ -262,6 +262,8 @@ pub enum What {
     Short(usize),
     /// Whatever the body is, it never ends, and no length is given.
     Endless,
+    /// All open uploads are forgotten just before the request.
+    EndSessions,
     /// Somebody else points a tag elsewhere just before the request.
     MoveTag {
         /// In which repository.

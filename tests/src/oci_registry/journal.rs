@@ -37,6 +37,8 @@ pub struct Entry {
     pub query: String,
     /// What it carried.
     pub credential: Credential,
+    /// Its `Content-Range`; empty when it has none.
+    pub range: String,
     /// The status; 0 when the connection was reset in place of an answer, or the request never came to its end.
     pub status: u16,
     /// Bytes of its body that were read.

@@ -328,6 +328,7 @@ async fn answer(State(inner): State<Arc<Inner>>, ConnectInfo(cord): ConnectInfo<
         path: parts.uri.path().into(),
         query: query.into(),
         credential: door::credential(&parts.headers),
+        range: parts.headers.get("content-range").and_then(|v| v.to_str().ok()).unwrap_or_default().into(),
         status: 0,
         received: 0,
         sent: 0,
@@ -338,8 +339,12 @@ async fn answer(State(inner): State<Arc<Inner>>, ConnectInfo(cord): ConnectInfo<
     let (behaviour, faults) = inner.faults(number, &parts.method, &line);
     slot.note(|entry| entry.faulty = !faults.is_empty());
     for fault in &faults {
-        if let What::MoveTag { repository, tag, to } = fault {
-            locked(&inner.content).at(repository).tags.insert(tag.clone(), *to);
+        match fault {
+            What::MoveTag { repository, tag, to } => {
+                locked(&inner.content).at(repository).tags.insert(tag.clone(), *to);
+            }
+            What::EndSessions => locked(&inner.content).uploads.clear(),
+            _ => {}
         }
     }
     let resets = |when: Reset| faults.iter().any(|fault| matches!(fault, What::Reset(found) if *found == when));

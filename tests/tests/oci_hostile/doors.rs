@@ -161,6 +161,9 @@ async fn a_mount_that_is_answered_with_a_session_uses_it_and_leaves_none_open() 
         let puts = journal.iter().filter(|entry| entry.method == "PUT" && entry.path.contains("/uploads/")).count();
         let expected = if mount == Mounting::Session { puts } else { 2 * puts };
         assert_eq!(posts, expected, "{mount:?}: a session that was opened is used");
+        // Either a mount or a question, never both.
+        let asked = journal.iter().any(|entry| entry.method == "HEAD" && entry.path.contains("/blobs/"));
+        assert_eq!(asked, mount != Mounting::Session, "{mount:?}");
     }
 }
 
@@ -168,12 +171,16 @@ async fn a_mount_that_is_answered_with_a_session_uses_it_and_leaves_none_open() 
 async fn a_token_that_ends_too_soon_is_fetched_anew_and_the_copy_goes_on() {
     let world = World::start().await;
     // Several requests are under way at once, and each may spend what another has fetched.
-    for uses in [8, 13, 21] {
+    for uses in [1, 3, 8, 13, 21] {
         world.again(token(|door| door.uses = Some(uses)), token(|door| door.uses = Some(uses)));
         let result = world.promote(&network(&world, &[])).await;
         result.unwrap_or_else(|error| panic!("{uses} uses: {error:?}"));
         world.assert_whole(&format!("tokens for {uses} requests"));
     }
+    // Nothing is said about how long it is good.
+    world.again(token(|door| door.said = None), token(|door| door.said = None));
+    world.promote(&network(&world, &[])).await.unwrap();
+    world.assert_whole("tokens of an unknown life");
     // One that is never good is asked for again once, and then it is a refusal.
     world.again(token(|door| door.lifetime = Duration::ZERO), Behaviour::default());
     let error = world.promote(&network(&world, &[])).await.unwrap_err();
@@ -189,7 +196,9 @@ async fn s13_5_a_foreign_token_server_is_refused_and_sees_no_password() {
     let world = World::start().await;
     let other = OciRegistry::start(token(|_| {})).await;
     let foreign = format!("http://{}/token", other.address().replace("127.0.0.1", "127.0.0.2"));
+    let local = format!("http://localhost:{}/token", other.address().rsplit_once(':').unwrap().1);
     let realms = [
+        &local,
         "http://169.254.169.254/token",
         "https://169.254.169.254/token",
         "http://10.0.0.1/token",
@@ -209,6 +218,20 @@ async fn s13_5_a_foreign_token_server_is_refused_and_sees_no_password() {
         assert!(world.source.journal().iter().all(|entry| entry.credential == Credential::None), "{realm}");
     }
     assert_eq!(other.journal(), [], "nobody went there");
+}
+
+#[tokio::test]
+async fn a_password_that_is_wrong_is_a_refusal_before_any_write() {
+    let world = World::start().await;
+    let wrong = || Door::Basic { user: USER.0.into(), password: "another".into() };
+    for door in [wrong(), Door::Token(TokenDoor::new(USER.0, "another"))] {
+        let context = format!("{door:?}");
+        world.again(Behaviour::default(), Behaviour { door, ..Behaviour::default() });
+        let error = world.promote(&network(&world, &[])).await.expect_err(&context);
+        assert!(matches!(error, OciError::Unauthorized { .. }), "{context}: {error:?}");
+        assert_eq!(kind(error), ErrorKind::Denied, "{context}");
+        assert_eq!(world.writes(), Vec::<String>::new(), "{context}");
+    }
 }
 
 #[tokio::test]

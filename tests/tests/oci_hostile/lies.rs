@@ -135,6 +135,21 @@ async fn s2_2_a_digest_in_a_header_is_compared_wherever_it_is_said() {
 }
 
 #[tokio::test]
+async fn s2_2_a_media_type_that_is_not_the_promised_one_is_refused() {
+    let world = World::start().await;
+    for manifest in &world.what.tree {
+        let others = [promo_providers::oci::OCI_INDEX, promo_providers::oci::OCI_MANIFEST, "text/html", "a/b"];
+        for other in others.into_iter().filter(|other| *other != manifest.media_type) {
+            let context = format!("{other} for {manifest:?}");
+            world.again(read(&manifest.digest, What::Header("content-type", Some(other.into()))), credulous());
+            let error = world.copy(&world.network()).await.expect_err(&context);
+            assert_eq!(kind(error), ErrorKind::Integrity, "{context}");
+            world.assert_nothing_published(&context);
+        }
+    }
+}
+
+#[tokio::test]
 async fn s2_2_sizes_that_lie_are_refused() {
     let world = World::start().await;
     for blob in &world.what.blobs {
@@ -221,7 +236,9 @@ async fn a_list_of_referrers_that_lies_brings_nothing_that_does_not_refer_to_the
 #[tokio::test]
 async fn a_refusal_or_a_busy_server_is_never_an_empty_list_of_referrers() {
     let world = World::start().await;
-    for (status, expected) in [(403, ErrorKind::Denied), (429, ErrorKind::Transient), (500, ErrorKind::Transient)] {
+    let denied = [401, 403].map(|status| (status, ErrorKind::Denied));
+    let busy = [429, 500, 503].map(|status| (status, ErrorKind::Transient));
+    for (status, expected) in denied.into_iter().chain(busy) {
         world.again(
             Behaviour::faulty([Fault::new(On::path("/referrers/"), What::status(status))]),
             Behaviour::default(),

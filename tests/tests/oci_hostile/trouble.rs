@@ -33,6 +33,7 @@ async fn sweep(world: &World, at_source: bool, what: &What) -> usize {
         world.again(source, destination);
         let context =
             format!("{what:?} at request {number} to the {}", if at_source { "source" } else { "destination" });
+        let before = world.clock.sleeps().len();
         let result = world.promote(&world.network()).await;
         let journal = if at_source { world.source.journal() } else { world.destination.journal() };
         let hit = journal.iter().find(|entry| entry.faulty).map(Entry::line);
@@ -44,6 +45,13 @@ async fn sweep(world: &World, at_source: bool, what: &What) -> usize {
         assert_no_blind_repetition(&world.destination.journal(), &context);
         if hit.is_none() {
             return number - 1;
+        }
+        if let What::Answer { headers, .. } = what
+            && let Some((_, seconds)) = headers.iter().find(|(name, _)| *name == "retry-after")
+        {
+            let asked = Duration::from_secs(seconds.parse().unwrap());
+            let waits = &world.clock.sleeps()[before..];
+            assert!(waits.iter().any(|wait| *wait >= asked), "{context}: {waits:?}");
         }
     }
     unreachable!("a copy has an end")
@@ -66,6 +74,9 @@ async fn s13_6_a_busy_or_failing_server_at_any_request_is_asked_again() {
         sweep(&world, true, &What::status(status)).await;
         sweep(&world, false, &What::status(status)).await;
     }
+    let patient = What::Answer { status: 429, headers: vec![("retry-after", "7".into())] };
+    sweep(&world, true, &patient).await;
+    sweep(&world, false, &patient).await;
 }
 
 #[tokio::test]
@@ -102,7 +113,8 @@ async fn s13_6_retry_after_is_heard_up_to_its_cap_and_a_spent_budget_is_transien
 #[tokio::test]
 async fn s13_6_what_is_no_trouble_of_the_moment_is_not_asked_again() {
     let world = World::start().await;
-    for status in [400, 403, 404, 405, 409, 412, 418, 501] {
+    // 404 and 410 say that the session has ended: `chunks` has them.
+    for status in [400, 403, 405, 409, 412, 418, 501] {
         let faults = [Fault::new(On::of(Method::PUT, "/blobs/uploads/"), What::status(status))];
         world.again(Behaviour::default(), Behaviour::faulty(faults));
         let error = world.promote(&world.network()).await.unwrap_err();

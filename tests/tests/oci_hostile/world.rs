@@ -35,15 +35,19 @@ pub(crate) fn image(mark: &str) -> Image {
 
 impl World {
     pub(crate) async fn start() -> Self {
+        Self::with(&image("1")).await
+    }
+
+    pub(crate) async fn with(image: &Image) -> Self {
         let source = OciRegistry::start(Behaviour::default()).await;
         let destination = OciRegistry::start(Behaviour::default()).await;
         let http = promo_sdk::http_clients().no_proxy().build().unwrap();
         let clock = source.clock();
         let network = Network::new(http.clone(), clock.clone());
         let there = Store::Registry(network.repository(source.address(), SOURCE).unwrap());
-        let digest = build::image(&there, TAG, &image("1")).await.unwrap();
+        let digest = build::image(&there, TAG, image).await.unwrap();
         let what = resolve_digest(&there, &digest, &Limits::default()).await.unwrap();
-        let signature = sign(&source, &what);
+        let signature = sign(&source, &what, "a signature, for all that a copy knows");
         source.behave(Behaviour::default());
         Self { source, destination, what, signature, clock, http }
     }
@@ -118,6 +122,10 @@ impl World {
         }
         assert!(to.manifests.contains_key(&self.signature), "{context}: the signature goes along");
         assert_eq!(to.wrong(), [], "{context}");
+        // Of one whose opening was not heard of nobody can tell the registry.
+        if !self.destination.journal().iter().any(|entry| entry.faulty && entry.method == "POST") {
+            self.assert_no_upload_is_left(context);
+        }
     }
 
     /// No tag, nothing under a digest that it does not have, and no manifest after the first lie was told.
@@ -133,6 +141,16 @@ impl World {
         assert_eq!(late, Vec::<String>::new(), "{context}");
     }
 
+    /// Every upload is finished or given up, and none is given up that was finished.
+    pub(crate) fn assert_no_upload_is_left(&self, context: &str) {
+        assert_eq!(self.destination.open_uploads(), 0, "{context}: an upload is left open");
+        let all = self.destination.journal();
+        for given_up in all.iter().filter(|entry| entry.method == "DELETE") {
+            let finished = |e: &Entry| e.method == "PUT" && e.status == 201 && e.path == given_up.path;
+            assert!(!all[..given_up.number - 1].iter().any(finished), "{context}: {} is finished", given_up.line());
+        }
+    }
+
     pub(crate) fn writes(&self) -> Vec<String> {
         self.destination.journal().iter().filter(|entry| entry.writes()).map(Entry::line).collect()
     }
@@ -144,9 +162,9 @@ pub(crate) fn kind(error: OciError) -> ErrorKind {
 }
 
 /// A signature of the artifact, put beside it past all rules.
-fn sign(source: &OciRegistry, what: &Resolved) -> Digest {
+pub(crate) fn sign(source: &OciRegistry, what: &Resolved, text: &str) -> Digest {
     let descriptor = |media_type: &str, bytes: &[u8]| json!({ "mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len() });
-    let payload = b"a signature, for all that a copy knows".as_slice();
+    let payload = text.as_bytes();
     let document = json!({
         "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/vnd.example.signature",
         "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),

@@ -14,7 +14,7 @@ use super::referrers;
 use super::registry::Registry;
 use super::resolve::{BlobEntry, ManifestEntry, Resolved};
 use super::store::{Limits, Selector, Store};
-use super::upload::Mount;
+use super::upload::{Mount, Sent};
 
 /// Blobs that are under way at once.
 const PARALLEL: usize = 4;
@@ -103,8 +103,17 @@ pub async fn copy(request: Copy<'_>) -> Result<CopyReport, OciError> {
 
 /// The same for a caller that has just seen that all tags are free at the destination.
 pub(super) async fn copy_to_free(request: Copy<'_>) -> Result<CopyReport, OciError> {
+    let destination = &request.destination.for_copy(request.source);
+    let done = copy_parts(Copy { destination, ..request }).await;
+    // What another part's failure has cut off would stay open until the registry tidies up.
+    if let (Err(_), Store::Registry(registry)) = (&done, destination) {
+        registry.abandon().await;
+    }
+    done
+}
+
+async fn copy_parts(request: Copy<'_>) -> Result<CopyReport, OciError> {
     let Copy { source, destination, resolved, tags, limits, .. } = request;
-    let destination = &destination.mounting_from(source);
     let mut work = Work { source, destination, limits, report: CopyReport::default(), brought: BTreeSet::new() };
     if source.name() != destination.name() {
         let mut companions = referrers::gather(source, resolved, &limits).await?;
@@ -265,7 +274,7 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
         destination.put_blob(digest, *size, source.get_blob(digest, *size).await?).await?;
         return Ok(Moved::Copied);
     };
-    let (mut attempt, mut refused) = (1, false);
+    let (mut attempt, mut refused, mut ended) = (1, false, false);
     loop {
         match try_move(source, registry, blob, refused).await {
             // Starting again looks first whether the blob has come to be there (S9.2); it is content-addressed.
@@ -276,17 +285,28 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
             // A token that ended while the blob was on its way; the next one is new.
             Err(OciError::Unauthorized { .. }) if !refused => refused = true,
             Err(OciError::Status { code: 413, .. }) if registry.server.shrink() => {}
-            done => return done,
+            // A registry may have lost a session, or hold none for as long as the transfer takes; one more shows which.
+            Ok(Tried::Ended(_)) if !ended => ended = true,
+            Ok(Tried::Ended(error)) => return Err(error),
+            Ok(Tried::Moved(moved)) => return Ok(moved),
+            Err(error) => return Err(error),
         }
     }
 }
 
-async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry, own_token: bool) -> Result<Moved, OciError> {
+/// What came of one try.
+enum Tried {
+    Moved(Moved),
+    /// The session ended before the blob was there.
+    Ended(OciError),
+}
+
+async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry, own_token: bool) -> Result<Tried, OciError> {
     let BlobEntry { digest, size } = blob;
     let turn = registry.server.turn(digest);
     let _turn = turn.lock().await;
     if registry.is_known(digest) {
-        return Ok(Moved::Skipped);
+        return Ok(Tried::Moved(Moved::Skipped));
     }
     let sibling = match source {
         Store::Registry(source) => registry.sibling(source).map(String::from),
@@ -297,22 +317,24 @@ async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry, own_tok
     let mut asked = false;
     if let Some(from) = sibling.or_else(|| registry.server.known_elsewhere(digest, &registry.repository)) {
         match registry.mount(digest, &from).await? {
-            Mount::Mounted => return Ok(Moved::Mounted),
+            Mount::Mounted => return Ok(Tried::Moved(Moved::Mounted)),
             Mount::Session(open) => (session, asked) = (Some(open), true),
             Mount::Refused => {}
         }
     }
     let absent = registry.server.take_absent(digest, &registry.repository);
     if !asked && !absent && registry.blob_exists(digest, *size).await? {
-        return Ok(Moved::Skipped);
+        return Ok(Tried::Moved(Moved::Skipped));
     }
     let mut session = match session {
         Some(open) => open,
         None => registry.start_upload().await?,
     };
     session.own_token = own_token;
-    registry.upload_from(source, session, blob).await?;
-    Ok(Moved::Copied)
+    Ok(match registry.upload_from(source, session, blob).await? {
+        Sent::Whole => Tried::Moved(Moved::Copied),
+        Sent::Ended(error) => Tried::Ended(error),
+    })
 }
 
 pub(super) async fn read_manifest(

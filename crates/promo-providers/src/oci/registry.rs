@@ -3,7 +3,7 @@
 //! order of a copy.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::StreamExt as _;
@@ -18,6 +18,7 @@ use super::document::{self, MANIFEST_TYPES, RawManifest};
 use super::error::{OciError, tame};
 use super::server::{Server, short};
 use super::store::{BlobStream, Head, Limits, Selector, skip};
+use super::upload::Sessions;
 use super::wire::{SHORT, body, status, what};
 
 const DIGEST_HEADER: &str = "docker-content-digest";
@@ -33,6 +34,7 @@ pub struct Registry {
     name: String,
     /// Another repository of the same registry that blobs are mounted from: tokens for writing allow reading it too.
     mounts_from: Option<String>,
+    pub(super) sessions: Arc<Mutex<Sessions>>,
 }
 
 #[derive(Deserialize)]
@@ -42,12 +44,20 @@ struct Tags {
 
 impl Registry {
     pub(super) fn new(server: Arc<Server>, host: &str, repository: &str) -> Self {
-        Self { server, repository: repository.into(), name: format!("{host}/{repository}"), mounts_from: None }
+        Self {
+            server,
+            repository: repository.into(),
+            name: format!("{host}/{repository}"),
+            mounts_from: None,
+            sessions: Arc::default(),
+        }
     }
 
-    /// The same, with tokens that let it take blobs of `source` when that is on the same registry.
-    pub(super) fn mounting_from(&self, source: &Self) -> Self {
-        Self { mounts_from: self.sibling(source).map(String::from), ..self.clone() }
+    /// The same for one copy: with uploads of its own, and with tokens that let it take blobs of a `source` on the same
+    /// registry.
+    pub(super) fn for_copy(&self, source: Option<&Self>) -> Self {
+        let mounts_from = source.and_then(|source| self.sibling(source)).map(String::from);
+        Self { mounts_from, sessions: Arc::default(), ..self.clone() }
     }
 
     /// Its name in messages: `host/repository`.

@@ -98,11 +98,12 @@ impl Store {
         }
     }
 
-    /// The same, ready to take blobs of `source` without moving their bytes where both are on one registry.
-    pub(super) fn mounting_from(&self, source: &Self) -> Self {
+    /// The same for one copy, ready to take blobs of `source` without moving their bytes where both are on one registry.
+    pub(super) fn for_copy(&self, source: &Self) -> Self {
         match (self, source) {
-            (Self::Registry(here), Self::Registry(there)) => Self::Registry(here.mounting_from(there)),
-            _ => self.clone(),
+            (Self::Registry(here), Self::Registry(there)) => Self::Registry(here.for_copy(Some(there))),
+            (Self::Registry(here), Self::Layout(_)) => Self::Registry(here.for_copy(None)),
+            (Self::Layout(_), _) => self.clone(),
         }
     }
 

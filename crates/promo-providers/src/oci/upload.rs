@@ -1,17 +1,19 @@
 //! Blobs on their way into a registry. What lives here: mounts, upload sessions, sending a blob in one request or in
 //! chunks. What must not: which blobs are sent.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt as _;
 use promo_core::Digest;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LOCATION, RANGE};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use url::Url;
 
-use super::error::OciError;
+use super::error::{OciError, tame};
 use super::registry::{Registry, header, patience};
 use super::resolve::BlobEntry;
 use super::server::short;
@@ -19,15 +21,45 @@ use super::store::{BlobStream, Store, keep_error, verified};
 use super::wire::{SHORT, status, what};
 
 const BYTES: &str = "application/octet-stream";
+/// How long a registry is listened to that is asked to forget an upload.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The uploads of one copy that are neither finished nor given up, and where each of them goes on.
+#[derive(Debug, Default)]
+pub(super) struct Sessions {
+    open: BTreeMap<u64, Url>,
+    last: u64,
+}
 
 /// An open upload.
 #[derive(Debug)]
 pub(super) struct Session {
+    /// Its place in [`Sessions`].
+    id: u64,
     url: Url,
     /// Chunks of fewer bytes are not taken (`OCI-Chunk-Min-Length`).
     least: Option<u64>,
     /// The bytes go with a token of their own: they can be sent once only, and a shared token was refused.
     pub(super) own_token: bool,
+}
+
+/// What came of sending a blob into a session.
+#[derive(Debug)]
+pub(super) enum Sent {
+    /// It is there.
+    Whole,
+    /// The registry does not know the session any more, as this says: nothing is left of what was sent.
+    Ended(OciError),
+}
+
+/// What came of sending a chunk.
+enum Taken {
+    /// It is there; with the rest of the source, and where the next one goes.
+    All(Feed, Url),
+    /// So many bytes of the blob are there.
+    Part(u64, Url),
+    /// As [`Sent::Ended`].
+    Ended(OciError),
 }
 
 /// What came of asking the registry to take a blob from another of its repositories.
@@ -61,7 +93,35 @@ impl Registry {
     fn session(&self, url: &Url, response: &Response) -> Result<Session, OciError> {
         let least = header(response.headers(), "oci-chunk-min-length").and_then(|n| n.parse().ok());
         let url = self.server.location(&what(&Method::POST, url), url, response.headers())?;
-        Ok(Session { url, least, own_token: false })
+        let mut sessions = self.sessions();
+        sessions.last += 1;
+        let id = sessions.last;
+        sessions.open.insert(id, url.clone());
+        Ok(Session { id, url, least, own_token: false })
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn moved(&self, session: &mut Session, to: Url) {
+        self.sessions().open.insert(session.id, to.clone());
+        session.url = to;
+    }
+
+    /// Asks the registry to forget the uploads of this copy that came to nothing, so that none is left open there. It is
+    /// asked once and for [`FAREWELL`] only: what it makes of that changes nothing about the copy.
+    pub(super) async fn abandon(&self) {
+        let open = std::mem::take(&mut self.sessions().open);
+        let asked = open.into_values().map(|url| async move { self.forget(&url).await });
+        futures_util::future::join_all(asked).await;
+    }
+
+    async fn forget(&self, url: &Url) {
+        let build = |request: RequestBuilder| Some(request.timeout(FAREWELL));
+        if let Err(error) = self.server.send_once(&Method::DELETE, url, &self.push(), false, build).await {
+            tracing::debug!(%error, "an upload that came to nothing stays open until the registry tidies up");
+        }
     }
 
     pub(super) async fn mount(&self, digest: &Digest, from: &str) -> Result<Mount, OciError> {
@@ -83,19 +143,30 @@ impl Registry {
         }
     }
 
-    /// Sends a blob that `source` has into an open session.
-    pub(super) async fn upload_from(&self, source: &Store, session: Session, blob: &BlobEntry) -> Result<(), OciError> {
-        match self.server.chunk(blob.size, session.least) {
-            Some(chunk) => self.upload_chunks(source, session, blob, chunk).await,
-            None => {
-                let stream = source.get_blob(&blob.digest, blob.size).await?;
-                self.upload(session, &blob.digest, blob.size, stream).await
-            }
-        }
+    /// Sends a blob that `source` has into an open session. A session that came to nothing is given up at the registry.
+    ///
+    /// # Errors
+    /// What the source or the registry says.
+    pub(super) async fn upload_from(
+        &self,
+        source: &Store,
+        mut session: Session,
+        blob: &BlobEntry,
+    ) -> Result<Sent, OciError> {
+        let sent = match self.server.chunk(blob.size, session.least) {
+            Some(chunk) => self.upload_chunks(source, &mut session, blob, chunk).await,
+            None => match source.get_blob(&blob.digest, blob.size).await {
+                Ok(stream) => self.send_whole(&session, &blob.digest, blob.size, stream).await,
+                Err(error) => Err(error),
+            },
+        };
+        self.close(&session, sent).await
     }
 
-    /// Sends a blob in one request, exactly once. The request is broken off before its last byte when size or digest of
-    /// what passed are not the promised ones.
+    /// Sends a blob in one request, exactly once.
+    ///
+    /// # Errors
+    /// As [`Registry::upload_from`].
     pub(super) async fn upload(
         &self,
         session: Session,
@@ -103,13 +174,36 @@ impl Registry {
         size: u64,
         stream: BlobStream,
     ) -> Result<(), OciError> {
+        let sent = self.send_whole(&session, digest, size, stream).await;
+        match self.close(&session, sent).await? {
+            Sent::Whole => Ok(()),
+            Sent::Ended(error) => Err(error),
+        }
+    }
+
+    async fn close(&self, session: &Session, sent: Result<Sent, OciError>) -> Result<Sent, OciError> {
+        let url = self.sessions().open.remove(&session.id);
+        if let (Err(_), Some(url)) = (&sent, url) {
+            self.forget(&url).await;
+        }
+        sent
+    }
+
+    /// The request is broken off before its last byte when size or digest of what passed are not the promised ones.
+    async fn send_whole(
+        &self,
+        session: &Session,
+        digest: &Digest,
+        size: u64,
+        stream: BlobStream,
+    ) -> Result<Sent, OciError> {
         let (stream, error) = keep_error(verified(format!("{digest} for {}", self.name()), *digest, size, stream));
-        let (own, url, mut stream) = (session.own_token, finished(session.url, digest), Some(stream));
+        let (url, mut stream) = (finished(session.url.clone(), digest), Some(stream));
         let build = |request: RequestBuilder| {
             let request = request.header(CONTENT_TYPE, BYTES).header(CONTENT_LENGTH, size).timeout(patience(size));
             Some(request.body(reqwest::Body::wrap_stream(stream.take()?)))
         };
-        let answer = self.server.send_once(&Method::PUT, &url, &self.push(), own, build).await;
+        let answer = self.server.send_once(&Method::PUT, &url, &self.push(), session.own_token, build).await;
         // A broken source looks like a broken connection from here: its own error says what really happened.
         if let Some(error) = error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
@@ -117,49 +211,63 @@ impl Registry {
         self.created(&url, answer?, digest).await
     }
 
-    async fn created(&self, url: &Url, response: Response, digest: &Digest) -> Result<(), OciError> {
-        if response.status() != StatusCode::CREATED {
-            return Err(status(what(&Method::PUT, url), response).await);
+    async fn created(&self, url: &Url, response: Response, digest: &Digest) -> Result<Sent, OciError> {
+        let code = response.status();
+        if code != StatusCode::CREATED {
+            let error = status(what(&Method::PUT, url), response).await;
+            return if is_end(code) { Ok(Sent::Ended(error)) } else { Err(error) };
         }
         self.remember(digest);
-        Ok(())
+        Ok(Sent::Whole)
     }
 
-    /// Sends a blob in chunks. After a broken one the registry is asked how far it came, and sending goes on from there:
-    /// what counts is what it says it has, and it never has more than was sent.
+    /// Sends a blob in chunks. After a broken one, and where the registry says that it stands elsewhere (416), it is asked
+    /// how far it came, and sending goes on from there: what counts is what it says it has, and it never has more than was
+    /// sent.
     async fn upload_chunks(
         &self,
         source: &Store,
-        session: Session,
+        session: &mut Session,
         blob: &BlobEntry,
         chunk: u64,
-    ) -> Result<(), OciError> {
+    ) -> Result<Sent, OciError> {
         let BlobEntry { digest, size } = blob;
-        let mut url = session.url;
         let mut attempt = 1;
         let mut feed = Feed::open(source, blob, 0, Sha256::new()).await?;
         while feed.passed < *size {
             let (start, hash) = (feed.passed, feed.hash.clone());
-            let length = chunk.min(size - start);
-            match self.send_chunk(&url, session.own_token, feed, start, length).await {
-                Ok((rest, next)) => (feed, url, attempt) = (rest, next, 1),
-                Err(error) if error.is_transient() && attempt < self.attempts() => {
+            let end = start + chunk.min(size - start);
+            let again = attempt < self.attempts();
+            let (there, next) = match self.send_chunk(session, feed, start, end).await {
+                Ok(Taken::All(rest, next)) => {
+                    self.moved(session, next);
+                    (feed, attempt) = (rest, 1);
+                    continue;
+                }
+                Ok(Taken::Part(there, next)) => (there, next),
+                Ok(Taken::Ended(error)) => return Ok(Sent::Ended(error)),
+                Err(error)
+                    if again && (error.is_transient() || matches!(error, OciError::Status { code: 416, .. })) =>
+                {
                     self.pause(attempt, error.retry_after()).await;
-                    attempt += 1;
-                    let (there, next) = self.progress(&url).await?;
-                    if !(start..=start + length).contains(&there) {
-                        let what = format!("{digest} for {}: bytes in the session", self.name());
-                        return Err(OciError::integrity(what, format!("{start} to {}", start + length), there));
+                    match self.progress(&session.url).await? {
+                        Ok(progress) => progress,
+                        Err(error) => return Ok(Sent::Ended(error)),
                     }
-                    url = next;
-                    feed = Feed::open(source, blob, start, hash).await?;
-                    feed.pass(there - start).await?;
                 }
                 Err(error) => return Err(error),
+            };
+            attempt += 1;
+            if !again || !(start..=end).contains(&there) {
+                let what = format!("{digest} for {}: bytes in the session", self.name());
+                return Err(OciError::integrity(what, format!("{start} to {end}"), there));
             }
+            self.moved(session, next);
+            feed = Feed::open(source, blob, start, hash).await?;
+            feed.pass(there - start).await?;
         }
         feed.finish(format!("{digest} for {}", self.name()), blob).await?;
-        let url = finished(url, digest);
+        let url = finished(session.url.clone(), digest);
         let build = |request: RequestBuilder| {
             Some(request.header(CONTENT_TYPE, BYTES).header(CONTENT_LENGTH, 0).timeout(patience(*size)))
         };
@@ -167,16 +275,9 @@ impl Registry {
         self.created(&url, answer, digest).await
     }
 
-    /// One PATCH; gives back the rest of the source and where the next one goes.
-    async fn send_chunk(
-        &self,
-        url: &Url,
-        own: bool,
-        feed: Feed,
-        start: u64,
-        length: u64,
-    ) -> Result<(Feed, Url), OciError> {
-        let end = start + length;
+    /// One PATCH with the bytes from `start` to before `end`.
+    async fn send_chunk(&self, session: &Session, feed: Feed, start: u64, end: u64) -> Result<Taken, OciError> {
+        let url = &session.url;
         let slot = Arc::new(Mutex::new(Some(feed)));
         let back = slot.clone();
         let parts = futures_util::stream::try_unfold(slot, move |slot| async move {
@@ -193,44 +294,74 @@ impl Registry {
         let build = |request: RequestBuilder| {
             let request = request
                 .header(CONTENT_TYPE, BYTES)
-                .header(CONTENT_LENGTH, length)
+                .header(CONTENT_LENGTH, end - start)
                 .header(CONTENT_RANGE, format!("{start}-{}", end - 1))
-                .timeout(patience(length));
+                .timeout(patience(end - start));
             Some(request.body(reqwest::Body::wrap_stream(stream.take()?)))
         };
-        let answer = self.server.send_once(&Method::PATCH, url, &self.push(), own, build).await;
+        let answer = self.server.send_once(&Method::PATCH, url, &self.push(), session.own_token, build).await;
         if let Some(error) = error.lock().unwrap_or_else(PoisonError::into_inner).take() {
             return Err(error);
         }
         let response = answer?;
-        if !matches!(response.status().as_u16(), 202 | 204) {
-            return Err(status(what(&Method::PATCH, url), response).await);
+        let code = response.status();
+        if !matches!(code.as_u16(), 202 | 204) {
+            let error = status(what(&Method::PATCH, url), response).await;
+            return if is_end(code) { Ok(Taken::Ended(error)) } else { Err(error) };
         }
         let next = self.server.location(&what(&Method::PATCH, url), url, response.headers())?;
+        // `0-0` is said for nothing, and by some for anything: here it says no more than the status does.
+        match reached(response.headers()) {
+            Some(Ok(there)) if there != end && there != 0 => return Ok(Taken::Part(there, next)),
+            _ => {}
+        }
         let feed = back.lock().unwrap_or_else(PoisonError::into_inner).take();
         match feed {
-            Some(feed) if feed.passed == end => Ok((feed, next)),
+            Some(feed) if feed.passed == end => Ok(Taken::All(feed, next)),
             // Taken before everything was sent: the registry did not read what it accepted.
             _ => Err(OciError::malformed(what(&Method::PATCH, url), "the chunk was accepted before it was sent")),
         }
     }
 
-    /// How many bytes an upload session has, and where it goes on.
-    async fn progress(&self, url: &Url) -> Result<(u64, Url), OciError> {
+    /// How many bytes an upload session has, and where it goes on; or that there is no such session any more.
+    async fn progress(&self, url: &Url) -> Result<Result<(u64, Url), OciError>, OciError> {
         let response = self.server.send(&Method::GET, url, &self.push(), short(None)).await?;
-        if response.status() != StatusCode::NO_CONTENT {
-            return Err(status(what(&Method::GET, url), response).await);
+        let what = what(&Method::GET, url);
+        let code = response.status();
+        if code != StatusCode::NO_CONTENT {
+            let error = status(what, response).await;
+            return if is_end(code) { Ok(Err(error)) } else { Err(error) };
         }
-        // `0-N` with both ends included; nothing yet is `0-0` or no header (distribution specification, "Pushing a blob in chunks").
-        let range = header(response.headers(), RANGE.as_str()).and_then(|range| range.split_once('-'));
-        let there = match range.and_then(|(_, end)| end.parse::<u64>().ok()) {
-            None | Some(0) => 0,
-            Some(end) => end + 1,
+        let there = match reached(response.headers()) {
+            None => 0,
+            Some(Ok(there)) => there,
+            Some(Err(range)) => {
+                return Err(OciError::malformed(what, format!("`{}` does not say how much is there", tame(range))));
+            }
         };
-        let next =
-            self.server.location(&what(&Method::GET, url), url, response.headers()).unwrap_or_else(|_| url.clone());
-        Ok((there, next))
+        let next = match response.headers().contains_key(LOCATION) {
+            true => self.server.location(&what, url, response.headers())?,
+            false => url.clone(),
+        };
+        Ok(Ok((there, next)))
     }
+}
+
+/// Whether an answer says that there is no such session any more.
+fn is_end(status: StatusCode) -> bool {
+    matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE)
+}
+
+/// Up to where a session has bytes, if the answer says so; else what it says instead. `0-N` has both ends included, and
+/// nothing yet is `0-0` (distribution specification, "Pushing a blob in chunks").
+fn reached(headers: &HeaderMap) -> Option<Result<u64, &str>> {
+    let range = header(headers, RANGE.as_str())?;
+    let end = range.split_once('-').and_then(|(_, end)| end.parse::<u64>().ok());
+    Some(match end {
+        Some(0) => Ok(0),
+        Some(end) => end.checked_add(1).ok_or(range),
+        None => Err(range),
+    })
 }
 
 /// The address that closes a session: its query is kept.

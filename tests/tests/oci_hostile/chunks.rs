@@ -1,0 +1,270 @@
+//! Uploads in chunks against registries that break off, lose sessions or say something wrong about them.
+
+use axum::http::Method;
+use promo_providers::oci::build::Image;
+use promo_providers::oci::{Network, OciError, RegistrySettings, Settings};
+use promo_sdk::ErrorKind;
+use promo_tests::oci_registry::{Behaviour, Entry, Fault, OciRegistry, On, Reset, What};
+
+use crate::world::{World, kind};
+
+const CHUNK: u64 = 8 << 20;
+/// Two whole chunks and a small one.
+const SIZE: u64 = 2 * CHUNK + 5;
+
+async fn world() -> World {
+    let layer = (0..SIZE).map(|i| (i * 31 + i / 251) as u8).collect();
+    World::with(&Image { platforms: vec!["linux/amd64".into()], ..Image::new([], vec![layer]) }).await
+}
+
+fn network(world: &World, allow: &[&str]) -> Network {
+    let allow = allow.iter().map(|a| (*a).to_string()).collect();
+    let settings = RegistrySettings { chunk: Some(CHUNK), allow, ..RegistrySettings::default() };
+    world
+        .network()
+        .with_settings([(world.destination.address().to_string(), settings)].into_iter().collect::<Settings>())
+}
+
+/// Copies to a destination with these faults.
+async fn copy(world: &World, faults: impl IntoIterator<Item = Fault>) -> Result<(), OciError> {
+    world.again(Behaviour::default(), Behaviour::faulty(faults));
+    world.promote(&network(world, &[])).await.map(drop)
+}
+
+/// What was asked about uploads, as `METHOD range status`, without the small ones that go in one request.
+fn chunks(world: &World) -> Vec<String> {
+    let journal = world.destination.journal();
+    let session = |path: &str| path.split('?').next().unwrap_or_default().to_owned();
+    let large: Vec<String> = journal.iter().filter(|e| e.method == "PATCH").map(|e| session(&e.path)).collect();
+    journal
+        .iter()
+        .filter(|entry| large.contains(&session(&entry.path)))
+        .map(|entry| format!("{} {} {}", entry.method, entry.range, entry.status).replace("  ", " "))
+        .collect()
+}
+
+fn nothing_of_it(world: &World, context: &str) {
+    world.assert_nothing_published(context);
+    world.assert_no_upload_is_left(context);
+}
+
+fn patch() -> On {
+    On::of(Method::PATCH, "/uploads/")
+}
+
+fn answer(status: u16) -> What {
+    What::status(status)
+}
+
+fn range(text: &str) -> What {
+    What::Header("range", Some(text.into()))
+}
+
+const FIRST: &str = "PATCH 0-8388607 202";
+const SECOND: &str = "PATCH 8388608-16777215 202";
+const THIRD: &str = "PATCH 16777216-16777220 202";
+const CLOSED: &str = "PUT 201";
+
+#[tokio::test]
+async fn a_chunk_that_is_reset_midway_goes_on_behind_what_arrived() {
+    let world = world().await;
+    let kept = 3 << 20;
+    copy(&world, [Fault::new(patch().after(1).times(1), What::Reset(Reset::InRequest(kept)))]).await.unwrap();
+    world.assert_whole("reset in the second chunk");
+    let begin = CHUNK + kept as u64;
+    let expected = [
+        FIRST.to_owned(),
+        "PATCH 8388608-16777215 0".into(),
+        "GET 204".into(),
+        format!("PATCH {begin}-{} 202", SIZE - 1),
+        CLOSED.into(),
+    ];
+    assert_eq!(chunks(&world), expected);
+}
+
+#[tokio::test]
+async fn a_reset_at_any_request_of_an_upload_in_chunks_is_survived_and_nothing_is_sent_twice() {
+    let world = world().await;
+    for when in [Reset::Before, Reset::InRequest(1 << 20), Reset::After, Reset::InAnswer(0)] {
+        for at in 0..3 {
+            let context = format!("{when:?} at chunk {at}");
+            copy(&world, [Fault::new(patch().after(at).times(1), What::Reset(when))]).await.unwrap();
+            world.assert_whole(&context);
+            let journal = world.destination.journal();
+            assert_eq!(journal.iter().filter(|e| e.faulty).count(), 1, "{context}");
+            // What the registry has is never sent again: every chunk begins where the one before has ended.
+            let mut reached = 0;
+            for entry in journal.iter().filter(|e| e.method == "PATCH") {
+                let begin: u64 = entry.range.split('-').next().unwrap().parse().unwrap();
+                assert_eq!(begin, reached, "{context}: {}", entry.range);
+                reached = match (entry.status, when) {
+                    (202, _) | (_, Reset::After) => entry.range.split('-').nth(1).unwrap().parse::<u64>().unwrap() + 1,
+                    (_, Reset::InRequest(kept)) => begin + entry.received.min(kept as u64),
+                    _ => reached,
+                };
+            }
+            assert_eq!(reached, SIZE, "{context}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_claims_more_or_less_than_was_sent_is_not_believed() {
+    let world = world().await;
+    for lie in ["0-8388608", "0-99999999", "0-100"] {
+        // In the answer to the second chunk.
+        let at = if lie == "0-8388608" { patch().times(1) } else { patch().after(1).times(1) };
+        let error = copy(&world, [Fault::new(at, range(lie))]).await.expect_err(lie);
+        assert_eq!(kind(error), ErrorKind::Integrity, "{lie}");
+        nothing_of_it(&world, lie);
+        // And in the answer to the question how far it came.
+        let faults = [
+            Fault::new(patch().after(1).times(1), answer(503)),
+            Fault::new(On::of(Method::GET, "/uploads/"), range(lie)),
+        ];
+        if lie != "0-8388608" {
+            let error = copy(&world, faults).await.expect_err(lie);
+            assert_eq!(kind(error), ErrorKind::Integrity, "{lie}");
+            nothing_of_it(&world, lie);
+        }
+    }
+    for nonsense in ["lots", "0-", "0-18446744073709551615", "0-x"] {
+        let faults = [
+            Fault::new(patch().after(1).times(1), answer(503)),
+            Fault::new(On::of(Method::GET, "/uploads/"), range(nonsense)),
+        ];
+        let error = copy(&world, faults).await.expect_err(nonsense);
+        assert!(matches!(error, OciError::Malformed { .. }), "{nonsense}: {error:?}");
+        nothing_of_it(&world, nonsense);
+    }
+}
+
+#[tokio::test]
+async fn a_chunk_that_is_said_to_be_taken_in_part_is_followed_by_a_question_and_arrives_once() {
+    let world = world().await;
+    // It was taken whole: the next chunk begins too early, is refused (416), and the registry then says the truth.
+    copy(&world, [Fault::new(patch().after(1).times(1), range("0-9999999"))]).await.unwrap();
+    world.assert_whole("taken in part, as it says");
+    let expected = [FIRST, SECOND, "PATCH 10000000-16777220 416", "GET 204", THIRD, CLOSED];
+    let refused = chunks(&world);
+    assert_eq!(refused, expected);
+}
+
+#[tokio::test]
+async fn a_refused_range_is_followed_by_a_question_and_without_end_by_an_error() {
+    let world = world().await;
+    copy(&world, [Fault::new(patch().after(1).times(1), answer(416))]).await.unwrap();
+    world.assert_whole("416 once");
+    assert_eq!(chunks(&world), [FIRST, "PATCH 8388608-16777215 416", "GET 204", SECOND, THIRD, CLOSED]);
+    let error = copy(&world, [Fault::new(patch().after(1), answer(416))]).await.unwrap_err();
+    assert!(matches!(error, OciError::Status { code: 416, .. }), "{error:?}");
+    nothing_of_it(&world, "416 for ever");
+    assert!(chunks(&world).len() <= 12, "{:?}", chunks(&world));
+}
+
+#[tokio::test]
+async fn what_is_too_large_for_one_request_goes_in_chunks_and_what_is_too_large_for_that_is_an_error() {
+    let world = world().await;
+    let capped = |most| Behaviour { largest_request: Some(most), ..Behaviour::default() };
+    world.again(Behaviour::default(), capped(CHUNK));
+    world.promote(&world.network()).await.unwrap();
+    world.assert_whole("413, and then chunks");
+    let journal = world.destination.journal();
+    assert_eq!(journal.iter().filter(|e| e.status == 413).count(), 1, "it is tried once");
+    assert_eq!(chunks(&world), [FIRST, SECOND, THIRD, CLOSED]);
+    world.again(Behaviour::default(), capped(CHUNK - 1));
+    let error = world.promote(&world.network()).await.unwrap_err();
+    assert!(matches!(error, OciError::Status { code: 413, .. }), "{error:?}");
+    let there = world.destination.repository(crate::world::DESTINATION);
+    assert!(there.tags.is_empty() && there.manifests.is_empty() && there.wrong().is_empty());
+    world.assert_no_upload_is_left("too large in every way");
+}
+
+#[tokio::test]
+async fn a_session_that_ends_is_replaced_by_a_new_one_once() {
+    let world = world().await;
+    let closing = || On::of(Method::PUT, "/uploads/").after(3);
+    for (context, on) in [("second chunk", patch().after(1)), ("first chunk", patch())] {
+        copy(&world, [Fault::new(on.times(1), What::EndSessions)]).await.unwrap();
+        world.assert_whole(context);
+        let all = chunks(&world);
+        assert_eq!(all[all.len() - 4..], [FIRST, SECOND, THIRD, CLOSED], "{context}");
+        assert_eq!(all.iter().filter(|line| line.ends_with("404")).count(), 1, "{context}: {all:?}");
+        assert!(!all.iter().any(|line| line.starts_with("DELETE")), "{context}: there is nothing to give up");
+    }
+    // While it is asked how far it came.
+    let faults = [
+        Fault::new(patch().after(1).times(1), answer(503)),
+        Fault::new(On::of(Method::GET, "/uploads/"), What::EndSessions),
+    ];
+    copy(&world, faults).await.unwrap();
+    world.assert_whole("in between");
+    let all = chunks(&world);
+    assert_eq!(all, [FIRST, "PATCH 8388608-16777215 503", "GET 404", FIRST, SECOND, THIRD, CLOSED]);
+    // At the last request: the small blobs are closed before.
+    copy(&world, [Fault::new(closing().times(1), What::EndSessions)]).await.unwrap();
+    world.assert_whole("closing request");
+    // 410 says the same, and a second end is the end.
+    for status in [404, 410] {
+        let error = copy(&world, [Fault::new(patch().after(1), answer(status))]).await.unwrap_err();
+        assert!(matches!(error, OciError::Status { code, .. } if code == status), "{error:?}");
+        let all = world.destination.journal();
+        assert_eq!(all.iter().filter(|e| e.faulty).count(), 1 + 1, "{status}: one session and one more");
+        let there = world.destination.repository(crate::world::DESTINATION);
+        assert!(there.tags.is_empty() && there.manifests.is_empty(), "{status}");
+    }
+}
+
+#[tokio::test]
+async fn s13_5_every_place_that_a_session_moves_to_is_checked() {
+    let world = world().await;
+    let other = OciRegistry::start(Behaviour { credulous: true, ..Behaviour::default() }).await;
+    for target in ["http://169.254.169.254/x", "http://10.0.0.1/x", "ftp://registry.example/x", &other.url()] {
+        let to = || What::Header("location", Some(target.into()));
+        let broken = Fault::new(patch().after(1).times(1), answer(503));
+        for (context, faults) in [
+            ("after the first chunk", vec![Fault::new(patch().times(1), to())]),
+            ("with what is there", vec![broken, Fault::new(On::of(Method::GET, "/uploads/"), to())]),
+        ] {
+            let context = format!("{target} {context}");
+            let error = copy(&world, faults).await.expect_err(&context);
+            assert!(matches!(error, OciError::ForeignAddress { .. }), "{context}: {error:?}");
+            assert_eq!(kind(error), ErrorKind::Denied, "{context}");
+            nothing_of_it(&world, &context);
+        }
+    }
+    assert_eq!(other.journal(), [], "nobody went there");
+    // One that is allowed is followed, and the rest of the blob goes there without a word about who sends it.
+    let storage = world.destination.beside(Behaviour::default()).await;
+    let moved = Fault::new(patch().times(1), What::Locate(storage.url()));
+    world.again(Behaviour::default(), Behaviour::faulty([moved]));
+    world.promote(&network(&world, &[storage.address()])).await.unwrap();
+    world.assert_whole("moved to the storage beside");
+    let there: Vec<String> = storage.journal().iter().map(|e| format!("{} {}", e.method, e.status)).collect();
+    assert_eq!(there, ["PATCH 202", "PATCH 202", "PUT 201"]);
+}
+
+#[tokio::test]
+async fn an_upload_that_comes_to_nothing_is_given_up_at_the_registry_and_its_answer_changes_nothing() {
+    let world = world().await;
+    let layer = world.what.blobs.iter().max_by_key(|blob| blob.size).unwrap();
+    let lie = || Fault::new(On::of(Method::GET, format!("/blobs/{}", layer.digest)), What::Flip { byte: 99, bit: 1 });
+    let goodbye = On::of(Method::DELETE, "/uploads/");
+    for in_chunks in [true, false] {
+        for what in [None, Some(answer(405)), Some(answer(500)), Some(What::Reset(Reset::Before))] {
+            let faults = what.iter().map(|what| Fault::new(goodbye.clone(), what.clone()));
+            world.again(Behaviour::faulty([lie()]), Behaviour::faulty(faults));
+            let network = if in_chunks { network(&world, &[]) } else { world.network() };
+            let error = world.promote(&network).await.unwrap_err();
+            assert_eq!(kind(error), ErrorKind::Integrity, "{what:?}");
+            let given_up = world.destination.journal().iter().filter(|e| e.method == "DELETE").count();
+            assert_eq!(given_up, 1, "{what:?}: it is asked once");
+            if what.is_none() {
+                nothing_of_it(&world, "a lie in a layer");
+            }
+        }
+    }
+    // Nothing is given up of a copy that comes to its end.
+    copy(&world, []).await.unwrap();
+    assert!(world.destination.journal().iter().all(|e: &Entry| e.method != "DELETE"));
+}

@@ -221,7 +221,8 @@ impl OciError {
     }
 
     pub(super) fn malformed(what: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self::Malformed { what: what.into(), problem: problem.into() }
+        // Parsers quote what they stumble over.
+        Self::Malformed { what: what.into(), problem: tame(&problem.into()) }
     }
 }
 

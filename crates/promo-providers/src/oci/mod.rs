@@ -13,6 +13,8 @@ mod clients;
 mod copy;
 mod document;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzed;
 mod layout;
 mod provider;
 #[cfg(test)]

@@ -8,21 +8,27 @@ const MOST: usize = 16;
 
 /// One challenge: a scheme and its parameters.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Challenge {
+pub(in crate::oci) struct Challenge {
     /// Lower case: `basic`, `bearer`.
-    pub(super) scheme: String,
+    pub(in crate::oci) scheme: String,
     parameters: Vec<(String, String)>,
 }
 
 impl Challenge {
     /// The value of a parameter; the first one where a name stands twice.
-    pub(super) fn get(&self, name: &str) -> Option<&str> {
+    pub(in crate::oci) fn get(&self, name: &str) -> Option<&str> {
         self.parameters.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All parameters, in order.
+    #[cfg(any(test, fuzzing))]
+    pub(in crate::oci) fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.parameters.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 }
 
 /// All challenges of an answer, in order; what cannot be read ends the value it stands in.
-pub(super) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
+pub(in crate::oci) fn challenges(headers: &HeaderMap) -> Vec<Challenge> {
     let values = headers.get_all(WWW_AUTHENTICATE).iter().filter_map(|value| value.to_str().ok());
     values.flat_map(parse).take(MOST).collect()
 }

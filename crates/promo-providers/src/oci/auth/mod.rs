@@ -17,6 +17,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use super::error::tame;
 
+#[cfg(any(test, fuzzing))]
+pub(super) use challenge::{Challenge, challenges};
 pub(super) use finder::Finder;
 pub(super) use scope::Scopes;
 pub(super) use session::{Answer, Auth};

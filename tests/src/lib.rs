@@ -3,9 +3,11 @@
 pub mod binary;
 pub mod cells;
 pub mod faults;
+pub mod interleaved;
 pub mod oci_registry;
 pub mod racing;
 pub mod registry;
+pub mod small;
 pub mod token_server;
 pub mod watched_store;
 pub mod world;

@@ -10,25 +10,13 @@ use promo_core::ledger::event::RunOutcome;
 use promo_core::plan::Request;
 use promo_engine::{ApplyOptions, Fate, PLAN_LIFETIME, Progress};
 use promo_sdk::Clock;
+use promo_tests::small;
 use promo_tests::watched_store::WatchedStore;
 use promo_tests::world::{Setup, Time, World};
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// `dev`, then `left` and `right` side by side.
 const FORK: &str = r#"
-format = 1
-[pipeline]
-name = "fork"
-[artifacts.shop]
-image = "oci-layout:registry/shop"
-tags  = "[0-9]*"
-[defaults]
-start = "auto"
-verify = ["smoke"]
-[defaults.deploy.directory]
-templates = ["service.j2"]
-[checks.smoke]
-command = { run = ["true"] }
 [environments.dev]
 tier   = "development"
 target = { directory = "environments/dev" }
@@ -41,6 +29,11 @@ tier   = "testing"
 after  = ["dev"]
 target = { directory = "environments/right" }
 "#;
+
+fn fork(setup: Setup) -> World {
+    let pipeline = small::pipeline("fork", FORK);
+    World::of_files(&[("promo.toml", &pipeline), ("service.j2", "of {{ environment }}\n")], setup)
+}
 
 /// How long a call waits for what must come; only a failing test waits that long.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -60,7 +53,7 @@ fn asking() -> (World, mpsc::UnboundedReceiver<Ask>) {
     let time = Time::at("2026-01-05T10:00:00Z");
     let store = WatchedStore { inner: Arc::new(time.ledger()), before: Box::new(before) };
     let setup = Setup { store: Some(Arc::new(store)), ..time.setup() };
-    (World::of_files(&[("promo.toml", FORK), ("service.j2", "of {{ environment }}\n")], setup), asked)
+    (fork(setup), asked)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
@@ -180,7 +173,7 @@ async fn s9_4_a_ledger_that_gives_no_answer_stops_the_run_before_its_lease_lapse
         lease: Some(Duration::from_secs(60)),
         ..Setup::default()
     };
-    let world = World::of_files(&[("promo.toml", FORK), ("service.j2", "of {{ environment }}\n")], setup);
+    let world = fork(setup);
     world.release("1.0.0").await;
     let request =
         Request { until: Some("left".parse().unwrap()), environments: BTreeSet::new(), ..world.request("dev") };

@@ -8,118 +8,21 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use promo_core::ids::{EnvironmentName, ReleaseId};
+use promo_core::ids::EnvironmentName;
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
-use promo_core::plan::Document;
 use promo_engine::clock::SystemClock;
-use promo_engine::{EngineError, Fate, Progress, RunReport, Session, exit};
-use promo_ledger::{MemoryStore, Store};
+use promo_engine::{EngineError, Fate, Progress, exit};
 use promo_sdk::Clock;
-use promo_tests::faults::Faults;
-use promo_tests::watched_store::WatchedStore;
-use promo_tests::world::{Setup, World};
+use promo_tests::interleaved::Place;
+use promo_tests::world::Setup;
 use tokio::runtime::Handle;
 
-const ONE: &str = r#"
-format = 1
-[pipeline]
-name = "one"
-[artifacts.shop]
-image = "oci-layout:registry/shop"
-tags  = "[0-9]*"
-[checks.smoke]
-command = { run = ["true"] }
-[environments.dev]
-tier   = "development"
-start  = "auto"
-verify = ["smoke"]
-target = { directory = "environments/dev" }
-[environments.dev.deploy.directory]
-templates = ["service.j2"]
-"#;
-
-type Act = Box<dyn FnOnce() + Send>;
-
-/// What is done before the next call of the ledger of that name, once.
-#[derive(Clone, Default)]
-struct Before(Arc<Mutex<Option<(&'static str, Act)>>>);
-
-impl Before {
-    fn next(&self, call: &'static str, act: impl FnOnce() + Send + 'static) {
-        *self.0.lock().unwrap() = Some((call, Box::new(act)));
-    }
-
-    fn pass(&self, call: &'static str) {
-        let due = {
-            let mut waiting = self.0.lock().unwrap();
-            if waiting.as_ref().is_some_and(|(awaited, _)| *awaited == call) { waiting.take() } else { None }
-        };
-        if let Some((_, act)) = due {
-            act();
-        }
-    }
-}
-
-/// A world whose ledger can be written by others in mid-call.
-struct Place {
-    world: World,
-    faults: Faults,
-    ledger: Arc<dyn Store>,
-    before: Before,
-}
-
-impl Place {
-    fn new() -> Self {
-        let ledger: Arc<dyn Store> = Arc::new(MemoryStore::new("a ledger of a test", Arc::new(|| SystemClock.now())));
-        let (faults, before) = (Faults::default(), Before::default());
-        let hooks = before.clone();
-        let watched = WatchedStore { inner: ledger.clone(), before: Box::new(move |call| hooks.pass(call)) };
-        let setup = Setup {
-            store: Some(Arc::new(watched)),
-            providers: faults.providers(promo_providers::builtin()),
-            ..Setup::default()
-        };
-        let files = [("promo.toml", ONE), ("service.j2", "{{ artifacts.shop.tag }}\n")];
-        Self { world: World::of_files(&files, setup), faults, ledger, before }
-    }
-
-    /// The first release in dev, the second one in the ledger with a plan for it.
-    async fn with_first() -> (Self, ReleaseId, ReleaseId, Document) {
-        let place = Self::new();
-        let first = place.world.release("1.0.0").await;
-        let plan = place.world.plan("dev").await;
-        assert_eq!(place.apply(&plan, |_| {}).await.unwrap().outcome, Some(RunOutcome::Done));
-        let second = place.world.release("2.0.0").await;
-        let plan = place.world.plan("dev").await;
-        (place, first, second, plan)
-    }
-
-    /// Another process, past whatever stands in front of the ledger of the first.
-    fn other(&self, name: &str) -> Session {
-        self.world.session_with(name, &Setup { store: Some(self.ledger.clone()), ..self.world.setup().clone() })
-    }
-
-    async fn apply(
-        &self,
-        plan: &Document,
-        at: impl Fn(&Progress) + Send + Sync + 'static,
-    ) -> Result<RunReport, EngineError> {
-        let mut options = self.world.options();
-        options.progress = Arc::new(move |p| at(&p));
-        self.world.session.apply(plan, plan.digest().unwrap(), options).await
-    }
-
-    fn kinds(&self) -> Vec<String> {
-        self.ledger.records(0, usize::MAX).unwrap().into_iter().map(|r| r.kind).collect()
-    }
-
-    /// Steps on the way back that were begun.
-    fn rollback_intents(&self) -> usize {
-        let records = self.ledger.records(0, usize::MAX).unwrap();
-        let back = |step: &Option<String>| step.as_ref().is_some_and(|s| s.contains("/rollback/"));
-        records.iter().filter(|r| r.kind == "step.intent" && back(&r.step)).count()
-    }
+/// Steps on the way back that were begun.
+fn rollback_intents(place: &Place) -> usize {
+    let records = place.ledger.records(0, usize::MAX).unwrap();
+    let back = |step: &Option<String>| step.as_ref().is_some_and(|s| s.contains("/rollback/"));
+    records.iter().filter(|r| r.kind == "step.intent" && back(&r.step)).count()
 }
 
 fn dev() -> EnvironmentName {
@@ -150,7 +53,7 @@ async fn s10_1_a_rejection_just_before_the_first_intent_of_the_way_back_holds_th
             panic!("{report:?}")
         };
         assert!(why.contains("smoke failed") && why.contains("rejected everywhere by riley"), "{why}");
-        assert_eq!((place.rollback_intents(), report.exit_code()), (0, exit::HELD));
+        assert_eq!((rollback_intents(&place), report.exit_code()), (0, exit::HELD));
         assert_eq!(place.world.deployed("dev", "service"), "2.0.0\n", "nothing was touched");
         assert_eq!(place.world.current("dev"), Some(second));
     }
@@ -170,7 +73,7 @@ async fn a_rejection_after_the_first_intent_of_the_way_back_comes_too_late() {
         })
         .await
         .unwrap();
-    assert_eq!((report.outcome, place.rollback_intents()), (Some(RunOutcome::RolledBack), 1));
+    assert_eq!((report.outcome, rollback_intents(&place)), (Some(RunOutcome::RolledBack), 1));
     assert_eq!(place.world.current("dev"), Some(first));
 }
 

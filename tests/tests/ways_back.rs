@@ -17,25 +17,8 @@ use promo_sdk::{
     State,
 };
 use promo_tests::faults::{Faults, Mode};
+use promo_tests::small;
 use promo_tests::world::{Setup, Time, World};
-
-const ONE: &str = r#"
-format = 1
-[pipeline]
-name = "one"
-[artifacts.shop]
-image = "oci-layout:registry/shop"
-tags  = "[0-9]*"
-[checks.smoke]
-command = { run = ["true"] }
-[environments.dev]
-tier   = "development"
-start  = "auto"
-verify = ["smoke"]
-target = { directory = "environments/dev" }
-[environments.dev.deploy.directory]
-templates = ["service.j2"]
-"#;
 
 /// A node that deploys nothing, behind a window.
 const NODE: &str = r#"
@@ -80,7 +63,7 @@ impl Place {
 
     /// The first release in dev, the second one in the ledger.
     async fn with_first(providers: Vec<Arc<dyn Provider>>) -> (Self, ReleaseId, ReleaseId) {
-        let place = Self::new(ONE, providers);
+        let place = Self::new(&small::pipeline("one", small::ONE), providers);
         let first = place.world.release("1.0.0").await;
         assert_eq!(place.promote().await.outcome, Some(RunOutcome::Done));
         let second = place.world.release("2.0.0").await;
@@ -272,7 +255,7 @@ async fn invariant_5_no_step_acts_on_a_state_that_cannot_be_told_neither_when_re
 impl Place {
     /// promo.toml says that dev is elsewhere, for whoever opens the folder from now on.
     fn moves_to(&self, place: &str) -> Session {
-        let text = ONE.replace("environments/dev", place);
+        let text = small::pipeline("one", small::ONE).replace("environments/dev", place);
         std::fs::write(self.world.path("promo.toml"), text).unwrap();
         self.world.session_as("dana")
     }

@@ -5,7 +5,7 @@
 mod drive;
 mod finish;
 mod lease;
-mod precheck;
+pub(crate) mod precheck;
 mod promotion;
 mod report;
 mod step;
@@ -20,6 +20,7 @@ use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Event, RunOutcome};
 use promo_core::plan::Document;
+use promo_core::planner::Observations;
 use promo_ledger::{AppendError, Expect, Fence, StoreError};
 use promo_sdk::ErrorKind;
 use tokio_util::sync::CancellationToken;
@@ -29,6 +30,7 @@ use crate::progress::{Progress, Sink};
 use crate::session::{Session, new_run_id};
 use lease::Held;
 
+use precheck::Use;
 pub use report::{Fate, RunReport};
 
 /// How a plan is applied.
@@ -88,14 +90,13 @@ impl RunContext {
         step: Option<&str>,
         events: Vec<Event>,
     ) -> Result<(), EngineError> {
-        self.append_expecting(Expect::default(), environment, step, events)
+        self.append_at(None, environment, step, events)
     }
 
     /// The same, as long as `bar` finds nothing against it in the very ledger that it is appended to: what was judged
     /// before it is written may no longer hold. Gives what it found.
     pub(crate) fn append_unless<T>(
         &self,
-        expect: &Expect,
         environment: &EnvironmentName,
         step: Option<&str>,
         events: &[Event],
@@ -106,20 +107,21 @@ impl RunContext {
             if let Some(found) = bar(&view)? {
                 return Ok(Some(found));
             }
-            let expect = Expect { head: Some(view.size), ..expect.clone() };
+            let head = view.size;
             drop(view);
-            match self.append_expecting(expect, environment, step, events.to_vec()) {
+            match self.append_at(Some(head), environment, step, events.to_vec()) {
                 Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
                 result => return result.map(|()| None),
             }
         }
     }
 
-    /// Appends under the lease what else is expected, too. Leases are taken, renewed and lost together, so the part that the
-    /// record is about says as much as all of it; asking for all of it would cost each record as much as the whole run.
-    fn append_expecting(
+    /// Appends under the lease, where one is given to a ledger of just so many records. Leases are taken, renewed and lost
+    /// together, so the part that the record is about says as much as all of it; asking for all of it would cost each record
+    /// as much as the whole run.
+    fn append_at(
         &self,
-        expect: Expect,
+        head: Option<u64>,
         environment: &EnvironmentName,
         step: Option<&str>,
         events: Vec<Event>,
@@ -137,7 +139,7 @@ impl RunContext {
             })
             .collect();
         let fence = self.locks.get(environment).unwrap_or(&self.fence).clone();
-        let expect = Expect { fences: vec![fence], ..expect };
+        let expect = Expect { fences: vec![fence], head, ..Expect::default() };
         self.session.append(&expect, &drafts).map(|_| ())
     }
 }
@@ -156,7 +158,8 @@ impl Session {
         options: ApplyOptions,
     ) -> Result<RunReport, EngineError> {
         let run = new_run_id();
-        let held = self.begin(document, digest, &run, &options).await.map_err(|error| self.outrun(&digest, error))?;
+        let held = self.begin(document, digest, &run, &options).await;
+        let held = held.map_err(|error| self.outrun(document, &digest, error))?;
         drive::drive(RunContext::new(self, &run, digest, document, &held, options, None), held).await
     }
 
@@ -168,7 +171,7 @@ impl Session {
         run: &RunId,
         options: &ApplyOptions,
     ) -> Result<Held, EngineError> {
-        let checked = self.precheck(document, &digest, &options.approvals).await?;
+        let observed = self.precheck(document, &digest, &options.approvals, Use::Apply).await?;
         if options.stop.is_cancelled() {
             return Err(EngineError::Stopped);
         }
@@ -176,7 +179,7 @@ impl Session {
         self.keep_files(document, &digest)?;
         let resources = lease::resources(self, &document.body.moves);
         let held = wait::begin(self, run, &digest, resources, &options.stop).await?;
-        let started = self.start_run(document, digest, run, &held, &checked, &options.approvals);
+        let started = self.start_run(document, digest, run, &held, &observed, &options.approvals);
         if let Err(error) = started {
             held.release().await;
             return Err(self.began(run, error));
@@ -184,9 +187,9 @@ impl Session {
         Ok(held)
     }
 
-    /// What to tell whoever did not begin a run: where another one has used the plan meanwhile, whatever that left behind
-    /// is no news, and the plan is spent.
-    fn outrun(&self, plan: &Digest, error: EngineError) -> EngineError {
+    /// What to tell whoever did not begin a run: where another one has used the plan meanwhile, or has moved one of its
+    /// environments under another plan, whatever that left behind is no news, and the plan is spent or stale.
+    fn outrun(&self, document: &Document, plan: &Digest, error: EngineError) -> EngineError {
         let left_behind = match &error {
             EngineError::Provider { source, .. } => source.kind != ErrorKind::Integrity,
             EngineError::Stale { .. }
@@ -200,7 +203,12 @@ impl Session {
         if !left_behind {
             return error;
         }
-        self.used(plan).ok().flatten().unwrap_or(error)
+        let moved = || {
+            let (view, now) = (self.view().ok()?, self.present().ok()?);
+            let lapsed = precheck::lapsed(&document.body, plan, &document.body.moves, &view, now, Use::Apply).err();
+            lapsed.filter(|lapsed| matches!(lapsed, EngineError::Stale { .. }))
+        };
+        self.used(plan).ok().flatten().or_else(moved).unwrap_or(error)
     }
 
     /// Goes on with a run that was interrupted or whose process died. A second resume changes nothing (S9.5). A lock that
@@ -294,40 +302,49 @@ impl Session {
         Ok(())
     }
 
-    /// The record that consumes the plan and its approvals. From here on the run can be resumed.
+    /// The record that consumes the plan and its approvals, as long as the very ledger that it is appended to lets the plan
+    /// begin. From here on the run can be resumed.
     fn start_run(
         &self,
         document: &Document,
         digest: Digest,
         run: &RunId,
         held: &Held,
-        checked: &precheck::Checked,
+        observed: &Observations,
         beside: &[Envelope],
     ) -> Result<(), EngineError> {
-        let environments = document.body.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
-        let event =
-            Event::RunStarted { environments, approvals: checked.consumes.clone(), applier: self.actor.name.clone() };
-        let mut draft = self.draft(event);
-        draft.run = Some(run.clone());
-        draft.plan = Some(digest);
-        draft.epoch = Some(held.fence().epoch);
         // What lay beside the plan is evidence like the rest, and a resume finds it in the ledger.
-        let mut drafts = Vec::new();
+        let mut evidence = Vec::new();
         for envelope in beside {
             let envelope = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
             let mut recorded = self.draft(Event::ApprovalRecorded { envelope });
             recorded.plan = Some(digest);
-            drafts.push(recorded);
+            evidence.push(recorded);
         }
-        drafts.push(draft);
-        let expect = Expect {
-            generation: checked.generations.clone(),
-            fences: vec![held.fence()],
-            unconsumed: vec![digest],
-            consume: vec![digest],
-            head: None,
-        };
-        self.append(&expect, &drafts).map(|_| ())
+        let environments: BTreeMap<_, _> =
+            document.body.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
+        loop {
+            let view = self.view()?;
+            let checked = self.judge(document, &digest, beside, observed, &view, Use::Apply)?;
+            let (environments, applier) = (environments.clone(), self.actor.name.clone());
+            let mut draft = self.draft(Event::RunStarted { environments, approvals: checked.consumes, applier });
+            draft.run = Some(run.clone());
+            draft.plan = Some(digest);
+            draft.epoch = Some(held.fence().epoch);
+            let drafts: Vec<_> = evidence.iter().cloned().chain([draft]).collect();
+            let expect = Expect {
+                generation: checked.generations,
+                fences: vec![held.fence()],
+                unconsumed: vec![digest],
+                consume: vec![digest],
+                head: Some(view.size),
+            };
+            drop(view);
+            match self.append(&expect, &drafts) {
+                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                result => return result.map(|_| ()),
+            }
+        }
     }
 
     /// A ledger that failed while it took the first record may have taken it: then the run is there to be resumed.

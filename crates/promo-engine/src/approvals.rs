@@ -12,6 +12,7 @@ use promo_core::model::Party;
 use promo_core::plan::{Document, Move, Plan};
 use promo_core::windows::Invoker;
 
+use crate::apply::precheck::Use;
 use crate::error::EngineError;
 use crate::metadata::{AUTHORS, BUILDER, names};
 use crate::session::Session;
@@ -103,7 +104,7 @@ impl Session {
     /// bring it.
     ///
     /// # Errors
-    /// As [`Session::record_approval`]; [`EngineError::Spent`] for a plan on which nobody decides any more, and
+    /// As [`Session::record_approval`]; [`EngineError::Spent`] and [`EngineError::Stale`] for a plan on which nobody decides any more, and
     /// [`EngineError::Uncounted`] for a yes or a no that would count nowhere.
     pub fn weigh(
         &self,
@@ -114,7 +115,7 @@ impl Session {
     ) -> Result<Weighed, EngineError> {
         let fact = self.verified_for(digest, envelope)?;
         let (view, now) = (self.view()?, self.present()?);
-        match self.unspent(&document.body, digest, &view, now) {
+        match self.unspent(&document.body, digest, &view, now, Use::Apply) {
             // Whether time is up is judged again when it is applied.
             Ok(()) | Err(EngineError::Undated { .. }) => {}
             Err(spent) => return Err(spent),

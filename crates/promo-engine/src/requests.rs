@@ -16,6 +16,7 @@ use promo_core::plan::Document;
 use promo_ledger::Expect;
 use serde::{Deserialize, Serialize};
 
+use crate::apply::precheck::Use;
 use crate::error::EngineError;
 use crate::session::{Governance, Session};
 use crate::signature;
@@ -131,7 +132,7 @@ impl Session {
             });
         }
         // Everything but the gates that people and time open is checked now, so that nobody approves what cannot apply.
-        match self.precheck(document, &digest, &[]).await {
+        match self.precheck(document, &digest, &[], Use::Request).await {
             Ok(_) | Err(EngineError::Waiting { .. }) => {}
             Err(error) => return Err(error),
         }

@@ -2,21 +2,13 @@
 
 use super::*;
 
-pub(crate) const PAIR: &str = r#"
-format = 1
-[pipeline]
-name = "pair"
-[artifacts.shop]
-image = "oci-layout:registry/shop"
-tags  = "[0-9]*"
-[defaults]
-start = "auto"
-verify = ["smoke"]
-[defaults.deploy.directory]
-files     = ["config/{environment}.env"]
-templates = ["service.j2"]
-[checks.smoke]
-command = { run = ["true"] }
+/// `dev` with a file of its own, then `stage` with one and a copy.
+pub(crate) static PAIR: LazyLock<String> = LazyLock::new(|| {
+    let pipeline = small::pipeline("pair", PAIRED);
+    pipeline.replace("templates = ", "files = [\"config/{environment}.env\"]\ntemplates = ")
+});
+
+const PAIRED: &str = r#"
 [environments.dev]
 tier   = "development"
 target = { directory = "environments/dev" }
@@ -28,20 +20,9 @@ mirror = { "oci-layout:registry" = "oci-layout:copies" }
 "#;
 
 /// `dev`, then `left` and `right` side by side; `far` behind `right` alone, `join` behind both.
-pub(crate) const FORK: &str = r#"
-format = 1
-[pipeline]
-name = "fork"
-[artifacts.shop]
-image = "oci-layout:registry/shop"
-tags  = "[0-9]*"
-[defaults]
-start = "auto"
-verify = ["smoke"]
-[defaults.deploy.directory]
-templates = ["service.j2"]
-[checks.smoke]
-command = { run = ["true"] }
+pub(crate) static FORK: LazyLock<String> = LazyLock::new(|| small::pipeline("fork", FORKED));
+
+const FORKED: &str = r#"
 [environments.dev]
 tier   = "development"
 target = { directory = "environments/dev" }

@@ -4,7 +4,7 @@ use super::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_deployment_that_fails_is_held_and_may_be_repeated_by_name() {
-    let cell = Cell::new(PAIR);
+    let cell = Cell::new(&PAIR);
     let release = cell.world.release("1.0.0").await;
     cell.faults.fail_check("dev/smoke");
     let plan = cell.world.plan("dev").await;
@@ -30,7 +30,7 @@ async fn a_first_deployment_that_fails_is_held_and_may_be_repeated_by_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_rollback_that_fails_is_held_with_both_reasons() {
-    let (cell, _, second) = Cell::with_first(PAIR).await;
+    let (cell, _, second) = Cell::with_first(&PAIR).await;
     cell.faults.fail_check("dev/smoke");
     let plan = cell.plan_until("stage").await;
     let report = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap();
@@ -61,7 +61,7 @@ async fn on_failure_hold_leaves_the_failed_release_for_a_person() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn independent_branches_go_on_and_what_depends_on_the_failed_one_does_not_start() {
-    let (cell, first, second) = Cell::with_first(FORK).await;
+    let (cell, first, second) = Cell::with_first(&FORK).await;
     cell.faults.fail_check(format!("left/smoke/{second}"));
     let plan = cell.plan_until("join").await;
     let report = cell.apply(&cell.world.session, &plan).await.unwrap().unwrap();
@@ -85,7 +85,7 @@ async fn independent_branches_go_on_and_what_depends_on_the_failed_one_does_not_
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_lets_running_steps_end_begins_nothing_new_and_is_resumed() {
-    let (cell, _, second) = Cell::with_first(FORK).await;
+    let (cell, _, second) = Cell::with_first(&FORK).await;
     let plan = cell.plan_until("join").await;
     let mut options = cell.world.options();
     let (stop, said) = (options.stop.clone(), cell.world.said.clone());
@@ -116,7 +116,7 @@ async fn a_stop_lets_running_steps_end_begins_nothing_new_and_is_resumed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_by_hand_between_two_steps_is_not_overwritten() {
-    let (cell, first, second) = Cell::with_first(FORK).await;
+    let (cell, first, second) = Cell::with_first(&FORK).await;
     let plan = cell.world.plan("dev").await;
     cell.apply(&cell.world.session, &plan).await.unwrap().unwrap();
     let plan = cell.world.plan("left").await;
@@ -150,13 +150,13 @@ async fn cancelling_holds_what_was_touched_and_frees_what_was_not() {
         [("append after promotion.started", PromotionOutcome::Cancelled), ("ensure after", PromotionOutcome::Held)]
     {
         promo_tests::faults::hush();
-        let (clean, ..) = Cell::with_first(PAIR).await;
+        let (clean, ..) = Cell::with_first(&PAIR).await;
         let plan = clean.plan_until("stage").await;
         clean.faults.arm(usize::MAX, Mode::Die);
         clean.apply(&clean.world.session, &plan).await.unwrap().unwrap();
         let nth = clean.faults.passed().iter().position(|p| p.name == point).unwrap() + 1;
 
-        let (cell, _, second) = Cell::with_first(PAIR).await;
+        let (cell, _, second) = Cell::with_first(&PAIR).await;
         let plan = cell.plan_until("stage").await;
         // A ledger dies by a panic, a provider without a word.
         cell.faults.arm(nth, if point.starts_with("append") { Mode::Panic } else { Mode::Die });
@@ -186,7 +186,7 @@ async fn cancelling_holds_what_was_touched_and_frees_what_was_not() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_first_record_that_was_refused_leaves_it_open_whether_the_run_began() {
-    let cell = Cell::new(PAIR);
+    let cell = Cell::new(&PAIR);
     cell.world.release("1.0.0").await;
     let plan = cell.world.plan("dev").await;
     cell.faults.arm(usize::MAX, Mode::Die);
@@ -238,8 +238,12 @@ async fn an_opaque_provider_that_panics_leaves_the_run_stuck_unless_its_work_is_
                 clock: Arc::new(time.clone()),
                 ..Setup::default()
             };
-            let files =
-                [("promo.toml", PAIR), ("service.j2", TEMPLATE), ("config/dev.env", ""), ("config/stage.env", "")];
+            let files = [
+                ("promo.toml", PAIR.as_str()),
+                ("service.j2", TEMPLATE),
+                ("config/dev.env", ""),
+                ("config/stage.env", ""),
+            ];
             Cell { world: World::of_files(&files, setup), faults, time, store }
         };
         let clean = opaque();

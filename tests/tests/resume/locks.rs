@@ -11,7 +11,7 @@ async fn a_dead_process_holds_its_lock_until_the_lease_ends_and_no_longer() {
         ..Setup::default()
     };
     let world = World::of_files(
-        &[("promo.toml", PAIR), ("service.j2", TEMPLATE), ("config/dev.env", "A=1\n"), ("config/stage.env", "A=2\n")],
+        &[("promo.toml", &PAIR), ("service.j2", TEMPLATE), ("config/dev.env", "A=1\n"), ("config/stage.env", "A=2\n")],
         setup,
     );
     let release = world.release("1.0.0").await;
@@ -54,7 +54,7 @@ async fn a_dead_process_holds_its_lock_until_the_lease_ends_and_no_longer() {
 /// A run that died after its first record, and the lock that it left, in the name of `holder`.
 async fn abandoned(holder: &str) -> (Cell, RunId, promo_ledger::Lease) {
     promo_tests::faults::hush();
-    let cell = Cell::new(PAIR);
+    let cell = Cell::new(&PAIR);
     cell.world.release("1.0.0").await;
     let plan = cell.world.plan("dev").await;
     cell.faults.arm(usize::MAX, Mode::Die);
@@ -75,7 +75,7 @@ async fn abandoned(holder: &str) -> (Cell, RunId, promo_ledger::Lease) {
 
 /// How this process appears in the lock of a run that it works at, in its parts.
 async fn own_process() -> Vec<String> {
-    let cell = Cell::new(PAIR);
+    let cell = Cell::new(&PAIR);
     cell.world.release("1.0.0").await;
     let plan = cell.world.plan("dev").await;
     let (store, holder) = (cell.store.clone(), Arc::new(std::sync::Mutex::new(String::new())));

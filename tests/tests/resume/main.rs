@@ -8,7 +8,7 @@ mod locks;
 mod points;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
@@ -22,6 +22,7 @@ use promo_sdk::{
     ProviderError, State,
 };
 use promo_tests::faults::{Faults, Mode, Point};
+use promo_tests::small;
 use promo_tests::world::{Setup, Time, World};
 
 use cell::{Cell, FORK, PAIR, TEMPLATE, ended, fate, name};

@@ -52,7 +52,7 @@ fn cells(points: &[Point]) -> Vec<(usize, Mode)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_happens_at_any_point_a_resume_brings_the_run_to_its_documented_end() {
     promo_tests::faults::hush();
-    let (clean, ..) = Cell::with_first(PAIR).await;
+    let (clean, ..) = Cell::with_first(&PAIR).await;
     let plan = clean.plan_until("stage").await;
     assert_eq!(plan.body.moves.len(), 2);
     clean.faults.arm(usize::MAX, Mode::Die);
@@ -63,7 +63,7 @@ async fn whatever_happens_at_any_point_a_resume_brings_the_run_to_its_documented
         assert!(points.iter().any(|p| p.name == name), "{name} is never passed: {points:?}");
     }
     for (nth, mode) in cells(&points) {
-        let (cell, first, second) = Cell::with_first(PAIR).await;
+        let (cell, first, second) = Cell::with_first(&PAIR).await;
         let plan = cell.plan_until("stage").await;
         cell.faults.arm(nth, mode);
         let _ = cell.apply(&cell.world.session, &plan).await;
@@ -90,7 +90,7 @@ async fn whatever_happens_at_any_point_a_resume_brings_the_run_to_its_documented
 async fn a_rollback_that_dies_anywhere_is_finished_by_a_resume() {
     promo_tests::faults::hush();
     let failing = async || {
-        let (cell, first, second) = Cell::with_first(PAIR).await;
+        let (cell, first, second) = Cell::with_first(&PAIR).await;
         cell.faults.fail_check(format!("stage/smoke/{second}"));
         let plan = cell.plan_until("stage").await;
         (cell, plan, first, second)
@@ -123,7 +123,7 @@ async fn a_rollback_that_dies_anywhere_is_finished_by_a_resume() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_way_back_that_cannot_be_seen_for_a_moment_is_interrupted_and_not_given_up_s13_6() {
     let failing = async || {
-        let (cell, first, second) = Cell::with_first(PAIR).await;
+        let (cell, first, second) = Cell::with_first(&PAIR).await;
         cell.faults.fail_check(format!("stage/smoke/{second}"));
         let plan = cell.plan_until("stage").await;
         (cell, plan, first)

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::Run;
+use promo_core::plan::Move;
 use promo_ledger::{Expect, Fence};
 
-use super::{Fate, RunContext, RunReport};
+use super::{Fate, RunContext, RunReport, precheck};
 use crate::error::EngineError;
 use crate::session::Session;
 
@@ -27,9 +28,7 @@ pub(super) fn finish(
             (m.environment.clone(), m.to.id.clone(), fate)
         })
         .collect();
-    // What could not begin because the plan is stale, or its policy replaced, never will: waiting would not help.
-    let stale = (context.outlived.is_some() || context.session.with_view(|v| context.session.adoption(v).is_err())?)
-        && environments.iter().any(|(.., fate)| matches!(fate, Fate::NotStarted { .. }));
+    let stale = gone(context, &environments)?;
     let outcome = match outcome(environments.iter().map(|(_, _, fate)| fate)) {
         Some(RunOutcome::Waiting) if stale => Some(RunOutcome::Cancelled),
         outcome => outcome,
@@ -40,6 +39,26 @@ pub(super) fn finish(
     };
     append(context, event)?;
     Ok(RunReport { run: context.run.clone(), outcome, environments })
+}
+
+/// Whether what could not begin never will, so that waiting would not help: the rules were replaced, or the plan has lapsed
+/// there.
+fn gone(context: &RunContext, environments: &[(EnvironmentName, ReleaseId, Fate)]) -> Result<bool, EngineError> {
+    let (session, plan) = (&context.session, &context.document.body);
+    let left = |m: &&Move| {
+        environments.iter().any(|(n, _, fate)| *n == m.environment && matches!(fate, Fate::NotStarted { .. }))
+    };
+    let left: Vec<Move> = plan.moves.iter().filter(left).cloned().collect();
+    if left.is_empty() {
+        return Ok(false);
+    }
+    let now = session.present()?;
+    session.with_view(|view| {
+        let lapsed = precheck::lapsed(plan, &context.plan, &left, view, now, precheck::Use::Apply);
+        context.outlived.is_some()
+            || session.adoption(view).is_err()
+            || lapsed.is_err_and(|error| !matches!(error, EngineError::Undated { .. }))
+    })
 }
 
 /// Ends an interrupted run: what has not begun never will, what is half-way is held.

@@ -11,8 +11,8 @@ use promo_core::gate::{GateKind, Outcome, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::ledger::view::Spoken;
-use promo_core::plan::{Document, Plan, Request, StayReason};
-use promo_core::planner;
+use promo_core::plan::{Document, Move, Plan, Request, StayReason};
+use promo_core::planner::{self, Observations};
 use promo_core::windows::Invoker;
 use promo_ledger::tree::verify_consistency;
 
@@ -20,6 +20,15 @@ use super::wait;
 use crate::approvals::uncounted;
 use crate::error::EngineError;
 use crate::session::{Session, TOOL};
+
+/// What a plan is to be used for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// To ask for its approval: it takes the place of whatever was asked for before.
+    Request,
+    /// To move something.
+    Apply,
+}
 
 /// What a plan that passed is applied with.
 pub(crate) struct Checked {
@@ -29,12 +38,14 @@ pub(crate) struct Checked {
 }
 
 impl Session {
+    /// Gives what was observed, which [`Session::judge`] takes.
     pub(crate) async fn precheck(
         &self,
         document: &Document,
         digest: &Digest,
         beside: &[Envelope],
-    ) -> Result<Checked, EngineError> {
+        to: Use,
+    ) -> Result<Observations, EngineError> {
         let plan = &document.body;
         self.admit_policy()?;
         self.belongs_here(plan)?;
@@ -48,7 +59,7 @@ impl Session {
             self.verified_for(digest, envelope)?;
         }
         let (view, now) = (self.view()?, self.present()?);
-        self.unspent(plan, digest, &view, now)?;
+        self.unspent(plan, digest, &view, now, to)?;
         self.plausible_times(plan, now)?;
         if plan.moves.is_empty() {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
@@ -78,20 +89,30 @@ impl Session {
             moved = planner::edited(plan, &self.planned_then(plan, &view, again).await?);
         }
         if !moved.is_empty() {
-            return Err(EngineError::Stale { by: last_change(&view, plan), moved });
+            return Err(EngineError::Stale { by: last_change(&view, plan, &plan.moves), moved });
         }
         // Observing can take minutes: what people said meanwhile counts.
-        let (view, now) = (self.view()?, self.present()?);
-        self.unspent(plan, digest, &view, now)?;
-        let moved = moved_generations(plan, &view);
-        if !moved.is_empty() {
-            return Err(EngineError::Stale { by: last_change(&view, plan), moved });
-        }
-        let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now.at)?;
-        let (facts, unverified) = self.approval_facts(digest, &view, beside);
+        self.judge(document, digest, beside, &observed, &*self.view()?, to)?;
+        Ok(observed)
+    }
+
+    /// Whether a plan that passed its precheck may begin, as the ledger of `view` has it.
+    pub(super) fn judge(
+        &self,
+        document: &Document,
+        digest: &Digest,
+        beside: &[Envelope],
+        observed: &Observations,
+        view: &View,
+        to: Use,
+    ) -> Result<Checked, EngineError> {
+        let (plan, now) = (&document.body, self.present()?);
+        self.unspent(plan, digest, view, now, to)?;
+        let standings = self.standings(document, digest, view, beside, Some(&self.actor.name), now.at)?;
+        let (facts, unverified) = self.approval_facts(digest, view, beside);
         let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
-        let invoker = self.counts_as(plan, digest, &view, beside);
+        let invoker = self.counts_as(plan, digest, view, beside);
         let nothing = std::collections::BTreeSet::new();
         for entry in &plan.moves {
             let question = Question {
@@ -99,13 +120,13 @@ impl Session {
                 release: &entry.to.id,
                 movement: entry.movement,
                 named: plan.request.by_name(),
-                drifted: !planner::drift(&view, &observed, &entry.environment).is_empty(),
+                drifted: !planner::drift(view, observed, &entry.environment).is_empty(),
                 invoker,
                 moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                 approvals: approvals.get(&entry.environment),
                 run: None,
             };
-            let gates = eligibility::assess(&self.governance.rules(), &view, &observed.artifacts, &question, now);
+            let gates = eligibility::assess(&self.governance.rules(), view, &observed.artifacts, &question, now);
             // What comes later in the plan is judged again when it starts; its approvals must be there now (S6.9).
             let shut = |g: &promo_core::gate::Gate| match g.kind {
                 GateKind::Approval => !g.outcome.is_open(),
@@ -183,21 +204,18 @@ impl Session {
         Err(EngineError::Stale { moved, by: None })
     }
 
-    /// A plan is used once, superseded by a newer request, and lives as long as its request (S8.4). Where the clocks disagree
-    /// about that, it waits until they agree.
-    pub(crate) fn unspent(&self, plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<(), EngineError> {
-        if let Some(used) = self.used(digest)? {
-            return Err(used);
-        }
-        let request = view.requests.get(digest);
-        if let Some(newer) = request.and_then(|r| r.superseded_by) {
-            return Err(EngineError::Spent { why: format!("was superseded by the request for {newer}"), run: None });
-        }
-        let expires = request.map_or(plan.expires, |r| r.expires);
-        match (now.reached(expires), now.doubt) {
-            (Some(false), _) => Ok(()),
-            (None, Some(doubt)) => Err(EngineError::Undated { doubt }),
-            _ => Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None }),
+    /// Whether a plan may still be used: nobody has (S8.4), and it has not lapsed.
+    pub(crate) fn unspent(
+        &self,
+        plan: &Plan,
+        digest: &Digest,
+        view: &View,
+        now: Present,
+        to: Use,
+    ) -> Result<(), EngineError> {
+        match self.used(digest)? {
+            Some(used) => Err(used),
+            None => lapsed(plan, digest, &plan.moves, view, now, to),
         }
     }
 
@@ -252,15 +270,44 @@ fn with_notes(why: Vec<String>, error: EngineError) -> EngineError {
     }
 }
 
-/// Environments of the plan that somebody has moved since it was made.
-fn moved_generations(plan: &Plan, view: &View) -> Vec<planner::Moved> {
-    let moves = plan.moves.iter().map(|m| {
-        let input = format!("generation of {}", m.environment);
-        let current = view.environment(&m.environment).map_or(0, |e| e.generation).to_string();
-        let planned = plan.inputs.get(&input).cloned();
-        planner::Moved { input, planned, current: Some(current) }
+/// Why these moves of a plan may no longer begin, whatever the gates say: a newer request for one of their environments has
+/// taken its place, it is too old (S8.4), or somebody else has moved one of them since it was made (S8.2). Where the clocks
+/// disagree about its age, it waits until they agree.
+pub(super) fn lapsed(
+    plan: &Plan,
+    digest: &Digest,
+    moves: &[Move],
+    view: &View,
+    now: Present,
+    to: Use,
+) -> Result<(), EngineError> {
+    let request = view.requests.get(digest);
+    let unrequested = if to == Use::Request { view.size } else { plan.ledger.size };
+    let since = request.map_or(unrequested, |own| own.seq);
+    let newer = view.requests.iter().find(|(other, request)| {
+        *other != digest && request.seq >= since && moves.iter().any(|m| request.environments.contains(&m.environment))
     });
-    moves.filter(|moved| moved.planned != moved.current).collect()
+    if let Some((newer, _)) = newer {
+        return Err(EngineError::Spent { why: format!("was superseded by the request for {newer}"), run: None });
+    }
+    let moved: Vec<_> = moves.iter().filter_map(|m| moved_generation(plan, m, view)).collect();
+    if !moved.is_empty() {
+        return Err(EngineError::Stale { by: last_change(view, plan, moves), moved });
+    }
+    let expires = request.map_or(plan.expires, |own| own.expires);
+    match (now.reached(expires), now.doubt) {
+        (Some(false), _) => Ok(()),
+        (None, Some(doubt)) => Err(EngineError::Undated { doubt }),
+        _ => Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None }),
+    }
+}
+
+/// That somebody has moved the environment of a move since the plan was made.
+fn moved_generation(plan: &Plan, entry: &Move, view: &View) -> Option<planner::Moved> {
+    let input = format!("generation of {}", entry.environment);
+    let current = Some(view.environment(&entry.environment).map_or(0, |e| e.generation).to_string());
+    let planned = plan.inputs.get(&input).cloned();
+    (planned != current).then_some(planner::Moved { input, planned, current })
 }
 
 fn closed(
@@ -276,9 +323,9 @@ fn closed(
     }
 }
 
-/// Who changed one of the plan's environments last, in words.
-fn last_change(view: &View, plan: &Plan) -> Option<String> {
-    let moved = plan.moves.iter().filter_map(|m| view.environment(&m.environment).map(|e| (&m.environment, e)));
+/// Who changed the environment of one of these moves last, in words.
+fn last_change(view: &View, plan: &Plan, moves: &[Move]) -> Option<String> {
+    let moved = moves.iter().filter_map(|m| view.environment(&m.environment).map(|e| (&m.environment, e)));
     let promotions = moved.flat_map(|(name, e)| e.history.iter().chain(&e.active).map(move |p| (name, p)));
     let latest = promotions.filter(|(_, p)| p.started >= plan.planned_at).max_by_key(|(_, p)| p.started)?;
     let (name, promotion) = latest;

@@ -1,6 +1,7 @@
 //! One release entering one environment: gates, steps, checks, and the way back.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use promo_core::Digest;
 use promo_core::eligibility::{self, ArtifactFindings, Question};
@@ -13,10 +14,10 @@ use promo_core::model::{OnFailure, Start};
 use promo_core::plan::{Move, PlannedCheck, Request, Rollback, Step};
 use promo_core::planner;
 use promo_core::state::State;
-use promo_ledger::Expect;
 
+use super::precheck::{self, Use};
 use super::step::{Bar, StepEnd, elapsed, take};
-use super::{Fate, RunContext, precheck};
+use super::{Fate, RunContext};
 use crate::checks::Verdict;
 use crate::error::EngineError;
 use crate::observe::recorded_settings;
@@ -81,6 +82,15 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             return Ok(Some((replaced.to_string(), Vec::new())));
         }
         let now = session.present()?;
+        if let Err(lapsed) =
+            precheck::lapsed(&document.body, &context.plan, slice::from_ref(entry), view, now, Use::Apply)
+        {
+            let why = match &lapsed {
+                EngineError::Stale { by: Some(by), .. } => format!("{lapsed}: {by}"),
+                _ => lapsed.to_string(),
+            };
+            return Ok(Some((why, Vec::new())));
+        }
         let standings = session.standings(document, &context.plan, view, beside, applier, now.at)?;
         let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
         let invoker = session.counts_as(&document.body, &context.plan, view, beside);
@@ -114,19 +124,8 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         to: entry.to.id.clone(),
         movement: entry.movement,
     };
-    // No other run may have touched the environment since the plan was made (S6.6).
-    let planned = document.body.inputs.get(&format!("generation of {}", entry.environment));
-    let generation = planned.and_then(|g| g.parse().ok()).map(|g| (entry.environment.clone(), g));
-    let expect = Expect { generation: generation.into_iter().collect(), ..Expect::default() };
     // A freeze or a revocation that comes before this record holds it up, however shortly before it comes.
-    let (why, gates) = match context.append_unless(&expect, &entry.environment, None, &[event], shut) {
-        Ok(None) => return Ok(None),
-        Ok(Some(shut)) => shut,
-        Err(error) if error.code() == "plan-stale" => {
-            ("another run has moved it since the plan was made".to_string(), Vec::new())
-        }
-        Err(error) => return Err(error),
-    };
+    let Some((why, gates)) = context.append_unless(&entry.environment, None, &[event], shut)? else { return Ok(None) };
     context.say(Progress::NotStarted {
         environment: entry.environment.clone(),
         why: why.clone(),
@@ -184,9 +183,8 @@ async fn deploy(
             settings: *settings,
             targets,
         };
-        let found = context.append_unless(&Expect::default(), &entry.environment, None, &[event], |view| {
-            Ok(bar.and_then(|bar| bar(view)))
-        })?;
+        let found =
+            context.append_unless(&entry.environment, None, &[event], |view| Ok(bar.and_then(|bar| bar(view))))?;
         if let Some(why) = found {
             return Ok(End::Failed(why));
         }

@@ -7,7 +7,6 @@ use promo_core::ledger::view::StepView;
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Move, Step};
 use promo_core::state::State;
-use promo_ledger::Expect;
 use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, Provider, ProviderError};
 
 use super::RunContext;
@@ -105,10 +104,7 @@ impl Now<'_> {
         let (environment, id) = (&self.entry.environment, Some(self.step.id.as_str()));
         match self.bar {
             None => self.context.append(environment, id, vec![intent]).map(|()| None),
-            Some(bar) => {
-                let expect = Expect::default();
-                self.context.append_unless(&expect, environment, id, &[intent], |view| Ok(bar(view)))
-            }
+            Some(bar) => self.context.append_unless(environment, id, &[intent], |view| Ok(bar(view))),
         }
     }
 

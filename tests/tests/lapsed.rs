@@ -1,0 +1,277 @@
+//! What takes a plan's right away after it was judged and before the record that rests on it: a newer request, its own age,
+//! a rejection, and another plan for the same environment (S8.2, S8.4, S6.6). Put there on purpose, at every moment at
+//! which it can come.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use promo_core::approval::Decision;
+use promo_core::ids::{EnvironmentName, ReleaseId};
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::plan::{Document, Request};
+use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Session, exit};
+use promo_tests::interleaved::Place;
+use promo_tests::small;
+use promo_tests::world::Time;
+use tokio::runtime::Handle;
+
+/// `dev`, then `qa`.
+const TWO: &str = r#"
+[environments.dev]
+tier   = "development"
+target = { directory = "environments/dev" }
+[environments.qa]
+tier   = "testing"
+after  = ["dev"]
+target = { directory = "environments/qa" }
+"#;
+
+const APPROVED: &str = r#"
+[environments.dev]
+tier   = "development"
+target = { directory = "environments/dev" }
+[[environments.dev.approval]]
+count = 1
+from  = ["release-manager"]
+"#;
+
+/// The moments between the last look of the precheck and the run's first record.
+const BEFORE_THE_RUN: [&str; 2] = ["acquire", "append_if_head"];
+
+fn name(text: &str) -> EnvironmentName {
+    text.parse().unwrap()
+}
+
+/// Something asynchronous in the middle of a call of the ledger.
+fn within<T>(handle: &Handle, work: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| handle.block_on(work))
+}
+
+fn request(session: &Session, handle: &Handle, plan: &Document) {
+    within(handle, session.request(plan, plan.digest().unwrap(), None)).unwrap();
+}
+
+fn assert_spent(error: &EngineError, word: &str) {
+    let EngineError::Spent { why, run: None } = error else { panic!("{error:?}") };
+    assert_eq!((error.code(), error.exit_code()), ("plan-spent", exit::STALE));
+    assert!(why.contains(word), "{why}");
+}
+
+/// Why an environment of a run was not started; the run ended as one of which nothing more may come.
+fn not_started<'a>(report: &'a RunReport, environment: &str) -> &'a str {
+    assert_eq!((report.outcome, report.exit_code()), (Some(RunOutcome::Cancelled), exit::STALE), "{report:?}");
+    let fate = report.environments.iter().find(|(n, ..)| *n == name(environment)).map(|(.., fate)| fate);
+    let Some(Fate::NotStarted { why, .. }) = fate else { panic!("{report:?}") };
+    why
+}
+
+/// The first release in dev, a plan for the second one in both environments.
+async fn chain(time: &Time) -> (Place, ReleaseId, ReleaseId, Document) {
+    let place = Place::of(&small::pipeline("two", TWO), Arc::new(time.clone()));
+    let (place, first, second, _) = place.first().await;
+    let everywhere = Request { environments: [].into(), until: Some(name("qa")), ..place.world.request("dev") };
+    let plan = place.world.session.plan(everywhere, PLAN_LIFETIME).await.unwrap();
+    assert_eq!(plan.body.moves.len(), 2);
+    (place, first, second, plan)
+}
+
+fn time() -> Time {
+    Time::at("2026-03-02T09:00:00Z")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_4_a_newer_request_just_before_the_first_record_of_a_run_takes_the_plan_s_place() {
+    for (moment, requested) in BEFORE_THE_RUN.into_iter().flat_map(|m| [(m, false), (m, true)]) {
+        let (place, first, _, plan) = Place::with_first().await;
+        place.world.release("3.0.0").await;
+        let newer = place.world.plan("dev").await;
+        let (other, handle) = (place.other("riley"), Handle::current());
+        if requested {
+            request(&other, &handle, &plan);
+        }
+        place.before.next(moment, move || request(&other, &handle, &newer));
+        assert_spent(&place.apply(&plan, |_| {}).await.unwrap_err(), "was superseded by the request for ");
+        let kinds = place.kinds();
+        assert_eq!(kinds.iter().filter(|kind| *kind == "run.started").count(), 1, "the first release's alone");
+        assert_eq!((place.world.current("dev"), place.ledger.leases().unwrap()), (Some(first), Vec::new()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_4_a_plan_whose_time_is_up_while_it_waits_for_the_lock_begins_no_run() {
+    for requested in [false, true] {
+        let time = time();
+        let place = Place::of(&small::pipeline("one", small::ONE), Arc::new(time.clone()));
+        let (place, first, _, plan) = place.first().await;
+        if requested {
+            request(&place.other("riley"), &Handle::current(), &plan);
+        }
+        let lives = Duration::from_hours(if requested { 7 * 24 } else { 24 });
+        place.before.next("acquire", move || time.pass(lives));
+        assert_spent(&place.apply(&plan, |_| {}).await.unwrap_err(), "expired at ");
+        assert_eq!(place.world.current("dev"), Some(first));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s6_6_a_rejection_just_before_the_first_record_of_a_run_leaves_the_plan_unused() {
+    for moment in BEFORE_THE_RUN {
+        let place = Place::of(&small::pipeline("one", APPROVED), Arc::new(time()));
+        place.world.release("1.0.0").await;
+        let plan = place.world.plan("dev").await;
+        let (other, digest) = (place.other("riley"), plan.digest().unwrap());
+        request(&other, &Handle::current(), &plan);
+        other.record_approval(&digest, &place.world.sign(&plan, Decision::Approve)).unwrap();
+        let no = place.world.sign(&plan, Decision::Reject);
+        place.before.next(moment, move || {
+            other.record_approval(&digest, &no).unwrap();
+        });
+        let error = place.apply(&plan, |_| {}).await.unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), ("denied", exit::DENIED), "{error:?}");
+        assert!(!place.kinds().iter().any(|kind| kind == "run.started"), "{moment}");
+        assert_eq!(place.world.current("dev"), None);
+    }
+}
+
+/// What is done between the end of dev's promotion and the first record of qa's.
+async fn between(place: &Place, plan: &Document, act: impl FnOnce() + Send + 'static) -> RunReport {
+    let (before, act) = (place.before.clone(), Mutex::new(Some(act)));
+    let report = place.apply(plan, move |progress| {
+        let ended = matches!(progress, Progress::PromotionFinished { environment, .. } if *environment == name("dev"));
+        if let Some(act) = ended.then(|| act.lock().unwrap().take()).flatten() {
+            before.next("append_if_head", act);
+        }
+    });
+    report.await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_4_a_newer_request_just_before_an_environment_begins_takes_its_place_there() {
+    let (place, _, second, plan) = chain(&time()).await;
+    // The first release, which dev has verified, for qa alone.
+    let newer = place.world.plan("qa").await;
+    let (other, handle) = (place.other("riley"), Handle::current());
+    let report = between(&place, &plan, move || request(&other, &handle, &newer)).await;
+    let why = not_started(&report, "qa");
+    assert!(why.contains("was superseded by the request for "), "{why}");
+    assert!(matches!(&report.environments[0].2, Fate::Ended { outcome: PromotionOutcome::Verified, .. }));
+    assert_eq!((place.world.current("dev"), place.world.current("qa")), (Some(second), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_8_a_newer_request_for_what_a_run_has_done_already_holds_up_nothing_of_it() {
+    let (place, _, second, plan) = chain(&time()).await;
+    place.world.release("3.0.0").await;
+    let (other, handle, dev) = (place.other("riley"), Handle::current(), place.world.request("dev"));
+    let report = between(&place, &plan, move || {
+        let newer = within(&handle, other.plan(dev, PLAN_LIFETIME)).unwrap();
+        request(&other, &handle, &newer);
+    });
+    assert_eq!(report.await.outcome, Some(RunOutcome::Done));
+    assert_eq!(place.world.current("qa"), Some(second));
+    assert!(place.kinds().iter().any(|kind| kind == "plan.requested"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_4_a_plan_whose_time_is_up_begins_no_further_environment_not_even_when_it_is_resumed() {
+    for resumed in [false, true] {
+        let time = time();
+        let (place, _, second, plan) = chain(&time).await;
+        let report = if resumed {
+            let (mut options, stop) = (place.world.options(), place.world.options().stop);
+            options.stop = stop.clone();
+            options.progress = Arc::new(move |said| {
+                if matches!(said, Progress::CheckStarted { .. }) {
+                    stop.cancel();
+                }
+            });
+            let stopped = place.world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+            assert_eq!(stopped.outcome, None, "{stopped:?}");
+            time.pass(Duration::from_hours(24));
+            place.other("riley").resume(&stopped.run, place.world.options()).await.unwrap()
+        } else {
+            let passes = time.clone();
+            let (before, done) = (place.before.clone(), Mutex::new(false));
+            let report = place.apply(&plan, move |progress| {
+                let dev = |e: &EnvironmentName| *e == name("dev");
+                if matches!(progress, Progress::PromotionFinished { environment, .. } if dev(environment)) {
+                    let mut done = done.lock().unwrap();
+                    let passes = passes.clone();
+                    // While it looks whether qa may begin.
+                    if !std::mem::replace(&mut *done, true) {
+                        before.next("now", move || passes.pass(Duration::from_hours(24)));
+                    }
+                }
+            });
+            report.await.unwrap()
+        };
+        let why = not_started(&report, "qa");
+        assert!(why.contains("expired at "), "{why}");
+        assert_eq!((place.world.current("dev"), place.world.current("qa")), (Some(second), None));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_2_what_another_run_has_moved_while_a_run_lay_interrupted_is_stale_and_names_that_run() {
+    let (place, first, _, plan) = chain(&time()).await;
+    let (mut options, stop) = (place.world.options(), place.world.options().stop);
+    options.stop = stop.clone();
+    options.progress = Arc::new(move |said| {
+        if matches!(said, Progress::CheckStarted { .. }) {
+            stop.cancel();
+        }
+    });
+    let other = place.world.plan("qa").await;
+    let stopped = place.world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    assert_eq!(stopped.outcome, None, "{stopped:?}");
+    let won = place.apply(&other, |_| {}).await.unwrap();
+    let report = place.other("riley").resume(&stopped.run, place.world.options()).await.unwrap();
+    let why = not_started(&report, "qa");
+    assert!(why.contains("generation of qa") && why.contains(won.run.as_str()), "{why}");
+    assert_eq!(place.world.current("qa"), Some(first));
+}
+
+/// Of two plans for one environment one wins. Whoever loses is told so by what the ledger says of the winner: by its lock, as
+/// long as the winner has moved nothing and may still leave the plan as it is; after that the plan is stale.
+fn assert_lost(error: &EngineError, winner: &RunReport) {
+    match (error, error.exit_code()) {
+        (EngineError::Stale { by: Some(by), .. }, exit::STALE) => assert!(by.contains(winner.run.as_str()), "{by}"),
+        (EngineError::Lease(lock), exit::WAITING) => {
+            assert!(lock.to_string().contains(winner.run.as_str()), "{lock}");
+        }
+        _ => panic!("{}: {error:?}", error.code()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_2_of_two_plans_for_one_environment_the_loser_is_stale_or_locked_and_names_the_winner_whenever_it_comes() {
+    let (mut lost, mut won) = (0, 0);
+    for calls in 0.. {
+        let (place, .., mine) = Place::with_first().await;
+        place.world.release("3.0.0").await;
+        let theirs = place.world.plan("dev").await;
+        let (other, handle, options) = (place.other("riley"), Handle::current(), place.world.options());
+        let came = Arc::new(Mutex::new(None));
+        let comes = came.clone();
+        place.before.after(calls, move || {
+            let result = within(&handle, other.apply(&theirs, theirs.digest().unwrap(), options));
+            *comes.lock().unwrap() = Some(result);
+        });
+        let result = place.apply(&mine, |_| {}).await;
+        let Some(came) = came.lock().unwrap().take() else { break };
+        match (result, came) {
+            (Err(error), Ok(winner)) => {
+                assert_lost(&error, &winner);
+                lost += 1;
+            }
+            (Ok(winner), Err(error)) => {
+                assert_lost(&error, &winner);
+                won += 1;
+            }
+            both => panic!("after {calls} calls: {both:?}"),
+        }
+    }
+    assert!(lost > 5 && won > 5, "{lost} {won}");
+}

@@ -99,4 +99,8 @@ impl Store for WatchedStore {
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         self.inner("leases").leases()
     }
+
+    fn damage(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.inner("damage").damage(limit)
+    }
 }

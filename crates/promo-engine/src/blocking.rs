@@ -94,4 +94,8 @@ impl Store for HandedOver {
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         blocking(|| self.0.leases())
     }
+
+    fn damage(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        blocking(|| self.0.damage(limit))
+    }
 }

@@ -253,4 +253,8 @@ impl Store for MemoryStore {
     fn leases(&self) -> Result<Vec<Lease>> {
         Rows::leases(&*self.state())
     }
+
+    fn damage(&self, _limit: usize) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
 }

@@ -268,6 +268,13 @@ pub trait Store: Send + Sync {
     /// When the store cannot be read.
     fn leases(&self) -> Result<Vec<Lease>, StoreError>;
 
+    /// What is wrong with how the rows are kept, whatever they say: in words, each with its place, at most `limit` of them.
+    /// Reads all that is stored.
+    ///
+    /// # Errors
+    /// [`StoreError::Integrity`] when the damage keeps it from looking further, and what hinders reading.
+    fn damage(&self, limit: usize) -> Result<Vec<String>, StoreError>;
+
     /// At most `limit` records from position `from` on, in order.
     ///
     /// # Errors

@@ -108,6 +108,8 @@ pub enum What {
     Checkpoint,
     /// A row cannot be read as what it should be.
     Row,
+    /// The store keeps its rows in an order that is broken: a page, an index.
+    Storage,
 }
 
 impl fmt::Display for What {
@@ -129,6 +131,7 @@ impl fmt::Display for What {
             Self::Blob => "kept file",
             Self::Checkpoint => "checkpoint",
             Self::Row => "row",
+            Self::Storage => "storage",
         })
     }
 }
@@ -191,6 +194,7 @@ pub fn verify_against(store: &dyn Store, checkpoints: &[Checkpoint]) -> Result<V
         pass.find(None, What::Checkpoint, &checkpoint.origin, &origin);
     }
     pass.run()?;
+    pass.storage()?;
     if pass.findings.is_empty() {
         return Ok(pass.report);
     }
@@ -260,6 +264,18 @@ impl Pass<'_> {
             self.find(None, What::Checkpoint, format!("at least {} records", checkpoint.size), records);
         }
         self.blobs()
+    }
+
+    /// What no row shows: a lock table that cannot be written, a free page that will be handed out twice.
+    fn storage(&mut self) -> Result<(), StoreError> {
+        if self.full() {
+            return Ok(());
+        }
+        let damage = self.soft(None, self.store.damage(MAX_FINDINGS))?;
+        for line in damage.into_iter().flatten() {
+            self.find(None, What::Storage, "every page and index in order", line);
+        }
+        Ok(())
     }
 
     fn find(&mut self, seq: Option<u64>, what: What, expected: impl ToString, found: impl ToString) {

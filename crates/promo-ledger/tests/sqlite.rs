@@ -155,6 +155,79 @@ fn every_other_column_that_is_edited_is_found() {
     }
 }
 
+/// Changes one byte of the file as a disk does, and takes it back.
+fn with_byte<T>(path: &Path, at: usize, mask: u8, look: impl FnOnce() -> T) -> T {
+    let whole = std::fs::read(path).unwrap();
+    let mut damaged = whole.clone();
+    damaged[at] ^= mask;
+    std::fs::write(path, damaged).unwrap();
+    let seen = look();
+    std::fs::write(path, whole).unwrap();
+    seen
+}
+
+/// What is found wrong with a file, whether or not it can still be opened.
+fn damage(path: &Path) -> Vec<String> {
+    let damaged = |error: StoreError| match error {
+        StoreError::Integrity { place, found, .. } => vec![format!("{place}: {found}")],
+        other => panic!("{other:?}"),
+    };
+    match SqliteStore::open_read_only(path).map_err(VerifyError::Store).and_then(|store| verify(&store)) {
+        Ok(_) => Vec::new(),
+        Err(VerifyError::Findings(findings)) => findings.iter().map(ToString::to_string).collect(),
+        Err(VerifyError::Store(error)) => damaged(error),
+    }
+}
+
+#[test]
+fn a_byte_of_the_header_of_any_page_that_is_flipped_is_found() {
+    let ledger = Ledger::filled();
+    let path = ledger.path();
+    let (size, page) = (std::fs::metadata(&path).unwrap().len() as usize, 4096);
+    assert!(size >= 9 * page && size.is_multiple_of(page), "{size}");
+    for number in 0..size / page {
+        let header = number * page + if number == 0 { 100 } else { 0 };
+        for at in header..header + 8 {
+            let found = with_byte(&path, at, 0x41, || damage(&path));
+            assert!(!found.is_empty(), "byte {} of page {}", at - header, number + 1);
+        }
+    }
+    assert_eq!(damage(&path), [""; 0]);
+}
+
+/// S12: no statement of a verification reads these pages.
+#[test]
+fn a_page_that_no_row_shows_is_checked_and_named() {
+    let ledger = Ledger::filled();
+    let connection = Connection::open(ledger.path()).unwrap();
+    connection
+        .execute_batch("CREATE TABLE gone (x); INSERT INTO gone SELECT hex(zeroblob(9000)); DROP TABLE gone")
+        .unwrap();
+    let root = |table: &str| -> usize {
+        let select = "SELECT rootpage FROM sqlite_schema WHERE name = ?1";
+        connection.query_row(select, [table], |row| row.get::<_, i64>(0)).unwrap() as usize
+    };
+    let (leases, index) = (root("leases"), root("sqlite_autoindex_records_1"));
+    drop(connection);
+    let path = ledger.path();
+    let file = std::fs::read(&path).unwrap();
+    // The header of the file says where the free pages begin: <https://www.sqlite.org/fileformat.html#the_freelist>.
+    let free = u32::from_be_bytes(file[32..36].try_into().unwrap()) as usize;
+    assert!(free > 0);
+    let start = |page: usize| (page - 1) * 4096;
+    for (place, at, named) in [
+        ("the locks", start(leases), "in the table leases"),
+        ("the list of free pages", start(free) + 3, "Freelist"),
+        ("how many free pages a page lists", start(free) + 7, "Freelist"),
+        ("how many free pages there are", 39, "Freelist"),
+        ("how the ids are ordered", start(index) + 1, "in the table records"),
+    ] {
+        let found = with_byte(&path, at, 0x41, || damage(&path));
+        assert!(found.iter().any(|line| line.starts_with("storage: ") && line.contains(named)), "{place}: {found:?}");
+    }
+    assert_eq!(damage(&path), [""; 0]);
+}
+
 #[test]
 fn a_swapped_or_wholly_rewritten_record_is_found() {
     let ledger = Ledger::filled();

@@ -222,4 +222,8 @@ impl Store for Guarded {
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         self.inner.leases()
     }
+
+    fn damage(&self, limit: usize) -> Result<Vec<String>, StoreError> {
+        self.inner.damage(limit)
+    }
 }

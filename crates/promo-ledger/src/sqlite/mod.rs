@@ -5,6 +5,7 @@
 //! cut, and a fault in the file cannot become a fault in the process. Time is SQLite's own, so that all writers of a file share one clock.
 
 mod open;
+mod pages;
 mod rows;
 
 use std::path::Path;
@@ -234,5 +235,9 @@ impl Store for SqliteStore {
 
     fn leases(&self) -> Result<Vec<Lease>> {
         self.read(|rows| rows.leases())
+    }
+
+    fn damage(&self, limit: usize) -> Result<Vec<String>> {
+        self.read(|rows| pages::damage(rows.sql, limit))
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod cells;
+pub mod copying;
 pub mod faults;
 pub mod interleaved;
 pub mod oci_registry;

@@ -1,6 +1,7 @@
 //! How the registry behaves. What lives here: one value with a field for each switch, and faults by request. What must
 //! not: what comes of a switch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::Method;
@@ -262,6 +263,8 @@ pub enum What {
     Short(usize),
     /// Whatever the body is, it never ends, and no length is given.
     Endless,
+    /// This is done just before a connection is reset that another fault resets.
+    Tell(Told),
     /// All open uploads are forgotten just before the request.
     EndSessions,
     /// Somebody else points a tag elsewhere just before the request.
@@ -273,6 +276,27 @@ pub enum What {
         /// Where to.
         to: Digest,
     },
+}
+
+/// Something that a test does in the middle of a request.
+#[derive(Clone)]
+pub struct Told(Arc<dyn Fn() + Send + Sync>);
+
+impl Told {
+    /// Does this; it may block.
+    pub fn new(done: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(done))
+    }
+
+    pub(super) fn tell(&self) {
+        (self.0)();
+    }
+}
+
+impl std::fmt::Debug for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Told")
+    }
 }
 
 impl What {

@@ -31,7 +31,7 @@ use journal::{Journal, Slot};
 use line::{Cord, Line};
 use uploads::Sent;
 
-pub use behaviour::{Behaviour, Door, Fault, Mounting, On, Reset, Tags, TokenDoor, What};
+pub use behaviour::{Behaviour, Door, Fault, Mounting, On, Reset, Tags, TokenDoor, Told, What};
 pub use content::{Repository, Stored};
 pub use journal::{Credential, Entry, writes_after};
 
@@ -349,6 +349,11 @@ async fn answer(State(inner): State<Arc<Inner>>, ConnectInfo(cord): ConnectInfo<
     }
     let resets = |when: Reset| faults.iter().any(|fault| matches!(fault, What::Reset(found) if *found == when));
     let reset = || {
+        for fault in &faults {
+            if let What::Tell(told) = fault {
+                told.tell();
+            }
+        }
         cord.cut();
         slot.answered(0);
         Response::new(Body::empty())

@@ -1,0 +1,116 @@
+//! A pipeline that does nothing but copy one image from registry to registry, and promo on it as a process of its own. What
+//! must not live here: registries, faults, and what must be true afterwards.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use promo_ledger::{SqliteStore, Store as _};
+use tempfile::TempDir;
+
+use crate::binary;
+use crate::cells::End;
+
+/// The tag that is copied.
+pub const TAG: &str = "1.0.0";
+/// The plan that copies it.
+pub const PLAN: &str = "copy.plan.json";
+/// The repository it comes from.
+pub const FROM: &str = "team/app";
+/// The repository it goes to.
+pub const TO: &str = "prod/app";
+
+/// A folder with the pipeline, a release, and a plan for it that can be applied again and again.
+pub struct Project {
+    base: TempDir,
+    promo: PathBuf,
+    variables: Vec<(String, String)>,
+}
+
+impl Project {
+    /// Nothing is released or planned yet. `from` and `to` are hosts with their ports; the variables are for every command.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    #[must_use]
+    pub fn new(from: &str, to: &str, variables: &[(&str, &str)]) -> Self {
+        let base = tempfile::tempdir().expect("a directory");
+        let pipeline = format!(
+            "format = 1\n[pipeline]\nname = \"copy\"\n[artifacts.app]\nimage = \"{from}/{FROM}\"\n\
+             [environments.prod]\ntier = \"development\"\ndeploy = \"none\"\n\
+             mirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n"
+        );
+        std::fs::create_dir_all(base.path().join("project")).expect("a directory");
+        std::fs::write(base.path().join("project/promo.toml"), pipeline).expect("a file");
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        Self { base, promo: binary::promo(), variables }
+    }
+
+    /// Adds the release and makes the plan; what the ledger holds then is what [`Project::reset`] goes back to.
+    ///
+    /// # Panics
+    /// When promo refuses.
+    pub fn prepare(&self) {
+        let release = format!("app={TAG}");
+        for words in [&["release", "add", &release][..], &["plan", "prod", "--out", PLAN]] {
+            let end = self.run(words);
+            assert_eq!(end.code, Some(0), "{words:?}: {}", end.said);
+        }
+        copy_files(&self.ledger_directory(), &self.base.path().join("kept"));
+    }
+
+    /// Nothing was applied yet.
+    ///
+    /// # Panics
+    /// When a file cannot be written.
+    pub fn reset(&self) {
+        std::fs::remove_dir_all(self.ledger_directory()).expect("it is there");
+        copy_files(&self.base.path().join("kept"), &self.ledger_directory());
+    }
+
+    fn ledger_directory(&self) -> PathBuf {
+        self.base.path().join("project/.promo")
+    }
+
+    /// A promo that is to be started, with nothing of the test's own environment.
+    #[must_use]
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = binary::command(&self.promo);
+        command.args(words).current_dir(self.base.path().join("project"));
+        command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
+        command.env("HOME", self.base.path()).env("PROMO_ACTOR", "ci").env("PROMO_LEASE_TTL", "1s");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// Runs promo to its end.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn run(&self, words: &[&str]) -> End {
+        End::of(&self.command(words).output().expect("promo starts"))
+    }
+
+    /// The run that was begun, if one was, and the number of records.
+    ///
+    /// # Panics
+    /// When the ledger cannot be read.
+    #[must_use]
+    pub fn begun(&self) -> (Option<String>, usize) {
+        let ledger = SqliteStore::open(self.ledger_directory().join("ledger.db")).expect("the ledger can be opened");
+        let records = ledger.records(0, usize::MAX).expect("the ledger can be read");
+        let run = records.iter().rfind(|record| record.kind == "run.started").and_then(|record| record.run.as_ref());
+        (run.map(ToString::to_string), records.len())
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).expect("a directory");
+    for entry in std::fs::read_dir(from).expect("it is there") {
+        let path = entry.expect("it can be read").path();
+        if let (true, Some(name)) = (path.is_file(), path.file_name()) {
+            std::fs::copy(&path, to.join(name)).expect("it can be copied");
+        }
+    }
+}

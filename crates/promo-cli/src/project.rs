@@ -25,6 +25,7 @@ use crate::cli::{Global, Kind};
 use crate::error::{CliError, who};
 use crate::input;
 use crate::output::diagnostics::{self, DiagnosticView};
+use crate::output::labels::{Label, label};
 use crate::ui::Ui;
 
 /// The name of the pipeline file.
@@ -92,8 +93,12 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
     let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
     let governance =
         Governance { pipeline, graph, approval, windows, withdraw, policy, pinned, checkpoint, roster, local };
-    let providers = global.wiring.providers();
-    let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor(global), rules.root);
+    let (providers, actor) = (global.wiring.providers(), actor(global));
+    if matches!(access, Access::Write) && actor.name == UNKNOWN {
+        let says = "nothing says who acts, so it is recorded as by `unknown`: name yourself with --as or PROMO_ACTOR";
+        ui.talk(&format!("{}: {says}", label(Label::Warning, "warning")));
+    }
+    let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor, rules.root);
     let session = if global.offline { session.offline() } else { session };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
@@ -213,10 +218,28 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     Ok(Rules { root, governed, roster, policy, pinned, ledger, checkpoint, warnings, warning_views, files })
 }
 
+/// As whom a record is written where nothing says who acts.
+const UNKNOWN: &str = "unknown";
+
+/// The name of the account that promo runs as, where the system tells without being asked in its own language.
+fn account() -> Option<String> {
+    #[cfg(target_os = "linux")]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        let id = std::fs::metadata("/proc/self").ok()?.uid().to_string();
+        let accounts = input::text_at_most(Path::new("/etc/passwd"), 1 << 20).ok()?;
+        let mut fields = accounts.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        fields.find(|fields| fields.get(2) == Some(&id.as_str())).map(|fields| fields[0].to_owned())
+    }
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 /// Who acts: a claim. Where it is not said whether a person does, a terminal outside of CI says so; a name never does (S5.1).
 fn actor(global: &Global) -> Actor {
-    let user = || std::env::var("USER").ok().filter(|u| !u.is_empty());
-    let name = global.actor.clone().or_else(user).unwrap_or_else(|| "unknown".into());
+    let variables =
+        || ["USER", "LOGNAME", "USERNAME"].iter().find_map(|v| std::env::var(v).ok().filter(|u| !u.is_empty()));
+    let name = global.actor.clone().or_else(variables).or_else(account).unwrap_or_else(|| UNKNOWN.into());
     let person = match global.actor_kind {
         Some(kind) => kind == Kind::Human,
         None => std::env::var_os("CI").is_none() && std::io::stdin().is_terminal(),

@@ -60,9 +60,13 @@ impl Ui {
 
     /// The last line of a result: the next command, with the flags of this call.
     pub(crate) fn next(&self, command: &str) -> String {
-        let command = self.to_paste(command);
+        self.last_line(&self.to_paste(command))
+    }
+
+    /// The last line of a result: the next command, which has the flags of this call already.
+    pub(crate) fn last_line(&self, command: &str) -> String {
         match self.format {
-            Format::Markdown => format!("\n{}\n", fenced("sh", &command)),
+            Format::Markdown => format!("\n{}\n", fenced("sh", command)),
             _ => format!("{} {command}\n", label(Label::Next, "Next:")),
         }
     }

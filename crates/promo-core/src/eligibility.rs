@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 
 pub use soak::{SoakStatus, soak};
-pub use standing::{lost_evidence, went_wrong};
+pub use standing::{Hold, failed_there, holds, lost_evidence, went_wrong};
 pub use verification::{CheckStatus, Verification, verification};
 
 use crate::clock::Present;
@@ -447,12 +447,8 @@ fn approval_gates(rules: &Rules<'_>, question: &Question<'_>, now: Present, gate
 fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Present) -> Gate {
     let open = gate(GateKind::Window, Outcome::Satisfied, Reason::WindowOpen);
     let Some(levels) = rules.windows.get(question.environment) else { return open };
-    // A reconfiguration moves no artifact, but deploys all of them again: a window for one of them is about it too.
-    let artifacts: Vec<&str> = rules.pipeline.artifacts.keys().map(crate::ids::ArtifactName::as_str).collect();
-    let action = match question.movement {
-        Movement::Promotion | Movement::Reconfiguration => Action::Promote,
-        Movement::Rollback => Action::Rollback,
-    };
+    let artifacts = window_artifacts(rules);
+    let action = window_action(question.movement);
     let query =
         Query { environment: question.environment.as_str(), artifacts: &artifacts, action, invoker: question.invoker };
     if let Some(gate) = doubtful(GateKind::Window, now).filter(|_| windows::bound(levels, &query)) {
@@ -474,6 +470,36 @@ fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Present) -> Gate
         }
     };
     Gate { kind: GateKind::Window, outcome: Outcome::Waiting, reason, until: answer.next_change }
+}
+
+/// A reconfiguration moves no artifact, but deploys all of them again: a window for one of them is about it too.
+fn window_artifacts<'a>(rules: &Rules<'a>) -> Vec<&'a str> {
+    rules.pipeline.artifacts.keys().map(crate::ids::ArtifactName::as_str).collect()
+}
+
+const fn window_action(movement: Movement) -> Action {
+    match movement {
+        Movement::Promotion | Movement::Reconfiguration => Action::Promote,
+        Movement::Rollback => Action::Rollback,
+    }
+}
+
+/// When the window of an environment that is open at an instant closes; none where it is closed, and where it stays open.
+/// A forecast, as what a gate says of its opening.
+#[must_use]
+pub fn window_closes(
+    rules: &Rules<'_>,
+    environment: &EnvironmentName,
+    movement: Movement,
+    invoker: Invoker,
+    at: Timestamp,
+) -> Option<Timestamp> {
+    let levels = rules.windows.get(environment)?;
+    let artifacts = window_artifacts(rules);
+    let query =
+        Query { environment: environment.as_str(), artifacts: &artifacts, action: window_action(movement), invoker };
+    let answer = windows::evaluate(levels, &query, at);
+    answer.next_change.filter(|_| answer.is_open())
 }
 
 fn lock_gate(view: &View, question: &Question<'_>) -> Gate {

@@ -31,7 +31,10 @@ use crate::session::{Session, new_run_id};
 use lease::Held;
 
 use precheck::Use;
+pub(crate) use precheck::moved_since;
 pub use report::{Fate, RunReport};
+pub use wait::Sign;
+pub(crate) use wait::sign;
 
 /// How a plan is applied.
 #[derive(Clone)]

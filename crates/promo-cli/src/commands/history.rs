@@ -1,19 +1,21 @@
-//! `promo history [ENV]`: every promotion, newest first.
+//! `promo history [ENV]`: every promotion, and what was stopped and lifted, newest first.
 
 use clap::Args;
 use promo_core::ids::EnvironmentName;
-use promo_core::ledger::view::Promotion;
+use promo_core::ledger::view::{Promotion, Stop, StopAct};
 use promo_core::planner;
+use promo_engine::{Session, Sign};
 
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
-use crate::output::labels::label;
+use crate::output::labels::{Label, label};
+use crate::output::standing::quoted;
 use crate::output::{progress, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
-use crate::view::answers::{History, PastPromotion};
+use crate::view::answers::{History, PastPromotion, PastStop};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -34,6 +36,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         })
         .collect();
     rows.sort_by_key(|(_, promotion)| std::cmp::Reverse(promotion.started));
+    let mut stops = Vec::new();
+    for stop in view.stops.iter().rev() {
+        let told = past_stop(&project.session, stop)?;
+        // What stops everything stops this one, and what is upstream stops the release here too.
+        let here = |only: &EnvironmentName| {
+            let graph = &project.session.governance().graph;
+            let reaches =
+                |scope: &EnvironmentName| scope == only || (told.release.is_some() && graph.reaches(scope, only));
+            told.environments.is_empty() || told.environments.iter().any(reaches)
+        };
+        if arguments.environment.as_ref().is_none_or(here) {
+            stops.push(told);
+        }
+    }
     if ui.format() == Format::Json {
         let line = |(name, p): (&EnvironmentName, &Promotion)| PastPromotion {
             environment: name.clone(),
@@ -47,27 +63,74 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             by: p.by.name.clone(),
             plan: p.plan,
         };
-        ui.answer(&History { promotions: rows.into_iter().map(line).collect() });
+        ui.answer(&History { promotions: rows.into_iter().map(line).collect(), stops });
         return Ok(DONE);
     }
-    if rows.is_empty() {
+    if rows.is_empty() && stops.is_empty() {
         ui.data(&format!("Nothing was promoted yet.\n{}", ui.next("promo plan")));
     }
+    let runs = project.session.unfinished(&view)?;
     let mut lines = Vec::new();
     for (name, promotion) in rows {
         let from =
             promotion.from.as_ref().map_or_else(|| "nothing".into(), |r| planner::reference(&view, r).to_string());
         let to = planner::reference(&view, &promotion.to);
         let ended = promotion.finished.map_or_else(
-            || "is under way".to_owned(),
+            || match runs.iter().find(|open| open.id == promotion.run).map(|open| &open.sign) {
+                Some(Sign::Alive { .. }) | None => "is under way".to_owned(),
+                Some(_) => label(Label::Bad, "has stopped without ending"),
+            },
             |(_, outcome)| {
                 let (words, style) = progress::outcome_words(outcome);
                 label(style, words)
             },
         );
-        let (at, by) = (time::short(promotion.started, &zone), escape::line(&promotion.by.name));
-        lines.push(vec![at, name.to_string(), format!("{from} → {to}"), ended, format!("by {by}")]);
+        let by = escape::line(&promotion.by.name);
+        lines.push((promotion.started, vec![name.to_string(), format!("{from} → {to}"), ended, format!("by {by}")]));
     }
+    lines.extend(stops.iter().map(|stop| (stop.at, stopped(stop))));
+    lines.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
+    let lines: Vec<Vec<String>> =
+        lines.into_iter().map(|(at, cells)| std::iter::once(time::short(at, &zone)).chain(cells).collect()).collect();
     ui.data(&table::columns(&lines, "", ui.width()));
+    let dead = runs.iter().find(|open| !matches!(open.sign, Sign::Alive { .. }));
+    if let Some(dead) = dead {
+        ui.data(&ui.next(&command_line(["promo", "resume", dead.id.as_str()])));
+    }
     Ok(DONE)
+}
+
+/// What was stopped or lifted, and why.
+fn past_stop(session: &Session, stop: &Stop) -> Result<PastStop, CliError> {
+    let automatic = stop.note.automatic;
+    let (act, environments, release) = match &stop.act {
+        StopAct::Frozen { scopes } => (if automatic { "paused" } else { "frozen" }, scopes.clone(), None),
+        StopAct::Unfrozen { scopes } => ("unfrozen", scopes.clone(), None),
+        StopAct::Rejected { release, scope } => {
+            (if automatic { "quarantined" } else { "rejected" }, vec![scope.clone()], Some(release.clone()))
+        }
+        StopAct::Lifted { release, scope } => ("lifted", vec![scope.clone()], Some(release.clone())),
+    };
+    Ok(PastStop {
+        act,
+        environments: environments.into_iter().flatten().collect(),
+        release,
+        at: stop.note.at,
+        by: stop.note.by.name.clone(),
+        reason: session.reason_given(stop.note.seq)?,
+    })
+}
+
+/// The same as cells: where, what, that it was done, by whom and why.
+fn stopped(stop: &PastStop) -> Vec<String> {
+    let names: Vec<&str> = stop.environments.iter().map(EnvironmentName::as_str).collect();
+    let place = if names.is_empty() { "everywhere".to_owned() } else { names.join(", ") };
+    let what = stop.release.as_ref().map_or_else(|| "promotions".to_owned(), ToString::to_string);
+    let act = match stop.act {
+        "unfrozen" => label(Label::Good, "no longer frozen"),
+        "lifted" => label(Label::Good, "quarantine lifted"),
+        act => label(Label::Waiting, act),
+    };
+    let by = format!("by {}{}", escape::line(&stop.by), quoted(stop.reason.as_ref()));
+    vec![place, what, act, by]
 }

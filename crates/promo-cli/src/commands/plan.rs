@@ -126,7 +126,9 @@ pub(crate) fn finish(
     }
     let forecasts = forecasts(project, document)?;
     let file = out.map(|p| p.to_string_lossy().into_owned());
-    let mut view = PlanView::new(document, digest, file.as_deref(), &forecasts);
+    let (session, ledger) = (&project.session, project.session.view()?);
+    let view = PlanView::new(document, digest, file.as_deref(), &forecasts);
+    let mut view = view.with_standing(session, &ledger, document, session.now()?)?;
     if if_merged {
         view = view.forecast_of_merge(project.session.shared_changes()?);
     }

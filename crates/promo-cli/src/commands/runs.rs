@@ -5,12 +5,13 @@ use promo_core::ids::RunId;
 use promo_core::ledger::view::Run;
 
 use crate::cli::{Format, Global};
-use crate::error::{CliError, command_line};
+use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::{table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
+use crate::view::Standing;
 use crate::view::answers::{RunLine, Runs};
 
 #[derive(Debug, Args)]
@@ -24,6 +25,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Read)?;
     let view = project.session.view()?;
     let zone = ui::zone(global)?;
+    let standing = Standing::of(&project.session, &view)?;
+    let open = |id: &RunId| standing.runs.iter().find(|open| open.run == *id);
     let runs = || view.runs.iter().rev().filter(|(_, run)| !arguments.unfinished || run.finished.is_none());
     if ui.format() == Format::Json {
         let line = |(id, run): (&RunId, &Run)| RunLine {
@@ -35,19 +38,21 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             finished: run.finished.map(|f| f.0),
             outcome: run.finished.map(|f| f.1),
             interrupted: run.interrupted,
+            state: open(id).map(|open| open.state),
         };
         ui.answer(&Runs { runs: runs().map(line).collect() });
         return Ok(DONE);
     }
-    let (mut unfinished, mut lines) = (None, Vec::new());
+    let mut lines = Vec::new();
     for (id, run) in runs() {
         let moved: Vec<String> = run.environments.iter().map(|(name, release)| format!("{name} {release}")).collect();
         let state = match run.finished {
             Some((_, outcome)) => serde_json::to_string(&outcome).unwrap_or_default().replace('"', ""),
-            None => {
-                unfinished.get_or_insert(id);
-                "unfinished".into()
-            }
+            None => match open(id).map(|open| open.state) {
+                Some("alive") => "under way".into(),
+                Some("interrupted") => "interrupted".into(),
+                _ => "stopped without ending".into(),
+            },
         };
         let started = time::short(run.started, &zone);
         // What was moved may be long: it stands last, where it can go on below itself.
@@ -60,8 +65,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ]);
     }
     ui.data(&table::columns(&lines, "", ui.width()));
-    match unfinished {
-        Some(id) => ui.data(&ui.next(&command_line(["promo", "resume", id.as_str()]))),
+    // A dead run is gone on with; one that is alive is only looked at.
+    match standing.runs.iter().rev().find(|open| !open.alive()).or(standing.runs.last()) {
+        Some(open) => ui.data(&ui.next(&open.next)),
         None if view.runs.is_empty() => ui.data("Nothing was applied yet.\n"),
         None => {}
     }

@@ -1,4 +1,4 @@
-//! `promo show FILE|RUN`: a saved plan or a run, rendered again. A plan without forecasts: those are no part of it (S8.2).
+//! `promo show FILE|DIGEST|RUN`: a plan or a run, rendered again. A plan without forecasts: those are no part of it (S8.2).
 
 use std::path::{Path, PathBuf};
 
@@ -9,21 +9,25 @@ use promo_core::plan::{Document, KIND, MAX_BYTES, PlanFileError};
 
 use crate::cli::{Format, Global};
 use crate::error::CliError;
+use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::input;
 use crate::output::plan_text::Options;
 use crate::output::table::fold;
 use crate::output::{plan_html, plan_markdown, plan_text, run_page};
 use crate::project::{self, Access};
-use crate::save::Kind;
+use crate::save::{self, Kind};
 use crate::ui::{self, Ui};
-use crate::view::{Forecasts, PlanView, RunView};
+use crate::view::{Forecasts, PlanView, RunView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// A saved plan, or the id of a run
-    #[arg(value_name = "FILE|RUN")]
+    /// A saved plan, the digest of a plan that was requested or applied, or the id of a run
+    #[arg(value_name = "FILE|DIGEST|RUN")]
     what: PathBuf,
+    /// Of a plan by its digest: save it here
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Of a plan: show whole differences and routine gates too
     #[arg(long)]
     full: bool,
@@ -34,10 +38,72 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if let Some(id) = run_id(path) {
         return show_run(ui, global, &id);
     }
+    if let Some(digest) = digest(path) {
+        return show_kept(ui, global, arguments, &digest);
+    }
+    if arguments.out.is_some() {
+        let why = "it saves a plan that the ledger keeps, which is named by its digest";
+        return Err(CliError::invalid_value("--out", &why, None));
+    }
     let (document, digest) = read(path)?;
     let file = path.to_string_lossy();
     let view = PlanView::new(&document, digest, Some(&file), &Forecasts::new());
-    print(ui, global, view, arguments.full)?;
+    print(ui, global, beside_ledger(ui, global, view, &document), arguments.full)?;
+    Ok(DONE)
+}
+
+/// A plan with what the ledger says of it, where its ledger can be read here. A plan can be read anywhere: that there is no
+/// pipeline, or another one, is said and is no error.
+fn beside_ledger(ui: &Ui, global: &Global, view: PlanView, document: &Document) -> PlanView {
+    let looked_up = project::open(ui, global, Access::Read).and_then(|project| {
+        let session = &project.session;
+        if session.governance().pipeline.name != document.body.pipeline
+            || session.store().origin() != document.body.ledger.origin
+        {
+            return Ok(None);
+        }
+        let ledger = session.view()?;
+        Ok(Some(view.clone().with_standing(session, &ledger, document, session.now()?)?))
+    });
+    match looked_up {
+        Ok(Some(view)) => view,
+        Ok(None) => {
+            ui.talk("This is not where the plan was made: what became of it is not known here.");
+            view
+        }
+        Err(error) => {
+            let message = &error.problem().message;
+            ui.talk(&format!("What became of the plan is not known here: {}", escape::line(message)));
+            view
+        }
+    }
+}
+
+/// What looks like the digest of a plan and is no file.
+fn digest(path: &Path) -> Option<Digest> {
+    let text = path.to_str().filter(|text| text.starts_with("sha256:"))?;
+    if path.exists() { None } else { text.parse().ok() }
+}
+
+/// A plan that the ledger keeps: one that was requested or applied.
+fn show_kept(ui: &Ui, global: &Global, arguments: &Arguments, digest: &Digest) -> Result<Exit, CliError> {
+    arguments.out.as_deref().map_or(Ok(()), |path| PLAN.may_be_at(path))?;
+    let project = project::open(ui, global, Access::Read)?;
+    let session = &project.session;
+    let ledger = session.view()?;
+    let known = ledger.requests.contains_key(digest) || ledger.consumed.contains_key(digest);
+    let kept = session.store().get_blob(digest).map_err(promo_engine::EngineError::from)?.filter(|_| known);
+    let Some(bytes) = kept else {
+        let message = format!("no plan {digest} was requested or applied");
+        return Err(CliError::new("nothing-selected", 65, message, "promo status"));
+    };
+    let (document, _) = Document::from_bytes(&bytes).map_err(|error| CliError::plan_file(&arguments.what, &error))?;
+    if let Some(path) = &arguments.out {
+        save::private(path, &bytes)?;
+    }
+    let file = arguments.out.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let view = PlanView::new(&document, *digest, file.as_deref(), &Forecasts::new());
+    print(ui, global, view.with_standing(session, &ledger, &document, session.now()?)?, arguments.full)?;
     Ok(DONE)
 }
 
@@ -48,14 +114,17 @@ fn run_id(path: &Path) -> Option<RunId> {
 }
 
 fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
-    let ledger = project::open(ui, global, Access::Read)?.session.view()?;
+    let project = project::open(ui, global, Access::Read)?;
+    let ledger = project.session.view()?;
     let Some(run) = ledger.runs.get(id) else {
         let known = ledger.runs.keys().rev().take(5).map(ToString::to_string);
         let message = format!("there is no run `{id}`, and no such file");
         return Err(CliError::new("nothing-selected", 65, message, "promo runs").details(known));
     };
-    let mut view = RunView::new(&ledger, id, run);
-    view.next = ui.to_paste(&view.next);
+    let standing = Standing::of(&project.session, &ledger)?;
+    let open = standing.runs.into_iter().find(|open| open.run == *id);
+    let mut view = RunView::new(&ledger, id, run).open(open, project.session.now()?);
+    view.next = if view.next.is_empty() { String::new() } else { ui.to_paste(&view.next) };
     let options = Options { zone: ui::zone(global)?, full: false, width: ui.width() };
     match ui.format() {
         Format::Json => ui.json(&view),

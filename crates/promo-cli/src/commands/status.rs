@@ -2,9 +2,11 @@
 
 use clap::Args;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use promo_core::eligibility::{self, CheckStatus};
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
+use promo_core::ledger::event::PromotionOutcome;
 use promo_core::model::Tier;
 use promo_core::planner;
 use promo_engine::Session;
@@ -16,11 +18,12 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{table, time};
+use crate::output::{progress, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
-use crate::view::ReleaseView;
 use crate::view::answers::{LedgerSize, Status};
+use crate::view::standing::{self, HoldView};
+use crate::view::{ReleaseView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
@@ -49,10 +52,13 @@ pub(crate) struct Row {
     /// How the last promotion ended, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
+    /// What keeps it as it is until a person does something about it, what stops most first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) holds: Vec<HoldView>,
 }
 
 /// How every environment stands, in the order of the graph.
-pub(crate) fn rows(session: &Session, view: &View) -> Vec<Row> {
+pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Vec<Row> {
     let governance = session.governance();
     let mut rows = Vec::new();
     for name in governance.graph.topological() {
@@ -61,7 +67,7 @@ pub(crate) fn rows(session: &Session, view: &View) -> Vec<Row> {
         let current = view.current(name);
         let verified = current.map(|r| eligibility::verification(view, name, environment, &r.release));
         let checks = verified.iter().flat_map(|v| &v.checks).map(|(check, status)| (check.to_string(), word(*status)));
-        let last = known.and_then(|e| e.history.last()).and_then(|p| p.finished.map(|(_, o)| (p, o)));
+        let last = known.and_then(|e| e.last_effective()).and_then(|p| p.finished.map(|(_, o)| (p, o)));
         rows.push(Row {
             environment: name.clone(),
             tier: environment.tier,
@@ -76,8 +82,9 @@ pub(crate) fn rows(session: &Session, view: &View) -> Vec<Row> {
                 .map(ToString::to_string)
                 .collect(),
             last: last
-                .filter(|(_, outcome)| *outcome != promo_core::ledger::event::PromotionOutcome::Verified)
-                .map(|(p, outcome)| format!("{} {}", p.to, crate::output::progress::outcome_words(outcome).0)),
+                .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
+                .map(|(p, outcome)| format!("{} {}", p.to, progress::outcome_words(outcome).0)),
+            holds: standing.holds_of(name).to_vec(),
         });
     }
     rows
@@ -88,10 +95,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let (session, zone) = (&project.session, ui::zone(global)?);
     let (view, now) = (session.view()?, session.now()?);
     let governance = session.governance();
-    let rows = rows(session, &view);
-    let bad = rows.iter().find(|r| r.last.is_some() && r.release.is_some());
-    let next =
-        bad.map_or_else(|| "promo plan".to_owned(), |row| command_line(["promo", "why", row.environment.as_str()]));
+    let standing = Standing::of(session, &view)?;
+    let rows = rows(session, &view, &standing);
+    let (says, next) = lead_on(session, &view, &standing, &rows)?;
+    let next = next.map(|next| ui.to_paste(&next));
     if ui.format() == Format::Json {
         ui.answer(&Status {
             pipeline: governance.pipeline.name.clone(),
@@ -99,7 +106,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             local: governance.local,
             ledger: LedgerSize { size: view.size },
             environments: rows,
-            next: ui.to_paste(&next),
+            runs: standing.runs,
+            pending: standing.pending,
+            says: says.to_owned(),
+            next: next.unwrap_or_default(),
         });
         return Ok(DONE);
     }
@@ -109,25 +119,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let mut out = if markdown {
         format!("**{head}**\n\n| environment | release | state |\n|---|---|---|\n")
     } else {
-        format!("promo status · {head}\n\n")
+        table::fold(&format!("promo status · {head}\n\n"), ui.width())
     };
     let mut lines = Vec::new();
     for row in &rows {
         let release = row.release.as_ref().map_or_else(|| "nothing yet".to_owned(), ReleaseView::text);
-        let mut state = Vec::new();
-        if let Some(since) = row.since {
-            let sign = if row.verified {
-                label(Label::Good, "✓ verified")
-            } else {
-                label(Label::Waiting, "… not verified")
-            };
-            state.push(format!("{sign}, there for {}", time::ago(since, now)));
-        }
-        state.extend(row.checks.iter().filter(|(_, s)| *s != "passed").map(|(check, s)| format!("{check} {s}")));
-        state.extend(row.moving.iter().map(|run| format!("run {run} is under way")));
-        state.extend(row.frozen.map(|f| label(Label::Waiting, f)));
-        state.extend(row.last.iter().map(|l| label(Label::Bad, &format!("last: {l}"))));
-        state.extend(row.lost_evidence.iter().map(|l| label(Label::Bad, &format!("stands on lost evidence: {l}"))));
+        let state = facts(row, &standing, now, &zone);
         if markdown {
             let state = anstream::adapter::strip_str(&state.join(" · ")).to_string();
             out.push_str(&format!(
@@ -144,9 +141,82 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         }
     }
     out.push_str(&table::columns(&lines, "  ", ui.width()));
-    out.push_str(&ui.next(&next));
+    if !says.is_empty() {
+        out.push_str(&table::fold(&format!("\n{says}\n"), ui.width()));
+    }
+    if let Some(next) = next {
+        out.push_str(&ui.last_line(&next));
+    }
     ui.data(&out);
     Ok(DONE)
+}
+
+/// What there is to say of an environment, what stops it first.
+fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec<String> {
+    let name = row.environment.as_str();
+    let mut state: Vec<String> = row.holds.iter().map(|hold| words::hold(hold, now, zone)).collect();
+    let at_work = standing.runs.iter().filter(|run| run.environments.contains_key(&row.environment));
+    state.extend(at_work.map(|run| words::run(run, now)));
+    if let Some(since) = row.since {
+        let sign =
+            if row.verified { label(Label::Good, "✓ verified") } else { label(Label::Waiting, "… not verified") };
+        state.push(format!("{sign}, there for {}", time::ago(since, now)));
+    }
+    state.extend(row.checks.iter().filter(|(_, s)| *s != "passed").map(|(check, s)| format!("{check} {s}")));
+    // What was held is told already, with its run.
+    let held = row.holds.iter().any(|hold| hold.run.is_some());
+    state.extend(row.last.iter().filter(|_| !held).map(|l| label(Label::Bad, &format!("last: {l}"))));
+    state.extend(row.lost_evidence.iter().map(|l| label(Label::Bad, &format!("stands on lost evidence: {l}"))));
+    for pending in &standing.pending {
+        let Some(move_) = pending.row(name) else { continue };
+        let to = words::release(Some(&move_.to));
+        state.push(format!("{to} {}", words::requested(pending, now, zone)));
+        state.extend(words::pending(pending, move_, now, zone));
+    }
+    state
+}
+
+/// What there is to do, in words where it is nothing, and the command that leads on.
+fn lead_on(
+    session: &Session,
+    view: &View,
+    standing: &Standing,
+    rows: &[Row],
+) -> Result<(&'static str, Option<String>), CliError> {
+    let why = |row: &Row| ("", Some(command_line(["promo", "why", row.environment.as_str()])));
+    if let Some(dead) = standing.runs.iter().find(|run| !run.alive()) {
+        return Ok(("", Some(dead.next.clone())));
+    }
+    if view.releases.is_empty() {
+        return Ok(("There are no releases yet.", Some(standing::new_release(session))));
+    }
+    if let Some(row) = rows.iter().find(|row| row.holds.iter().any(|hold| hold.run.is_some())) {
+        return Ok(why(row));
+    }
+    if let Some(pending) = standing.pending.first() {
+        return Ok(("", Some(pending.next.clone())));
+    }
+    if let Some(run) = standing.runs.first() {
+        return Ok(("", Some(run.next.clone())));
+    }
+    let wrong = |row: &&Row| row.last.is_some() || !row.holds.is_empty() || !row.lost_evidence.is_empty();
+    if let Some(row) = rows.iter().filter(|row| row.release.is_some()).find(wrong).or(rows.iter().find(wrong)) {
+        return Ok(why(row));
+    }
+    if let Some(row) = rows.iter().find(|row| row.release.is_some() && !row.verified) {
+        return Ok(why(row));
+    }
+    let (rules, present) = (session.governance().rules(), session.present()?);
+    let moves = |row: &Row| eligibility::candidate(&rules, view, &row.environment, present).is_some();
+    if rows.iter().any(moves) {
+        return Ok(("", Some("promo plan".to_owned())));
+    }
+    let newest = view.releases.last().map(|entry| entry.release.id.as_str());
+    let everywhere = |row: &Row| row.release.as_ref().map(|release| release.id.as_str()) == newest;
+    match rows.iter().find(|row| !everywhere(row)) {
+        None => Ok(("Everything is where it should be: the newest release is verified everywhere.", None)),
+        Some(row) => Ok(why(row)),
+    }
 }
 
 /// How a check stands, in words.

@@ -4,24 +4,29 @@ use std::collections::BTreeSet;
 
 use clap::Args;
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use promo_core::eligibility::{self, CheckStatus};
-use promo_core::gate::{Outcome, opens_at, overall};
+use promo_core::gate::{Gate, GateKind, Outcome, Reason, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
-use promo_core::ledger::event::PromotionOutcome;
-use promo_core::ledger::view::{Said, Spoken, Uncounted};
+use promo_core::ledger::event::{Movement, PromotionOutcome};
+use promo_core::ledger::view::{Promotion, Said, Spoken, Uncounted, VerdictEntry};
+use promo_core::model::Check;
 use promo_core::planner;
+use promo_core::windows::Invoker;
+use promo_engine::Session;
 
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{progress, table, time};
+use crate::output::{progress, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
+use crate::view::{GateView, NextCommand, Standing, standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -43,29 +48,43 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             CliError::new("nothing-selected", 65, "there are no releases yet", "promo release add --help")
         })?,
     };
-    let gates = session.gates(name, &release, session.invoker())?;
+    let standing = Standing::of(session, &view)?;
+    // Of a requested plan the approvals count; a new one would begin without any.
+    let requested = standing.pending_in(name.as_str()).filter(|pending| pending.moved.is_empty());
+    let requested = requested.and_then(|pending| pending.row(name.as_str()));
+    let requested = requested.filter(|row| row.to.id == release.as_str() && row.movement == Movement::Promotion);
+    let judged = session.gates(name, &release, session.invoker())?;
+    let other = overall(&session.gates(name, &release, self::other(session.invoker()))?);
+    let differs = overall(&judged) != other;
+    let gates = requested.map_or(judged, |row| row.gates.clone());
+    let case = Case {
+        session,
+        view: &view,
+        standing: &standing,
+        name,
+        release: &release,
+        here: view.current(name).is_some_and(|r| r.release == release),
+        outcome: overall(&gates),
+        failed: eligibility::failed_there(&view, name, &release),
+    };
+    let remarks = gates.iter().map(|gate| session.reason_behind(&view, name, &release, &gate.reason));
+    let remarks = remarks.collect::<Result<Vec<_>, _>>()?;
+    let (here, outcome) = (case.here, case.outcome);
     let shown = planner::reference(&view, &release);
-    let here = view.current(name).is_some_and(|r| r.release == release);
-    let outcome = overall(&gates);
-    let known = view.environment(name);
-    let attempts: Vec<_> = known.map(|e| e.history.iter().filter(|p| p.to == release).collect()).unwrap_or_default();
     let lost: Vec<_> = eligibility::lost_evidence(&session.governance().rules(), &view, name);
     let lost: Vec<String> = lost.iter().filter(|_| here).map(ToString::to_string).collect();
     let concerns = |about: &About<'_>| match about {
         About::Release(other) => **other == release,
         About::Environments(names) => names.contains(name),
     };
-    let quarantined = view.quarantine(&release, name, &session.governance().graph);
-    let id = release.as_str();
-    let next = match quarantined {
-        Some((scope, _)) => {
-            let place = scope.iter().flat_map(|scope| ["--environment", scope.as_str()]);
-            let key = session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
-            command_line(["promo", "release", "lift", id].into_iter().chain(place).chain(["--reason", "…"]).chain(key))
-        }
-        None if outcome.is_open() && !here => command_line(["promo", "plan", name.as_str(), "--out", "plan.json"]),
-        None => "promo status".to_owned(),
-    };
+    let mut next = case.lead_on(&gates).into_iter().map(|mut next| {
+        next.command = ui.to_paste(&next.command);
+        next
+    });
+    let first = next.next();
+    let also: Vec<NextCommand> = next.collect();
+    let differs = !here && requested.is_none() && differs;
+    let failed = case.failed.and_then(|promotion| promotion.finished).map(|(_, outcome)| outcome);
     if ui.format() == Format::Json {
         ui.answer(&Why {
             environment: name.clone(),
@@ -76,59 +95,274 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             lost_evidence: lost,
             uncounted: uncounted(&view, now, &concerns),
             codes: gates.iter().map(|g| g.reason.code()).collect(),
+            remarks,
+            judged_for: Some(session.invoker().as_str()),
+            differs,
+            holds: standing.holds_of(name).to_vec(),
+            runs: standing.runs.iter().filter(|run| run.environments.contains_key(name)).cloned().collect(),
+            pending: standing.pending.iter().filter(|p| p.row(name.as_str()).is_some()).cloned().collect(),
+            failed,
             gates,
-            next: ui.to_paste(&next),
+            also,
+            next: first.map(|next| next.command).unwrap_or_default(),
         });
         return Ok(DONE);
     }
-    let answer = match outcome {
+    let answer = match (outcome, failed) {
         _ if here => format!("{shown} runs in {name}"),
-        Outcome::Satisfied | Outcome::Overridden => format!("{shown} can enter {name} now"),
-        Outcome::Refused | Outcome::Expired => format!("{shown} may not enter {name}"),
+        (_, Some(PromotionOutcome::RolledBack)) => {
+            format!("{shown} failed in {name} and was rolled back there; the way on is a newer release")
+        }
+        (Outcome::Satisfied | Outcome::Overridden, _) => format!("{shown} can enter {name} now"),
+        (Outcome::Refused | Outcome::Expired, _) => format!("{shown} may not enter {name}"),
         _ => match opens_at(&gates) {
             Some(at) => format!("{shown} can enter {name} from {}", time::near(at, now, &zone)),
             None => format!("{shown} cannot enter {name} yet"),
         },
     };
     let mut out = format!("{answer}\n");
+    let holds = standing.holds_of(name).iter().map(|hold| words::hold(hold, now, &zone));
+    let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
+    out.extend(holds.chain(runs.map(|run| words::run(run, now))).map(|line| format!("  {line}\n")));
     // What runs there has passed its gates; how it stands with its checks is what matters now.
     if here {
-        out.push_str(&standing(session, &view, name, &release));
+        out.push_str(&case.checks());
         let stands = |text: &String| format!("  {} stands on lost evidence: {text}\n", label(Label::Bad, "✗"));
         out.extend(lost.iter().map(stands));
     }
-    for gate in gates.iter().filter(|_| !here) {
+    // What holds it has been told, and stands above.
+    let told = |gate: &Gate| gate.kind == GateKind::Freeze && !gate.outcome.is_open();
+    for (gate, remark) in gates.iter().zip(&remarks).filter(|(gate, _)| !here && !told(gate)) {
         let sign = match gate.outcome {
             Outcome::Satisfied | Outcome::Overridden => label(Label::Good, "✓"),
             Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
             Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
         };
-        let until = gate.until.map(|t| format!(", until {}", time::near(t, now, &zone))).unwrap_or_default();
-        out.push_str(&format!("  {sign} {}{until}\n", escape::line(&gate.reason.to_string())));
+        let shown = GateView { remark: remark.clone(), ..GateView::of(gate, &[]) };
+        let shown = GateView { since: shown.since.filter(|_| !gate.outcome.is_open()), ..shown };
+        out.push_str(&format!("  {sign} {}\n", words::closed(&shown, now, &zone)));
+    }
+    if differs {
+        let (judged, otherwise, kind) = match session.invoker() {
+            Invoker::Human => ("a person", "automation", Invoker::Automation),
+            Invoker::Automation => ("automation", "a person", Invoker::Human),
+        };
+        let (how, kind) = (overall_words(other), kind.as_str());
+        out.push_str(&format!("  judged for {judged}; for {otherwise} (--actor-kind {kind}) it {how}\n"));
     }
     for line in uncounted(&view, now, &concerns) {
         out.push_str(&format!("  {} {line}\n", label(Label::Bad, "!")));
     }
-    for promotion in attempts {
-        let Some((at, outcome)) = promotion.finished else { continue };
-        let (words, style) = progress::outcome_words(outcome);
-        let by = escape::line(&promotion.by.name);
-        let when = time::near(at, now, &zone);
-        out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));
-        if outcome == PromotionOutcome::Verified {
-            continue;
-        }
-        let verdicts = known.and_then(|e| e.verdicts.get(&release)).into_iter().flatten();
-        for (check, entries) in verdicts {
-            for entry in entries.iter().filter(|v| v.run.as_ref() == Some(&promotion.run) && v.said == Said::Failed) {
-                let detail = entry.evidence.get("detail").map(String::as_str).unwrap_or_default();
-                out.push_str(&format!("  {} {check}: {}\n", label(Label::Bad, "✗"), escape::line(detail)));
-            }
-        }
+    for pending in &standing.pending {
+        let Some(row) = pending.row(name.as_str()) else { continue };
+        let (from, to) = (words::release(row.from.as_ref()), words::release(Some(&row.to)));
+        out.push_str(&format!("\n{from} → {to}, {}\n", words::requested(pending, now, &zone)));
+        out.extend(words::pending(pending, row, now, &zone).iter().map(|line| format!("  {line}\n")));
     }
-    out.push_str(&ui.next(&next));
+    out.push_str(&case.attempts(now, &zone));
+    for next in also {
+        out.push_str(&format!("{} {}   ({})\n", label(Label::Dim, "Also:"), next.command, next.why));
+    }
+    if let Some(first) = first {
+        out.push_str(&ui.last_line(&first.command));
+    }
     ui.data(&table::fold(&out, ui.width()));
     Ok(DONE)
+}
+
+/// The other one who can ask.
+pub(crate) const fn other(invoker: Invoker) -> Invoker {
+    match invoker {
+        Invoker::Human => Invoker::Automation,
+        Invoker::Automation => Invoker::Human,
+    }
+}
+
+const fn overall_words(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Satisfied | Outcome::Overridden => "can enter now",
+        Outcome::Deferred | Outcome::Waiting => "waits",
+        Outcome::Expired | Outcome::Refused => "may not enter",
+    }
+}
+
+/// A release and an environment, and how they stand to each other.
+struct Case<'a> {
+    session: &'a Session,
+    view: &'a View,
+    standing: &'a Standing,
+    name: &'a EnvironmentName,
+    release: &'a ReleaseId,
+    here: bool,
+    outcome: Outcome,
+    failed: Option<&'a Promotion>,
+}
+
+impl Case<'_> {
+    /// What leads on, best first; nothing where there is nothing to do but to wait.
+    fn lead_on(&self, gates: &[Gate]) -> Vec<NextCommand> {
+        let say = |command: String, why: &str| NextCommand { command, why: why.to_owned() };
+        let (name, id) = (self.name.as_str(), self.release.as_str());
+        if let Some(run) = self.standing.run_in(name) {
+            return vec![say(
+                run.next.clone(),
+                if run.alive() { "shows how far it is" } else { "goes on with the run" },
+            )];
+        }
+        let mut out = Vec::new();
+        if let Some(pending) = self.standing.pending_in(name) {
+            out.push(say(pending.next.clone(), "goes on with the requested plan"));
+            if pending.row(name).is_some_and(|row| row.to.id == id) {
+                return out;
+            }
+        }
+        let ends = self.standing.holds_of(self.name).iter();
+        out.extend(ends.filter(|hold| hold.kind != "paused").map(|hold| {
+            let why = if hold.kind == "frozen" { "lifts the freeze" } else { "does what was left half-way" };
+            say(hold.ends.clone(), why)
+        }));
+        if self.here {
+            out.extend(self.open_checks().or_else(|| self.further()));
+        } else if let Some((scope, note)) =
+            self.view.quarantine(self.release, self.name, &self.session.governance().graph)
+        {
+            let place = scope.iter().flat_map(|scope| ["--environment", scope.as_str()]);
+            let key = self.session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
+            let words = ["promo", "release", "lift", id].into_iter().chain(place).chain(["--reason", "…"]).chain(key);
+            let lift = say(command_line(words), "lifts the quarantine, if the release was not at fault");
+            let newer = self.newer().map_or_else(
+                || say(standing::new_release(self.session), "adds a newer release"),
+                |newer| say(command_line(["promo", "why", name, newer.as_str()]), "a newer release that is there"),
+            );
+            // What somebody rejected is lifted when they were wrong; what failed by itself, a newer release mends.
+            out.extend(if note.automatic { [newer, lift] } else { [lift, newer] });
+        } else {
+            out.extend(self.gate_opener(gates));
+        }
+        let paused = self.standing.holds_of(self.name).iter().filter(|hold| hold.kind == "paused");
+        out.extend(paused.map(|hold| say(hold.ends.clone(), "lets automation promote again")));
+        out.dedup_by(|a, b| a.command == b.command);
+        out
+    }
+
+    /// What opens the gates, or enters where they are open.
+    fn gate_opener(&self, gates: &[Gate]) -> Option<NextCommand> {
+        let (name, id) = (self.name.as_str(), self.release.as_str());
+        let newest = self.view.releases.last().is_some_and(|entry| entry.release.id == *self.release);
+        let plan = || {
+            let words = ["promo", "plan", name].into_iter();
+            let named = (!newest).then_some(["--release", id]).into_iter().flatten();
+            let command = command_line(words.chain(named).chain(["--out", "plan.json"]));
+            NextCommand { command, why: "plans it".into() }
+        };
+        let closed: Vec<&Gate> = gates.iter().filter(|g| !g.outcome.is_open()).collect();
+        let ask = |other: &EnvironmentName| NextCommand {
+            command: command_line(["promo", "why", other.as_str(), id]),
+            why: format!("says why it is no further than {other}"),
+        };
+        for gate in &closed {
+            match &gate.reason {
+                Reason::NotThereYet { environment }
+                | Reason::ChecksMissing { environment, .. }
+                | Reason::CheckFailed { environment, .. }
+                | Reason::CheckFlaky { environment, .. }
+                | Reason::CheckWithdrawn { environment, .. } => return Some(ask(environment)),
+                Reason::Older { .. } => {
+                    let command = command_line(["promo", "rollback", name, "--to", id, "--out", "back.plan.json"]);
+                    return Some(NextCommand { command, why: "plans the way back to it".into() });
+                }
+                Reason::TriedBefore | Reason::Held { .. } => {
+                    let command = command_line(["promo", "plan", name, "--release", id, "--out", "plan.json"]);
+                    return Some(NextCommand { command, why: "asks for it by name".into() });
+                }
+                _ => {}
+            }
+        }
+        let by_plan = |gate: &&Gate| matches!(gate.kind, GateKind::Approval | GateKind::Window);
+        closed.iter().all(by_plan).then(plan)
+    }
+
+    /// What its open checks wait for.
+    fn open_checks(&self) -> Option<NextCommand> {
+        let pipeline = &self.session.governance().pipeline;
+        let environment = pipeline.environments.get(self.name)?;
+        let checks = eligibility::verification(self.view, self.name, environment, self.release).checks;
+        let (check, _) = checks.iter().find(|(_, status)| !matches!(status, CheckStatus::Passed { .. }))?;
+        Some(match pipeline.checks.get(check) {
+            Some(Check::Manual { .. }) => NextCommand {
+                command: command_line(["promo", "verdict", "pass", self.name.as_str(), check.as_str(), "--key", "KEY"]),
+                why: format!("says that {check} passed, where it did"),
+            },
+            _ => NextCommand {
+                command: command_line(["promo", "verify", self.name.as_str()]),
+                why: "runs its checks again".into(),
+            },
+        })
+    }
+
+    /// The environment after this one where it is not yet.
+    fn further(&self) -> Option<NextCommand> {
+        let after = self.session.governance().graph.successors(self.name).into_iter();
+        let lineage = self.view.lineage(self.release);
+        let behind =
+            |next: &EnvironmentName| self.view.current(next).is_none_or(|r| self.view.lineage(&r.release) < lineage);
+        let next = after.into_iter().find(behind)?;
+        Some(NextCommand {
+            command: command_line(["promo", "why", next.as_str(), self.release.as_str()]),
+            why: format!("says why it is not in {next}"),
+        })
+    }
+
+    /// The newest release after this one that nothing bars from here.
+    fn newer(&self) -> Option<&ReleaseId> {
+        let lineage = self.view.lineage(self.release);
+        let graph = &self.session.governance().graph;
+        let newer = self.view.releases.iter().rev().take_while(|entry| entry.lineage > lineage);
+        newer.map(|entry| &entry.release.id).find(|id| self.view.quarantine(id, self.name, graph).is_none())
+    }
+
+    /// How the checks of what runs there stand.
+    fn checks(&self) -> String {
+        let Some(environment) = self.session.governance().pipeline.environments.get(self.name) else {
+            return String::new();
+        };
+        let checks = eligibility::verification(self.view, self.name, environment, self.release).checks;
+        let line = |(check, status): (&CheckName, &CheckStatus)| {
+            let sign = match status {
+                CheckStatus::Passed { .. } => label(Label::Good, "✓"),
+                CheckStatus::Failed => label(Label::Bad, "✗"),
+                _ => label(Label::Waiting, "…"),
+            };
+            let words = super::status::word(*status);
+            format!("  {sign} {check} {words}\n")
+        };
+        checks.iter().map(line).collect()
+    }
+
+    /// The promotions of this release into here that ended, each with the checks that failed.
+    fn attempts(&self, now: Timestamp, zone: &TimeZone) -> String {
+        let known = self.view.environment(self.name);
+        let mut out = String::new();
+        for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
+            let Some((at, outcome)) = promotion.finished else { continue };
+            let (words, style) = progress::outcome_words(outcome);
+            let by = escape::line(&promotion.by.name);
+            let when = time::near(at, now, zone);
+            out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));
+            if outcome == PromotionOutcome::Verified {
+                continue;
+            }
+            let verdicts = known.and_then(|e| e.verdicts.get(self.release)).into_iter().flatten();
+            for (check, entries) in verdicts {
+                let mine = |v: &&VerdictEntry| v.run.as_ref() == Some(&promotion.run) && v.said == Said::Failed;
+                for entry in entries.iter().filter(mine) {
+                    let detail = entry.evidence.get("detail").map(String::as_str).unwrap_or_default();
+                    out.push_str(&format!("  {} {check}: {}\n", label(Label::Bad, "✗"), escape::line(detail)));
+                }
+            }
+        }
+        out
+    }
 }
 
 /// What a statement that its signature does not bear out is about.
@@ -172,20 +406,4 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
         }
     };
     view.uncounted.iter().filter_map(line).collect()
-}
-
-/// How the checks of what runs in an environment stand.
-fn standing(session: &promo_engine::Session, view: &View, name: &EnvironmentName, release: &ReleaseId) -> String {
-    let Some(environment) = session.governance().pipeline.environments.get(name) else { return String::new() };
-    let checks = eligibility::verification(view, name, environment, release).checks;
-    let line = |(check, status): (&CheckName, &CheckStatus)| {
-        let sign = match status {
-            CheckStatus::Passed { .. } => label(Label::Good, "✓"),
-            CheckStatus::Failed => label(Label::Bad, "✗"),
-            _ => label(Label::Waiting, "…"),
-        };
-        let words = super::status::word(*status);
-        format!("  {sign} {check} {words}\n")
-    };
-    checks.iter().map(line).collect()
 }

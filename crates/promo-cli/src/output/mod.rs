@@ -13,5 +13,6 @@ pub(crate) mod plan_text;
 pub(crate) mod progress;
 pub(crate) mod run_page;
 pub(crate) mod run_report;
+pub(crate) mod standing;
 pub(crate) mod table;
 pub(crate) mod time;

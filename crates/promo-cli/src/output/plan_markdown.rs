@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 
 use crate::escape::{self, code_span, fenced, markdown};
-use crate::output::plan_text::{FORECAST, Options, gate, short_state, way_back};
-use crate::output::{diff, time};
+use crate::output::plan_text::{FORECAST, Options, deadlines, gate, requested, short_state, standing, way_back};
+use crate::output::{diff, standing as words, time};
 use crate::view::{ArtifactView, PlanView, ReleaseView, Row, RowState};
 
 /// The most characters that a comment may have; forges take 65,536 (R30).
@@ -160,13 +160,21 @@ fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
         }
         _ => text,
     };
-    let mut lines = Vec::new();
+    let plain = |text: &str| markdown(&cut(anstream::adapter::strip_str(text).to_string()));
+    let mut lines: Vec<String> = standing(view, options).iter().map(|line| format!("- {}", plain(line))).collect();
     for row in &view.environments {
         let name = code_span(&row.environment);
         if row.backward {
             let (from, to) = (release(row.from.as_ref()), release(row.to.as_ref()));
-            lines.push(format!("- ◀ {name} goes **BACK** from {from} to {to}"));
+            let configuration = match row.configuration {
+                Some(true) => ", and its configuration changes",
+                Some(false) => ", and its configuration stays",
+                None => "",
+            };
+            lines.push(format!("- ◀ {name} goes **BACK** from {from} to {to}{configuration}"));
         }
+        let holds = row.holds.iter().map(|hold| words::hold(hold, view.now, &options.zone));
+        lines.extend(holds.map(|hold| format!("- {name}: {}", plain(&hold))));
         if row.state == RowState::Refused {
             let closed: Vec<String> = row
                 .gates
@@ -197,6 +205,10 @@ fn waits(view: &PlanView, options: &Options, out: &mut String) {
     for row in view.environments.iter().filter(|r| r.state != RowState::Refused) {
         for closed in row.gates.iter().filter(|g| !g.outcome.is_open()) {
             lines.push(format!("- … {}: {}", code_span(&row.environment), markdown(&gate(closed, view, options))));
+        }
+        for text in requested(row, view, options) {
+            let text = anstream::adapter::strip_str(&text).to_string();
+            lines.push(format!("- {}: {}", code_span(&row.environment), markdown(text.trim_start())));
         }
     }
     if !lines.is_empty() {
@@ -250,14 +262,23 @@ fn footer(view: &PlanView, options: &Options, out: &mut String) {
         return;
     }
     out.push_str(&format!(
-        "Plan {} · made {} · to be applied until {} · ledger at {} · {policy}\n",
+        "Plan {} · made {}{} · ledger at {} · {policy}\n",
         code_span(&view.digest.to_string()),
         time::short(view.planned_at, &options.zone),
-        time::short(view.expires, &options.zone),
+        until(view, options),
         view.ledger.size
     ));
-    if !view.next.is_empty() {
-        let commands: Vec<&str> = view.next.iter().map(|n| n.command.as_str()).collect();
-        out.push_str(&format!("\n{}\n", fenced("sh", &commands.join("\n"))));
+    if view.next.is_empty() {
+        return;
     }
+    let commands: Vec<&str> = view.next.iter().map(|n| n.command.as_str()).collect();
+    out.push_str(&format!("\n{}\n", fenced("sh", &commands.join("\n"))));
+}
+
+/// The deadlines of a plan that moves something.
+fn until(view: &PlanView, options: &Options) -> String {
+    if view.environments.iter().all(|row| row.movement.is_none()) {
+        return " · it moves nothing".to_owned();
+    }
+    deadlines(view, options).iter().map(|deadline| format!(" · {deadline}")).collect()
 }

@@ -8,7 +8,7 @@ use crate::escape::line;
 use crate::output::diff;
 use crate::output::labels::{Label, label};
 use crate::output::table::{fold, wrap};
-use crate::output::time;
+use crate::output::{standing as words, time};
 use crate::view::{GateView, PlanView, ReleaseView, Row, RowState};
 
 /// How much of a difference is shown unless everything is asked for, in lines.
@@ -78,7 +78,77 @@ fn header(view: &PlanView, options: &Options) -> String {
         let text = "Local mode: no trust file says which ledger and which policy count. Nothing remote in production.";
         out.push_str(&format!("{}\n", label(Label::Waiting, text)));
     }
+    out.extend(standing(view, options).iter().map(|line| format!("{line}\n")));
     out.push('\n');
+    out
+}
+
+/// What the ledger says of the plan itself, of runs that are in its way, and for whom it was made where that matters.
+pub(crate) fn standing(view: &PlanView, options: &Options) -> Vec<String> {
+    let mut out = Vec::new();
+    let when = |at: Option<jiff::Timestamp>| at.map(|at| time::short(at, &options.zone)).unwrap_or_default();
+    let text = view.fate.as_ref().and_then(|fate| match (fate.state, &fate.run, &fate.superseded_by) {
+        ("used", Some(run), _) => Some(format!("✗ run {run} has used this plan: it cannot be applied again")),
+        (_, _, Some(newer)) => Some(format!(
+            "✗ the request for sha256:{}… took the place of this plan: it cannot be applied",
+            newer.short()
+        )),
+        ("over", ..) => Some(format!("✗ this plan was open until {}: it cannot be applied any more", when(fate.until))),
+        _ => None,
+    });
+    out.extend(text.map(|text| label(Label::Bad, &text)));
+    out.extend(view.runs.iter().map(|run| words::run(run, view.now)));
+    if view.differs {
+        let (one, other) = match view.request.invoker {
+            "human" => ("a person", "automation"),
+            _ => ("automation", "human"),
+        };
+        out.push(format!("Asked for by {one}: some gates stand otherwise with --actor-kind {other}."));
+    }
+    out
+}
+
+/// What was requested for an environment, a line each.
+pub(crate) fn requested(row: &Row, view: &PlanView, options: &Options) -> Vec<String> {
+    let mut out = Vec::new();
+    for pending in &view.pending {
+        let Some(theirs) = pending.row(&row.environment) else { continue };
+        let which = if pending.plan == view.digest { "this plan" } else { "another plan" };
+        let to = line(&theirs.to.text());
+        out.push(format!("{which}, to {to}: {}", words::requested(pending, view.now, &options.zone)));
+        out.extend(words::pending(pending, theirs, view.now, &options.zone).iter().map(|line| format!("  {line}")));
+    }
+    out
+}
+
+/// Until when what can be done with the plan, each deadline by its name.
+pub(crate) fn deadlines(view: &PlanView, options: &Options) -> Vec<String> {
+    let short = |at| time::short(at, &options.zone);
+    let mut out = Vec::new();
+    match view.fate.as_ref() {
+        Some(fate) => {
+            out.extend(
+                fate.until.map(|until| format!("the request, and with it the plan: open until {}", short(until))),
+            );
+        }
+        None => {
+            out.push(format!("the plan: to be applied until {}", short(view.expires)));
+            let asks = view.environments.iter().flat_map(|row| &row.gates).any(|gate| gate.code == "approvals");
+            if asks {
+                out.push("the request: keeps it open for 7 days, once it is made".to_owned());
+            }
+        }
+    }
+    for row in view.environments.iter().filter(|row| row.movement.is_some()) {
+        for gate in row.gates.iter().filter(|gate| gate.kind == GateKind::Window) {
+            let says = match (gate.outcome.is_open(), gate.closes, gate.until) {
+                (true, Some(closes), _) => format!("closes {}", short(closes)),
+                (false, _, Some(opens)) => format!("opens {}", short(opens)),
+                _ => continue,
+            };
+            out.push(format!("the window of {}: {says}", row.environment));
+        }
+    }
     out
 }
 
@@ -122,6 +192,13 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
     let room = options.width.map_or(usize::MAX, |screen| screen.saturating_sub(indent.len()));
     let what = wrap(&format!("{what}   {}", label(kind, &says)), room).join(&format!("\n{indent}"));
     out.push_str(&format!("{} {name}{after}{what}\n", label(kind, sign)));
+    for hold in &row.holds {
+        out.push_str(&format!("{indent}{}\n", words::hold(hold, view.now, &options.zone)));
+    }
+    // What goes back is looked at for what it goes back to, before anything else.
+    if row.backward {
+        replaced(row, &indent, out);
+    }
     let open: Vec<String> = row
         .gates
         .iter()
@@ -138,19 +215,11 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
         };
         out.push_str(&format!("{indent}{} {}\n", label(kind, sign), gate(closed, view, options)));
     }
-    for artifact in &row.artifacts {
-        let copied =
-            if artifact.copied { format!("   copied to {}", line(&artifact.repository)) } else { String::new() };
-        let tag = artifact.tag.as_ref().map(|t| format!("   {}", line(t))).unwrap_or_default();
-        let digests = match &artifact.from {
-            Some(from) if *from == artifact.to => format!("sha256:{}…", artifact.to.short()),
-            Some(from) => format!("sha256:{}… → sha256:{}…", from.short(), artifact.to.short()),
-            None => format!("→ sha256:{}…", artifact.to.short()),
-        };
-        out.push_str(&format!("{indent}{}  {digests}{tag}{copied}\n", line(&artifact.name)));
+    if !row.backward {
+        replaced(row, &indent, out);
     }
-    for file in &row.files {
-        out.push_str(&format!("{indent}{}   changed\n", line(file)));
+    for text in requested(row, view, options) {
+        out.push_str(&format!("{indent}{text}\n"));
     }
     for drift in &row.drift {
         let text = format!(
@@ -171,6 +240,32 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
                 row.verdicts.iter().map(|(check, roles)| format!("{check} by {}", roles.join(" or "))).collect();
             out.push_str(&format!("{indent}afterwards a person judges: {}\n", verdicts.join(", ")));
         }
+    }
+}
+
+/// The artifacts that enter, what they replace, and the files that change.
+fn replaced(row: &Row, indent: &str, out: &mut String) {
+    for artifact in &row.artifacts {
+        let copied =
+            if artifact.copied { format!("   copied to {}", line(&artifact.repository)) } else { String::new() };
+        let tag = artifact.tag.as_ref().map(|t| format!("   {}", line(t))).unwrap_or_default();
+        let digests = match &artifact.from {
+            Some(from) if *from == artifact.to => format!("sha256:{}…", artifact.to.short()),
+            Some(from) => format!("sha256:{}… → sha256:{}…", from.short(), artifact.to.short()),
+            None => format!("→ sha256:{}…", artifact.to.short()),
+        };
+        out.push_str(&format!("{indent}{}  {digests}{tag}{copied}\n", line(&artifact.name)));
+    }
+    for file in &row.files {
+        out.push_str(&format!("{indent}{}   changed\n", line(file)));
+    }
+    if row.backward && row.files.is_empty() {
+        let says = match row.configuration {
+            Some(false) => "the configuration stays as it is",
+            Some(true) => "the configuration changes: other settings of the deployment",
+            None => return,
+        };
+        out.push_str(&format!("{indent}{says}\n"));
     }
 }
 
@@ -210,8 +305,13 @@ pub(crate) fn way_back(row: &Row) -> String {
 /// The words of a gate, with its times.
 pub(crate) fn gate(gate: &GateView, view: &PlanView, options: &Options) -> String {
     let mut out = line(&gate.text);
+    out.push_str(&words::quoted(gate.remark.as_ref()));
     if let Some(since) = gate.since {
-        out.push_str(&format!(", {}", time::near(since, view.planned_at, &options.zone)));
+        let word = if gate.outcome.is_open() { "" } else { "since " };
+        out.push_str(&format!(", {word}{}", time::near(since, view.planned_at, &options.zone)));
+    }
+    if let (Some(closes), true) = (gate.closes, gate.outcome.is_open()) {
+        out.push_str(&format!(", closes {}", time::near(closes, view.planned_at, &options.zone)));
     }
     if let (Some(until), false) = (gate.until, gate.outcome.is_open()) {
         let verb = match gate.kind {
@@ -259,13 +359,20 @@ fn differences(view: &PlanView, options: &Options, out: &mut String) {
 }
 
 fn footer(view: &PlanView, options: &Options, out: &mut String) {
-    let expires = time::short(view.expires, &options.zone);
+    let moves = view.environments.iter().any(|row| row.movement.is_some());
     let what = match &view.file {
-        Some(file) => format!("Saved {}   {}   to be applied until {expires}", line(file), view.digest),
+        Some(file) if moves => format!("Saved {}   {}", line(file), view.digest),
+        Some(file) => {
+            format!("Saved {}   {}   it moves nothing, so there is nothing to apply", line(file), view.digest)
+        }
         None if view.if_merged.is_some() => "Not saved: plan again after the merge".to_owned(),
         None => format!("Not saved   {}", view.digest),
     };
     out.push_str(&format!("\n{what}\n"));
+    if moves && view.if_merged.is_none() {
+        let deadlines = deadlines(view, options);
+        out.extend(deadlines.iter().map(|deadline| format!("  {deadline}\n")));
+    }
     let mut next = view.next.iter();
     let first = next.next();
     for other in next {

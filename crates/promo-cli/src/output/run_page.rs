@@ -6,13 +6,17 @@ use crate::escape::{code_span, line, markdown};
 use crate::output::labels::{Label, label};
 use crate::output::plan_text::{Options, short_state};
 use crate::output::progress::outcome_words;
-use crate::output::time;
+use crate::output::{standing as words, time};
+use crate::view::standing::OpenRunView;
 use crate::view::{RunRow, RunStep, RunView};
 
 /// For a terminal. The last line is the next command.
 pub(crate) fn text(view: &RunView, options: &Options) -> String {
     let mut out = format!("{} · {}\n", label(Label::Strong, &format!("promo run {}", view.run)), head(view, options));
     out.push_str(&format!("{}\n\n", label(Label::Dim, &format!("plan {}", view.plan))));
+    if let Some(open) = &view.open {
+        out.push_str(&format!("{}\n\n", words::run(open, view.now)));
+    }
     let width = view.environments.iter().map(|r| r.environment.as_str().len()).max().unwrap_or(0);
     for row in &view.environments {
         let (words, kind) = ended(view, row);
@@ -22,7 +26,9 @@ pub(crate) fn text(view: &RunView, options: &Options) -> String {
             out.push_str(&format!("  {:width$}  {} {}\n", "", label(kind, sign), line(&words)));
         }
     }
-    out.push_str(&format!("\n{} {}\n", label(Label::Next, "Next:"), view.next));
+    if !view.next.is_empty() {
+        out.push_str(&format!("\n{} {}\n", label(Label::Next, "Next:"), view.next));
+    }
     out
 }
 
@@ -44,7 +50,16 @@ pub(crate) fn page(view: &RunView, options: &Options) -> String {
             out.push_str(&format!("- {}: {sign} {}\n", code_span(row.environment.as_str()), markdown(&words)));
         }
     }
-    out.push_str(&format!("\nPlan {}\n\n```sh\n{}\n```\n", code_span(&view.plan.to_string()), view.next));
+    out.push_str(&format!("\nPlan {}\n", code_span(&view.plan.to_string())));
+    if let Some(open) = &view.open {
+        out.push_str(&format!(
+            "\n{}\n",
+            markdown(&anstream::adapter::strip_str(&words::run(open, view.now)).to_string())
+        ));
+    }
+    if !view.next.is_empty() {
+        out.push_str(&format!("\n```sh\n{}\n```\n", view.next));
+    }
     out
 }
 
@@ -56,6 +71,7 @@ fn head(view: &RunView, options: &Options) -> String {
         Some(RunOutcome::Held) => "ended: something failed and is held for a person",
         Some(RunOutcome::Stuck) => "ended: stuck, a person has to look",
         Some(RunOutcome::Cancelled) => "cancelled",
+        None if view.open.as_ref().is_some_and(OpenRunView::alive) => "under way",
         None if view.interrupted => "interrupted, and can be resumed",
         None => "unfinished",
     };
@@ -143,6 +159,7 @@ mod tests {
             environments: ["production", "staging"].map(|name| (name.parse().unwrap(), new.clone())).into(),
             applier: "ci\u{202e} @everyone".into(),
             started: at("2026-11-20T13:02:00Z"),
+            seen: at("2026-11-20T13:07:30Z"),
             approvals: Vec::new(),
             steps: steps.map(|(id, step)| (id.to_owned(), step)).into(),
             interrupted: false,

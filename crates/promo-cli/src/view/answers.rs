@@ -15,6 +15,8 @@ use promo_engine::verdicts::VerdictDecision;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::standing::{HoldView, OpenRunView, PendingView};
+use super::summary::NextCommand;
 use crate::commands::status;
 
 /// A JSON document that a verb answers with.
@@ -96,6 +98,7 @@ answers! {
         /// The file.
         file: String,
         /// How every rule of every environment stands with it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         environments: Vec<ApprovalStanding>,
         /// The next command.
         next: String,
@@ -107,6 +110,7 @@ answers! {
         /// Who signed.
         identity: IdentityName,
         /// How every rule of every environment stands with it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
         environments: Vec<ApprovalStanding>,
         /// The next command.
         next: String,
@@ -179,7 +183,16 @@ answers! {
         ledger: LedgerSize,
         /// Every environment, in the order of the graph.
         environments: Vec<status::Row>,
-        /// The next command.
+        /// Runs without an end, oldest first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<OpenRunView>,
+        /// Requested plans that wait, the oldest request first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pending: Vec<PendingView>,
+        /// What there is to do, where it is told in words: that everything is where it should be, or that nothing was released.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        says: String,
+        /// The next command; empty where nothing is to be done.
         next: String,
     }
     /// Why a release is not further in an environment.
@@ -202,13 +215,40 @@ answers! {
         uncounted: Vec<String>,
         /// The code of each gate's reason, in their order.
         codes: Vec<&'static str>,
-        /// The next command.
+        /// The reason that somebody gave for what each gate rests on, in their order; null where there is none.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        remarks: Vec<Option<String>>,
+        /// For whom the gates were judged: `human` or `automation`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        judged_for: Option<&'static str>,
+        /// Whether they stand otherwise for the other one.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        differs: bool,
+        /// What holds the environment, what stops most first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        holds: Vec<HoldView>,
+        /// Runs without an end that move it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        runs: Vec<OpenRunView>,
+        /// Requested plans that move it.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        pending: Vec<PendingView>,
+        /// How the release failed there, unless it went well since.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failed: Option<PromotionOutcome>,
+        /// Other commands that lead on, and what for.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        also: Vec<NextCommand>,
+        /// The next command; empty where nothing is to be done but to wait.
         next: String,
     }
     /// Past promotions, the newest first.
     "promo.history" History {
         /// The promotions.
         promotions: Vec<PastPromotion>,
+        /// What was stopped and lifted, the newest first.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        stops: Vec<PastStop>,
     }
     /// Runs, the newest first.
     "promo.runs" Runs {
@@ -307,6 +347,23 @@ pub(crate) struct PastPromotion {
     pub(crate) plan: Option<Digest>,
 }
 
+/// Something that stopped promotions, or lifted what stopped them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct PastStop {
+    /// What was done: `frozen`, `paused`, `unfrozen`, `rejected`, `quarantined` or `lifted`.
+    pub(crate) act: &'static str,
+    /// Where; empty means everywhere.
+    pub(crate) environments: Vec<EnvironmentName>,
+    /// Which release, of a quarantine.
+    pub(crate) release: Option<ReleaseId>,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// By whom, as a claim.
+    pub(crate) by: String,
+    /// The reason that was given.
+    pub(crate) reason: Option<String>,
+}
+
 /// A run.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct RunLine {
@@ -326,4 +383,7 @@ pub(crate) struct RunLine {
     pub(crate) outcome: Option<RunOutcome>,
     /// Whether it was interrupted and can be resumed.
     pub(crate) interrupted: bool,
+    /// While it has no end: `alive`, `gone`, `silent` or `interrupted`, as in `promo.status`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<&'static str>,
 }

@@ -21,6 +21,12 @@ pub(crate) struct GateView {
     pub(crate) since: Option<Timestamp>,
     /// When it opens by itself, as far as that is known.
     pub(crate) until: Option<Timestamp>,
+    /// The reason that somebody gave for what it rests on, a freeze or a quarantine; none also where it is not known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) remark: Option<String>,
+    /// When what is open now closes by itself, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) closes: Option<Timestamp>,
     /// Whether it stands as nearly always: left out of short views.
     pub(crate) routine: bool,
     /// Whether it opens on a signed request only, because its rule excludes the initiator.
@@ -58,6 +64,8 @@ impl GateView {
             text: gate.reason.to_string(),
             since,
             until: gate.until.or(forecast),
+            remark: None,
+            closes: None,
             routine,
             signed_request: matches!(&gate.reason, Reason::Approvals { exclude, .. } if exclude.contains(&Party::Initiator)),
         }

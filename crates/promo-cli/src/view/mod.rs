@@ -8,6 +8,7 @@ mod plan;
 mod release;
 mod row;
 mod run;
+pub(crate) mod standing;
 mod summary;
 
 pub(crate) use answers::Answer;
@@ -16,3 +17,5 @@ pub(crate) use plan::{Forecasts, PlanView};
 pub(crate) use release::ReleaseView;
 pub(crate) use row::{ArtifactView, Row, RowState};
 pub(crate) use run::{RunRow, RunStep, RunView};
+pub(crate) use standing::Standing;
+pub(crate) use summary::NextCommand;

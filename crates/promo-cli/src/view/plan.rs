@@ -5,16 +5,22 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::gate::Gate;
-use promo_core::ids::EnvironmentName;
+use promo_core::eligibility;
+use promo_core::gate::{Gate, GateKind, overall};
+use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::ledger::View;
+use promo_core::ledger::view::Request;
 use promo_core::model::Tier;
-use promo_core::plan::{Document, Goal};
-use promo_engine::SharedChange;
+use promo_core::plan::{Document, Goal, Plan};
+use promo_core::windows::Invoker;
+use promo_engine::{Session, SharedChange};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::row::{Note, Row};
+use super::row::{Note, Row, RowState};
+use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, next, summary};
+use crate::error::{CliError, command_line};
 
 /// Gates with their forecasts, by environment: shown, and no part of the plan (S8.2).
 pub(crate) type Forecasts = BTreeMap<EnvironmentName, Vec<Gate>>;
@@ -54,8 +60,36 @@ pub(crate) struct PlanView {
     pub(crate) environments: Vec<Row>,
     /// The plan in short.
     pub(crate) summary: Summary,
-    /// Commands to go on with, the first one best.
+    /// What became of it, where the ledger says something about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) fate: Option<Fate>,
+    /// Runs without an end that move its environments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) runs: Vec<OpenRunView>,
+    /// Requested plans that move its environments.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) pending: Vec<PendingView>,
+    /// Whether what it asks for stands otherwise for the other kind of actor.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) differs: bool,
+    /// The instant that times are told from.
+    #[serde(skip)]
+    pub(crate) now: Timestamp,
+    /// Commands to go on with, the first one best; none where nothing is to be done.
     pub(crate) next: Vec<NextCommand>,
+}
+
+/// What became of a plan.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct Fate {
+    /// `requested`; or `superseded`, `used` or `over` where it cannot be applied any more.
+    pub(crate) state: &'static str,
+    /// The run that used it.
+    pub(crate) run: Option<RunId>,
+    /// The plan that took its place.
+    pub(crate) superseded_by: Option<Digest>,
+    /// Until when it can be applied, by its request.
+    pub(crate) until: Option<Timestamp>,
 }
 
 /// A policy by name and version.
@@ -93,6 +127,30 @@ pub(crate) struct RequestView {
     pub(crate) until: Option<String>,
     /// `human` or `automation`.
     pub(crate) invoker: &'static str,
+}
+
+/// What the ledger says of a plan.
+fn fate(digest: &Digest, plan: &Plan, view: &View, now: Timestamp) -> Option<Fate> {
+    let none = Fate { state: "requested", run: None, superseded_by: None, until: None };
+    if let Some(run) = view.consumed.get(digest) {
+        return Some(Fate { state: "used", run: Some(run.clone()), ..none });
+    }
+    let Some(request) = view.requests.get(digest) else {
+        let mine = |name: &EnvironmentName| plan.moves.iter().any(|m| m.environment == *name);
+        let newer = |request: &Request| request.seq >= plan.ledger.size && request.environments.iter().any(mine);
+        if let Some((newer, _)) = view.requests.iter().find(|(_, request)| newer(request)) {
+            return Some(Fate { state: "superseded", superseded_by: Some(*newer), ..none });
+        }
+        let over = Fate { state: "over", until: Some(plan.expires), ..none };
+        return (now >= plan.expires).then_some(over);
+    };
+    let (superseded_by, until) = (request.superseded_by, Some(request.expires));
+    let state = match superseded_by {
+        Some(_) => "superseded",
+        None if now >= request.expires => "over",
+        None => "requested",
+    };
+    Some(Fate { state, superseded_by, until, ..none })
 }
 
 impl PlanView {
@@ -144,8 +202,131 @@ impl PlanView {
             if_merged: None,
             environments,
             summary,
+            fate: None,
+            runs: Vec::new(),
+            pending: Vec::new(),
+            differs: false,
+            now: plan.planned_at,
             next,
         }
+    }
+
+    /// The same with what the ledger says now: reasons that people gave, what holds an environment, which runs have not
+    /// ended, which plans were requested, what is replaced, and what became of this very plan.
+    pub(crate) fn with_standing(
+        mut self,
+        session: &Session,
+        view: &View,
+        document: &Document,
+        now: Timestamp,
+    ) -> Result<Self, CliError> {
+        let (standing, plan) = (Standing::of(session, view)?, &document.body);
+        for row in &mut self.environments {
+            let Ok(name) = row.environment.parse::<EnvironmentName>() else { continue };
+            let entry = plan.moves.iter().find(|m| m.environment == name);
+            let next = plan.stays.iter().find(|s| s.environment == name).and_then(|s| s.next.as_ref());
+            let release = entry.map(|m| &m.to.id).or(next.map(|next| &next.release.id));
+            let mine = standing.pending.iter().find(|pending| pending.plan == self.digest);
+            let theirs = mine.and_then(|pending| pending.row(&row.environment)).map(|row| &row.gates);
+            if let Some(gates) = theirs {
+                row.restate(gates);
+            }
+            let gates = theirs.or(entry.map(|m| &m.gates)).or(next.map(|next| &next.gates));
+            for (gate, known) in row.gates.iter_mut().zip(gates.into_iter().flatten()) {
+                if let Some(release) = release {
+                    gate.remark = session.reason_behind(view, &name, release, &known.reason)?;
+                }
+                if let (GateKind::Window, true, Some(entry)) = (known.kind, known.outcome.is_open(), entry) {
+                    gate.closes = session.window_closes(&name, entry.movement, plan.request.invoker, now);
+                    gate.routine &= gate.closes.is_none();
+                }
+            }
+            let told = |kind| row.gates.iter().any(|gate| gate.kind == kind && !gate.outcome.is_open());
+            let (frozen, held) = (told(GateKind::Freeze), told(GateKind::Lock));
+            let untold = |hold: &&HoldView| if hold.run.is_some() { !held } else { !frozen };
+            row.holds = standing.holds_of(&name).iter().filter(untold).cloned().collect();
+            if let Some(entry) = entry {
+                row.replaces(entry, view);
+            }
+            let verified = view.current(&name).is_some_and(|current| {
+                let environment = &session.governance().pipeline.environments.get(&name);
+                environment.is_some_and(|environment| {
+                    eligibility::verification(view, &name, environment, &current.release).holds_since.is_some()
+                })
+            });
+            row.unfinished = standing.run_in(&row.environment).is_some();
+            row.settled &= verified && !row.unfinished && standing.holds_of(&name).is_empty();
+        }
+        let names: Vec<String> = self.environments.iter().map(|row| row.environment.clone()).collect();
+        let mine = |moved: &EnvironmentName| names.iter().any(|name| name == moved.as_str());
+        self.summary = summary(&self.environments, plan.request.goal);
+        self.now = now;
+        self.fate = fate(&self.digest, plan, view, now);
+        let Standing { runs, pending, .. } = &standing;
+        self.runs = runs.iter().filter(|run| run.environments.keys().any(mine)).cloned().collect();
+        let about = |one: &&PendingView| one.environments.iter().any(|row| mine(&row.environment));
+        self.pending = pending.iter().filter(about).cloned().collect();
+        let other = match plan.request.invoker {
+            Invoker::Human => Invoker::Automation,
+            Invoker::Automation => Invoker::Human,
+        };
+        // Only what is the same question otherwise: what a plan does not move is not asked about.
+        let stays = plan.stays.iter().filter_map(|s| Some((&s.environment, &s.next.as_ref()?.release.id)));
+        let questions: Vec<_> = stays.collect();
+        self.differs = session
+            .gates_of(questions.clone(), plan.request.invoker)?
+            .iter()
+            .zip(session.gates_of(questions, other)?.iter())
+            .any(|(one, other)| overall(one) != overall(other));
+        if self.if_merged.is_none() {
+            self.next = next(&self.pipeline, &self.environments, &self.request, self.file.as_deref());
+            self.next = self.lead_on();
+        }
+        Ok(self)
+    }
+
+    /// What can be done with it, by what the ledger says of it and of others.
+    fn lead_on(&self) -> Vec<NextCommand> {
+        let say = |command: &str, why: &str| NextCommand { command: command.to_owned(), why: why.to_owned() };
+        let moves = |row: &Row| row.movement.is_some();
+        let in_the_way = |row: &&Row| moves(row) || matches!(row.state, RowState::Refused | RowState::HeldBack);
+        if let Some(run) = self.fate.as_ref().and_then(|fate| fate.run.as_ref()) {
+            return vec![say(&command_line(["promo", "show", run.as_str()]), "shows the run that used it")];
+        }
+        let mut out = Vec::new();
+        let blocks = |run: &OpenRunView| {
+            let mine = |row: &&Row| run.environments.keys().any(|name| name.as_str() == row.environment);
+            !run.alive() || self.environments.iter().filter(in_the_way).any(|row| mine(&row))
+        };
+        out.extend(self.runs.iter().filter(|run| blocks(run)).map(|run| {
+            let why = if run.alive() { "shows the run that is under way" } else { "goes on with the run that stopped" };
+            say(&run.next, why)
+        }));
+        // Another plan that was requested for the same is gone on with; a request for this one would take its place.
+        let same = |one: &&PendingView| {
+            one.plan == self.digest
+                || self.environments.iter().filter(|row| moves(row)).any(|row| {
+                    let theirs = one.row(&row.environment);
+                    theirs.is_some_and(|theirs| row.to.as_ref().is_some_and(|to| *to == theirs.to))
+                })
+        };
+        let requested = self.pending.iter().filter(same);
+        out.extend(requested.clone().map(|one| say(&one.next, "goes on with the requested plan")));
+        let over = matches!(self.fate.as_ref().map(|fate| fate.state), Some("superseded" | "over"));
+        let requested_itself = self.pending.iter().any(|one| one.plan == self.digest);
+        if over {
+            let plan = next(&self.pipeline, &self.environments, &self.request, None);
+            out.extend(plan.into_iter().map(|next| NextCommand { why: "plans again".into(), ..next }));
+        } else if !requested_itself {
+            let instead = requested.clone().next().is_some();
+            out.extend(self.next.iter().map(|next| match instead && next.command.starts_with("promo request") {
+                true => NextCommand { why: format!("{} instead of the requested plan", next.why), ..next.clone() },
+                false => next.clone(),
+            }));
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        out.retain(|next| seen.insert(next.command.clone()));
+        out
     }
 
     /// The same as a forecast: nobody can go on with it, so that no command asks for more than to look.

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::gate::{Gate, Outcome, Reason};
+use promo_core::gate::{Gate, Outcome, Reason, overall};
+use promo_core::ids::ArtifactName;
 use promo_core::inputs::FileChange;
+use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::model::OnFailure;
 use promo_core::plan::{Action, Move, Next, Stay, StayReason, Step};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::standing::HoldView;
 use super::{GateView, ReleaseView};
 
 /// One environment.
@@ -33,6 +36,12 @@ pub(crate) struct Row {
     pub(crate) from: Option<ReleaseView>,
     /// What would enter.
     pub(crate) to: Option<ReleaseView>,
+    /// Whether it runs what it should run: nothing leads on from it.
+    #[serde(skip)]
+    pub(crate) settled: bool,
+    /// Whether a run that moves it has not ended.
+    #[serde(skip)]
+    pub(crate) unfinished: bool,
     /// When the last closed gate opens by itself, where that is known.
     pub(crate) opens_at: Option<Timestamp>,
     /// How every gate stands.
@@ -41,8 +50,11 @@ pub(crate) struct Row {
     pub(crate) after: Vec<String>,
     /// Artifacts that enter, and those that they replace.
     pub(crate) artifacts: Vec<ArtifactView>,
-    /// Files of the deployment that differ from those of the release to go back to.
+    /// Files of the deployment that differ from those of what it replaces.
     pub(crate) files: Vec<String>,
+    /// Whether the configuration changes; absent where that is not known here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) configuration: Option<bool>,
     /// What would be done.
     pub(crate) steps: Vec<StepView>,
     /// What is checked afterwards.
@@ -61,6 +73,9 @@ pub(crate) struct Row {
     /// What else a reader must not miss: evidence that was lost, a newer release that cannot enter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<Note>,
+    /// What keeps it as it is until a person does something about it, as far as no gate says so.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) holds: Vec<HoldView>,
 }
 
 /// Something that a reader must not miss.
@@ -167,12 +182,7 @@ impl Row {
     /// What the plan moves.
     pub(super) fn of_move(entry: &Move, forecasts: &[Gate]) -> Self {
         let gates = gates(&entry.gates, forecasts);
-        let (state, says) = match entry.outcome() {
-            Outcome::Satisfied | Outcome::Overridden => (RowState::CanStart, "can start now"),
-            Outcome::Deferred => (RowState::Deferred, "starts when what comes before it is verified"),
-            Outcome::Waiting => (RowState::Waiting, "waiting"),
-            Outcome::Expired | Outcome::Refused => (RowState::Refused, "refused"),
-        };
+        let (state, says) = stands(entry.outcome());
         let backward = entry.movement == Movement::Rollback
             || entry.from.as_ref().is_some_and(|from| from.lineage > entry.to.lineage);
         let back = entry.rollback.as_ref();
@@ -187,6 +197,8 @@ impl Row {
                 Movement::Rollback => "rollback",
             }),
             backward,
+            settled: false,
+            unfinished: false,
             from: entry.from.as_ref().map(ReleaseView::of),
             to: Some(ReleaseView::of(&entry.to)),
             opens_at: opens_at(&gates),
@@ -218,7 +230,30 @@ impl Row {
             }),
             drift: Vec::new(),
             notes: entry.newer.as_ref().and_then(Note::newer).into_iter().collect(),
+            configuration: None,
+            holds: Vec::new(),
         }
+    }
+
+    /// The same with its gates as they are now, with the approvals that there are.
+    pub(super) fn restate(&mut self, now: &[Gate]) {
+        let (state, says) = stands(overall(now));
+        self.gates = gates(now, now);
+        (self.state, self.says, self.opens_at) = (state, says.to_owned(), opens_at(&self.gates));
+    }
+
+    /// Says what a move replaces, as the ledger has it, where what runs there now is what was planned from.
+    pub(super) fn replaces(&mut self, entry: &Move, view: &View) {
+        let Some(from) = entry.from.as_ref().and_then(|from| view.release(&from.id)) else { return };
+        for artifact in self.artifacts.iter_mut().filter(|artifact| artifact.from.is_none()) {
+            let name = artifact.name.parse().ok();
+            artifact.from = name.and_then(|name: ArtifactName| from.release.content.components.get(&name).copied());
+        }
+        let Some(current) = view.current(&entry.environment).filter(|r| r.release == from.release.id) else { return };
+        let paths: std::collections::BTreeSet<&String> = entry.files.keys().chain(current.files.keys()).collect();
+        let changed = paths.into_iter().filter(|path| entry.files.get(*path) != current.files.get(*path));
+        self.files = changed.cloned().collect();
+        self.configuration = Some(!self.files.is_empty() || entry.settings != current.settings);
     }
 
     /// What the plan leaves as it is.
@@ -243,6 +278,8 @@ impl Row {
             says: says.to_owned(),
             movement: None,
             backward: false,
+            unfinished: false,
+            settled: stay.why == StayReason::UpToDate && stay.drift.is_empty(),
             from: stay.current.as_ref().map(ReleaseView::of),
             to: stay.next.as_ref().map(|next| ReleaseView::of(&next.release)),
             opens_at: opens_at(&gates),
@@ -257,6 +294,8 @@ impl Row {
             rollback_targets: Vec::new(),
             lost_target: None,
             notes: Vec::new(),
+            configuration: None,
+            holds: Vec::new(),
             drift: stay
                 .drift
                 .iter()
@@ -267,6 +306,16 @@ impl Row {
                 })
                 .collect(),
         }
+    }
+}
+
+/// How a move stands by its gates.
+const fn stands(outcome: Outcome) -> (RowState, &'static str) {
+    match outcome {
+        Outcome::Satisfied | Outcome::Overridden => (RowState::CanStart, "can start now"),
+        Outcome::Deferred => (RowState::Deferred, "starts when what comes before it is verified"),
+        Outcome::Waiting => (RowState::Waiting, "waiting"),
+        Outcome::Expired | Outcome::Refused => (RowState::Refused, "refused"),
     }
 }
 

@@ -11,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ReleaseView;
+use super::standing::OpenRunView;
 use crate::error::command_line;
 
 /// The frozen view of a run, format 1.
@@ -32,9 +33,15 @@ pub(crate) struct RunView {
     pub(crate) outcome: Option<RunOutcome>,
     /// Whether it stopped and waits to be resumed.
     pub(crate) interrupted: bool,
+    /// While it has no end: whether somebody is at work on it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) open: Option<OpenRunView>,
+    /// The instant that times are told from.
+    #[serde(skip)]
+    pub(crate) now: Timestamp,
     /// Every environment of its plan: those that began in the order in which they did, then the rest.
     pub(crate) environments: Vec<RunRow>,
-    /// The command to go on with.
+    /// The command to go on with; empty while somebody is at work on it.
     pub(crate) next: String,
 }
 
@@ -120,9 +127,19 @@ impl RunView {
             finished: run.finished.map(|f| f.0),
             outcome: run.finished.map(|f| f.1),
             interrupted: run.interrupted,
+            open: None,
+            now: run.seen,
             environments,
             next,
         }
+    }
+
+    /// The same with whether somebody is at work on it: then there is nothing to do but to wait.
+    pub(crate) fn open(mut self, open: Option<OpenRunView>, now: Timestamp) -> Self {
+        if open.as_ref().is_some_and(OpenRunView::alive) {
+            self.next = String::new();
+        }
+        Self { open, now, ..self }
     }
 }
 

@@ -77,8 +77,19 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
     say(&out.can_start, "can start", "can start", true);
     say(&out.waiting, "waits", "wait", out.can_start.is_empty());
     say(&out.held_back, "is held back", "are held back", false);
-    let mut text = if parts.is_empty() { "Nothing to do".to_owned() } else { parts.join(", ") };
-    text.push_str(". ");
+    let moves = rows.iter().any(|row| row.movement.is_some());
+    let settled = !rows.is_empty() && rows.iter().all(|row| row.settled);
+    let unfinished = rows.iter().any(|row| row.unfinished);
+    let mut text = match parts.is_empty() {
+        true if unfinished => "Nothing would move before the run that is not over has ended. ".to_owned(),
+        true if moves || !out.refused.is_empty() => String::new(),
+        true if settled => "Nothing to do: everything is where it should be. ".to_owned(),
+        true => "Nothing to do. ".to_owned(),
+        false => format!("{}. ", parts.join(", ")),
+    };
+    if !(moves || out.held_back.is_empty() && out.refused.is_empty()) {
+        text.insert_str(0, "Nothing would move: ");
+    }
     text.push_str(&match out.refused.len() {
         0 => "Nothing is refused.".to_owned(),
         count => format!("{count} refused ({}).", out.refused.join(", ")),
@@ -104,6 +115,8 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
                 command: command_line(["promo", "why", &row.environment]),
                 why: format!("says why {} goes no further", row.environment),
             },
+            // Where everything is as it should be, nothing leads on.
+            None if rows.iter().all(|row| row.settled) => return Vec::new(),
             None => NextCommand { command: "promo status".into(), why: "shows what is where".into() },
         }];
     }

@@ -19,6 +19,7 @@ mod schemas;
 mod servers;
 mod setup;
 mod suggestions;
+mod telling;
 mod unfinished;
 
 /// One test for each line: it tells the story, and then its runs must have reached every cell that the page documents for

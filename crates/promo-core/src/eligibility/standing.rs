@@ -1,12 +1,14 @@
-//! How what runs in an environment stands: whether something went wrong there, and whether it has lost evidence since.
+//! How what runs in an environment stands: whether something went wrong there, what holds it, and whether it has lost
+//! evidence since.
 
 use alloc::vec::Vec;
 
 use super::{CheckStatus, Rules, verification};
 use crate::gate::Reason;
-use crate::ids::EnvironmentName;
+use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::PromotionOutcome;
+use crate::ledger::view::{Note, Promotion};
 use crate::model::Check;
 
 /// Whether what runs in an environment is to be deployed again when it is asked for by name (S3.3): the last promotion
@@ -24,6 +26,58 @@ pub fn went_wrong(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> boo
         *status == CheckStatus::Failed && matches!(rules.pipeline.checks.get(check), Some(Check::Automatic { .. }))
     });
     failed || ended.is_some_and(|(_, outcome)| outcome != PromotionOutcome::Verified)
+}
+
+/// What keeps an environment as it is until a person does something about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hold<'a> {
+    /// The last promotion that touched it failed, or was ended half-way, and nothing went back by itself (S9.6).
+    Failed(&'a Promotion),
+    /// A person stopped promotions into it.
+    Frozen {
+        /// Who, and in which record.
+        note: &'a Note,
+        /// Whether into every environment.
+        everywhere: bool,
+    },
+    /// Automatic promotion into it is paused after a rollback (S10.4).
+    Paused {
+        /// In which record.
+        note: &'a Note,
+        /// Whether into every environment.
+        everywhere: bool,
+    },
+}
+
+/// Everything that holds an environment, what stops most first. A promotion under way is no hold: what it ends is not yet
+/// known.
+#[must_use]
+pub fn holds<'a>(view: &'a View, name: &EnvironmentName) -> Vec<Hold<'a>> {
+    let known = view.environment(name).filter(|environment| environment.active.is_none());
+    let failed = known
+        .and_then(|environment| environment.last_effective())
+        .filter(|promotion| matches!(promotion.finished, Some((_, PromotionOutcome::Held | PromotionOutcome::Stuck))));
+    let own = view.freezes.get(&Some(name.clone())).map(|freeze| (freeze, false));
+    let all = view.freezes.get(&None).map(|freeze| (freeze, true));
+    let mut out: Vec<Hold<'_>> = failed.map(Hold::Failed).into_iter().collect();
+    let stops = || own.into_iter().chain(all);
+    out.extend(
+        stops().filter(|(f, _)| !f.note.automatic).map(|(f, everywhere)| Hold::Frozen { note: &f.note, everywhere }),
+    );
+    out.extend(
+        stops().filter(|(f, _)| f.note.automatic).map(|(f, everywhere)| Hold::Paused { note: &f.note, everywhere }),
+    );
+    out
+}
+
+/// The promotion of a release into an environment that failed, unless a later one of the same release went well.
+#[must_use]
+pub fn failed_there<'a>(view: &'a View, name: &EnvironmentName, release: &ReleaseId) -> Option<&'a Promotion> {
+    let tried = |promotion: &&Promotion| {
+        promotion.to == *release && !matches!(promotion.finished, None | Some((_, PromotionOutcome::Cancelled)))
+    };
+    let last = view.environment(name)?.history.iter().rev().find(tried)?;
+    (!matches!(last.finished, Some((_, PromotionOutcome::Verified)))).then_some(last)
 }
 
 /// The evidence that what runs in an environment has lost: checks upstream, anywhere on the way (S16), that once held for

@@ -18,7 +18,7 @@ use crate::plan::PolicyRef;
 
 pub use facts::{
     ApprovalEntry, EnvironmentView, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView,
-    VerdictEntry,
+    Stop, StopAct, VerdictEntry,
 };
 
 /// A record that cannot follow what stands before it.
@@ -51,6 +51,8 @@ pub struct View {
     pub quarantines: BTreeMap<(ReleaseId, Option<EnvironmentName>), Note>,
     /// Freezes and pauses in force, by environment; none means all.
     pub freezes: BTreeMap<Option<EnvironmentName>, Freeze>,
+    /// Everything that stopped promotion or lifted what stopped it, in ledger order.
+    pub stops: Vec<Stop>,
     /// The newest version of each policy that the ledger has seen in use, by name; from records of every pipeline.
     pub policies: BTreeMap<String, PolicyRef>,
     /// The name of the policy that was adopted last.
@@ -162,6 +164,13 @@ impl View {
         own.into_iter().chain(self.freezes.get(&None)).min_by_key(|freeze| freeze.note.automatic)
     }
 
+    /// The requests that wait for approval or for being applied: open, not superseded, not used.
+    pub fn pending(&self, now: Timestamp) -> impl Iterator<Item = (&Digest, &Request)> {
+        self.requests.iter().filter(move |(plan, request)| {
+            request.superseded_by.is_none() && now < request.expires && !self.consumed.contains_key(*plan)
+        })
+    }
+
     /// The policy that the ledger works under: the newest version of the one that was adopted last (S7.1).
     #[must_use]
     pub fn policy_in_force(&self) -> Option<&PolicyRef> {
@@ -190,6 +199,9 @@ impl View {
         let event = self.admit(record)?;
         self.take(record, event);
         self.pass(record);
+        if let Some(run) = record.run.as_ref().and_then(|id| self.runs.get_mut(id)) {
+            run.seen = record.recorded_at;
+        }
         if let (Some(name), true) = (&record.environment, counts_for_generation(&record.kind)) {
             self.environments.entry(name.clone()).or_default().generation += 1;
         }

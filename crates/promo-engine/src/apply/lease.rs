@@ -8,7 +8,7 @@ use promo_ledger::{Fence, Lease, LeaseError};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::wait::Process;
+use super::wait;
 use crate::error::EngineError;
 use crate::session::Session;
 
@@ -37,10 +37,7 @@ impl Held {
     ) -> Result<Self, EngineError> {
         let resources: Vec<String> = resources.into_iter().collect();
         // A holder is one process at one run: two processes resuming the same run must not share a lease.
-        let mut holder = format!("{run}/{}", uuid::Uuid::now_v7());
-        if let Some(process) = Process::this() {
-            holder.push_str(&format!("@{process}"));
-        }
+        let holder = wait::holder(run, session.lease_ttl);
         let lease = session.store.acquire(&resources, &holder, session.lease_ttl)?;
         let keeper = tokio::spawn(keep(session.clone(), lease.clone(), stop));
         Ok(Self { session: session.clone(), lease, keeper })

@@ -302,6 +302,12 @@ pub(super) fn lapsed(
     }
 }
 
+/// Environments of the plan that somebody has moved since it was made.
+pub(crate) fn moved_since(plan: &Plan, view: &View) -> Vec<EnvironmentName> {
+    let moved = plan.moves.iter().filter(|m| moved_generation(plan, m, view).is_some());
+    moved.map(|m| m.environment.clone()).collect()
+}
+
 /// That somebody has moved the environment of a move since the plan was made.
 fn moved_generation(plan: &Plan, entry: &Move, view: &View) -> Option<planner::Moved> {
     let input = format!("generation of {}", entry.environment);

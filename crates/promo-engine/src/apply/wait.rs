@@ -1,6 +1,6 @@
 //! Waiting for a lock. That of a run whose process may have died: whoever resumes the run waits until it lapses, or takes
 //! it at once where the death can be proven. That of a run which is just beginning: whoever begins another one looks what
-//! it is a run of. What must not live here: taking a lock from another run.
+//! it is a run of. Whoever only looks is told who is at work. What must not live here: taking a lock from another run.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,6 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::ids::RunId;
+use promo_core::ledger::view::Run;
 use promo_ledger::LeaseError;
 use tokio_util::sync::CancellationToken;
 
@@ -62,19 +63,100 @@ fn is_of(holder: &str, run: &RunId) -> bool {
     holder.split('/').next() == Some(run.as_str())
 }
 
+/// The name under which this process takes the lock of a run: `run/uuid/ttl/host@process`. The lifetime, in milliseconds,
+/// and the host are there for whoever reads how the run stands; the process proves its death.
+pub(super) fn holder(run: &RunId, ttl: Duration) -> String {
+    let mut holder = format!("{run}/{}/{}/{}", uuid::Uuid::now_v7(), ttl.as_millis(), host().unwrap_or_default());
+    if let Some(process) = Process::this() {
+        holder.push_str(&format!("@{process}"));
+    }
+    holder
+}
+
+/// Whether somebody is at work on a run that has not ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sign {
+    /// Its lock is held, by a process of which nothing says that it is gone.
+    Alive {
+        /// Where that process is, in words.
+        place: String,
+        /// When it last renewed its lock, where its name says how long that is for.
+        renewed: Option<Timestamp>,
+        /// Until when it holds the lock unless it renews it.
+        until: Timestamp,
+    },
+    /// Its process is gone for certain.
+    Gone {
+        /// Where it was, in words.
+        place: String,
+        /// When it gave its last sign of life.
+        last: Timestamp,
+    },
+    /// Nobody holds its lock any more, and it did not say that it stopped.
+    Silent {
+        /// When it wrote its last record.
+        last: Timestamp,
+    },
+    /// It stopped, and said so.
+    Interrupted {
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// Whether somebody is at work on a run that has not ended.
+pub(crate) fn sign(session: &Session, id: &RunId, run: &Run) -> Result<Sign, EngineError> {
+    let leases = session.store.leases()?;
+    let Some(lease) = leases.iter().find(|lease| is_of(&lease.holder, id)) else {
+        return Ok(if run.interrupted { Sign::Interrupted { at: run.seen } } else { Sign::Silent { last: run.seen } });
+    };
+    let renewed = lifetime(&lease.holder).and_then(|ttl| lease.expires.checked_sub(ttl).ok());
+    let (place, until) = (words(&lease.holder), lease.expires);
+    Ok(if Process::of(&lease.holder).is_some_and(|process| process.is_gone()) {
+        Sign::Gone { place, last: renewed.map_or(run.seen, |at| at.max(run.seen)) }
+    } else {
+        Sign::Alive { place, renewed, until }
+    })
+}
+
 /// Where the process is that has the lock of a run, in words; none when none has it, or it is known to be gone.
 pub(super) fn place(session: &Session, run: &RunId) -> Result<Option<String>, EngineError> {
     let leases = session.store.leases()?;
     let holder = leases.iter().map(|lease| lease.holder.as_str()).find(|holder| is_of(holder, run));
-    let Some(holder) = holder else { return Ok(None) };
-    Ok(match Process::of(holder) {
-        Some(process) if process.is_gone() => None,
-        Some(process) if machine().is_some_and(|here| here == process.machine) => {
-            Some(format!("in process {} of this machine", process.id))
+    let alive = |holder: &&str| !Process::of(holder).is_some_and(|process| process.is_gone());
+    Ok(holder.filter(alive).map(words))
+}
+
+/// Where the process of a holder is, in words.
+fn words(holder: &str) -> String {
+    let host = holder.split('@').next().and_then(|name| name.split('/').nth(3)).filter(|host| is_host(host));
+    match (Process::of(holder), host) {
+        (Some(process), _) if machine().is_some_and(|here| here == process.machine) => {
+            format!("in process {} of this machine", process.id)
         }
-        Some(_) => Some("on another machine".into()),
-        None => Some("somewhere".into()),
-    })
+        (Some(process), Some(host)) => format!("in process {} on {host}", process.id),
+        (None, Some(host)) => format!("on {host}"),
+        (Some(_), None) => "on another machine".into(),
+        (None, None) => "somewhere".into(),
+    }
+}
+
+/// For how long a holder takes its lock.
+fn lifetime(holder: &str) -> Option<Duration> {
+    let ttl = holder.split('@').next()?.split('/').nth(2)?;
+    ttl.parse().ok().map(Duration::from_millis)
+}
+
+/// What this machine calls itself, where the system tells: for people, and no evidence.
+fn host() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| is_host(name))
+}
+
+/// Whether a text can stand in the name of a holder as a host.
+fn is_host(text: &str) -> bool {
+    (1..=253).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
 /// Takes the lock of `run`. Held by a process at the same run, it is waited for once: whoever renews it meanwhile lives,
@@ -188,7 +270,20 @@ mod tests {
     #[test]
     fn a_process_survives_the_name_of_its_holder() {
         let this = Process::this().unwrap();
-        assert_eq!(Process::of(&format!("run/uuid@{this}")), Some(this));
+        assert_eq!(Process::of(&format!("run/uuid@{this}")), Some(this.clone()));
+        let run: RunId = "a".repeat(32).parse().unwrap();
+        let named = holder(&run, Duration::from_secs(60));
+        assert_eq!(Process::of(&named), Some(this));
+        assert!(is_of(&named, &run), "{named}");
+        assert_eq!(lifetime(&named), Some(Duration::from_secs(60)));
+        assert_eq!(words(&named), format!("in process {} of this machine", std::process::id()));
+        assert_eq!(words("run/uuid/60000/ci-7.internal@boot:1:42:9"), "in process 42 on ci-7.internal");
+        assert_eq!((words("run/uuid"), lifetime("run/uuid")), ("somewhere".into(), None));
+        assert_eq!(
+            words("run/uuid/1/\u{1b}[2J@boot:1:42:9"),
+            "on another machine",
+            "only what looks like a host is told"
+        );
         for holder in ["run/uuid", "run/uuid@", "run/uuid@boot:7", "run/uuid@boot:1:x:7"] {
             assert_eq!(Process::of(holder), None, "{holder}");
         }

@@ -47,6 +47,44 @@ pub struct Freeze {
     pub note: Note,
 }
 
+/// Something that stopped promotion, or lifted what stopped it, in force or not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stop {
+    /// Which record, when and by whom.
+    pub note: Note,
+    /// What was done.
+    pub act: StopAct,
+}
+
+/// What was stopped or lifted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopAct {
+    /// Environments were frozen or paused.
+    Frozen {
+        /// Which; none means all.
+        scopes: Vec<Option<EnvironmentName>>,
+    },
+    /// A freeze or pause of them was lifted.
+    Unfrozen {
+        /// Which; none means all.
+        scopes: Vec<Option<EnvironmentName>>,
+    },
+    /// A release was quarantined.
+    Rejected {
+        /// Which.
+        release: ReleaseId,
+        /// For which environment and downstream; none means everywhere.
+        scope: Option<EnvironmentName>,
+    },
+    /// A quarantine was lifted.
+    Lifted {
+        /// Of which release.
+        release: ReleaseId,
+        /// The scope that was rejected.
+        scope: Option<EnvironmentName>,
+    },
+}
+
 /// What is known of one environment.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct EnvironmentView {
@@ -183,6 +221,8 @@ pub struct Run {
     pub applier: String,
     /// When it began.
     pub started: Timestamp,
+    /// When it wrote its last record.
+    pub seen: Timestamp,
     /// Digests of the approval envelopes that opened it.
     pub approvals: Vec<Digest>,
     /// Steps whose intent is written, with what was observed afterwards where that is known.

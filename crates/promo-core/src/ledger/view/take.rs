@@ -4,8 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{
-    ApprovalEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView, VerdictEntry, View,
-    scopes,
+    ApprovalEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView, Stop, StopAct,
+    VerdictEntry, View, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
 use crate::ledger::{Event, Record};
@@ -25,10 +25,15 @@ impl View {
                 self.releases.push(ReleaseEntry { lineage, release, added: at, by: record.actor.clone() });
             }
             Event::ReleaseRejected { release, scope, automatic } => {
+                let act = StopAct::Rejected { release: release.clone(), scope: scope.clone() };
+                self.stops.push(Stop { note: note(automatic), act });
                 self.quarantines.insert((release, scope), note(automatic));
             }
             Event::ReleaseLifted { release, scope, .. } => {
-                self.quarantines.remove(&(release, scope));
+                let quarantine = (release, scope);
+                self.quarantines.remove(&quarantine);
+                let (release, scope) = quarantine;
+                self.stops.push(Stop { note: note(false), act: StopAct::Lifted { release, scope } });
             }
             Event::VerdictRecorded { environment, release, check, passed, evidence, by, .. } => {
                 let said = if passed { Said::Passed } else { Said::Failed };
@@ -42,7 +47,9 @@ impl View {
             }
             Event::Frozen { environments, automatic } => {
                 let freeze = Freeze { note: note(automatic) };
-                for scope in scopes(environments) {
+                let scopes = scopes(environments);
+                self.stops.push(Stop { note: note(automatic), act: StopAct::Frozen { scopes: scopes.clone() } });
+                for scope in scopes {
                     // A person's freeze is never weakened to an automatic pause.
                     let held = self.freezes.get(&scope).is_some_and(|f| !f.note.automatic);
                     if !(automatic && held) {
@@ -51,9 +58,11 @@ impl View {
                 }
             }
             Event::Unfrozen { environments, .. } => {
-                for scope in scopes(environments) {
-                    self.freezes.remove(&scope);
+                let scopes = scopes(environments);
+                for scope in &scopes {
+                    self.freezes.remove(scope);
                 }
+                self.stops.push(Stop { note: note(false), act: StopAct::Unfrozen { scopes } });
             }
             Event::PolicyAdopted { policy } => {
                 self.in_force = Some(policy.name.clone());
@@ -93,6 +102,7 @@ impl View {
                     environments,
                     applier,
                     started: at,
+                    seen: at,
                     approvals,
                     steps: BTreeMap::new(),
                     interrupted: false,

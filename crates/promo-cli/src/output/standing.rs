@@ -1,0 +1,141 @@
+//! What holds an environment, which requested plans wait and which runs have not ended, in words. What must not live here:
+//! what is true of them.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+
+use crate::escape::line;
+use crate::output::labels::{Label, label};
+use crate::output::time;
+use crate::view::standing::{ApprovalView, HoldView, OpenRunView, PendingRow, PendingView};
+use crate::view::{GateView, ReleaseView};
+
+/// The reason that somebody gave, as it is quoted.
+pub(crate) fn quoted(reason: Option<&String>) -> String {
+    reason.map(|reason| format!(": “{}”", line(reason))).unwrap_or_default()
+}
+
+/// What holds an environment, in a line with its sign.
+pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
+    let (since, by) = (time::near(hold.since, now, zone), line(&hold.by));
+    let run = hold.run.as_ref().map(ToString::to_string).unwrap_or_default();
+    let release = hold.release.as_ref().map(|release| line(&release.text())).unwrap_or_default();
+    let everywhere = if hold.everywhere { " everywhere" } else { "" };
+    let reason = quoted(hold.reason.as_ref());
+    // The whole command, with what is to be filled in, is the next one of `promo why`.
+    let ends = hold.ends.split(" --").next().unwrap_or_default();
+    let text = match hold.kind {
+        "frozen" => format!("… frozen{everywhere} by {by} since {since}{reason}"),
+        "paused" => format!("… automatic promotion is paused{everywhere} since {since}, after a rollback{reason}"),
+        "cancelled" => {
+            let way = if hold.backward { "its way back to" } else { "its way to" };
+            format!("✗ held since {since}: run {run} by {by} was cancelled on {way} {release}")
+        }
+        _ => {
+            let way = if hold.backward { "going back to" } else { "with" };
+            format!("✗ held since {since}: run {run} by {by} failed {way} {release}")
+        }
+    };
+    let kind = if hold.run.is_some() { Label::Bad } else { Label::Waiting };
+    label(kind, &format!("{text} (ended by `{ends}`)"))
+}
+
+/// A run without an end, in a line with its sign.
+pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
+    let ago = run.last.map(|last| time::ago(last, now));
+    let place = run.place.as_deref().map(line);
+    let names: Vec<&str> = run.environments.keys().map(promo_core::ids::EnvironmentName::as_str).collect();
+    let (names, applier) = (names.join(", "), line(&run.applier));
+    let what = format!("run {} by {applier}", run.run);
+    match run.state {
+        "alive" => {
+            let renewed = ago.map(|ago| format!(" (renewed {ago} ago)")).unwrap_or_default();
+            let place = place.unwrap_or_default();
+            label(Label::Waiting, &format!("… {what} moves {names}, alive {place}{renewed}"))
+        }
+        "gone" => {
+            let ago = ago.unwrap_or_default();
+            let place = place.unwrap_or_default();
+            let text =
+                format!("✗ {what} has stopped without ending: it was {place}, which is gone (last sign {ago} ago)");
+            label(Label::Bad, &text)
+        }
+        "silent" => {
+            let ago = ago.unwrap_or_default();
+            let text =
+                format!("✗ {what} has stopped without ending: nobody holds its lock any more (last record {ago} ago)");
+            label(Label::Bad, &text)
+        }
+        _ => {
+            let ago = ago.unwrap_or_default();
+            label(Label::Waiting, &format!("… {what} was interrupted {ago} ago, and can be resumed"))
+        }
+    }
+}
+
+/// What a requested plan is and who asked, in a line without its sign.
+pub(crate) fn requested(pending: &PendingView, now: Timestamp, zone: &TimeZone) -> String {
+    let by: Vec<String> = pending.by.iter().map(|name| line(name)).collect();
+    let signed = if pending.signed { "" } else { ", unsigned" };
+    let file = pending.file.as_ref().map(|file| format!(" ({})", line(file))).unwrap_or_default();
+    format!(
+        "requested by {} {}{signed}, plan sha256:{}…{file}, open until {}",
+        by.join(" and "),
+        time::near(pending.requested, now, zone),
+        pending.plan.short(),
+        time::near(pending.until, now, zone)
+    )
+}
+
+/// How one move of a requested plan stands: a line each, with its sign.
+pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, zone: &TimeZone) -> Vec<String> {
+    let mut out = Vec::new();
+    for rejected in &row.rejected {
+        let text = format!("✗ rejected by {}{}", line(&rejected.by), quoted(rejected.reason.as_ref()));
+        out.push(label(Label::Bad, &text));
+    }
+    out.extend(row.approvals.iter().map(approvals));
+    out.extend(row.problems.iter().map(|problem| format!("{} {}", label(Label::Bad, "!"), line(problem))));
+    for gate in &row.closed {
+        out.push(format!("{} {}", label(Label::Waiting, "…"), closed(gate, now, zone)));
+    }
+    if pending.moved.contains(&row.environment) {
+        let text = format!("✗ stale: {} was moved since this was planned", row.environment);
+        out.push(label(Label::Bad, &text));
+    } else if row.rejected.is_empty() && row.outcome.is_open() {
+        out.push(label(Label::Good, "✓ can be applied now"));
+    }
+    out
+}
+
+/// `1 of 2 approvals (qa); 1 more from release-manager, not dana (initiator)`.
+fn approvals(rule: &ApprovalView) -> String {
+    let by: Vec<String> = rule.by.iter().map(|name| line(name)).collect();
+    let counted = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
+    let plural = if rule.needed == 1 { "" } else { "s" };
+    let head = format!("{} of {} approval{plural}{counted}", by.len(), rule.needed);
+    let missing = (rule.needed as usize).saturating_sub(by.len());
+    if missing == 0 {
+        return format!("{} {head}", label(Label::Good, "✓"));
+    }
+    let not: Vec<String> = rule.not.iter().map(|(who, part)| format!("{} ({part})", line(who))).collect();
+    let not = if not.is_empty() { String::new() } else { format!(", not {}", not.join(" or ")) };
+    format!("{} {head}; {missing} more from {}{not}", label(Label::Waiting, "…"), rule.from.join(" or "))
+}
+
+/// A closed gate with its times and the reason behind it.
+pub(crate) fn closed(gate: &GateView, now: Timestamp, zone: &TimeZone) -> String {
+    let mut out = format!("{}{}", line(&gate.text), quoted(gate.remark.as_ref()));
+    if let Some(since) = gate.since {
+        out.push_str(&format!(", since {}", time::near(since, now, zone)));
+    }
+    if let Some(until) = gate.until {
+        out.push_str(&format!(", until {}", time::near(until, now, zone)));
+    }
+    out
+}
+
+/// A release, or nothing.
+pub(crate) fn release(release: Option<&ReleaseView>) -> String {
+    release.map_or_else(|| "nothing".to_owned(), |release| line(&release.text()))
+}

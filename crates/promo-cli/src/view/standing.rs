@@ -1,0 +1,436 @@
+//! What the reading verbs tell beside gates, format 1: what holds an environment, which requested plans wait, and which runs
+//! have not ended; each with the command that leads on. What must not live here: how it is drawn.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use promo_core::Digest;
+use promo_core::eligibility::{self, Hold};
+use promo_core::gate::{Gate, GateKind, Outcome, overall};
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ledger::View;
+use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
+use promo_core::ledger::view::{Note, Promotion};
+use promo_core::plan::{Document, MAX_BYTES};
+use promo_core::planner;
+use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::{GateView, ReleaseView};
+use crate::error::{CliError, command_line};
+use crate::input;
+
+/// Something that keeps an environment as it is until a person does something about it.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct HoldView {
+    /// What it is: `failed`, `cancelled`, `frozen` or `paused`.
+    pub(crate) kind: &'static str,
+    /// Since when.
+    pub(crate) since: Timestamp,
+    /// Who froze it, or applied what failed.
+    pub(crate) by: String,
+    /// The reason that was given.
+    pub(crate) reason: Option<String>,
+    /// Of a freeze or pause: whether it is one of every environment.
+    pub(crate) everywhere: bool,
+    /// The run that failed or was cancelled.
+    pub(crate) run: Option<RunId>,
+    /// What it moved.
+    pub(crate) release: Option<ReleaseView>,
+    /// Whether it was on its way back.
+    pub(crate) backward: bool,
+    /// The command that ends it.
+    pub(crate) ends: String,
+}
+
+/// A requested plan that is neither used, superseded nor over.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct PendingView {
+    /// Its digest.
+    pub(crate) plan: Digest,
+    /// When it was requested.
+    pub(crate) requested: Timestamp,
+    /// Until when the request, and with it the plan, is open.
+    pub(crate) until: Timestamp,
+    /// Who asked: whoever signed, else the names that were claimed.
+    pub(crate) by: Vec<String>,
+    /// Whether the request is signed.
+    pub(crate) signed: bool,
+    /// The file that holds the plan, where one lies in the working directory or its folder `promotions`.
+    pub(crate) file: Option<String>,
+    /// Environments that somebody has moved since the plan was made: it cannot be applied any more.
+    pub(crate) moved: Vec<EnvironmentName>,
+    /// How each of its moves stands.
+    pub(crate) environments: Vec<PendingRow>,
+    /// The command that leads on.
+    pub(crate) next: String,
+}
+
+/// One move of a requested plan.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct PendingRow {
+    /// Where.
+    pub(crate) environment: EnvironmentName,
+    /// What ran there when it was planned.
+    pub(crate) from: Option<ReleaseView>,
+    /// What would enter.
+    pub(crate) to: ReleaseView,
+    /// What kind of move it is.
+    pub(crate) movement: Movement,
+    /// How its gates stand together.
+    pub(crate) outcome: Outcome,
+    /// How its approval rules stand, in their order.
+    pub(crate) approvals: Vec<ApprovalView>,
+    /// Who rejected it.
+    pub(crate) rejected: Vec<RejectionView>,
+    /// The other gates that are closed.
+    pub(crate) closed: Vec<GateView>,
+    /// Why statements that were made do not count.
+    pub(crate) problems: Vec<String>,
+    /// All of its gates, with the approvals that there are.
+    #[serde(skip)]
+    pub(crate) gates: Vec<Gate>,
+}
+
+/// How far one approval rule is satisfied.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct ApprovalView {
+    /// How many people it asks for.
+    pub(crate) needed: u32,
+    /// Who counts.
+    pub(crate) by: Vec<String>,
+    /// Of whom the others may be: roles.
+    pub(crate) from: Vec<String>,
+    /// Who may not, for the part that they took: name and part.
+    pub(crate) not: BTreeMap<String, String>,
+}
+
+/// A rejection.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct RejectionView {
+    /// Who.
+    pub(crate) by: String,
+    /// The reason that was given.
+    pub(crate) reason: Option<String>,
+}
+
+/// A run without an end.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct OpenRunView {
+    /// Which.
+    pub(crate) run: RunId,
+    /// Who applies.
+    pub(crate) applier: String,
+    /// What it moves: environment to release.
+    pub(crate) environments: BTreeMap<EnvironmentName, ReleaseId>,
+    /// When it began.
+    pub(crate) started: Timestamp,
+    /// `alive` while somebody is at work on it; `gone` where its process is gone for certain, `silent` where nobody holds its
+    /// lock any more, `interrupted` where it said that it stopped.
+    pub(crate) state: &'static str,
+    /// Where its process is or was, where that is known.
+    pub(crate) place: Option<String>,
+    /// Its last sign of life, where that is known.
+    pub(crate) last: Option<Timestamp>,
+    /// Until when it holds its lock unless it renews it.
+    pub(crate) until: Option<Timestamp>,
+    /// The command that leads on: `promo resume` unless it is alive.
+    pub(crate) next: String,
+}
+
+impl OpenRunView {
+    fn of(open: &OpenRun) -> Self {
+        let (state, place, last, until) = match &open.sign {
+            Sign::Alive { place, renewed, until } => ("alive", Some(place.clone()), *renewed, Some(*until)),
+            Sign::Gone { place, last } => ("gone", Some(place.clone()), Some(*last), None),
+            Sign::Silent { last } => ("silent", None, Some(*last), None),
+            Sign::Interrupted { at } => ("interrupted", None, Some(*at), None),
+        };
+        let verb = if state == "alive" { "show" } else { "resume" };
+        Self {
+            run: open.id.clone(),
+            applier: open.run.applier.clone(),
+            environments: open.run.environments.clone(),
+            started: open.run.started,
+            state,
+            place,
+            last,
+            until,
+            next: command_line(["promo", verb, open.id.as_str()]),
+        }
+    }
+
+    /// Whether somebody is at work on it.
+    pub(crate) fn alive(&self) -> bool {
+        self.state == "alive"
+    }
+}
+
+/// All of it, for one pipeline.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Standing {
+    /// What holds each environment that is held, what stops most first.
+    pub(crate) holds: BTreeMap<EnvironmentName, Vec<HoldView>>,
+    /// Requested plans, the oldest request first.
+    pub(crate) pending: Vec<PendingView>,
+    /// Runs without an end, oldest first.
+    pub(crate) runs: Vec<OpenRunView>,
+}
+
+impl Standing {
+    /// How a pipeline stands.
+    pub(crate) fn of(session: &Session, view: &View) -> Result<Self, CliError> {
+        let runs: Vec<OpenRunView> = session.unfinished(view)?.iter().map(OpenRunView::of).collect();
+        let mut holds = BTreeMap::new();
+        for name in session.governance().pipeline.environments.keys() {
+            let found = eligibility::holds(view, name);
+            let here = found.iter().map(|hold| hold_view(session, view, name, hold));
+            let here = here.collect::<Result<Vec<_>, CliError>>()?;
+            if !here.is_empty() {
+                holds.insert(name.clone(), here);
+            }
+        }
+        let mut out = Self { holds, pending: Vec::new(), runs };
+        for pending in session.pending(view)? {
+            let view = pending_view(&out, session, view, &pending);
+            out.pending.push(view?);
+        }
+        Ok(out)
+    }
+
+    /// The run that is in the way of an environment.
+    pub(crate) fn run_in(&self, name: &str) -> Option<&OpenRunView> {
+        self.runs.iter().find(|run| run.environments.keys().any(|one| one.as_str() == name))
+    }
+
+    /// The requested plan that moves an environment.
+    pub(crate) fn pending_in(&self, name: &str) -> Option<&PendingView> {
+        self.pending.iter().rev().find(|pending| pending.row(name).is_some())
+    }
+
+    /// What holds an environment.
+    pub(crate) fn holds_of(&self, name: &EnvironmentName) -> &[HoldView] {
+        self.holds.get(name).map_or(&[], Vec::as_slice)
+    }
+}
+
+impl PendingView {
+    /// What it would do to an environment.
+    pub(crate) fn row(&self, name: &str) -> Option<&PendingRow> {
+        self.environments.iter().find(|row| row.environment.as_str() == name)
+    }
+}
+
+fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold<'_>) -> Result<HoldView, CliError> {
+    let stop = |kind, note: &Note, everywhere: bool| -> Result<HoldView, CliError> {
+        Ok(HoldView {
+            kind,
+            since: note.at,
+            by: note.by.name.clone(),
+            reason: session.reason_given(note.seq)?,
+            everywhere,
+            run: None,
+            release: None,
+            backward: false,
+            ends: unfreeze(session, (!everywhere).then_some(name)),
+        })
+    };
+    match hold {
+        Hold::Frozen { note, everywhere } => stop("frozen", note, *everywhere),
+        Hold::Paused { note, everywhere } => stop("paused", note, *everywhere),
+        Hold::Failed(promotion) => {
+            let run = view.runs.get(&promotion.run);
+            let cancelled = matches!(run.and_then(|run| run.finished), Some((_, RunOutcome::Cancelled)))
+                && !matches!(promotion.finished, Some((_, PromotionOutcome::Stuck)));
+            Ok(HoldView {
+                kind: if cancelled { "cancelled" } else { "failed" },
+                since: promotion.finished.map_or(promotion.started, |(at, _)| at),
+                by: run.map_or_else(|| promotion.by.name.clone(), |run| run.applier.clone()),
+                reason: None,
+                everywhere: false,
+                run: Some(promotion.run.clone()),
+                release: Some(ReleaseView::of(&planner::reference(view, &promotion.to))),
+                backward: promotion.movement == Movement::Rollback,
+                ends: way_out(session, view, name, promotion, cancelled),
+            })
+        }
+    }
+}
+
+/// The command that ends a freeze or a pause, of all where no environment is named.
+fn unfreeze(session: &Session, name: Option<&EnvironmentName>) -> String {
+    let key = session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
+    let name = name.map(EnvironmentName::as_str);
+    command_line(["promo", "unfreeze"].into_iter().chain(name).chain(["--reason", "…"]).chain(key))
+}
+
+/// What a person does about an environment that a promotion left behind: what was cancelled is done again, and from what
+/// failed there is a way back, or a newer release.
+fn way_out(session: &Session, view: &View, name: &EnvironmentName, promotion: &Promotion, cancelled: bool) -> String {
+    let (here, to) = (view.current(name).map(|r| &r.release), &promotion.to);
+    let (name, rules) = (name.as_str(), session.governance().rules());
+    if promotion.movement == Movement::Rollback && here != Some(to) {
+        return command_line(["promo", "rollback", name, "--to", to.as_str(), "--out", "back.plan.json"]);
+    }
+    if cancelled || promotion.movement == Movement::Rollback {
+        return command_line(["promo", "plan", name, "--release", to.as_str(), "--out", "plan.json"]);
+    }
+    let environment = name.parse().ok();
+    let back = environment
+        .as_ref()
+        .zip(here)
+        .and_then(|(environment, here)| eligibility::rollback_targets(&rules, view, environment, here).next().cloned());
+    match back {
+        Some(_) => command_line(["promo", "rollback", name, "--out", "back.plan.json"]),
+        None => new_release(session),
+    }
+}
+
+/// The command that adds the next release, with every artifact that it needs.
+pub(crate) fn new_release(session: &Session) -> String {
+    let artifacts: Vec<String> =
+        session.governance().pipeline.artifacts.keys().map(|name| format!("{name}=TAG")).collect();
+    command_line(["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str)))
+}
+
+fn pending_view(
+    standing: &Standing,
+    session: &Session,
+    view: &View,
+    pending: &Pending,
+) -> Result<PendingView, CliError> {
+    let request = &pending.request;
+    let signers: Vec<String> = request.signers.iter().map(ToString::to_string).collect();
+    let mut rows = Vec::new();
+    for (one, entry) in pending.moves.iter().zip(&pending.document.body.moves) {
+        let mut closed = Vec::new();
+        for gate in one.gates.iter().filter(|g| g.kind != GateKind::Approval && !g.outcome.is_open()) {
+            let remark = session.reason_behind(view, &one.environment, &entry.to.id, &gate.reason)?;
+            closed.push(GateView { remark, ..GateView::of(gate, &[]) });
+        }
+        rows.push(PendingRow {
+            environment: one.environment.clone(),
+            from: entry.from.as_ref().map(ReleaseView::of),
+            to: ReleaseView::of(&entry.to),
+            movement: entry.movement,
+            outcome: overall(&one.gates),
+            approvals: approvals(one),
+            rejected: one
+                .rejected
+                .iter()
+                .map(|(who, reason)| RejectionView { by: who.to_string(), reason: reason.clone() })
+                .collect(),
+            closed,
+            problems: problems(one),
+            gates: one.gates.clone(),
+        });
+    }
+    let mut out = PendingView {
+        plan: pending.plan,
+        requested: request.at,
+        until: request.expires,
+        signed: !signers.is_empty(),
+        by: if signers.is_empty() { request.initiators.iter().cloned().collect() } else { signers },
+        file: find(&pending.plan),
+        moved: pending.moved.clone(),
+        environments: rows,
+        next: String::new(),
+    };
+    out.next = lead_on(standing, session, &pending.document, &out);
+    Ok(out)
+}
+
+fn approvals(one: &PendingMove) -> Vec<ApprovalView> {
+    let rules = one.evaluation.iter().flat_map(|evaluation| &evaluation.rules);
+    let rule = |rule: &promo_core::approval::RuleOutcome| ApprovalView {
+        needed: rule.count,
+        by: rule.filled.iter().map(|slot| slot.identity.to_string()).collect(),
+        from: rule.who_can.iter().map(ToString::to_string).collect(),
+        not: rule.excluded.iter().map(|(who, party)| (who.to_string(), party.as_str().to_owned())).collect(),
+    };
+    rules.map(rule).collect()
+}
+
+/// Why what was said does not count; who is kept out of a rule stands there already.
+fn problems(one: &PendingMove) -> Vec<String> {
+    let evaluation = one.evaluation.iter();
+    let all = evaluation.flat_map(|e| e.rules.iter().flat_map(|rule| &rule.problems).chain(&e.problems));
+    let mut out: Vec<String> = all.map(ToString::to_string).collect();
+    out.sort();
+    out.dedup();
+    out
+}
+
+/// What brings a requested plan further.
+fn lead_on(standing: &Standing, session: &Session, document: &Document, pending: &PendingView) -> String {
+    let rows = &pending.environments;
+    if let Some(run) = rows.iter().find_map(|row| standing.run_in(row.environment.as_str())) {
+        return run.next.clone();
+    }
+    let refused = rows.iter().any(|row| row.outcome >= Outcome::Expired);
+    if refused || !pending.moved.is_empty() {
+        return plan_again(session, document);
+    }
+    let name = format!("{}.plan.json", session.governance().pipeline.name);
+    let digest = pending.plan.to_string();
+    let Some(file) = &pending.file else {
+        return command_line(["promo", "show", &digest, "--out", &name]);
+    };
+    let unsigned = |row: &PendingRow| {
+        row.approvals.iter().any(|rule| rule.by.len() < rule.needed as usize)
+            && session.needs_signed_request(&pending.plan, [&row.environment]).is_err()
+    };
+    if rows.iter().any(unsigned) {
+        return command_line(["promo", "request", file, "--key", "KEY"]);
+    }
+    if rows.iter().flat_map(|row| &row.approvals).any(|rule| rule.by.len() < rule.needed as usize) {
+        return command_line(["promo", "approve", file, "--key", "KEY"]);
+    }
+    let frozen = rows.iter().find_map(|row| {
+        let stops = row.closed.iter().any(|gate| gate.kind == GateKind::Freeze);
+        standing.holds_of(&row.environment).iter().find(|hold| stops && matches!(hold.kind, "frozen" | "paused"))
+    });
+    match frozen {
+        Some(hold) => hold.ends.clone(),
+        None if rows.iter().any(|row| !row.closed.is_empty()) => command_line(["promo", "apply", file, "--wait", "2h"]),
+        None => command_line(["promo", "apply", file]),
+    }
+}
+
+/// The command that makes a plan of what a plan asked for, once more.
+fn plan_again(session: &Session, document: &Document) -> String {
+    let request = &document.body.request;
+    let out = format!("{}.plan.json", session.governance().pipeline.name);
+    let back = request.goal == promo_core::plan::Goal::Rollback;
+    let mut words = vec!["promo", if back { "rollback" } else { "plan" }];
+    words.extend(request.environments.iter().map(EnvironmentName::as_str));
+    if let Some(until) = &request.until {
+        words.extend(["--until", until.as_str()]);
+    }
+    words.extend(["--out", &out]);
+    command_line(words)
+}
+
+/// The file in the working directory, or in its folder of requested plans, that holds a plan.
+fn find(plan: &Digest) -> Option<String> {
+    /// More files than that in one folder are not looked through.
+    const FILES: usize = 256;
+    let folders = [PathBuf::new(), PathBuf::from("promotions")];
+    let files = folders.iter().flat_map(|folder| {
+        let place = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+        let entries = std::fs::read_dir(place).into_iter().flatten().filter_map(Result::ok).take(FILES);
+        // A name that begins like an option could not be pasted.
+        let names = entries.map(|entry| entry.file_name()).filter(|name| !name.to_string_lossy().starts_with('-'));
+        let mut names: Vec<PathBuf> = names.map(|name| folder.join(name)).collect();
+        names.sort();
+        names
+    });
+    let plans = files.filter(|path| path.extension().is_some_and(|ext| ext == "json"));
+    let holds = |path: &PathBuf| {
+        let bytes = input::at_most(path, MAX_BYTES).unwrap_or_default();
+        Digest::of(bytes.strip_suffix(b"\n").unwrap_or(&bytes)) == *plan
+    };
+    plans.into_iter().find(holds).map(|path| path.to_string_lossy().into_owned())
+}

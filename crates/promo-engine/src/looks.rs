@@ -1,0 +1,168 @@
+//! What the verbs that only read tell beside gates: the plans that wait for approval, the runs without an end, and the
+//! reasons that people gave. What must not live here: any decision; all of it is asked of the core.
+
+use std::collections::BTreeSet;
+
+use jiff::Timestamp;
+use promo_core::Digest;
+use promo_core::approval::{Decision, Envelope, Evaluation};
+use promo_core::eligibility::{self, ArtifactFindings, Question};
+use promo_core::gate::{Gate, Reason};
+use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
+use promo_core::ledger::View;
+use promo_core::ledger::view::{Request, Run};
+use promo_core::plan::Document;
+
+use crate::apply::{Sign, moved_since, sign};
+use crate::error::EngineError;
+use crate::session::Session;
+use crate::signature;
+
+/// A requested plan that is neither used, superseded nor over.
+#[derive(Debug, Clone)]
+pub struct Pending {
+    /// Digest of the plan.
+    pub plan: Digest,
+    /// The request.
+    pub request: Request,
+    /// The plan, as the ledger keeps it.
+    pub document: Document,
+    /// How each of its moves stands now, in the order of the plan.
+    pub moves: Vec<PendingMove>,
+    /// Environments of it that somebody has moved since it was made: it is stale.
+    pub moved: Vec<EnvironmentName>,
+}
+
+/// How one move of a requested plan stands.
+#[derive(Debug, Clone)]
+pub struct PendingMove {
+    /// Where.
+    pub environment: EnvironmentName,
+    /// Every gate, with the approvals that the ledger holds.
+    pub gates: Vec<Gate>,
+    /// Rule by rule what the approvals come to; none where no approval is asked for.
+    pub evaluation: Option<Evaluation>,
+    /// Who rejected it, and the reason that they gave.
+    pub rejected: Vec<(IdentityName, Option<String>)>,
+}
+
+/// A run without an end.
+#[derive(Debug, Clone)]
+pub struct OpenRun {
+    /// Its id.
+    pub id: RunId,
+    /// The run.
+    pub run: Run,
+    /// Whether somebody is at work on it.
+    pub sign: Sign,
+}
+
+impl Session {
+    /// The reason that somebody gave with a record, unless none was given or it was erased (S12.5).
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn reason_given(&self, seq: u64) -> Result<Option<String>, EngineError> {
+        Ok(self.store.private(seq)?.remove("reason"))
+    }
+
+    /// The reason that somebody gave for what a gate rests on: a freeze, or a quarantine.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn reason_behind(
+        &self,
+        view: &View,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+        reason: &Reason,
+    ) -> Result<Option<String>, EngineError> {
+        let seq = match reason {
+            Reason::Frozen { .. } | Reason::Paused { .. } => view.freeze(environment).map(|f| f.note.seq),
+            Reason::Quarantined { .. } => {
+                view.quarantine(release, environment, &self.governance.graph).map(|(_, note)| note.seq)
+            }
+            _ => None,
+        };
+        seq.map_or(Ok(None), |seq| self.reason_given(seq))
+    }
+
+    /// The requested plans that wait, oldest request first, with what was said about them. One whose plan the ledger does not
+    /// hold, or which another version made, is left out: nobody can apply it here.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn pending(&self, view: &View) -> Result<Vec<Pending>, EngineError> {
+        let now = self.present()?;
+        let mut open: Vec<(&Digest, &Request)> = view.pending(now.at).collect();
+        open.sort_by_key(|(_, request)| request.seq);
+        let mut out = Vec::new();
+        for (plan, request) in open {
+            let Some(bytes) = self.store.get_blob(plan)? else { continue };
+            let Ok((document, digest)) = Document::from_bytes(&bytes) else { continue };
+            let standings = self.standings(&document, &digest, view, &[], None, now.at)?;
+            let invoker = self.counts_as(&document.body, &digest, view, &[]);
+            let (nothing, findings) = (BTreeSet::new(), ArtifactFindings::new());
+            let mut moves = Vec::new();
+            for entry in &document.body.moves {
+                let evaluation = standings.get(&entry.environment).cloned();
+                let status = evaluation.as_ref().map(Evaluation::status);
+                let question = Question {
+                    environment: &entry.environment,
+                    release: &entry.to.id,
+                    movement: entry.movement,
+                    named: document.body.request.by_name(),
+                    drifted: false,
+                    invoker,
+                    moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
+                    approvals: status.as_ref(),
+                    run: None,
+                };
+                let gates = eligibility::assess(&self.governance.rules(), view, &findings, &question, now);
+                let rejections = evaluation.iter().flat_map(|evaluation| &evaluation.rejections);
+                let rejected = rejections.map(|rejection| {
+                    let who = rejection.identity.clone();
+                    let reason = self.said_no(view, plan, &who)?;
+                    Ok((who, reason))
+                });
+                let rejected = rejected.collect::<Result<Vec<_>, EngineError>>()?;
+                moves.push(PendingMove { environment: entry.environment.clone(), gates, evaluation, rejected });
+            }
+            let moved = moved_since(&document.body, view);
+            out.push(Pending { plan: *plan, request: request.clone(), document, moves, moved });
+        }
+        Ok(out)
+    }
+
+    /// The reason that somebody gave with the rejection of a plan.
+    fn said_no(&self, view: &View, plan: &Digest, who: &IdentityName) -> Result<Option<String>, EngineError> {
+        let theirs = view.approvals.iter().filter(|entry| entry.plan == Some(*plan)).find(|entry| {
+            let fact = serde_json::from_value::<Envelope>(entry.envelope.clone()).ok();
+            let fact = fact.and_then(|envelope| signature::verify(&envelope, &self.governance.roster).ok());
+            fact.is_some_and(|f| f.identity() == who && f.statement().decision == Decision::Reject)
+        });
+        theirs.map_or(Ok(None), |entry| self.reason_given(entry.seq))
+    }
+
+    /// The runs without an end, oldest first, and whether somebody is at work on each.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn unfinished(&self, view: &View) -> Result<Vec<OpenRun>, EngineError> {
+        let open = view.runs.iter().filter(|(_, run)| run.finished.is_none());
+        let told = open.map(|(id, run)| Ok(OpenRun { id: id.clone(), run: run.clone(), sign: sign(self, id, run)? }));
+        told.collect()
+    }
+
+    /// When a move that a window allows now has to have begun, where that window closes.
+    #[must_use]
+    pub fn window_closes(
+        &self,
+        environment: &EnvironmentName,
+        movement: promo_core::ledger::event::Movement,
+        invoker: promo_core::windows::Invoker,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        eligibility::window_closes(&self.governance.rules(), environment, movement, invoker, now)
+    }
+}

@@ -1,143 +1,144 @@
-//! A copy from one registry to another: ten layers of 20 MiB, with nothing at the destination.
+//! Copies from one registry to another, next to skopeo: a large image, many small ones, what is there already, and what only
+//! changes its repository.
 
 use super::image::Image;
 use super::measure::{Contender, Measured};
+use super::registry::{Registry, far_away};
 use super::table::{self, Bar};
 use super::{Bench, copy_files, remove, write};
 use crate::Outcome;
-use crate::components::{self, servers};
-use crate::process::{Run, Server};
+use crate::components;
 use std::cell::RefCell;
-use std::fs;
+use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::path::Path;
+use std::time::Duration;
 
-/// Bar: requests at the destination are what is noted.
-const COLD: Bar = Bar { wall: None, cpu: Some(0.6), peak: Some(40.0), note: Some(40.0) };
+/// What is copied, from where, and what it may cost. Requests at the destination are what is noted.
+struct Case {
+    name: &'static str,
+    images: Vec<Image>,
+    /// Whether the destination is another repository of the same registry.
+    same_registry: bool,
+    /// Whether everything is there before.
+    again: bool,
+    /// How far away both registries are.
+    round_trip: Option<Duration>,
+    bar: Bar,
+}
 
-/// promo applies a plan whose only step is the copy; skopeo copies.
+fn cases() -> Vec<Case> {
+    let large = || vec![Image::new(10, 20 << 20)];
+    // Four layers that all of them have, and one of its own.
+    let small = |count: usize| (0..count).map(|own| Image::of([0, 1, 2, 3, 100 + own], 20_000)).collect::<Vec<_>>();
+    let case = |name, images, bar| Case { name, images, same_registry: false, again: false, round_trip: None, bar };
+    let noted = |most| Bar { note: Some(most), ..Bar::default() };
+    vec![
+        case("10 layers of 20 MiB", large(), Bar { cpu: Some(0.6), peak: Some(40.0), ..noted(40.0) }),
+        Case { again: true, ..case("the same again", large(), noted(1.0)) },
+        Case { same_registry: true, ..case("to another repository of the registry", large(), noted(17.0)) },
+        case("100 small images", small(100), Bar { cpu: Some(1.0), ..noted(1_400.0) }),
+        Case { again: true, ..case("100 with nothing to do", small(100), noted(110.0)) },
+        Case {
+            round_trip: Some(Duration::from_millis(20)),
+            ..case("20 small images, 20 ms away", small(20), Bar { wall: Some(3.6), ..Bar::default() })
+        },
+    ]
+}
+
+/// promo applies a plan whose only steps are the copies; skopeo copies one after the other.
 pub(super) fn run(bench: &Bench) -> Outcome {
-    let program = match components::find(components::named("docker-registry")?) {
-        Some(program) => program,
-        None => {
-            eprintln!("no docker-registry: `copy` is left out");
-            return Ok(());
-        }
+    let Some(program) = components::find(components::named("docker-registry")?) else {
+        eprintln!("no docker-registry: `copy` is left out");
+        return Ok(());
     };
     let skopeo = components::find(components::named("skopeo")?);
     if skopeo.is_none() {
         eprintln!("no skopeo: the rows of `copy` have no peer");
     }
-    let dir = bench.dir("copy")?;
-    let source = Registry::new(&program, &dir.join("source"))?;
-    Image::new(10, 20 << 20).registry(&source.storage(), "team/app", "1.0.0")?;
-    let source = RefCell::new(source);
-    source.borrow_mut().restart()?;
-    let destination = RefCell::new(Registry::new(&program, &dir.join("destination"))?);
-    destination.borrow_mut().restart()?;
+    table::head("registry to registry", "requests at the destination");
+    for case in cases() {
+        let dir = bench.dir("copy")?;
+        one(bench, &case, &program, skopeo.as_deref(), &dir)?;
+        remove(&dir)?;
+    }
+    Ok(())
+}
 
-    let (from, to) = (source.borrow().address, destination.borrow().address);
+fn one(bench: &Bench, case: &Case, program: &Path, skopeo: Option<&Path>, dir: &Path) -> Outcome {
+    let mut source = Registry::new(program, &dir.join("source"))?;
+    let fill = |storage: &Path, team: &str| -> Outcome {
+        let mut images = case.images.iter().enumerate();
+        images.try_for_each(|(place, image)| image.registry(storage, &format!("{team}/{}", name(place)), "1.0.0"))
+    };
+    fill(&source.storage(), "team")?;
+    source.restart()?;
+    let source = RefCell::new(source);
+    let other = RefCell::new(Registry::new(program, &dir.join("destination"))?);
+    let destination = if case.same_registry { &source } else { &other };
+    let away = |registry: &RefCell<Registry>| match case.round_trip {
+        None => Ok(registry.borrow().address),
+        Some(round_trip) => far_away(registry.borrow().address, round_trip),
+    };
+    let (from, to) = (away(&source)?, away(destination)?);
+
     let project = dir.join("project");
-    write(&project.join("promo.toml"), pipeline(from, to))?;
-    bench.promo(&project).args(["release", "add", "app=1.0.0", "--as", "ci"]).quiet()?;
+    write(&project.join("promo.toml"), pipeline(case.images.len(), from, to))?;
+    let as_before = || -> Outcome {
+        let mut registry = destination.borrow_mut();
+        registry.empty(|storage| match (case.same_registry, case.again) {
+            (true, _) => fill(storage, "team"),
+            (false, true) => fill(storage, "prod"),
+            (false, false) => Ok(()),
+        })
+    };
+    as_before()?;
+    let mut release = vec!["release".to_owned(), "add".into(), "--as".into(), "ci".into()];
+    release.extend((0..case.images.len()).map(|place| format!("{}=1.0.0", name(place))));
+    bench.promo(&project).args(release).quiet()?;
     bench.promo(&project).args(["plan", "prod", "--out", "copy.plan.json", "--as", "ci"]).quiet()?;
     let (ledger, kept) = (project.join(".promo"), project.join("kept"));
     copy_files(&ledger, &kept)?;
 
-    let empty = || -> Outcome { destination.borrow_mut().empty() };
     let requests = || destination.borrow().requests().map(Some);
+    let measured = |words: Vec<OsString>| Measured::new(words, &project, &bench.work);
     let ours = || {
-        let words = ["apply", "copy.plan.json", "--as", "ci"].map(Into::into);
-        Measured::new(std::iter::once(bench.promo.clone().into_os_string()).chain(words), &project, &bench.work)
+        let words = ["apply", "copy.plan.json", "--as", "ci"].map(OsString::from);
+        measured(std::iter::once(bench.promo.clone().into_os_string()).chain(words).collect())
     };
     let prepare = || {
         remove(&ledger)?;
         copy_files(&kept, &ledger)?;
-        empty()
+        as_before()
     };
     let mut contenders = vec![Contender::new("promo apply", ours).prepare(prepare).note(requests)];
-    if let Some(skopeo) = &skopeo {
+    if let Some(skopeo) = skopeo {
         let theirs = || {
-            let (source, target) = (format!("docker://{from}/team/app:1.0.0"), format!("docker://{to}/prod/app:1.0.0"));
-            let flags = ["copy", "--insecure-policy", "--src-tls-verify=false", "--dest-tls-verify=false"];
-            let words = flags.map(String::from).into_iter().chain([source, target]).map(Into::into);
-            Measured::new(std::iter::once(skopeo.clone().into_os_string()).chain(words), &project, &bench.work)
+            let copies = (0..case.images.len()).map(name).map(|image| {
+                format!(
+                    "\"$0\" copy --insecure-policy --src-tls-verify=false --dest-tls-verify=false \
+                     docker://{from}/team/{image}:1.0.0 docker://{to}/prod/{image}:1.0.0"
+                )
+            });
+            let script = copies.collect::<Vec<_>>().join(" && ");
+            measured(vec!["sh".into(), "-c".into(), script.into(), skopeo.as_os_str().to_owned()])
         };
-        contenders.push(Contender::new("skopeo copy", theirs).prepare(empty).note(requests));
+        let slow = if case.images.len() > 1 { 3 } else { u32::MAX };
+        contenders.push(Contender::new("skopeo copy", theirs).prepare(as_before).note(requests).at_most(slow));
     }
-    table::head("registry to registry, 10 layers of 20 MiB", "requests at the destination");
-    table::row("cold", contenders, bench.runs, COLD).map(drop)
+    table::row(case.name, contenders, bench.runs, case.bar).map(drop)
 }
 
-fn pipeline(from: SocketAddr, to: SocketAddr) -> String {
+fn name(place: usize) -> String {
+    format!("app{place:03}")
+}
+
+fn pipeline(images: usize, from: SocketAddr, to: SocketAddr) -> String {
+    let artifacts = (0..images).map(name).map(|name| format!("[artifacts.{name}]\nimage = \"{from}/team/{name}\"\n"));
     format!(
-        "format = 1\n[pipeline]\nname = \"copy\"\n[artifacts.app]\nimage = \"{from}/team/app\"\n\
-         [environments.prod]\ntier = \"development\"\ndeploy = \"none\"\nmirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n"
+        "format = 1\n[pipeline]\nname = \"copy\"\n{}\
+         [environments.prod]\ntier = \"development\"\nstart = \"auto\"\ndeploy = \"none\"\n\
+         mirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n",
+        artifacts.collect::<String>()
     )
-}
-
-/// A registry with private storage on a fixed address, which can be stopped, emptied and started again.
-struct Registry {
-    program: PathBuf,
-    dir: PathBuf,
-    address: SocketAddr,
-    server: Option<Server>,
-}
-
-impl Registry {
-    fn new(program: &Path, dir: &Path) -> Outcome<Self> {
-        let address = servers::free_address()?;
-        let registry = Self { program: program.to_path_buf(), dir: dir.to_path_buf(), address, server: None };
-        let storage = registry.storage();
-        fs::create_dir_all(&storage).map_err(|error| format!("{}: {error}", storage.display()))?;
-        // The access log is what counts the requests.
-        write(
-            &dir.join("config.yml"),
-            format!(
-                "version: 0.1\nlog:\n  level: warn\n  accesslog:\n    disabled: false\nstorage:\n  filesystem:\n    \
-                 rootdirectory: '{}'\n  delete:\n    enabled: true\nhttp:\n  addr: {address}\n",
-                storage.display()
-            ),
-        )?;
-        Ok(registry)
-    }
-
-    fn storage(&self) -> PathBuf {
-        self.dir.join("storage")
-    }
-
-    fn log(&self) -> PathBuf {
-        self.dir.join("log")
-    }
-
-    fn restart(&mut self) -> Outcome {
-        self.server = None;
-        let config = self.dir.join("config.yml");
-        let run = Run::new(&self.program).args(["serve".as_ref(), config.as_os_str()]);
-        self.server = Some(run.start_guarded(&self.log())?);
-        let deadline = Instant::now() + servers::READY_WITHIN;
-        while !servers::answers(self.address) {
-            if Instant::now() > deadline {
-                let log = fs::read_to_string(self.log()).unwrap_or_default();
-                return Err(format!("the registry at {} did not become ready:\n{log}", self.address));
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        Ok(())
-    }
-
-    /// Starts again with nothing in it.
-    fn empty(&mut self) -> Outcome {
-        self.server = None;
-        remove(&self.storage())?;
-        self.restart()
-    }
-
-    /// Requests since the last start, without the one that asked whether it is ready.
-    fn requests(&self) -> Outcome<f64> {
-        let log = fs::read_to_string(self.log()).map_err(|error| format!("{}: {error}", self.log().display()))?;
-        let count = log.lines().filter(|line| line.contains(" HTTP/1.1\"") || line.contains(" HTTP/2.0\"")).count();
-        Ok(f64::from(u32::try_from(count).unwrap_or(u32::MAX)))
-    }
 }

@@ -22,7 +22,12 @@ pub(super) struct Image {
 impl Image {
     /// `layers` layers of `bytes` bytes each that do not compress.
     pub(super) fn new(layers: usize, bytes: usize) -> Self {
-        let mut blobs: Vec<(String, Vec<u8>)> = (0..layers).map(|layer| named(noise(layer, bytes))).collect();
+        Self::of(0..layers, bytes)
+    }
+
+    /// One layer for each seed; images have in common the layers whose seeds they share.
+    pub(super) fn of(seeds: impl IntoIterator<Item = usize>, bytes: usize) -> Self {
+        let mut blobs: Vec<(String, Vec<u8>)> = seeds.into_iter().map(|seed| named(noise(seed, bytes))).collect();
         let descriptor = |kind: &str, (digest, blob): &(String, Vec<u8>)| {
             format!(r#"{{"mediaType":"{kind}","digest":"sha256:{digest}","size":{}}}"#, blob.len())
         };

@@ -12,6 +12,7 @@ mod image;
 mod ledger;
 mod measure;
 mod plan;
+mod registry;
 mod start;
 mod table;
 

@@ -2,6 +2,7 @@
 //! by intent, act, observation and effect (S9). It decides nothing: what may move was settled in the plan, and whether it
 //! still may is asked of the one eligibility function.
 
+mod deploy;
 mod drive;
 mod finish;
 mod lease;

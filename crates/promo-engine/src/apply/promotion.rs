@@ -1,6 +1,6 @@
 //! One release entering one environment: gates, steps, checks, and the way back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::slice;
 
 use promo_core::Digest;
@@ -11,12 +11,12 @@ use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::ledger::view::Said;
 use promo_core::ledger::{Event, View};
 use promo_core::model::{OnFailure, Start};
-use promo_core::plan::{Move, PlannedCheck, Request, Rollback, Step};
+use promo_core::plan::{Move, PlannedCheck, Request, Rollback};
 use promo_core::planner;
-use promo_core::state::State;
 
+use super::deploy::deploy;
 use super::precheck::{self, Use};
-use super::step::{Bar, StepEnd, elapsed, take};
+use super::step::elapsed;
 use super::{Fate, RunContext};
 use crate::checks::Verdict;
 use crate::error::EngineError;
@@ -24,7 +24,7 @@ use crate::observe::recorded_settings;
 use crate::progress::Progress;
 
 /// How a row of steps or checks ended.
-enum End {
+pub(super) enum End {
     Good,
     Failed(String),
     Stuck(String),
@@ -134,71 +134,6 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
     Ok(Some(Fate::NotStarted { why, gates }))
 }
 
-/// Takes the steps and records what runs. On the way back each step may start from whatever the failure left, and the first
-/// one only as long as nobody has rejected where it leads.
-async fn deploy(
-    context: &RunContext,
-    entry: &Move,
-    steps: &[Step],
-    release: &ReleaseId,
-    files: &BTreeMap<String, Digest>,
-    settings: &Digest,
-    back: Option<&Rollback>,
-) -> Result<End, EngineError> {
-    let mut targets = BTreeMap::new();
-    let bar = back.map(|rollback| move |view: &View| barred_now(context, entry, rollback, view));
-    let bar = bar.as_ref().map(|bar| bar as Bar<'_>);
-    for step in steps {
-        if context.options.stop.is_cancelled() && back.is_none() {
-            return Ok(End::Interrupted);
-        }
-        let mut starts = vec![step.expected];
-        if back.is_some() {
-            starts.extend(left_behind(entry, step));
-        }
-        match take(context, entry, step, &starts, bar).await? {
-            StepEnd::Done(state) => {
-                if let Some(target) = &step.target {
-                    targets.insert(target.clone(), state);
-                }
-            }
-            StepEnd::Failed { why } => return Ok(End::Failed(why)),
-            StepEnd::Stuck { why } => return Ok(End::Stuck(why)),
-            StepEnd::Interrupted => return Ok(End::Interrupted),
-        }
-    }
-    let recorded = context.session.with_view(|view| {
-        view.current(&entry.environment).is_some_and(|r| {
-            r.release == *release
-                && r.run.as_ref() == Some(&context.run)
-                && r.settings == *settings
-                && r.files == *files
-        })
-    })?;
-    if !recorded {
-        let event = Event::Deployed {
-            environment: entry.environment.clone(),
-            release: release.clone(),
-            files: files.clone(),
-            settings: *settings,
-            targets,
-        };
-        let found =
-            context.append_unless(&entry.environment, None, &[event], |view| Ok(bar.and_then(|bar| bar(view))))?;
-        if let Some(why) = found {
-            return Ok(End::Failed(why));
-        }
-    }
-    Ok(End::Good)
-}
-
-/// What a failed step may have left, as the start of its way back: what the promotion found, or what it wanted. Any other
-/// state only somebody else can have made, or it cannot be told: then nothing is touched (invariant 5).
-fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
-    let there = entry.steps.iter().find(|s| s.action == step.action && s.target == step.target);
-    there.into_iter().flat_map(|s| [s.expected, s.desired])
-}
-
 /// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. A check
 /// that has spoken in this run is not asked again, unless `anew`; one that could not look leaves the run to be resumed.
 async fn verify(
@@ -285,7 +220,7 @@ fn barred(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) 
 }
 
 /// The same in words, of the moment at which the way back begins. One that has begun is gone to its end.
-fn barred_now(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) -> Option<String> {
+pub(super) fn barred_now(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) -> Option<String> {
     if has_begun(context, rollback, view) {
         return None;
     }

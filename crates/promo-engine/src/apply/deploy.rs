@@ -1,0 +1,127 @@
+//! The steps of one environment, and the record that says what runs there then. What must not be here: how one step is
+//! taken, and what becomes of a promotion whose steps failed.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures_util::{StreamExt as _, stream};
+use promo_core::Digest;
+use promo_core::ids::{ReleaseId, TargetName};
+use promo_core::ledger::{Event, View};
+use promo_core::plan::{Action, Move, Rollback, Step};
+use promo_core::state::State;
+
+use super::RunContext;
+use super::promotion::{End, barred_now};
+use super::step::{Bar, StepEnd, take};
+use crate::error::EngineError;
+
+/// How many steps that do not depend on each other are taken at once.
+const STEPS_AT_ONCE: usize = 8;
+
+/// Takes the steps and records what runs. On the way back each step may start from whatever the failure left, and the first
+/// one only as long as nobody has rejected where it leads.
+pub(super) async fn deploy(
+    context: &RunContext,
+    entry: &Move,
+    steps: &[Step],
+    release: &ReleaseId,
+    files: &BTreeMap<String, Digest>,
+    settings: &Digest,
+    back: Option<&Rollback>,
+) -> Result<End, EngineError> {
+    let mut targets = BTreeMap::new();
+    let bar = back.map(|rollback| move |view: &View| barred_now(context, entry, rollback, view));
+    let bar = bar.as_ref().map(|bar| bar as Bar<'_>);
+    // Copies lead to places of their own: those that stand together are taken together.
+    for group in steps.chunk_by(|one, next| (one.action, next.action) == (Action::Copy, Action::Copy)) {
+        match together(context, entry, group, bar, back.is_some()).await? {
+            Ok(states) => targets.extend(states),
+            Err(end) => return Ok(end),
+        }
+    }
+    let recorded = context.session.with_view(|view| {
+        view.current(&entry.environment).is_some_and(|r| {
+            r.release == *release
+                && r.run.as_ref() == Some(&context.run)
+                && r.settings == *settings
+                && r.files == *files
+        })
+    })?;
+    if !recorded {
+        let event = Event::Deployed {
+            environment: entry.environment.clone(),
+            release: release.clone(),
+            files: files.clone(),
+            settings: *settings,
+            targets,
+        };
+        let found =
+            context.append_unless(&entry.environment, None, &[event], |view| Ok(bar.and_then(|bar| bar(view))))?;
+        if let Some(why) = found {
+            return Ok(End::Failed(why));
+        }
+    }
+    Ok(End::Good)
+}
+
+/// Takes steps that do not depend on each other. After a failure, or when the run is to stop, no more of them begin; those
+/// that have begun come to their end first, because a step that is broken off leaves doubt. Gives what targets hold.
+async fn together(
+    context: &RunContext,
+    entry: &Move,
+    steps: &[Step],
+    bar: Option<Bar<'_>>,
+    back: bool,
+) -> Result<Result<BTreeMap<TargetName, State>, End>, EngineError> {
+    let failed = AtomicBool::new(false);
+    // Collected first: a stream over borrowed steps would keep the run from being spawned.
+    let mut all = Vec::with_capacity(steps.len());
+    for step in steps {
+        let failed = &failed;
+        all.push(Box::pin(async move {
+            if failed.load(Ordering::Relaxed) || (context.options.stop.is_cancelled() && !back) {
+                return Ok((step, None));
+            }
+            let mut starts = vec![step.expected];
+            if back {
+                starts.extend(left_behind(entry, step));
+            }
+            let end = take(context, entry, step, &starts, bar).await;
+            failed.fetch_or(!matches!(end, Ok(StepEnd::Done(_))), Ordering::Relaxed);
+            Ok((step, Some(end?)))
+        }));
+    }
+    let ends: Vec<Result<_, EngineError>> = stream::iter(all).buffer_unordered(STEPS_AT_ONCE).collect().await;
+    let (mut states, mut failures, mut stuck) = (BTreeMap::new(), Vec::new(), Vec::new());
+    let (mut interrupted, mut left) = (false, false);
+    for end in ends {
+        match end? {
+            (step, Some(StepEnd::Done(state))) => states.extend(step.target.clone().map(|target| (target, state))),
+            (_, Some(StepEnd::Failed { why })) => failures.push(why),
+            (_, Some(StepEnd::Stuck { why })) => stuck.push(why),
+            (_, Some(StepEnd::Interrupted)) => interrupted = true,
+            (_, None) => left = true,
+        }
+    }
+    // A resume settles what was broken off before anything is concluded from the others.
+    Ok(match (interrupted, stuck.is_empty(), failures.is_empty(), left) {
+        (true, ..) => Err(End::Interrupted),
+        (_, false, ..) => Err(End::Stuck(stuck.join("; "))),
+        (_, _, false, _) => Err(End::Failed(failures.join("; "))),
+        (.., true) => Err(End::Interrupted),
+        _ => Ok(states),
+    })
+}
+
+/// What a failed step may have left, as the start of its way back: what the promotion found, or what it wanted. Any other
+/// state only somebody else can have made, or it cannot be told: then nothing is touched (invariant 5).
+fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
+    // Copies have no target, and each a place of its own.
+    let same = |s: &&Step| match step.action {
+        Action::Copy => s.inputs.artifacts.keys().eq(step.inputs.artifacts.keys()),
+        Action::Deploy => s.target == step.target,
+    };
+    let there = entry.steps.iter().filter(|s| s.action == step.action).find(same);
+    there.into_iter().flat_map(|s| [s.expected, s.desired])
+}

@@ -4,6 +4,7 @@ pub mod binary;
 pub mod cells;
 pub mod copying;
 pub mod faults;
+pub mod front;
 pub mod interleaved;
 pub mod oci_registry;
 pub mod racing;

@@ -9,6 +9,8 @@ mod chunks;
 mod companions;
 #[path = "oci_hostile/doors.rs"]
 mod doors;
+#[path = "oci_hostile/encrypted.rs"]
+mod encrypted;
 #[path = "oci_hostile/lies.rs"]
 mod lies;
 #[path = "oci_hostile/places.rs"]

@@ -1,5 +1,6 @@
-//! promo killed (SIGKILL) between any two requests of a copy from registry to registry: nothing is lost, nothing is done twice,
-//! one resume ends it, and a second one changes nothing. The journals of the registries are the judge (R31, S9.2, S9.5).
+//! promo as a process of its own on a copy from registry to registry: how often it asks, and what comes of killing it (SIGKILL)
+//! between any two requests. Nothing is lost, nothing is done twice, one resume ends it, and a second one changes nothing. The
+//! journals of the registries are the judge (R31, S9.2, S9.5).
 #![cfg(unix)]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
@@ -11,7 +12,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use promo_core::Digest;
 use promo_providers::oci::build::{self, Image};
-use promo_providers::oci::{Limits, Network, OCI_INDEX, OCI_MANIFEST, Store, resolve_digest};
+use promo_providers::oci::{Limits, Network, OCI_INDEX, OCI_MANIFEST, Selector, Store, resolve_digest};
 use promo_tests::copying::{FROM, PLAN, Project, TAG, TO};
 use promo_tests::oci_registry::{Behaviour, Entry, Fault, OciRegistry, On, Reset, Stored, Told, What};
 use serde_json::json;
@@ -168,4 +169,27 @@ async fn killed_at_any_request_to_the_source_one_resume_ends_it() {
     let world = World::start().await;
     let requests = tokio::task::block_in_place(|| sweep(&world, true, Reset::Before));
     assert!(requests >= 8, "{requests}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cold_copy_of_ten_layers_and_one_configuration_asks_the_destination_at_most_40_times() {
+    let source = OciRegistry::start(Behaviour::default()).await;
+    let destination = OciRegistry::start(Behaviour { referrers: false, ..Behaviour::default() }).await;
+    let network = Network::new(promo_sdk::http_clients().no_proxy().build().unwrap(), source.clock());
+    let store = Store::Registry(network.repository(source.address(), FROM).unwrap());
+    let layers = (0..10_u8).map(|n| vec![n; 1_000]).collect();
+    let image = Image { platforms: vec!["linux/amd64".into()], ..Image::new([], layers) };
+    // The image alone, without an index around it.
+    let index = build::image(&store, TAG, &image).await.unwrap();
+    let child = resolve_digest(&store, &index, &Limits::default()).await.unwrap().tree[0].digest;
+    let manifest = store.get_manifest(Selector::Digest(&child), None, &Limits::default()).await.unwrap();
+    store.put_tag(TAG, &manifest, Some(&index), true).await.unwrap();
+    let project = Project::new(source.address(), destination.address(), &[]);
+    tokio::task::block_in_place(|| project.prepare());
+    destination.behave(Behaviour { referrers: false, ..Behaviour::default() });
+    let end = tokio::task::block_in_place(|| project.run(&["apply", PLAN]));
+    assert_eq!(end.code, Some(0), "{}", end.said);
+    let journal = destination.journal();
+    let lines: Vec<String> = journal.iter().map(Entry::line).collect();
+    assert!(lines.len() <= 40, "{} requests: {lines:#?}", lines.len());
 }

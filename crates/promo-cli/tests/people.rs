@@ -116,3 +116,80 @@ fn automation_lifts_nothing_and_a_person_signs_s10_4() {
     assert!(!why.contains("frozen by") && !why.contains("paused"), "{why}");
     ends(0, &promo(&root, &[], &["ledger", "verify"]));
 }
+
+/// Of `ledger accept-clock`, which needs a clock that went back, verbs/rules.rs says the same.
+#[test]
+fn neither_lift_nor_unfreeze_is_taken_from_automation_s10_4() {
+    let (_directory, root) = world();
+    let signed = ["--key", "keys/riley", "--signer", "built-in"];
+    let head = || ends(0, &promo(&root, &[], &["ledger", "verify"]));
+    let before = head();
+    for lift in [
+        &["release", "lift", "1.1.0", "--environment", "production", "--reason", "a test"][..],
+        &["unfreeze", "production", "--reason", "a test"],
+    ] {
+        let words = [lift, &signed].concat();
+        for job in [&[][..], &[AUTOMATION], &[("CI", "true"), ("PROMO_ACTOR", "riley")]] {
+            let said = ends(21, &promo(&root, job, &words));
+            assert!(said.contains("error[lift-refused]") && said.contains("only a person"), "{lift:?}: {said}");
+        }
+    }
+    assert_eq!(head(), before, "nothing was recorded");
+    let lift = ["release", "lift", "1.1.0", "--environment", "production", "--reason", "a test"];
+    ends(0, &promo(&root, &[HUMAN], &[&lift[..], &signed].concat()));
+}
+
+mod needs_script {
+    use super::*;
+
+    /// The same command line on a terminal of its own.
+    fn on_a_terminal(root: &Path, environment: &[(&str, &str)], words: &[&str]) -> Output {
+        let script = std::env::var("PROMO_COMPONENT_SCRIPT").unwrap();
+        let line = format!("{} --policy policy.toml {}", env!("CARGO_BIN_EXE_promo"), words.join(" "));
+        let mut command = Command::new(script);
+        command.args(["-qec", &line, "/dev/null"]).current_dir(root).stdin(Stdio::null());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", root.join("home"));
+        command.envs(environment.iter().copied()).output().unwrap()
+    }
+
+    fn in_a_pipe(root: &Path, environment: &[(&str, &str)], words: &[&str]) -> Output {
+        let (reader, _writer) = std::io::pipe().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_promo"));
+        command.args(["--policy", "policy.toml"]).args(words).current_dir(root).stdin(reader);
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", root.join("home"));
+        command.envs(environment.iter().copied()).output().unwrap()
+    }
+
+    #[test]
+    fn whoever_sits_at_a_terminal_is_a_person_and_a_pipe_is_none_unless_it_is_said_s5_1() {
+        let (_directory, root) = world();
+        let invoker = |output: Output| {
+            let said = ends(0, &output);
+            let (from, to) = (said.find('{').unwrap(), said.rfind('}').unwrap());
+            let plan: Value = serde_json::from_str(&said[from..=to].replace('\r', "")).unwrap();
+            plan["request"]["invoker"].as_str().unwrap().to_owned()
+        };
+        let plan = ["plan", "dev", "--format", "json"];
+        for (environment, terminal, pipe) in [
+            (&[][..], "human", "automation"),
+            (&[("CI", "true")], "automation", "automation"),
+            (&[AUTOMATION], "automation", "automation"),
+            (&[HUMAN], "human", "human"),
+            (&[HUMAN, ("CI", "true")], "human", "human"),
+        ] {
+            assert_eq!(invoker(on_a_terminal(&root, environment, &plan)), terminal, "{environment:?}");
+            assert_eq!(invoker(in_a_pipe(&root, environment, &plan)), pipe, "{environment:?}");
+        }
+    }
+
+    #[test]
+    fn what_only_a_person_lifts_is_lifted_at_a_terminal_and_not_through_a_pipe_s10_4() {
+        let (_directory, root) = world();
+        let lift = ["unfreeze", "production", "--reason", "over", "--key", "keys/riley", "--signer", "built-in"];
+        let said = ends(21, &in_a_pipe(&root, &[], &lift));
+        assert!(said.contains("only a person lifts"), "{said}");
+        let said = ends(21, &on_a_terminal(&root, &[AUTOMATION], &lift));
+        assert!(said.contains("only a person lifts"), "{said}");
+        ends(0, &on_a_terminal(&root, &[], &lift));
+    }
+}

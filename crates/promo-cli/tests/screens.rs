@@ -80,3 +80,26 @@ fn whoever_gives_a_verdict_chooses_the_signer_as_whoever_approves() {
     let (code, _) = promo(&root, &["verdict", "withdraw", "qa", "smoke", "--key", "keys/riley", "--built-in-signer"]);
     assert_eq!(code, Some(64));
 }
+
+#[test]
+fn what_environments_say_while_they_move_is_in_line_however_long_their_names_are() {
+    let (_directory, root) = world();
+    let pipeline = std::fs::read_to_string(root.join("promo.toml")).unwrap();
+    for name in ["perf", "performance-at-the-peak-of-the-year"] {
+        let text = pipeline.replace("[environments.perf]", &format!("[environments.{name}]"));
+        std::fs::write(root.join("promo.toml"), text.replace("\"perf\"", &format!("\"{name}\""))).unwrap();
+        std::fs::copy(root.join("config/perf.env"), root.join(format!("config/{name}.env"))).unwrap_or_default();
+        std::fs::write(root.join("config/common.env"), format!("NEEDS_WORKERS=3\n# {name}\n")).unwrap();
+        promo(&root, &["release", "add", "shop=1.0.0", "--alias", name]);
+        let (_, said) = promo(&root, &["advance"]);
+        let names = ["dev", "qa", name, "staging", "production"];
+        let width = names.map(str::len).into_iter().max().unwrap();
+        let lines: Vec<_> =
+            said.lines().filter(|line| names.iter().any(|n| line.starts_with(&format!("{n} ")))).collect();
+        assert!(lines.len() > 8, "{said}");
+        for line in lines {
+            let (name, text) = line.split_at(width + 1);
+            assert!(name.ends_with(' ') && !text.starts_with(' '), "{line}");
+        }
+    }
+}

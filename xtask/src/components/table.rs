@@ -154,6 +154,15 @@ pub(crate) const COMPONENTS: &[Component] = &[
         when_missing: "install the OpenSSH client with the system's package manager",
     },
     Component {
+        name: "script",
+        program: "script",
+        need: Need::Tests,
+        source: Source::DebianSystem { package: "bsdutils" },
+        starts: "script -qec COMMAND /dev/null, which runs a command on a terminal of its own",
+        ready: "it is a command: `script --version` answers that it is of util-linux",
+        when_missing: "install util-linux with the system's package manager",
+    },
+    Component {
         name: "docker-registry",
         program: "docker-registry",
         need: Need::Tests,

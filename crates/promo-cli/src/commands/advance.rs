@@ -19,11 +19,12 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
+    let width = progress::width(project.session.governance().pipeline.environments.keys());
     let advanced = project.runtime.block_on(async {
         let options = ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
-            progress: progress::sink(ui),
+            progress: progress::sink(ui, width),
             stop: project::stop_on_ctrl_c(&project.session),
         };
         project.session.advance(options).await
@@ -43,7 +44,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             let gates = next.gates.iter().filter(|g| !g.outcome.is_open());
             let why: Vec<String> = gates.map(|g| g.reason.to_string()).collect();
             let why = if why.is_empty() { "starts only when a person asks for it".into() } else { why.join("; ") };
-            ui.talk(&format!("{:<14} {} stays out: {why}", stay.environment, next.release));
+            ui.talk(&format!("{:<width$} {} stays out: {why}", stay.environment, next.release));
         }
         if reports.is_empty() {
             ui.data("Nothing can be promoted by itself now.\n");

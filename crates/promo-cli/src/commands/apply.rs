@@ -73,7 +73,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         return Err(error.go_on_with(&["promo", "show", &file.to_string_lossy()]));
     }
     let over = Instant::now() + wait;
-    let progress = progress::sink(ui);
+    let progress = progress::sink(ui, progress::width(document.body.moves.iter().map(|entry| &entry.environment)));
     let mut said = None;
     let report = loop {
         // What was signed or thawed up to the end of the wait still counts: it is tried once more after it.

@@ -27,7 +27,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let options = ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
-            progress: progress::sink(ui),
+            progress: progress::sink(ui, progress::width(project.session.governance().pipeline.environments.keys())),
             stop: project::stop_on_ctrl_c(&project.session),
         };
         project.session.resume(&arguments.run, options).await

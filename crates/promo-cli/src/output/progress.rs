@@ -13,13 +13,19 @@ use crate::escape;
 use crate::output::labels::{Label, label};
 use crate::ui::Ui;
 
-/// Where the engine's progress goes.
-pub(crate) fn sink(ui: &Ui) -> Sink {
+/// How wide the longest name of an environment is: whatever they say, their lines are in line.
+pub(crate) fn width<'a>(names: impl IntoIterator<Item = &'a EnvironmentName>) -> usize {
+    // The names are ASCII.
+    names.into_iter().map(|name| name.as_str().len()).max().unwrap_or_default()
+}
+
+/// Where the engine's progress goes; `width` is that of the names that it may bear.
+pub(crate) fn sink(ui: &Ui, width: usize) -> Sink {
     let ui = ui.clone();
     if ui.format() == Format::Json {
         return Arc::new(move |event| ui.event(&event));
     }
-    let lines = environments(&ui);
+    let lines = environments(&ui, width);
     Arc::new(move |event| match &event {
         Progress::WaitingForLock { resource, holder, until } => {
             ui.event(&event);
@@ -37,13 +43,13 @@ pub(crate) fn sink(ui: &Ui) -> Sink {
 }
 
 /// One line for each environment on a terminal, one for each event elsewhere.
-fn environments(ui: &Ui) -> Sink {
+fn environments(ui: &Ui, width: usize) -> Sink {
     let ui = ui.clone();
     if !ui.is_interactive() {
         return Arc::new(move |event| {
             ui.event(&event);
             if let Some((name, text)) = words(&event) {
-                ui.talk(&format!("{name:<14} {text}"));
+                ui.talk(&format!("{name:<width$} {text}"));
             }
         });
     }
@@ -54,9 +60,9 @@ fn environments(ui: &Ui) -> Sink {
         let Some((name, text)) = words(&event) else { return };
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = lines.entry(name.clone()).or_insert_with(|| {
-            let style = ProgressStyle::with_template("{spinner} {prefix:14} {wide_msg}");
+            let style = ProgressStyle::with_template(&format!("{{spinner}} {{prefix:{width}}} {{wide_msg}}"));
             let bar = bars.add(ProgressBar::new_spinner().with_prefix(name.to_string()));
-            bar.set_style(style.expect("invariant: the template is constant"));
+            bar.set_style(style.expect("invariant: the template is well formed whatever the width"));
             bar.enable_steady_tick(std::time::Duration::from_millis(120));
             bar
         });

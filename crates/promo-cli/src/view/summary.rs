@@ -72,7 +72,7 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
             (true, 1) => format!(" {what}"),
             (true, _) => format!(" {what}s"),
         };
-        parts.push(format!("{count}{noun} {} ({})", if count == 1 { one } else { many }, names.join(", ")));
+        parts.push(format!("{count}{noun} {} ({})", if count == 1 { one } else { many }, few(names)));
     };
     say(&out.can_start, "can start", "can start", true);
     say(&out.waiting, "waits", "wait", out.can_start.is_empty());
@@ -92,22 +92,34 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
     }
     text.push_str(&match out.refused.len() {
         0 => "Nothing is refused.".to_owned(),
-        count => format!("{count} refused ({}).", out.refused.join(", ")),
+        count => format!("{count} refused ({}).", few(&out.refused)),
     });
     if !out.backward.is_empty() {
         text.push_str(&format!(" Goes BACK: {}.", out.backward.join(", ")));
     }
     if !out.drift.is_empty() {
-        text.push_str(&format!(" Drift: {}.", out.drift.join(", ")));
+        text.push_str(&format!(" Drift: {}.", few(&out.drift)));
     }
     out.text = text;
     out
 }
 
+/// How many environments one line names.
+const NAMED: usize = 12;
+
+/// The first of many names, and how many more there are; each has a row of its own.
+fn few(names: &[impl AsRef<str>]) -> String {
+    let shown: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
+    match names.len() - shown.len() {
+        0 => shown.join(", "),
+        more => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
 /// What can be done with a plan, best first: only commands that lead on from how its environments stand.
 pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>) -> Vec<NextCommand> {
     let in_plan: Vec<&Row> = rows.iter().filter(|r| r.movement.is_some()).collect();
-    let names = |rows: &[&Row]| rows.iter().map(|r| r.environment.as_str()).collect::<Vec<_>>().join(", ");
+    let names = |rows: &[&Row]| few(&rows.iter().map(|r| r.environment.as_str()).collect::<Vec<_>>());
     if in_plan.is_empty() {
         let closed = rows.iter().find(|r| matches!(r.state, RowState::Refused | RowState::HeldBack));
         return vec![match closed {
@@ -165,4 +177,17 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
         });
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{NAMED, few};
+
+    #[test]
+    fn a_line_names_a_dozen_environments_and_counts_the_others() {
+        let names: Vec<String> = (1..=NAMED + 3).map(|n| format!("e{n}")).collect();
+        assert_eq!(few(&names[..2]), "e1, e2");
+        assert!(few(&names[..NAMED]).ends_with(", e12"));
+        assert!(few(&names).ends_with(", e12 and 3 more"));
+    }
 }

@@ -12,7 +12,7 @@ use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::output::standing::quoted;
-use crate::output::{progress, table, time};
+use crate::output::{standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{History, PastPromotion, PastStop};
@@ -81,7 +81,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 Some(_) => label(Label::Bad, "has stopped without ending"),
             },
             |(_, outcome)| {
-                let (words, style) = progress::outcome_words(outcome);
+                let (words, style) = words::ended(&view, promotion, outcome);
                 label(style, words)
             },
         );

@@ -199,17 +199,19 @@ fn lead_on(
     if let Some(run) = standing.runs.first() {
         return Ok(("", Some(run.next.clone())));
     }
+    // What can go on goes on, unless a person froze it; what happened before stands in its row.
+    let (rules, present) = (session.governance().rules(), session.present()?);
+    let free = |row: &&Row| !row.holds.iter().any(|hold| hold.kind == "frozen");
+    let moves = |row: &Row| eligibility::candidate(&rules, view, &row.environment, present).is_some();
+    if rows.iter().filter(free).any(moves) {
+        return Ok(("", Some("promo plan".to_owned())));
+    }
     let wrong = |row: &&Row| row.last.is_some() || !row.holds.is_empty() || !row.lost_evidence.is_empty();
     if let Some(row) = rows.iter().filter(|row| row.release.is_some()).find(wrong).or(rows.iter().find(wrong)) {
         return Ok(why(row));
     }
     if let Some(row) = rows.iter().find(|row| row.release.is_some() && !row.verified) {
         return Ok(why(row));
-    }
-    let (rules, present) = (session.governance().rules(), session.present()?);
-    let moves = |row: &Row| eligibility::candidate(&rules, view, &row.environment, present).is_some();
-    if rows.iter().any(moves) {
-        return Ok(("", Some("promo plan".to_owned())));
     }
     let newest = view.releases.last().map(|entry| entry.release.id.as_str());
     let everywhere = |row: &Row| row.release.as_ref().map(|release| release.id.as_str()) == newest;

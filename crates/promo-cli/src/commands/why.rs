@@ -21,7 +21,7 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{progress, standing as words, table, time};
+use crate::output::{standing as words, table, time};
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::{self, Ui};
@@ -248,7 +248,9 @@ impl Case<'_> {
     /// What opens the gates, or enters where they are open.
     fn gate_opener(&self, gates: &[Gate]) -> Option<NextCommand> {
         let (name, id) = (self.name.as_str(), self.release.as_str());
-        let newest = self.view.releases.last().is_some_and(|entry| entry.release.id == *self.release);
+        // What was tried before is repeated by name only (S3.3), and without a name the newest one is planned.
+        let newest = self.view.releases.last().is_some_and(|entry| entry.release.id == *self.release)
+            && !self.view.environment(self.name).is_some_and(|known| known.fired.contains(self.release));
         let plan = || {
             let words = ["promo", "plan", name].into_iter();
             let named = (!newest).then_some(["--release", id]).into_iter().flatten();
@@ -345,7 +347,7 @@ impl Case<'_> {
         let mut out = String::new();
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
             let Some((at, outcome)) = promotion.finished else { continue };
-            let (words, style) = progress::outcome_words(outcome);
+            let (words, style) = words::ended(self.view, promotion, outcome);
             let by = escape::line(&promotion.by.name);
             let when = time::near(at, now, zone);
             out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));

@@ -11,8 +11,8 @@ use serde::Serialize;
 
 use crate::escape;
 use crate::output::plan_markdown::{artifact_columns, digests, sign};
-use crate::output::plan_text::{FORECAST, Options, gate, short_state, way_back};
-use crate::output::{diff, time};
+use crate::output::plan_text::{self, FORECAST, Options, deadlines, gate, requested, short_state, way_back};
+use crate::output::{diff, standing as words, time};
 use crate::view::{PlanView, ReleaseView, Row};
 
 /// The page. What stands in it beside placeholders is promo's own.
@@ -24,7 +24,8 @@ struct Page<'a> {
     plan: &'a PlanView,
     forecast: Option<(String, Vec<String>)>,
     planned_at: String,
-    expires: String,
+    standing: Vec<String>,
+    deadlines: Vec<String>,
     columns: Vec<&'a str>,
     rows: Vec<RowPage<'a>>,
     shortened: bool,
@@ -33,6 +34,7 @@ struct Page<'a> {
 #[derive(Serialize)]
 struct RowPage<'a> {
     row: &'a Row,
+    standing: Vec<String>,
     sign: &'static str,
     from: Option<String>,
     to: Option<String>,
@@ -75,7 +77,11 @@ pub(crate) fn render(view: &PlanView, options: &Options) -> String {
         plan: view,
         forecast: view.merged_release().map(|(says, files)| (format!("{FORECAST} {says}"), files)),
         planned_at: time::long(view.planned_at, &options.zone),
-        expires: time::short(view.expires, &options.zone),
+        standing: plain(plan_text::standing(view, options)),
+        deadlines: match view.environments.iter().any(|row| row.movement.is_some()) {
+            true => deadlines(view, options),
+            false => vec!["it moves nothing".to_owned()],
+        },
         rows: view.environments.iter().map(|row| row_page(row, &columns, view, options)).collect(),
         columns,
         shortened: changes.into_iter().any(diff::is_too_long),
@@ -110,8 +116,10 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
             lines: lines(change),
         })
     });
+    let holds = row.holds.iter().map(|hold| words::hold(hold, view.now, &options.zone));
     RowPage {
         row,
+        standing: plain(holds.chain(requested(row, view, options)).collect()),
         sign: sign(row),
         from: row.from.as_ref().map(ReleaseView::text),
         to: row.to.as_ref().map(ReleaseView::text),
@@ -128,6 +136,11 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
         way_back: row.movement.map(|_| way_back(row)),
         changes: changes.collect(),
     }
+}
+
+/// Lines without labels.
+fn plain(lines: Vec<String>) -> Vec<String> {
+    lines.iter().map(|line| anstream::adapter::strip_str(line.trim_start()).to_string()).collect()
 }
 
 /// How a gate stands: the class of its style, its sign, and the word that says the same.

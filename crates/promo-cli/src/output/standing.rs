@@ -3,10 +3,13 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use promo_core::ledger::View;
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::ledger::view::Promotion;
 
 use crate::escape::line;
 use crate::output::labels::{Label, label};
-use crate::output::time;
+use crate::output::{progress, time};
 use crate::view::standing::{ApprovalView, HoldView, OpenRunView, PendingRow, PendingView};
 use crate::view::{GateView, ReleaseView};
 
@@ -23,7 +26,7 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
     let everywhere = if hold.everywhere { " everywhere" } else { "" };
     let reason = quoted(hold.reason.as_ref());
     // The whole command, with what is to be filled in, is the next one of `promo why`.
-    let ends = hold.ends.split(" --").next().unwrap_or_default();
+    let ends = hold.ends.split(" --out").next().and_then(|ends| ends.split(" --reason").next()).unwrap_or_default();
     let text = match hold.kind {
         "frozen" => format!("… frozen{everywhere} by {by} since {since}{reason}"),
         "paused" => format!("… automatic promotion is paused{everywhere} since {since}, after a rollback{reason}"),
@@ -133,6 +136,17 @@ pub(crate) fn closed(gate: &GateView, now: Timestamp, zone: &TimeZone) -> String
         out.push_str(&format!(", until {}", time::near(until, now, zone)));
     }
     out
+}
+
+/// How a promotion ended; one whose run was cancelled half-way did not fail.
+pub(crate) fn ended(view: &View, promotion: &Promotion, outcome: PromotionOutcome) -> (&'static str, Label) {
+    let run = view.runs.get(&promotion.run).and_then(|run| run.finished);
+    match (outcome, run) {
+        (PromotionOutcome::Held, Some((_, RunOutcome::Cancelled))) => {
+            ("was cancelled half-way and is held for a person", Label::Bad)
+        }
+        _ => progress::outcome_words(outcome),
+    }
 }
 
 /// A release, or nothing.

@@ -296,7 +296,8 @@ impl PlanView {
         let mut out = Vec::new();
         let blocks = |run: &OpenRunView| {
             let mine = |row: &&Row| run.environments.keys().any(|name| name.as_str() == row.environment);
-            !run.alive() || self.environments.iter().filter(in_the_way).any(|row| mine(&row))
+            let idle = !self.environments.iter().any(moves);
+            !run.alive() || idle || self.environments.iter().filter(in_the_way).any(|row| mine(&row))
         };
         out.extend(self.runs.iter().filter(|run| blocks(run)).map(|run| {
             let why = if run.alive() { "shows the run that is under way" } else { "goes on with the run that stopped" };

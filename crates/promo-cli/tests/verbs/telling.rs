@@ -66,7 +66,11 @@ fn what_was_cancelled_half_way_is_told_first_with_what_ends_it() {
     let status = said(&world, &["status"]);
     let first = status.lines().find(|line| line.trim_start().starts_with("dev ")).unwrap();
     assert!(first.contains("✗ held since") && first.contains("was cancelled on its way back to"), "{status}");
-    assert!(status.contains("(ended by `promo plan dev`)"), "{status}");
+    assert!(status.contains("(ended by `promo plan dev --release r-"), "{status}");
+    assert!(said(&world, &["history", "dev"]).contains("was cancelled half-way and is held for a person"));
+    let newest = world.run(0, &["why", "dev"]);
+    let again = newest["also"].as_array().unwrap().iter().find(|also| also["why"] == "plans it").unwrap();
+    assert!(again["command"].as_str().unwrap().contains("--release r-"), "what was tried is planned by name: {again}");
     assert_eq!(next(&world.run(0, &["status"])), "promo why dev");
     let why = said(&world, &["why", "dev"]);
     assert!(why.contains("✗ held since"), "{why}");
@@ -285,6 +289,32 @@ fn each_deadline_has_its_name_and_all_fit_one_screen() {
     let text = said(&world, &["show", "p.json"]);
     let line = text.lines().find(|line| line.contains("the request, and with it the plan: open until ")).unwrap();
     assert!(line.chars().count() <= 80, "{line}");
+}
+
+#[test]
+fn a_window_that_is_open_says_when_it_closes() {
+    let world = ready();
+    let window = "[windows.whole-day]\neffect = \"allow\"\ntimezone = \"UTC\"\nweekly = { start = \"00:00\", end = \"24:00\" }\n";
+    world.edit(
+        "promo.toml",
+        "[environments.dev]",
+        &format!("{window}except = [\"2999-01-01\"]\n\n[environments.dev]\nwindows = [\"whole-day\"]"),
+    );
+    // Whatever the day and the zone of the machine: it is closed on the day after tomorrow.
+    let now: jiff::Timestamp = world.run(0, &["status"])["at"].as_str().unwrap().parse().unwrap();
+    let closed = now.to_zoned(jiff::tz::TimeZone::UTC).date() + jiff::Span::new().days(2);
+    world.edit("promo.toml", "2999-01-01", &closed.to_string());
+    world.run(0, &["rollback", "dev", "--out", "back.json"]);
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.3.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    let text = said(&world, &["plan", "dev", "--out", "p.json"]);
+    let closes = format!("closes {closed} 00:00 UTC");
+    let line = text.lines().find(|line| line.contains("the window of dev: ")).unwrap_or_else(|| panic!("{text}"));
+    assert!(line.ends_with(&closes) && line.chars().count() <= 80, "{line}");
+    assert!(text.contains("✓ window is open, closes "), "{text}");
+    assert!(!said(&world, &["show", "back.json"]).contains("the window of dev"), "it binds no rollback");
+    let page = said(&world, &["show", "p.json", "--format", "html"]);
+    assert!(page.contains("the window of dev: closes"), "{page}");
 }
 
 #[test]

@@ -118,7 +118,7 @@ async fn a_plan_is_used_once_and_an_old_one_is_stale() {
     // S8.2: the other plan for dev finds that dev has moved, and says who moved it.
     let stale = world.session.apply(&twin, twin.digest().unwrap(), world.options()).await.unwrap_err();
     let EngineError::Stale { moved, by } = &stale else { panic!("{stale:?}") };
-    assert!(moved.iter().any(|m| m.input == "generation of dev"), "{moved:?}");
+    assert!(moved.iter().any(|m| m.input == "what runs in dev"), "{moved:?}");
     assert!(by.as_ref().is_some_and(|by| by.starts_with("dana moved dev to")), "{by:?}");
 }
 

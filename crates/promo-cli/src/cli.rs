@@ -93,6 +93,12 @@ impl Global {
         let flags =
             [("-C", &self.directory), ("--policy", &self.policy), ("--ledger", &self.ledger), ("--trust", &self.trust)];
         let given = flags.iter().filter_map(|(flag, path)| Some((*flag, path.as_ref()?.to_string_lossy())));
+        // The keys of the example have no passphrase, and nothing else has to be installed for it.
+        let words = if self.example && !words.contains(" --signer ") {
+            words.replace("--key KEY", "--key KEY --signer built-in")
+        } else {
+            words.to_owned()
+        };
         let given: String = given.map(|(flag, path)| command_line([flag, &path]) + " ").collect();
         format!("promo {given}{words}")
     }

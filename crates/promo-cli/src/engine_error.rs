@@ -1,11 +1,16 @@
 //! What the engine says, as an error of the command line: whose turn it is and the next command. Part of the one place
 //! where errors are worded; kept apart from `error` because it knows the engine.
 
+use std::borrow::Cow;
 use std::path::Path;
 
+use promo_core::Digest;
 use promo_core::gate::{Gate, GateKind, Reason};
+use promo_core::ids::RoleName;
 use promo_core::plan::{Document, PlanFileError};
+use promo_core::planner::Moved;
 use promo_engine::EngineError;
+use promo_sdk::ErrorKind;
 
 use crate::commands::plan::again;
 use crate::error::{CliError, HELP, command_line, who};
@@ -29,7 +34,12 @@ impl From<EngineError> for CliError {
             EngineError::Lease(_) => new("promo runs"),
             EngineError::Append(_) => new("promo runs"),
             EngineError::Provider { source, .. } => {
-                let mut out = new("promo doctor").details([source.to_string()]);
+                let next = match source.kind {
+                    ErrorKind::Moved => "promo release add --help",
+                    ErrorKind::Conflict | ErrorKind::Integrity => "promo status",
+                    _ => "promo doctor",
+                };
+                let mut out = new(next).details([source.to_string()]);
                 if let (Some(expected), Some(found)) = (&source.expected, &source.found) {
                     out = out.differs(expected.clone(), found.clone());
                 }
@@ -48,11 +58,7 @@ impl From<EngineError> for CliError {
                 new("promo plan --out plan.json").differs(current.clone(), planned.clone())
             }
             EngineError::Stale { moved, by } => {
-                let change = |v: &Option<String>| v.clone().unwrap_or_else(|| "nothing".into());
-                let lines = moved
-                    .iter()
-                    .map(|m| format!("{}: planned {}, now {}", m.input, change(&m.planned), change(&m.current)));
-                new("promo plan --out plan.json").details(lines.chain(by.clone()))
+                new("promo plan --out plan.json").details(moved.iter().map(moved_line).chain(by.clone()))
             }
             EngineError::PolicyNotAdopted { expected, found } => {
                 let text = |p: &promo_core::plan::PolicyRef| format!("{} v{} {}", p.name, p.version, p.digest);
@@ -107,6 +113,8 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
         EngineError::Uncounted { rejected: false, .. } => vec!["promo", "approve", &file, "--key", "KEY"],
         EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
         EngineError::Spent { run: None, .. } => again,
+        // Somebody edited what was being read, or changed the place: what there is now gives another plan.
+        EngineError::Provider { source, .. } if source.kind == ErrorKind::Conflict => again,
         _ => return error.into(),
     };
     CliError::from(error).go_on_with(&next)
@@ -116,30 +124,52 @@ fn why(environment: &str, release: &str) -> String {
     command_line(["promo", "why", environment, release])
 }
 
+/// What moved, in a line. Of a digest only that it is another one means anything to a reader.
+fn moved_line(moved: &Moved) -> String {
+    let short = |text: &Option<String>| match text.as_deref() {
+        None => "nothing".to_owned(),
+        Some(text) if text.parse::<Digest>().is_ok() => format!("{}…", &text[..19]),
+        Some(text) => text.to_owned(),
+    };
+    let (planned, current) = (short(&moved.planned), short(&moved.current));
+    format!("{}: {current} now (was {planned} when it was planned)", moved.input)
+}
+
 /// The closed gates, a line each, and whose turn it is.
 fn closed(error: CliError, gates: &[Gate]) -> CliError {
     let shut: Vec<&Gate> = gates.iter().filter(|g| !g.outcome.is_open()).collect();
     let clock = |g: &&Gate| matches!(g.reason, Reason::ClockSkew { .. } | Reason::ClockWentBack { .. });
-    let who = match shut.first().map(|g| g.kind) {
-        _ if shut.iter().any(clock) => who::OPERATOR,
-        Some(GateKind::Approval) => "the approvers named below",
-        Some(GateKind::Window | GateKind::Soak | GateKind::Arrival) => "time",
-        _ => "whoever answers for the release",
+    let who: Cow<'static, str> = match shut.first() {
+        _ if shut.iter().any(clock) => who::OPERATOR.into(),
+        Some(Gate { reason: Reason::Approvals { from, .. }, .. }) => {
+            let roles: Vec<&str> = from.iter().map(RoleName::as_str).collect();
+            format!("whoever approves: {}", roles.join(" or ")).into()
+        }
+        Some(gate) => match gate.kind {
+            GateKind::Approval => "whoever plans it anew".into(),
+            GateKind::Window | GateKind::Soak | GateKind::Arrival => "time".into(),
+            _ => "whoever answers for the release".into(),
+        },
+        None => "whoever answers for the release".into(),
     };
-    error.who(who).details(shut.iter().map(|g| {
-        let until = g.until.map(|t| format!(" (until {t})")).unwrap_or_default();
-        format!("{}{until}", g.reason)
-    }))
+    let mut lines: Vec<String> = Vec::new();
+    for gate in shut {
+        let until = gate.until.map(|t| format!(" (until {t})")).unwrap_or_default();
+        let line = format!("{}{until}", gate.reason);
+        // A clock in doubt shuts several gates, for one reason.
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    error.who(who).details(lines)
 }
 
 #[cfg(test)]
 mod tests {
-    use promo_core::Digest;
     use promo_core::clock::Doubt;
     use promo_core::gate::Outcome;
-    use promo_core::planner::Moved;
     use promo_ledger::StoreError;
-    use promo_sdk::{ErrorKind, ProviderError};
+    use promo_sdk::ProviderError;
 
     use super::*;
     use crate::codes;
@@ -250,5 +280,20 @@ mod tests {
             let next = text.lines().last().and_then(|l| l.strip_prefix("Next: ")).expect("the last line is a command");
             assert_parses(next);
         }
+    }
+
+    #[test]
+    fn a_clock_in_doubt_that_shuts_several_gates_is_told_once_s12_6() {
+        let (ledger, machine) = (jiff::Timestamp::UNIX_EPOCH, jiff::Timestamp::MAX);
+        let reason = Reason::from(Doubt::Skew { ledger, machine });
+        let gate = |kind| Gate { kind, outcome: Outcome::Waiting, reason: reason.clone(), until: None };
+        let error = CliError::from(EngineError::Waiting {
+            environment: "production".parse().expect("a name"),
+            release: "r-0123456789ab".parse().expect("a release"),
+            gates: vec![gate(GateKind::Soak), gate(GateKind::Window)],
+            notes: Vec::new(),
+        });
+        assert_eq!(error.problem().details, [reason.to_string()]);
+        assert_eq!(error.problem().who, who::OPERATOR);
     }
 }

@@ -1,6 +1,7 @@
 //! Errors: the one place where what went wrong anywhere becomes a code, a sentence, a place, who can fix it, the next
 //! command and an exit code (S14). What must not live here: detecting anything.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use schemars::JsonSchema;
@@ -50,7 +51,7 @@ pub(crate) struct Problem {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) details: Vec<String>,
     /// Who can fix it.
-    pub(crate) who: &'static str,
+    pub(crate) who: Cow<'static, str>,
     /// The next command, to paste.
     pub(crate) next: String,
     /// The same as text with excerpts, where files are at fault.
@@ -105,7 +106,7 @@ impl CliError {
             found: None,
             diagnostics: Vec::new(),
             details: Vec::new(),
-            who: who::YOU,
+            who: who::YOU.into(),
             next: next.into(),
             drawing: None,
         }))
@@ -136,8 +137,8 @@ impl CliError {
     }
 
     /// With who can fix it.
-    pub(crate) fn who(mut self, who: &'static str) -> Self {
-        self.0.who = who;
+    pub(crate) fn who(mut self, who: impl Into<Cow<'static, str>>) -> Self {
+        self.0.who = who.into();
         self
     }
 
@@ -303,7 +304,11 @@ impl CliError {
             out.push_str(&format!("  {}\n", escape::line(detail)));
         }
         let page = format!("promo explain {}", problem.code);
-        out.push_str(&format!("  {} {}; {page} says more\n", label(Label::Dim, "can be fixed by:"), problem.who));
+        out.push_str(&format!(
+            "  {} {}; {page} says more\n",
+            label(Label::Dim, "can be fixed by:"),
+            escape::line(&problem.who)
+        ));
         out.push_str(&format!("{} {}\n", label(Label::Next, "Next:"), problem.next));
         out
     }

@@ -124,6 +124,9 @@ impl Project {
     fn admit_by(&self, readings: impl FnOnce(&Present) -> [Timestamp; 2]) -> Result<(), CliError> {
         self.session.admit_policy().map_err(|error| match error {
             error @ EngineError::OtherLedger { .. } => CliError::from(error).in_file(&self.ledger),
+            error @ EngineError::PolicyNotAdopted { found: None, .. } => {
+                with_policy_beside(error.into(), self.session.root())
+            }
             error => error.into(),
         })?;
         let readings = readings(&self.session.present()?);
@@ -172,8 +175,8 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         Some((file, trust)) => {
             let base = file.parent().unwrap_or(Path::new("."));
             let (policy_path, ledger) = (base.join(&trust.policy.path), base.join(&trust.ledger));
-            agrees("--policy", global.policy.as_deref(), &policy_path, file)?;
-            agrees("--ledger", global.ledger.as_deref(), &ledger, file)?;
+            agrees("policy", global.policy.as_deref(), &policy_path, file)?;
+            agrees("ledger", global.ledger.as_deref(), &ledger, file)?;
             files.extend([("trust", file.clone()), ("policy", policy_path.clone())]);
             let policy = read_policy(&policy_path)?;
             if let Err(diagnostic) = trust.admit(&policy) {
@@ -191,7 +194,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let limits = policy.as_ref().map_or_else(Limits::default, |policy| policy.limits);
     let kinds = global.wiring.kinds();
     let text = read(&path, &limits)?;
-    let Loaded { pipeline, repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
+    let Loaded { pipeline, mut repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
     let Some(mut pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
     for environment in pipeline.environments.values_mut() {
         for target in environment.targets.values_mut() {
@@ -200,13 +203,21 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
             }
         }
     }
-    if let Some((_, trust)) = &trust {
+    if let Some((file, trust)) = &trust {
+        // The pipeline may spell it in its own way, as long as it means the same file.
+        let base = file.parent().unwrap_or(Path::new("."));
+        for (said, trusted) in [(&mut repeated.ledger, &trust.ledger), (&mut repeated.policy, &trust.policy.path)] {
+            if said.as_ref().is_some_and(|said| real(&root.join(said)) == real(&base.join(trusted))) {
+                *said = Some(trusted.clone());
+            }
+        }
         all.extend(trust.compare(&repeated, &places));
     }
     let (governed, more) = policy::govern(&pipeline, &places, policy.as_ref(), mode);
     all.extend(more);
     let (Some(governed), false) = (governed, all.iter().any(Diagnostic::is_error)) else {
-        return Err(invalid(&path, &text, &all));
+        let error = invalid(&path, &text, &all);
+        return Err(if policy.is_none() { with_policy_beside(error, &root) } else { error });
     };
     let name = shown(&path);
     let warnings = diagnostics::draw(&name, &text, &all);
@@ -317,18 +328,45 @@ fn within_repository(file: &Path, root: &Path) -> bool {
     real(file).starts_with(top)
 }
 
-/// Flags may repeat what the trust file names, and cannot change it (S0.1).
-fn agrees(flag: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Result<(), CliError> {
-    match given {
-        Some(given) if given != named => {
-            let message = format!("{flag} differs from the trust file, which alone decides");
-            Err(CliError::new("trust-differs", 65, message, "promo explain trust-differs")
-                .who(who::OPERATOR)
-                .in_file(trust)
-                .differs(named.display().to_string(), given.display().to_string()))
-        }
-        _ => Ok(()),
+/// A path as it really is, links followed, whatever way it is written; of a file that is not there yet, where it will be.
+fn real(path: &Path) -> PathBuf {
+    let above = |path: &Path| Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?));
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf());
+    path.canonicalize().ok().or_else(|| above(&absolute)).unwrap_or(absolute)
+}
+
+/// Flags and variables may repeat what the trust file names, and cannot change it (S0.1). A policy is what its bytes say,
+/// so a copy of it is no other one; of a ledger there is one.
+fn agrees(key: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Result<(), CliError> {
+    let Some(given) = given.filter(|given| real(given) != real(named)) else { return Ok(()) };
+    let bytes = |path: &Path| input::at_most(path, Limits::default().bytes).ok();
+    if key == "policy" && bytes(given).is_some_and(|given| bytes(named) == Some(given)) {
+        return Ok(());
     }
+    let variable = format!("PROMO_{}", key.to_uppercase());
+    // A flag that says the same as the variable is no other mistake.
+    let from_variable = std::env::var_os(&variable).is_some_and(|said| Path::new(&said) == given);
+    let (from, way) = if from_variable {
+        (
+            variable.clone(),
+            format!("`unset {variable}`: where a trust file is in force, nothing else has to name the {key}"),
+        )
+    } else {
+        (
+            format!("--{key}"),
+            format!("leave `--{key}` out: where a trust file is in force, nothing else has to name the {key}"),
+        )
+    };
+    let message = format!("{from} names another {key} than the trust file, which alone decides");
+    let place = |path: &Path| match real(path) {
+        real if real == path => path.display().to_string(),
+        real => format!("{}, which is {}", path.display(), real.display()),
+    };
+    Err(CliError::new("trust-differs", 65, message, "promo explain trust-differs")
+        .who(who::YOU)
+        .in_file(trust)
+        .differs(format!("{} (`{key}` of the trust file)", place(named)), format!("{} ({from})", place(given)))
+        .details([way]))
 }
 
 fn read_policy(path: &Path) -> Result<Policy, CliError> {
@@ -352,6 +390,17 @@ pub(crate) fn read(path: &Path, limits: &Limits) -> Result<String, CliError> {
             Err(invalid(path, &text, &[diagnostic]))
         }
     }
+}
+
+/// The policy lies beside the pipeline, and nothing says so: in local mode nobody looks for it.
+fn with_policy_beside(error: CliError, root: &Path) -> CliError {
+    let policy = root.join("policy.toml");
+    if !policy.is_file() {
+        return error;
+    }
+    let shown = shown(&policy);
+    let way = format!("no policy was named, and {shown} lies beside the pipeline: `export PROMO_POLICY={shown}`");
+    error.details([way]).go_on_with(&["promo", "--policy", &shown, "check"])
 }
 
 /// A path as people write it from where they stand.
@@ -437,7 +486,7 @@ pub(crate) fn stop_on_ctrl_c(session: &Session) -> CancellationToken {
 
 /// Ctrl-C, or the SIGTERM that CI sends.
 #[cfg(unix)]
-async fn asked_to_stop() -> std::io::Result<()> {
+pub(crate) async fn asked_to_stop() -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -447,7 +496,7 @@ async fn asked_to_stop() -> std::io::Result<()> {
 }
 
 #[cfg(not(unix))]
-async fn asked_to_stop() -> std::io::Result<()> {
+pub(crate) async fn asked_to_stop() -> std::io::Result<()> {
     tokio::signal::ctrl_c().await
 }
 

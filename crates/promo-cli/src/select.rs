@@ -37,6 +37,16 @@ pub(crate) fn reason(text: &str) -> Result<String, &'static str> {
     if text.trim().is_empty() { Err("a reason says something") } else { Ok(text.to_owned()) }
 }
 
+/// Refuses what only stands in suggested commands for a reason: those parse, and are pasted as they are.
+pub(crate) fn own_words(reason: &str) -> Result<(), CliError> {
+    let bare = reason.trim();
+    if bare.chars().any(char::is_alphanumeric) && bare != "REASON" {
+        return Ok(());
+    }
+    let why = format!("`{bare}` stands for your own words: the ledger keeps them for whoever asks why");
+    Err(CliError::invalid_value("--reason", &why, None))
+}
+
 /// A name of the command line.
 pub(crate) fn parse<T: FromStr<Err: Display>>(what: &str, text: &str) -> Result<T, CliError> {
     text.parse().map_err(|e| CliError::invalid_value(what, &e, None))

@@ -252,7 +252,8 @@ impl Session {
         drive::drive(RunContext::new(self, run, digest, &document, &held, options, outlived), held).await
     }
 
-    /// Ends a run that was interrupted without going on with it. What it left half-way is held for a person.
+    /// Ends a run that was interrupted without going on with it. What it left half-way is held for a person. A lock that
+    /// the dead process left is taken where it can be proven here that the process is gone.
     ///
     /// # Errors
     /// When the run is not known or has ended, or somebody else is at work.
@@ -268,7 +269,7 @@ impl Session {
         let moves = Document::from_bytes(&bytes).map(|(document, _)| document.body.moves).unwrap_or_default();
         let mut resources = lease::resources(self, &moves);
         resources.extend(known.environments.keys().map(|name| lease::environment(self, name)));
-        let held = Held::acquire(self, run, resources, CancellationToken::new())?;
+        let held = wait::past_the_dead(self, run, &resources, &CancellationToken::new())?;
         let result = self.with_view(open).and_then(|known| known).and_then(|known| {
             finish::cancel(self, run, &known, &held.fence())?;
             Ok(RunReport::recorded(run, &*self.view()?, RunOutcome::Cancelled))

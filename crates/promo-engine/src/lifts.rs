@@ -174,7 +174,10 @@ fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
             let scopes = environments.iter().cloned().map(Some).chain(all);
             let freeze = |scope: Option<EnvironmentName>| match view.freezes.get(&scope) {
                 Some(freeze) => Ok(freeze.note.seq),
-                None => Err(format!("{} is not frozen", scope.map_or("the pipeline".into(), |name| name.to_string()))),
+                None => Err(format!(
+                    "{} is neither frozen nor paused",
+                    scope.map_or("the pipeline".into(), |name| name.to_string())
+                )),
             };
             scopes.map(freeze).collect()
         }

@@ -43,7 +43,7 @@ impl Session {
     /// reported must be what the registry serves (S2.6). Adding the same release again changes nothing.
     ///
     /// # Errors
-    /// When a component is missing, unknown, moving or damaged, or the alias is taken.
+    /// When a component is missing, unknown, moving or damaged, the alias is taken, or the release is there by another one.
     pub async fn add_release(&self, new: NewRelease) -> Result<(ReleaseEntry, bool), EngineError> {
         let declared = &self.governance.pipeline.artifacts;
         if let Some(name) = new.artifacts.keys().find(|n| !declared.contains_key(*n)) {
@@ -135,6 +135,16 @@ impl Session {
                         "{id} is in the ledger already, and its {key} is {} there and {} here: reject it, or add it as it is there",
                         named(known),
                         named(&said)
+                    )));
+                }
+                if let (Some(given), known) = (&alias, &entry.release.alias)
+                    && known.as_ref() != Some(given)
+                {
+                    let known = known.as_ref().map_or_else(|| "without an alias".into(), |a| format!("as `{a}`"));
+                    return Err(EngineError::Invalid(format!(
+                        "{id} (#{}) is in the ledger already, {known}, and a release keeps the alias that it came with: \
+                         leave `--alias {given}` out, or build what is to have that name",
+                        entry.lineage
                     )));
                 }
                 return Ok((entry.clone(), false));

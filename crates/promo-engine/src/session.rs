@@ -512,16 +512,27 @@ impl Blobs for Files {
         };
         let kept = self.store.get_blob(digest).map_err(|error| integrity(&error))?;
         let path = self.tree.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
-        let bytes = match (kept, path) {
-            (Some(bytes), _) => Some(bytes),
-            (None, Some(path)) => blocking(|| std::fs::read(path)).ok(),
-            (None, None) => None,
-        };
-        let Some(bytes) = bytes else {
-            return Err(ProviderError::new(ErrorKind::NotFound, format!("no file has the content {digest}")));
-        };
-        let found = Digest::of(&bytes);
-        if found == *digest { Ok(bytes) } else { Err(integrity(&found)) }
+        let found = |bytes: &[u8]| Some(Digest::of(bytes)).filter(|found| found != digest);
+        match (kept, path) {
+            (Some(bytes), _) => found(&bytes).map_or(Ok(bytes), |found| Err(integrity(&found))),
+            // Nobody damaged anything: a file of the working tree is its author's to edit.
+            (None, Some(path)) => {
+                let bytes = blocking(|| std::fs::read(&path)).ok();
+                let now =
+                    bytes.as_deref().map_or_else(|| Some("no such file".to_owned()), |b| Some(found(b)?.to_string()));
+                match (bytes, now) {
+                    (Some(bytes), None) => Ok(bytes),
+                    (_, now) => {
+                        let shown = path.strip_prefix(&self.root).unwrap_or(&path).display();
+                        let message =
+                            format!("{shown} was edited while promo was at work with it, so nothing was done");
+                        let error = ProviderError::new(ErrorKind::Conflict, message);
+                        Err(error.differs(digest, now.unwrap_or_default()))
+                    }
+                }
+            }
+            (None, None) => Err(ProviderError::new(ErrorKind::NotFound, format!("no file has the content {digest}"))),
+        }
     }
 }
 

@@ -35,7 +35,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     // What was done is told also where what came after it failed.
     for report in &reports {
-        run_report::print(ui, report, true);
+        run_report::draw(ui, report, true);
     }
     let document = end?;
     if ui.format() != Format::Json {
@@ -49,6 +49,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         if reports.is_empty() {
             ui.data("Nothing can be promoted by itself now.\n");
         }
+        let next = reports.last().map_or_else(|| "promo status".to_owned(), run_report::next);
+        ui.data(&ui.next(&next));
     }
     Ok(reports.last().map_or(DONE, |report| Exit(report.exit_code())))
 }

@@ -15,6 +15,7 @@ use tokio::time::Instant;
 
 use super::{plan, show};
 use crate::cli::Global;
+use crate::engine_error::of_plan;
 use crate::error::{CliError, Problem};
 use crate::exit::{DONE, Exit};
 use crate::input;
@@ -79,7 +80,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         // What was signed or thawed up to the end of the wait still counts: it is tried once more after it.
         let last = Instant::now() >= over;
         // Rules that changed meanwhile count as they are now.
-        let mut project = project::open(ui, global, Access::Write)?;
+        let mut project = match project::open(ui, global, Access::Write) {
+            // The ledger is busy: like whatever else does not answer for a moment, that is looked at again.
+            Err(error) if !last && error.problem().exit == exit::TRANSIENT => {
+                tell(&progress, &mut said, unanswered(&error));
+                pause(over)?;
+                continue;
+            }
+            opened => opened?,
+        };
         project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
         let look = Look { document: &document, digest, arguments, progress: &progress, over, last };
         if let Some(report) = project.runtime.block_on(look.once(&project.session, &mut said))? {
@@ -100,6 +109,14 @@ struct Look<'a> {
 }
 
 impl Look<'_> {
+    /// An error about the plan: where it lies in a file, the next command names it.
+    fn of_plan(&self, error: EngineError) -> CliError {
+        match &self.arguments.file {
+            Some(file) => of_plan(error, self.document, file),
+            None => error.into(),
+        }
+    }
+
     /// The report of the run, or none once it is time to look again.
     async fn once(&self, session: &Session, said: &mut Option<Progress>) -> Result<Option<RunReport>, CliError> {
         let stop = project::stop_on_ctrl_c(session);
@@ -113,7 +130,13 @@ impl Look<'_> {
                 };
                 match session.apply(self.document, self.digest, options).await {
                     Err(error) if !self.last && error.exit_code() == exit::WAITING => waits(&error),
-                    end => return Ok(Some(end?)),
+                    Err(error @ EngineError::Stopped) => return Err(error.into()),
+                    // Nothing was changed, and it may work at the next look.
+                    Err(error) if !self.last && error.exit_code() == exit::TRANSIENT => {
+                        unanswered(&CliError::from(error))
+                    }
+                    Err(error) => return Err(self.of_plan(error)),
+                    Ok(report) => return Ok(Some(report)),
                 }
             }
             // Somebody may be copying it there.
@@ -123,15 +146,40 @@ impl Look<'_> {
             }
             Err(error) => return Err(error),
         };
-        if said.as_ref() != Some(&waits) {
-            (self.progress)(waits.clone());
-            *said = Some(waits);
-        }
+        tell(self.progress, said, waits);
         tokio::select! {
             () = stop.cancelled() => Err(EngineError::Stopped.into()),
             () = tokio::time::sleep_until(self.over.min(Instant::now() + LOOK)) => Ok(None),
         }
     }
+}
+
+/// Says what is waited for, once.
+fn tell(progress: &Sink, said: &mut Option<Progress>, waits: Progress) {
+    if said.as_ref() != Some(&waits) {
+        progress(waits.clone());
+        *said = Some(waits);
+    }
+}
+
+/// What did not answer, and is looked at again.
+fn unanswered(error: &CliError) -> Progress {
+    let Problem { code, message, causes, .. } = error.problem();
+    let why: Vec<&str> = [message].into_iter().chain(causes).map(String::as_str).collect();
+    Progress::Waiting { environment: None, code: (*code).to_owned(), why: why.join(": "), gates: Vec::new() }
+}
+
+/// Until it is time to look again, where there is no session whose runtime would wait.
+fn pause(over: Instant) -> Result<(), CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let failed =
+        |e: std::io::Error| CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor").because(&e);
+    runtime.map_err(failed)?.block_on(async {
+        tokio::select! {
+            _asked = project::asked_to_stop() => Err(EngineError::Stopped.into()),
+            () = tokio::time::sleep_until(over.min(Instant::now() + LOOK)) => Ok(()),
+        }
+    })
 }
 
 /// The statements that were named, and those beside the plan as they are now.

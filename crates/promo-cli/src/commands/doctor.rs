@@ -9,7 +9,7 @@ use promo_core::Digest;
 use promo_core::config::Limits;
 use promo_engine::clock::SystemClock;
 use promo_engine::process::Processes;
-use promo_ledger::{Checkpoint, SqliteStore, Store as _, VerifyError};
+use promo_ledger::{Checkpoint, SqliteStore, Store as _, StoreError, VerifyError};
 use promo_providers::oci::{Network, Retry};
 use promo_sdk::{Blobs, ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
 use schemars::JsonSchema;
@@ -85,9 +85,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         };
         findings.push(Finding { what: "tool", name: (*name).to_owned(), state, detail });
     }
+    let mut of_ledger = None;
     match project::rules(global) {
         Ok(rules) => {
-            files(&rules, &mut findings);
+            of_ledger = files(&rules, &mut findings);
             if !global.offline {
                 registries(&rules, &mut findings)?;
             }
@@ -102,8 +103,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let healthy = findings.iter().all(|f| f.state != "bad");
     let next = match findings.iter().find(|f| f.state == "bad").map(|f| f.what) {
         None => "promo status",
-        // Its answer has the code, and the next command for it.
-        Some("ledger") => "promo ledger verify",
+        Some("ledger") => of_ledger.unwrap_or("promo ledger verify"),
         Some(_) => "promo check",
     };
     let view = View {
@@ -153,37 +153,45 @@ async fn version(argv: &[&str]) -> Option<String> {
     String::from_utf8_lossy(&said).lines().next().map(|l| l.trim().to_owned())
 }
 
-fn files(rules: &Rules, findings: &mut Vec<Finding>) {
+/// Looks at the files. Gives the command that leads on from a bad ledger.
+fn files(rules: &Rules, findings: &mut Vec<Finding>) -> Option<&'static str> {
     for (what, path) in &rules.files {
         let digest = input::at_most(path, Limits::default().bytes)
             .map_or_else(|e| e.to_string(), |bytes| Digest::of(&bytes).to_string());
         findings.push(Finding { what, name: path.display().to_string(), state: "good", detail: digest });
     }
-    let (state, detail) = match ledger(rules) {
-        Ok(detail) => ("good", detail),
-        Err(detail) => ("bad", detail),
+    let (state, detail, next) = match ledger(rules) {
+        Ok(detail) => ("good", detail, None),
+        Err((detail, next)) => ("bad", detail, Some(next)),
     };
     findings.push(Finding { what: "ledger", name: rules.ledger.display().to_string(), state, detail });
+    next
 }
 
+/// What leads on from a ledger that is not the pinned one, and from one that cannot be read: the answer of the latter has
+/// the code, and the next command for it.
+const OTHER: &str = "promo explain ledger-other";
+const UNREAD: &str = "promo ledger verify";
+
 /// What the ledger's head says, and whether it extends the pinned checkpoint. Its records are not read.
-fn ledger(rules: &Rules) -> Result<String, String> {
+fn ledger(rules: &Rules) -> Result<String, (String, &'static str)> {
     if !rules.ledger.is_file() {
         let made = || "made when something is first written".to_owned();
         let missing =
             |pinned: &Checkpoint| format!("not there, and the trust file pins one of {} records", pinned.size);
-        return rules.checkpoint.as_ref().map_or_else(|| Ok(made()), |pinned| Err(missing(pinned)));
+        return rules.checkpoint.as_ref().map_or_else(|| Ok(made()), |pinned| Err((missing(pinned), OTHER)));
     }
-    let store = SqliteStore::open_read_only(&rules.ledger).map_err(|error| error.to_string())?;
-    let records = format!("{} records", store.head().map_err(|error| error.to_string())?.size);
+    let unread = |error: StoreError| (error.to_string(), UNREAD);
+    let store = SqliteStore::open_read_only(&rules.ledger).map_err(unread)?;
+    let records = format!("{} records", store.head().map_err(unread)?.size);
     let Some(pinned) = &rules.checkpoint else { return Ok(records) };
     match promo_ledger::extends(&store, pinned) {
         Ok(()) => Ok(format!("{records}, which extend the {} that the trust file pins", pinned.size)),
         Err(VerifyError::Findings(findings)) => {
             let differs = findings.iter().map(|f| format!("expected {}, found {}", f.expected, f.found));
-            Err(format!("not the one that the trust file pins: {}", differs.collect::<Vec<_>>().join("; ")))
+            Err((format!("not the one that the trust file pins: {}", differs.collect::<Vec<_>>().join("; ")), OTHER))
         }
-        Err(VerifyError::Store(error)) => Err(error.to_string()),
+        Err(VerifyError::Store(error)) => Err(unread(error)),
     }
 }
 

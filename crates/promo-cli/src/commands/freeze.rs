@@ -22,20 +22,22 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    crate::select::own_words(&arguments.reason)?;
     let project = project::open(ui, global, Access::Write)?;
     project.session.freeze(arguments.environments.iter().cloned().collect(), &arguments.reason)?;
     let environments = arguments.environments.clone();
-    told(ui, &Frozen { environments }, "frozen", &arguments.environments);
+    let next = "promo status";
+    told(ui, &Frozen { environments, next: ui.to_paste(next) }, "frozen", &arguments.environments, next);
     Ok(DONE)
 }
 
 /// What was done to these environments; none means all.
-pub(crate) fn told(ui: &Ui, answer: &impl Answer, words: &str, environments: &[EnvironmentName]) {
+pub(crate) fn told(ui: &Ui, answer: &impl Answer, words: &str, environments: &[EnvironmentName], next: &str) {
     if ui.format() == Format::Json {
         ui.answer(answer);
         return;
     }
     let names: Vec<&str> = environments.iter().map(EnvironmentName::as_str).collect();
     let names = if names.is_empty() { "every environment".to_owned() } else { names.join(", ") };
-    ui.data(&format!("{words}: {names}\n"));
+    ui.data(&format!("{words}: {names}\n{}", ui.next(next)));
 }

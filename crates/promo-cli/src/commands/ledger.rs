@@ -39,11 +39,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 }
 
 fn verify(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
-    let Checkpoint { origin, size, root } = verified(&project::open_unread(ui, global, Access::Read)?)?;
+    let project = project::open_unread(ui, global, Access::Read)?;
+    let Checkpoint { origin, size, root } = verified(&project)?;
+    let next = match project.session.governance().checkpoint {
+        None if size > 0 => "promo ledger checkpoint",
+        _ => "promo status",
+    };
     if ui.format() == Format::Json {
-        ui.answer(&LedgerVerified { records: size, root, origin });
+        ui.answer(&LedgerVerified { records: size, root, origin, next: ui.to_paste(next) });
     } else {
-        ui.data(&format!("{size} records, whole and in order\nroot {root}\n"));
+        ui.data(&format!("{size} records, whole and in order\nroot {root}\n{}", ui.next(next)));
     }
     Ok(DONE)
 }
@@ -54,7 +59,8 @@ fn checkpoint(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     if size == 0 {
         // Nothing of what such a ledger is could be held to: any other one begins like it.
         let message = "nothing has been recorded yet, so there is nothing to pin";
-        return Err(CliError::new("request-invalid", 65, message, "promo release add --help"));
+        let next = super::release::add_something(&project);
+        return Err(CliError::new("request-invalid", 65, message, next));
     }
     if ui.format() == Format::Json {
         ui.answer(&LedgerCheckpoint { origin, size, root });

@@ -103,6 +103,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let place = global.directory.as_deref().map_or_else(|| directory.clone(), |from| from.join(directory));
     let shown = place.to_string_lossy();
     guide.tell(&format!("Everything is in {shown}: go there, `export PROMO_POLICY=policy.toml`, and try it yourself"));
+    ui.talk(&format!(
+        "{shown}/README.md says what to try; sign with `--key keys/dana --signer built-in`, and as Riley with `keys/riley`.\n\
+         For a pipeline of your own: docs/guide/first-promotion.md in promo's repository, then approvals.md and when-it-fails.md beside it"
+    ));
     let next = command_line(["promo", "-C", &shown, "--policy", "policy.toml", "history"]);
     if ui.format() == Format::Json {
         ui.answer(&Example { directory: shown.into_owned(), next });

@@ -4,12 +4,13 @@ use clap::{Args, Subcommand};
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
-use promo_engine::NewRelease;
 use promo_engine::lifts::Lift;
+use promo_engine::{EngineError, NewRelease};
+use promo_sdk::ErrorKind;
 
 use super::unfreeze::{self, Signing};
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::{table, time};
@@ -84,10 +85,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Verb::List => list(ui, global),
         Verb::Show { release } => show(ui, global, release),
         Verb::Reject { release, environment, reason } => {
+            select::own_words(reason)?;
             let project = project::open(ui, global, Access::Write)?;
             let id = select::release(&*project.session.view()?, release)?;
             project.session.reject(&id, environment.clone(), reason)?;
-            told(ui, &project, &id, &format!("{id} is quarantined {}\n", place(environment.as_ref())))
+            let text = format!("{id} is quarantined {}\n", place(environment.as_ref()));
+            told(ui, &project, &id, &text, &["promo", "status"])
         }
         Verb::Lift { release, environment, reason, signing } => {
             let project = project::open(ui, global, Access::Write)?;
@@ -96,24 +99,54 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             let scope = environment.iter().flat_map(|scope| ["--environment", scope.as_str()]);
             let words = ["release", "lift", release].into_iter().chain(scope).collect();
             unfreeze::lift(&project, what, signing, reason, words)?;
-            told(ui, &project, &id, &format!("{id} is no longer quarantined {}\n", place(environment.as_ref())))
+            let text = format!("{id} is no longer quarantined {}\n", place(environment.as_ref()));
+            let at = environment.iter().map(EnvironmentName::as_str);
+            let plan: Vec<&str> = ["promo", "plan"].into_iter().chain(at).chain(["--release", id.as_str()]).collect();
+            told(ui, &project, &id, &text, &plan)
         }
     }
 }
 
 /// How a release stands after a change: the words, or its view.
-fn told(ui: &Ui, project: &Project, id: &ReleaseId, text: &str) -> Result<Exit, CliError> {
+fn told(ui: &Ui, project: &Project, id: &ReleaseId, text: &str, next: &[&str]) -> Result<Exit, CliError> {
     if ui.format() == Format::Json {
         let view = project.session.view()?;
         ui.answer(&view_of(&view, view.release(id).expect("invariant: it was just changed")));
     } else {
-        ui.data(text);
+        ui.data(&format!("{text}{}", ui.next(&command_line(next.iter().copied()))));
     }
     Ok(DONE)
 }
 
 fn place(environment: Option<&EnvironmentName>) -> String {
     environment.map_or_else(|| "everywhere".into(), |name| format!("for {name} and what comes after it"))
+}
+
+/// The command that adds a release, with a tag that only the reader knows.
+pub(super) fn add_something(project: &Project) -> String {
+    let artifacts = project.session.governance().pipeline.artifacts.keys();
+    let artifacts: Vec<String> = artifacts.map(|name| format!("{name}=TAG")).collect();
+    command_line(["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str)))
+}
+
+/// What the registry serves is not what the build reported: its digest alone names what was built.
+fn pinned(error: EngineError, artifacts: &[String], alias: Option<&String>) -> CliError {
+    let moved = matches!(&error, EngineError::Provider { source, .. } if source.kind == ErrorKind::Moved);
+    let error = CliError::from(error);
+    if !moved {
+        return error;
+    }
+    let by_digest = |given: &String| match given.split_once('@') {
+        Some((tag, digest)) => match tag.split_once('=') {
+            Some((name, _)) => format!("{name}={digest}"),
+            None => digest.to_owned(),
+        },
+        None => given.clone(),
+    };
+    let artifacts: Vec<String> = artifacts.iter().map(by_digest).collect();
+    let words = ["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str));
+    let alias = alias.iter().flat_map(|alias| ["--alias", alias.as_str()]);
+    error.go_on_with(&words.chain(alias).collect::<Vec<_>>())
 }
 
 fn add(
@@ -140,7 +173,8 @@ fn add(
             .ok_or_else(|| CliError::invalid_value("--meta", &format!("`{pair}` is not KEY=VALUE"), None))?;
         new.metadata.insert(key.to_owned(), value.to_owned());
     }
-    let (entry, added) = project.runtime.block_on(project.session.add_release(new))?;
+    let added = project.runtime.block_on(project.session.add_release(new));
+    let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias))?;
     let view = project.session.view()?;
     if ui.format() == Format::Json {
         ui.answer(&view_of(&view, &entry));
@@ -188,7 +222,7 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
         return Ok(DONE);
     }
     if views.is_empty() {
-        ui.data(&format!("There are no releases yet.\n{}", ui.next("promo release add --help")));
+        ui.data(&format!("There are no releases yet.\n{}", ui.next(&add_something(&project))));
     }
     let mut lines = Vec::new();
     for release in views {

@@ -7,9 +7,9 @@ use promo_engine::ApplyOptions;
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::Exit;
-use crate::output::progress;
+use crate::output::{progress, time};
 use crate::project::{self, Access};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -23,6 +23,11 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
+    let before = project.session.with_view(|view| view.runs.get(&arguments.run).and_then(|run| run.finished))?;
+    if let Some((at, _)) = before {
+        let at = time::long(at, &ui::zone(global)?);
+        ui.talk(&format!("run {} had ended already, {at}: nothing was done, and this is how it ended", arguments.run));
+    }
     let report = project.runtime.block_on(async {
         let options = ApplyOptions {
             approvals: Vec::new(),

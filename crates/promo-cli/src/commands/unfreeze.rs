@@ -10,7 +10,7 @@ use promo_engine::lifts::{LIFT_NAMESPACE, Lift};
 
 use super::approve::{SignerChoice, sign};
 use crate::cli::Global;
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access, Project};
 use crate::ui::Ui;
@@ -42,6 +42,11 @@ pub(crate) struct Signing {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
     let environments = &arguments.environments;
+    // A pause after a rollback is a freeze that promo itself began.
+    let stopped: Vec<bool> = project.session.with_view(|view| {
+        let freezes = environments.iter().filter_map(|name| view.freezes.get(&Some(name.clone())));
+        freezes.map(|freeze| freeze.note.automatic).collect()
+    })?;
     let words = ["unfreeze"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
     lift(
         &project,
@@ -50,8 +55,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         &arguments.reason,
         words.collect(),
     )?;
-    let answer = Unfrozen { environments: environments.clone() };
-    super::freeze::told(ui, &answer, "no longer frozen", environments);
+    let plan = ["promo", "plan"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
+    let next = command_line(plan);
+    let answer = Unfrozen { environments: environments.clone(), next: ui.to_paste(&next) };
+    let words = match (stopped.contains(&true), stopped.contains(&false)) {
+        (true, false) => "no longer paused",
+        (true, true) => "no longer frozen or paused",
+        (false, _) => "no longer frozen",
+    };
+    super::freeze::told(ui, &answer, words, environments, &next);
     Ok(DONE)
 }
 
@@ -63,6 +75,7 @@ pub(crate) fn lift<'a>(
     reason: &'a str,
     mut words: Vec<&'a str>,
 ) -> Result<(), CliError> {
+    crate::select::own_words(reason)?;
     let session = &project.session;
     let statement = session.lift_statement(what)?;
     let key = signing.key.as_deref().filter(|_| session.governance().policy.is_some());

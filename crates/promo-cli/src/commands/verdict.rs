@@ -52,6 +52,7 @@ enum Choice {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    arguments.reason.as_deref().map_or(Ok(()), select::own_words)?;
     let project = project::open(ui, global, Access::Write)?;
     let view = project.session.view()?;
     let release = match &arguments.release {

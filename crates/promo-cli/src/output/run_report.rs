@@ -52,6 +52,14 @@ struct RowView<'a> {
 
 /// Prints it, as an event where the verb `streams`. The last line is the next command.
 pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
+    draw(ui, report, streams);
+    if ui.format() != Format::Json {
+        ui.data(&ui.next(&next(report)));
+    }
+}
+
+/// The same for one of several, of which only the last one leads on.
+pub(crate) fn draw(ui: &Ui, report: &RunReport, streams: bool) {
     let next = ui.to_paste(&next(report));
     {
         let environments = report
@@ -90,11 +98,11 @@ pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
             out.push_str(&format!("  {:width$}  {}\n", "", escape::line(why)));
         }
     }
-    out.push_str(&format!("{} {next}\n", label(Label::Next, "Next:")));
     ui.data(&fold(&out, ui.width()));
 }
 
-fn next(report: &RunReport) -> String {
+/// The command that leads on from how a run ended.
+pub(crate) fn next(report: &RunReport) -> String {
     let run = report.run.as_str();
     if report.outcome.is_none() {
         return command_line(["promo", "resume", run]);

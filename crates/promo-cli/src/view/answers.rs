@@ -137,11 +137,15 @@ answers! {
     "promo.frozen" Frozen {
         /// Which; empty means all.
         environments: Vec<EnvironmentName>,
+        /// The next command.
+        next: String,
     }
     /// A freeze was lifted.
     "promo.unfrozen" Unfrozen {
         /// Of which; empty means all.
         environments: Vec<EnvironmentName>,
+        /// The next command.
+        next: String,
     }
     /// A release, as it stands.
     "promo.release" ListedRelease {
@@ -277,6 +281,8 @@ answers! {
         root: Digest,
         /// Which ledger.
         origin: String,
+        /// The next command.
+        next: String,
     }
 }
 

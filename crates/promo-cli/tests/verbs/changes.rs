@@ -1,6 +1,6 @@
 //! Plans, their way back, and what applying them ends with.
 
-use crate::fixture::{Scripted, World, promo};
+use crate::fixture::{Scripted, World, promo, texts, watch};
 
 pub(crate) fn row_of_plans() {
     let world = World::new();
@@ -143,4 +143,72 @@ fn what_moved_since_the_plan_is_named_with_22_s8_2() {
     world.write("config/production.env", "WORKERS=5\n");
     let error = world.refuses(22, "plan-stale", &["apply", "p.json"]);
     assert!(error["details"].to_string().contains("config/production.env"), "{error}");
+    assert_eq!(error["next"], "promo --policy policy.toml plan production --out p.json", "{error}");
+}
+
+#[test]
+fn what_runs_elsewhere_now_is_told_by_its_name_s8_2() {
+    let world = World::new();
+    world.run(0, &["rollback", "qa", "--out", "p.json"]);
+    world.release("1.2.0", 3);
+    let error = world.refuses(22, "plan-stale", &["apply", "p.json"]);
+    let details = error["details"].to_string();
+    assert!(details.contains("what runs in qa: ") && details.contains(" 1.2.0) now (was "), "{error}");
+    assert!(details.contains(" 1.1.0) when it was planned)"), "{error}");
+    assert_eq!(error["next"], "promo --policy policy.toml rollback qa --out p.json", "{error}");
+}
+
+/// Between two looks somebody saves a file: that is no damage.
+#[test]
+fn a_file_that_is_edited_while_it_is_applied_is_named_and_nothing_was_done() {
+    let scripted = Scripted::new();
+    let at = scripted.world.at.clone();
+    scripted.meanwhile(0, move || std::fs::write(at.join("config/staging.env"), "WORKERS=9\n").unwrap());
+    let error = scripted.world.run(22, &["apply", "p.json"]);
+    assert_eq!(error["code"], "provider-conflict", "{error}");
+    let details = error["details"].to_string();
+    assert!(details.contains("config/staging.env was edited while promo was at work with it"), "{error}");
+    assert_eq!(error["next"], "promo --policy policy.toml plan staging --out p.json", "{error}");
+}
+
+#[test]
+fn a_wait_goes_on_looking_where_something_did_not_answer() {
+    let scripted = Scripted::new();
+    scripted.then(0, 503);
+    let words = ["apply", "p.json", "--wait", "1s"];
+    let (_, err) = texts(&promo(&scripted.world.at, &words));
+    assert_eq!(err.lines().filter(|line| line.starts_with("waiting, ")).count(), 1, "told, and once: {err}");
+    assert!(err.contains("error[provider-transient]"), "the last look is told as it is: {err}");
+    // It answers again before the next look.
+    scripted.then(0, 503);
+    let (at, script) = (scripted.world.at.clone(), &scripted);
+    let said = watch(&at, &["apply", "p.json", "--wait", "10m"], |line| {
+        if line.starts_with("waiting, ") {
+            script.then(0, 404);
+        }
+    });
+    assert!(said.contains("staging        going back to "), "it began: {said}");
+}
+
+#[test]
+fn several_runs_lead_on_once() {
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    let (out, _) = texts(&promo(&world.at, &["advance"]));
+    assert!(out.matches("\nrun ").count() > 2, "{out}");
+    assert_eq!(out.matches("Next: ").count(), 1, "{out}");
+    let (out, _) = texts(&promo(&world.at, &["advance"]));
+    assert!(out.ends_with("Next: promo --policy policy.toml status\n"), "{out}");
+}
+
+#[test]
+fn a_plan_that_waits_for_people_says_for_whom() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    let error = world.refuses(20, "waiting", &["apply", "p.json"]);
+    assert_eq!(error["who"], "whoever approves: release-manager", "{error}");
+    assert!(error["details"].to_string().contains("production still needs 1 of release-manager: riley"), "{error}");
 }

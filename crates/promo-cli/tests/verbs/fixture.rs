@@ -53,6 +53,15 @@ pub(crate) fn promo(directory: &Path, words: &[&str]) -> Output {
     end(command(directory, words), words)
 }
 
+/// Runs `promo` to its end, and hands over each line of standard error as it comes. Gives all of them.
+pub(crate) fn watch(directory: &Path, words: &[&str], mut line: impl FnMut(&str)) -> String {
+    let mut child = command(directory, words).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let said: Vec<String> = lines.inspect(|text| line(text)).collect();
+    child.wait().unwrap();
+    said.join("\n")
+}
+
 pub(crate) fn texts(output: &Output) -> (String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).expect("UTF-8");
     (text(&output.stdout), text(&output.stderr))

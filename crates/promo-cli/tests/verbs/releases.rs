@@ -26,7 +26,10 @@ pub(crate) fn row() {
     // What the build reported is not what the registry serves.
     let shown = world.run(0, &["release", "show", "1.1.0"]);
     let digest = shown["artifacts"]["shop"].as_str().unwrap().split('@').nth(1).unwrap();
-    world.refuses(22, "tag-moved", &["release", "add", &format!("shop=1.0.0@{digest}"), "--alias", "1.3.0"]);
+    let error =
+        world.refuses(22, "tag-moved", &["release", "add", &format!("shop=1.0.0@{digest}"), "--alias", "1.3.0"]);
+    let next = format!("promo --policy policy.toml release add shop={digest} --alias 1.3.0");
+    assert_eq!(error["next"], next, "{error}");
     let server = Server::new(|_| 403);
     world.edit("promo.toml", "image = \"oci-layout:registry/shop\"", &format!("image = \"{}/shop\"", server.address));
     world.refuses(1, "provider-denied", &["release", "add", "shop=1.1.0", "--alias", "1.3.0"]);
@@ -52,4 +55,57 @@ pub(crate) fn row_of_verify() {
     let held = world.start(&["verify", "dev"]);
     world.run(0, &["apply", "p.json"]);
     held.go_on(22);
+}
+
+#[test]
+fn an_alias_that_would_be_lost_is_refused() {
+    let world = World::new();
+    let error = world.refuses(65, "request-invalid", &["release", "add", "shop=1.1.0", "--alias", "winter"]);
+    let said = error["message"].as_str().unwrap();
+    assert!(said.contains("in the ledger already, as `1.1.0`") && said.contains("--alias winter"), "{error}");
+    for again in [&["release", "add", "shop=1.1.0"][..], &["release", "add", "shop=1.1.0", "--alias", "1.1.0"]] {
+        assert_eq!(world.run(0, again)["alias"], "1.1.0");
+    }
+}
+
+#[test]
+fn a_reason_that_stands_in_a_suggestion_is_none() {
+    let world = World::new();
+    for reason in ["…", "...", "'…'", " - ", "REASON"] {
+        world.refuses(64, "usage", &["freeze", "--reason", reason]);
+        world.refuses(64, "usage", &["release", "reject", "1.1.0", "--reason", reason]);
+    }
+    assert_eq!(world.run(0, &["freeze", "--reason", "変更"])["next"], "promo --policy policy.toml status");
+}
+
+#[test]
+fn what_is_lifted_is_called_what_it_was_s10_4() {
+    let world = World::new();
+    let unfreeze = [&["unfreeze", "production", "--reason", "more workers"], &RILEY[..]].concat();
+    let (out, _) = texts(&promo(&world.at, &unfreeze));
+    assert_eq!(out, "no longer paused: production\nNext: promo --policy policy.toml plan production\n");
+    let error = world.refuses(65, "request-invalid", &unfreeze);
+    assert_eq!(error["message"], "production is neither frozen nor paused", "{error}");
+    world.run(0, &["freeze", "production", "--reason", "a test"]);
+    let (out, _) = texts(&promo(&world.at, &unfreeze));
+    assert!(out.starts_with("no longer frozen: production\n"), "{out}");
+}
+
+/// `KEY` stands in every suggestion that has to be signed, and it is pasted as it is.
+#[test]
+fn a_pasted_placeholder_says_what_it_stands_for_and_leads_to_the_same_verb() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    for (verb, words) in [
+        ("request", &["request", "p.json"][..]),
+        ("unfreeze", &["unfreeze", "production", "--reason", "a test"]),
+        ("release lift", &["release", "lift", "1.1.0", "--environment", "production", "--reason", "a test"]),
+    ] {
+        for signer in ["built-in", "ssh-keygen"] {
+            let error = world.refuses(65, "file-unreadable", &[words, &["--key", "KEY", "--signer", signer]].concat());
+            assert!(error["message"].as_str().unwrap().contains("stands for the path of your own key"), "{error}");
+            assert_eq!(error["next"], format!("promo {verb} --help"), "{error}");
+        }
+    }
 }

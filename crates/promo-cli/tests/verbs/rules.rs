@@ -3,7 +3,7 @@
 use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
 
-use crate::fixture::World;
+use crate::fixture::{World, command, end, texts};
 
 pub(crate) fn row_of_accept_clock() {
     let world = World::new();
@@ -41,9 +41,81 @@ fn nobody_picks_their_own_judge_s0_1() {
     std::fs::write(&path, trust).unwrap();
     std::fs::copy(world.at.join("policy.toml"), outside.path().join("policy.toml")).unwrap();
     let path = path.to_str().unwrap();
+    let text = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
+    world.write("policy.toml", &format!("{text}\n# weaker\n"));
     world.refuses(65, "trust-differs", &["status", "--trust", path]);
     let named = outside.path().join("policy.toml");
     world.run(0, &["status", "--trust", path, "--policy", named.to_str().unwrap()]);
+    let error = world.refuses(65, "trust-differs", &["status", "--trust", path, "--ledger", ".promo/ledger.db"]);
+    assert!(error["message"].as_str().unwrap().starts_with("PROMO_POLICY names another policy"), "{error}");
+    let policy = ["--policy", named.to_str().unwrap()];
+    let ledger = [&["status", "--trust", path, "--ledger", ".promo/ledger.db"], &policy[..]].concat();
+    let error = world.refuses(65, "trust-differs", &ledger);
+    assert!(error["message"].as_str().unwrap().starts_with("--ledger names another ledger"), "{error}");
+    assert!(error["found"].as_str().unwrap().ends_with("(--ledger)"), "{error}");
+}
+
+/// Variables that were exported before there was a trust file mostly name the very same files.
+#[test]
+fn the_same_file_spelt_in_another_way_is_no_difference_s0_1() {
+    let world = World::new();
+    let outside = tempfile::tempdir().unwrap();
+    let path = outside.path().join("trust.toml");
+    let at = world.at.display();
+    let trust = format!("format = 1\nledger = \"{at}/.promo/ledger.db\"\n\n[policy]\npath = \"{at}/policy.toml\"\n");
+    std::fs::write(&path, trust).unwrap();
+    let path = path.to_str().unwrap();
+    std::os::unix::fs::symlink(world.at.join("policy.toml"), world.at.join("link.toml")).unwrap();
+    world.write("copy.toml", &std::fs::read_to_string(world.at.join("policy.toml")).unwrap());
+    let (absolute, ledger) = (format!("{at}/policy.toml"), format!("{at}/./.promo/../.promo/ledger.db"));
+    for policy in ["policy.toml", "./policy.toml", "link.toml", "copy.toml", absolute.as_str()] {
+        world.run(0, &["status", "--trust", path, "--policy", policy, "--ledger", ".promo/ledger.db"]);
+    }
+    world.run(0, &["status", "--trust", path, "--ledger", &ledger]);
+    world.edit(
+        "promo.toml",
+        "name = \"quickstart\"",
+        "name = \"quickstart\"\nledger = \".promo/ledger.db\"\npolicy = \"./policy.toml\"",
+    );
+    world.run(0, &["status", "--trust", path]);
+    world.edit("promo.toml", "\".promo/ledger.db\"", "\"mine.db\"");
+    world.refuses(65, "config-invalid", &["status", "--trust", path]);
+}
+
+#[test]
+fn a_policy_that_lies_there_and_was_not_named_is_pointed_at() {
+    let world = World::new();
+    let bare = |words: &[&str]| {
+        let mut command = command(&world.at, words);
+        command.env_remove("PROMO_POLICY");
+        texts(&end(command, words)).1
+    };
+    let err = bare(&["status"]);
+    assert!(err.contains("`export PROMO_POLICY=policy.toml`"), "{err}");
+    assert!(err.ends_with("Next: promo --policy policy.toml check\n"), "{err}");
+    // Also where nothing in the pipeline needs one, and the ledger remembers it.
+    world.edit("promo.toml", "\"production\"", "\"staging\"");
+    let err = bare(&["status"]);
+    assert!(err.contains("error[policy-not-adopted]") && err.contains("`export PROMO_POLICY=policy.toml`"), "{err}");
+    std::fs::remove_file(world.at.join("policy.toml")).unwrap();
+    assert!(!bare(&["status"]).contains("export"));
+}
+
+#[test]
+fn a_doctor_who_finds_another_ledger_leads_to_what_that_means_s0_1() {
+    let world = World::new();
+    let outside = tempfile::tempdir().unwrap();
+    let at = world.at.display();
+    let trust = |size: &str| {
+        let pin = format!("[checkpoint]\norigin = \"another\"\nsize = {size}\nroot = \"sha256:{}\"\n", "0".repeat(64));
+        let trust =
+            format!("format = 1\nledger = \"{at}/.promo/ledger.db\"\n\n[policy]\npath = \"{at}/policy.toml\"\n\n{pin}");
+        std::fs::write(outside.path().join("trust.toml"), trust).unwrap();
+    };
+    let path = outside.path().join("trust.toml");
+    let words = ["doctor", "--offline", "--trust", path.to_str().unwrap()];
+    trust("7");
+    assert_eq!(world.run(1, &words)["next"], "promo explain ledger-other");
 }
 
 #[test]

@@ -5,7 +5,12 @@ use crate::fixture::{World, command, copy, end, promo, texts};
 pub(crate) fn row() {
     let directory = tempfile::tempdir().unwrap();
     let at = directory.path();
-    assert_eq!(promo(at, &["quickstart", "example"]).status.code(), Some(0));
+    let output = promo(at, &["quickstart", "example"]);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(0), "{out}{err}");
+    // Its keys need no other program, and whoever pastes a line of it has to sign with them.
+    assert!(!out.replace("--key KEY --signer built-in", "").contains("--key KEY"), "{out}");
+    assert!(err.contains("example/README.md") && err.contains("docs/guide/first-promotion.md"), "{err}");
     // Without the tools that its checks call, a story does not end as it is told.
     let words = ["quickstart", "another"];
     let mut command = command(at, &words);

@@ -8,7 +8,7 @@ use promo_core::approval::{Decision, Envelope};
 use promo_core::clock::{MAX_SKEW, Present};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
 use promo_core::gate::{GateKind, Outcome, overall};
-use promo_core::ids::EnvironmentName;
+use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::Spoken;
 use promo_core::plan::{Document, Move, Plan, Request, StayReason};
@@ -89,7 +89,10 @@ impl Session {
             moved = planner::edited(plan, &self.planned_then(plan, &view, again).await?);
         }
         if !moved.is_empty() {
-            return Err(EngineError::Stale { by: last_change(&view, plan, &plan.moves), moved });
+            return Err(EngineError::Stale {
+                by: last_change(&view, plan, &plan.moves),
+                moved: in_words(&view, plan, moved),
+            });
         }
         // Observing can take minutes: what people said meanwhile counts.
         self.judge(document, digest, beside, &observed, &*self.view()?, to)?;
@@ -133,7 +136,9 @@ impl Session {
                 _ => entry.after.is_empty() && !g.outcome.is_open(),
             };
             if gates.iter().any(shut) {
-                let mut why = standings.get(&entry.environment).map(uncounted).unwrap_or_default();
+                let standing = standings.get(&entry.environment);
+                let mut why = standing.map(uncounted).unwrap_or_default();
+                why.extend(standing.iter().flat_map(|standing| self.missing(&entry.environment, standing)));
                 let request = view.uncounted.iter().filter(|u| u.about == Spoken::Request { plan: *digest });
                 why.extend(request.map(|u| format!("the request in record {} counts as unsigned: {}", u.seq, u.why)));
                 why.extend(unproven(plan, invoker));
@@ -292,7 +297,7 @@ pub(super) fn lapsed(
     }
     let moved: Vec<_> = moves.iter().filter_map(|m| moved_generation(plan, m, view)).collect();
     if !moved.is_empty() {
-        return Err(EngineError::Stale { by: last_change(view, plan, moves), moved });
+        return Err(EngineError::Stale { by: last_change(view, plan, moves), moved: in_words(view, plan, moved) });
     }
     let expires = request.map_or(plan.expires, |own| own.expires);
     match (now.reached(expires), now.doubt) {
@@ -327,6 +332,25 @@ fn closed(
     } else {
         EngineError::Waiting { environment, release, gates, notes: Vec::new() }
     }
+}
+
+/// The same for people: an environment that was moved by what runs there, not by how often it was moved.
+fn in_words(view: &View, plan: &Plan, moved: Vec<planner::Moved>) -> Vec<planner::Moved> {
+    let shown = |id: &ReleaseId, number: u64, alias: Option<&String>| {
+        let alias = alias.map(|alias| format!(" {alias}")).unwrap_or_default();
+        format!("{id} (#{number}{alias})")
+    };
+    let words = |moved: planner::Moved| {
+        let entry = plan.moves.iter().find(|m| moved.input == format!("generation of {}", m.environment));
+        let Some(entry) = entry else { return moved };
+        let planned = entry.from.as_ref().map(|r| shown(&r.id, r.lineage, r.alias.as_ref()));
+        let current = view.current(&entry.environment).and_then(|r| view.release(&r.release));
+        let current = current.map(|e| shown(&e.release.id, e.lineage, e.release.alias.as_ref()));
+        let again = if planned == current { ", deployed again" } else { "" };
+        let current = current.map(|current| format!("{current}{again}"));
+        planner::Moved { input: format!("what runs in {}", entry.environment), planned, current }
+    };
+    moved.into_iter().map(words).collect()
 }
 
 /// Who changed the environment of one of these moves last, in words.

@@ -159,6 +159,36 @@ fn is_host(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
+/// Takes the lock of `run`, also from a process at the same run that is certainly gone. Whatever else holds it is an error
+/// at once.
+pub(super) fn past_the_dead(
+    session: &Session,
+    run: &RunId,
+    resources: &BTreeSet<String>,
+    stop: &CancellationToken,
+) -> Result<Held, EngineError> {
+    loop {
+        let error = match Held::acquire(session, run, resources.clone(), stop.clone()) {
+            Err(EngineError::Lease(error)) => error,
+            result => return result,
+        };
+        let gone = match &*error {
+            LeaseError::Held { holder, .. } if is_of(holder, run) => {
+                Process::of(holder).filter(Process::is_gone).map(|_| holder.clone())
+            }
+            _ => None,
+        };
+        let Some(holder) = gone else { return Err(EngineError::Lease(error)) };
+        // In the dead one's name and only to give it back: of two that do so, each then asks for a lock of its own.
+        let names: Vec<String> = resources.iter().cloned().collect();
+        match session.store.acquire(&names, &holder, session.lease_ttl) {
+            Ok(lease) => session.store.release(&lease)?,
+            Err(LeaseError::Held { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Takes the lock of `run`. Held by a process at the same run, it is waited for once: whoever renews it meanwhile lives,
 /// and is left alone.
 pub(super) async fn acquire(
@@ -169,7 +199,7 @@ pub(super) async fn acquire(
 ) -> Result<Held, EngineError> {
     let mut shown: Option<(String, Timestamp)> = None;
     loop {
-        let error = match Held::acquire(session, run, resources.clone(), options.stop.clone()) {
+        let error = match past_the_dead(session, run, &resources, &options.stop) {
             Err(EngineError::Lease(error)) => error,
             result => return result,
         };
@@ -178,16 +208,6 @@ pub(super) async fn acquire(
             |resource, holder, expires| EngineError::Lease(Box::new(LeaseError::Held { resource, holder, expires }));
         if !is_of(&holder, run) {
             return Err(locked(resource, holder, expires));
-        }
-        if Process::of(&holder).is_some_and(|process| process.is_gone()) {
-            // In the dead one's name and only to give it back: of two that do so, each then asks for a lock of its own.
-            let names: Vec<String> = resources.iter().cloned().collect();
-            match session.store.acquire(&names, &holder, session.lease_ttl) {
-                Ok(lease) => session.store.release(&lease)?,
-                Err(LeaseError::Held { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-            continue;
         }
         match &shown {
             // Renewed, or somebody else's by now.

@@ -1,5 +1,8 @@
 //! A pipeline with its rules, its ledger and its doors to the outside: what every verb of the engine works on.
 
+mod folded;
+mod outside;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,23 +17,22 @@ use promo_core::gate::Reason;
 use promo_core::graph::Graph;
 use promo_core::ids::{EnvironmentName, RoleName, RunId};
 use promo_core::kinds::KindSchema;
-use promo_core::ledger::event::{CLOCK_ACCEPTED, POLICY_ADOPTED};
 use promo_core::ledger::view::IllegalRecord;
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
 use promo_core::windows::{Invoker, Level};
-use promo_ledger::tree::{Frontier, leaf_hash};
-use promo_ledger::{AppendError, Checkpoint, Expect, Store, StoreError};
-use promo_sdk::{Blobs, Clock, Context, ErrorKind, Provider, ProviderError, Secrets};
-use secrecy::SecretString;
+use promo_ledger::{AppendError, Checkpoint, Expect, Store};
+use promo_sdk::{Clock, Context, Provider};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::{HandedOver, blocking};
 use crate::contract::Policed;
 use crate::error::EngineError;
-use crate::process::Processes;
-use crate::verdicts;
+
+use folded::Folded;
+pub(crate) use outside::Files;
+pub use outside::outside;
 
 /// Version of promo, as records and plans name it.
 pub const TOOL: &str = concat!("promo ", env!("CARGO_PKG_VERSION"));
@@ -383,92 +385,6 @@ impl Session {
     }
 }
 
-/// The records read so far, folded and checked: nothing is decided from a ledger whose bytes do not add up.
-#[derive(Default)]
-struct Folded {
-    view: Arc<View>,
-    last: Option<Digest>,
-    /// Digests of the signed statements about checks that counted: each counts once.
-    spoken: BTreeSet<Digest>,
-    tree: Frontier,
-    /// The root at the size that the trust file pins, once there were so many records.
-    pinned: Option<Digest>,
-    /// The latest time that this process saw the ledger's clock read since a record took it as it is.
-    seen: Option<Timestamp>,
-}
-
-impl Folded {
-    /// Reads on to the present head: every record must follow the one before it, and all of them must give the root. They
-    /// must extend the pinned checkpoint, at every reading: one that went wrong changes nothing for the next.
-    fn extend(&mut self, store: &dyn Store, governance: &Governance) -> Result<(), EngineError> {
-        let head = store.head()?;
-        let Some(pinned) = &governance.checkpoint else { return self.read(store, governance, head.size, &head.root) };
-        let other = |size, root| {
-            let found = Checkpoint { origin: store.origin(), size, root };
-            EngineError::OtherLedger { expected: Box::new(pinned.clone()), found: Some(Box::new(found)) }
-        };
-        if store.origin() != pinned.origin || head.size < pinned.size {
-            return Err(other(head.size, head.root));
-        }
-        self.read(store, governance, head.size, &head.root)?;
-        match self.pinned {
-            Some(root) if root == pinned.root => Ok(()),
-            root => Err(other(pinned.size, root.unwrap_or(head.root))),
-        }
-    }
-
-    /// Reads on until there are `size` records, which must give `root`.
-    fn read(
-        &mut self,
-        store: &dyn Store,
-        governance: &Governance,
-        size: u64,
-        root: &Digest,
-    ) -> Result<(), EngineError> {
-        let damaged = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| StoreError::Integrity {
-            place: format!("the ledger of {size} records"),
-            expected: expected.to_string(),
-            found: found.to_string(),
-        };
-        while self.view.size < size {
-            let limit = usize::try_from(size - self.view.size).unwrap_or(usize::MAX).min(1_000);
-            let records = store.raw(self.view.size, limit)?;
-            if records.is_empty() {
-                return Err(damaged(&"a record", &"nothing").into());
-            }
-            for raw in records {
-                let record = raw.parse()?;
-                let last = self.last.unwrap_or_else(|| Digest::of(store.origin().as_bytes()));
-                if record.seq != self.view.size || record.prev != last {
-                    let expected = format!("record {} after {last}", self.view.size);
-                    return Err(damaged(&expected, &format!("{} after {}", record.seq, record.prev)).into());
-                }
-                let everywhere = [POLICY_ADOPTED, CLOCK_ACCEPTED].contains(&record.kind.as_str());
-                if record.pipeline == governance.pipeline.name || everywhere {
-                    match verdicts::judge(governance, &store.origin(), &self.view, &mut self.spoken, &record) {
-                        Ok(()) => {
-                            Arc::make_mut(&mut self.view).apply(&record)?;
-                            self.seen = self.seen.filter(|_| record.kind != CLOCK_ACCEPTED);
-                        }
-                        Err(why) => Arc::make_mut(&mut self.view).disregard(&record, why)?,
-                    }
-                } else {
-                    Arc::make_mut(&mut self.view).pass(&record);
-                }
-                self.last = Some(Digest::of(&raw.bytes));
-                self.tree.push(leaf_hash(&raw.bytes));
-                if governance.checkpoint.as_ref().is_some_and(|pinned| pinned.size == self.view.size) {
-                    self.pinned = Some(self.tree.root());
-                }
-            }
-        }
-        if self.view.size != size || self.tree.root() != *root {
-            return Err(damaged(root, &self.tree.root()).into());
-        }
-        Ok(())
-    }
-}
-
 /// Whether these may follow what the ledger says. Of several, each is looked at behind those before it; for one alone, nothing
 /// is copied.
 fn admit(mut view: Arc<View>, drafts: &[Draft], now: Timestamp) -> Result<(), IllegalRecord> {
@@ -488,80 +404,4 @@ fn admit(mut view: Arc<View>, drafts: &[Draft], now: Timestamp) -> Result<(), Il
 pub(crate) fn new_run_id() -> RunId {
     let text = uuid::Uuid::now_v7().simple().to_string();
     text.parse().expect("invariant: 32 hexadecimal digits are a name")
-}
-
-/// Contents by digest: what was read from the working tree, else what the ledger keeps.
-pub(crate) struct Files {
-    store: Arc<dyn Store>,
-    tree: Mutex<BTreeMap<Digest, PathBuf>>,
-    root: PathBuf,
-}
-
-impl Files {
-    /// Remembers that a file of the working tree has this content.
-    pub(crate) fn remember(&self, digest: Digest, path: &str) {
-        self.tree.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, self.root.join(path));
-    }
-}
-
-impl Blobs for Files {
-    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError> {
-        let integrity = |found: &dyn std::fmt::Display| {
-            let message = format!("a stored file is damaged: expected {digest}, found {found}");
-            ProviderError::new(ErrorKind::Integrity, message).differs(digest, found)
-        };
-        let kept = self.store.get_blob(digest).map_err(|error| integrity(&error))?;
-        let path = self.tree.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
-        let found = |bytes: &[u8]| Some(Digest::of(bytes)).filter(|found| found != digest);
-        match (kept, path) {
-            (Some(bytes), _) => found(&bytes).map_or(Ok(bytes), |found| Err(integrity(&found))),
-            // Nobody damaged anything: a file of the working tree is its author's to edit.
-            (None, Some(path)) => {
-                let bytes = blocking(|| std::fs::read(&path)).ok();
-                let now =
-                    bytes.as_deref().map_or_else(|| Some("no such file".to_owned()), |b| Some(found(b)?.to_string()));
-                match (bytes, now) {
-                    (Some(bytes), None) => Ok(bytes),
-                    (_, now) => {
-                        let shown = path.strip_prefix(&self.root).unwrap_or(&path).display();
-                        let message =
-                            format!("{shown} was edited while promo was at work with it, so nothing was done");
-                        let error = ProviderError::new(ErrorKind::Conflict, message);
-                        Err(error.differs(digest, now.unwrap_or_default()))
-                    }
-                }
-            }
-            (None, None) => Err(ProviderError::new(ErrorKind::NotFound, format!("no file has the content {digest}"))),
-        }
-    }
-}
-
-/// The doors to the outside world, with the contents that `blobs` holds.
-#[must_use]
-pub fn outside(clock: Arc<dyn Clock>, blobs: Arc<dyn Blobs>, root: PathBuf) -> Context {
-    let cancelled = CancellationToken::new();
-    Context {
-        clock,
-        processes: Arc::new(Processes::new(cancelled.clone())),
-        http: Some(promo_sdk::http_clients().build().expect("invariant: the HTTP client needs no files")),
-        clients: promo_sdk::http_clients,
-        cancelled,
-        secrets: Arc::new(EnvironmentSecrets),
-        blobs,
-        root,
-    }
-}
-
-/// Secrets from `PROMO_SECRET_NAME` in the environment of the run.
-struct EnvironmentSecrets;
-
-impl Secrets for EnvironmentSecrets {
-    fn get(&self, name: &str) -> Option<SecretString> {
-        let variable = format!("PROMO_SECRET_{}", name.to_uppercase().replace('-', "_"));
-        std::env::var(variable).ok().map(SecretString::from)
-    }
-
-    fn variable(&self, name: &str) -> Option<SecretString> {
-        std::env::var(name).ok().map(SecretString::from)
-    }
 }

@@ -409,6 +409,10 @@ fn of_several_at_once_in_one_directory_none_harms_the_other() {
     };
     std::fs::write(world.at("promo.toml"), std::fs::read_to_string(world.at("promo.toml")).unwrap() + "\n\n").unwrap();
     for words in ["fmt", "plan production --out same.json", "release add shop=1.0.0 --alias 1.3.0"] {
+        if words.starts_with("release") {
+            // With other files it is another release.
+            std::fs::write(world.at("config/common.env"), "NEEDS_WORKERS=4\n").unwrap();
+        }
         for (code, text) in at_once(words, &world.root) {
             assert_eq!(code, Some(0), "{words}: {text}");
         }

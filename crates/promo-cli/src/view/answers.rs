@@ -138,6 +138,7 @@ answers! {
         /// Which; empty means all.
         environments: Vec<EnvironmentName>,
         /// The next command.
+        #[serde(skip_serializing_if = "String::is_empty")]
         next: String,
     }
     /// A freeze was lifted.
@@ -145,6 +146,7 @@ answers! {
         /// Of which; empty means all.
         environments: Vec<EnvironmentName>,
         /// The next command.
+        #[serde(skip_serializing_if = "String::is_empty")]
         next: String,
     }
     /// A release, as it stands.
@@ -282,6 +284,7 @@ answers! {
         /// Which ledger.
         origin: String,
         /// The next command.
+        #[serde(skip_serializing_if = "String::is_empty")]
         next: String,
     }
 }

@@ -187,7 +187,7 @@ fn a_wait_goes_on_looking_where_something_did_not_answer() {
             script.then(0, 404);
         }
     });
-    assert!(said.contains("staging        going back to "), "it began: {said}");
+    assert!(said.contains("staging going back to "), "it began: {said}");
 }
 
 #[test]

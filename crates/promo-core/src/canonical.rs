@@ -1,14 +1,16 @@
 //! Canonical JSON: RFC 8785 (JSON Canonicalization Scheme), restricted to integers, so that one value has one spelling
 //! and its digest can be recomputed in any language.
 
+mod writer;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
 
 use crate::digest::Digest;
+use writer::Writer;
 
 /// Largest integer that every JSON reader keeps exact (2^53 - 1, RFC 7493 section 2.2).
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
@@ -37,9 +39,8 @@ pub enum CanonicalError {
 /// # Errors
 /// [`CanonicalError::Number`] for floats and large integers, [`CanonicalError::Json`] when serialization fails.
 pub fn to_vec<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, CanonicalError> {
-    let value = serde_json::to_value(value).map_err(|e| CanonicalError::Json(alloc::format!("{e}")))?;
     let mut out = Vec::new();
-    write(&value, &mut out)?;
+    value.serialize(Writer(&mut out))?;
     Ok(out)
 }
 
@@ -66,80 +67,12 @@ pub fn from_slice<T: DeserializeOwned + Serialize>(bytes: &[u8]) -> Result<T, Ca
     Ok(value)
 }
 
-fn write(value: &Value, out: &mut Vec<u8>) -> Result<(), CanonicalError> {
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(number) => {
-            let magnitude = number.as_u64().or_else(|| number.as_i64().map(i64::unsigned_abs));
-            if magnitude.is_none_or(|m| m > MAX_INTEGER) {
-                return Err(CanonicalError::Number(alloc::format!("{number}")));
-            }
-            out.extend_from_slice(alloc::format!("{number}").as_bytes());
-        }
-        Value::String(text) => write_string(text, out),
-        Value::Array(items) => {
-            out.push(b'[');
-            for (i, item) in items.iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write(item, out)?;
-            }
-            out.push(b']');
-        }
-        Value::Object(map) => {
-            // RFC 8785 section 3.2.3: keys are sorted by their UTF-16 code units.
-            let mut entries: Vec<_> = map.iter().collect();
-            // Only beyond ASCII do they order otherwise than bytes.
-            if entries.iter().all(|(key, _)| key.is_ascii()) {
-                entries.sort_unstable_by_key(|(key, _)| *key);
-            } else {
-                entries.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
-            }
-            out.push(b'{');
-            for (i, (key, item)) in entries.into_iter().enumerate() {
-                if i > 0 {
-                    out.push(b',');
-                }
-                write_string(key, out);
-                out.push(b':');
-                write(item, out)?;
-            }
-            out.push(b'}');
-        }
-    }
-    Ok(())
-}
-
-/// RFC 8785 section 3.2.2.2: short escapes where JSON has them, `\u00xx` in lower case for other controls, else as is.
-fn write_string(text: &str, out: &mut Vec<u8>) {
-    out.push(b'"');
-    // All that is escaped is ASCII, so whole stretches between escapes are copied as they are.
-    let mut rest = text.as_bytes();
-    while let Some(at) = rest.iter().position(|byte| matches!(byte, 0..=0x1f | b'"' | b'\\')) {
-        out.extend_from_slice(&rest[..at]);
-        match rest[at] {
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            0x08 => out.extend_from_slice(b"\\b"),
-            b'\t' => out.extend_from_slice(b"\\t"),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            0x0c => out.extend_from_slice(b"\\f"),
-            b'\r' => out.extend_from_slice(b"\\r"),
-            control => out.extend_from_slice(alloc::format!("\\u{control:04x}").as_bytes()),
-        }
-        rest = &rest[at + 1..];
-    }
-    out.extend_from_slice(rest);
-    out.push(b'"');
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::json;
+    use alloc::collections::BTreeMap;
+    use alloc::string::ToString;
+    use serde_json::{Value, json};
 
     #[test]
     fn keys_sort_by_utf16_and_strings_escape_as_rfc_8785_says() {
@@ -177,5 +110,65 @@ mod tests {
             let found = from_slice::<Timestamp>(text.as_bytes());
             assert_eq!(found, Err(CanonicalError::NotCanonical { offset }), "{text}");
         }
+    }
+
+    #[derive(Serialize)]
+    struct Unit;
+
+    #[derive(Serialize)]
+    struct Pair(u8, &'static str);
+
+    #[derive(Serialize)]
+    enum Kind {
+        Unit,
+        One(Option<i8>),
+        Two(bool, char),
+        Named { z: u16, a: Unit },
+    }
+
+    #[derive(Serialize)]
+    struct Everything {
+        zebra: Vec<Kind>,
+        pair: Pair,
+        empty: BTreeMap<u8, u8>,
+        by_number: BTreeMap<i32, &'static str>,
+        by_variant: Vec<(String, f64)>,
+        nothing: Option<()>,
+        alpha: BTreeMap<&'static str, Value>,
+        #[serde(flatten)]
+        more: BTreeMap<String, u64>,
+    }
+
+    /// Whatever is told in the order of its fields is written as the tree of values would be that has no such order.
+    #[test]
+    fn values_of_every_shape_are_written_as_their_tree_is() {
+        let more = ["zoo", "beta", "pair", "\u{1f600}", "\u{fb33}"].map(|key| (key.to_string(), 7));
+        let mut all = Everything {
+            zebra: alloc::vec![
+                Kind::Unit,
+                Kind::One(None),
+                Kind::One(Some(-1)),
+                Kind::Two(true, '"'),
+                Kind::Named { z: 1, a: Unit }
+            ],
+            pair: Pair(255, "two"),
+            empty: BTreeMap::new(),
+            by_number: [(-10, "a"), (9, "b"), (10, "c")].into(),
+            by_variant: Vec::new(),
+            nothing: None,
+            alpha: [("b", json!([{"y": [], "x": {}}])), ("a", json!(null))].into(),
+            more: more.into(),
+        };
+        let told = to_vec(&all).unwrap();
+        assert_eq!(told, to_vec(&serde_json::to_value(&all).unwrap()).unwrap());
+        let text = String::from_utf8(told).unwrap();
+        let expected = "{\"alpha\":{\"a\":null,\"b\":[{\"x\":{},\"y\":[]}]},\"beta\":7,\"by_number\":{\"-10\":\"a\",\"10\":\"c\",\"9\":\"b\"},\
+                        \"by_variant\":[],\"empty\":{},\"nothing\":null,\"pair\":7,\"zebra\":[\"Unit\",{\"One\":null},{\"One\":-1},\
+                        {\"Two\":[true,\"\\\"\"]},{\"Named\":{\"a\":null,\"z\":1}}],\"zoo\":7,\"\u{1f600}\":7,\"\u{fb33}\":7}";
+        assert_eq!(text, expected);
+        all.by_variant.push((String::new(), 0.5));
+        assert_eq!(to_vec(&all), Err(CanonicalError::Number("0.5".into())));
+        let keys: BTreeMap<Option<u8>, u8> = [(None, 1)].into();
+        assert!(matches!(to_vec(&keys), Err(CanonicalError::Json(why)) if why.contains("key must be a string")));
     }
 }

@@ -229,7 +229,7 @@ async fn s8_2_what_another_run_has_moved_while_a_run_lay_interrupted_is_stale_an
     let won = place.apply(&other, |_| {}).await.unwrap();
     let report = place.other("riley").resume(&stopped.run, place.world.options()).await.unwrap();
     let why = not_started(&report, "qa");
-    assert!(why.contains("generation of qa") && why.contains(won.run.as_str()), "{why}");
+    assert!(why.contains("what runs in qa") && why.contains(won.run.as_str()), "{why}");
     assert_eq!(place.world.current("qa"), Some(first));
 }
 

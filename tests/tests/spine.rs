@@ -105,6 +105,51 @@ async fn production_needs_an_approval_of_this_plan_by_somebody_else() {
     assert_eq!(world.current("production"), None);
 }
 
+/// What keeps an approved plan out is told with the approvals that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_takes_no_approval_away_s5_4() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    to_staging(&world).await;
+    let plan = world.plan("production").await;
+    let digest = plan.digest().unwrap();
+    world.ask(&plan).await;
+    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    world.session.freeze(["production".parse().unwrap()].into(), "the fair is on").unwrap();
+    let frozen = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
+    let EngineError::Waiting { gates, .. } = &frozen else { panic!("{frozen:?}") };
+    let closed: Vec<_> = gates.iter().filter(|gate| !gate.outcome.is_open()).map(|gate| gate.reason.code()).collect();
+    assert_eq!(closed, ["frozen"], "{gates:?}");
+}
+
+/// S6.6: what a run has not begun yet can be stopped as long as it has not ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_can_be_taken_back_while_the_run_of_its_plan_is_on_its_way_s6_6() {
+    let world = World::of("quickstart");
+    world.release("1.0.0").await;
+    to_staging(&world).await;
+    let plan = world.plan("production").await;
+    let digest = plan.digest().unwrap();
+    world.ask(&plan).await;
+    let (yes, taken_back) = (world.sign(&plan, Decision::Approve), world.sign(&plan, Decision::Revoke));
+    world.session.record_approval(&digest, &yes).unwrap();
+    let (mut options, said) = (world.options(), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
+    let (judges, heard, document) = (world.session_as("riley"), said.clone(), plan.clone());
+    options.progress = std::sync::Arc::new(move |progress| {
+        if matches!(progress, promo_engine::Progress::RunStarted { .. }) {
+            let weighed = |envelope| judges.weigh(&document, &digest, envelope, &[]).map(|_| ());
+            heard.lock().unwrap().extend([weighed(&taken_back), weighed(&yes)]);
+        }
+    });
+    let report = world.session.apply(&plan, digest, options).await.unwrap();
+    assert_eq!(report.outcome, Some(RunOutcome::Done), "{report:?}");
+    let said = said.lock().unwrap();
+    assert!(said[0].is_ok(), "{:?}", said[0]);
+    assert_eq!(said[1].as_ref().unwrap_err().code(), "plan-spent", "a yes comes too late");
+    let late = world.session.weigh(&plan, &digest, &world.sign(&plan, Decision::Revoke), &[]).map(|_| ());
+    assert_eq!(late.unwrap_err().code(), "plan-spent");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_is_used_once_and_an_old_one_is_stale() {
     let world = World::of("quickstart");

@@ -118,6 +118,10 @@ impl Session {
         match self.unspent(&document.body, digest, &view, now, Use::Apply) {
             // Whether time is up is judged again when it is applied.
             Ok(()) | Err(EngineError::Undated { .. }) => {}
+            // What a run has not begun yet can still be stopped (S6.6).
+            Err(EngineError::Spent { run: Some(run), .. })
+                if fact.statement().decision != Decision::Approve
+                    && view.runs.get(&run).is_some_and(|run| run.finished.is_none()) => {}
             Err(spent) => return Err(spent),
         }
         let (others, _) = self.approval_facts(digest, &view, beside);

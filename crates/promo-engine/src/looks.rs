@@ -29,7 +29,8 @@ pub struct Pending {
     pub document: Document,
     /// How each of its moves stands now, in the order of the plan.
     pub moves: Vec<PendingMove>,
-    /// Environments of it that somebody has moved since it was made: it is stale.
+    /// Environments of it that somebody has moved since it was made, and all of them where the rules are others now: it is
+    /// stale.
     pub moved: Vec<EnvironmentName>,
 }
 
@@ -112,7 +113,8 @@ impl Session {
                     release: &entry.to.id,
                     movement: entry.movement,
                     named: document.body.request.by_name(),
-                    drifted: false,
+                    // What runs there enters again only where the plan found a reason.
+                    drifted: entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
                     invoker,
                     moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                     approvals: status.as_ref(),
@@ -128,7 +130,10 @@ impl Session {
                 let rejected = rejected.collect::<Result<Vec<_>, EngineError>>()?;
                 moves.push(PendingMove { environment: entry.environment.clone(), gates, evaluation, rejected });
             }
-            let moved = moved_since(&document.body, view);
+            let moved = match self.outlived(&document.body)? {
+                None => moved_since(&document.body, view),
+                Some(_) => document.body.moves.iter().map(|entry| entry.environment.clone()).collect(),
+            };
             out.push(Pending { plan: *plan, request: request.clone(), document, moves, moved });
         }
         Ok(out)

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -122,17 +123,25 @@ impl Look<'_> {
         let stop = project::stop_on_ctrl_c(session);
         let waits = match approvals(self.arguments) {
             Ok(approvals) => {
+                let (begun, said) = (Arc::new(AtomicBool::new(false)), Arc::clone(self.progress));
+                let begins = begun.clone();
+                let progress = move |progress: Progress| {
+                    begins.fetch_or(matches!(progress, Progress::RunStarted { .. }), Ordering::Relaxed);
+                    said(progress);
+                };
                 let options = ApplyOptions {
                     approvals,
                     stop_all: self.arguments.on_failure == OnFailure::StopAll,
-                    progress: Arc::clone(self.progress),
+                    progress: Arc::new(progress),
                     stop: stop.clone(),
                 };
                 match session.apply(self.document, self.digest, options).await {
                     Err(error) if !self.last && error.exit_code() == exit::WAITING => waits(&error),
                     Err(error @ EngineError::Stopped) => return Err(error.into()),
-                    // Nothing was changed, and it may work at the next look.
-                    Err(error) if !self.last && error.exit_code() == exit::TRANSIENT => {
+                    // Until a run has begun nothing was changed, and it may work at the next look.
+                    Err(error)
+                        if !self.last && !begun.load(Ordering::Relaxed) && error.exit_code() == exit::TRANSIENT =>
+                    {
                         unanswered(&CliError::from(error))
                     }
                     Err(error) => return Err(self.of_plan(error)),

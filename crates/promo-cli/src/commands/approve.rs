@@ -161,7 +161,10 @@ fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, 
         missing.for_each(|missing| out.push_str(&format!("  {missing}\n")));
     }
     if weighed.standings.is_empty() {
-        out.push_str("  no rule asks for an approval here; a person stands behind the plan now\n");
+        out.push_str(match weighed.fact.statement().decision {
+            Decision::Approve => "  no rule asks for an approval here; a person stands behind the plan now\n",
+            _ => "  no rule asks for an approval here; what was said for the plan before is taken back\n",
+        });
     }
     ui.data(&format!("{out}{}", ui.next(&next)));
 }

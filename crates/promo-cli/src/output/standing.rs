@@ -103,7 +103,7 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
         out.push(format!("{} {}", label(Label::Waiting, "…"), closed(gate, now, zone)));
     }
     if pending.moved.contains(&row.environment) {
-        let text = format!("✗ stale: {} was moved since this was planned", row.environment);
+        let text = format!("✗ stale: {} was moved, or its rules were changed, since this was planned", row.environment);
         out.push(label(Label::Bad, &text));
     } else if row.rejected.is_empty() && row.outcome.is_open() {
         out.push(label(Label::Good, "✓ can be applied now"));

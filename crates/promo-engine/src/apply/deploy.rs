@@ -1,7 +1,7 @@
 //! The steps of one environment, and the record that says what runs there then. What must not be here: how one step is
 //! taken, and what becomes of a promotion whose steps failed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt as _, stream};
@@ -33,8 +33,7 @@ pub(super) async fn deploy(
     let mut targets = BTreeMap::new();
     let bar = back.map(|rollback| move |view: &View| barred_now(context, entry, rollback, view));
     let bar = bar.as_ref().map(|bar| bar as Bar<'_>);
-    // Copies lead to places of their own: those that stand together are taken together.
-    for group in steps.chunk_by(|one, next| (one.action, next.action) == (Action::Copy, Action::Copy)) {
+    for group in groups(steps) {
         match together(context, entry, group, bar, back.is_some()).await? {
             Ok(states) => targets.extend(states),
             Err(end) => return Ok(end),
@@ -63,6 +62,22 @@ pub(super) async fn deploy(
         }
     }
     Ok(End::Good)
+}
+
+/// Steps that do not depend on each other: copies that stand together, as long as each leads to a place of its own.
+fn groups(steps: &[Step]) -> Vec<&[Step]> {
+    let (mut groups, mut start, mut places) = (Vec::new(), 0, BTreeSet::new());
+    for (at, step) in steps.iter().enumerate() {
+        let place: BTreeSet<_> = step.inputs.artifacts.values().map(|a| (&a.repository, &a.tag)).collect();
+        let copies = step.action == Action::Copy && steps[start].action == Action::Copy;
+        if at > start && !(copies && places.is_disjoint(&place)) {
+            groups.push(&steps[start..at]);
+            (start, places) = (at, BTreeSet::new());
+        }
+        places.extend(place);
+    }
+    groups.push(&steps[start..]);
+    groups
 }
 
 /// Takes steps that do not depend on each other. After a failure, or when the run is to stop, no more of them begin; those
@@ -98,6 +113,8 @@ async fn together(
     for end in ends {
         match end? {
             (step, Some(StepEnd::Done(state))) => states.extend(step.target.clone().map(|target| (target, state))),
+            // What bars one of them bars the others as well.
+            (_, Some(StepEnd::Failed { why })) if failures.contains(&why) => {}
             (_, Some(StepEnd::Failed { why })) => failures.push(why),
             (_, Some(StepEnd::Stuck { why })) => stuck.push(why),
             (_, Some(StepEnd::Interrupted)) => interrupted = true,
@@ -124,4 +141,26 @@ fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
     };
     let there = entry.steps.iter().filter(|s| s.action == step.action).find(same);
     there.into_iter().flat_map(|s| [s.expected, s.desired])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::groups;
+    use promo_core::plan::{Action, Document, Step};
+
+    #[test]
+    fn s2_3_copies_to_one_place_are_never_under_way_together_and_a_deployment_is_alone() {
+        let plan = include_bytes!("../../../../tests/compat/v1/plans/promote.json");
+        let (plan, _) = Document::from_bytes(plan).unwrap();
+        let steps = plan.body.moves.iter().flat_map(|entry| &entry.steps);
+        let copy: Step = steps.clone().find(|step| step.action == Action::Copy).unwrap().clone();
+        let deploy: Step = steps.clone().find(|step| step.action == Action::Deploy).unwrap().clone();
+        let mut other = copy.clone();
+        for artifact in other.inputs.artifacts.values_mut() {
+            artifact.repository.push_str("/other");
+        }
+        let steps = [copy.clone(), other.clone(), copy.clone(), deploy.clone(), deploy, other, copy];
+        assert_eq!(groups(&steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [2, 1, 1, 1, 2]);
+        assert_eq!(groups(&[]).concat(), []);
+    }
 }

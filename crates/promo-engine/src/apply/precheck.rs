@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::approval::{Decision, Envelope};
+use promo_core::approval::{Decision, Envelope, Evaluation};
 use promo_core::clock::{MAX_SKEW, Present};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
-use promo_core::gate::{GateKind, Outcome, overall};
+use promo_core::gate::{Gate, GateKind, Outcome, overall};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::Spoken;
@@ -74,7 +74,15 @@ impl Session {
         for entry in &plan.moves {
             let refused = again.stays.iter().find(|s| s.environment == entry.environment);
             if let Some((stay, next)) = refused.and_then(|s| Some((s, s.next.as_ref()?))) {
-                let (name, gates) = (&entry.environment, next.gates.clone());
+                let name = &entry.environment;
+                // Planned anew it is without the approvals that this very plan has.
+                let gates = if next.release.id == entry.to.id {
+                    let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now.at)?;
+                    let approvals = standings.get(name).map(Evaluation::status);
+                    self.judged(plan, entry, &view, &again.observations, approvals.as_ref(), invoker, now)
+                } else {
+                    next.gates.clone()
+                };
                 let mut why: Vec<String> = unproven(plan, invoker).into_iter().collect();
                 if stay.why == StayReason::StartsByRequest {
                     why.insert(0, starts_by_request(name));
@@ -99,6 +107,33 @@ impl Session {
         Ok(observed)
     }
 
+    /// The gates of one move before anything of its plan has begun.
+    #[expect(clippy::too_many_arguments, reason = "what the one question is about")]
+    fn judged(
+        &self,
+        plan: &Plan,
+        entry: &Move,
+        view: &View,
+        observed: &Observations,
+        approvals: Option<&ApprovalStatus>,
+        invoker: Invoker,
+        now: Present,
+    ) -> Vec<Gate> {
+        let nothing = std::collections::BTreeSet::new();
+        let question = Question {
+            environment: &entry.environment,
+            release: &entry.to.id,
+            movement: entry.movement,
+            named: plan.request.by_name(),
+            drifted: !planner::drift(view, observed, &entry.environment).is_empty(),
+            invoker,
+            moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
+            approvals,
+            run: None,
+        };
+        eligibility::assess(&self.governance.rules(), view, &observed.artifacts, &question, now)
+    }
+
     /// Whether a plan that passed its precheck may begin, as the ledger of `view` has it.
     pub(super) fn judge(
         &self,
@@ -116,20 +151,8 @@ impl Session {
         let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
         let invoker = self.counts_as(plan, digest, view, beside);
-        let nothing = std::collections::BTreeSet::new();
         for entry in &plan.moves {
-            let question = Question {
-                environment: &entry.environment,
-                release: &entry.to.id,
-                movement: entry.movement,
-                named: plan.request.by_name(),
-                drifted: !planner::drift(view, observed, &entry.environment).is_empty(),
-                invoker,
-                moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
-                approvals: approvals.get(&entry.environment),
-                run: None,
-            };
-            let gates = eligibility::assess(&self.governance.rules(), view, &observed.artifacts, &question, now);
+            let gates = self.judged(plan, entry, view, observed, approvals.get(&entry.environment), invoker, now);
             // What comes later in the plan is judged again when it starts; its approvals must be there now (S6.9).
             let shut = |g: &promo_core::gate::Gate| match g.kind {
                 GateKind::Approval => !g.outcome.is_open(),

@@ -274,7 +274,7 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
         destination.put_blob(digest, *size, source.get_blob(digest, *size).await?).await?;
         return Ok(Moved::Copied);
     };
-    let (mut attempt, mut refused, mut ended) = (1, false, false);
+    let (mut attempt, mut refused, mut ended, mut shrunk) = (1, false, false, false);
     loop {
         match try_move(source, registry, blob, refused).await {
             // Starting again looks first whether the blob has come to be there (S9.2); it is content-addressed.
@@ -284,7 +284,11 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
             }
             // A token that ended while the blob was on its way; the next one is new.
             Err(OciError::Unauthorized { .. }) if !refused => refused = true,
-            Err(OciError::Status { code: 413, .. }) if registry.server.shrink() => {}
+            // Others may have found it out at the same time: each blob tries once more.
+            Err(OciError::Status { code: 413, .. }) if !shrunk => {
+                registry.server.shrink();
+                shrunk = true;
+            }
             // A registry may have lost a session, or hold none for as long as the transfer takes; one more shows which.
             Ok(Tried::Ended(_)) if !ended => ended = true,
             Ok(Tried::Ended(error)) => return Err(error),

@@ -222,7 +222,7 @@ pub(super) async fn copy(work: &mut Work<'_>, referrers: &[Referrer]) -> Result<
     }
     for (subject, all) in by_subject.into_values() {
         let turn = match work.destination {
-            Store::Registry(registry) => Some(registry.server.turn(&subject)),
+            Store::Registry(registry) => Some(registry.server.turn_of_subject(&subject)),
             Store::Layout(_) => None,
         };
         let _turn = match &turn {

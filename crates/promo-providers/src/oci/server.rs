@@ -156,6 +156,7 @@ impl Network {
             absent: Mutex::default(),
             no_referrers: AtomicBool::new(false),
             busy: Mutex::default(),
+            listing: Mutex::default(),
         });
         servers.insert(host.into(), server.clone());
         Ok(server)
@@ -190,6 +191,8 @@ pub(super) struct Server {
     pub(super) no_referrers: AtomicBool,
     /// Blobs that are on their way to it: the second to want one waits, and then finds it there.
     busy: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
+    /// Apart from blobs: whoever lists the referrers of a subject brings blobs meanwhile, and one could be the subject's own.
+    listing: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// Blobs above this many bytes go in chunks of it; 0 for never.
     chunk: AtomicU64,
 }
@@ -383,6 +386,11 @@ impl Server {
         self.busy.lock().unwrap_or_else(PoisonError::into_inner).entry(*digest).or_default().clone()
     }
 
+    /// The turn for bringing the referrers of a subject here, and listing them.
+    pub(super) fn turn_of_subject(&self, subject: &Digest) -> Arc<tokio::sync::Mutex<()>> {
+        self.listing.lock().unwrap_or_else(PoisonError::into_inner).entry(*subject).or_default().clone()
+    }
+
     /// Chunks of how many bytes a blob of `size` goes in; none for one request. `least` is what the registry asks for.
     pub(super) fn chunk(&self, size: u64, least: Option<u64>) -> Option<u64> {
         let chunk = match (self.chunk.load(Ordering::Relaxed), least) {
@@ -392,10 +400,9 @@ impl Server {
         (size > chunk).then_some(chunk)
     }
 
-    /// Something between here and the registry takes no large requests: smaller ones from now on. False when they are
-    /// as small as they get.
-    pub(super) fn shrink(&self) -> bool {
-        self.chunk.swap(SMALLEST_CHUNK, Ordering::Relaxed) != SMALLEST_CHUNK
+    /// Something between here and the registry takes no large requests: ones as small as they get from now on.
+    pub(super) fn shrink(&self) {
+        self.chunk.store(SMALLEST_CHUNK, Ordering::Relaxed);
     }
 }
 

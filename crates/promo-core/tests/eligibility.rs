@@ -481,6 +481,12 @@ fn s10_4_a_pause_stops_automation_and_a_freeze_stops_people_also_where_both_hold
     // A pause of one environment does not hide a person's freeze of all.
     assert_eq!(people(world.play("freeze")), Outcome::Waiting);
     assert_eq!(people(world.play("unfreeze; freeze qa; pause qa")), Outcome::Waiting);
+    // Whichever of the two came first, lifting the freeze leaves the pause, and lifting once more takes it away.
+    for history in ["unfreeze qa", "freeze qa; unfreeze qa"] {
+        assert_eq!(code(world.play(history), "qa", "B1", GateKind::Freeze), "paused", "{history}");
+    }
+    assert_eq!(code(world.play("unfreeze qa"), "qa", "B1", GateKind::Freeze), "not-frozen");
+    assert!(world.play("unfreeze qa").folded().is_err());
 }
 
 #[test]

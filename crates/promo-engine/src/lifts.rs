@@ -172,7 +172,7 @@ fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
         Lift::Freeze { environments } => {
             let all = environments.is_empty().then_some(None);
             let scopes = environments.iter().cloned().map(Some).chain(all);
-            let freeze = |scope: Option<EnvironmentName>| match view.freezes.get(&scope) {
+            let freeze = |scope: Option<EnvironmentName>| match view.lifted_next(&scope) {
                 Some(freeze) => Ok(freeze.note.seq),
                 None => Err(format!(
                     "{} is neither frozen nor paused",

@@ -116,7 +116,7 @@ async fn a_rollback_that_dies_anywhere_is_finished_by_a_resume() {
         // S10.4: in quarantine once, and paused.
         let view = cell.world.session.view().unwrap();
         assert!(view.quarantines.contains_key(&(second, Some(name("stage")))), "{at}");
-        assert!(view.freezes.contains_key(&Some(name("stage"))), "{at}");
+        assert!(view.pauses.contains_key(&Some(name("stage"))), "{at}");
     }
 }
 

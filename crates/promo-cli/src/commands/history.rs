@@ -116,7 +116,8 @@ fn past_stop(session: &Session, stop: &Stop) -> Result<PastStop, CliError> {
         environments: environments.into_iter().flatten().collect(),
         release,
         at: stop.note.at,
-        by: stop.note.by.name.clone(),
+        by: stop.signer.as_ref().map_or_else(|| stop.note.by.name.clone(), ToString::to_string),
+        signed: stop.signer.is_some(),
         reason: session.reason_given(stop.note.seq)?,
     })
 }
@@ -131,6 +132,7 @@ fn stopped(stop: &PastStop) -> Vec<String> {
         "lifted" => label(Label::Good, "quarantine lifted"),
         act => label(Label::Waiting, act),
     };
-    let by = format!("by {}{}", escape::line(&stop.by), quoted(stop.reason.as_ref()));
+    let signed = if stop.signed { " (signed)" } else { "" };
+    let by = format!("by {}{signed}{}", escape::line(&stop.by), quoted(stop.reason.as_ref()));
     vec![place, what, act, by]
 }

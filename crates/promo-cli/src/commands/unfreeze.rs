@@ -43,8 +43,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Write)?;
     let environments = &arguments.environments;
     // A pause after a rollback is a freeze that promo itself began.
+    let scopes: Vec<Option<EnvironmentName>> = match environments.as_slice() {
+        [] => vec![None],
+        names => names.iter().cloned().map(Some).collect(),
+    };
     let stopped: Vec<bool> = project.session.with_view(|view| {
-        let freezes = environments.iter().filter_map(|name| view.freezes.get(&Some(name.clone())));
+        let freezes = scopes.iter().filter_map(|scope| view.lifted_next(scope));
         freezes.map(|freeze| freeze.note.automatic).collect()
     })?;
     let words = ["unfreeze"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
@@ -58,7 +62,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let plan = ["promo", "plan"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
     let next = command_line(plan);
     let answer = Unfrozen { environments: environments.clone(), next: ui.to_paste(&next) };
+    let paused = project.session.with_view(|view| scopes.iter().any(|scope| view.pauses.contains_key(scope)))?;
     let words = match (stopped.contains(&true), stopped.contains(&false)) {
+        (_, true) if paused => {
+            "no longer frozen, and paused as before after a rollback, until it is unfrozen once more"
+        }
         (true, false) => "no longer paused",
         (true, true) => "no longer frozen or paused",
         (false, _) => "no longer frozen",

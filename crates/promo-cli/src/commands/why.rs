@@ -399,7 +399,7 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                 ahead.then(|| format!("record {seq} does not take the clock as it is: {why}"))
             }
             Spoken::Unfreeze { scopes } => {
-                let stand = |scope: &&Option<EnvironmentName>| view.freezes.contains_key(*scope);
+                let stand = |scope: &&Option<EnvironmentName>| view.lifted_next(scope).is_some();
                 let about = |scope: &Option<EnvironmentName>| {
                     scope.clone().is_none_or(|name| concerns(&About::Environments(&[name].into())))
                 };

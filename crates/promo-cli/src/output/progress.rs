@@ -109,6 +109,9 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
     Some((environment.clone(), text))
 }
 
+/// What a cancelled run left half-way: it did not fail.
+pub(crate) const HALF_WAY: (&str, Label) = ("was cancelled half-way and is held for a person", Label::Bad);
+
 /// An outcome in words, and how good it is.
 pub(crate) fn outcome_words(outcome: PromotionOutcome) -> (&'static str, Label) {
     match outcome {

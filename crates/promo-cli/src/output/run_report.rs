@@ -2,6 +2,7 @@
 
 use promo_core::gate::Gate;
 use promo_core::ids::RunId;
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_engine::{Fate, RunReport};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use crate::cli::Format;
 use crate::error::command_line;
 use crate::escape;
 use crate::output::labels::{Label, label};
-use crate::output::progress::outcome_words;
+use crate::output::progress::{HALF_WAY, outcome_words};
 use crate::output::table::fold;
 use crate::ui::Ui;
 
@@ -87,7 +88,10 @@ pub(crate) fn draw(ui: &Ui, report: &RunReport, streams: bool) {
     for (name, release, fate) in &report.environments {
         let (words, style, why) = match fate {
             Fate::Ended { outcome, why } => {
-                let (words, style) = outcome_words(*outcome);
+                let (words, style) = match (outcome, report.outcome) {
+                    (PromotionOutcome::Held, Some(RunOutcome::Cancelled)) => HALF_WAY,
+                    _ => outcome_words(*outcome),
+                };
                 (words, style, why.as_deref())
             }
             Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),

@@ -142,9 +142,7 @@ pub(crate) fn closed(gate: &GateView, now: Timestamp, zone: &TimeZone) -> String
 pub(crate) fn ended(view: &View, promotion: &Promotion, outcome: PromotionOutcome) -> (&'static str, Label) {
     let run = view.runs.get(&promotion.run).and_then(|run| run.finished);
     match (outcome, run) {
-        (PromotionOutcome::Held, Some((_, RunOutcome::Cancelled))) => {
-            ("was cancelled half-way and is held for a person", Label::Bad)
-        }
+        (PromotionOutcome::Held, Some((_, RunOutcome::Cancelled))) => progress::HALF_WAY,
         _ => progress::outcome_words(outcome),
     }
 }

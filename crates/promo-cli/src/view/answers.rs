@@ -367,8 +367,10 @@ pub(crate) struct PastStop {
     pub(crate) release: Option<ReleaseId>,
     /// When.
     pub(crate) at: Timestamp,
-    /// By whom, as a claim.
+    /// By whom: who signed it, else a claim.
     pub(crate) by: String,
+    /// Whether that is who signed it.
+    pub(crate) signed: bool,
     /// The reason that was given.
     pub(crate) reason: Option<String>,
 }

@@ -87,7 +87,7 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
         true => "Nothing to do. ".to_owned(),
         false => format!("{}. ", parts.join(", ")),
     };
-    if !(moves || out.held_back.is_empty() && out.refused.is_empty()) {
+    if !(moves || text.starts_with("Nothing") || out.held_back.is_empty() && out.refused.is_empty()) {
         text.insert_str(0, "Nothing would move: ");
     }
     text.push_str(&match out.refused.len() {

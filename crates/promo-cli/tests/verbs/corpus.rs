@@ -283,7 +283,7 @@ fn state(view: &View) -> Value {
         "releases": view.releases.iter().map(|e| json!([e.release.id, e.lineage, e.release.alias])).collect::<Vec<_>>(),
         "environments": environments,
         "quarantined": view.quarantines.keys().map(|(id, scope)| json!([id, scope])).collect::<Vec<_>>(),
-        "frozen": view.freezes.keys().map(|name| json!(name)).collect::<Vec<_>>(),
+        "frozen": view.freezes.keys().chain(view.pauses.keys()).collect::<BTreeSet<_>>(),
         "policies": view.policies,
         "requests": view.requests.iter().map(|(plan, r)| json!([plan, r.environments, r.expires])).collect::<Vec<_>>(),
         "approvals": view.approvals.iter().map(|a| json!([a.plan, a.envelope])).collect::<Vec<_>>(),

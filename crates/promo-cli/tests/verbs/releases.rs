@@ -82,6 +82,12 @@ fn a_reason_that_stands_in_a_suggestion_is_none() {
 fn what_is_lifted_is_called_what_it_was_s10_4() {
     let world = World::new();
     let unfreeze = [&["unfreeze", "production", "--reason", "more workers"], &RILEY[..]].concat();
+    // A freeze beside the pause hides it from nobody, and lifting the one leaves the other.
+    world.run(0, &["freeze", "production", "--reason", "a fair"]);
+    let (status, _) = texts(&promo(&world.at, &["status"]));
+    assert!(status.contains("a fair") && status.contains("paused"), "{status}");
+    let (out, _) = texts(&promo(&world.at, &unfreeze));
+    assert!(out.starts_with("no longer frozen, and paused as before after a rollback"), "{out}");
     let (out, _) = texts(&promo(&world.at, &unfreeze));
     assert_eq!(out, "no longer paused: production\nNext: promo --policy policy.toml plan production\n");
     let error = world.refuses(65, "request-invalid", &unfreeze);

@@ -181,6 +181,10 @@ fn reasons_are_shown_wherever_what_they_were_given_for_is_told() {
         .collect();
     let expected = [("rejected", "corrupts invoices"), ("unfrozen", "it is over"), ("frozen", "billing migration")];
     assert_eq!(told, expected);
+    // Who signed counts, whatever name the record goes by.
+    let who = |stop: &Value| (stop["by"].clone(), stop["signed"].clone());
+    assert_eq!(who(&history["stops"][1]), ("riley".into(), true.into()), "{history}");
+    assert_eq!(history["stops"][2]["signed"], false, "anybody may freeze: {history}");
 }
 
 #[test]

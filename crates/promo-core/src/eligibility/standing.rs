@@ -57,16 +57,12 @@ pub fn holds<'a>(view: &'a View, name: &EnvironmentName) -> Vec<Hold<'a>> {
     let failed = known
         .and_then(|environment| environment.last_effective())
         .filter(|promotion| matches!(promotion.finished, Some((_, PromotionOutcome::Held | PromotionOutcome::Stuck))));
-    let own = view.freezes.get(&Some(name.clone())).map(|freeze| (freeze, false));
-    let all = view.freezes.get(&None).map(|freeze| (freeze, true));
+    let scopes = || [(Some(name.clone()), false), (None, true)].into_iter();
     let mut out: Vec<Hold<'_>> = failed.map(Hold::Failed).into_iter().collect();
-    let stops = || own.into_iter().chain(all);
-    out.extend(
-        stops().filter(|(f, _)| !f.note.automatic).map(|(f, everywhere)| Hold::Frozen { note: &f.note, everywhere }),
-    );
-    out.extend(
-        stops().filter(|(f, _)| f.note.automatic).map(|(f, everywhere)| Hold::Paused { note: &f.note, everywhere }),
-    );
+    let frozen = |(scope, everywhere)| Some(Hold::Frozen { note: &view.freezes.get(&scope)?.note, everywhere });
+    out.extend(scopes().filter_map(frozen));
+    let paused = |(scope, everywhere)| Some(Hold::Paused { note: &view.pauses.get(&scope)?.note, everywhere });
+    out.extend(scopes().filter_map(paused));
     out
 }
 

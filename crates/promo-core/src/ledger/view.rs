@@ -49,8 +49,10 @@ pub struct View {
     pub environments: BTreeMap<EnvironmentName, EnvironmentView>,
     /// Quarantines in force: release and scope, none meaning everywhere.
     pub quarantines: BTreeMap<(ReleaseId, Option<EnvironmentName>), Note>,
-    /// Freezes and pauses in force, by environment; none means all.
+    /// Freezes by people in force, by environment; none means all.
     pub freezes: BTreeMap<Option<EnvironmentName>, Freeze>,
+    /// Pauses of automatic promotion after a rollback, in the same way; a freeze by a person beside one changes nothing about it.
+    pub pauses: BTreeMap<Option<EnvironmentName>, Freeze>,
     /// Everything that stopped promotion or lifted what stopped it, in ledger order.
     pub stops: Vec<Stop>,
     /// The newest version of each policy that the ledger has seen in use, by name; from records of every pipeline.
@@ -160,8 +162,15 @@ impl View {
     /// its own before one for all.
     #[must_use]
     pub fn freeze(&self, environment: &EnvironmentName) -> Option<&Freeze> {
-        let own = self.freezes.get(&Some(environment.clone()));
-        own.into_iter().chain(self.freezes.get(&None)).min_by_key(|freeze| freeze.note.automatic)
+        let own = Some(environment.clone());
+        let stops = [(&self.freezes, &own), (&self.freezes, &None), (&self.pauses, &own), (&self.pauses, &None)];
+        stops.into_iter().find_map(|(stops, scope)| stops.get(scope))
+    }
+
+    /// What an unfreeze of that scope lifts: the freeze by a person, and only where there is none the pause.
+    #[must_use]
+    pub fn lifted_next(&self, scope: &Option<EnvironmentName>) -> Option<&Freeze> {
+        self.freezes.get(scope).or_else(|| self.pauses.get(scope))
     }
 
     /// The requests that wait for approval or for being applied: open, not superseded, not used.

@@ -54,6 +54,8 @@ pub struct Stop {
     pub note: Note,
     /// What was done.
     pub act: StopAct,
+    /// Who signed the lift, where a policy asked for a signature.
+    pub signer: Option<IdentityName>,
 }
 
 /// What was stopped or lifted.

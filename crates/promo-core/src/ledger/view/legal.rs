@@ -30,7 +30,7 @@ impl View {
                 }
             }
             Event::Unfrozen { environments, .. } => {
-                if scopes(environments.clone()).iter().any(|scope| !self.freezes.contains_key(scope)) {
+                if scopes(environments.clone()).iter().any(|scope| self.lifted_next(scope).is_none()) {
                     return Err("there is no freeze of that environment".into());
                 }
             }

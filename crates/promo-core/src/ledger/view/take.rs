@@ -26,14 +26,15 @@ impl View {
             }
             Event::ReleaseRejected { release, scope, automatic } => {
                 let act = StopAct::Rejected { release: release.clone(), scope: scope.clone() };
-                self.stops.push(Stop { note: note(automatic), act });
+                self.stops.push(Stop { note: note(automatic), act, signer: None });
                 self.quarantines.insert((release, scope), note(automatic));
             }
-            Event::ReleaseLifted { release, scope, .. } => {
+            Event::ReleaseLifted { release, scope, by, .. } => {
                 let quarantine = (release, scope);
                 self.quarantines.remove(&quarantine);
                 let (release, scope) = quarantine;
-                self.stops.push(Stop { note: note(false), act: StopAct::Lifted { release, scope } });
+                let (act, signer) = (StopAct::Lifted { release, scope }, self.signer(by));
+                self.stops.push(Stop { note: note(false), act, signer });
             }
             Event::VerdictRecorded { environment, release, check, passed, evidence, by, .. } => {
                 let said = if passed { Said::Passed } else { Said::Failed };
@@ -48,21 +49,22 @@ impl View {
             Event::Frozen { environments, automatic } => {
                 let freeze = Freeze { note: note(automatic) };
                 let scopes = scopes(environments);
-                self.stops.push(Stop { note: note(automatic), act: StopAct::Frozen { scopes: scopes.clone() } });
+                let act = StopAct::Frozen { scopes: scopes.clone() };
+                self.stops.push(Stop { note: note(automatic), act, signer: None });
                 for scope in scopes {
-                    // A person's freeze is never weakened to an automatic pause.
-                    let held = self.freezes.get(&scope).is_some_and(|f| !f.note.automatic);
-                    if !(automatic && held) {
-                        self.freezes.insert(scope, freeze.clone());
-                    }
+                    let stops = if automatic { &mut self.pauses } else { &mut self.freezes };
+                    stops.insert(scope, freeze.clone());
                 }
             }
-            Event::Unfrozen { environments, .. } => {
+            Event::Unfrozen { environments, by, .. } => {
                 let scopes = scopes(environments);
                 for scope in &scopes {
-                    self.freezes.remove(scope);
+                    if self.freezes.remove(scope).is_none() {
+                        self.pauses.remove(scope);
+                    }
                 }
-                self.stops.push(Stop { note: note(false), act: StopAct::Unfrozen { scopes } });
+                let (act, signer) = (StopAct::Unfrozen { scopes }, self.signer(by));
+                self.stops.push(Stop { note: note(false), act, signer });
             }
             Event::PolicyAdopted { policy } => {
                 self.in_force = Some(policy.name.clone());
@@ -172,6 +174,11 @@ impl View {
             Event::ClockAccepted { .. } => self.latest = None,
             Event::Unknown => {}
         }
+    }
+
+    /// Who signed a lift. Before there is a policy no signature was looked at, and the name is a claim.
+    fn signer(&self, by: Option<IdentityName>) -> Option<IdentityName> {
+        by.filter(|_| self.in_force.is_some())
     }
 
     /// The run that a legal record is of.

@@ -180,6 +180,19 @@ async fn what_is_too_large_for_one_request_goes_in_chunks_and_what_is_too_large_
     world.assert_no_upload_is_left("too large in every way");
 }
 
+/// Several are on their way when the limit is found out.
+#[tokio::test]
+async fn every_layer_that_is_too_large_for_one_request_goes_in_chunks() {
+    let layer = |own: u64| (0..SIZE).map(|i| (i * 31 + i / 251 + own) as u8).collect::<Vec<u8>>();
+    let layers = (0..4).map(layer).collect();
+    let world = World::with(&Image { platforms: vec!["linux/amd64".into()], ..Image::new([], layers) }).await;
+    world.again(Behaviour::default(), Behaviour { largest_request: Some(CHUNK), ..Behaviour::default() });
+    world.promote(&world.network()).await.unwrap();
+    world.assert_whole("413 for several at once");
+    let refused = world.destination.journal().iter().filter(|entry| entry.status == 413).count();
+    assert!((1..=4).contains(&refused), "each is tried at most once: {refused}");
+}
+
 #[tokio::test]
 async fn a_session_that_ends_is_replaced_by_a_new_one_once() {
     let world = world().await;

@@ -1,6 +1,7 @@
 //! What goes along with an artifact: it is counted in a preview, and found again whichever way a registry keeps it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use promo_providers::oci::Oci;
 use promo_sdk::{ArtifactInput, EnsureRequest, Inputs, ObserveRequest, Provider as _};
@@ -26,6 +27,18 @@ async fn referrers_go_where_the_registry_lists_them_itself_and_where_it_does_not
         assert!(last.is_tag() && last.path.ends_with(TAG), "{referrers}: {}", last.line());
         assert!(!world.promote(&world.network()).await.unwrap().changed(), "{referrers}");
     }
+}
+
+/// Whoever may push to the source can put the very bytes of the artifact's manifest there as a blob, and refer to it.
+#[tokio::test]
+async fn a_referrer_that_holds_its_own_subject_as_a_blob_does_not_make_a_copy_wait_for_itself() {
+    let world = World::start().await;
+    let subject = world.source.repository(SOURCE).manifests[&world.what.digest].bytes.to_vec();
+    sign(&world.source, &world.what, &String::from_utf8(subject).unwrap());
+    let network = world.network();
+    let copied = tokio::time::timeout(Duration::from_secs(20), world.promote(&network)).await;
+    assert_eq!(copied.expect("the copy comes to an end").unwrap().referrers, 2);
+    world.assert_whole("a signature of itself");
 }
 
 #[tokio::test]

@@ -75,14 +75,16 @@ impl Session {
             let refused = again.stays.iter().find(|s| s.environment == entry.environment);
             if let Some((stay, next)) = refused.and_then(|s| Some((s, s.next.as_ref()?))) {
                 let name = &entry.environment;
-                // Planned anew it is without the approvals that this very plan has.
-                let gates = if next.release.id == entry.to.id {
+                let mut gates = next.gates.clone();
+                if next.release.id == entry.to.id {
+                    // Planned anew it is without the approvals that this very plan has.
                     let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now.at)?;
                     let approvals = standings.get(name).map(Evaluation::status);
-                    self.judged(plan, entry, &view, &again.observations, approvals.as_ref(), invoker, now)
-                } else {
-                    next.gates.clone()
-                };
+                    let now = self.judged(plan, entry, &view, &again.observations, approvals.as_ref(), invoker, now);
+                    gates.retain(|gate| gate.kind != GateKind::Approval);
+                    gates.extend(now.into_iter().filter(|gate| gate.kind == GateKind::Approval));
+                    gates.sort_by_key(|gate| gate.kind);
+                }
                 let mut why: Vec<String> = unproven(plan, invoker).into_iter().collect();
                 if stay.why == StayReason::StartsByRequest {
                     why.insert(0, starts_by_request(name));

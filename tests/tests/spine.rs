@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use promo_core::Digest;
 use promo_core::approval::Decision;
 use promo_core::gate::{GateKind, Outcome};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
-use promo_engine::{ApplyOptions, EngineError, Fate, Progress, exit};
+use promo_core::plan::Document;
+use promo_engine::{ApplyOptions, EngineError, Fate, Progress, Session, exit};
 use promo_tests::world::World;
 
 fn name(text: &str) -> EnvironmentName {
@@ -105,9 +107,8 @@ async fn production_needs_an_approval_of_this_plan_by_somebody_else() {
     assert_eq!(world.current("production"), None);
 }
 
-/// What keeps an approved plan out is told with the approvals that it has.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_freeze_takes_no_approval_away_s5_4() {
+/// A release in staging, and a plan for production that was requested and approved.
+async fn approved() -> (World, Document, Digest) {
     let world = World::of("quickstart");
     world.release("1.0.0").await;
     to_staging(&world).await;
@@ -115,6 +116,30 @@ async fn a_freeze_takes_no_approval_away_s5_4() {
     let digest = plan.digest().unwrap();
     world.ask(&plan).await;
     world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    (world, plan, digest)
+}
+
+/// A requested plan is told as what apply would make of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_requested_plan_is_told_as_stale_once_its_pipeline_is_another_s8_2() {
+    let (world, plan, digest) = approved().await;
+    let moved = |session: &Session| session.pending(&session.view().unwrap()).unwrap()[0].moved.clone();
+    assert_eq!(moved(&world.session), []);
+    let (file, (before, after)) = (world.path("promo.toml"), ("[\"initiator\"]", "[\"initiator\", \"author\"]"));
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains(before));
+    std::fs::write(&file, text.replace(before, after)).unwrap();
+    let later = world.session_as("dana");
+    let stale = later.apply(&plan, digest, world.options()).await.unwrap_err();
+    assert_eq!(stale.code(), "plan-stale", "{stale}");
+    let production: EnvironmentName = "production".parse().unwrap();
+    assert_eq!(moved(&later), [production]);
+}
+
+/// What keeps an approved plan out is told with the approvals that it has.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_freeze_takes_no_approval_away_s5_4() {
+    let (world, plan, digest) = approved().await;
     world.session.freeze(["production".parse().unwrap()].into(), "the fair is on").unwrap();
     let frozen = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
     let EngineError::Waiting { gates, .. } = &frozen else { panic!("{frozen:?}") };
@@ -125,18 +150,12 @@ async fn a_freeze_takes_no_approval_away_s5_4() {
 /// S6.6: what a run has not begun yet can be stopped as long as it has not ended.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_approval_can_be_taken_back_while_the_run_of_its_plan_is_on_its_way_s6_6() {
-    let world = World::of("quickstart");
-    world.release("1.0.0").await;
-    to_staging(&world).await;
-    let plan = world.plan("production").await;
-    let digest = plan.digest().unwrap();
-    world.ask(&plan).await;
+    let (world, plan, digest) = approved().await;
     let (yes, taken_back) = (world.sign(&plan, Decision::Approve), world.sign(&plan, Decision::Revoke));
-    world.session.record_approval(&digest, &yes).unwrap();
     let (mut options, said) = (world.options(), std::sync::Arc::new(std::sync::Mutex::new(Vec::new())));
     let (judges, heard, document) = (world.session_as("riley"), said.clone(), plan.clone());
     options.progress = std::sync::Arc::new(move |progress| {
-        if matches!(progress, promo_engine::Progress::RunStarted { .. }) {
+        if matches!(progress, Progress::RunStarted { .. }) {
             let weighed = |envelope| judges.weigh(&document, &digest, envelope, &[]).map(|_| ());
             heard.lock().unwrap().extend([weighed(&taken_back), weighed(&yes)]);
         }

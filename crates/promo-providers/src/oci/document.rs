@@ -7,6 +7,7 @@ use oci_spec::image::{Descriptor, ImageIndex, ImageManifest, MediaType};
 use promo_core::Digest;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::error::{OciError, tame};
 
@@ -88,8 +89,12 @@ struct Shape {
     fs_layers: Option<IgnoredAny>,
 }
 
+/// Read whole first: what is passed over is not looked at, and a manifest with bytes that are no UTF-8 (RFC 8259, section
+/// 8.1), half a surrogate pair or a number out of range would be taken here and refused by whoever reads all of it.
 fn shape(what: &str, bytes: &[u8]) -> Result<Shape, OciError> {
-    serde_json::from_slice(bytes).map_err(|error| OciError::malformed(what, format!("not a manifest: {error}")))
+    let problem = |error| OciError::malformed(what, format!("not a manifest: {error}"));
+    serde_json::from_slice::<Value>(bytes).map_err(problem)?;
+    serde_json::from_slice(bytes).map_err(problem)
 }
 
 /// The media type of a manifest that was served as `content_type`, or that a parent calls `content_type`.
@@ -231,6 +236,16 @@ mod tests {
         let image = r#"{"schemaVersion":2,"config":{},"layers":[]}"#;
         assert!(matches!(typed(Some(OCI_INDEX), image), Err(OciError::Malformed { .. })));
         assert_eq!(typed(Some(DOCKER_MANIFEST), image).unwrap(), DOCKER_MANIFEST);
+    }
+
+    #[test]
+    fn what_another_reader_would_refuse_is_refused_in_fields_that_are_passed_over_too() {
+        let with = |other: &[u8]| [&br#"{"schemaVersion":2,"manifests":[],"other":"#[..], other, b"}"].concat();
+        assert!(media_type("there", None, &with(b"\"\xc3\xa9 \\ud83d\\ude00 1e9\"")).is_ok());
+        for other in [&b"\"\xff\""[..], b"\"\xed\xa0\x80\"", b"\"\\ud800\"", b"1e999"] {
+            let read = media_type("there", None, &with(other));
+            assert!(matches!(read, Err(OciError::Malformed { .. })), "{other:x?}");
+        }
     }
 
     #[test]

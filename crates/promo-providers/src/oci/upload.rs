@@ -257,8 +257,10 @@ impl Registry {
                 }
                 Err(error) => return Err(error),
             };
-            attempt += 1;
-            if !again || !(start..=end).contains(&there) {
+            // Whoever gets ahead has its attempts anew: only standing still uses them up.
+            let ahead = there > start;
+            attempt = if ahead { 1 } else { attempt + 1 };
+            if !(ahead || again) || !(start..=end).contains(&there) {
                 let what = format!("{digest} for {}: bytes in the session", self.name());
                 return Err(OciError::integrity(what, format!("{start} to {end}"), there));
             }
@@ -310,9 +312,11 @@ impl Registry {
             return if is_end(code) { Ok(Taken::Ended(error)) } else { Err(error) };
         }
         let next = self.server.location(&what(&Method::PATCH, url), url, response.headers())?;
-        // `0-0` is said for nothing, and by some for anything: here it says no more than the status does.
+        // The status says that the chunk was taken, and some count the bytes wrongly (from one, or those of the chunk): only
+        // a place within the chunk says that a part of it was. `0-0` is said for nothing, and by some for anything. Whether all
+        // arrived the closing request decides, which the registry takes only with the digest of what it has.
         match reached(response.headers()) {
-            Some(Ok(there)) if there != end && there != 0 => return Ok(Taken::Part(there, next)),
+            Some(Ok(there)) if there != 0 && (start..end).contains(&there) => return Ok(Taken::Part(there, next)),
             _ => {}
         }
         let feed = back.lock().unwrap_or_else(PoisonError::into_inner).take();

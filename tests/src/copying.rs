@@ -1,4 +1,4 @@
-//! A pipeline that does nothing but copy one image from registry to registry, and promo on it as a process of its own. What
+//! A pipeline that does nothing but copy images from registry to registry, and promo on it as a process of its own. What
 //! must not live here: registries, faults, and what must be true afterwards.
 
 use std::path::{Path, PathBuf};
@@ -24,6 +24,7 @@ pub struct Project {
     base: TempDir,
     promo: PathBuf,
     variables: Vec<(String, String)>,
+    images: Vec<String>,
 }
 
 impl Project {
@@ -33,16 +34,27 @@ impl Project {
     /// When a file cannot be written.
     #[must_use]
     pub fn new(from: &str, to: &str, variables: &[(&str, &str)]) -> Self {
+        Self::of(from, to, variables, vec!["app".into()])
+    }
+
+    /// The same for images of these names: `NAME` is copied from `team/NAME` to `prod/NAME`.
+    ///
+    /// # Panics
+    /// As [`Project::new`].
+    #[must_use]
+    pub fn of(from: &str, to: &str, variables: &[(&str, &str)], images: Vec<String>) -> Self {
         let base = tempfile::tempdir().expect("a directory");
+        let artifacts = images.iter().map(|name| format!("[artifacts.{name}]\nimage = \"{from}/team/{name}\"\n"));
         let pipeline = format!(
-            "format = 1\n[pipeline]\nname = \"copy\"\n[artifacts.app]\nimage = \"{from}/{FROM}\"\n\
+            "format = 1\n[pipeline]\nname = \"copy\"\n{}\
              [environments.prod]\ntier = \"development\"\ndeploy = \"none\"\n\
-             mirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n"
+             mirror = {{ \"{from}/team\" = \"{to}/prod\" }}\n",
+            artifacts.collect::<String>()
         );
         std::fs::create_dir_all(base.path().join("project")).expect("a directory");
         std::fs::write(base.path().join("project/promo.toml"), pipeline).expect("a file");
         let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
-        Self { base, promo: binary::promo(), variables }
+        Self { base, promo: binary::promo(), variables, images }
     }
 
     /// Adds the release and makes the plan; what the ledger holds then is what [`Project::reset`] goes back to.
@@ -50,8 +62,9 @@ impl Project {
     /// # Panics
     /// When promo refuses.
     pub fn prepare(&self) {
-        let release = format!("app={TAG}");
-        for words in [&["release", "add", &release][..], &["plan", "prod", "--out", PLAN]] {
+        let images: Vec<String> = self.images.iter().map(|name| format!("{name}={TAG}")).collect();
+        let release: Vec<&str> = ["release", "add"].into_iter().chain(images.iter().map(String::as_str)).collect();
+        for words in [&release[..], &["plan", "prod", "--out", PLAN]] {
             let end = self.run(words);
             assert_eq!(end.code, Some(0), "{words:?}: {}", end.said);
         }

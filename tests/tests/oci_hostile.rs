@@ -15,6 +15,8 @@ mod encrypted;
 mod lies;
 #[path = "oci_hostile/places.rs"]
 mod places;
+#[path = "oci_hostile/recent.rs"]
+mod recent;
 #[path = "oci_hostile/tags.rs"]
 mod tags;
 #[path = "oci_hostile/trouble.rs"]

@@ -1,10 +1,9 @@
 //! What goes along with an artifact: it is counted in a preview, and found again whichever way a registry keeps it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use promo_providers::oci::Oci;
-use promo_sdk::{ArtifactInput, EnsureRequest, Inputs, ObserveRequest, Provider as _};
+use promo_sdk::{EnsureRequest, ObserveRequest, Provider as _};
 use promo_tests::oci_registry::{Behaviour, Entry};
 
 use crate::world::{DESTINATION, SOURCE, TAG, World, sign};
@@ -45,20 +44,7 @@ async fn a_referrer_that_holds_its_own_subject_as_a_blob_does_not_make_a_copy_wa
 async fn s2_3_a_preview_counts_what_goes_along() {
     let world = World::start().await;
     let cx = promo_sdk::testing::context("/nowhere");
-    let artifact = ArtifactInput {
-        repository: format!("{}/{DESTINATION}", world.destination.address()),
-        digest: world.what.digest,
-        tag: Some(TAG.into()),
-        source: Some(format!("{}/{SOURCE}", world.source.address())),
-    };
-    let inputs = Inputs {
-        environment: "production".parse().unwrap(),
-        release: "r-0123456789ab".parse().unwrap(),
-        target: promo_core::model::Target(BTreeMap::new()),
-        settings: serde_json::Value::Null,
-        artifacts: BTreeMap::from([("app".parse().unwrap(), artifact)]),
-        files: BTreeMap::new(),
-    };
+    let inputs = world.inputs();
     let preview = Oci::new().preview(&cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap();
     let after: Vec<_> = preview.changes.iter().map(|change| change.after.clone().unwrap()).collect();
     assert_eq!(after, [world.what.digest.to_string(), world.signature.to_string()]);

@@ -1,5 +1,6 @@
 //! Two registries, an image in one of them, and what is asked after a copy. What must not live here: tests.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use promo_core::Digest;
@@ -9,7 +10,7 @@ use promo_providers::oci::{
     resolve_digest,
 };
 use promo_sdk::testing::FakeClock;
-use promo_sdk::{ErrorKind, ProviderError};
+use promo_sdk::{ArtifactInput, ErrorKind, Inputs, ProviderError};
 use promo_tests::oci_registry::{Behaviour, Entry, OciRegistry, Stored, writes_after};
 use serde_json::{Value, json};
 
@@ -148,6 +149,24 @@ impl World {
         for given_up in all.iter().filter(|entry| entry.method == "DELETE") {
             let finished = |e: &Entry| e.method == "PUT" && e.status == 201 && e.path == given_up.path;
             assert!(!all[..given_up.number - 1].iter().any(finished), "{context}: {} is finished", given_up.line());
+        }
+    }
+
+    /// What the engine asks the provider about.
+    pub(crate) fn inputs(&self) -> Inputs {
+        let artifact = ArtifactInput {
+            repository: format!("{}/{DESTINATION}", self.destination.address()),
+            digest: self.what.digest,
+            tag: Some(TAG.into()),
+            source: Some(format!("{}/{SOURCE}", self.source.address())),
+        };
+        Inputs {
+            environment: "production".parse().unwrap(),
+            release: "r-0123456789ab".parse().unwrap(),
+            target: promo_core::model::Target(BTreeMap::new()),
+            settings: Value::Null,
+            artifacts: BTreeMap::from([("app".parse().unwrap(), artifact)]),
+            files: BTreeMap::new(),
         }
     }
 

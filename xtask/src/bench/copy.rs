@@ -100,7 +100,7 @@ fn one(bench: &Bench, case: &Case, program: &Path, skopeo: Option<&Path>, dir: &
     let (ledger, kept) = (project.join(".promo"), project.join("kept"));
     copy_files(&ledger, &kept)?;
 
-    let requests = || destination.borrow().requests().map(Some);
+    let requests = || destination.borrow().requests("team").map(Some);
     let measured = |words: Vec<OsString>| Measured::new(words, &project, &bench.work);
     let ours = || {
         let words = ["apply", "copy.plan.json", "--as", "ci"].map(OsString::from);

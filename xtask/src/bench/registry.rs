@@ -69,10 +69,13 @@ impl Registry {
         self.restart()
     }
 
-    /// Requests since the last start, without the one that asked whether it is ready.
-    pub(super) fn requests(&self) -> Outcome<f64> {
+    /// Requests since the last start, without the one that asked whether it is ready, and without those about the
+    /// repositories below `source`: what is read from where a copy comes from is no request at its destination.
+    pub(super) fn requests(&self, source: &str) -> Outcome<f64> {
         let log = fs::read_to_string(self.log()).map_err(|error| format!("{}: {error}", self.log().display()))?;
-        let count = log.lines().filter(|line| line.contains(" HTTP/1.1\"") || line.contains(" HTTP/2.0\"")).count();
+        let source = format!(" /v2/{source}/");
+        let all = log.lines().filter(|line| line.contains(" HTTP/1.1\"") || line.contains(" HTTP/2.0\""));
+        let count = all.filter(|line| !line.contains(&source)).count();
         Ok(f64::from(u32::try_from(count).unwrap_or(u32::MAX)))
     }
 }

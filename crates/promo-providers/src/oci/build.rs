@@ -76,7 +76,7 @@ pub async fn image(store: &Store, tag: &str, image: &Image) -> Result<Digest, Oc
     }
     let index = raw(OCI_INDEX, &index);
     store.put_manifest(&index).await?;
-    store.put_tag(tag, &index, None, true).await?;
+    store.put_tag(tag, &index, None).await?;
     Ok(index.digest)
 }
 

@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 
 use super::document;
 use super::error::OciError;
-use super::referrers;
+use super::referrers::{self, Companions};
 use super::registry::Registry;
 use super::resolve::{BlobEntry, ManifestEntry, Resolved};
 use super::store::{Limits, Selector, Store};
-use super::upload::{Mount, Sent};
+use super::upload::{Asked, Mount, Sent};
 
 /// Blobs that are under way at once.
 const PARALLEL: usize = 4;
@@ -98,13 +98,13 @@ pub async fn copy(request: Copy<'_>) -> Result<CopyReport, OciError> {
     if let Some(tag) = source_tag {
         source.require_tag(tag, &resolved.digest).await?;
     }
-    copy_to_free(Copy { tags: &missing, ..request }).await
+    copy_to_free(Copy { tags: &missing, ..request }, None).await
 }
 
-/// The same for a caller that has just seen that all tags are free at the destination.
-pub(super) async fn copy_to_free(request: Copy<'_>) -> Result<CopyReport, OciError> {
+/// The same for a caller that has just seen that all tags are free at the destination, and perhaps what goes along.
+pub(super) async fn copy_to_free(request: Copy<'_>, along: Option<Companions>) -> Result<CopyReport, OciError> {
     let destination = &request.destination.for_copy(request.source);
-    let done = copy_parts(Copy { destination, ..request }).await;
+    let done = copy_parts(Copy { destination, ..request }, along).await;
     // What another part's failure has cut off would stay open until the registry tidies up.
     if let (Err(_), Store::Registry(registry)) = (&done, destination) {
         registry.abandon().await;
@@ -112,11 +112,14 @@ pub(super) async fn copy_to_free(request: Copy<'_>) -> Result<CopyReport, OciErr
     done
 }
 
-async fn copy_parts(request: Copy<'_>) -> Result<CopyReport, OciError> {
+async fn copy_parts(request: Copy<'_>, along: Option<Companions>) -> Result<CopyReport, OciError> {
     let Copy { source, destination, resolved, tags, limits, .. } = request;
     let mut work = Work { source, destination, limits, report: CopyReport::default(), brought: BTreeSet::new() };
     if source.name() != destination.name() {
-        let mut companions = referrers::gather(source, resolved, &limits).await?;
+        let mut companions = match along {
+            Some(seen) => seen,
+            None => referrers::gather(source, resolved, &limits).await?,
+        };
         work.refuse_foreign(resolved)?;
         for referrer in &companions.referrers {
             work.refuse_foreign(&referrer.resolved)?;
@@ -127,7 +130,7 @@ async fn copy_parts(request: Copy<'_>) -> Result<CopyReport, OciError> {
         for sidecar in &sidecars {
             work.bring(&sidecar.resolved, false).await?;
             let subject = read_manifest(source, &sidecar.resolved.tree_entry(), &limits).await?;
-            destination.put_tag(&sidecar.tag, &subject, sidecar.replaces.as_ref(), false).await?;
+            destination.put_tag(&sidecar.tag, &subject, sidecar.replaces.as_ref()).await?;
             work.report.referrers += 1;
         }
     }
@@ -136,8 +139,7 @@ async fn copy_parts(request: Copy<'_>) -> Result<CopyReport, OciError> {
     }
     let subject = read_manifest(source, &resolved.tree_entry(), &limits).await?;
     for tag in tags {
-        // A transfer takes time: the look at the tag from before it is too old to write on.
-        destination.put_tag(tag, &subject, None, work.report.blobs_copied > 0).await?;
+        destination.put_tag(tag, &subject, None).await?;
         work.report.tags += 1;
     }
     Ok(work.report)
@@ -186,15 +188,16 @@ impl Work<'_> {
         else {
             return Ok(false);
         };
-        // Where blobs can be mounted, a mount is the question and the answer.
+        // Where blobs can be mounted from elsewhere, a mount is the question and the answer.
         let mountable = matches!(self.source, Store::Registry(source) if registry.sibling(source).is_some())
             || registry.server.known_elsewhere(&smallest.digest, &registry.repository).is_some();
         if mountable {
             return Ok(false);
         }
-        let known = registry.is_known(&smallest.digest);
-        if !known && !registry.blob_exists(&smallest.digest, smallest.size).await? {
-            registry.server.note_absent(&smallest.digest, &registry.repository);
+        if !registry.is_known(&smallest.digest)
+            && let absent @ Asked::Absent(_) = registry.ask(smallest).await?
+        {
+            registry.note_asked(&smallest.digest, absent);
             return Ok(false);
         }
         Ok(self.destination.head_digest(&resolved.digest).await?.is_some())
@@ -275,9 +278,12 @@ async fn move_blob(source: &Store, destination: &Store, blob: &BlobEntry) -> Res
         return Ok(Moved::Copied);
     };
     let (mut attempt, mut refused, mut ended, mut shrunk) = (1, false, false, false);
+    let mut again = false;
     loop {
-        match try_move(source, registry, blob, refused).await {
-            // Starting again looks first whether the blob has come to be there (S9.2); it is content-addressed.
+        // Starting again looks first whether the blob has come to be there (S9.2); it is content-addressed.
+        let tried = try_move(source, registry, blob, refused, again).await;
+        again = true;
+        match tried {
             Err(error) if error.is_transient() && attempt < registry.attempts() => {
                 registry.pause(attempt, error.retry_after()).await;
                 attempt += 1;
@@ -305,11 +311,22 @@ enum Tried {
     Ended(OciError),
 }
 
-async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry, own_token: bool) -> Result<Tried, OciError> {
-    let BlobEntry { digest, size } = blob;
+async fn try_move(
+    source: &Store,
+    registry: &Registry,
+    blob: &BlobEntry,
+    own_token: bool,
+    again: bool,
+) -> Result<Tried, OciError> {
+    let digest = &blob.digest;
     let turn = registry.server.turn(digest);
     let _turn = turn.lock().await;
+    let asked = registry.take_asked(digest);
     if registry.is_known(digest) {
+        // Another copy was faster: nothing goes into an upload that was opened for it.
+        if let Some(Asked::Absent(Some(session))) = asked {
+            registry.give_up(&session).await;
+        }
         return Ok(Tried::Moved(Moved::Skipped));
     }
     let sibling = match source {
@@ -317,22 +334,20 @@ async fn try_move(source: &Store, registry: &Registry, blob: &BlobEntry, own_tok
         Store::Layout(_) => None,
     };
     // Either a mount or a question, never both: a mount that is not possible is answered with an open upload.
-    let mut session = None;
-    let mut asked = false;
-    if let Some(from) = sibling.or_else(|| registry.server.known_elsewhere(digest, &registry.repository)) {
-        match registry.mount(digest, &from).await? {
+    let asked = match (asked, sibling.or_else(|| registry.server.known_elsewhere(digest, &registry.repository))) {
+        (Some(asked), _) => asked,
+        (None, Some(from)) => match registry.mount(digest, &from).await? {
             Mount::Mounted => return Ok(Tried::Moved(Moved::Mounted)),
-            Mount::Session(open) => (session, asked) = (Some(open), true),
-            Mount::Refused => {}
-        }
-    }
-    let absent = registry.server.take_absent(digest, &registry.repository);
-    if !asked && !absent && registry.blob_exists(digest, *size).await? {
-        return Ok(Tried::Moved(Moved::Skipped));
-    }
-    let mut session = match session {
-        Some(open) => open,
-        None => registry.start_upload().await?,
+            Mount::Session(open) => Asked::Absent(Some(open)),
+            Mount::Refused => registry.look(blob).await?,
+        },
+        (None, None) if again => registry.look(blob).await?,
+        (None, None) => registry.ask(blob).await?,
+    };
+    let mut session = match asked {
+        Asked::There => return Ok(Tried::Moved(Moved::Skipped)),
+        Asked::Absent(Some(open)) => open,
+        Asked::Absent(None) => registry.start_upload().await?,
     };
     session.own_token = own_token;
     Ok(match registry.upload_from(source, session, blob).await? {

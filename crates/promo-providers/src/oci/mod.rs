@@ -20,6 +20,7 @@ mod provider;
 #[cfg(test)]
 mod provider_tests;
 mod rate;
+mod recent;
 mod reference;
 mod referrers;
 mod registry;

@@ -15,17 +15,20 @@ use promo_sdk::{
 use super::copy::copy_to_free;
 use super::error::tame;
 use super::layout::Layout;
+use super::recent::Recent;
 use super::referrers;
 use super::{Copy, Limits, Location, Network, OciError, Reference, Store, resolve, resolve_digest, verify};
 
 /// Resolves artifacts, and copies them between registries and image layouts. The state of a place is the digest under
 /// the artifact's tag there, or of the artifact itself where it carries no tag.
 ///
-/// One value serves one run: what it learns about a registry (where blobs lie already) is kept for the next artifact.
+/// One value serves one run: what it learns about a registry (where blobs lie already) is kept for the next artifact, and
+/// what it saw a moment ago is not asked again, unless something is written on it.
 #[derive(Debug, Default)]
 pub struct Oci {
     network: OnceLock<Network>,
     limits: Limits,
+    recent: Recent,
 }
 
 impl Oci {
@@ -89,27 +92,74 @@ impl Oci {
         Ok(State::Present(digest))
     }
 
+    /// The state for a step, which looks before it acts and after: once for the step and the action that follows, and not
+    /// at all where it was just seen to be settled.
+    async fn observed(&self, cx: &Context, store: &Store, artifact: &ArtifactInput) -> Result<State, OciError> {
+        if matches!(store, Store::Layout(_)) {
+            return self.state(store, artifact).await;
+        }
+        let place = name(store, artifact);
+        if let Some(settled) = self.recent.settled.take(cx.clock.now(), &place) {
+            return Ok(settled);
+        }
+        let state = self.state(store, artifact).await?;
+        self.recent.before.note(cx.clock.now(), place, state);
+        Ok(state)
+    }
+
+    /// Notes that a place of a registry holds what it should.
+    fn settled(&self, cx: &Context, store: &Store, artifact: &ArtifactInput) {
+        if matches!(store, Store::Registry(_)) {
+            let state = State::Present(artifact.digest);
+            self.recent.settled.note(cx.clock.now(), name(store, artifact), state);
+        }
+    }
+
     /// The source of a copy, whole and still under the same tag.
     async fn source(&self, cx: &Context, artifact: &ArtifactInput) -> Result<(Store, super::Resolved), ProviderError> {
         let Some(source) = &artifact.source else {
             return Err(ProviderError::new(ErrorKind::Invalid, "a copy needs a source, and this artifact has none"));
         };
         let store = self.open(cx, &source.parse::<Location>()?)?;
-        self.require_unmoved(&store, artifact).await?;
+        self.require_unmoved(cx, &store, artifact).await?;
+        let place = at_digest(&store, &artifact.digest);
+        if let Some(resolved) = self.recent.trees.get(cx.clock.now(), &place) {
+            return Ok((store, resolved));
+        }
         let resolved = resolve_digest(&store, &artifact.digest, &self.limits).await?;
+        self.saw_tree(cx, &store, &resolved);
         Ok((store, resolved))
     }
 
+    fn saw_tree(&self, cx: &Context, store: &Store, resolved: &super::Resolved) {
+        if matches!(store, Store::Registry(_)) {
+            let place = at_digest(store, &resolved.digest);
+            self.recent.trees.note(cx.clock.now(), place, resolved.clone());
+        }
+    }
+
+    fn saw_tag(&self, cx: &Context, store: &Store, tag: &str, digest: Digest) {
+        if matches!(store, Store::Registry(_)) {
+            self.recent.source_tags.note(cx.clock.now(), format!("{}:{tag}", store.name()), digest);
+        }
+    }
+
     /// The tag at the source may have been tidied away, since the digest is the identity; it may not name another one.
-    async fn require_unmoved(&self, source: &Store, artifact: &ArtifactInput) -> Result<(), OciError> {
+    async fn require_unmoved(&self, cx: &Context, source: &Store, artifact: &ArtifactInput) -> Result<(), OciError> {
         let Some(tag) = &artifact.tag else { return Ok(()) };
+        let reference = format!("{}:{tag}", source.name());
+        if self.recent.source_tags.get(cx.clock.now(), &reference) == Some(artifact.digest) {
+            return Ok(());
+        }
         match source.head_tag(tag).await? {
-            Some(head) if head.digest != artifact.digest => Err(OciError::TagMoved {
-                reference: format!("{}:{tag}", source.name()),
-                expected: artifact.digest,
-                found: head.digest,
-            }),
-            _ => Ok(()),
+            Some(head) if head.digest != artifact.digest => {
+                Err(OciError::TagMoved { reference, expected: artifact.digest, found: head.digest })
+            }
+            Some(head) => {
+                self.saw_tag(cx, source, tag, head.digest);
+                Ok(())
+            }
+            None => Ok(()),
         }
     }
 }
@@ -117,8 +167,12 @@ impl Oci {
 fn name(store: &Store, artifact: &ArtifactInput) -> String {
     match &artifact.tag {
         Some(tag) => format!("{}:{tag}", store.name()),
-        None => format!("{}@{}", store.name(), artifact.digest),
+        None => at_digest(store, &artifact.digest),
     }
+}
+
+fn at_digest(store: &Store, digest: &Digest) -> String {
+    format!("{}@{digest}", store.name())
 }
 
 fn conflict(store: &Store, artifact: &ArtifactInput, wanted: Digest, found: Digest) -> OciError {
@@ -167,6 +221,10 @@ impl Provider for Oci {
             reference.require_fixed()?;
             let store = self.open(cx, reference.location())?;
             let found = resolve(&store, &reference, &self.limits).await?;
+            self.saw_tree(cx, &store, &found);
+            if let Some(tag) = reference.tag() {
+                self.saw_tag(cx, &store, tag, found.digest);
+            }
             Ok(Resolved {
                 digest: found.digest,
                 media_type: found.media_type.clone(),
@@ -181,7 +239,7 @@ impl Provider for Oci {
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
         until_cancelled(cx, async {
             let (store, artifact) = self.place(cx, &request.inputs)?;
-            Ok(self.state(&store, &artifact).await?)
+            Ok(self.observed(cx, &store, &artifact).await?)
         })
         .await
     }
@@ -192,6 +250,7 @@ impl Provider for Oci {
             let desired = State::Present(artifact.digest);
             let current = self.state(&store, &artifact).await?;
             if current == desired {
+                self.settled(cx, &store, &artifact);
                 return Ok(Preview { current, desired, changes: Vec::new() });
             }
             if let State::Present(found) = current {
@@ -211,6 +270,9 @@ impl Provider for Oci {
                 changes.push(new(format!("{}:{}", store.name(), sidecar.tag), sidecar.resolved.digest));
             }
             changes[1..].sort_by(|a, b| a.path.cmp(&b.path));
+            if matches!((&source, &store), (Store::Registry(_), Store::Registry(_))) {
+                self.recent.along.note(cx.clock.now(), name(&store, &artifact), companions);
+            }
             Ok(Preview { current, desired, changes })
         })
         .await
@@ -227,7 +289,11 @@ impl Provider for Oci {
                 let message = "the state that is wanted is not the artifact that is named";
                 return Err(ProviderError::new(ErrorKind::Invalid, message).differs(artifact.digest, wanted));
             }
-            let current = self.state(&store, &artifact).await?;
+            let place = name(&store, &artifact);
+            let current = match self.recent.before.take(cx.clock.now(), &place) {
+                Some(seen) => seen,
+                None => self.state(&store, &artifact).await?,
+            };
             if current == request.desired {
                 return Ok(EnsureAnswer { changed: false, detail: "there already".into() });
             }
@@ -235,21 +301,26 @@ impl Provider for Oci {
                 return Err(conflict(&store, &artifact, wanted, found).into());
             }
             if current != request.expected {
-                let message = format!("{}: expected {}, found {current}", name(&store, &artifact), request.expected);
+                let message = format!("{place}: expected {}, found {current}", request.expected);
                 return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, current));
             }
             let (source, resolved) = self.source(cx, &artifact).await?;
             let tags: Vec<&str> = artifact.tag.as_deref().into_iter().collect();
+            let along = self.recent.along.take(cx.clock.now(), &place);
             // The state was read a moment ago: what is free was seen to be.
-            let report = copy_to_free(Copy {
+            let request = Copy {
                 source: &source,
                 source_tag: None,
                 destination: &store,
                 resolved: &resolved,
                 tags: &tags,
                 limits: self.limits,
-            })
-            .await?;
+            };
+            let report = copy_to_free(request, along).await?;
+            // A tag that was written was read back.
+            if !tags.is_empty() {
+                self.settled(cx, &store, &artifact);
+            }
             let detail = format!(
                 "{} manifests, {} blobs copied ({} bytes), {} mounted, {} there already, {} referrers",
                 report.manifests,

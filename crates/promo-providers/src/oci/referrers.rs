@@ -295,7 +295,7 @@ async fn enlist(store: &Store, subject: &Digest, new: &[Value], limits: &Limits)
             store.put_manifest(&manifest).await?;
         }
         let held = current.map(|(manifest, _)| manifest.digest);
-        match store.put_tag(&tag, &manifest, held.as_ref(), false).await {
+        match store.put_tag(&tag, &manifest, held.as_ref()).await {
             // Somebody else wrote: their list is read, and ours is added to it.
             Err(error @ (OciError::TagRaced { .. } | OciError::TagConflict { .. })) => last = Some(error),
             done => return done,

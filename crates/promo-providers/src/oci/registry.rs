@@ -308,18 +308,16 @@ impl Registry {
         tag: &str,
         manifest: &RawManifest,
         expected: Option<&Digest>,
-        look_first: bool,
     ) -> Result<(), OciError> {
         let conflict =
             |found| OciError::TagConflict { reference: format!("{}:{tag}", self.name), wanted: manifest.digest, found };
         let selector = Selector::Tag(tag);
         let mut attempt = 1;
-        if look_first {
-            match self.head(selector).await? {
-                Some(head) if head.digest == manifest.digest => return Ok(()),
-                Some(head) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
-                _ => {}
-            }
+        // Any look from before is too old to write on: right before is all that a registry allows.
+        match self.head(selector).await? {
+            Some(head) if head.digest == manifest.digest => return Ok(()),
+            Some(head) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
+            _ => {}
         }
         loop {
             let Err(error) = self.put_once(selector, manifest).await else { return Ok(()) };

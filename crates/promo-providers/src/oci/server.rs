@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use promo_core::Digest;
 use promo_sdk::testing::{NoProcesses, NoSecrets};
@@ -25,6 +25,8 @@ use super::settings::{SMALLEST_CHUNK, Settings};
 use super::wire::{Retry, SHORT, Wire, error_detail, what};
 
 const REDIRECTS: usize = 5;
+/// Bytes that are sent as soon as it is asked whether they are needed.
+const CHEAP: u64 = 256 << 10;
 
 /// The way to all registries of one run: connections, manners, credentials, and what was learnt on the way are shared.
 #[derive(Clone)]
@@ -153,7 +155,7 @@ impl Network {
             chunk: AtomicU64::new(settings.chunk.unwrap_or(0)),
             auth: Auth::new(host, self.finder.clone(), settings),
             blobs: Mutex::default(),
-            absent: Mutex::default(),
+            own_mounts: OnceLock::new(),
             no_referrers: AtomicBool::new(false),
             busy: Mutex::default(),
             listing: Mutex::default(),
@@ -185,8 +187,8 @@ pub(super) struct Server {
     auth: Auth,
     /// In which of its repositories blobs were seen.
     blobs: Mutex<HashMap<Digest, BTreeSet<String>>>,
-    /// Blobs that a repository was just asked for and does not have.
-    absent: Mutex<BTreeSet<(String, Digest)>>,
+    /// Whether a repository that is asked to mount a blob from itself says so when it has it; nothing before it was seen.
+    own_mounts: OnceLock<bool>,
     /// Set when it turned out not to know the referrers API.
     pub(super) no_referrers: AtomicBool,
     /// Blobs that are on their way to it: the second to want one waits, and then finds it there.
@@ -367,13 +369,15 @@ impl Server {
         blobs.get(digest).is_some_and(|known| known.contains(repository))
     }
 
-    /// Whether the blob was just looked for there and not found. Said once, so that whoever starts again looks again.
-    pub(super) fn take_absent(&self, digest: &Digest, repository: &str) -> bool {
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner).remove(&(repository.to_owned(), *digest))
+    /// Whether to ask for a blob of `size` bytes by mounting it from where it would be. A registry that never mounts is then
+    /// sent again what it has, so until it was seen to mount only small blobs are worth that.
+    pub(super) fn asks_by_mount(&self, size: u64) -> bool {
+        self.own_mounts.get().copied().unwrap_or(size <= CHEAP)
     }
 
-    pub(super) fn note_absent(&self, digest: &Digest, repository: &str) {
-        self.absent.lock().unwrap_or_else(PoisonError::into_inner).insert((repository.to_owned(), *digest));
+    pub(super) fn note_own_mounts(&self, works: bool) {
+        // The first one decides: a registry does not change its mind.
+        let _ = self.own_mounts.set(works);
     }
 
     pub(super) fn remember(&self, digest: &Digest, repository: &str) {

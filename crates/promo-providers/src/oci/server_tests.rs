@@ -338,6 +338,7 @@ async fn with_subject(
             (&Method::HEAD, true) => held.lock().unwrap().as_ref().map_or_else(|| answer(404, &[], ""), there),
             (&Method::HEAD, false) if path.contains("/blobs/") => answer(200, &[("content-length", &smallest)], ""),
             (&Method::HEAD, false) => there(&digest),
+            (&Method::POST, _) => answer(405, &[], ""),
             _ => answer_tag(&held),
         }
     })

@@ -250,18 +250,12 @@ impl Store {
 
     /// Points a tag at a manifest that is here, and reads it back. `expected` is what the tag may hold beforehand:
     /// nothing, or the digest it is to be moved from. A layout compares and writes in one step; a registry cannot, so
-    /// there the tag is looked at before and after; before only with `look_first`, for a caller that has just looked.
+    /// there the tag is looked at right before and after.
     ///
     /// # Errors
     /// [`OciError::TagConflict`] when the tag holds something else; [`OciError::TagRaced`] when it does so right after
     /// the write; what the transport or the file system says.
-    pub async fn put_tag(
-        &self,
-        tag: &str,
-        manifest: &RawManifest,
-        expected: Option<&Digest>,
-        look_first: bool,
-    ) -> Result<(), OciError> {
+    pub async fn put_tag(&self, tag: &str, manifest: &RawManifest, expected: Option<&Digest>) -> Result<(), OciError> {
         match self {
             Self::Layout(layout) => {
                 // Waiting for another process's lock must not hold up the other transfers of this thread.
@@ -270,7 +264,7 @@ impl Store {
                 let write = move || layout.put_tag(&tag, &manifest, expected.as_ref());
                 tokio::task::spawn_blocking(write).await.expect("invariant: writing a tag does not panic")?;
             }
-            Self::Registry(registry) => registry.put_tag(tag, manifest, expected, look_first).await?,
+            Self::Registry(registry) => registry.put_tag(tag, manifest, expected).await?,
         }
         match self.head_tag(tag).await? {
             Some(head) if head.digest == manifest.digest => Ok(()),

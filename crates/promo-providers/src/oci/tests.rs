@@ -312,7 +312,7 @@ async fn writers_of_different_tags_never_lose_each_others() {
             let manifest = manifest.clone();
             tokio::spawn(async move {
                 for n in 0..10 {
-                    store.put_tag(&format!("{writer}-{n}"), &manifest, None, true).await.unwrap();
+                    store.put_tag(&format!("{writer}-{n}"), &manifest, None).await.unwrap();
                 }
             })
         })
@@ -333,7 +333,7 @@ async fn of_two_writers_of_one_tag_exactly_one_wins_and_the_other_is_told() {
             let store = a.store.clone();
             writers.push(tokio::spawn(async move {
                 let manifest = store.get_manifest(Selector::Digest(&digest), None, &Limits::default()).await.unwrap();
-                (digest, store.put_tag("contested", &manifest, None, true).await)
+                (digest, store.put_tag("contested", &manifest, None).await)
             }));
         }
         let mut winner = None;
@@ -355,11 +355,11 @@ async fn a_tag_moves_only_from_where_it_is_said_to_be() {
     let (a, one) = built("a", "pointer").await;
     let two = build::image(&a.store, "other", &Image::new([], vec![b"x".to_vec()])).await.unwrap();
     let manifest = a.store.get_manifest(Selector::Digest(&two), None, &Limits::default()).await.unwrap();
-    let wrong = a.store.put_tag("pointer", &manifest, Some(&Digest::of(b"?")), true).await;
+    let wrong = a.store.put_tag("pointer", &manifest, Some(&Digest::of(b"?"))).await;
     assert!(matches!(wrong, Err(OciError::TagConflict { .. })));
-    a.store.put_tag("pointer", &manifest, Some(&one), true).await.unwrap();
+    a.store.put_tag("pointer", &manifest, Some(&one)).await.unwrap();
     assert_eq!(a.store.head_tag("pointer").await.unwrap().unwrap().digest, two);
-    a.store.put_tag("pointer", &manifest, Some(&one), true).await.expect("there already");
+    a.store.put_tag("pointer", &manifest, Some(&one)).await.expect("there already");
 }
 
 #[tokio::test]
@@ -397,7 +397,7 @@ async fn unknown_fields_of_an_index_survive_a_new_tag() {
     value["manifests"][0]["artifactType"] = json!("application/x");
     std::fs::write(&index, value.to_string()).unwrap();
     let manifest = a.store.get_manifest(Selector::Digest(&digest), None, &Limits::default()).await.unwrap();
-    a.store.put_tag("2.0.0", &manifest, None, true).await.unwrap();
+    a.store.put_tag("2.0.0", &manifest, None).await.unwrap();
     let after: Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
     assert_eq!(after["annotations"]["kept"], "yes");
     assert_eq!(after["manifests"][0]["artifactType"], "application/x");

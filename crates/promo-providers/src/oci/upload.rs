@@ -29,6 +29,8 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) struct Sessions {
     open: BTreeMap<u64, Url>,
     last: u64,
+    /// Blobs that were just asked for.
+    asked: BTreeMap<Digest, Asked>,
 }
 
 /// An open upload.
@@ -73,7 +75,53 @@ pub(super) enum Mount {
     Refused,
 }
 
+/// What came of asking whether a blob is here.
+#[derive(Debug)]
+pub(super) enum Asked {
+    /// It is.
+    There,
+    /// It is not; with an upload for it, where the registry has opened one.
+    Absent(Option<Session>),
+}
+
 impl Registry {
+    /// Asks for a blob. A mount of the blob from this very repository does that, too: a registry that has it says so, and one
+    /// that has not opens the upload that is needed then, which saves the request for that. What is said to be there is
+    /// looked at.
+    pub(super) async fn ask(&self, blob: &BlobEntry) -> Result<Asked, OciError> {
+        if self.server.asks_by_mount(blob.size) {
+            match self.mount(&blob.digest, &self.repository).await? {
+                Mount::Mounted => self.server.note_own_mounts(true),
+                Mount::Session(open) => return Ok(Asked::Absent(Some(open))),
+                Mount::Refused => self.server.note_own_mounts(false),
+            }
+        }
+        self.look(blob).await
+    }
+
+    /// Asks for a blob, and changes nothing whatever the answer is.
+    pub(super) async fn look(&self, blob: &BlobEntry) -> Result<Asked, OciError> {
+        let there = self.blob_exists(&blob.digest, blob.size).await?;
+        Ok(if there { Asked::There } else { Asked::Absent(None) })
+    }
+
+    /// What this copy was just told about the blob. Said once, so that whoever starts again asks again.
+    pub(super) fn take_asked(&self, digest: &Digest) -> Option<Asked> {
+        self.sessions().asked.remove(digest)
+    }
+
+    pub(super) fn note_asked(&self, digest: &Digest, asked: Asked) {
+        self.sessions().asked.insert(*digest, asked);
+    }
+
+    /// Gives up an upload that is not needed.
+    pub(super) async fn give_up(&self, session: &Session) {
+        let url = self.sessions().open.remove(&session.id);
+        if let Some(url) = url {
+            self.forget(&url).await;
+        }
+    }
+
     /// POST without a body, which starts something that costs nothing when it is started twice.
     async fn post(&self, url: &Url, from: Option<&str>) -> Result<Response, OciError> {
         let scopes = from.iter().fold(self.push(), |scopes, from| scopes.and_pull(from));
@@ -182,9 +230,10 @@ impl Registry {
     }
 
     async fn close(&self, session: &Session, sent: Result<Sent, OciError>) -> Result<Sent, OciError> {
-        let url = self.sessions().open.remove(&session.id);
-        if let (Err(_), Some(url)) = (&sent, url) {
-            self.forget(&url).await;
+        if sent.is_err() {
+            self.give_up(session).await;
+        } else {
+            self.sessions().open.remove(&session.id);
         }
         sent
     }

@@ -195,4 +195,57 @@ mod needs_script {
         assert!(said.contains("only a person lifts"), "{said}");
         ends(0, &on_a_terminal(&root, &[], &lift));
     }
+
+    mod needs_ssh_keygen {
+        use std::io::{Read as _, Write as _};
+
+        use super::*;
+
+        fn ssh_keygen(root: &Path, words: &[&str]) {
+            let mut command = Command::new(std::env::var("PROMO_COMPONENT_SSH_KEYGEN").unwrap());
+            ends(0, &command.args(words).current_dir(root).stdin(Stdio::null()).output().unwrap());
+        }
+
+        /// Signs at a terminal where somebody waits to be asked, answers, and gives the end and what stood there.
+        fn answers(root: &Path, words: &[&str], answer: &str) -> (Option<i32>, String) {
+            let line = format!("{} --policy policy.toml {}", env!("CARGO_BIN_EXE_promo"), words.join(" "));
+            let mut command = Command::new(std::env::var("PROMO_COMPONENT_SCRIPT").unwrap());
+            command.args(["-qec", &line, "/dev/null"]).current_dir(root).stdin(Stdio::piped()).stdout(Stdio::piped());
+            command
+                .env_clear()
+                .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+                .env("HOME", root.join("home"));
+            let mut terminal = command.spawn().unwrap();
+            let (mut input, mut output) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+            let (mut said, mut byte, mut asked) = (Vec::new(), [0], false);
+            while matches!(output.read(&mut byte), Ok(1)) {
+                said.push(byte[0]);
+                // Which key it is for, only some versions say.
+                if !asked && said.starts_with(b"Enter passphrase") && said.ends_with(b": ") {
+                    asked = true;
+                    input.write_all(answer.as_bytes()).unwrap();
+                }
+            }
+            let said = String::from_utf8(said).unwrap();
+            assert!(asked, "nobody was asked: {said}");
+            (terminal.wait().unwrap().code(), said)
+        }
+
+        #[test]
+        fn a_key_with_a_passphrase_signs_at_a_terminal_s6_2() {
+            let (_directory, root) = world();
+            ssh_keygen(&root, &["-q", "-p", "-P", "", "-N", "a passphrase", "-f", "keys/riley"]);
+            let lift = ["unfreeze", "production", "--reason", "over", "--key", "keys/riley"];
+            let (code, said) = answers(&root, &lift, "another one\n");
+            assert_eq!(code, Some(21), "{said}");
+            assert!(said.contains("incorrect passphrase") && said.contains("error[approval-refused]"), "{said}");
+            let (code, said) = answers(&root, &lift, "a passphrase\n");
+            assert_eq!(code, Some(0), "{said}");
+            ends(0, &promo(&root, &[], &["ledger", "verify"]));
+            // Without a terminal nobody can be asked, which is said at once.
+            ends(0, &promo(&root, &[], &["freeze", "production", "--reason", "a test"]));
+            let said = ends(21, &promo(&root, &[HUMAN], &lift));
+            assert!(said.contains("passphrase"), "{said}");
+        }
+    }
 }

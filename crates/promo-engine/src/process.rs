@@ -7,11 +7,15 @@
 //! in library use, the program is a child of promo's own process, and after a SIGKILL it runs on until it ends by
 //! itself. Where both promo and the supervisor are killed at once it does so too; that is why doubt after a crash is
 //! settled by observing and never by repeating.
+//!
+//! A program that may ask a person (a passphrase, a touch on a security key) stays in promo's group and unsupervised: it
+//! is the terminal's own business to end it, and it has no effect of which anybody could be in doubt.
 
 #[cfg(unix)]
 mod supervise;
 
 use std::ffi::OsString;
+use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -115,7 +119,7 @@ impl Group {
         loop {
             let (command, lifeline) = match SUPERVISOR.get() {
                 #[cfg(unix)]
-                Some(executable) => {
+                Some(executable) if !request.interactive => {
                     let (command, lifeline) = supervised(executable, program, request).map_err(failed)?;
                     (command, Some(lifeline))
                 }
@@ -126,8 +130,11 @@ impl Group {
             if lifeline.is_none() {
                 wrap.wrap(KillOnDrop);
             }
+            // A program in a group of its own is in the background of the terminal, which stops it when it reads from there.
             #[cfg(unix)]
-            wrap.wrap(ProcessGroup::leader());
+            if !request.interactive {
+                wrap.wrap(ProcessGroup::leader());
+            }
             match wrap.spawn() {
                 Ok(child) => return Ok(Self { child, lifeline, killed: false }),
                 Err(e) if e.kind() == std::io::ErrorKind::ExecutableFileBusy && tries < BUSY_TRIES => {
@@ -228,13 +235,14 @@ fn supervised(executable: &Path, program: &Path, request: &ProcessRequest) -> st
 
 /// Where it runs, what it may know, and who reads what it says.
 fn surround(mut command: Command, request: &ProcessRequest) -> Command {
+    let spoken = request.interactive && std::io::stderr().is_terminal();
     command
         .current_dir(&request.directory)
         .env_clear()
         .envs(request.inherit.iter().filter_map(|key| Some((key, std::env::var_os(key)?))))
         .envs(&request.environment)
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped());
+        .stderr(if spoken { Stdio::inherit() } else { Stdio::piped() });
     command
 }
 

@@ -1,6 +1,5 @@
-//! Approvals against the real OpenSSH, in both directions (S6.2). Without `ssh-keygen` these tests are skipped by name,
-//! and fail where `CI` is set.
-#![expect(clippy::unwrap_used, clippy::print_stderr, reason = "helpers of tests, and the word about a skipped one")]
+//! Approvals against the real OpenSSH, in both directions (S6.2). `ssh-agent` and `ssh-add` come with the component.
+#![expect(clippy::unwrap_used, reason = "helpers of tests")]
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
@@ -12,6 +11,7 @@ use promo_core::Digest;
 use promo_core::approval::{
     Decision, Identity, LedgerRef, Move, NAMESPACE, Nonce, PolicyRef, PublicKey, Roster, Statement, StatementKind,
 };
+use promo_engine::process::Processes;
 use promo_engine::signature::{
     SignatureError, SigningKey, allowed_signers, check_roster, read_public_key, sign_with_ssh_keygen, signed_by,
     ssh_keygen_request, verify,
@@ -22,16 +22,6 @@ use secrecy::{ExposeSecret as _, SecretString};
 #[expect(clippy::disallowed_methods, reason = "the tool under test is run directly")]
 fn command(program: &str) -> std::process::Command {
     std::process::Command::new(program)
-}
-
-/// Whether the tools are there; says so when they are not.
-fn openssh(test: &str) -> bool {
-    let found = ["ssh-keygen", "ssh-agent", "ssh-add"].iter().all(|tool| which::which(tool).is_ok());
-    assert!(found || std::env::var_os("CI").is_none(), "OpenSSH is missing, and `CI` is set");
-    if !found {
-        eprintln!("skipped: {test} (OpenSSH is not installed)");
-    }
-    found
 }
 
 /// Runs processes with some variables of its own in place of inherited ones.
@@ -132,143 +122,136 @@ fn openssh_accepts(directory: &Path, roster: &Roster, statement: &str, signature
     child.wait().unwrap().success()
 }
 
-#[tokio::test]
-async fn what_ssh_keygen_signs_is_accepted_here_and_there_for_every_kind_of_key() {
-    if !openssh("what_ssh_keygen_signs_is_accepted_here_and_there_for_every_kind_of_key") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    for (kind, bits) in [("ed25519", "256"), ("ecdsa", "256"), ("ecdsa", "384"), ("rsa", "3072")] {
-        let path = new_key(directory.path(), kind, bits, "");
-        let key = read_public_key(&path).unwrap();
-        let printed = succeed("ssh-keygen", &["-lf", path.to_str().unwrap()], b"");
-        assert_eq!(printed.split(' ').nth(1).unwrap(), key.fingerprint().as_str());
-        let roster = roster(&key);
-        assert_eq!(check_roster(&roster), []);
-        let envelope = sign_with_ssh_keygen(&Direct(vec![]), &path, &statement(&key)).await.unwrap();
-        let fact = verify(&envelope, &roster).unwrap();
-        assert_eq!((fact.identity().as_str(), fact.statement()), ("ana", &statement(&key)), "{kind} {bits}");
-        assert!(openssh_accepts(directory.path(), &roster, &envelope.statement, &envelope.signature));
-
-        let changed = envelope.statement.replace("shop", "shot");
-        assert_eq!(signed_by(changed.as_bytes(), &envelope.signature, NAMESPACE), Err(SignatureError::BadSignature));
-        assert!(!openssh_accepts(directory.path(), &roster, &changed, &envelope.signature));
-
-        let file = path.to_str().unwrap();
-        let args = ["-Y", "sign", "-O", "hashalg=sha256", "-n", NAMESPACE, "-f", file];
-        let sha256 = succeed("ssh-keygen", &args, b"text");
-        assert_eq!(signed_by(b"text", &sha256, NAMESPACE).as_ref(), Ok(key.fingerprint()), "{kind} {bits} sha256");
-        let other = succeed("ssh-keygen", &["-Y", "sign", "-n", "file", "-f", file], b"text");
-        assert!(
-            matches!(signed_by(b"text", &other, NAMESPACE), Err(SignatureError::Namespace { found, .. }) if found == "file")
-        );
-    }
-}
-
-#[tokio::test]
-async fn keys_that_may_not_sign_are_refused_by_name() {
-    if !openssh("keys_that_may_not_sign_are_refused_by_name") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let rsa = new_key(directory.path(), "rsa", "2048", "");
-    let key = read_public_key(&rsa).unwrap();
-    let refused = sign_with_ssh_keygen(&Direct(vec![]), &rsa, &statement(&key)).await;
-    assert_eq!(refused, Err(SignatureError::RsaSize { bits: 2048 }));
-    assert_eq!(check_roster(&roster(&key))[0].2, SignatureError::RsaSize { bits: 2048 });
-
-    let p521 = new_key(directory.path(), "ecdsa", "521", "");
-    assert!(matches!(read_public_key(&p521), Err(SignatureError::PublicKey(_))));
-    let args = ["-Y", "sign", "-n", NAMESPACE, "-f", p521.to_str().unwrap()];
-    let signature = succeed("ssh-keygen", &args, b"text");
-    assert_eq!(
-        signed_by(b"text", &signature, NAMESPACE),
-        Err(SignatureError::UnsupportedAlgorithm("ecdsa-sha2-nistp521".into()))
-    );
-}
-
-#[test]
-fn what_is_signed_in_process_is_accepted_by_ssh_keygen() {
-    if !openssh("what_is_signed_in_process_is_accepted_by_ssh_keygen") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let key = SigningKey::generate("quickstart").unwrap();
-    let roster = roster(key.public_key());
-    let envelope = key.sign(&statement(key.public_key())).unwrap();
-    assert!(openssh_accepts(directory.path(), &roster, &envelope.statement, &envelope.signature));
-    let foreign = key.sign_bytes(envelope.statement.as_bytes(), "file").unwrap();
-    assert!(!openssh_accepts(directory.path(), &roster, &envelope.statement, &foreign));
-
-    let path = directory.path().join("id_ed25519");
-    std::fs::write(&path, key.to_openssh().unwrap().expose_secret()).unwrap();
-    #[cfg(unix)]
-    std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
-    let public = succeed("ssh-keygen", &["-y", "-f", path.to_str().unwrap()], b"");
-    assert_eq!(public.trim_end(), format!("{} quickstart", key.public_key()));
-    assert_eq!(&read_public_key(&path).unwrap(), key.public_key(), "without a `.pub` beside it");
-}
-
-struct Agent(Child);
-
-impl Drop for Agent {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-#[cfg(unix)]
-#[tokio::test]
-async fn a_key_in_ssh_agent_signs_with_only_its_public_half_at_hand() {
-    if !openssh("a_key_in_ssh_agent_signs_with_only_its_public_half_at_hand") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("agent");
-    let agent = command("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
-    let _agent = Agent(agent);
-    for _ in 0..200 {
-        if socket.exists() {
-            break;
-        }
-        std::thread::sleep(std::time::Duration::from_millis(25));
-    }
-    for (kind, bits) in [("ed25519", "256"), ("rsa", "3072")] {
-        let path = new_key(directory.path(), kind, bits, "");
-        let added = command("ssh-add").arg("-q").arg(&path).env("SSH_AUTH_SOCK", &socket).status().unwrap();
-        assert!(added.success());
-        std::fs::remove_file(&path).unwrap();
-        let public = path.with_extension("pub");
-        let key = read_public_key(&public).unwrap();
-        let runner = Direct(vec![("SSH_AUTH_SOCK", socket.clone())]);
-        let envelope = sign_with_ssh_keygen(&runner, &public, &statement(&key)).await.unwrap();
-        assert_eq!(verify(&envelope, &roster(&key)).unwrap().identity().as_str(), "ana", "{kind}");
-        let without = sign_with_ssh_keygen(&Direct(vec![]), &public, &statement(&key)).await;
-        assert!(matches!(without, Err(SignatureError::Keygen(_))), "{without:?}");
-    }
-}
-
-#[test]
-fn a_key_with_a_passphrase_is_left_to_ssh_keygen() {
-    if !openssh("a_key_with_a_passphrase_is_left_to_ssh_keygen") {
-        return;
-    }
-    let directory = tempfile::tempdir().unwrap();
-    let path = new_key(directory.path(), "ed25519", "256", "a passphrase");
-    let text = SecretString::from(std::fs::read_to_string(&path).unwrap());
-    assert!(
-        matches!(SigningKey::from_openssh(&text), Err(SignatureError::PrivateKey(why)) if why.contains("ssh-keygen"))
-    );
-    let key = read_public_key(&path.with_extension("pub")).unwrap();
-    std::fs::remove_file(path.with_extension("pub")).unwrap();
-    assert_eq!(read_public_key(&path).unwrap(), key, "the public half needs no passphrase");
-}
-
 #[test]
 fn a_path_is_never_taken_for_an_option() {
     let request = ssh_keygen_request(Path::new("-Y"), NAMESPACE, b"text").unwrap();
-    assert_eq!(request.argv, ["ssh-keygen", "-Y", "sign", "-n", NAMESPACE, "-f", "-Y"]);
+    assert_eq!(request.argv, ["ssh-keygen", "-q", "-Y", "sign", "-n", NAMESPACE, "-f", "-Y"]);
     assert_eq!(request.stdin, b"text");
     assert!(request.inherit.iter().any(|name| name == "SSH_AUTH_SOCK"));
+    assert!(request.interactive, "it asks for passphrases");
+}
+
+mod needs_ssh_keygen {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_ssh_keygen_signs_is_accepted_here_and_there_for_every_kind_of_key() {
+        let directory = tempfile::tempdir().unwrap();
+        for (kind, bits) in [("ed25519", "256"), ("ecdsa", "256"), ("ecdsa", "384"), ("rsa", "3072")] {
+            let path = new_key(directory.path(), kind, bits, "");
+            let key = read_public_key(&path).unwrap();
+            let printed = succeed("ssh-keygen", &["-lf", path.to_str().unwrap()], b"");
+            assert_eq!(printed.split(' ').nth(1).unwrap(), key.fingerprint().as_str());
+            let roster = roster(&key);
+            assert_eq!(check_roster(&roster), []);
+            let envelope = sign_with_ssh_keygen(&Processes::default(), &path, &statement(&key)).await.unwrap();
+            let fact = verify(&envelope, &roster).unwrap();
+            assert_eq!((fact.identity().as_str(), fact.statement()), ("ana", &statement(&key)), "{kind} {bits}");
+            assert!(openssh_accepts(directory.path(), &roster, &envelope.statement, &envelope.signature));
+
+            let changed = envelope.statement.replace("shop", "shot");
+            assert_eq!(
+                signed_by(changed.as_bytes(), &envelope.signature, NAMESPACE),
+                Err(SignatureError::BadSignature)
+            );
+            assert!(!openssh_accepts(directory.path(), &roster, &changed, &envelope.signature));
+
+            let file = path.to_str().unwrap();
+            let args = ["-Y", "sign", "-O", "hashalg=sha256", "-n", NAMESPACE, "-f", file];
+            let sha256 = succeed("ssh-keygen", &args, b"text");
+            assert_eq!(signed_by(b"text", &sha256, NAMESPACE).as_ref(), Ok(key.fingerprint()), "{kind} {bits} sha256");
+            let other = succeed("ssh-keygen", &["-Y", "sign", "-n", "file", "-f", file], b"text");
+            assert!(
+                matches!(signed_by(b"text", &other, NAMESPACE), Err(SignatureError::Namespace { found, .. }) if found == "file")
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn keys_that_may_not_sign_are_refused_by_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let rsa = new_key(directory.path(), "rsa", "2048", "");
+        let key = read_public_key(&rsa).unwrap();
+        let refused = sign_with_ssh_keygen(&Direct(vec![]), &rsa, &statement(&key)).await;
+        assert_eq!(refused, Err(SignatureError::RsaSize { bits: 2048 }));
+        assert_eq!(check_roster(&roster(&key))[0].2, SignatureError::RsaSize { bits: 2048 });
+
+        let p521 = new_key(directory.path(), "ecdsa", "521", "");
+        assert!(matches!(read_public_key(&p521), Err(SignatureError::PublicKey(_))));
+        let args = ["-Y", "sign", "-n", NAMESPACE, "-f", p521.to_str().unwrap()];
+        let signature = succeed("ssh-keygen", &args, b"text");
+        assert_eq!(
+            signed_by(b"text", &signature, NAMESPACE),
+            Err(SignatureError::UnsupportedAlgorithm("ecdsa-sha2-nistp521".into()))
+        );
+    }
+
+    #[test]
+    fn what_is_signed_in_process_is_accepted_by_ssh_keygen() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = SigningKey::generate("quickstart").unwrap();
+        let roster = roster(key.public_key());
+        let envelope = key.sign(&statement(key.public_key())).unwrap();
+        assert!(openssh_accepts(directory.path(), &roster, &envelope.statement, &envelope.signature));
+        let foreign = key.sign_bytes(envelope.statement.as_bytes(), "file").unwrap();
+        assert!(!openssh_accepts(directory.path(), &roster, &envelope.statement, &foreign));
+
+        let path = directory.path().join("id_ed25519");
+        std::fs::write(&path, key.to_openssh().unwrap().expose_secret()).unwrap();
+        #[cfg(unix)]
+        std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        let public = succeed("ssh-keygen", &["-y", "-f", path.to_str().unwrap()], b"");
+        assert_eq!(public.trim_end(), format!("{} quickstart", key.public_key()));
+        assert_eq!(&read_public_key(&path).unwrap(), key.public_key(), "without a `.pub` beside it");
+    }
+
+    struct Agent(Child);
+
+    impl Drop for Agent {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_key_in_ssh_agent_signs_with_only_its_public_half_at_hand() {
+        let directory = tempfile::tempdir().unwrap();
+        let socket = directory.path().join("agent");
+        let agent = command("ssh-agent").arg("-D").arg("-a").arg(&socket).stdout(Stdio::null()).spawn().unwrap();
+        let _agent = Agent(agent);
+        for _ in 0..200 {
+            if socket.exists() {
+                break;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(25));
+        }
+        for (kind, bits) in [("ed25519", "256"), ("rsa", "3072")] {
+            let path = new_key(directory.path(), kind, bits, "");
+            let added = command("ssh-add").arg("-q").arg(&path).env("SSH_AUTH_SOCK", &socket).status().unwrap();
+            assert!(added.success());
+            std::fs::remove_file(&path).unwrap();
+            let public = path.with_extension("pub");
+            let key = read_public_key(&public).unwrap();
+            let runner = Direct(vec![("SSH_AUTH_SOCK", socket.clone())]);
+            let envelope = sign_with_ssh_keygen(&runner, &public, &statement(&key)).await.unwrap();
+            assert_eq!(verify(&envelope, &roster(&key)).unwrap().identity().as_str(), "ana", "{kind}");
+            let without = sign_with_ssh_keygen(&Direct(vec![]), &public, &statement(&key)).await;
+            assert!(matches!(without, Err(SignatureError::Keygen(_))), "{without:?}");
+        }
+    }
+
+    #[test]
+    fn a_key_with_a_passphrase_is_left_to_ssh_keygen() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = new_key(directory.path(), "ed25519", "256", "a passphrase");
+        let text = SecretString::from(std::fs::read_to_string(&path).unwrap());
+        assert!(
+            matches!(SigningKey::from_openssh(&text), Err(SignatureError::PrivateKey(why)) if why.contains("ssh-keygen"))
+        );
+        let key = read_public_key(&path.with_extension("pub")).unwrap();
+        std::fs::remove_file(path.with_extension("pub")).unwrap();
+        assert_eq!(read_public_key(&path).unwrap(), key, "the public half needs no passphrase");
+    }
 }

@@ -120,10 +120,13 @@ pub struct ProcessRequest {
     pub timeout: Duration,
     /// More output than this many bytes on either stream is cut.
     pub output_limit: usize,
+    /// Whether it may ask the person at the terminal: then it shares promo's own place there, since the terminal stops
+    /// whoever reads from it in the background, and what it says on a terminal it says there, unless that is captured.
+    pub interactive: bool,
 }
 
 impl ProcessRequest {
-    /// A request with no input, `PATH` and `HOME` inherited, a timeout of 10 minutes and 1 MiB of output.
+    /// A request with no input, `PATH` and `HOME` inherited, a timeout of 10 minutes and 1 MiB of output, that asks nobody.
     #[must_use]
     pub fn new(argv: Vec<String>, directory: PathBuf) -> Self {
         Self {
@@ -134,6 +137,7 @@ impl ProcessRequest {
             stdin: Vec::new(),
             timeout: Duration::from_secs(600),
             output_limit: 1 << 20,
+            interactive: false,
         }
     }
 }

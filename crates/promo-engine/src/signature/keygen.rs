@@ -45,7 +45,9 @@ pub async fn sign_bytes_with_ssh_keygen(
     let output = runner.run(request).await.map_err(SignatureError::Process)?;
     if output.code != Some(0) {
         let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
-        return Err(SignatureError::Keygen(if said.is_empty() { format!("exit {:?}", output.code) } else { said }));
+        // On a terminal it said there why.
+        let ended = output.code.map_or("a signal ended it".into(), |code| format!("it exited with {code}"));
+        return Err(SignatureError::Keygen(if said.is_empty() { ended } else { said }));
     }
     let armored = String::from_utf8(output.stdout).map_err(|_| SignatureError::Armor)?;
     let signed = signed_by(message, &armored, namespace)?;
@@ -63,12 +65,14 @@ pub async fn sign_bytes_with_ssh_keygen(
 pub fn ssh_keygen_request(key: &Path, namespace: &str, message: &[u8]) -> Result<ProcessRequest, SignatureError> {
     let path = key.to_str().ok_or_else(|| file_error(key, "the path is not UTF-8"))?;
     // `-f` takes the next argument whatever it looks like, so a path cannot become an option.
-    let argv = ["ssh-keygen", "-Y", "sign", "-n", namespace, "-f", path];
+    // Quiet about what goes well, so that a terminal shows questions and refusals alone.
+    let argv = ["ssh-keygen", "-q", "-Y", "sign", "-n", namespace, "-f", path];
     let mut request = ProcessRequest::new(argv.map(String::from).to_vec(), ".".into());
     let reach =
         ["SSH_AUTH_SOCK", "SSH_ASKPASS", "SSH_ASKPASS_REQUIRE", "SSH_SK_PROVIDER", "DISPLAY", "WAYLAND_DISPLAY"];
     request.inherit.extend(reach.map(String::from));
     request.stdin = message.to_vec();
+    request.interactive = true;
     Ok(request)
 }
 

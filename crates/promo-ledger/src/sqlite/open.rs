@@ -244,7 +244,7 @@ fn make_file(path: &Path) -> Result<()> {
 
 /// On systems without mountinfo nothing is known, and nothing is refused.
 fn refuse_network(path: &Path) -> Result<()> {
-    let Ok(mounts) = std::fs::read_to_string("/proc/self/mountinfo") else { return Ok(()) };
+    let Some(mounts) = mounts() else { return Ok(()) };
     // The file itself may be a link to elsewhere.
     let place = path
         .canonicalize()
@@ -258,8 +258,17 @@ fn refuse_network(path: &Path) -> Result<()> {
     }
 }
 
+fn mounts() -> Option<String> {
+    // No test can mount a share.
+    #[cfg(test)]
+    if let Some(invented) = tests::INVENTED.with_borrow(Clone::clone) {
+        return Some(invented);
+    }
+    std::fs::read_to_string("/proc/self/mountinfo").ok()
+}
+
 fn is_network(filesystem: &str) -> bool {
-    const NETWORK: [&str; 14] = [
+    const NETWORK: [&str; 23] = [
         "nfs",
         "nfs4",
         "cifs",
@@ -274,6 +283,15 @@ fn is_network(filesystem: &str) -> bool {
         "fuse.sshfs",
         "fuse.rclone",
         "fuse.s3fs",
+        "fuse.gcsfuse",
+        "fuse.juicefs",
+        "glusterfs",
+        "fuse.glusterfs",
+        "lustre",
+        "gpfs",
+        "beegfs",
+        "gfs2",
+        "ocfs2",
     ];
     NETWORK.contains(&filesystem)
 }
@@ -305,7 +323,34 @@ fn unescape(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use super::*;
+
+    thread_local! {
+        /// What this thread takes for the mounts of the machine.
+        pub(super) static INVENTED: RefCell<Option<String>> = const { RefCell::new(None) };
+    }
+
+    #[test]
+    fn every_way_to_open_a_ledger_refuses_a_share_and_leaves_nothing_there_s12_4() {
+        let directory = tempfile::tempdir().unwrap();
+        let (made, absent) = (directory.path().join("made.sqlite"), directory.path().join("absent.sqlite"));
+        drop(open(&made).unwrap());
+        let here = directory.path().canonicalize().unwrap();
+        for (filesystem, refused) in [("nfs4", true), ("lustre", true), ("ext4", false)] {
+            let mount = format!("21 1 8:1 / {} rw - {filesystem} server:/share rw", here.display());
+            INVENTED.set(Some(mount));
+            for open in [open, open_existing, open_read_only] {
+                let found = open(&made).err();
+                let named = matches!(&found, Some(StoreError::NetworkFilesystem { filesystem: kind, .. }) if kind == filesystem);
+                assert_eq!((named, found.is_some()), (refused, refused), "{filesystem}: {found:?}");
+            }
+            if refused {
+                assert!(open(&absent).is_err() && !absent.exists());
+            }
+        }
+    }
 
     const MOUNTS: &str = "\
 21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw

@@ -298,6 +298,19 @@ async fn a_verdict_without_a_valid_signature_counts_for_nothing_s12_3() {
     assert_eq!(why_not(&world.session).last().unwrap(), "it was recorded before, and counts once");
 }
 
+/// A record that no ledger may hold is no less illegal at the second reading, and its statement has not spoken by then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_signed_verdict_that_may_not_stand_there_is_refused_at_every_reading_s12_3() {
+    let (world, time, _) = in_qa().await;
+    let unknown: ReleaseId = "r-000000000000".parse().unwrap();
+    let pass = says(&world, &time, &unknown, "acceptance", VerdictDecision::Pass);
+    forge(&world, &pass, Some("tess"), Some(signed_by(&world, "tess", &pass)));
+    for reading in 1..=3 {
+        let refused = world.session.view().map(|_| ()).unwrap_err();
+        assert_eq!(refused.code(), "ledger-damaged", "reading {reading}: {refused}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_verdict_stops_counting_with_the_key_that_signed_it_s12_3() {
     let (world, time, release) = in_qa().await;
@@ -388,7 +401,7 @@ async fn a_statement_beside_a_plan_that_does_not_hold_or_is_for_another_is_refus
         assert_eq!((refused.code(), refused.exit_code()), ("approval-refused", 21), "{refused}");
     }
     // S6.5: no longer than seven days from when it is taken, also where it begins later.
-    assert_eq!(world.session.record_approval(&digest, &late).unwrap_err().code(), "approval-refused");
+    assert_eq!(world.session.record_approval(&plan, &digest, &late, &[], None).unwrap_err().code(), "approval-refused");
     assert_eq!(world.session.store().head().unwrap().size, size, "a refusal writes nothing");
     let options = promo_engine::ApplyOptions { approvals: vec![good], ..world.options() };
     world.session.apply(&plan, digest, options).await.unwrap();
@@ -420,9 +433,15 @@ async fn who_wrote_any_release_since_the_running_one_may_not_approve_and_an_empt
         let plan = session.plan(world.request("production"), promo_engine::PLAN_LIFETIME).await.unwrap();
         world.ask(&plan).await;
         let digest = plan.digest().unwrap();
-        session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+        let yes = world.sign(&plan, Decision::Approve);
+        let recorded = session.record_approval(&plan, &digest, &yes, &[], None).map(|_| ());
+        assert_eq!(
+            recorded.map_err(|error| error.code()),
+            if may { Ok(()) } else { Err("approval-refused") },
+            "{said:?}"
+        );
         let now = session.now().unwrap();
-        let standings = session.standings(&plan, &digest, &session.view().unwrap(), &[], None, now).unwrap();
+        let standings = session.standings(&plan, &digest, &session.view().unwrap(), &[yes], None, now).unwrap();
         assert_eq!(
             standings.values().map(promo_core::approval::Evaluation::satisfied).collect::<Vec<_>>(),
             [may],
@@ -507,7 +526,7 @@ async fn nobody_approves_where_the_initiator_is_excluded_and_no_request_is_signe
     let plan = waits_for_approval(&world, "1.0.0").await;
     let digest = plan.digest().unwrap();
     let yes = yes(&world, &plan);
-    let approved = world.session.record_approval(&digest, &yes).unwrap_err();
+    let approved = world.session.record_approval(&plan, &digest, &yes, &[], None).unwrap_err();
     let key = world.key.public_key().fingerprint().clone();
     let role = || "release-manager".parse().unwrap();
     let stated = world.session.statement(&plan, digest, Decision::Approve, role(), key.clone()).unwrap_err();
@@ -523,7 +542,7 @@ async fn nobody_approves_where_the_initiator_is_excluded_and_no_request_is_signe
     // A no needs no request.
     world.session.statement(&plan, digest, Decision::Reject, role(), key).unwrap();
     world.ask(&plan).await;
-    world.session.record_approval(&digest, &yes).unwrap();
+    world.session.record_approval(&plan, &digest, &yes, &[], None).unwrap();
     world.session.apply(&plan, digest, world.options()).await.unwrap();
 }
 
@@ -562,7 +581,7 @@ async fn a_request_without_a_valid_signature_counts_as_unsigned_and_is_named_s12
         assert_eq!(refused.code(), "approval-refused", "{refused}");
     }
     world.session.request(&plan, digest, Some((&good, &signature))).await.unwrap();
-    world.session.record_approval(&digest, &yes).unwrap();
+    world.session.record_approval(&plan, &digest, &yes, &[], None).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -610,6 +629,6 @@ async fn where_no_rule_excludes_the_initiator_a_request_needs_no_signature() {
     let plan = waits_for_approval(&world, "1.0.0").await;
     let digest = plan.digest().unwrap();
     assert_eq!(world.session.request(&plan, digest, None).await.unwrap().1, None);
-    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    world.session.record_approval(&plan, &digest, &world.sign(&plan, Decision::Approve), &[], None).unwrap();
     world.session.apply(&plan, digest, world.options()).await.unwrap();
 }

@@ -10,8 +10,10 @@ use std::time::Duration;
 use promo_core::approval::Decision;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::ledger::{Draft, Event};
 use promo_core::plan::{Document, Request};
 use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Session, exit};
+use promo_ledger::Expect;
 use promo_tests::interleaved::Place;
 use promo_tests::small;
 use promo_tests::world::Time;
@@ -123,16 +125,48 @@ async fn s6_6_a_rejection_just_before_the_first_record_of_a_run_leaves_the_plan_
         let plan = place.world.plan("dev").await;
         let (other, digest) = (place.other("riley"), plan.digest().unwrap());
         request(&other, &Handle::current(), &plan);
-        other.record_approval(&digest, &place.world.sign(&plan, Decision::Approve)).unwrap();
-        let no = place.world.sign(&plan, Decision::Reject);
+        other.record_approval(&plan, &digest, &place.world.sign(&plan, Decision::Approve), &[], None).unwrap();
+        let (no, rejected) = (place.world.sign(&plan, Decision::Reject), plan.clone());
         place.before.next(moment, move || {
-            other.record_approval(&digest, &no).unwrap();
+            other.record_approval(&rejected, &digest, &no, &[], None).unwrap();
         });
         let error = place.apply(&plan, |_| {}).await.unwrap_err();
         assert_eq!((error.code(), error.exit_code()), ("denied", exit::DENIED), "{error:?}");
         assert!(!place.kinds().iter().any(|kind| kind == "run.started"), "{moment}");
         assert_eq!(place.world.current("dev"), None);
     }
+}
+
+/// One definition of what takes whose place, for whoever reads and whoever applies: a plan stands where it was first asked
+/// for (S6.7).
+#[tokio::test(flavor = "multi_thread")]
+async fn s6_7_a_plan_that_is_asked_for_again_behind_a_newer_one_takes_no_place_back() {
+    let (place, _, _, older) = Place::with_first().await;
+    place.world.release("3.0.0").await;
+    let newer = place.world.plan("dev").await;
+    let (first, second) = (older.digest().unwrap(), newer.digest().unwrap());
+    let (other, handle, session) = (place.other("riley"), Handle::current(), &place.world.session);
+    request(&other, &handle, &older);
+    // Between the look and the record, the newer plan is asked for.
+    let (asked, somebody) = (newer.clone(), other.clone());
+    place.before.next("append_if_head", move || request(&somebody, &handle, &asked));
+    assert_spent(&session.request(&older, first, None).await.map(|_| ()).unwrap_err(), "was superseded by");
+    // Somebody who does not ask the engine writes it all the same.
+    let environments = [name("dev")].into();
+    let expires = session.now().unwrap() + Duration::from_hours(1);
+    let event = Event::PlanRequested { environments, expires, initiator: "dana".into(), by: None, signed: None };
+    let draft = Draft { plan: Some(first), ..session.draft(event) };
+    session.append(&Expect::default(), &[draft]).unwrap();
+    let view = session.view().unwrap();
+    let taken = |plan| view.superseding(plan, 0, &view.requests[plan].environments).copied();
+    assert_eq!((taken(&first), taken(&second)), (Some(second), None));
+    let pending: Vec<_> = session.pending(&view).unwrap().iter().map(|pending| pending.plan).collect();
+    assert_eq!(pending, [second]);
+    assert_spent(
+        &place.apply(&older, |_| {}).await.unwrap_err(),
+        &format!("was superseded by the request for {second}"),
+    );
+    assert_eq!(place.apply(&newer, |_| {}).await.unwrap().outcome, Some(RunOutcome::Done));
 }
 
 /// What is done between the end of dev's promotion and the first record of qa's.

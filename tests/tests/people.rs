@@ -83,9 +83,15 @@ async fn a_signature_of_a_person_over_the_plan_proves_that_one_asked_s9_1() {
             }
             "a request" | "a machine's request" => world.ask(&plan).await,
             _ => {
-                world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+                world
+                    .session
+                    .record_approval(&plan, &digest, &world.sign(&plan, Decision::Approve), &[], None)
+                    .unwrap();
                 if proof == "a revoked approval" {
-                    world.session.record_approval(&digest, &world.sign(&plan, Decision::Revoke)).unwrap();
+                    world
+                        .session
+                        .record_approval(&plan, &digest, &world.sign(&plan, Decision::Revoke), &[], None)
+                        .unwrap();
                 }
             }
         }

@@ -112,7 +112,7 @@ async fn to_production(world: &World, environment: &str) -> RunReport {
     let digest = plan.digest().unwrap();
     world.ask(&plan).await;
     let approval = world.sign(&plan, promo_core::approval::Decision::Approve);
-    world.session.record_approval(&digest, &approval).unwrap();
+    world.session.record_approval(&plan, &digest, &approval, &[], None).unwrap();
     world.session.apply(&plan, digest, world.options()).await.unwrap()
 }
 

@@ -28,7 +28,7 @@ async fn to_production(world: &World) -> promo_engine::RunReport {
     let plan = world.plan("production").await;
     let digest = plan.digest().unwrap();
     world.ask(&plan).await;
-    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    world.session.record_approval(&plan, &digest, &world.sign(&plan, Decision::Approve), &[], None).unwrap();
     world.session.apply(&plan, digest, world.options()).await.unwrap()
 }
 
@@ -100,8 +100,12 @@ async fn production_needs_an_approval_of_this_plan_by_somebody_else() {
     let plan = world.plan("production").await;
     let digest = plan.digest().unwrap();
     world.ask(&plan).await;
-    world.session.record_approval(&digest, &world.sign(&plan, Decision::Reject)).unwrap();
-    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    world.session.record_approval(&plan, &digest, &world.sign(&plan, Decision::Reject), &[], None).unwrap();
+    // Nobody records what would count nowhere, whoever calls (S6.6).
+    let size = world.session.store().head().unwrap().size;
+    let late = world.session.record_approval(&plan, &digest, &world.sign(&plan, Decision::Approve), &[], None);
+    assert_eq!(late.map(|_| ()).unwrap_err().code(), "approval-refused");
+    assert_eq!(world.session.store().head().unwrap().size, size, "a refusal writes nothing");
     let denied = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
     assert_eq!((denied.code(), denied.exit_code()), ("denied", exit::DENIED), "{denied}");
     assert_eq!(world.current("production"), None);
@@ -115,7 +119,7 @@ async fn approved() -> (World, Document, Digest) {
     let plan = world.plan("production").await;
     let digest = plan.digest().unwrap();
     world.ask(&plan).await;
-    world.session.record_approval(&digest, &world.sign(&plan, Decision::Approve)).unwrap();
+    world.session.record_approval(&plan, &digest, &world.sign(&plan, Decision::Approve), &[], None).unwrap();
     (world, plan, digest)
 }
 
@@ -156,7 +160,8 @@ async fn an_approval_can_be_taken_back_while_the_run_of_its_plan_is_on_its_way_s
     let (judges, heard, document) = (world.session_as("riley"), said.clone(), plan.clone());
     options.progress = std::sync::Arc::new(move |progress| {
         if matches!(progress, Progress::RunStarted { .. }) {
-            let weighed = |envelope| judges.weigh(&document, &digest, envelope, &[]).map(|_| ());
+            let weighed =
+                |envelope| judges.weigh(&*judges.view().unwrap(), &document, &digest, envelope, &[]).map(|_| ());
             heard.lock().unwrap().extend([weighed(&taken_back), weighed(&yes)]);
         }
     });
@@ -165,8 +170,8 @@ async fn an_approval_can_be_taken_back_while_the_run_of_its_plan_is_on_its_way_s
     let said = said.lock().unwrap();
     assert!(said[0].is_ok(), "{:?}", said[0]);
     assert_eq!(said[1].as_ref().unwrap_err().code(), "plan-spent", "a yes comes too late");
-    let late = world.session.weigh(&plan, &digest, &world.sign(&plan, Decision::Revoke), &[]).map(|_| ());
-    assert_eq!(late.unwrap_err().code(), "plan-spent");
+    let late = world.session.record_approval(&plan, &digest, &world.sign(&plan, Decision::Revoke), &[], None);
+    assert_eq!(late.map(|_| ()).unwrap_err().code(), "plan-spent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

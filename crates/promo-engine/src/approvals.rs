@@ -104,18 +104,23 @@ impl Session {
     /// bring it.
     ///
     /// # Errors
-    /// As [`Session::record_approval`]; [`EngineError::Spent`] and [`EngineError::Stale`] for a plan on which nobody decides any more, and
+    /// When the signature, the key or the role does not hold, or it is about another plan; [`EngineError::RequestUnsigned`];
+    /// [`EngineError::Spent`] and [`EngineError::Stale`] for a plan on which nobody decides any more, and
     /// [`EngineError::Uncounted`] for a yes or a no that would count nowhere.
     pub fn weigh(
         &self,
+        view: &View,
         document: &Document,
         digest: &Digest,
         envelope: &Envelope,
         beside: &[Envelope],
     ) -> Result<Weighed, EngineError> {
         let fact = self.verified_for(digest, envelope)?;
-        let (view, now) = (self.view()?, self.present()?);
-        match self.unspent(&document.body, digest, &view, now, Use::Apply) {
+        if fact.statement().decision == Decision::Approve {
+            self.needs_signed_request(digest, document.body.moves.iter().map(|entry| &entry.environment))?;
+        }
+        let now = self.present()?;
+        match self.unspent(&document.body, digest, view, now, Use::Apply) {
             // Whether time is up is judged again when it is applied.
             Ok(()) | Err(EngineError::Undated { .. }) => {}
             // What a run has not begun yet can still be stopped (S6.6).
@@ -124,13 +129,13 @@ impl Session {
                     && view.runs.get(&run).is_some_and(|run| run.finished.is_none()) => {}
             Err(spent) => return Err(spent),
         }
-        let (others, _) = self.approval_facts(digest, &view, beside);
+        let (others, _) = self.approval_facts(digest, view, beside);
         // What it does of itself: whoever said no or took something back still did, and nobody else said yes.
         let of_itself = others.iter().filter(|other| other.statement().decision != Decision::Approve);
         let of_itself: Vec<VerifiedApproval> = of_itself.chain([&fact]).cloned().collect();
-        let alone = self.evaluations(document, digest, &view, &of_itself, None, now.at)?;
+        let alone = self.evaluations(document, digest, view, &of_itself, None, now.at)?;
         let all: Vec<VerifiedApproval> = others.into_iter().chain([fact.clone()]).collect();
-        let standings = self.evaluations(document, digest, &view, &all, None, now.at)?;
+        let standings = self.evaluations(document, digest, view, &all, None, now.at)?;
         let who = fact.identity();
         let counts = |evaluation: &Evaluation| match fact.statement().decision {
             Decision::Approve => {

@@ -13,9 +13,8 @@ use promo_core::ledger::Event;
 use promo_core::ledger::event::Movement;
 use promo_core::plan::Document;
 use promo_core::windows::{Action, Query};
-use promo_ledger::Expect;
 
-use crate::approvals::signed_move;
+use crate::approvals::{Weighed, signed_move};
 use crate::error::EngineError;
 use crate::session::{Governance, Session};
 use crate::signature::{self, SignatureError};
@@ -81,21 +80,24 @@ impl Session {
         until.min().unwrap_or(now)
     }
 
-    /// Takes a signed statement into the ledger after verifying it.
+    /// Takes a signed statement into the ledger, judged by [`Session::weigh`] over the very records that it is appended to.
+    /// The reason that was given is kept beside the record: no signature covers it.
     ///
     /// # Errors
-    /// When the signature, the key or the role does not hold, or it is about another plan; as [`Session::statement`].
-    pub fn record_approval(&self, digest: &Digest, envelope: &Envelope) -> Result<VerifiedApproval, EngineError> {
-        let fact = self.verified_for(digest, envelope)?;
-        let statement = fact.statement();
-        if statement.decision == Decision::Approve {
-            self.needs_signed_request(digest, statement.environments.iter().map(|change| &change.environment))?;
-        }
-        let envelope = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
-        let mut draft = self.draft(Event::ApprovalRecorded { envelope });
+    /// As [`Session::weigh`], and what the ledger says.
+    pub fn record_approval(
+        &self,
+        document: &Document,
+        digest: &Digest,
+        envelope: &Envelope,
+        beside: &[Envelope],
+        reason: Option<&str>,
+    ) -> Result<Weighed, EngineError> {
+        let value = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
+        let mut draft = self.draft(Event::ApprovalRecorded { envelope: value });
         draft.plan = Some(*digest);
-        self.append(&Expect::default(), &[draft])?;
-        Ok(fact)
+        draft.private.extend(reason.map(|reason| ("reason".to_owned(), reason.to_owned())));
+        self.append_judged(draft, |view| self.weigh(view, document, digest, envelope, beside))
     }
 
     /// A statement that may be recorded about this plan: its signature holds, it is for this plan and ledger, in a role

@@ -13,7 +13,6 @@ use promo_core::ids::{EnvironmentName, IdentityName, PipelineName};
 use promo_core::ledger::{Event, Record};
 use promo_core::model::Party;
 use promo_core::plan::Document;
-use promo_ledger::Expect;
 use serde::{Deserialize, Serialize};
 
 use crate::apply::precheck::Use;
@@ -157,7 +156,8 @@ impl Session {
         draft.plan = Some(digest);
         let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
         self.store.put_blob(&bytes)?;
-        self.append(&Expect { unconsumed: vec![digest], ..Expect::default() }, &[draft])?;
+        // A request that came meanwhile takes this one's place, and nobody is told that it is open.
+        self.append_judged(draft, |view| self.unspent(plan, &digest, view, self.present()?, Use::Request))?;
         Ok((expires, by))
     }
 

@@ -379,6 +379,25 @@ impl Session {
         }
     }
 
+    /// Appends a record that a judgment lets in, judged over the very records that it follows: whoever else appends at the same
+    /// moment makes it be judged again. Each of them got on, so this ends.
+    pub(crate) fn append_judged<T>(
+        &self,
+        draft: Draft,
+        judge: impl Fn(&View) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let drafts = [draft];
+        loop {
+            let view = self.view()?;
+            let judged = judge(&view)?;
+            match self.append(&Expect { head: Some(view.size), ..Expect::default() }, &drafts) {
+                Ok(_) => return Ok(judged),
+                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
     /// Files of the working tree and of configuration snapshots, by digest.
     pub(crate) fn files(&self) -> &Files {
         &self.files

@@ -165,7 +165,8 @@ impl Session {
 
 /// Whether a record counts after those of `view`: every record does but a verdict on a manual check, a withdrawal, a signed
 /// request, or a lift under a policy, that no signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
-/// takes nothing back. What the machine found about an automatic check is unsigned.
+/// takes nothing back. What the machine found about an automatic check is unsigned. Gives the statement about a check that
+/// has spoken once the record is taken, which the fold may still refuse.
 ///
 /// # Errors
 /// Why it counts for nothing, in words.
@@ -173,11 +174,11 @@ pub(crate) fn judge(
     governance: &Governance,
     origin: &str,
     view: &View,
-    spoken: &mut BTreeSet<Digest>,
+    spoken: &BTreeSet<Digest>,
     record: &Record,
-) -> Result<(), String> {
+) -> Result<Option<Digest>, String> {
     // A record that does not parse is the fold's to refuse.
-    let Ok(event) = Event::from_parts(&record.kind, &record.body) else { return Ok(()) };
+    let Ok(event) = Event::from_parts(&record.kind, &record.body) else { return Ok(None) };
     let (environment, release, check, by, signed, decision) = match event {
         Event::VerdictRecorded { environment, release, check, passed, by, signed, .. } => {
             let decision = if passed { VerdictDecision::Pass } else { VerdictDecision::Fail };
@@ -188,12 +189,12 @@ pub(crate) fn judge(
         }
         event => {
             requests::judge(governance, origin, record, &event)?;
-            return lifts::judge(governance, origin, view, event);
+            return lifts::judge(governance, origin, view, event).map(|()| None);
         }
     };
     let manual = matches!(governance.pipeline.checks.get(&check), Some(Check::Manual { .. }));
     if !manual && signed.is_none() && by.is_none() && decision != VerdictDecision::Withdraw {
-        return Ok(());
+        return Ok(None);
     }
     if !manual && decision != VerdictDecision::Withdraw {
         return Err(format!("{check} is no manual check, and a person speaks"));
@@ -215,7 +216,12 @@ pub(crate) fn judge(
     if by.as_ref() != Some(&identity.name) {
         return Err(format!("{} signed it, and the record names somebody else", identity.name));
     }
-    if spoken.insert(Digest::of(bytes)) { Ok(()) } else { Err("it was recorded before, and counts once".into()) }
+    let statement = Digest::of(bytes);
+    if spoken.contains(&statement) {
+        Err("it was recorded before, and counts once".into())
+    } else {
+        Ok(Some(statement))
+    }
 }
 
 /// Who signed a statement about a check, if policy knows them as a person who may say this: for a manual check one of its

@@ -23,7 +23,7 @@ use crate::output::time;
 use crate::project::{self, Access, Project};
 use crate::ui::{self, Ui};
 use crate::view::answers::{ApprovalRecorded, ApprovalSigned, ApprovalStanding};
-use crate::{input, save};
+use crate::{input, save, select};
 
 /// The most that a key file may have, in bytes.
 const KEY_BYTES: usize = 64 * 1024;
@@ -49,6 +49,9 @@ pub(crate) struct Arguments {
     /// What to say
     #[arg(long, value_enum, default_value_t)]
     decision: Choice,
+    /// Why; kept beside the record in the ledger and no part of what is signed
+    #[arg(long, value_parser = select::reason, conflicts_with = "out")]
+    reason: Option<String>,
     /// Who signs
     #[arg(long, value_enum, default_value_t)]
     signer: SignerChoice,
@@ -81,6 +84,7 @@ pub(crate) enum SignerChoice {
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     arguments.out.as_deref().map_or(Ok(()), |path| APPROVAL.may_be_at(path))?;
+    arguments.reason.as_deref().map_or(Ok(()), select::own_words)?;
     let (document, digest) = show::read(&arguments.file)?;
     let project = project::open(ui, global, Access::Write)?;
     let decision = match arguments.decision {
@@ -107,14 +111,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         .iter()
         .filter_map(|path| Envelope::from_bytes(&input::at_most(path, MAX_BYTES).ok()?).ok())
         .collect();
-    let weighed = project.session.weigh(&document, &digest, &envelope, &beside);
+    let (session, reason) = (&project.session, arguments.reason.as_deref());
+    let weighed = match &arguments.out {
+        Some(_) => session.weigh(&*session.view()?, &document, &digest, &envelope, &beside),
+        None => session.record_approval(&document, &digest, &envelope, &beside, reason),
+    };
     let weighed = weighed.map_err(|error| of_plan(error, &document, &arguments.file))?;
     if let Some(path) = &arguments.out {
         APPROVAL.may_be_at(path)?;
         save::put(path, &envelope.to_bytes())?;
-    } else {
-        let recorded = project.session.record_approval(&digest, &envelope);
-        recorded.map_err(|error| of_plan(error, &document, &arguments.file))?;
     }
     tell(ui, &project, arguments, &document, (digest, &weighed));
     Ok(DONE)

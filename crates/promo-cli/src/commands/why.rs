@@ -384,8 +384,7 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                 .then(|| format!("record {seq} about {check} in {environment} does not count: {why}")),
             Spoken::Request { plan } => {
                 let request = view.requests.get(plan)?;
-                let open =
-                    request.superseded_by.is_none() && now < request.expires && !view.consumed.contains_key(plan);
+                let open = view.pending(now).any(|(pending, _)| pending == plan);
                 (open && concerns(&About::Environments(&request.environments)))
                     .then(|| format!("record {seq} counts as a request that nobody signed: {why}"))
             }

@@ -9,7 +9,6 @@ use promo_core::eligibility;
 use promo_core::gate::{Gate, GateKind, overall};
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
-use promo_core::ledger::view::Request;
 use promo_core::model::Tier;
 use promo_core::plan::{Document, Goal, Plan};
 use promo_core::windows::Invoker;
@@ -135,21 +134,16 @@ fn fate(digest: &Digest, plan: &Plan, view: &View, now: Timestamp) -> Option<Fat
     if let Some(run) = view.consumed.get(digest) {
         return Some(Fate { state: "used", run: Some(run.clone()), ..none });
     }
-    let Some(request) = view.requests.get(digest) else {
-        let mine = |name: &EnvironmentName| plan.moves.iter().any(|m| m.environment == *name);
-        let newer = |request: &Request| request.seq >= plan.ledger.size && request.environments.iter().any(mine);
-        if let Some((newer, _)) = view.requests.iter().find(|(_, request)| newer(request)) {
-            return Some(Fate { state: "superseded", superseded_by: Some(*newer), ..none });
-        }
-        let over = Fate { state: "over", until: Some(plan.expires), ..none };
-        return (now >= plan.expires).then_some(over);
-    };
-    let (superseded_by, until) = (request.superseded_by, Some(request.expires));
+    let request = view.requests.get(digest);
+    let moved = plan.moves.iter().map(|entry| &entry.environment);
+    let superseded_by = view.superseding(digest, plan.ledger.size, moved).copied();
+    let until = request.map(|request| request.expires);
     let state = match superseded_by {
         Some(_) => "superseded",
-        None if now >= request.expires => "over",
-        None => "requested",
+        None if now >= until.unwrap_or(plan.expires) => "over",
+        None => request.map(|_| "requested")?,
     };
+    let until = if state == "over" { until.or(Some(plan.expires)) } else { until };
     Some(Fate { state, superseded_by, until, ..none })
 }
 

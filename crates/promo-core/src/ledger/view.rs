@@ -176,8 +176,26 @@ impl View {
     /// The requests that wait for approval or for being applied: open, not superseded, not used.
     pub fn pending(&self, now: Timestamp) -> impl Iterator<Item = (&Digest, &Request)> {
         self.requests.iter().filter(move |(plan, request)| {
-            request.superseded_by.is_none() && now < request.expires && !self.consumed.contains_key(*plan)
+            let open = now < request.expires && !self.consumed.contains_key(*plan);
+            open && self.superseding(plan, request.seq, &request.environments).is_none()
         })
+    }
+
+    /// The plan whose request took the place of another plan for one of these environments: the first one that was asked for
+    /// after it (S6.7). A plan stands where it was first asked for; one that nobody asked for stands behind `made` records,
+    /// those that it was made from.
+    pub fn superseding<'e>(
+        &self,
+        plan: &Digest,
+        made: u64,
+        environments: impl IntoIterator<Item = &'e EnvironmentName>,
+    ) -> Option<&Digest> {
+        let since = self.requests.get(plan).map_or(made, |own| own.seq);
+        let moved: BTreeSet<&EnvironmentName> = environments.into_iter().collect();
+        let newer = self.requests.iter().filter(|(other, request)| {
+            *other != plan && request.seq >= since && request.environments.iter().any(|name| moved.contains(name))
+        });
+        newer.min_by_key(|(_, request)| request.seq).map(|(other, _)| other)
     }
 
     /// The policy that the ledger works under: the newest version of the one that was adopted last (S7.1).

@@ -313,11 +313,7 @@ pub(super) fn lapsed(
 ) -> Result<(), EngineError> {
     let request = view.requests.get(digest);
     let unrequested = if to == Use::Request { view.size } else { plan.ledger.size };
-    let since = request.map_or(unrequested, |own| own.seq);
-    let newer = view.requests.iter().find(|(other, request)| {
-        *other != digest && request.seq >= since && moves.iter().any(|m| request.environments.contains(&m.environment))
-    });
-    if let Some((newer, _)) = newer {
+    if let Some(newer) = view.superseding(digest, unrequested, moves.iter().map(|m| &m.environment)) {
         return Err(EngineError::Spent { why: format!("was superseded by the request for {newer}"), run: None });
     }
     let moved: Vec<_> = moves.iter().filter_map(|m| moved_generation(plan, m, view)).collect();

@@ -77,9 +77,10 @@ impl Folded {
                 }
                 let everywhere = [POLICY_ADOPTED, CLOCK_ACCEPTED].contains(&record.kind.as_str());
                 if record.pipeline == governance.pipeline.name || everywhere {
-                    match verdicts::judge(governance, &store.origin(), &self.view, &mut self.spoken, &record) {
-                        Ok(()) => {
+                    match verdicts::judge(governance, &store.origin(), &self.view, &self.spoken, &record) {
+                        Ok(statement) => {
                             Arc::make_mut(&mut self.view).apply(&record)?;
+                            self.spoken.extend(statement);
                             self.seen = self.seen.filter(|_| record.kind != CLOCK_ACCEPTED);
                         }
                         Err(why) => Arc::make_mut(&mut self.view).disregard(&record, why)?,

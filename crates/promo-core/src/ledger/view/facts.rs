@@ -183,7 +183,7 @@ pub struct Promotion {
 /// A plan put up for approval.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Position of the record.
+    /// Position of the first record that asked for it: its place among all requests, which asking again does not change.
     pub seq: u64,
     /// The environments it moves.
     pub environments: BTreeSet<EnvironmentName>,
@@ -195,8 +195,6 @@ pub struct Request {
     pub initiators: BTreeSet<String>,
     /// Who signed a request for it: evidence (S6.3).
     pub signers: BTreeSet<IdentityName>,
-    /// The newer request that took its place.
-    pub superseded_by: Option<Digest>,
 }
 
 /// A signed statement as it stands in the ledger.

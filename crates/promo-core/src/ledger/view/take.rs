@@ -72,14 +72,6 @@ impl View {
             }
             Event::PlanRequested { environments, expires, initiator, by, .. } => {
                 let plan = record.plan.expect(NAMED);
-                for (older, request) in &mut self.requests {
-                    if *older != plan
-                        && request.superseded_by.is_none()
-                        && !request.environments.is_disjoint(&environments)
-                    {
-                        request.superseded_by = Some(plan);
-                    }
-                }
                 // Asking again neither prolongs the request nor takes away who asked before.
                 let request = self.requests.entry(plan).or_insert_with(|| Request {
                     seq: record.seq,
@@ -88,7 +80,6 @@ impl View {
                     expires,
                     initiators: BTreeSet::new(),
                     signers: BTreeSet::new(),
-                    superseded_by: None,
                 });
                 request.initiators.insert(initiator);
                 request.signers.extend(by);

@@ -161,7 +161,7 @@ async fn an_approval_can_be_taken_back_while_the_run_of_its_plan_is_on_its_way_s
     options.progress = std::sync::Arc::new(move |progress| {
         if matches!(progress, Progress::RunStarted { .. }) {
             let weighed =
-                |envelope| judges.weigh(&*judges.view().unwrap(), &document, &digest, envelope, &[]).map(|_| ());
+                |envelope| judges.weigh(&judges.view().unwrap(), &document, &digest, envelope, &[]).map(|_| ());
             heard.lock().unwrap().extend([weighed(&taken_back), weighed(&yes)]);
         }
     });

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod approvals;
 mod ask;
+mod authority;
 mod blocking;
 mod checks;
 pub mod clock;
@@ -24,6 +25,7 @@ pub mod verdicts;
 
 pub use apply::{ApplyOptions, Fate, RunReport, Sign};
 pub use ask::Unfinished;
+pub use authority::{Asked, Authority, Stated};
 pub use error::{EngineError, exit};
 pub use looks::{OpenRun, Pending, PendingMove};
 pub use planning::PLAN_LIFETIME;

@@ -1,6 +1,8 @@
-//! `promo history [ENV]`: every promotion, and what was stopped and lifted, newest first.
+//! `promo history [ENV]`: every promotion, who asked for it and let it in, and what was stopped and lifted, newest first.
 
 use clap::Args;
+use jiff::Timestamp;
+use promo_core::Digest;
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::view::{Promotion, Stop, StopAct};
 use promo_core::planner;
@@ -15,6 +17,7 @@ use crate::output::standing::quoted;
 use crate::output::{standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
+use crate::view::AuthorityView;
 use crate::view::answers::{History, PastPromotion, PastStop};
 
 #[derive(Debug, Args)]
@@ -50,6 +53,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             stops.push(told);
         }
     }
+    let mut plans: Vec<Digest> = view.requests.keys().chain(view.consumed.keys()).copied().collect();
+    plans.extend(view.approvals.iter().filter_map(|entry| entry.plan));
+    plans.sort_unstable();
+    plans.dedup();
+    let mut authorities = AuthorityView::of(&project.session, &view, plans)?;
+    authorities.retain(|told| arguments.environment.as_ref().is_none_or(|only| told.environments.contains(only)));
+    authorities.sort_by_key(|told| std::cmp::Reverse(told.latest()));
     if ui.format() == Format::Json {
         let line = |(name, p): (&EnvironmentName, &Promotion)| PastPromotion {
             environment: name.clone(),
@@ -63,10 +73,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             by: p.by.name.clone(),
             plan: p.plan,
         };
-        ui.answer(&History { promotions: rows.into_iter().map(line).collect(), stops });
+        ui.answer(&History { promotions: rows.into_iter().map(line).collect(), stops, authorities });
         return Ok(DONE);
     }
-    if rows.is_empty() && stops.is_empty() {
+    if rows.is_empty() && stops.is_empty() && authorities.is_empty() {
         ui.data(&format!("Nothing was promoted yet.\n{}", ui.next("promo plan")));
     }
     let runs = project.session.unfinished(&view)?;
@@ -85,19 +95,50 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 label(style, words)
             },
         );
-        let by = escape::line(&promotion.by.name);
-        lines.push((promotion.started, vec![name.to_string(), format!("{from} → {to}"), ended, format!("by {by}")]));
+        let mut by = format!("by {}", escape::line(&promotion.by.name));
+        let told = authorities.iter().find(|told| promotion.plan == Some(told.plan));
+        if let Some(told) = told {
+            let let_in = told.let_in();
+            let approved = if let_in.is_empty() { "nobody".to_owned() } else { let_in.join(" and ") };
+            by.push_str(&format!(", {}, approved by {approved}", plan(&told.plan)));
+        }
+        lines.push((promotion.started, vec![name.to_string(), format!("{from} → {to}"), ended, by]));
     }
     lines.extend(stops.iter().map(|stop| (stop.at, stopped(stop))));
+    lines.extend(authorities.iter().flat_map(said));
     lines.sort_by_key(|(at, _)| std::cmp::Reverse(*at));
     let lines: Vec<Vec<String>> =
         lines.into_iter().map(|(at, cells)| std::iter::once(time::short(at, &zone)).chain(cells).collect()).collect();
-    ui.data(&table::columns(&lines, "", ui.width()));
+    if ui.format() == Format::Markdown && !lines.is_empty() {
+        let cell = |cell: &String| escape::markdown(&anstream::adapter::strip_str(cell).to_string());
+        let row = |cells: &Vec<String>| format!("| {} |\n", cells.iter().map(cell).collect::<Vec<_>>().join(" | "));
+        let rows: String = lines.iter().map(row).collect();
+        ui.data(&format!("| when | where | what | how | who |\n|---|---|---|---|---|\n{rows}"));
+    } else {
+        ui.data(&table::columns(&lines, "", ui.width()));
+    }
     let dead = runs.iter().find(|open| !matches!(open.sign, Sign::Alive { .. }));
     if let Some(dead) = dead {
         ui.data(&ui.next(&command_line(["promo", "resume", dead.id.as_str()])));
     }
     Ok(DONE)
+}
+
+/// A plan, as it is named beside others.
+fn plan(digest: &Digest) -> String {
+    format!("plan sha256:{}…", digest.short())
+}
+
+/// Who asked for a plan and who said what about it, each with its time.
+fn said(told: &AuthorityView) -> Vec<(Timestamp, Vec<String>)> {
+    let names: Vec<&str> = told.environments.iter().map(EnvironmentName::as_str).collect();
+    let cells = |act: String, who: String| vec![names.join(", "), plan(&told.plan), act, who];
+    let asked = told.requests.iter().map(|one| (one.at, cells("requested".to_owned(), words::asked(one))));
+    let stated = told.statements.iter().map(|one| {
+        let (word, kind) = words::decided(one.decision);
+        (one.at, cells(label(kind, word), words::stated(one)))
+    });
+    asked.chain(stated).collect()
 }
 
 /// What was stopped or lifted, and why.

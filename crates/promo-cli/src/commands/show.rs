@@ -18,7 +18,7 @@ use crate::output::{plan_html, plan_markdown, plan_text, run_page};
 use crate::project::{self, Access};
 use crate::save::{self, Kind};
 use crate::ui::{self, Ui};
-use crate::view::{Forecasts, PlanView, RunView, Standing};
+use crate::view::{AuthorityView, Forecasts, PlanView, RunView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -124,6 +124,7 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
     let standing = Standing::of(&project.session, &ledger)?;
     let open = standing.runs.into_iter().find(|open| open.run == *id);
     let mut view = RunView::new(&ledger, id, run).open(open, project.session.now()?);
+    view.authority = AuthorityView::of(&project.session, &ledger, [run.plan])?.pop();
     view.next = if view.next.is_empty() { String::new() } else { ui.to_paste(&view.next) };
     let options = Options { zone: ui::zone(global)?, full: false, width: ui.width() };
     match ui.format() {

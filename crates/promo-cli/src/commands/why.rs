@@ -26,7 +26,7 @@ use crate::project::{self, Access};
 use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
-use crate::view::{GateView, NextCommand, Standing, standing};
+use crate::view::{AuthorityView, GateView, NextCommand, Standing, standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -83,6 +83,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     });
     let first = next.next();
     let also: Vec<NextCommand> = next.collect();
+    let moves = view.environment(name).into_iter().flat_map(|known| known.history.iter().chain(&known.active));
+    let plans = moves.filter(|promotion| promotion.to == release).filter_map(|promotion| promotion.plan);
+    let authorities = AuthorityView::of(session, &view, plans)?;
     let differs = !here && requested.is_none() && differs;
     let failed = case.failed.and_then(|promotion| promotion.finished).map(|(_, outcome)| outcome);
     if ui.format() == Format::Json {
@@ -101,6 +104,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             holds: standing.holds_of(name).to_vec(),
             runs: standing.runs.iter().filter(|run| run.environments.contains_key(name)).cloned().collect(),
             pending: standing.pending.iter().filter(|p| p.row(name.as_str()).is_some()).cloned().collect(),
+            authorities,
             failed,
             gates,
             also,
@@ -159,9 +163,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         out.push_str(&format!("\n{from} → {to}, {}\n", words::requested(pending, now, &zone)));
         out.extend(words::pending(pending, row, now, &zone).iter().map(|line| format!("  {line}\n")));
     }
-    out.push_str(&case.attempts(now, &zone));
+    out.push_str(&case.attempts(&authorities, now, &zone));
     for next in also {
         out.push_str(&format!("{} {}   ({})\n", label(Label::Dim, "Also:"), next.command, next.why));
+    }
+    if ui.format() == Format::Markdown {
+        out = format!("{}\n", escape::fenced("text", &anstream::adapter::strip_str(&out).to_string()));
     }
     if let Some(first) = first {
         out.push_str(&ui.last_line(&first.command));
@@ -341,8 +348,8 @@ impl Case<'_> {
         checks.iter().map(line).collect()
     }
 
-    /// The promotions of this release into here that ended, each with the checks that failed.
-    fn attempts(&self, now: Timestamp, zone: &TimeZone) -> String {
+    /// The promotions of this release into here that ended, each with who let it in and the checks that failed.
+    fn attempts(&self, authorities: &[AuthorityView], now: Timestamp, zone: &TimeZone) -> String {
         let known = self.view.environment(self.name);
         let mut out = String::new();
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
@@ -351,6 +358,10 @@ impl Case<'_> {
             let by = escape::line(&promotion.by.name);
             let when = time::near(at, now, zone);
             out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));
+            for told in authorities.iter().filter(|told| promotion.plan == Some(told.plan)) {
+                out.push_str(&format!("  plan {}\n", told.plan));
+                out.extend(words::authority(told, zone).iter().map(|line| format!("  {line}\n")));
+            }
             if outcome == PromotionOutcome::Verified {
                 continue;
             }

@@ -97,6 +97,10 @@ pub(crate) fn standing(view: &PlanView, options: &Options) -> Vec<String> {
         _ => None,
     });
     out.extend(text.map(|text| label(Label::Bad, &text)));
+    // While it waits, each environment tells how it stands with its approvals.
+    let settled = view.fate.as_ref().is_some_and(|fate| fate.state != "requested");
+    let told = view.authority.iter().filter(|_| settled);
+    out.extend(told.flat_map(|told| words::authority(told, &options.zone)).map(|line| format!("  {line}")));
     out.extend(view.runs.iter().map(|run| words::run(run, view.now)));
     if view.differs {
         let (one, other) = match view.request.invoker {

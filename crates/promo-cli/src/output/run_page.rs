@@ -13,7 +13,9 @@ use crate::view::{RunRow, RunStep, RunView};
 /// For a terminal. The last line is the next command.
 pub(crate) fn text(view: &RunView, options: &Options) -> String {
     let mut out = format!("{} · {}\n", label(Label::Strong, &format!("promo run {}", view.run)), head(view, options));
-    out.push_str(&format!("{}\n\n", label(Label::Dim, &format!("plan {}", view.plan))));
+    out.push_str(&format!("{}\n", label(Label::Dim, &format!("plan {}", view.plan))));
+    out.extend(authority(view, options).iter().map(|line| format!("  {line}\n")));
+    out.push('\n');
     if let Some(open) = &view.open {
         out.push_str(&format!("{}\n\n", words::run(open, view.now)));
     }
@@ -50,7 +52,10 @@ pub(crate) fn page(view: &RunView, options: &Options) -> String {
             out.push_str(&format!("- {}: {sign} {}\n", code_span(row.environment.as_str()), markdown(&words)));
         }
     }
-    out.push_str(&format!("\nPlan {}\n", code_span(&view.plan.to_string())));
+    out.push_str(&format!("\nPlan {}\n\n", code_span(&view.plan.to_string())));
+    for line in authority(view, options) {
+        out.push_str(&format!("- {}\n", markdown(&anstream::adapter::strip_str(&line).to_string())));
+    }
     if let Some(open) = &view.open {
         out.push_str(&format!(
             "\n{}\n",
@@ -61,6 +66,14 @@ pub(crate) fn page(view: &RunView, options: &Options) -> String {
         out.push_str(&format!("\n```sh\n{}\n```\n", view.next));
     }
     out
+}
+
+/// Who asked for the plan of the run and who let it in.
+fn authority(view: &RunView, options: &Options) -> Vec<String> {
+    match &view.authority {
+        Some(told) => words::authority(told, &options.zone),
+        None => vec!["nobody asked for its approval, and nobody gave one".to_owned()],
+    }
 }
 
 fn head(view: &RunView, options: &Options) -> String {

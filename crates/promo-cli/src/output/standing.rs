@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use promo_core::approval::Decision;
 use promo_core::ledger::View;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::Promotion;
@@ -11,6 +12,7 @@ use crate::escape::line;
 use crate::output::labels::{Label, label};
 use crate::output::{progress, time};
 use crate::view::standing::{ApprovalView, HoldView, OpenRunView, PendingRow, PendingView};
+use crate::view::{AskedView, AuthorityView, StatedView};
 use crate::view::{GateView, ReleaseView};
 
 /// The reason that somebody gave, as it is quoted.
@@ -145,6 +147,46 @@ pub(crate) fn ended(view: &View, promotion: &Promotion, outcome: PromotionOutcom
         (PromotionOutcome::Held, Some((_, RunOutcome::Cancelled))) => progress::HALF_WAY,
         _ => progress::outcome_words(outcome),
     }
+}
+
+/// Who asked for a plan, in words.
+pub(crate) fn asked(asked: &AskedView) -> String {
+    match &asked.key {
+        Some(key) => format!("by {}, key {key}", line(&asked.by)),
+        None => format!("by {}, unsigned", line(&asked.by)),
+    }
+}
+
+/// What was said about a plan, as a word with its kind.
+pub(crate) const fn decided(decision: Decision) -> (&'static str, Label) {
+    match decision {
+        Decision::Approve => ("approved", Label::Good),
+        Decision::Reject => ("rejected", Label::Bad),
+        Decision::Revoke => ("approval revoked", Label::Waiting),
+        Decision::Breakglass => ("glass broken", Label::Bad),
+    }
+}
+
+/// Who said it, in words.
+pub(crate) fn stated(stated: &StatedView) -> String {
+    let who = match &stated.by {
+        Some(name) => format!("by {name} as {}, key {}", stated.role, stated.key),
+        None => format!("as {} by the key {}, which policy knows no longer", stated.role, stated.key),
+    };
+    format!("{who}{}", quoted(stated.reason.as_ref()))
+}
+
+/// Who asked for a plan and who said what about it, in the order of the ledger, a line each.
+pub(crate) fn authority(told: &AuthorityView, zone: &TimeZone) -> Vec<String> {
+    let requests = told.requests.iter().map(|one| (one.at, format!("requested {}", asked(one))));
+    let statements = told.statements.iter().map(|one| {
+        let (word, kind) = decided(one.decision);
+        let used = if one.used { ", and the run began with it" } else { "" };
+        (one.at, format!("{} {}{used}", label(kind, word), stated(one)))
+    });
+    let mut all: Vec<(Timestamp, String)> = requests.chain(statements).collect();
+    all.sort_by_key(|(at, _)| *at);
+    all.into_iter().map(|(at, text)| format!("{} {text}", time::long(at, zone))).collect()
 }
 
 /// A release, or nothing.

@@ -15,6 +15,7 @@ use promo_engine::verdicts::VerdictDecision;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::AuthorityView;
 use super::standing::{HoldView, OpenRunView, PendingView};
 use super::summary::NextCommand;
 use crate::commands::status;
@@ -239,6 +240,9 @@ answers! {
         /// Requested plans that move it.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         pending: Vec<PendingView>,
+        /// Who asked for the plans by which the release was moved there, and who let them in.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        authorities: Vec<AuthorityView>,
         /// How the release failed there, unless it went well since.
         #[serde(skip_serializing_if = "Option::is_none")]
         failed: Option<PromotionOutcome>,
@@ -255,6 +259,9 @@ answers! {
         /// What was stopped and lifted, the newest first.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         stops: Vec<PastStop>,
+        /// Who asked for which plan and who said what about it, used or not, the newest first. A promotion names its plan.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        authorities: Vec<AuthorityView>,
     }
     /// Runs, the newest first.
     "promo.runs" Runs {

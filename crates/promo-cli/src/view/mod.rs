@@ -3,6 +3,7 @@
 //! not say.
 
 pub(crate) mod answers;
+mod authority;
 mod gate;
 mod plan;
 mod release;
@@ -12,6 +13,7 @@ pub(crate) mod standing;
 mod summary;
 
 pub(crate) use answers::Answer;
+pub(crate) use authority::{AskedView, AuthorityView, StatedView};
 pub(crate) use gate::GateView;
 pub(crate) use plan::{Forecasts, PlanView};
 pub(crate) use release::ReleaseView;

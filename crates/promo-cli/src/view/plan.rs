@@ -16,6 +16,7 @@ use promo_engine::{Session, SharedChange};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::AuthorityView;
 use super::row::{Note, Row, RowState};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, next, summary};
@@ -62,6 +63,9 @@ pub(crate) struct PlanView {
     /// What became of it, where the ledger says something about it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) fate: Option<Fate>,
+    /// Who asked for it and who said what about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) authority: Option<AuthorityView>,
     /// Runs without an end that move its environments.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) runs: Vec<OpenRunView>,
@@ -197,6 +201,7 @@ impl PlanView {
             environments,
             summary,
             fate: None,
+            authority: None,
             runs: Vec::new(),
             pending: Vec::new(),
             differs: false,
@@ -256,6 +261,10 @@ impl PlanView {
         self.summary = summary(&self.environments, plan.request.goal);
         self.now = now;
         self.fate = fate(&self.digest, plan, view, now);
+        self.authority = AuthorityView::of(session, view, [self.digest])?.pop();
+        if let Some(run) = self.fate.as_ref().and_then(|fate| fate.run.clone()) {
+            self.used_by(&run, plan, view);
+        }
         let Standing { runs, pending, .. } = &standing;
         self.runs = runs.iter().filter(|run| run.environments.keys().any(mine)).cloned().collect();
         let about = |one: &&PendingView| one.environments.iter().any(|row| mine(&row.environment));
@@ -277,6 +286,18 @@ impl PlanView {
             self.next = self.lead_on();
         }
         Ok(self)
+    }
+
+    /// The same plan once a run has used it: its moves as that run left them, with the approvals that it began with.
+    fn used_by(&mut self, run: &RunId, plan: &Plan, view: &View) {
+        let let_in = self.authority.as_ref().map(AuthorityView::let_in).unwrap_or_default();
+        for entry in &plan.moves {
+            let known = view.environment(&entry.environment);
+            let promotion = known.and_then(|known| known.history.iter().chain(&known.active).find(|p| p.run == *run));
+            let row = self.environments.iter_mut().find(|row| row.environment == entry.environment.as_str());
+            row.into_iter().for_each(|row| row.used(entry, promotion, &let_in));
+        }
+        self.summary = Summary { text: format!("Run {run} has used this plan."), ..Summary::default() };
     }
 
     /// What can be done with it, by what the ledger says of it and of others.

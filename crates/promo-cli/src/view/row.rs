@@ -9,6 +9,7 @@ use promo_core::ids::ArtifactName;
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
+use promo_core::ledger::view::Promotion;
 use promo_core::model::OnFailure;
 use promo_core::plan::{Action, Move, Next, Stay, StayReason, Step};
 use schemars::JsonSchema;
@@ -16,6 +17,7 @@ use serde::Serialize;
 
 use super::standing::HoldView;
 use super::{GateView, ReleaseView};
+use crate::output::progress::outcome_words;
 
 /// One environment.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -240,6 +242,25 @@ impl Row {
         let (state, says) = stands(overall(now));
         self.gates = gates(now, now);
         (self.state, self.says, self.opens_at) = (state, says.to_owned(), opens_at(&self.gates));
+    }
+
+    /// The same once a run has used the plan: how it ended there, and whose approvals the run began with.
+    pub(super) fn used(&mut self, entry: &Move, promotion: Option<&Promotion>, let_in: &[String]) {
+        for (gate, planned) in self.gates.iter_mut().zip(&entry.gates) {
+            // A run begins only with every approval that its plan needs (S6.9).
+            if let Reason::Approvals { needed, .. } = &planned.reason
+                && !let_in.is_empty()
+            {
+                gate.outcome = Outcome::Satisfied;
+                gate.text = format!("approval {needed} of {needed} by {}", let_in.join(" and "));
+            }
+        }
+        self.says = match promotion.map(|promotion| promotion.finished) {
+            None => "was not started".to_owned(),
+            Some(None) => "has begun and has not ended".to_owned(),
+            Some(Some((_, outcome))) => outcome_words(outcome).0.to_owned(),
+        };
+        (self.state, self.opens_at) = (RowState::Unchanged, None);
     }
 
     /// Says what a move replaces, as the ledger has it, where what runs there now is what was planned from.

@@ -10,8 +10,8 @@ use promo_core::planner;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::ReleaseView;
 use super::standing::OpenRunView;
+use super::{AuthorityView, ReleaseView};
 use crate::error::command_line;
 
 /// The frozen view of a run, format 1.
@@ -39,6 +39,9 @@ pub(crate) struct RunView {
     /// The instant that times are told from.
     #[serde(skip)]
     pub(crate) now: Timestamp,
+    /// Who asked for its plan and who let it in; absent where nobody said anything about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) authority: Option<AuthorityView>,
     /// Every environment of its plan: those that began in the order in which they did, then the rest.
     pub(crate) environments: Vec<RunRow>,
     /// The command to go on with; empty while somebody is at work on it.
@@ -129,6 +132,7 @@ impl RunView {
             interrupted: run.interrupted,
             open: None,
             now: run.seen,
+            authority: None,
             environments,
             next,
         }

@@ -138,10 +138,14 @@ fn a_rejected_plan_is_told_with_who_said_no_and_leads_to_a_new_one() {
     let world = ready();
     world.plan("p.json");
     world.ask("p.json");
-    world.run(0, &["approve", "p.json", "--decision", "reject", "--key", "keys/riley", "--signer", "built-in"]);
+    let reject = ["approve", "p.json", "--decision", "reject", "--key", "keys/riley", "--signer", "built-in"];
+    // What stands in suggested commands for a reason is none, and a file has no place for one: it is not signed.
+    world.refuses(64, "usage", &[&reject[..], &["--reason", "…"]].concat());
+    world.refuses(64, "usage", &[&reject[..], &["--reason", "no room", "--out", "no.json"]].concat());
+    world.run(0, &[&reject[..], &["--reason", "corrupts invoices"]].concat());
     for words in [&["status"][..], &["why", "production"], &["show", "p.json"]] {
         let text = said(&world, words);
-        assert!(text.contains("✗ rejected by riley"), "{words:?}: {text}");
+        assert!(text.contains("✗ rejected by riley: “corrupts invoices”"), "{words:?}: {text}");
         assert!(
             text.lines().last().unwrap().contains("plan production --out quickstart.plan.json"),
             "{words:?}: {text}"

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::approval::{Decision, Envelope, Evaluation};
+use promo_core::approval::{Decision, Envelope, Evaluation, VerifiedApproval};
 use promo_core::clock::{MAX_SKEW, Present};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
 use promo_core::gate::{Gate, GateKind, Outcome, overall};
@@ -171,9 +171,16 @@ impl Session {
                 return Err(with_notes(why, closed(&entry.environment, &entry.to.id, gates)));
             }
         }
+        // Whoever took theirs back let nothing in.
+        let revoked = |fact: &VerifiedApproval| {
+            let theirs = |other: &&VerifiedApproval| {
+                other.identity() == fact.identity() || other.statement().key == fact.statement().key
+            };
+            facts.iter().filter(theirs).any(|other| other.statement().decision == Decision::Revoke)
+        };
         let consumes = facts
             .iter()
-            .filter(|f| f.statement().decision == Decision::Approve)
+            .filter(|f| f.statement().decision == Decision::Approve && !revoked(f))
             .filter_map(|f| f.statement().digest().ok())
             .collect();
         let generations = plan

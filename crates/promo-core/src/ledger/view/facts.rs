@@ -185,6 +185,8 @@ pub struct Promotion {
 pub struct Request {
     /// Position of the first record that asked for it: its place among all requests, which asking again does not change.
     pub seq: u64,
+    /// Positions of all records that asked for it, in their order.
+    pub records: Vec<u64>,
     /// The environments it moves.
     pub environments: BTreeSet<EnvironmentName>,
     /// When it was requested.

@@ -75,12 +75,14 @@ impl View {
                 // Asking again neither prolongs the request nor takes away who asked before.
                 let request = self.requests.entry(plan).or_insert_with(|| Request {
                     seq: record.seq,
+                    records: alloc::vec::Vec::new(),
                     environments,
                     at,
                     expires,
                     initiators: BTreeSet::new(),
                     signers: BTreeSet::new(),
                 });
+                request.records.push(record.seq);
                 request.initiators.insert(initiator);
                 request.signers.extend(by);
             }

@@ -20,6 +20,7 @@ mod reference;
 mod save;
 mod schemas;
 mod select;
+mod tags;
 mod ui;
 mod view;
 mod wiring;

@@ -13,6 +13,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+pub use artifact::{mirror, split_reference};
 pub use assemble::{assemble, taken};
 pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};

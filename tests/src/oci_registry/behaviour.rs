@@ -98,6 +98,8 @@ pub enum Tags {
     Conflict,
     /// 403 `DENIED` (Docker Hub; docker/hub-feedback#2466).
     Forbidden,
+    /// 405 `UNSUPPORTED`.
+    NotAllowed,
     /// 201, and the tag stays where it was.
     Silent,
 }

@@ -164,6 +164,7 @@ fn refused(tags: Tags, tag: &str, same: bool) -> Option<Answer> {
         Tags::Precondition => Some(Answer::error(412, "PRECONDITION", &message)),
         Tags::Conflict => Some(Answer::error(409, "CONFLICT", &message)),
         Tags::Forbidden => Some(Answer::error(403, "DENIED", &message)),
+        Tags::NotAllowed => Some(Answer::error(405, "UNSUPPORTED", &message)),
     }
 }
 

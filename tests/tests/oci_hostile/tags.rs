@@ -102,7 +102,8 @@ async fn s2_3_a_destination_tag_that_is_taken_at_any_request_is_refused_and_noth
 #[tokio::test]
 async fn tags_that_never_move_turn_the_last_race_into_a_refusal_in_every_style() {
     let world = World::start().await;
-    for tags in [Tags::BadRequest, Tags::Precondition, Tags::Conflict, Tags::Forbidden, Tags::Silent] {
+    for tags in [Tags::BadRequest, Tags::Precondition, Tags::Conflict, Tags::Forbidden, Tags::NotAllowed, Tags::Silent]
+    {
         let race = |to: Digest| {
             let what = What::MoveTag { repository: DESTINATION.into(), tag: TAG.into(), to };
             let on = On::of(Method::PUT, format!("/manifests/{TAG}"));
@@ -114,9 +115,12 @@ async fn tags_that_never_move_turn_the_last_race_into_a_refusal_in_every_style()
         let error = world.promote(&world.network()).await.unwrap_err();
         let expected = |error: &OciError| match tags {
             Tags::Silent => matches!(error, OciError::TagRaced { .. }),
-            _ => matches!(error, OciError::TagConflict { found, .. } if *found == other),
+            _ => matches!(error, OciError::TagKept { found, .. } if *found == other),
         };
         assert!(expected(&error), "{tags:?}: {error:?}");
+        // What the registry did is told: nobody needs to look for another writer.
+        let told = error.to_string().contains("the registry keeps the tag where it is");
+        assert_eq!(told, tags != Tags::Silent, "{error}");
         assert_eq!(kind(error), ErrorKind::Conflict, "{tags:?}");
         assert_eq!(world.destination.repository(DESTINATION).tags[TAG], other);
         // Somebody else was faster with the very same artifact: that is what was wanted.

@@ -1,17 +1,15 @@
 //! `promo doctor`: which files, tools and servers there are, in which versions, and what is missing.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use promo_core::Digest;
 use promo_core::config::Limits;
-use promo_engine::clock::SystemClock;
 use promo_engine::process::Processes;
 use promo_ledger::{Checkpoint, SqliteStore, Store as _, StoreError, VerifyError};
 use promo_providers::oci::{Network, Retry};
-use promo_sdk::{Blobs, ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
+use promo_sdk::{ProcessRequest, ProcessRunner as _};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -24,6 +22,7 @@ use crate::input;
 use crate::output::labels::{Label, label};
 use crate::output::table;
 use crate::project::{self, Rules};
+use crate::tags;
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
@@ -89,6 +88,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     match project::rules(global) {
         Ok(rules) => {
             of_ledger = files(&rules, &mut findings);
+            kept_tags(&rules, &mut findings);
             if !global.offline {
                 registries(&rules, &mut findings)?;
             }
@@ -195,6 +195,19 @@ fn ledger(rules: &Rules) -> Result<String, (String, &'static str)> {
     }
 }
 
+/// What keeps the tags of each repository that the pipeline copies to where they are. No server is asked.
+fn kept_tags(rules: &Rules, findings: &mut Vec<Finding>) {
+    for tag in tags::of_destinations(&rules.governed.pipeline) {
+        let state = if tag.is_movable() { "missing" } else { "good" };
+        let detail = format!("{}: {}", tag.level, tag.known);
+        let finding = Finding { what: "tags", name: tag.tag, state, detail };
+        // Several environments may copy to one place.
+        if !findings.iter().any(|known| known.what == finding.what && known.name == finding.name) {
+            findings.push(finding);
+        }
+    }
+}
+
 /// Whether the registries of the pipeline answer, and with which credentials. A layout on disk needs no server.
 fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError> {
     let pipeline = &rules.governed.pipeline;
@@ -208,7 +221,7 @@ fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError
             hosts.entry(host.to_ascii_lowercase()).or_insert_with(|| repository.to_owned());
         }
     }
-    let context = promo_engine::outside(Arc::new(SystemClock), Arc::new(NoContents), ".".into());
+    let context = tags::outside();
     // A person waits for this, so each registry is asked once.
     let once = Retry { attempts: 1, ..Retry::default() };
     let network = match Network::of(&context) {
@@ -234,13 +247,4 @@ fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError
         findings.push(Finding { what: "registry", name: host, state, detail });
     }
     Ok(())
-}
-
-/// There is no ledger behind a doctor, so there are no contents of snapshots.
-struct NoContents;
-
-impl Blobs for NoContents {
-    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError> {
-        Err(ProviderError::new(ErrorKind::NotFound, format!("there is no content with digest {digest}")))
-    }
 }

@@ -16,6 +16,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::{table, time};
 use crate::project::{self, Access, Project};
 use crate::select;
+use crate::tags;
 use crate::ui::{self, Ui};
 use crate::view::answers::{ListedRelease, Releases};
 
@@ -209,6 +210,7 @@ fn view_of(view: &View, entry: &ReleaseEntry) -> ListedRelease {
             .filter(|(id, _)| *id == release.id)
             .map(|(_, scope)| scope.as_ref().map_or_else(|| "everywhere".into(), ToString::to_string))
             .collect(),
+        tags: Vec::new(),
     }
 }
 
@@ -241,7 +243,8 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     let view = project.session.view()?;
     let id = select::release(&view, release)?;
     let entry = view.release(&id).expect("invariant: it was just found");
-    let shown = view_of(&view, entry);
+    let mut shown = view_of(&view, entry);
+    shown.tags = tags::of_sources(&project.session.governance().pipeline, entry.release.sources.values());
     if ui.format() == Format::Json {
         ui.answer(&shown);
         return Ok(DONE);
@@ -256,6 +259,10 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     );
     for (name, reference) in &shown.artifacts {
         out.push_str(&format!("  {name:<12} {}\n", escape::line(reference)));
+    }
+    for tag in &shown.tags {
+        let (name, known) = (escape::line(&tag.tag), escape::line(&tag.known));
+        out.push_str(&format!("  tag {name} for {}: {}, {known}\n", escape::line(&tag.environment), tag.level));
     }
     for (path, digest) in &entry.release.content.files {
         out.push_str(&format!("  file {} {digest}\n", escape::line(path)));

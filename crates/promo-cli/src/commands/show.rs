@@ -47,7 +47,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     let (document, digest) = read(path)?;
     let file = path.to_string_lossy();
-    let view = PlanView::new(&document, digest, Some(&file), &Forecasts::new());
+    let view = PlanView::new(&document, digest, Some(&file), &Forecasts::new()).with_tags(&document);
     print(ui, global, beside_ledger(ui, global, view, &document), arguments.full)?;
     Ok(DONE)
 }
@@ -102,7 +102,7 @@ fn show_kept(ui: &Ui, global: &Global, arguments: &Arguments, digest: &Digest) -
         save::private(path, &bytes)?;
     }
     let file = arguments.out.as_ref().map(|path| path.to_string_lossy().into_owned());
-    let view = PlanView::new(&document, *digest, file.as_deref(), &Forecasts::new());
+    let view = PlanView::new(&document, *digest, file.as_deref(), &Forecasts::new()).with_tags(&document);
     print(ui, global, view.with_standing(session, &ledger, &document, session.now()?)?, arguments.full)?;
     Ok(DONE)
 }

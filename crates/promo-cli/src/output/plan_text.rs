@@ -16,6 +16,9 @@ const LINES_PER_FILE: usize = 40;
 /// The same for all differences of a plan together.
 const LINES_PER_PLAN: usize = 200;
 
+/// How many of the tags that could be moved are named.
+const TAGS: usize = 3;
+
 /// What stands above a plan of `--if-merged`.
 pub(crate) const FORECAST: &str = "A forecast, as if this checkout were merged: it cannot be requested or applied.";
 
@@ -109,7 +112,17 @@ pub(crate) fn standing(view: &PlanView, options: &Options) -> Vec<String> {
         };
         out.push(format!("Asked for by {one}: some gates stand otherwise with --actor-kind {other}."));
     }
+    out.extend(movable(view));
     out
+}
+
+/// Tags that it writes and that nothing but their name keeps where they are; the first ones, and how many more.
+fn movable(view: &PlanView) -> Option<String> {
+    let movable: Vec<&str> = view.tags.iter().filter(|tag| tag.is_movable()).map(|tag| tag.tag.as_str()).collect();
+    let (first, more) = movable.split_at(movable.len().min(TAGS));
+    let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+    let first = line(&first.join(", "));
+    (!movable.is_empty()).then(|| format!("Mutable tags, as far as is known (promo doctor): {first}{more}"))
 }
 
 /// What was requested for an environment, a line each.

@@ -19,6 +19,7 @@ use super::AuthorityView;
 use super::standing::{HoldView, OpenRunView, PendingView};
 use super::summary::NextCommand;
 use crate::commands::status;
+use crate::tags::TagView;
 
 /// A JSON document that a verb answers with.
 pub(crate) trait Answer: Serialize + JsonSchema {
@@ -172,6 +173,9 @@ answers! {
         environments: Vec<String>,
         /// Where it is quarantined.
         quarantined: Vec<String>,
+        /// Its tags at destinations, and what keeps them where they are; told of one release only.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        tags: Vec<TagView>,
     }
     /// Every release, the newest first.
     "promo.releases" Releases {

@@ -21,6 +21,7 @@ use super::row::{Note, Row, RowState};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, next, summary};
 use crate::error::{CliError, command_line};
+use crate::tags::{self, TagView};
 
 /// Gates with their forecasts, by environment: shown, and no part of the plan (S8.2).
 pub(crate) type Forecasts = BTreeMap<EnvironmentName, Vec<Gate>>;
@@ -78,6 +79,9 @@ pub(crate) struct PlanView {
     /// The instant that times are told from.
     #[serde(skip)]
     pub(crate) now: Timestamp,
+    /// The tags that its copies write, and what keeps them where they are, as this machine knows it. No part of the plan.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) tags: Vec<TagView>,
     /// Commands to go on with, the first one best; none where nothing is to be done.
     pub(crate) next: Vec<NextCommand>,
 }
@@ -206,8 +210,15 @@ impl PlanView {
             pending: Vec::new(),
             differs: false,
             now: plan.planned_at,
+            tags: Vec::new(),
             next,
         }
+    }
+
+    /// The same with what keeps the tags that it writes where they are.
+    pub(crate) fn with_tags(mut self, document: &Document) -> Self {
+        self.tags = tags::of_plan(document);
+        self
     }
 
     /// The same with what the ledger says now: reasons that people gave, what holds an environment, which runs have not

@@ -5,7 +5,8 @@ use alloc::format;
 use alloc::string::{String, ToString};
 
 /// `repository` and tag of `repository:tag@digest`. A colon before the last slash belongs to a port or a scheme.
-pub(super) fn split_reference(reference: &str) -> (String, Option<String>) {
+#[must_use]
+pub fn split_reference(reference: &str) -> (String, Option<String>) {
     let name = reference.split_once('@').map_or(reference, |(name, _)| name);
     let path_start = name.rfind('/').map_or(0, |slash| slash + 1);
     match name[path_start..].split_once(':') {
@@ -19,8 +20,10 @@ pub(super) fn split_reference(reference: &str) -> (String, Option<String>) {
     }
 }
 
-/// Where a repository is mirrored to: the longest prefix wins, and prefixes end at path segments.
-pub(super) fn mirror(prefixes: &BTreeMap<String, String>, repository: &str) -> Option<String> {
+/// Where a repository is mirrored to by the `mirror` of an environment: the longest prefix wins, and prefixes end at path
+/// segments. None where it stays.
+#[must_use]
+pub fn mirror(prefixes: &BTreeMap<String, String>, repository: &str) -> Option<String> {
     prefixes
         .iter()
         .filter_map(|(from, to)| {

@@ -74,7 +74,7 @@ enum Moved {
 ///
 /// # Errors
 /// [`OciError::TagConflict`] when a destination tag holds something else and [`OciError::TagMoved`] when the source tag
-/// does, both before any write; [`OciError::TagRaced`]; [`OciError::Integrity`] for bytes that are not the promised ones,
+/// does, both before any write; [`OciError::TagKept`]; [`OciError::TagRaced`]; [`OciError::Integrity`] for bytes that are not the promised ones,
 /// which are never published; [`OciError::Unsupported`] for foreign layers; transport and file errors.
 pub async fn copy(request: Copy<'_>) -> Result<CopyReport, OciError> {
     let Copy { source, source_tag, destination, resolved, tags, .. } = request;

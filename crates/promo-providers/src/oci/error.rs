@@ -47,6 +47,18 @@ pub enum OciError {
         /// What it holds.
         found: Digest,
     },
+    /// The registry refuses to move the tag, which holds something else. Nothing was written.
+    #[error("{reference}: the registry keeps the tag where it is (status {code}): wanted {wanted}, found {found}")]
+    TagKept {
+        /// The tag, with registry and repository.
+        reference: String,
+        /// What was to be published under it.
+        wanted: Digest,
+        /// What it holds.
+        found: Digest,
+        /// How the registry refused.
+        code: u16,
+    },
     /// Right after it was written the tag held something else: another writer came in between.
     #[error("{reference}: another writer was faster: wrote {wrote}, found {found}")]
     TagRaced {

@@ -15,6 +15,7 @@ mod document;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
+mod keeping;
 mod layout;
 mod provider;
 #[cfg(test)]
@@ -40,6 +41,7 @@ mod wire;
 pub use copy::{Copy, CopyReport, copy, verify};
 pub use document::{DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, RawManifest};
 pub use error::OciError;
+pub use keeping::{TagLevel, TagStanding};
 pub use layout::{Layout, REF_NAME};
 pub use provider::Oci;
 pub use reference::{Location, Reference, is_moving_tag, is_tag};

@@ -345,7 +345,7 @@ impl From<OciError> for ProviderError {
             | OciError::Settings { .. }
             | OciError::TooLarge { .. } => ErrorKind::Invalid,
             OciError::TagMoved { .. } => ErrorKind::Moved,
-            OciError::TagConflict { .. } | OciError::TagRaced { .. } => ErrorKind::Conflict,
+            OciError::TagConflict { .. } | OciError::TagKept { .. } | OciError::TagRaced { .. } => ErrorKind::Conflict,
             OciError::Integrity { .. } => ErrorKind::Integrity,
             OciError::NotFound { .. } => ErrorKind::NotFound,
             OciError::Status { code: 401 | 403, .. }
@@ -366,9 +366,9 @@ impl From<OciError> for ProviderError {
         }
         let answer = Self::new(kind, message);
         match error {
-            OciError::TagMoved { expected, found, .. } | OciError::TagConflict { wanted: expected, found, .. } => {
-                answer.differs(expected, found)
-            }
+            OciError::TagMoved { expected, found, .. }
+            | OciError::TagConflict { wanted: expected, found, .. }
+            | OciError::TagKept { wanted: expected, found, .. } => answer.differs(expected, found),
             OciError::TagRaced { wrote, found, .. } => answer.differs(wrote, found),
             OciError::Integrity { expected, found, .. } => answer.differs(expected, found),
             _ => answer,

@@ -321,18 +321,23 @@ impl Registry {
         }
         loop {
             let Err(error) = self.put_once(selector, manifest).await else { return Ok(()) };
-            // Registries with immutable tags say 400, 409 or 412, some even to the very same bytes (registry.md 1.6).
-            let refused = matches!(error, OciError::Status { code: 400 | 403 | 409 | 412, .. });
-            if !refused && !error.is_transient() {
-                return Err(error);
-            }
-            if !refused {
+            // Registries with immutable tags say one of these, some even to the very same bytes (registry.md 1.6).
+            let refused = match error {
+                OciError::Status { code: code @ (400 | 403 | 405 | 409 | 412), .. } => Some(code),
+                _ if error.is_transient() => None,
+                error => return Err(error),
+            };
+            if refused.is_none() {
                 self.server.wire.pause(attempt, error.retry_after()).await;
             }
-            match self.head(selector).await? {
-                Some(head) if head.digest == manifest.digest => return Ok(()),
-                Some(head) if refused || expected != Some(&head.digest) => return Err(conflict(head.digest)),
-                _ if refused || attempt >= self.attempts() => return Err(error),
+            match (self.head(selector).await?, refused) {
+                (Some(head), _) if head.digest == manifest.digest => return Ok(()),
+                (Some(Head { digest: found, .. }), Some(code)) => {
+                    let reference = format!("{}:{tag}", self.name);
+                    return Err(OciError::TagKept { reference, wanted: manifest.digest, found, code });
+                }
+                (Some(head), None) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
+                (_, refused) if refused.is_some() || attempt >= self.attempts() => return Err(error),
                 _ => attempt += 1,
             }
         }

@@ -8,7 +8,9 @@ use promo_sdk::Secrets;
 use serde::Deserialize;
 
 use super::auth::Variables;
-use super::error::OciError;
+use super::error::{OciError, tame};
+use super::keeping::EVERYTHING;
+use super::reference::Location;
 
 const LIMIT: usize = 1 << 20;
 /// Chunks are never smaller: each costs a round trip.
@@ -45,6 +47,10 @@ pub struct RegistrySettings {
     pub rate: Option<u32>,
     /// Blobs of more bytes are uploaded in chunks of this size, at least 8 MiB. Without a word each goes in one request.
     pub chunk: Option<u64>,
+    /// Repositories, with all below them, whose tags the registry lets nobody move; `*` for all. The word of whoever set
+    /// the registry up: promo does not try it.
+    #[serde(default)]
+    pub immutable_tags: Vec<String>,
 }
 
 impl Settings {
@@ -92,6 +98,9 @@ impl Settings {
             if registry.chunk.is_some_and(|chunk| chunk < SMALLEST_CHUNK) {
                 return Err(bad(format!("{host}: `chunk` is at least {SMALLEST_CHUNK}")));
             }
+            if let Some(path) = registry.immutable_tags.iter().find(|path| !is_repository_path(path)) {
+                return Err(bad(format!("{host}: `immutable_tags`: `{}` is no path of a repository", tame(path))));
+            }
             registry.ca = registry.ca.take().map(|file| directory.join(file));
         }
         Ok(settings)
@@ -101,6 +110,10 @@ impl Settings {
     pub(super) fn of(&self, host: &str) -> RegistrySettings {
         self.registries.get(host).cloned().unwrap_or_default()
     }
+}
+
+fn is_repository_path(path: &str) -> bool {
+    path == EVERYTHING || format!("registry.example/{path}").parse::<Location>().is_ok()
 }
 
 impl FromIterator<(String, RegistrySettings)> for Settings {
@@ -131,13 +144,14 @@ mod tests {
     fn every_key_is_read_and_paths_start_at_the_file() {
         let settings = read(
             "format = 1\n[registry.\"r.example:5000\"]\nca = \"own.pem\"\nplain_http = false\nallow = [\"10.0.0.1:80\"]\n\
-             user = \"ci\"\nsecret = \"registry\"\nrate = 50\nchunk = 67108864\n",
+             user = \"ci\"\nsecret = \"registry\"\nrate = 50\nchunk = 67108864\nimmutable_tags = [\"prod\", \"team/app\"]\n",
         )
         .unwrap();
         let registry = settings.of("r.example:5000");
         assert_eq!(registry.ca.as_deref(), Some(Path::new("own.pem")));
         assert_eq!((registry.plain_http, registry.rate, registry.chunk), (Some(false), Some(50), Some(64 << 20)));
         assert!(registry.allow.contains("10.0.0.1:80"));
+        assert_eq!(registry.immutable_tags, ["prod", "team/app"]);
         assert_eq!(settings.of("r.example"), RegistrySettings::default());
     }
 
@@ -151,6 +165,9 @@ mod tests {
             ("format = 1\n[registry.\"r.example\"]\nuser = \"x\"", "secret"),
             ("format = 1\n[registry.\"r.example\"]\nrate = 0", "rate"),
             ("format = 1\n[registry.\"r.example\"]\nchunk = 1000", "chunk"),
+            ("format = 1\n[registry.\"r.example\"]\nimmutable_tags = [\"prod/*\"]", "prod/*"),
+            ("format = 1\n[registry.\"r.example\"]\nimmutable_tags = [\"\"]", "immutable_tags"),
+            ("format = 1\n[registry.\"r.example\"]\nimmutable_tags = true", "immutable_tags"),
         ] {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(names), "{text}: {error}");

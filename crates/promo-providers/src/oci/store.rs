@@ -253,8 +253,8 @@ impl Store {
     /// there the tag is looked at right before and after.
     ///
     /// # Errors
-    /// [`OciError::TagConflict`] when the tag holds something else; [`OciError::TagRaced`] when it does so right after
-    /// the write; what the transport or the file system says.
+    /// [`OciError::TagConflict`] when the tag holds something else, [`OciError::TagKept`] when the registry says so first;
+    /// [`OciError::TagRaced`] when it does so right after the write; what the transport or the file system says.
     pub async fn put_tag(&self, tag: &str, manifest: &RawManifest, expected: Option<&Digest>) -> Result<(), OciError> {
         match self {
             Self::Layout(layout) => {

@@ -8,6 +8,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
 use promo_core::Digest;
 use promo_engine::clock::SystemClock;
 use promo_engine::signature::SigningKey;
@@ -17,7 +19,7 @@ use promo_providers::oci::{Location, Network};
 use secrecy::ExposeSecret as _;
 use tempfile::TempDir;
 
-use crate::faults::{self, Entry, FAULT, JOURNAL, OPAQUE, Point};
+use crate::faults::{self, BROKEN, Broken, Entry, FAULT, JOURNAL, OPAQUE, Point};
 
 /// A secret in every variable from which promo or a tool could take one: it must not reach any file.
 pub const CANARY: &str = "canary-7f3e9a-must-never-be-written";
@@ -185,6 +187,7 @@ pub struct Cells {
     program: &'static str,
     scenario: Scenario,
     opaque: Option<&'static str>,
+    broken: Option<Broken>,
     elsewhere: bool,
 }
 
@@ -206,7 +209,8 @@ impl Cells {
     pub fn with(program: &'static str, scenario: Scenario, opaque: Option<&'static str>) -> Self {
         let memory = Path::new("/dev/shm");
         let base = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
-        let mut cells = Self { base: base.expect("a directory"), program, scenario, opaque, elsewhere: false };
+        let mut cells =
+            Self { base: base.expect("a directory"), program, scenario, opaque, broken: None, elsewhere: false };
         cells.elsewhere = elsewhere("true").output().is_ok_and(|output| output.status.success());
         cells.prepare();
         copy(&cells.path("world"), &cells.path("before"));
@@ -231,6 +235,11 @@ impl Cells {
     /// When the world cannot be written.
     pub fn slow_down(&self) {
         self.write("before/shared/slow", "");
+    }
+
+    /// From now on promo is broken in this way.
+    pub fn break_it(&mut self, how: Broken) {
+        self.broken = Some(how);
     }
 
     fn write(&self, path: &str, text: &str) {
@@ -359,6 +368,7 @@ impl Cells {
             command.env(secret, CANARY);
         }
         command.envs(self.opaque.map(|provider| (OPAQUE, provider)));
+        command.envs(self.broken.map(|how| (BROKEN, how.to_string())));
         command
     }
 
@@ -437,7 +447,7 @@ impl Cells {
         let entries = walkdir::WalkDir::new(self.path("world")).into_iter().map(|e| e.expect("the world can be read"));
         let holds = |path: &Path| {
             let bytes = std::fs::read(path).expect("a file");
-            bytes.windows(CANARY.len()).any(|window| window == CANARY.as_bytes())
+            tells(&bytes)
         };
         entries
             .filter(|e| e.file_type().is_file())
@@ -466,6 +476,20 @@ impl Cells {
     }
 }
 
+/// Whether bytes hold the canary: as it is, in base64 at any place within other bytes, or in hexadecimal digits.
+#[must_use]
+pub fn tells(bytes: &[u8]) -> bool {
+    let encoded = (0..3).map(|before| {
+        let text = STANDARD_NO_PAD.encode([&vec![b' '; before], CANARY.as_bytes()].concat());
+        // The digits at both ends depend on what stands beside it.
+        let whole = text.len() - if text.len() % 4 == 0 { 0 } else { 1 };
+        text[before + usize::from(before > 0)..whole].to_owned()
+    });
+    let hex = CANARY.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let mut forms = encoded.chain([CANARY.to_owned(), hex]);
+    forms.any(|form| bytes.windows(form.len()).any(|window| window == form.as_bytes()))
+}
+
 /// A program among processes of its own, where the system lets anybody have such: then promo cannot tell who has died.
 #[expect(clippy::disallowed_methods, reason = "a test starts the program that it is about")]
 fn elsewhere(program: &str) -> Command {
@@ -492,5 +516,29 @@ fn copy(from: &Path, to: &Path) {
         } else {
             std::fs::copy(entry.path(), &target).expect("a copy");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::engine::general_purpose::STANDARD;
+
+    use super::*;
+
+    #[test]
+    fn the_canary_is_found_in_every_form_and_at_every_place() {
+        for before in ["", "a", "ab", "abc"] {
+            for after in ["", "x", "xy"] {
+                let text = format!("{before}{CANARY}{after}");
+                let hex = text.bytes().map(|byte| format!("{byte:02x}")).collect::<String>();
+                for form in [text.clone(), STANDARD.encode(&text), STANDARD_NO_PAD.encode(&text), hex] {
+                    assert!(tells(form.as_bytes()), "{form}");
+                }
+            }
+        }
+        let part = &CANARY[..CANARY.len() - 1];
+        assert!(
+            !tells(part.as_bytes()) && !tells(b"") && !tells(STANDARD.encode("another text of some length").as_bytes())
+        );
     }
 }

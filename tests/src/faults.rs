@@ -2,6 +2,7 @@
 //! process of its own ([`Faults::from_environment`]). What must not live here: a provider or ledger of our own; these only
 //! stand in front of the real ones.
 
+mod broken;
 mod fronts;
 mod journal;
 
@@ -15,6 +16,7 @@ use promo_sdk::{ErrorKind, Provider, ProviderError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Notify;
 
+pub use broken::Broken;
 use fronts::{Guarded, Watched};
 pub use journal::{Effect, Entry, effects, read};
 
@@ -24,6 +26,8 @@ pub const FAULT: &str = "PROMO_FAULT";
 pub const JOURNAL: &str = "PROMO_FAULT_JOURNAL";
 /// The provider whose effects nothing tells about.
 pub const OPAQUE: &str = "PROMO_FAULT_OPAQUE";
+/// In which way promo is broken on purpose, so that a test sees whether the judge of the matrix finds it: a [`Broken`].
+pub const BROKEN: &str = "PROMO_FAULT_BROKEN";
 
 /// What happens at the chosen point.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +110,7 @@ struct Inner {
 struct Alone {
     journal: Option<journal::Log>,
     opaque: Option<String>,
+    broken: Option<Broken>,
 }
 
 /// Faults and journal; clones are handles of the same.
@@ -127,7 +132,8 @@ impl Faults {
         let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
         let journal = variable(JOURNAL).map(PathBuf::from);
         let journal = journal.map(|path| journal::Log::open(&path).expect("the journal can be opened"));
-        let alone = Some(Arc::new(Alone { journal, opaque: variable(OPAQUE) }));
+        let broken = variable(BROKEN).map(|name| Broken::parse(&name).unwrap_or_else(|| panic!("{BROKEN}: {name}?")));
+        let alone = Some(Arc::new(Alone { journal, opaque: variable(OPAQUE), broken }));
         let faults = Self { alone, ..Self::default() };
         // Without a fault points are passed and told all the same.
         let mut armed = Armed { point: None, nth: usize::MAX, mode: Mode::Die };
@@ -220,6 +226,9 @@ impl Faults {
     /// The ledger with this in front.
     #[must_use]
     pub fn store(&self, store: Arc<dyn Store>) -> Arc<dyn Store> {
+        if self.is_broken(Broken::ResumesAgain) && std::env::args().any(|word| word == "resume") {
+            broken::leave_something();
+        }
         Arc::new(Guarded { inner: store, faults: self.clone() })
     }
 
@@ -238,6 +247,11 @@ impl Faults {
 
     fn is_opaque(&self, provider: &str) -> bool {
         self.alone.as_ref().is_some_and(|alone| alone.opaque.as_deref() == Some(provider))
+    }
+
+    /// Whether promo is broken on purpose in this way.
+    fn is_broken(&self, how: Broken) -> bool {
+        self.alone.as_ref().is_some_and(|alone| alone.broken == Some(how))
     }
 
     /// Keeps an entry, on disk before anything else happens where there is a journal on disk.

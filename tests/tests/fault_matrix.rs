@@ -13,8 +13,8 @@ use promo_core::ledger::event::{Event, PromotionOutcome, RunOutcome};
 use promo_core::ledger::{Record, View};
 use promo_core::plan::Document;
 use promo_ledger::Store as _;
-use promo_tests::cells::{Cells, End, Fault, Host, Scenario};
-use promo_tests::faults::{Entry, Point, effects};
+use promo_tests::cells::{Cells, End, Fault, Host, Scenario, tells};
+use promo_tests::faults::{Broken, Entry, Point, effects};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_promo-faults");
 
@@ -173,6 +173,7 @@ fn play(cells: &Cells, faults: &[&Fault], ends: &mut Vec<(String, End)>) -> (Hos
 
 /// Whatever a process says at its end is one of the documented codes, and fits to what it wrote.
 fn documented(end: &End, told: &Told) {
+    assert!(!tells(end.said.as_bytes()), "a secret was said (S13.4)");
     let Some(code) = end.code else { return };
     match told.outcome {
         Some(outcome) if end.error.is_none() => assert_eq!(code, exit_of(outcome), "{}", end.said),
@@ -273,7 +274,7 @@ fn sound(cells: &Cells, told: &Told) {
     }
     // The run began once, and used up exactly what was granted for its plan (S6.6).
     assert_eq!(consumed.len(), 1);
-    assert_eq!(consumed[0].iter().copied().collect::<BTreeSet<_>>(), granted);
+    assert_eq!(consumed[0].iter().copied().collect::<BTreeSet<_>>(), granted, "what was used up is what was granted");
     assert_eq!(granted.len(), usize::from(cells.scenario() == Scenario::Gate));
     assert_eq!(cells.leaks(), Vec::<PathBuf>::new(), "a secret was written (S13.4)");
 }
@@ -481,6 +482,110 @@ fn killed_while_it_waits_for_a_gate_it_leaves_neither_a_lock_nor_a_record() {
     sound(&cells, &told(&cells));
 }
 
+/// Where approvals are judged, by what follows: in the check of everything, and once more under the lock, for the record that
+/// begins the run. Each time the clock is read first.
+fn in_the_approval_check(points: &[(Point, usize)]) -> [(&'static str, Fault); 2] {
+    ["acquire before", "append before run.started"].map(|then| {
+        let end = points.iter().position(|(point, _)| point.name == then).unwrap();
+        let (point, count) = points[..end].iter().rfind(|(point, _)| point.name == "clock").unwrap().clone();
+        (then, Fault { point, mode: "kill", count })
+    })
+}
+
+#[test]
+fn whatever_happens_in_the_approval_check_one_resume_ends_it_with_the_approvals_that_were_given() {
+    let cells = Cells::new(PROGRAM, Scenario::Gate);
+    let clean = Clean::new(&cells);
+    let faults = in_the_approval_check(&clean.points).map(|(_, fault)| fault);
+    assert!(faults[0].count < faults[1].count, "{faults:?}");
+    let modes = ["kill", "hang", "error", "lost"];
+    let matrix: Vec<Vec<Fault>> =
+        modes.iter().flat_map(|mode| faults.iter().map(|fault| vec![Fault { mode, ..fault.clone() }])).collect();
+    all(&cells, &clean, &matrix);
+}
+
+/// The words that wait for a gate, and look twice.
+const WAITING: [&str; 4] = ["apply", "plan.json", "--wait", "1s"];
+
+/// Freezes stage in the world that is put back, and gives the points that are passed when a waiting apply looks again.
+fn in_the_wait(cells: &Cells) -> Vec<(Point, usize)> {
+    cells.reset();
+    let frozen = cells.run(Host::Two, None, &["freeze", "stage", "--reason", "the fair is on"]);
+    assert_eq!(frozen.code, Some(0), "{}", frozen.said);
+    cells.keep();
+    cells.reset();
+    let end = cells.run(Host::One, None, &WAITING);
+    assert_eq!((end.code, end.error.as_deref()), (Some(20), Some("waiting")), "{}", end.said);
+    let mut counts: BTreeMap<Point, usize> = BTreeMap::new();
+    for entry in cells.journal() {
+        if let Entry::Passed(point) = entry {
+            *counts.entry(point).or_default() += 1;
+        }
+    }
+    // What is passed more than once is passed the last time when it looks again.
+    counts.into_iter().filter(|(_, count)| *count > 1).collect()
+}
+
+/// S9.4: who waits holds nothing, whatever becomes of it.
+#[test]
+fn whatever_happens_in_the_wait_for_a_gate_nothing_is_held_or_written_and_the_plan_can_be_applied() {
+    let cells = Cells::new(PROGRAM, Scenario::Gate);
+    let points = in_the_wait(&cells);
+    assert!(points.len() >= 3, "{points:?}");
+    for (point, count) in points {
+        for mode in ["kill", "hang", "error", "lost"] {
+            cells.reset();
+            let before = told(&cells).records.len();
+            let fault = Fault { point: point.clone(), mode, count };
+            let end = cells.run(Host::One, Some(&fault), &WAITING);
+            assert_eq!(cells.fired(), 1, "{fault} is reached: {}", end.said);
+            assert_eq!(end.code.is_none(), ["kill", "hang"].contains(&mode), "{fault}: {}", end.said);
+            let after = told(&cells);
+            documented(&end, &after);
+            assert_eq!((after.records.len(), after.run), (before, None), "{fault}");
+            assert_eq!(cells.ledger().leases().unwrap(), [], "{fault}");
+            let unfreeze =
+                ["unfreeze", "stage", "--reason", "it is over", "--key", "../../riley", "--signer", "built-in"];
+            assert_eq!(cells.run(Host::Two, None, &unfreeze).code, Some(0), "{fault}");
+            let end = cells.run(Host::Two, None, &["apply", "plan.json"]);
+            assert_eq!(end.code, Some(0), "{fault}: {}", end.said);
+            sound(&cells, &told(&cells));
+        }
+    }
+}
+
+/// The judge is judged: promo is broken in one way after another, none of which it notices itself, and each is found for what
+/// it is.
+#[test]
+fn every_way_in_which_promo_can_be_broken_is_found_by_the_judge_of_the_matrix() {
+    for how in Broken::ALL {
+        let mut cells = Cells::new(PROGRAM, Scenario::Gate);
+        let clean = Clean::new(&cells);
+        cells.break_it(how);
+        let death = Fault {
+            point: Point { name: "append after step.intent".into(), about: "stage/deploy/default".into() },
+            mode: "kill",
+            count: 1,
+        };
+        for faults in [&[][..], &[&death][..]] {
+            let found = catch_unwind(AssertUnwindSafe(|| cell(&cells, &clean, faults, &mut Vec::new())));
+            let found = found.expect_err(&format!("{how} is not found with {} faults", faults.len()));
+            let why = found.downcast_ref::<String>().cloned().unwrap_or_default();
+            let expected = match how {
+                Broken::ActsTwice => "stage/deploy/default\": 2",
+                Broken::ActsUntold => "what nobody asked for",
+                Broken::RecordsTwice => "Some(1)",
+                Broken::StaleEpoch => "has epoch 1 after",
+                Broken::ForgetsApprovals => "what was used up is what was granted",
+                Broken::KeepsTheLock => "a lock was left behind",
+                Broken::WritesTheSecret => "a secret was written",
+                Broken::ResumesAgain => "a second resume changed a file",
+            };
+            assert!(why.contains(expected), "{how} with {} faults is found as: {why}", faults.len());
+        }
+    }
+}
+
 #[test]
 fn an_error_anywhere_in_a_fork_touches_only_what_it_is_about() {
     everywhere(Scenario::Fork, "error");
@@ -532,8 +637,8 @@ const POINTS: [(u8, &str, &[&str]); 24] = [
         "between parallel branches",
         &["append before promotion.started of left", "append before promotion.started of right"],
     ),
-    (18, "in a gate's wait", &["clock"]),
-    (20, "in the approval check", &["clock"]),
+    (18, "in a gate's wait", &["clock in a gate's wait", "observe of stage in a gate's wait"]),
+    (20, "in the approval check", &["clock before acquire before", "clock before append before run.started"]),
     (21, "the intent of the rollback", &["append before step.intent of left/rollback/deploy/one"]),
     (22, "the effect of the rollback", &["ensure after of left/rollback/deploy/one"]),
     (
@@ -559,10 +664,16 @@ fn every_fault_point_is_passed_by_the_applies_of_this_matrix() {
             cells.slow_down();
         }
         let journal = |cells: &Cells| {
-            let points = Clean::new(cells).points.into_iter();
-            points.map(|(point, _)| point.to_string()).collect::<BTreeSet<_>>()
+            let points = Clean::new(cells).points;
+            let checked = in_the_approval_check(&points).map(|(then, _)| format!("clock before {then}"));
+            points.iter().map(|(point, _)| point.to_string()).chain(checked).collect::<BTreeSet<_>>()
         };
-        journal(&cells)
+        let mut points = journal(&cells);
+        if scenario == Scenario::Gate {
+            let waiting = in_the_wait(&cells);
+            points.extend(waiting.into_iter().map(|(point, _)| format!("{point} in a gate's wait")));
+        }
+        points
     };
     let points: BTreeSet<String> = [Scenario::Fork, Scenario::Gate].into_iter().flat_map(passed).collect();
     let mut numbers: BTreeSet<u8> = NOWHERE.into();

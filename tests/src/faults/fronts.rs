@@ -17,6 +17,7 @@ use promo_sdk::{
     ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved,
 };
 
+use super::broken::{self, Broken};
 use super::{Entry, Faults};
 
 pub(super) struct Watched {
@@ -65,7 +66,19 @@ impl Provider for Watched {
             about: about.to_string(),
             read: AtomicUsize::new(0),
         });
-        let answer = self.inner.ensure(&watched, request).await;
+        let mut answer = self.inner.ensure(&watched, request).await;
+        if let Some(directory) = broken::directory(&request.inputs) {
+            if self.faults.is_broken(Broken::ActsTwice) && broken::take_away(directory) {
+                let state = self.inner.observe(cx, &observe).await?;
+                self.faults.note(Entry::Begun { token: request.token.clone(), place: place.clone(), state });
+                let again = EnsureRequest { expected: state, ..request.clone() };
+                answer = self.inner.ensure(&watched, &again).await;
+            }
+            if self.faults.is_broken(Broken::WritesTheSecret) {
+                let secret = std::env::var("PROMO_SECRET_TOKEN").unwrap_or_default();
+                let _ = std::fs::write(directory.join("notes"), format!("signed in with {secret}"));
+            }
+        }
         let state = self.inner.observe(cx, &observe).await?;
         self.faults.note(Entry::Ended { token: request.token.clone(), place, state });
         self.faults.point("ensure after", about).await?;
@@ -85,6 +98,10 @@ impl Provider for Watched {
             }
             None => self.inner.verify(cx, request).await?,
         };
+        if let (true, Some(directory)) = (self.faults.is_broken(Broken::ActsUntold), broken::directory(&request.inputs))
+        {
+            let _ = std::fs::write(directory.join("current/service"), "what nobody asked for\n");
+        }
         self.faults.fine_point("verify after", &short).await?;
         Ok(result)
     }
@@ -137,7 +154,11 @@ impl Store for Guarded {
             (None, None) => String::new(),
         });
         self.faults.blocking_point(&format!("append before {kinds}"), &about)?;
-        let records = self.inner.append_if_head(expect, drafts)?;
+        let broken = broken::drafts(drafts, |how| self.faults.is_broken(how));
+        let mut records = self.inner.append_if_head(expect, &broken)?;
+        // Whoever wrote is told of as many as it gave.
+        let more = records.len() - drafts.len();
+        records.drain(..more);
         self.faults.blocking_point(&format!("append after {kinds}"), &about)?;
         Ok(records)
     }
@@ -214,7 +235,9 @@ impl Store for Guarded {
 
     fn release(&self, lease: &Lease) -> Result<(), LeaseError> {
         self.faults.fine_blocking_point("release before")?;
-        self.inner.release(lease)?;
+        if !self.faults.is_broken(Broken::KeepsTheLock) {
+            self.inner.release(lease)?;
+        }
         self.faults.fine_blocking_point("release after")?;
         Ok(())
     }

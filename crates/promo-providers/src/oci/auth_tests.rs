@@ -2,15 +2,16 @@
 //! server; that the client works with real ones is shown in package `promo-tests`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use axum::http::{HeaderMap, Method};
 use axum::response::Response;
 use base64::Engine as _;
 use jiff::SignedDuration;
 use promo_core::Digest;
-use promo_sdk::Secrets;
+use promo_sdk::testing::ScriptedProcesses;
+use promo_sdk::{Output, ProcessRequest, Secrets};
 use secrecy::SecretString;
 
 use super::server_tests::{Server, answer, server_with_headers};
@@ -227,4 +228,82 @@ async fn s13_6_a_token_server_that_is_busy_is_asked_again_and_its_failure_is_tra
     let error = store(&network, &server, "app").head_tag("1.0.0").await.unwrap_err();
     assert!(error.is_transient(), "{error:?}");
     assert_eq!(server.total(), 1 + 5, "the tries are not multiplied");
+}
+
+/// A network whose credentials a helper tells: whatever `secret` holds when it is asked.
+fn helped(server: &Server, secret: &Arc<Mutex<&'static str>>) -> (Network, Arc<ScriptedProcesses>) {
+    let secret = secret.clone();
+    let helper = Arc::new(ScriptedProcesses::new(move |_: &ProcessRequest| {
+        let said = serde_json::json!({ "Username": "ci", "Secret": *secret.lock().unwrap() });
+        Ok(Output { code: Some(0), stdout: said.to_string().into_bytes(), stderr: Vec::new() })
+    }));
+    let mut cx = promo_sdk::testing::context("/");
+    cx.clock = server.clock.clone();
+    cx.processes = helper.clone();
+    let text = serde_json::json!({ "credHelpers": { &server.address: "x" } }).to_string();
+    cx.secrets = Arc::new(Fixed([("DOCKER_AUTH_CONFIG".to_string(), text)].into()));
+    (Network::of(&cx).unwrap(), helper)
+}
+
+/// A registry that lets in who knows the secret of the moment: with each request, or for a token that lives a minute.
+async fn with_secret(secret: &Arc<Mutex<&'static str>>, bearer: bool) -> Server {
+    let secret = secret.clone();
+    server_with_headers(move |_, path, headers, own| {
+        let secret = secret.lock().unwrap();
+        let login = base64::engine::general_purpose::STANDARD.encode(format!("ci:{secret}"));
+        let knows = sent(headers) == Some(&format!("Basic {login}"));
+        let challenge = format!(r#"Bearer realm="http://{own}/token",service="r",scope="repository:app:pull""#);
+        match (path.starts_with("/token"), bearer) {
+            (true, _) if knows => answer(200, &[], format!(r#"{{"token":"{secret}","expires_in":60}}"#)),
+            (true, _) => answer(401, &[], ""),
+            (false, true) if sent(headers) == Some(&format!("Bearer {secret}")) => there(),
+            (false, false) if knows => there(),
+            (false, true) => answer(401, &[("www-authenticate", &challenge)], ""),
+            (false, false) => answer(401, &[("www-authenticate", "Basic realm=\"r\"")], ""),
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_refusal_ends_what_a_helper_said_and_it_is_asked_once_more() {
+    for bearer in [false, true] {
+        let secret = Arc::new(Mutex::new("one"));
+        let server = with_secret(&secret, bearer).await;
+        let (network, helper) = helped(&server, &secret);
+        let store = store(&network, &server, "app");
+        assert!(store.head_tag("1.0.0").await.unwrap().is_some());
+        assert_eq!(helper.requests().len(), 1);
+        // The registry takes another secret by now; what was got for the first one has ended as well.
+        *secret.lock().unwrap() = "two";
+        server.clock.advance(SignedDuration::from_secs(61));
+        assert!(store.head_tag("1.0.0").await.unwrap().is_some(), "bearer: {bearer}");
+        assert_eq!(helper.requests().len(), 2, "bearer: {bearer}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_that_stays_refused_is_asked_for_once_more_and_no_oftener() {
+    for bearer in [false, true] {
+        let secret = Arc::new(Mutex::new("one"));
+        let server = with_secret(&Arc::new(Mutex::new("another")), bearer).await;
+        let (network, helper) = helped(&server, &secret);
+        let error = store(&network, &server, "app").head_tag("1.0.0").await.unwrap_err();
+        assert!(matches!(error, OciError::Unauthorized { .. }), "{error:?}");
+        assert!(helper.requests().len() <= 2, "bearer: {bearer}: {:?}", helper.requests().len());
+    }
+}
+
+#[tokio::test]
+async fn what_a_helper_said_is_kept_for_five_minutes_in_all_also_for_a_repository_that_comes_later() {
+    let secret = Arc::new(Mutex::new("one"));
+    let server = with_secret(&secret, false).await;
+    let (network, helper) = helped(&server, &secret);
+    store(&network, &server, "app").head_tag("1.0.0").await.unwrap();
+    server.clock.advance(SignedDuration::from_secs(299));
+    store(&network, &server, "other").head_tag("1.0.0").await.unwrap();
+    assert_eq!(helper.requests().len(), 1);
+    server.clock.advance(SignedDuration::from_secs(2));
+    store(&network, &server, "other").head_tag("1.0.0").await.unwrap();
+    assert_eq!(helper.requests().len(), 2);
 }

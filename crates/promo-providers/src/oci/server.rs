@@ -230,7 +230,7 @@ impl Server {
         };
         let response = self.wire.once(what.clone(), attempt, request).await?;
         if response.status() == StatusCode::UNAUTHORIZED {
-            let again = self.auth.challenged(&self.wire, &what, response.headers(), &answer)?;
+            let again = self.auth.challenged(&self.wire, &what, response.headers(), &answer).await?;
             return Ok(Signed::Refused(answer, response, again));
         }
         let decided = response.status().is_success() || response.status() == StatusCode::NOT_FOUND;

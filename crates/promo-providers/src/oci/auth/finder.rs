@@ -14,10 +14,11 @@ use super::{Credential, Found, Variables, program};
 use crate::oci::error::OciError;
 use crate::oci::settings::RegistrySettings;
 
-/// How long the answer of a helper is kept: its secrets are often good for minutes only.
+/// How long what was found is kept, from the moment at which it was asked for: the secrets of helpers are often good for
+/// minutes only.
 const KEPT: SignedDuration = SignedDuration::from_mins(5);
 
-type Kept = BTreeMap<(String, String), (Timestamp, Found)>;
+type Kept = BTreeMap<(String, String), Found>;
 
 /// Looks for credentials.
 pub(in crate::oci) struct Finder {
@@ -51,25 +52,31 @@ impl Finder {
         repository: &str,
         settings: &RegistrySettings,
     ) -> Result<Found, OciError> {
-        if let Some(found) = self.own(host, settings)? {
-            return Ok(found);
+        let until = self.clock.now().saturating_add(KEPT).unwrap_or(Timestamp::MAX);
+        if let Some((credential, source)) = self.own(host, settings)? {
+            return Ok(Found { credential, source, until });
         }
         if let Some(text) = self.variables.secret("DOCKER_AUTH_CONFIG") {
             let file = AuthFile::parse(text.expose_secret(), "DOCKER_AUTH_CONFIG".into())?;
-            if let Some(found) = self.entry(&file, host, repository).await? {
+            if let Some(found) = self.entry(&file, host, repository, until).await? {
                 return Ok(found);
             }
         }
         for path in places(&self.variables) {
             let Some(file) = AuthFile::read(&path)? else { continue };
-            if let Some(found) = self.entry(&file, host, repository).await? {
+            if let Some(found) = self.entry(&file, host, repository, until).await? {
                 return Ok(found);
             }
         }
-        Ok(Found { credential: Credential::Anonymous, source: "no credentials".into() })
+        Ok(Found { credential: Credential::Anonymous, source: "no credentials".into(), until })
     }
 
-    fn own(&self, host: &str, settings: &RegistrySettings) -> Result<Option<Found>, OciError> {
+    /// Takes in that a credential was refused: whoever said it is asked again.
+    pub(super) async fn forget(&self, refused: &Credential) {
+        self.kept.lock().await.retain(|_, found| !found.credential.is(refused));
+    }
+
+    fn own(&self, host: &str, settings: &RegistrySettings) -> Result<Option<(Credential, String)>, OciError> {
         if let Some(secret) = &settings.secret {
             let variable = format!("PROMO_SECRET_{}", secret.to_uppercase().replace('-', "_"));
             let Some(value) = self.variables.own(secret) else {
@@ -78,14 +85,14 @@ impl Finder {
             };
             let user = settings.user.clone().unwrap_or_else(|| "<token>".into());
             let source = format!("{variable}, as the registry's settings say");
-            return Ok(Some(Found { credential: Credential::of(user, value), source }));
+            return Ok(Some((Credential::of(user, value), source)));
         }
         let suffix = variable_suffix(host);
         let (user, password) = (format!("PROMO_REGISTRY_USER_{suffix}"), format!("PROMO_REGISTRY_PASSWORD_{suffix}"));
         match (self.variables.get(&user), self.variables.secret(&password)) {
             (Some(name), Some(secret)) => {
                 let source = format!("{user} and {password}");
-                Ok(Some(Found { credential: Credential::of(name, secret), source }))
+                Ok(Some((Credential::of(name, secret), source)))
             }
             (None, None) => Ok(None),
             (Some(_), None) => {
@@ -97,27 +104,32 @@ impl Finder {
         }
     }
 
-    async fn entry(&self, file: &AuthFile, host: &str, repository: &str) -> Result<Option<Found>, OciError> {
+    async fn entry(
+        &self,
+        file: &AuthFile,
+        host: &str,
+        repository: &str,
+        until: Timestamp,
+    ) -> Result<Option<Found>, OciError> {
         let (name, server) = match file.find(host, repository)? {
             None => return Ok(None),
             Some(Entry::Here(credential, key)) => {
-                return Ok(Some(Found { credential, source: format!("{key} in {}", file.name) }));
+                return Ok(Some(Found { credential, source: format!("{key} in {}", file.name), until }));
             }
             Some(Entry::Helper { name, server }) => (name, server),
         };
         let now = self.clock.now();
         let mut kept = self.kept.lock().await;
         let key = (name.clone(), server.clone());
-        if let Some((until, found)) = kept.get(&key)
-            && now < *until
-        {
+        if let Some(found) = kept.get(&key).filter(|found| now < found.until) {
             return Ok(Some(found.clone()));
         }
         let Some(credential) = program::ask(&self.processes, &self.root, &name, &server, &file.name).await? else {
             return Ok(None);
         };
-        let found = Found { credential, source: format!("helper docker-credential-{name}, named in {}", file.name) };
-        kept.insert(key, (now.saturating_add(KEPT).unwrap_or(now), found.clone()));
+        let source = format!("helper docker-credential-{name}, named in {}", file.name);
+        let found = Found { credential, source, until };
+        kept.insert(key, found.clone());
         Ok(Some(found))
     }
 }

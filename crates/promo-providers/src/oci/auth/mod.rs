@@ -12,6 +12,7 @@ mod session;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use promo_sdk::Secrets;
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -46,6 +47,17 @@ impl Credential {
     fn of(user: String, secret: SecretString) -> Self {
         if user == "<token>" { Self::Identity(secret) } else { Self::Basic { user, password: secret } }
     }
+
+    /// Whether it is the same secret.
+    fn is(&self, other: &Self) -> bool {
+        let same = |a: &SecretString, b: &SecretString| a.expose_secret() == b.expose_secret();
+        match (self, other) {
+            (Self::Anonymous, Self::Anonymous) => true,
+            (Self::Basic { user: a, password: p }, Self::Basic { user: b, password: q }) => a == b && same(p, q),
+            (Self::Identity(a), Self::Identity(b)) | (Self::Ready(a), Self::Ready(b)) => same(a, b),
+            _ => false,
+        }
+    }
 }
 
 impl fmt::Debug for Credential {
@@ -65,6 +77,8 @@ pub(super) struct Found {
     pub(super) credential: Credential,
     /// `credentials of r.example/team in ~/.docker/config.json`; also what tells identities apart.
     pub(super) source: String,
+    /// Until when it is kept, unless it is refused before.
+    until: Timestamp,
 }
 
 /// The variables of the environment that lead to credentials.

@@ -25,8 +25,8 @@ use crate::oci::wire::{SHORT, Wire, body, what};
 const TOKEN_LIMIT: u64 = 1 << 20;
 /// What a token lives where its server does not say (distribution, "Token Authentication Specification").
 const LIFE: u64 = 60;
-/// How long credentials that were found are kept; a refusal ends it.
-const KEPT: SignedDuration = SignedDuration::from_mins(5);
+/// Of credentials that cannot be put into a header.
+const UNFIT: &str = "they hold characters that a request cannot carry";
 /// Tokens that are kept at once.
 const MOST_TOKENS: usize = 256;
 
@@ -68,6 +68,8 @@ pub(in crate::oci) struct Answer {
     /// The value of `Authorization`; none while nothing was asked for.
     pub(in crate::oci) header: Option<HeaderValue>,
     source: String,
+    /// The credential, where it is what the request carries, and no token that was got for it.
+    carried: Option<Credential>,
 }
 
 /// The credentials of one registry.
@@ -77,8 +79,8 @@ pub(in crate::oci) struct Auth {
     settings: RegistrySettings,
     scheme: Mutex<Option<Scheme>>,
     tokens: Mutex<Vec<Token>>,
-    /// What was found for repositories, and until when it is kept.
-    found: Mutex<BTreeMap<String, (Timestamp, Found)>>,
+    /// What was found for repositories.
+    found: Mutex<BTreeMap<String, Found>>,
     /// Identity tokens that the token server gave in place of older ones, by source.
     renewed: Mutex<Vec<(String, SecretString)>>,
     /// Held while the first request is under way, so that a crowd does not learn the same thing many times.
@@ -141,15 +143,19 @@ impl Auth {
     /// The credentials for a repository, kept for a while: files are not read for every request.
     async fn found(&self, wire: &Wire, repository: &str) -> Result<Found, OciError> {
         let now = wire.clock.now();
-        let kept =
-            locked(&self.found).get(repository).filter(|(until, _)| now < *until).map(|(_, found)| found.clone());
+        let kept = locked(&self.found).get(repository).filter(|found| now < found.until).cloned();
         if let Some(found) = kept {
             return Ok(found);
         }
         let found = self.finder.find(&self.host, repository, &self.settings).await?;
-        let until = now.saturating_add(KEPT).unwrap_or(now);
-        locked(&self.found).insert(repository.to_owned(), (until, found.clone()));
+        locked(&self.found).insert(repository.to_owned(), found.clone());
         Ok(found)
+    }
+
+    /// Takes in that a credential was refused: it is looked for again, and helpers are asked again.
+    async fn forget(&self, refused: &Credential) {
+        locked(&self.found).retain(|_, found| !found.credential.is(refused));
+        self.finder.forget(refused).await;
     }
 
     /// What a request for these scopes carries, as far as is known what the registry wants. With `own` a token is fetched
@@ -159,12 +165,32 @@ impl Auth {
     /// [`OciError::Unauthorized`] when it wants what there is not; [`OciError::Credentials`]; what the token server says.
     pub(in crate::oci) async fn answer(&self, wire: &Wire, scopes: &Scopes, own: bool) -> Result<Answer, OciError> {
         let scheme = match self.scheme() {
-            None | Some(Scheme::Open) => return Ok(Answer { header: None, source: "no credentials".into() }),
+            None | Some(Scheme::Open) => {
+                return Ok(Answer { header: None, source: "no credentials".into(), carried: None });
+            }
             Some(scheme) => scheme,
         };
-        let found = self.found(wire, scopes.repository()).await?;
+        let mut found = self.found(wire, scopes.repository()).await?;
+        if let Scheme::Bearer { realm, service } = &scheme
+            && !matches!(found.credential, Credential::Ready(_))
+        {
+            let server = (realm, service.as_deref());
+            let mut token = self.token(wire, &scheme, server, scopes, &found, own).await;
+            if matches!(token, Err(OciError::Unauthorized { .. })) {
+                // What a helper said a while ago may be dead by now.
+                self.forget(&found.credential).await;
+                let anew = self.found(wire, scopes.repository()).await?;
+                if !anew.credential.is(&found.credential) {
+                    token = self.token(wire, &scheme, server, scopes, &anew, own).await;
+                    found = anew;
+                }
+            }
+            let unfit = |()| self.unauthorized(&found.source, UNFIT);
+            let header = sensitive(&format!("Bearer {}", token?.expose_secret())).map_err(unfit)?;
+            return Ok(Answer { header: Some(header), source: found.source, carried: None });
+        }
         let refused = |detail: &str| self.unauthorized(&found.source, detail);
-        let unfit = |()| refused("they hold characters that a request cannot carry");
+        let unfit = |()| refused(UNFIT);
         let text = match (&scheme, &found.credential) {
             (Scheme::Basic, Credential::Basic { user, password }) => basic(user, password),
             (Scheme::Basic, Credential::Anonymous) => {
@@ -175,22 +201,19 @@ impl Auth {
             }
             (Scheme::Basic, _) => return Err(refused("the registry asks for a password, and that is a token")),
             (Scheme::Bearer { .. }, Credential::Ready(token)) => format!("Bearer {}", token.expose_secret()),
-            (Scheme::Bearer { realm, service }, _) => {
-                let token = self.token(wire, &scheme, (realm, service.as_deref()), scopes, &found, own).await?;
-                format!("Bearer {}", token.expose_secret())
-            }
-            (Scheme::Open, _) => unreachable!("invariant: answered above"),
+            (Scheme::Bearer { .. } | Scheme::Open, _) => unreachable!("invariant: answered above"),
         };
-        Ok(Answer { header: Some(sensitive(&text).map_err(unfit)?), source: found.source })
+        let header = sensitive(&text).map_err(unfit)?;
+        Ok(Answer { header: Some(header), source: found.source, carried: Some(found.credential) })
     }
 
-    /// Takes in a 401: what the registry asks for, and that the token which was used is worth nothing any more. Says
+    /// Takes in a 401: what the registry asks for, and that what was used is worth nothing any more. Says
     /// whether a token of the request's own could do better: not when this one was good and allowed too little.
     ///
     /// # Errors
     /// [`OciError::Unauthorized`] when it asks for nothing that is known here; [`OciError::ForeignAddress`] when its
     /// token server is one that it must not name (S13.5).
-    pub(in crate::oci) fn challenged(
+    pub(in crate::oci) async fn challenged(
         &self,
         wire: &Wire,
         what: &str,
@@ -198,8 +221,8 @@ impl Auth {
         used: &Answer,
     ) -> Result<bool, OciError> {
         let token = used.header.as_ref().and_then(|header| header.as_bytes().strip_prefix(b"Bearer "));
-        if used.header.is_some() {
-            locked(&self.found).clear();
+        if let Some(credential) = &used.carried {
+            self.forget(credential).await;
         }
         if let Some(token) = token {
             locked(&self.tokens).retain(|t| t.value.expose_secret().as_bytes() != token);
@@ -319,10 +342,9 @@ impl Auth {
                     }
                 }
                 let header = match credential {
-                    Credential::Basic { user, password } => Some(
-                        sensitive(&basic(user, password))
-                            .map_err(|()| refused("they hold characters that a request cannot carry"))?,
-                    ),
+                    Credential::Basic { user, password } => {
+                        Some(sensitive(&basic(user, password)).map_err(|()| refused(UNFIT))?)
+                    }
                     _ => None,
                 };
                 let build = |request: reqwest::RequestBuilder| {

@@ -57,6 +57,14 @@ impl Project {
         Self { base, promo: binary::promo(), variables, images }
     }
 
+    /// The same folder, where these variables are others for every command.
+    #[must_use]
+    pub fn with(self, variables: &[(&str, &str)]) -> Self {
+        let mut all: std::collections::BTreeMap<String, String> = self.variables.into_iter().collect();
+        all.extend(variables.iter().map(|(name, value)| ((*name).into(), (*value).into())));
+        Self { variables: all.into_iter().collect(), ..self }
+    }
+
     /// Adds the release and makes the plan; what the ledger holds then is what [`Project::reset`] goes back to.
     ///
     /// # Panics

@@ -262,6 +262,7 @@ mod needs_docker_registry {
             inputs,
             expected: preview.current,
             desired: preview.desired,
+            changes: preview.changes,
             token: "run/1".into(),
             epoch: 1,
         };
@@ -283,7 +284,14 @@ mod needs_docker_registry {
         let inputs = inputs(&world, planned, "1.4.2");
         let observe = ObserveRequest { inputs: inputs.clone() };
         let desired = State::Present(planned);
-        let ensure = EnsureRequest { inputs, expected: State::Absent, desired, token: "run/1".into(), epoch: 1 };
+        let ensure = EnsureRequest {
+            inputs,
+            expected: State::Absent,
+            desired,
+            changes: Vec::new(),
+            token: "run/1".into(),
+            epoch: 1,
+        };
 
         let manifest = a.get_manifest(Selector::Digest(&rebuilt), None, &Limits::default()).await.unwrap();
         a.put_tag("1.4.2", &manifest, Some(&planned)).await.unwrap();

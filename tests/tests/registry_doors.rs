@@ -14,6 +14,7 @@ mod needs_docker_registry {
         resolve_digest, verify,
     };
     use promo_sdk::{Context, Secrets};
+    use promo_tests::copying::{FROM, PLAN, Project, TAG, TO};
     use promo_tests::registry::{Door, LOGIN, Registry};
     use promo_tests::token_server::{IDENTITY, TokenServer};
     use secrecy::SecretString;
@@ -213,5 +214,58 @@ mod needs_docker_registry {
         let error = at(&network, &registry, "app").head_tag("1.0.0").await.unwrap_err();
         assert!(matches!(error, OciError::ForeignAddress { .. }), "{error:?}");
         assert_eq!(tokens.journal(), []);
+    }
+
+    /// promo as a process of its own promotes within a registry behind a door, and is refused with another password.
+    async fn promoted_behind_a_door(registry: &Registry, plain_http: bool) {
+        let directory = tempfile::tempdir().unwrap();
+        let auth = basic(registry, LOGIN.1);
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &auth)]);
+        let settings = if plain_http { Settings::default() } else { trusting(registry) };
+        let network = Network::of(&cx).unwrap().with_settings(settings);
+        let (layout, what) = built(directory.path(), 3).await;
+        bring(&layout, &at(&network, registry, FROM), &what).await.unwrap();
+        let (file, address) = (directory.path().join("registries.toml"), registry.address());
+        let ca = if plain_http { String::new() } else { format!("ca = '{}'\n", registry.ca().display()) };
+        std::fs::write(&file, format!("format = 1\n[registry.\"{address}\"]\n{ca}")).unwrap();
+        let file = file.display().to_string();
+        let login =
+            |auth: &str| Project::new(address, address, &[("DOCKER_AUTH_CONFIG", auth), ("PROMO_REGISTRIES", &file)]);
+        let project = login(&auth);
+        tokio::task::block_in_place(|| project.prepare());
+
+        // Who does not know the password is refused by name, at plan and at apply, and writes nothing.
+        let before = registry.requests().len();
+        let stranger = project.with(&[("DOCKER_AUTH_CONFIG", &basic(registry, "wrong"))]);
+        for words in [&["plan", "prod"][..], &["apply", PLAN]] {
+            let end = tokio::task::block_in_place(|| stranger.run(words));
+            assert_eq!((end.code, end.error.as_deref()), (Some(1), Some("provider-denied")), "{}", end.said);
+            assert!(end.said.contains("DOCKER_AUTH_CONFIG") && !end.said.contains("wrong"), "{}", end.said);
+        }
+        assert!(registry.requests()[before..].iter().all(|request| !request.writes()));
+
+        let end = tokio::task::block_in_place(|| stranger.with(&[("DOCKER_AUTH_CONFIG", &auth)]).run(&["apply", PLAN]));
+        assert_eq!(end.code, Some(0), "{}", end.said);
+        let there = at(&network, registry, TO);
+        assert_eq!(there.head_tag(TAG).await.unwrap().unwrap().digest, what.digest);
+        assert_eq!(verify(&there, &what.digest, &Limits::default()).await.unwrap(), what);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn promo_plans_and_applies_behind_tls_and_a_password() {
+        let Some(registry) = Registry::behind(Door::Password, true) else { return };
+        promoted_behind_a_door(&registry, false).await;
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn promo_plans_and_applies_behind_a_token_server() {
+        let server = TokenServer::start(&[]).await;
+        let Some(registry) = Registry::behind(Door::Token(&server), false) else { return };
+        promoted_behind_a_door(&registry, true).await;
+        // One token allows what is mounted from where.
+        let mounts = |scope: &String| scope.starts_with(&format!("repository:{FROM}:"));
+        let both =
+            |asked: &&promo_tests::token_server::Asked| asked.scopes.len() > 1 && asked.scopes.iter().any(mounts);
+        assert!(server.journal().iter().any(|asked| both(&asked)), "{:?}", server.journal());
     }
 }

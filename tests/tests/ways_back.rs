@@ -14,7 +14,7 @@ use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Sessio
 use promo_ledger::Store;
 use promo_sdk::{
     Context, Description, EnsureAnswer, EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider, ProviderError,
-    State,
+    ResolveRequest, Resolved, State,
 };
 use promo_tests::faults::{Faults, Mode};
 use promo_tests::small;
@@ -330,4 +330,75 @@ async fn s0_2_a_run_that_is_resumed_does_not_go_back_to_a_place_that_the_environ
     let report = session.resume(&report.run, place.world.options()).await.unwrap();
     assert!(held(&report).contains("there is no release to go back to"), "{report:?}");
     assert_eq!(place.live(), "2.0.0\n");
+}
+
+/// The artifacts, where what is asked for by digest is answered like this.
+struct Shut {
+    inner: Arc<dyn Provider>,
+    with: Arc<Mutex<Option<ErrorKind>>>,
+}
+
+#[async_trait::async_trait]
+impl Provider for Shut {
+    fn describe(&self) -> Description {
+        self.inner.describe()
+    }
+    async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
+        match *self.with.lock().unwrap() {
+            Some(kind) if request.reference.contains('@') => Err(ProviderError::new(kind, "not now")),
+            _ => self.inner.resolve(cx, request).await,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_1_a_way_back_is_given_up_where_it_is_gone_and_not_where_nobody_could_look() {
+    promo_tests::faults::hush();
+    let with = Arc::new(Mutex::new(None));
+    let shut = |inner: Arc<dyn Provider>| -> Arc<dyn Provider> {
+        match inner.describe().name.as_str() {
+            "oci" => Arc::new(Shut { inner, with: with.clone() }),
+            _ => inner,
+        }
+    };
+    let (place, first, second) = Place::with_first(promo_providers::builtin().into_iter().map(shut).collect()).await;
+    let session = &place.world.session;
+    for (kind, code, exit) in [
+        (ErrorKind::Transient, "provider-transient", exit::TRANSIENT),
+        (ErrorKind::Integrity, "artifact-damaged", exit::INTEGRITY),
+    ] {
+        *with.lock().unwrap() = Some(kind);
+        let error = session.plan(place.world.request("dev"), PLAN_LIFETIME).await.unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), (code, exit), "{error:?}");
+        assert!(error.to_string().contains(first.as_str()), "{error}");
+    }
+    for kind in [ErrorKind::NotFound, ErrorKind::Denied] {
+        *with.lock().unwrap() = Some(kind);
+        let moves = place.world.plan("dev").await.body.moves;
+        assert_eq!((&moves[0].to.id, &moves[0].rollback), (&second, &None), "{kind:?}");
+        let lost = moves[0].lost_target.as_ref().unwrap();
+        assert_eq!((&lost.release.id, lost.reason.code()), (&first, "artifact-unavailable"), "{kind:?}");
+    }
+    // What a rollback would enter is no way back among others: it is told why nobody could look.
+    *with.lock().unwrap() = None;
+    assert_eq!(place.promote().await.outcome, Some(RunOutcome::Done));
+    *with.lock().unwrap() = Some(ErrorKind::Denied);
+    let request = Request { goal: Goal::Rollback, ..place.world.request("dev") };
+    let error = session.plan(request, PLAN_LIFETIME).await.unwrap_err();
+    assert_eq!((error.code(), error.exit_code()), ("provider-denied", exit::FAILURE), "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_1_a_tag_that_moved_is_no_matter_to_a_way_back() {
+    let (place, first, _) = Place::with_first(promo_providers::builtin()).await;
+    let index = place.world.path("registry/shop/index.json");
+    let mut layout: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&index).unwrap()).unwrap();
+    let tag = "org.opencontainers.image.ref.name";
+    let entries = layout["manifests"].as_array_mut().unwrap();
+    let newer = entries.iter().find(|entry| entry["annotations"][tag] == "2.0.0").unwrap().clone();
+    let old = entries.iter_mut().find(|entry| entry["annotations"][tag] == "1.0.0").unwrap();
+    (old["digest"], old["size"]) = (newer["digest"].clone(), newer["size"].clone());
+    std::fs::write(&index, layout.to_string()).unwrap();
+    let moves = place.world.plan("dev").await.body.moves;
+    assert_eq!(moves[0].rollback.as_ref().map(|r| &r.to.id), Some(&first), "{:?}", moves[0].lost_target);
 }

@@ -14,7 +14,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 pub use artifact::{mirror, split_reference};
-pub use assemble::{assemble, taken};
+pub use assemble::{assemble, refused};
 pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};
 pub use stale::{Moved, doubt, edited, inputs, rules, stale};
@@ -136,6 +136,8 @@ pub struct Previewed {
     pub desired: State,
     /// The difference.
     pub changes: Vec<FileChange>,
+    /// Why it must not be done, where that is a finding about this environment and this release.
+    pub refused: Option<Reason>,
 }
 
 /// What the planner is given.

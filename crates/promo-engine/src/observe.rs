@@ -10,7 +10,7 @@ use promo_core::ids::{EnvironmentName, ReleaseId, TargetName};
 use promo_core::inputs::Inputs;
 use promo_core::ledger::View;
 use promo_core::model::Check;
-use promo_core::planner::{DeploymentSettings, Observations};
+use promo_core::planner::{DeploymentSettings, Observations, split_reference};
 use promo_core::state::State;
 use promo_sdk::{ErrorKind, ObserveRequest, ResolveRequest};
 
@@ -79,16 +79,22 @@ pub(crate) fn recorded_settings(session: &Session, digest: &Digest) -> Result<Op
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// What an artifact is asked for.
+/// What an artifact is asked for. Of several answers for one release the strictest is needed, which is the last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ask {
-    /// Its digest: a way back needs nothing else, and a tag that moved must not bar it (S10.1).
+    /// Its digest, as a way back: where that is refused another release is one, or none is, and the plan says so (S10.1).
+    AsWayBack,
+    /// Its digest: a tag that moved must not bar a rollback (S10.1).
     ForDigest,
     /// Its tag, which must still name the digest (R2).
     ForTag,
 }
 
 /// What is wrong with the artifacts of these releases (R2): a tag that moved, or a manifest that is gone.
+///
+/// # Errors
+/// What could not be looked at is no finding: bytes that are not what their digest says (S2.2), a registry that refuses or
+/// does not answer. A plan would otherwise take them for something that is merely not there yet.
 pub(crate) async fn artifacts(
     session: &Session,
     view: &View,
@@ -99,35 +105,37 @@ pub(crate) async fn artifacts(
         let Some(entry) = view.release(id) else { continue };
         let mut findings = Vec::new();
         for (artifact, recorded) in &entry.release.content.components {
-            let Some(reference) = entry.release.sources.get(artifact) else { continue };
-            // The tag is asked for, not the digest: whether it moved is the question.
-            let request = ResolveRequest { reference: reference.split('@').next().unwrap_or_default().to_string() };
-            let tagged = request.reference.rsplit('/').next().is_some_and(|last| last.contains(':'))
-                && !is_bare_layout(&request.reference);
-            let request =
-                if tagged && *ask == Ask::ForTag { request } else { ResolveRequest { reference: reference.clone() } };
-            match session.providers.get("oci")?.resolve(&session.context, &request).await {
-                Ok(resolved) if resolved.digest == *recorded => {}
-                Ok(resolved) => findings.push(Reason::TagMoved {
-                    artifact: artifact.clone(),
-                    reference: request.reference,
-                    recorded: *recorded,
-                    found: resolved.digest,
-                }),
-                Err(error) if error.kind == ErrorKind::Cancelled => return Err(EngineError::Stopped),
-                Err(error) => {
-                    findings.push(Reason::ArtifactUnavailable { artifact: artifact.clone(), why: error.to_string() });
+            let Some(source) = entry.release.sources.get(artifact) else { continue };
+            // Not both at once: with the digest alone nobody asks whether the tag moved, and with the tag that is the question.
+            let reference = match split_reference(source) {
+                (repository, Some(tag)) if *ask == Ask::ForTag => format!("{repository}:{tag}"),
+                (repository, _) => format!("{repository}@{recorded}"),
+            };
+            let request = ResolveRequest { reference: reference.clone() };
+            let error = match session.providers.get("oci")?.resolve(&session.context, &request).await {
+                Ok(resolved) if resolved.digest == *recorded => continue,
+                Ok(resolved) => {
+                    let (artifact, found) = (artifact.clone(), resolved.digest);
+                    findings.push(Reason::TagMoved { artifact, reference, recorded: *recorded, found });
+                    continue;
                 }
+                Err(error) => error,
+            };
+            let unavailable = match error.kind {
+                ErrorKind::Cancelled => return Err(EngineError::Stopped),
+                ErrorKind::NotFound | ErrorKind::Offline => true,
+                ErrorKind::Integrity | ErrorKind::Transient | ErrorKind::Broken => false,
+                _ => *ask == Ask::AsWayBack,
+            };
+            if !unavailable {
+                let doing = format!("resolving {artifact} of {id} ({reference})");
+                return Err(EngineError::Provider { doing, source: error });
             }
+            findings.push(Reason::ArtifactUnavailable { artifact: artifact.clone(), why: error.to_string() });
         }
         observations.artifacts.insert(id.clone(), findings);
     }
     Ok(())
-}
-
-/// `oci-layout:PATH` without a tag: its colon belongs to the scheme.
-fn is_bare_layout(reference: &str) -> bool {
-    reference.strip_prefix("oci-layout:").is_some_and(|path| !path.rsplit('/').next().unwrap_or(path).contains(':'))
 }
 
 /// Every file of the working tree that the pipeline uses, with its digest. Contents are remembered for previews.

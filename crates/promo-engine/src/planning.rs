@@ -6,6 +6,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use promo_core::clock::Present;
 use promo_core::eligibility;
+use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::inputs::Inputs;
 use promo_core::ledger::View;
@@ -155,8 +156,8 @@ impl Session {
             unknown.retain(|id, _| !observations.artifacts.contains_key(id));
             if unknown.is_empty() {
                 let previews = self.previews(&selection, &mut known).await?;
-                // A destination tag that holds something else is known only now (S2.3); it refuses the move, or that way back.
-                if !planner::taken(&selection, &previews, &mut observations) {
+                // What keeps a copy from being made is known only now (S2.3); it refuses the move, or that way back.
+                if !planner::refused(&selection, &previews, &mut observations) {
                     break previews;
                 }
             } else {
@@ -212,23 +213,26 @@ impl Session {
         let provider = self.providers.get(&draft.provider)?;
         let request = ObserveRequest { inputs: draft.inputs.clone() };
         let failed = |source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source };
-        let preview = match provider.preview(&self.context, &request).await {
-            Ok(preview) => preview,
-            // A destination that holds something else is a finding about this environment (S2.3), not the end of planning
-            // for all of them.
-            Err(error) if error.kind == ErrorKind::Conflict && draft.action == Action::Copy => {
+        let copied = draft.inputs.artifacts.iter().next().filter(|_| draft.action == Action::Copy);
+        let previewed = match (provider.preview(&self.context, &request).await, copied) {
+            (Ok(Preview { current, desired, changes }), _) => Previewed { current, desired, changes, refused: None },
+            // A destination that holds something else (S2.3), or an artifact that is not copied as it is, is a finding about
+            // this environment, not the end of planning for all of them.
+            (Err(error), Some((name, artifact))) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Invalid) => {
                 let current = provider.observe(&self.context, &request).await.map_err(failed)?;
-                let Some(artifact) = draft.inputs.artifacts.values().next() else { return Err(failed(error)) };
-                Preview { current, desired: State::Present(artifact.digest), changes: Vec::new() }
+                let desired = State::Present(artifact.digest);
+                // What is in the place says it by itself.
+                let elsewhere = !matches!(current, State::Present(_));
+                let why = || Reason::ArtifactUnavailable { artifact: name.clone(), why: error.to_string() };
+                Previewed { current, desired, changes: Vec::new(), refused: elsewhere.then(why) }
             }
             // Where no server may be reached, what a registry holds is not known; what a copy would leave there is.
-            Err(error) if error.kind == ErrorKind::Offline && draft.action == Action::Copy => {
-                let Some(artifact) = draft.inputs.artifacts.values().next() else { return Err(failed(error)) };
-                Preview { current: State::Unknown, desired: State::Present(artifact.digest), changes: Vec::new() }
+            (Err(error), Some((_, artifact))) if error.kind == ErrorKind::Offline => {
+                let (current, desired) = (State::Unknown, State::Present(artifact.digest));
+                Previewed { current, desired, changes: Vec::new(), refused: None }
             }
-            Err(error) => return Err(failed(error)),
+            (Err(error), _) => return Err(failed(error)),
         };
-        let previewed = Previewed { current: preview.current, desired: preview.desired, changes: preview.changes };
         Ok((draft.id.clone(), (draft.inputs.clone(), previewed)))
     }
 }
@@ -251,7 +255,7 @@ fn told(plan: &Plan, then: &View, now: &View, observations: &mut Observations) {
 }
 
 fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {
-    let back = selection.moves.iter().filter_map(|d| d.head.rollback.as_ref()).map(|r| (&r.to.id, Ask::ForDigest));
+    let back = selection.moves.iter().filter_map(|d| d.head.rollback.as_ref()).map(|r| (&r.to.id, Ask::AsWayBack));
     let moves = selection.moves.iter().map(|d| {
         let ask = if d.head.movement == Movement::Rollback { Ask::ForDigest } else { Ask::ForTag };
         (&d.head.to.id, ask)

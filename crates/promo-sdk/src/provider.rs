@@ -129,6 +129,8 @@ pub struct EnsureRequest {
     pub expected: State,
     /// The state that the plan wants.
     pub desired: State,
+    /// What the plan shows that this changes, as the provider's own preview had it; empty where it shows nothing, as of a way back.
+    pub changes: Vec<FileChange>,
     /// The run and step, for a provider that can leave its mark: `run/step`.
     pub token: String,
     /// The lease epoch, for a provider that can fence.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use promo_providers::oci::Oci;
-use promo_sdk::{EnsureRequest, ObserveRequest, Provider as _};
+use promo_sdk::{EnsureRequest, ObserveRequest, Preview, Provider as _};
 use promo_tests::oci_registry::{Behaviour, Entry};
 
 use crate::world::{DESTINATION, SOURCE, TAG, World, sign};
@@ -51,8 +51,8 @@ async fn s2_3_a_preview_counts_what_goes_along() {
     assert!(preview.changes[1].path.contains("application/vnd.example.signature"), "{preview:?}");
     assert_eq!(world.writes(), Vec::<String>::new());
 
-    let (expected, desired) = (preview.current, preview.desired);
-    let ensure = EnsureRequest { inputs, expected, desired, token: "run/1".into(), epoch: 1 };
+    let Preview { current: expected, desired, changes } = preview;
+    let ensure = EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1 };
     let answer = Oci::new().ensure(&cx, &ensure).await.unwrap();
     assert!(answer.detail.ends_with("1 referrers"), "{}", answer.detail);
     world.assert_whole("as it was previewed");

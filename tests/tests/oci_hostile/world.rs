@@ -2,17 +2,17 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use promo_core::Digest;
 use promo_providers::oci::build::{self, Image};
 use promo_providers::oci::{
-    Copy, CopyReport, Limits, Network, OCI_INDEX, OCI_MANIFEST, OciError, Resolved, Settings, Store, copy,
-    resolve_digest,
+    Copy, CopyReport, Limits, Network, OciError, Resolved, Settings, Store, copy, resolve_digest,
 };
 use promo_sdk::testing::FakeClock;
 use promo_sdk::{ArtifactInput, ErrorKind, Inputs, ProviderError};
-use promo_tests::oci_registry::{Behaviour, Entry, OciRegistry, Stored, writes_after};
-use serde_json::{Value, json};
+use promo_tests::oci_registry::{Behaviour, Entry, OciRegistry, writes_after};
+use serde_json::Value;
 
 pub(crate) const SOURCE: &str = "team/app";
 pub(crate) const DESTINATION: &str = "prod/app";
@@ -26,6 +26,8 @@ pub(crate) struct World {
     /// The manifest of a signature of it.
     pub(crate) signature: Digest,
     pub(crate) clock: Arc<FakeClock>,
+    /// Requests that had come to the destination when the last copy ended.
+    ended: AtomicUsize,
     http: reqwest::Client,
 }
 
@@ -50,7 +52,7 @@ impl World {
         let what = resolve_digest(&there, &digest, &Limits::default()).await.unwrap();
         let signature = sign(&source, &what, "a signature, for all that a copy knows");
         source.behave(Behaviour::default());
-        Self { source, destination, what, signature, clock, http }
+        Self { source, destination, what, signature, clock, ended: AtomicUsize::new(0), http }
     }
 
     /// A network that has learnt nothing yet.
@@ -91,6 +93,7 @@ impl World {
             limits: Limits::default(),
         })
         .await;
+        self.ended.store(self.destination.journal().len(), Ordering::SeqCst);
         // What was given up may still arrive: it belongs into the journal of this copy, and not of the next one.
         for _ in 0..20 {
             tokio::task::yield_now().await;
@@ -106,6 +109,7 @@ impl World {
 
     /// An empty destination, and both behave like this.
     pub(crate) fn again(&self, source: Behaviour, destination: Behaviour) {
+        self.ended.store(0, Ordering::SeqCst);
         self.source.behave(source);
         self.destination.empty();
         self.destination.behave(destination);
@@ -129,7 +133,8 @@ impl World {
         }
     }
 
-    /// No tag, nothing under a digest that it does not have, and no manifest after the first lie was told.
+    /// No tag, nothing under a digest that it does not have, no manifest after the first lie was told, and nothing at all but
+    /// that uploads are given up once the copy was said to have failed.
     pub(crate) fn assert_nothing_published(&self, context: &str) {
         let there = self.destination.repository(DESTINATION);
         assert!(there.tags.is_empty(), "{context}: {:?}", there.tags);
@@ -140,6 +145,9 @@ impl World {
         let late: Vec<String> =
             writes_after(&all, lie).into_iter().filter(|e| e.is_manifest()).map(Entry::line).collect();
         assert_eq!(late, Vec::<String>::new(), "{context}");
+        let failed = self.ended.load(Ordering::SeqCst);
+        let after = all[failed..].iter().filter(|e| e.writes() && e.method != "DELETE").map(Entry::line);
+        assert_eq!(after.collect::<Vec<_>>(), Vec::<String>::new(), "{context}: after it has failed");
     }
 
     /// Every upload is finished or given up, and none is given up that was finished.
@@ -182,22 +190,9 @@ pub(crate) fn kind(error: OciError) -> ErrorKind {
 
 /// A signature of the artifact, put beside it past all rules.
 pub(crate) fn sign(source: &OciRegistry, what: &Resolved, text: &str) -> Digest {
-    let descriptor = |media_type: &str, bytes: &[u8]| json!({ "mediaType": media_type, "digest": Digest::of(bytes).to_string(), "size": bytes.len() });
-    let payload = text.as_bytes();
-    let document = json!({
-        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": "application/vnd.example.signature",
-        "config": descriptor("application/vnd.oci.empty.v1+json", b"{}"),
-        "layers": [descriptor("application/vnd.example.signature", payload)],
-        "subject": { "mediaType": OCI_INDEX, "digest": what.digest.to_string(), "size": what.size },
-    });
-    let bytes = document.to_string().into_bytes();
-    let digest = Digest::of(&bytes);
-    source.edit(SOURCE, |there| {
-        there.blobs.insert(Digest::of(b"{}"), b"{}".to_vec().into());
-        there.blobs.insert(Digest::of(payload), payload.to_vec().into());
-        there.manifests.insert(digest, Stored { media_type: OCI_MANIFEST.into(), bytes: bytes.into() });
-    });
-    digest
+    let mut digest = None;
+    source.edit(SOURCE, |there| digest = Some(there.put(text, Some((&what.digest, what.size)))));
+    digest.unwrap()
 }
 
 /// A manifest of the source as JSON.

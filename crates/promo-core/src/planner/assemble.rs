@@ -45,37 +45,34 @@ pub fn assemble(
 fn finish(draft: StepDraft, previews: &BTreeMap<String, Previewed>) -> Result<Step, String> {
     let StepDraft { id, action, provider, target, inputs } = draft;
     let Some(preview) = previews.get(&id).cloned() else { return Err(id) };
-    let Previewed { current: expected, desired, changes } = preview;
+    let Previewed { current: expected, desired, changes, refused: _ } = preview;
     Ok(Step { id, action, provider, target, inputs, expected, desired, changes })
 }
 
-/// Adds a finding for each copy, there or back, whose destination tag holds something else (S2.3). Whether something was
-/// found that was not known: then the selection is to be made anew, since a move is refused, or goes back elsewhere.
-pub fn taken(selection: &Selection, previews: &BTreeMap<String, Previewed>, observations: &mut Observations) -> bool {
+/// Adds a finding for each copy, there or back, that is refused: its destination tag holds something else (S2.3), or its
+/// preview says why. Whether something was found that was not known: then the selection is to be made anew, since a move is
+/// refused, or goes back elsewhere.
+pub fn refused(selection: &Selection, previews: &BTreeMap<String, Previewed>, observations: &mut Observations) -> bool {
     let known = observations.destinations.len();
     // The way back from a reconfiguration is the same release: it would be taken for the way there.
     let back = |draft: &&Draft| draft.head.movement != Movement::Reconfiguration;
     let there = selection.moves.iter().flat_map(|draft| &draft.steps);
     let steps = there.chain(selection.moves.iter().filter(back).flat_map(|draft| &draft.rollback_steps));
     for step in steps.filter(|step| step.action == Action::Copy) {
-        let Some(Previewed { current: State::Present(found), desired: State::Present(wanted), .. }) =
-            previews.get(&step.id)
-        else {
-            continue;
-        };
-        if found == wanted {
-            continue;
+        let Some(Previewed { current, desired, refused, .. }) = previews.get(&step.id) else { continue };
+        let mut found: Vec<Reason> = refused.iter().cloned().collect();
+        if let (State::Present(there), State::Present(wanted)) = (current, desired)
+            && there != wanted
+        {
+            found.extend(step.inputs.artifacts.iter().map(|(artifact, input)| {
+                let tag = input.tag.as_ref().map(|t| format!(":{t}")).unwrap_or_default();
+                let (artifact, reference) = (artifact.clone(), format!("{}{tag}", input.repository));
+                Reason::DestinationTaken { artifact, reference, wanted: *wanted, found: *there }
+            }));
         }
-        let place = (step.inputs.environment.clone(), step.inputs.release.clone());
-        let findings = observations.destinations.entry(place).or_default();
-        for (artifact, input) in &step.inputs.artifacts {
-            let tag = input.tag.as_ref().map(|t| format!(":{t}")).unwrap_or_default();
-            findings.push(Reason::DestinationTaken {
-                artifact: artifact.clone(),
-                reference: format!("{}{tag}", input.repository),
-                wanted: *wanted,
-                found: *found,
-            });
+        if !found.is_empty() {
+            let place = (step.inputs.environment.clone(), step.inputs.release.clone());
+            observations.destinations.entry(place).or_default().extend(found);
         }
     }
     observations.destinations.len() > known

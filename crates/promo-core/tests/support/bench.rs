@@ -14,7 +14,7 @@ use promo_core::ledger::Event;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::plan::{Action, Document, Goal, LedgerRef, Move, Plan, Request, Stay};
 use promo_core::planner::{
-    DeploymentSettings, Observations, PlanInput, Previewed, StepDraft, assemble, inputs, select, stale, taken,
+    DeploymentSettings, Observations, PlanInput, Previewed, StepDraft, assemble, inputs, refused, select, stale,
 };
 use promo_core::state::State;
 use promo_core::windows::Invoker;
@@ -90,7 +90,7 @@ impl Bench {
             let selection = select(&input);
             let steps = selection.moves.iter().flat_map(|m| m.steps.iter().chain(&m.rollback_steps));
             let previews = steps.map(|step| (step.id.clone(), self.preview(step))).collect();
-            if !taken(&selection, &previews, &mut observations) {
+            if !refused(&selection, &previews, &mut observations) {
                 break (selection, previews);
             }
         };
@@ -133,7 +133,7 @@ impl Bench {
         let copied = step.inputs.artifacts.values().next().map(|artifact| artifact.digest);
         let inputs = canonical::digest(&step.inputs).expect("inputs are canonical");
         let desired = State::Present(copied.filter(|_| step.action == Action::Copy).unwrap_or(inputs));
-        Previewed { current, desired, changes: Vec::new() }
+        Previewed { current, desired, changes: Vec::new(), refused: None }
     }
 
     /// The same things, put together the other way round.

@@ -122,6 +122,7 @@ impl Now<'_> {
             inputs: step.inputs.clone(),
             expected: there,
             desired: step.desired,
+            changes: step.changes.clone(),
             token: format!("{}/{}", self.context.run, step.id),
             epoch: self.context.fence.epoch,
         };

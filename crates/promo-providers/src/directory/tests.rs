@@ -65,6 +65,7 @@ impl World {
             inputs: inputs.clone(),
             expected: preview.current,
             desired: preview.desired,
+            changes: Vec::new(),
             token: "run-1/step-2".into(),
             epoch: 7,
         }

@@ -98,13 +98,44 @@ pub async fn copy(request: Copy<'_>) -> Result<CopyReport, OciError> {
     if let Some(tag) = source_tag {
         source.require_tag(tag, &resolved.digest).await?;
     }
-    copy_to_free(Copy { tags: &missing, ..request }, None).await
+    let companions = companions(source, destination, resolved, &request.limits).await?;
+    copy_to_free(Copy { tags: &missing, ..request }, &companions).await
 }
 
-/// The same for a caller that has just seen that all tags are free at the destination, and perhaps what goes along.
-pub(super) async fn copy_to_free(request: Copy<'_>, along: Option<Companions>) -> Result<CopyReport, OciError> {
+/// What goes along with an artifact to a place, once it is seen that all of it may be copied there: whatever is refused is
+/// refused here, so that a plan shows it.
+///
+/// # Errors
+/// [`OciError::Unsupported`] for foreign layers; [`OciError::TagConflict`] for a sidecar that is another one there; what
+/// the stores say.
+pub(super) async fn companions(
+    source: &Store,
+    destination: &Store,
+    resolved: &Resolved,
+    limits: &Limits,
+) -> Result<Companions, OciError> {
+    if source.name() == destination.name() {
+        return Ok(Companions::default());
+    }
+    let companions = referrers::gather(source, resolved, limits).await?;
+    let referrers = companions.referrers.iter().map(|referrer| &referrer.resolved);
+    let sidecars = companions.sidecars.iter().map(|sidecar| &sidecar.resolved);
+    for part in std::iter::once(resolved).chain(referrers).chain(sidecars) {
+        if let Some(foreign) = part.foreign.first() {
+            return Err(OciError::Unsupported {
+                what: format!("{}@{}", source.name(), part.digest),
+                problem: format!("layer {foreign} is kept elsewhere or must not be distributed"),
+            });
+        }
+    }
+    referrers::sidecars_to_copy(source, destination, &companions, limits).await?;
+    Ok(companions)
+}
+
+/// The same for a caller that has just seen that all tags are free at the destination, and what [`companions`] gives.
+pub(super) async fn copy_to_free(request: Copy<'_>, companions: &Companions) -> Result<CopyReport, OciError> {
     let destination = &request.destination.for_copy(request.source);
-    let done = copy_parts(Copy { destination, ..request }, along).await;
+    let done = copy_parts(Copy { destination, ..request }, companions).await;
     // What another part's failure has cut off would stay open until the registry tidies up.
     if let (Err(_), Store::Registry(registry)) = (&done, destination) {
         registry.abandon().await;
@@ -112,25 +143,17 @@ pub(super) async fn copy_to_free(request: Copy<'_>, along: Option<Companions>) -
     done
 }
 
-async fn copy_parts(request: Copy<'_>, along: Option<Companions>) -> Result<CopyReport, OciError> {
+async fn copy_parts(request: Copy<'_>, companions: &Companions) -> Result<CopyReport, OciError> {
     let Copy { source, destination, resolved, tags, limits, .. } = request;
     let mut work = Work { source, destination, limits, report: CopyReport::default(), brought: BTreeSet::new() };
     if source.name() != destination.name() {
-        let mut companions = match along {
-            Some(seen) => seen,
-            None => referrers::gather(source, resolved, &limits).await?,
-        };
-        work.refuse_foreign(resolved)?;
-        for referrer in &companions.referrers {
-            work.refuse_foreign(&referrer.resolved)?;
-        }
-        let sidecars = referrers::sidecars_to_copy(source, destination, &mut companions, &limits).await?;
+        let sidecars = referrers::sidecars_to_copy(source, destination, companions, &limits).await?;
         work.bring(resolved, tags.is_empty() || !companions.referrers.is_empty()).await?;
         referrers::copy(&mut work, &companions.referrers).await?;
-        for sidecar in &sidecars {
+        for (sidecar, replaces) in &sidecars {
             work.bring(&sidecar.resolved, false).await?;
             let subject = read_manifest(source, &sidecar.resolved.tree_entry(), &limits).await?;
-            destination.put_tag(&sidecar.tag, &subject, sidecar.replaces.as_ref()).await?;
+            destination.put_tag(&sidecar.tag, &subject, replaces.as_ref()).await?;
             work.report.referrers += 1;
         }
     }
@@ -156,14 +179,6 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn refuse_foreign(&self, resolved: &Resolved) -> Result<(), OciError> {
-        let Some(foreign) = resolved.foreign.first() else { return Ok(()) };
-        Err(OciError::Unsupported {
-            what: format!("{}@{}", self.source.name(), resolved.digest),
-            problem: format!("layer {foreign} is kept elsewhere or must not be distributed"),
-        })
-    }
-
     /// Brings the blobs and the manifests of an artifact; its top-level manifest only with `top`, since writing a tag
     /// writes it too.
     pub(super) async fn bring(&mut self, resolved: &Resolved, top: bool) -> Result<(), OciError> {

@@ -12,11 +12,11 @@ use promo_sdk::{
     ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, State,
 };
 
-use super::copy::copy_to_free;
+use super::copy::{companions, copy_to_free};
 use super::error::tame;
 use super::layout::Layout;
 use super::recent::Recent;
-use super::referrers;
+use super::referrers::Companions;
 use super::{Copy, Limits, Location, Network, OciError, Reference, Store, resolve, resolve_digest, verify};
 
 /// Resolves artifacts, and copies them between registries and image layouts. The state of a place is the digest under
@@ -179,6 +179,37 @@ fn conflict(store: &Store, artifact: &ArtifactInput, wanted: Digest, found: Dige
     OciError::TagConflict { reference: name(store, artifact), wanted, found }
 }
 
+/// What a copy changes at its destination: the artifact, and what goes along with it.
+fn changes(store: &Store, artifact: &ArtifactInput, companions: &Companions) -> Vec<FileChange> {
+    let new = |path, digest: Digest| FileChange { path, before: None, after: Some(digest.to_string()) };
+    let mut changes = vec![new(name(store, artifact), artifact.digest)];
+    for referrer in &companions.referrers {
+        let kind = referrer.artifact_type.as_deref().map_or("unknown type".into(), tame);
+        let path = format!("{}@{} ({kind})", store.name(), referrer.resolved.digest);
+        changes.push(new(path, referrer.resolved.digest));
+    }
+    for sidecar in &companions.sidecars {
+        changes.push(new(format!("{}:{}", store.name(), sidecar.tag), sidecar.resolved.digest));
+    }
+    changes[1..].sort_by(|a, b| a.path.cmp(&b.path));
+    changes
+}
+
+/// Holds what would be copied now to what the plan shows: a signature that vanished meanwhile is an error, and nothing goes
+/// along that nobody has seen (registry.md 1.3). Where the plan shows no changes, as on a way back, it holds to none.
+fn require_planned(source: &Store, planned: &[FileChange], now: &[FileChange]) -> Result<(), ProviderError> {
+    let missing = |these: &[FileChange], those: &[FileChange]| {
+        these.iter().find(|change| !those.contains(change)).map(|change| change.path.clone())
+    };
+    let message = match (missing(planned, now), missing(now, planned)) {
+        _ if planned.is_empty() => return Ok(()),
+        (Some(gone), _) => format!("{gone} was to go along, and is not at {} any more", source.name()),
+        (None, Some(new)) => format!("{new} would go along, and came to {} after the plan was made", source.name()),
+        (None, None) => return Ok(()),
+    };
+    Err(ProviderError::new(ErrorKind::Conflict, message))
+}
+
 /// Annotations and labels; a key on which they differ says nothing.
 fn metadata(resolved: &super::Resolved) -> BTreeMap<String, String> {
     let labels = resolved.labels();
@@ -257,19 +288,9 @@ impl Provider for Oci {
                 return Err(conflict(&store, &artifact, artifact.digest, found).into());
             }
             let (source, resolved) = self.source(cx, &artifact).await?;
-            let new = |path, digest: Digest| FileChange { path, before: None, after: Some(digest.to_string()) };
-            let mut changes = vec![new(name(&store, &artifact), artifact.digest)];
-            // What goes along is a part of what is approved: something that comes to be there later is not copied unseen.
-            let companions = referrers::gather(&source, &resolved, &self.limits).await?;
-            for referrer in &companions.referrers {
-                let kind = referrer.artifact_type.as_deref().map_or("unknown type".into(), tame);
-                let path = format!("{}@{} ({kind})", store.name(), referrer.resolved.digest);
-                changes.push(new(path, referrer.resolved.digest));
-            }
-            for sidecar in &companions.sidecars {
-                changes.push(new(format!("{}:{}", store.name(), sidecar.tag), sidecar.resolved.digest));
-            }
-            changes[1..].sort_by(|a, b| a.path.cmp(&b.path));
+            // What goes along is a part of what is approved: `ensure` copies nothing else.
+            let companions = companions(&source, &store, &resolved, &self.limits).await?;
+            let changes = changes(&store, &artifact, &companions);
             if matches!((&source, &store), (Store::Registry(_), Store::Registry(_))) {
                 self.recent.along.note(cx.clock.now(), name(&store, &artifact), companions);
             }
@@ -305,18 +326,17 @@ impl Provider for Oci {
                 return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, current));
             }
             let (source, resolved) = self.source(cx, &artifact).await?;
-            let tags: Vec<&str> = artifact.tag.as_deref().into_iter().collect();
-            let along = self.recent.along.take(cx.clock.now(), &place);
-            // The state was read a moment ago: what is free was seen to be.
-            let request = Copy {
-                source: &source,
-                source_tag: None,
-                destination: &store,
-                resolved: &resolved,
-                tags: &tags,
-                limits: self.limits,
+            let companions = match self.recent.along.take(cx.clock.now(), &place) {
+                Some(seen) => seen,
+                None => companions(&source, &store, &resolved, &self.limits).await?,
             };
-            let report = copy_to_free(request, along).await?;
+            require_planned(&source, &request.changes, &changes(&store, &artifact, &companions))?;
+            let tags: Vec<&str> = artifact.tag.as_deref().into_iter().collect();
+            let (limits, source_tag) = (self.limits, None);
+            let what =
+                Copy { source: &source, source_tag, destination: &store, resolved: &resolved, tags: &tags, limits };
+            // The state was read a moment ago: what is free was seen to be.
+            let report = copy_to_free(what, &companions).await?;
             // A tag that was written was read back.
             if !tags.is_empty() {
                 self.settled(cx, &store, &artifact);

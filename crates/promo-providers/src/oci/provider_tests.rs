@@ -61,6 +61,7 @@ impl World {
             inputs: self.inputs(tag),
             expected,
             desired: State::Present(self.digest),
+            changes: Vec::new(),
             token: "run/1".into(),
             epoch: 1,
         };
@@ -153,6 +154,7 @@ async fn requests_that_make_no_sense_are_refused_before_anything_is_touched() {
             inputs: world.inputs(Some("1.4.2")),
             expected: State::Absent,
             desired: State::Present(world.digest),
+            changes: Vec::new(),
             token: "run/1".into(),
             epoch: 1,
         };

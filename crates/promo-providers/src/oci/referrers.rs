@@ -47,8 +47,6 @@ pub(super) struct Sidecar {
     pub(super) tag: String,
     pub(super) resolved: Resolved,
     layers: BTreeSet<Digest>,
-    /// What the tag holds at the destination, where that may be replaced.
-    pub(super) replaces: Option<Digest>,
 }
 
 /// Everything that goes along with an artifact.
@@ -132,7 +130,7 @@ pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) 
             let manifest = store.get_manifest(Selector::Tag(&tag), None, limits).await?;
             let layers = layers(store, &manifest)?;
             let resolved = walk(store, manifest, limits).await?;
-            out.sidecars.push(Sidecar { tag, resolved, layers, replaces: None });
+            out.sidecars.push(Sidecar { tag, resolved, layers });
         }
     }
     Ok(out)
@@ -178,28 +176,27 @@ async fn fallback_index(
     }
 }
 
-/// The sidecars that are missing at the destination, or less there than at the source.
+/// The sidecars that are missing at the destination, or less there than at the source, and what their tags hold there.
 ///
 /// # Errors
 /// [`OciError::TagConflict`] when each side has something that the other has not: before any write.
-pub(super) async fn sidecars_to_copy(
+pub(super) async fn sidecars_to_copy<'a>(
     source: &Store,
     destination: &Store,
-    companions: &mut Companions,
+    companions: &'a Companions,
     limits: &Limits,
-) -> Result<Vec<Sidecar>, OciError> {
+) -> Result<Vec<(&'a Sidecar, Option<Digest>)>, OciError> {
     let mut out = Vec::new();
-    for mut sidecar in std::mem::take(&mut companions.sidecars) {
+    for sidecar in &companions.sidecars {
         let wanted = sidecar.resolved.digest;
         match destination.head_tag(&sidecar.tag).await? {
-            None => out.push(sidecar),
+            None => out.push((sidecar, None)),
             Some(head) if head.digest == wanted => {}
             Some(head) => {
                 let there = destination.get_manifest(Selector::Digest(&head.digest), None, limits).await?;
                 let there = layers(destination, &there)?;
                 if there.is_subset(&sidecar.layers) {
-                    sidecar.replaces = Some(head.digest);
-                    out.push(sidecar);
+                    out.push((sidecar, Some(head.digest)));
                 } else if !sidecar.layers.is_subset(&there) {
                     let reference = format!("{}:{} (from {})", destination.name(), sidecar.tag, source.name());
                     return Err(OciError::TagConflict { reference, wanted, found: head.digest });

@@ -181,7 +181,9 @@ impl Trial<'_> {
     async fn ensure(&self, cx: &Context, inputs: &Inputs, expected: State) -> Result<EnsureAnswer, ProviderError> {
         let desired = artifact(inputs).map_or(State::Unknown, State::Present);
         let (inputs, token) = (inputs.clone(), "conformance/1".to_owned());
-        self.provider.ensure(cx, &EnsureRequest { inputs, expected, desired, token, epoch: 1 }).await
+        self.provider
+            .ensure(cx, &EnsureRequest { inputs, expected, desired, changes: Vec::new(), token, epoch: 1 })
+            .await
     }
 
     async fn refused(

@@ -114,7 +114,9 @@ impl Trial<'_> {
 
     async fn ensure(&self, inputs: &Inputs, expected: State, desired: State) -> Result<EnsureAnswer, ProviderError> {
         let (inputs, token) = (inputs.clone(), "conformance/1".to_owned());
-        self.provider.ensure(self.cx, &EnsureRequest { inputs, expected, desired, token, epoch: 1 }).await
+        self.provider
+            .ensure(self.cx, &EnsureRequest { inputs, expected, desired, changes: Vec::new(), token, epoch: 1 })
+            .await
     }
 
     /// `ensure` from `expected` to `desired` changes something, and what is observed afterwards is what was previewed.

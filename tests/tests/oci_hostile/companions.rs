@@ -1,9 +1,12 @@
 //! What goes along with an artifact: it is counted in a preview, and found again whichever way a registry keeps it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::SignedDuration;
 use promo_providers::oci::Oci;
-use promo_sdk::{EnsureRequest, ObserveRequest, Preview, Provider as _};
+use promo_sdk::testing::FakeClock;
+use promo_sdk::{EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider as _};
 use promo_tests::oci_registry::{Behaviour, Entry};
 
 use crate::world::{DESTINATION, SOURCE, TAG, World, sign};
@@ -56,4 +59,30 @@ async fn s2_3_a_preview_counts_what_goes_along() {
     let answer = Oci::new().ensure(&cx, &ensure).await.unwrap();
     assert!(answer.detail.ends_with("1 referrers"), "{}", answer.detail);
     world.assert_whole("as it was previewed");
+}
+
+#[tokio::test]
+async fn s2_3_a_signature_that_came_or_went_since_the_plan_is_refused_before_a_write() {
+    for gone in [false, true] {
+        let world = World::start().await;
+        let clock = Arc::new(FakeClock::default());
+        let mut cx = promo_sdk::testing::context("/nowhere");
+        cx.clock = clock.clone();
+        let (oci, inputs) = (Oci::new(), world.inputs());
+        let Preview { current: expected, desired, changes } =
+            oci.preview(&cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap();
+        let (which, words) = if gone {
+            world.source.edit(SOURCE, |there| drop(there.manifests.remove(&world.signature)));
+            (world.signature, "was to go along, and is not at")
+        } else {
+            (sign(&world.source, &world.what, "another"), "would go along, and came to")
+        };
+        // What a preview saw a moment ago is what is copied; by now that is too long ago.
+        clock.advance(SignedDuration::from_secs(11));
+        let ensure = EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1 };
+        let error = oci.ensure(&cx, &ensure).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+        assert!(error.message.contains(words) && error.message.contains(&which.to_string()), "{error}");
+        assert_eq!(world.writes(), Vec::<String>::new(), "gone: {gone}");
+    }
 }

@@ -40,7 +40,8 @@ impl Process {
     async fn ensure(&self, world: &World) -> Result<bool, ProviderError> {
         let desired = State::Present(world.what.digest);
         let inputs = self.inputs.clone();
-        let request = EnsureRequest { inputs, expected: State::Absent, desired, token: "run/1".into(), epoch: 1 };
+        let (expected, changes) = (State::Absent, Vec::new());
+        let request = EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1 };
         self.oci.ensure(&self.cx, &request).await.map(|answer| answer.changed)
     }
 }

@@ -344,7 +344,8 @@ impl Provider for Shut {
         self.inner.describe()
     }
     async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
-        match *self.with.lock().unwrap() {
+        let with = *self.with.lock().unwrap();
+        match with {
             Some(kind) if request.reference.contains('@') => Err(ProviderError::new(kind, "not now")),
             _ => self.inner.resolve(cx, request).await,
         }

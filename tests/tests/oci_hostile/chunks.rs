@@ -2,8 +2,8 @@
 
 use axum::http::Method;
 use promo_providers::oci::build::Image;
-use promo_providers::oci::{Network, OciError, RegistrySettings, Settings};
-use promo_sdk::ErrorKind;
+use promo_providers::oci::{Network, RegistrySettings, Settings};
+use promo_sdk::{ErrorKind, ProviderError};
 use promo_tests::oci_registry::{Behaviour, Entry, Fault, OciRegistry, On, Reset, What};
 
 use crate::world::{World, kind};
@@ -26,7 +26,7 @@ fn network(world: &World, allow: &[&str]) -> Network {
 }
 
 /// Copies to a destination with these faults.
-async fn copy(world: &World, faults: impl IntoIterator<Item = Fault>) -> Result<(), OciError> {
+async fn copy(world: &World, faults: impl IntoIterator<Item = Fault>) -> Result<(), ProviderError> {
     world.again(Behaviour::default(), Behaviour::faulty(faults));
     world.promote(&network(world, &[])).await.map(drop)
 }
@@ -127,7 +127,7 @@ async fn a_session_that_claims_more_or_less_than_was_sent_is_not_believed() {
             Fault::new(On::of(Method::GET, "/uploads/"), range(nonsense)),
         ];
         let error = copy(&world, faults).await.expect_err(nonsense);
-        assert!(matches!(error, OciError::Malformed { .. }), "{nonsense}: {error:?}");
+        assert!(error.kind == ErrorKind::Failed, "{nonsense}: {error:?}");
         nothing_of_it(&world, nonsense);
     }
 }
@@ -186,7 +186,7 @@ async fn whoever_gets_ahead_has_its_attempts_anew() {
     assert_eq!(broken, breaks);
     // Standing still uses them up.
     let error = copy(&world, [Fault::new(patch().after(1), What::Reset(Reset::InRequest(0)))]).await.unwrap_err();
-    assert!(matches!(error, OciError::Transport { .. }), "{error:?}");
+    assert!(error.kind == ErrorKind::Transient, "{error:?}");
     nothing_of_it(&world, "never ahead");
     let all = chunks(&world);
     let first = all.split(|line| line.starts_with("DELETE")).next().unwrap();
@@ -200,7 +200,7 @@ async fn a_refused_range_is_followed_by_a_question_and_without_end_by_an_error()
     world.assert_whole("416 once");
     assert_eq!(chunks(&world), [FIRST, "PATCH 8388608-16777215 416", "GET 204", SECOND, THIRD, CLOSED]);
     let error = copy(&world, [Fault::new(patch().after(1), answer(416))]).await.unwrap_err();
-    assert!(matches!(error, OciError::Status { code: 416, .. }), "{error:?}");
+    assert!(error.message.contains("unexpected status 416"), "{error:?}");
     nothing_of_it(&world, "416 for ever");
     assert!(chunks(&world).len() <= 12, "{:?}", chunks(&world));
 }
@@ -217,7 +217,7 @@ async fn what_is_too_large_for_one_request_goes_in_chunks_and_what_is_too_large_
     assert_eq!(chunks(&world), [FIRST, SECOND, THIRD, CLOSED]);
     world.again(Behaviour::default(), capped(CHUNK - 1));
     let error = world.promote(&world.network()).await.unwrap_err();
-    assert!(matches!(error, OciError::Status { code: 413, .. }), "{error:?}");
+    assert!(error.message.contains("unexpected status 413"), "{error:?}");
     let there = world.destination.repository(crate::world::DESTINATION);
     assert!(there.tags.is_empty() && there.manifests.is_empty() && there.wrong().is_empty());
     world.assert_no_upload_is_left("too large in every way");
@@ -263,7 +263,7 @@ async fn a_session_that_ends_is_replaced_by_a_new_one_once() {
     // 410 says the same, and a second end is the end.
     for status in [404, 410] {
         let error = copy(&world, [Fault::new(patch().after(1), answer(status))]).await.unwrap_err();
-        assert!(matches!(error, OciError::Status { code, .. } if code == status), "{error:?}");
+        assert!(error.message.contains(&format!("unexpected status {status}")), "{error:?}");
         let all = world.destination.journal();
         assert_eq!(all.iter().filter(|e| e.faulty).count(), 1 + 1, "{status}: one session and one more");
         let there = world.destination.repository(crate::world::DESTINATION);
@@ -284,7 +284,6 @@ async fn s13_5_every_place_that_a_session_moves_to_is_checked() {
         ] {
             let context = format!("{target} {context}");
             let error = copy(&world, faults).await.expect_err(&context);
-            assert!(matches!(error, OciError::ForeignAddress { .. }), "{context}: {error:?}");
             assert_eq!(kind(error), ErrorKind::Denied, "{context}");
             nothing_of_it(&world, &context);
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine as _;
-use promo_providers::oci::{Network, OciError, RegistrySettings, Settings};
+use promo_providers::oci::{Network, RegistrySettings, Settings};
 use promo_sdk::{ErrorKind, Secrets};
 use promo_tests::oci_registry::{
     Behaviour, Credential, Door, Entry, Fault, Mounting, OciRegistry, On, TokenDoor, What,
@@ -184,7 +184,6 @@ async fn a_token_that_ends_too_soon_is_fetched_anew_and_the_copy_goes_on() {
     // One that is never good is asked for again once, and then it is a refusal.
     world.again(token(|door| door.lifetime = Duration::ZERO), Behaviour::default());
     let error = world.promote(&network(&world, &[])).await.unwrap_err();
-    assert!(matches!(error, OciError::Unauthorized { .. }), "{error:?}");
     assert!(!error.to_string().contains(USER.1), "S13.4: {error}");
     assert_eq!(kind(error), ErrorKind::Denied);
     assert!(tokens(&world.source.journal()).len() <= 2, "{:?}", world.source.journal());
@@ -211,7 +210,7 @@ async fn s13_5_a_foreign_token_server_is_refused_and_sees_no_password() {
     for realm in realms {
         world.again(token(|door| door.realm = Some(realm.into())), Behaviour::default());
         let error = world.promote(&network(&world, &[])).await.unwrap_err();
-        assert!(matches!(error, OciError::ForeignAddress { .. }), "{realm}: {error:?}");
+        assert!(error.message.contains("token server"), "{realm}: {error}");
         assert!(!error.to_string().contains(USER.1), "S13.4: {error}");
         assert_eq!(kind(error), ErrorKind::Denied, "{realm}");
         assert_eq!(world.writes(), Vec::<String>::new(), "{realm}");
@@ -228,7 +227,6 @@ async fn a_password_that_is_wrong_is_a_refusal_before_any_write() {
         let context = format!("{door:?}");
         world.again(Behaviour::default(), Behaviour { door, ..Behaviour::default() });
         let error = world.promote(&network(&world, &[])).await.expect_err(&context);
-        assert!(matches!(error, OciError::Unauthorized { .. }), "{context}: {error:?}");
         assert_eq!(kind(error), ErrorKind::Denied, "{context}");
         assert_eq!(world.writes(), Vec::<String>::new(), "{context}");
     }
@@ -239,11 +237,11 @@ async fn what_is_not_granted_is_a_refusal_and_never_an_absence() {
     let world = World::start().await;
     world.again(token(|door| door.closed = vec![SOURCE.into()]), Behaviour::default());
     let error = world.promote(&network(&world, &[])).await.unwrap_err();
-    assert!(matches!(error, OciError::Unauthorized { .. }), "{error:?}");
+    assert_eq!(error.kind, ErrorKind::Denied, "{error}");
     assert_eq!(world.writes(), Vec::<String>::new());
     world.again(Behaviour::default(), token(|door| door.closed = vec![DESTINATION.into()]));
     let error = world.promote(&network(&world, &[])).await.unwrap_err();
-    assert!(matches!(error, OciError::Unauthorized { .. }), "{error:?}");
+    assert_eq!(error.kind, ErrorKind::Denied, "{error}");
     let written = world.destination.repository(DESTINATION);
     assert!(written.tags.is_empty() && written.blobs.is_empty() && written.manifests.is_empty());
 }

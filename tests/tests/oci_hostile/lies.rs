@@ -2,7 +2,6 @@
 
 use axum::http::Method;
 use promo_core::Digest;
-use promo_providers::oci::OciError;
 use promo_sdk::ErrorKind;
 use promo_tests::oci_registry::{Behaviour, Fault, On, What};
 
@@ -258,7 +257,7 @@ async fn a_refusal_or_a_busy_server_is_never_an_empty_list_of_referrers() {
     for (path, body) in [("/referrers/", r#"{"schemaVersion":2,"lanifests":[]}"#), ("/tags/list", r#"{"name":"x"}"#)] {
         world.again(Behaviour::faulty([Fault::new(On::path(path), What::Body(body.into()))]), Behaviour::default());
         let error = world.promote(&world.network()).await.unwrap_err();
-        assert!(matches!(error, OciError::Malformed { .. }), "{path}: {error:?}");
+        assert!(error.kind == ErrorKind::Failed, "{path}: {error:?}");
         assert_eq!(world.writes(), Vec::<String>::new(), "{path}");
     }
     // Where there is no API the list lies under a tag, and that may be refused as well.

@@ -45,6 +45,12 @@ impl Oci {
         self
     }
 
+    /// Through this network, and not through one that is made from the context of the first call.
+    #[must_use]
+    pub fn with_network(self, network: Network) -> Self {
+        Self { network: network.into(), ..self }
+    }
+
     fn open(&self, cx: &Context, location: &Location) -> Result<Store, ProviderError> {
         if let Location::Layout { path } = location {
             // It is asked for no client: a layout can be read where no server may be reached.

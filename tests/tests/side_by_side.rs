@@ -36,6 +36,15 @@ struct Gated {
     open: watch::Sender<bool>,
     /// The image whose copy fails, once so many are under way as can be.
     fails: Mutex<Option<String>>,
+    /// How it was asked for previews.
+    looks: Mutex<Looks>,
+}
+
+#[derive(Debug, Default, PartialEq)]
+struct Looks {
+    asked: usize,
+    now: usize,
+    most: usize,
 }
 
 #[async_trait]
@@ -50,7 +59,16 @@ impl Provider for Gated {
         self.inner.observe(cx, request).await
     }
     async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
-        self.inner.preview(cx, request).await
+        {
+            let mut looks = self.looks.lock().unwrap();
+            looks.asked += 1;
+            looks.now += 1;
+            looks.most = looks.most.max(looks.now);
+        }
+        tokio::task::yield_now().await;
+        let preview = self.inner.preview(cx, request).await;
+        self.looks.lock().unwrap().now -= 1;
+        preview
     }
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
         self.begun.send_modify(|begun| *begun += 1);
@@ -87,7 +105,7 @@ impl Place {
                 return inner;
             }
             let (begun, open) = (watch::Sender::new(0), watch::Sender::new(false));
-            let provider = Arc::new(Gated { inner, begun, open, fails: Mutex::default() });
+            let provider = Arc::new(Gated { inner, begun, open, fails: Mutex::default(), looks: Mutex::default() });
             gated = Some(provider.clone());
             provider
         });
@@ -132,6 +150,12 @@ fn name(image: usize) -> String {
 
 fn images(range: std::ops::Range<usize>) -> BTreeSet<String> {
     range.map(name).collect()
+}
+
+#[tokio::test]
+async fn a_plan_asks_for_each_preview_once_and_for_no_more_at_a_time_than_it_may() {
+    let place = Place::new().await;
+    assert_eq!(*place.gated.looks.lock().unwrap(), Looks { asked: IMAGES, now: 0, most: AT_ONCE });
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use promo_core::Digest;
 use promo_core::approval::Decision;
@@ -10,8 +11,12 @@ use promo_core::gate::{GateKind, Outcome};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::plan::Document;
+use promo_engine::clock::SystemClock;
 use promo_engine::{ApplyOptions, EngineError, Fate, Progress, Session, exit};
-use promo_tests::world::World;
+use promo_ledger::MemoryStore;
+use promo_sdk::Clock as _;
+use promo_tests::watched_store::WatchedStore;
+use promo_tests::world::{Setup, World};
 
 fn name(text: &str) -> EnvironmentName {
     text.parse().unwrap()
@@ -77,6 +82,27 @@ async fn a_release_goes_from_dev_to_production_and_a_bad_one_comes_back() {
     assert!(refused.contains(&(GateKind::Freeze, Outcome::Waiting)), "{gates:?}");
     let report = promo_ledger::verify(world.session.store().as_ref()).unwrap();
     assert!(report.records > 20, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_ledger_that_was_verified_is_known_and_no_record_of_it_is_read_again() {
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = reads.clone();
+    let before = move |call| {
+        counted.fetch_add(usize::from(call == "raw"), Ordering::Relaxed);
+    };
+    let inner = Arc::new(MemoryStore::new("a ledger of a test", Arc::new(|| SystemClock.now())));
+    let store = WatchedStore { inner, before: Box::new(before) };
+    let world = World::with("quickstart", Setup { store: Some(Arc::new(store)), ..Setup::default() });
+    world.release("1.0.0").await;
+    to_staging(&world).await;
+    let session = world.session_as("alex");
+    reads.store(0, Ordering::Relaxed);
+    let report = session.verify().unwrap();
+    let verified = reads.load(Ordering::Relaxed);
+    assert!(verified > 0 && report.records > 10, "{report:?}");
+    assert_eq!(session.view().unwrap(), world.session.view().unwrap(), "what folding gives");
+    assert_eq!(reads.load(Ordering::Relaxed), verified);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ use core::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
 
+const PREFIX: &str = "sha256:";
+
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits (OCI image specification, "Digests").
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
@@ -39,13 +41,7 @@ impl Digest {
     /// The 64 hexadecimal digits without the algorithm.
     #[must_use]
     pub fn hex(&self) -> String {
-        let mut out = String::with_capacity(64);
-        for byte in self.0 {
-            for nibble in [byte >> 4, byte & 15] {
-                out.push(char::from(b"0123456789abcdef"[usize::from(nibble)]));
-            }
-        }
-        out
+        self.with_text(|text| text[PREFIX.len()..].to_string())
     }
 
     /// The first 12 hexadecimal digits: enough for a person, never for a comparison.
@@ -53,12 +49,21 @@ impl Digest {
     pub fn short(&self) -> String {
         self.hex()[..12].to_string()
     }
+
+    /// Its text, without an allocation: plans and records hold many.
+    fn with_text<T>(&self, with: impl FnOnce(&str) -> T) -> T {
+        let mut text = [0; PREFIX.len() + 64];
+        text[..PREFIX.len()].copy_from_slice(PREFIX.as_bytes());
+        for (pair, byte) in text[PREFIX.len()..].chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[byte >> 4, byte & 15].map(|nibble| b"0123456789abcdef"[usize::from(nibble)]));
+        }
+        with(core::str::from_utf8(&text).expect("invariant: hexadecimal digits are ASCII"))
+    }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("sha256:")?;
-        f.write_str(&self.hex())
+        self.with_text(|text| f.write_str(text))
     }
 }
 
@@ -73,7 +78,7 @@ impl FromStr for Digest {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let invalid = || InvalidDigest(text.chars().take(100).collect());
-        let hex = text.strip_prefix("sha256:").ok_or_else(invalid)?.as_bytes();
+        let hex = text.strip_prefix(PREFIX).ok_or_else(invalid)?.as_bytes();
         if hex.len() != 64 {
             return Err(invalid());
         }
@@ -96,13 +101,27 @@ impl FromStr for Digest {
 
 impl Serialize for Digest {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        self.with_text(|text| serializer.serialize_str(text))
     }
 }
 
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+        struct Text;
+
+        impl de::Visitor<'_> for Text {
+            type Value = Digest;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Digest, E> {
+                text.parse().map_err(E::custom)
+            }
+        }
+
+        deserializer.deserialize_str(Text)
     }
 }
 

@@ -1,6 +1,6 @@
 //! Names and identifiers, each a type of its own, so that an environment can never be passed where a check is meant.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use core::fmt;
 use core::str::FromStr;
 
@@ -44,8 +44,16 @@ macro_rules! names {
             type Err = InvalidName;
 
             fn from_str(text: &str) -> Result<Self, Self::Err> {
-                if is_label(text) {
-                    Ok(Self(text.into()))
+                text.to_string().try_into()
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidName;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                if is_label(&text) {
+                    Ok(Self(text))
                 } else {
                     Err(InvalidName { what: $what, text: text.chars().take(100).collect() })
                 }
@@ -54,7 +62,7 @@ macro_rules! names {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
+                String::deserialize(deserializer)?.try_into().map_err(de::Error::custom)
             }
         }
 

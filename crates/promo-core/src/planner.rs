@@ -130,6 +130,8 @@ pub struct StepDraft {
 /// What a provider said about a drafted step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Previewed {
+    /// What it was asked with.
+    pub inputs: Inputs,
     /// What is there.
     pub current: State,
     /// What would be there.

@@ -188,17 +188,21 @@ fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
 ///
 /// # Errors
 /// Why it counts for nothing, in words.
-pub(crate) fn judge(governance: &Governance, origin: &str, view: &View, event: Event) -> Result<(), String> {
+pub(crate) fn judge(governance: &Governance, origin: &str, view: &View, event: &Event) -> Result<(), String> {
     let (lift, by, signed) = match event {
-        Event::ReleaseLifted { release, scope, by, signed } => (Lift::Quarantine { release, scope }, by, signed),
-        Event::Unfrozen { environments, by, signed } => (Lift::Freeze { environments }, by, signed),
-        Event::ClockAccepted { ahead, by, signed } => (Lift::Clock { ahead }, by, signed),
+        Event::ReleaseLifted { release, scope, by, signed } => {
+            (Lift::Quarantine { release: release.clone(), scope: scope.clone() }, by, signed)
+        }
+        Event::Unfrozen { environments, by, signed } => {
+            (Lift::Freeze { environments: environments.clone() }, by, signed)
+        }
+        Event::ClockAccepted { ahead, by, signed } => (Lift::Clock { ahead: *ahead }, by, signed),
         _ => return Ok(()),
     };
     if view.policy_in_force().is_none() {
         return Ok(());
     }
-    let signed: Signed = serde_json::from_value(signed.ok_or("nobody signed it")?).map_err(|e| e.to_string())?;
+    let signed = Signed::deserialize(signed.as_ref().ok_or("nobody signed it")?).map_err(|e| e.to_string())?;
     let who = signer(governance, origin, view, &lift, &signed)?;
     if by.as_ref() == Some(&who) { Ok(()) } else { Err(format!("{who} signed it, and the record names somebody else")) }
 }

@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{FuturesOrdered, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use promo_core::clock::Present;
 use promo_core::eligibility;
 use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId};
-use promo_core::inputs::Inputs;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::plan::{Action, Document, LedgerRef, Move, Plan, Request};
@@ -35,8 +34,8 @@ pub(crate) struct Planned {
     previews: Previews,
 }
 
-/// What providers said about drafted steps, by step, and what they were asked with.
-type Previews = BTreeMap<String, (Inputs, Previewed)>;
+/// What providers said about drafted steps, by step.
+type Previews = BTreeMap<String, Previewed>;
 
 impl Session {
     /// Makes a plan. Reads only.
@@ -143,22 +142,22 @@ impl Session {
         pinned: Option<&BTreeMap<EnvironmentName, ReleaseId>>,
         now: Present,
         mut observations: Observations,
-        mut known: Previews,
+        mut previews: Previews,
     ) -> Result<Planned, EngineError> {
         let input = |observations: &Observations| -> Selection {
             let rules = self.governance.rules();
             planner::select(&PlanInput { rules, view, observations, request, pinned, now })
         };
         let mut selection = input(&observations);
-        let previews = loop {
+        loop {
             // What is found may bring in another release, such as the next best to go back to; each is asked for once.
             let mut unknown = releases(&selection);
             unknown.retain(|id, _| !observations.artifacts.contains_key(id));
             if unknown.is_empty() {
-                let previews = self.previews(&selection, &mut known).await?;
+                self.ask_for_previews(&selection, &mut previews).await?;
                 // What keeps a copy from being made is known only now (S2.3); it refuses the move, or that way back.
                 if !planner::refused(&selection, &previews, &mut observations) {
-                    break previews;
+                    break;
                 }
             } else {
                 observe::artifacts(self, view, &unknown, &mut observations).await?;
@@ -167,19 +166,26 @@ impl Session {
                 }
             }
             selection = input(&observations);
-        };
+        }
         let (moves, stays) = planner::assemble(selection, &previews)
             .map_err(|step| EngineError::Invalid(format!("step {step} was not previewed")))?;
         let rules = self.governance.rules();
         let plan_input = PlanInput { rules, view, observations: &observations, request, pinned, now };
         let mut inputs = planner::inputs(&plan_input, &moves);
-        inputs.extend(self.bound(&moves)?);
-        Ok(Planned { moves, stays, inputs, observations, previews: known })
+        inputs.extend(self.tools(&moves)?);
+        Ok(Planned { moves, stays, inputs, observations, previews })
     }
 
     /// Those inputs of a plan that are rules and tools, and no facts: they hold for its whole run, also when it is resumed.
     pub(crate) fn bound(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
         let mut inputs = planner::rules(&self.governance.rules(), moves);
+        inputs.extend(self.tools(moves)?);
+        Ok(inputs)
+    }
+
+    /// The providers that do it, and the policy that it is done under.
+    fn tools(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
+        let mut inputs = BTreeMap::new();
         let used: BTreeSet<&str> = moves.iter().flat_map(|m| m.steps.iter().map(|s| s.provider.as_str())).collect();
         for (name, version) in self.providers.versions() {
             if used.contains(name.as_str()) {
@@ -195,27 +201,30 @@ impl Session {
         Ok(inputs)
     }
 
-    async fn previews(
-        &self,
-        selection: &Selection,
-        known: &mut Previews,
-    ) -> Result<BTreeMap<String, Previewed>, EngineError> {
-        let drafts = || selection.moves.iter().flat_map(|draft| draft.steps.iter().chain(&draft.rollback_steps));
-        let unknown = drafts().filter(|draft| known.get(&draft.id).is_none_or(|(inputs, _)| *inputs != draft.inputs));
-        // Collected first: a stream over borrowed drafts would keep whoever plans or applies from being spawned.
-        let calls: Vec<_> = unknown.map(|draft| self.preview(draft)).collect();
-        let answers: Previews = stream::iter(calls).buffered(PREVIEWS_AT_ONCE).try_collect().await?;
-        known.extend(answers);
-        Ok(drafts().filter_map(|draft| Some((draft.id.clone(), known.get(&draft.id)?.1.clone()))).collect())
+    /// Asks the providers about every drafted step that they were not asked about in these words before.
+    async fn ask_for_previews(&self, selection: &Selection, known: &mut Previews) -> Result<(), EngineError> {
+        let drafts = selection.moves.iter().flat_map(|draft| draft.steps.iter().chain(&draft.rollback_steps));
+        let unknown = drafts.filter(|draft| known.get(&draft.id).is_none_or(|told| told.inputs != draft.inputs));
+        let unknown: Vec<&StepDraft> = unknown.collect();
+        // A call begins when an earlier one has ended: all of them at once would take as much memory as the plan. No stream
+        // over borrowed drafts, which would keep whoever plans or applies from being spawned.
+        let mut waiting = unknown.into_iter();
+        let mut calls: FuturesOrdered<_> =
+            waiting.by_ref().take(PREVIEWS_AT_ONCE).map(|draft| self.preview(draft)).collect();
+        while let Some((id, previewed)) = calls.try_next().await? {
+            known.insert(id, previewed);
+            calls.extend(waiting.next().map(|draft| self.preview(draft)));
+        }
+        Ok(())
     }
 
-    async fn preview(&self, draft: &StepDraft) -> Result<(String, (Inputs, Previewed)), EngineError> {
+    async fn preview(&self, draft: &StepDraft) -> Result<(String, Previewed), EngineError> {
         let provider = self.providers.get(&draft.provider)?;
         let request = ObserveRequest { inputs: draft.inputs.clone() };
         let failed = |source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source };
         let copied = draft.inputs.artifacts.iter().next().filter(|_| draft.action == Action::Copy);
-        let previewed = match (provider.preview(&self.context, &request).await, copied) {
-            (Ok(Preview { current, desired, changes }), _) => Previewed { current, desired, changes, refused: None },
+        let (current, desired, changes, refused) = match (provider.preview(&self.context, &request).await, copied) {
+            (Ok(Preview { current, desired, changes }), _) => (current, desired, changes, None),
             // A destination that holds something else (S2.3), or an artifact that is not copied as it is, is a finding about
             // this environment, not the end of planning for all of them.
             (Err(error), Some((name, artifact))) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Invalid) => {
@@ -224,16 +233,15 @@ impl Session {
                 // What is in the place says it by itself.
                 let elsewhere = !matches!(current, State::Present(_));
                 let why = || Reason::ArtifactUnavailable { artifact: name.clone(), why: error.to_string() };
-                Previewed { current, desired, changes: Vec::new(), refused: elsewhere.then(why) }
+                (current, desired, Vec::new(), elsewhere.then(why))
             }
             // Where no server may be reached, what a registry holds is not known; what a copy would leave there is.
             (Err(error), Some((_, artifact))) if error.kind == ErrorKind::Offline => {
-                let (current, desired) = (State::Unknown, State::Present(artifact.digest));
-                Previewed { current, desired, changes: Vec::new(), refused: None }
+                (State::Unknown, State::Present(artifact.digest), Vec::new(), None)
             }
             (Err(error), _) => return Err(failed(error)),
         };
-        Ok((draft.id.clone(), (draft.inputs.clone(), previewed)))
+        Ok((draft.id.clone(), Previewed { inputs: request.inputs, current, desired, changes, refused }))
     }
 }
 

@@ -198,8 +198,8 @@ pub(crate) fn judge(governance: &Governance, origin: &str, record: &Record, even
     }
     // A record without a plan is the fold's to refuse.
     let Some(plan) = record.plan else { return Ok(()) };
-    let signed = signed.clone().ok_or("nobody signed it")?;
-    let Signed { statement, signature } = serde_json::from_value(signed).map_err(|e| e.to_string())?;
+    let signed = signed.as_ref().ok_or("nobody signed it")?;
+    let Signed { statement, signature } = Signed::deserialize(signed).map_err(|e| e.to_string())?;
     let who = requester(governance, origin, plan, environments, statement.as_bytes(), &signature)?;
     if by.as_ref() == Some(&who) { Ok(()) } else { Err(format!("{who} signed it, and the record names somebody else")) }
 }

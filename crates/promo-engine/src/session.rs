@@ -22,7 +22,7 @@ use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
 use promo_core::windows::{Invoker, Level};
-use promo_ledger::{AppendError, Checkpoint, Expect, Store};
+use promo_ledger::{AppendError, Checkpoint, Expect, Sound, Store, VerifyError, VerifyReport};
 use promo_sdk::{Clock, Context, Provider};
 use tokio_util::sync::CancellationToken;
 
@@ -231,6 +231,27 @@ impl Session {
             (Some(doubt @ Doubt::Skew { .. }), _) => Err(EngineError::Invalid(Reason::from(doubt).to_string())),
             _ => Err(EngineError::Invalid("no record of the ledger is ahead of its clock".into())),
         }
+    }
+
+    /// Verifies the ledger against itself ([`promo_ledger::verify`]), and folds what it reads: each record is read once.
+    ///
+    /// # Errors
+    /// As [`promo_ledger::verify`]. A record that cannot be folded is no finding: [`Session::view`] tells it.
+    pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
+        let (origin, mut folded) = (self.store.origin(), Some(Folded::default()));
+        let report = blocking(|| {
+            promo_ledger::verify_each(self.store.as_ref(), &[], &mut |Sound { record, event, digest, leaf }| {
+                let take =
+                    |folded: &mut Folded| folded.take(&origin, &self.governance, record, (digest, leaf), || Ok(event));
+                if folded.as_mut().is_some_and(|folded| take(folded).is_err()) {
+                    folded = None;
+                }
+            })
+        })?;
+        if let Some(read) = folded {
+            *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = read;
+        }
+        Ok(report)
     }
 
     /// What the ledger says now. Records that were folded before are not read again, and nothing is copied until the ledger

@@ -176,36 +176,35 @@ pub(crate) fn judge(
     view: &View,
     spoken: &BTreeSet<Digest>,
     record: &Record,
+    event: &Event,
 ) -> Result<Option<Digest>, String> {
-    // A record that does not parse is the fold's to refuse.
-    let Ok(event) = Event::from_parts(&record.kind, &record.body) else { return Ok(None) };
     let (environment, release, check, by, signed, decision) = match event {
         Event::VerdictRecorded { environment, release, check, passed, by, signed, .. } => {
-            let decision = if passed { VerdictDecision::Pass } else { VerdictDecision::Fail };
+            let decision = if *passed { VerdictDecision::Pass } else { VerdictDecision::Fail };
             (environment, release, check, by, signed, decision)
         }
         Event::VerdictWithdrawn { environment, release, check, by, signed } => {
             (environment, release, check, by, signed, VerdictDecision::Withdraw)
         }
         event => {
-            requests::judge(governance, origin, record, &event)?;
+            requests::judge(governance, origin, record, event)?;
             return lifts::judge(governance, origin, view, event).map(|()| None);
         }
     };
-    let manual = matches!(governance.pipeline.checks.get(&check), Some(Check::Manual { .. }));
+    let manual = matches!(governance.pipeline.checks.get(check), Some(Check::Manual { .. }));
     if !manual && signed.is_none() && by.is_none() && decision != VerdictDecision::Withdraw {
         return Ok(None);
     }
     if !manual && decision != VerdictDecision::Withdraw {
         return Err(format!("{check} is no manual check, and a person speaks"));
     }
-    let signed = signed.ok_or("nobody signed it")?;
-    let Signed { statement, signature } = serde_json::from_value(signed).map_err(|e| e.to_string())?;
+    let signed = signed.as_ref().ok_or("nobody signed it")?;
+    let Signed { statement, signature } = Signed::deserialize(signed).map_err(|e| e.to_string())?;
     let bytes = statement.as_bytes();
     let verdict = VerdictStatement::from_bytes(bytes)?;
-    let same = verdict.environment == environment
-        && verdict.release == release
-        && verdict.check == check
+    let same = verdict.environment == *environment
+        && verdict.release == *release
+        && verdict.check == *check
         && verdict.decision == decision
         && verdict.ledger == origin
         && verdict.pipeline == governance.pipeline.name.as_str();

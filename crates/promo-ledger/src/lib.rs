@@ -15,4 +15,4 @@ pub use error::{AppendError, By, Generation, LeaseError, StoreError};
 pub use memory::MemoryStore;
 pub use sqlite::SqliteStore;
 pub use store::{Checkpoint, Expect, Fence, GENERATION_KINDS, Head, Lease, RawRecord, Side, Store};
-pub use verify::{Finding, VerifyError, VerifyReport, What, extends, verify, verify_against};
+pub use verify::{Finding, Sound, VerifyError, VerifyReport, What, extends, verify, verify_against, verify_each};

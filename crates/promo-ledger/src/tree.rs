@@ -6,6 +6,7 @@
 //! stores keep them as they keep records.
 
 use promo_core::Digest;
+use sha2::{Digest as _, Sha256};
 
 /// The tree hash of no leaves: SHA-256 of the empty string (RFC 6962 section 2.1).
 #[must_use]
@@ -16,10 +17,10 @@ pub fn empty_root() -> Digest {
 /// The hash of a leaf: SHA-256 over 0x00 and its bytes.
 #[must_use]
 pub fn leaf_hash(bytes: &[u8]) -> Digest {
-    let mut input = Vec::with_capacity(bytes.len() + 1);
-    input.push(0);
-    input.extend_from_slice(bytes);
-    Digest::of(&input)
+    let mut hasher = Sha256::new();
+    hasher.update([0]);
+    hasher.update(bytes);
+    Digest::from_bytes(hasher.finalize().into())
 }
 
 /// The hash of an inner node: SHA-256 over 0x01 and the hashes of its children.

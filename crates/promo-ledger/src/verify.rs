@@ -168,10 +168,37 @@ pub fn verify(store: &dyn Store) -> Result<VerifyReport, VerifyError> {
 /// # Errors
 /// As [`verify`].
 pub fn verify_against(store: &dyn Store, checkpoints: &[Checkpoint]) -> Result<VerifyReport, VerifyError> {
+    verify_each(store, checkpoints, &mut |_| {})
+}
+
+/// A record in which nothing was found wrong.
+#[derive(Debug)]
+pub struct Sound<'a> {
+    /// The record.
+    pub record: &'a Record,
+    /// Its event.
+    pub event: Event,
+    /// Digest of its canonical bytes.
+    pub digest: Digest,
+    /// Their hash as a leaf of the tree.
+    pub leaf: Digest,
+}
+
+/// The same, and gives each sound record to `each`, in order: whoever wants to know what they say need not read them again.
+/// Only when all is verified is any of them to be believed.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_each(
+    store: &dyn Store,
+    checkpoints: &[Checkpoint],
+    each: &mut dyn FnMut(Sound<'_>),
+) -> Result<VerifyReport, VerifyError> {
     let origin = store.origin();
     let mut pass = Pass {
         store,
         checkpoints,
+        each,
         frontier: Frontier::new(),
         previous: Some(Digest::of(origin.as_bytes())),
         time: None,
@@ -227,6 +254,7 @@ pub fn extends(store: &dyn Store, checkpoint: &Checkpoint) -> Result<(), VerifyE
 struct Pass<'a> {
     store: &'a dyn Store,
     checkpoints: &'a [Checkpoint],
+    each: &'a mut dyn FnMut(Sound<'_>),
     frontier: Frontier,
     /// Digest of the record before; none when that record is itself in doubt.
     previous: Option<Digest>,
@@ -351,8 +379,12 @@ impl Pass<'_> {
 
     fn record(&mut self, raw: &RawRecord) -> Result<(), StoreError> {
         let (seq, before) = (raw.seq, self.findings.len());
+        let mut read = None;
         match raw.parse() {
-            Ok(record) => self.content(raw, &record)?,
+            Ok(record) => {
+                let event = self.content(raw, &record)?;
+                read = event.map(|event| (record, event));
+            }
             Err(StoreError::NewerFormat { .. }) => {
                 self.report.newer += 1;
                 match canonical::from_slice::<Value>(&raw.bytes) {
@@ -369,11 +401,16 @@ impl Pass<'_> {
             }
             Err(error) => return Err(error),
         }
-        self.nodes(seq, leaf_hash(&raw.bytes))?;
-        self.report.last = Digest::of(&raw.bytes);
+        let (digest, leaf) = (Digest::of(&raw.bytes), leaf_hash(&raw.bytes));
+        self.nodes(seq, leaf)?;
+        self.report.last = digest;
+        let sound = self.findings.len() == before;
         // A record in doubt says nothing about the next one.
-        self.previous = (self.findings.len() == before).then_some(self.report.last);
+        self.previous = sound.then_some(digest);
         self.report.records = seq + 1;
+        if let Some((record, event)) = read.filter(|_| sound) {
+            (self.each)(Sound { record: &record, event, digest, leaf });
+        }
         self.compare_checkpoints();
         Ok(())
     }
@@ -396,10 +433,11 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn content(&mut self, raw: &RawRecord, record: &Record) -> Result<(), StoreError> {
+    /// Judges a record by what it says, and gives its event.
+    fn content(&mut self, raw: &RawRecord, record: &Record) -> Result<Option<Event>, StoreError> {
         let seq = Some(raw.seq);
         self.place(raw, Some(record.seq), &record.rid, &record.prev.to_string())?;
-        match Event::from_parts(&record.kind, &record.body) {
+        let event = match Event::from_parts(&record.kind, &record.body) {
             Ok(event) => {
                 for digest in consumed(record, &event) {
                     let used = self.soft(seq, self.store.consumed_by(&digest))?;
@@ -408,9 +446,13 @@ impl Pass<'_> {
                         self.find(seq, What::Use, format!("{digest} used by record {}", raw.seq), found);
                     }
                 }
+                Some(event)
             }
-            Err(error) => self.find(seq, What::Body, format!("the body of {}", record.kind), error),
-        }
+            Err(error) => {
+                self.find(seq, What::Body, format!("the body of {}", record.kind), error);
+                None
+            }
+        };
         if let Some(environment) = moved(record) {
             let counter = self.generations.entry((record.pipeline.clone(), environment.clone())).or_default();
             *counter = (counter.0 + 1, raw.seq);
@@ -435,7 +477,7 @@ impl Pass<'_> {
             self.report.first_clock_step.get_or_insert(raw.seq);
         }
         self.time = Some(record.recorded_at);
-        Ok(())
+        Ok(event)
     }
 
     /// Adds a leaf to the recomputed tree and compares the nodes that this completes with those of the store.

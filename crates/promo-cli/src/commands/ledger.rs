@@ -79,7 +79,7 @@ fn checkpoint(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
 /// What the ledger is, once everything that it says of itself was recomputed.
 fn verified(project: &Project) -> Result<Checkpoint, CliError> {
     let store = project.session.store();
-    let report = match promo_ledger::verify(store.as_ref()) {
+    let report = match project.session.verify() {
         Ok(report) => report,
         Err(VerifyError::Findings(findings)) => {
             let lines = findings.iter().map(ToString::to_string);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
-use promo_core::gate::Outcome;
+use promo_core::gate::{Gate, Outcome, Reason};
 use promo_core::ids::EnvironmentName;
 use promo_core::plan::{Document, Goal, Request, StayReason};
 use promo_engine::{PLAN_LIFETIME, exit};
@@ -139,7 +139,9 @@ pub(crate) fn finish(
 /// Gates with the instants at which they lift: shown, and no part of the plan (S8.2).
 pub(crate) fn forecasts(project: &Project, document: &Document) -> Result<Forecasts, CliError> {
     let invoker = document.body.request.invoker;
-    let waiting = document.body.moves.iter().map(|m| (&m.environment, &m.to.id));
+    // What comes after this plan has no instant yet.
+    let waits = |gate: &Gate| !gate.outcome.is_open() && !matches!(gate.reason, Reason::AfterThisPlan { .. });
+    let waiting = document.body.moves.iter().filter(|m| m.gates.iter().any(waits)).map(|m| (&m.environment, &m.to.id));
     let next = document.body.stays.iter().filter_map(|s| Some((&s.environment, &s.next.as_ref()?.release.id)));
     let gates = project.session.gates_of(waiting.clone().chain(next.clone()), invoker)?;
     Ok(waiting.chain(next).map(|(name, _)| name.clone()).zip(gates).collect())

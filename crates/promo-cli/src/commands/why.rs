@@ -142,7 +142,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
             Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
         };
-        let shown = GateView { remark: remark.clone(), ..GateView::of(gate, &[]) };
+        let shown = GateView { remark: remark.clone(), ..GateView::of(gate, None) };
         let shown = GateView { since: shown.since.filter(|_| !gate.outcome.is_open()), ..shown };
         out.push_str(&format!("  {sign} {}\n", words::closed(&shown, now, &zone)));
     }

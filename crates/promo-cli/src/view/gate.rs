@@ -35,9 +35,8 @@ pub(crate) struct GateView {
 }
 
 impl GateView {
-    /// A gate, with the forecast of the same gate where there is one.
-    pub(crate) fn of(gate: &Gate, forecasts: &[Gate]) -> Self {
-        let forecast = forecasts.iter().find(|f| f.kind == gate.kind && f.reason == gate.reason).and_then(|f| f.until);
+    /// A gate, with when it opens by forecast.
+    pub(crate) fn of(gate: &Gate, forecast: Option<Timestamp>) -> Self {
         let since = match &gate.reason {
             Reason::Verified { since, .. }
             | Reason::SoakMet { since, .. }

@@ -1,7 +1,7 @@
 //! A plan as a whole: where it comes from, what was asked for, and its environments. What must not live here: what is
 //! said of one environment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use promo_core::Digest;
@@ -10,7 +10,7 @@ use promo_core::gate::{Gate, GateKind, overall};
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::model::Tier;
-use promo_core::plan::{Document, Goal, Plan};
+use promo_core::plan::{Document, Goal, Move, Next, Plan};
 use promo_core::windows::Invoker;
 use promo_engine::{Session, SharedChange};
 use schemars::JsonSchema;
@@ -167,9 +167,9 @@ impl PlanView {
         // The plan does not carry the graph. Tiers come close to it, and within one the plan's own order stays.
         rows.sort_by_key(|(tier, _)| *tier);
         let mut environments: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
-        for (name, lost) in &plan.lost_evidence {
-            let row = environments.iter_mut().find(|row| row.environment == name.as_str());
-            row.into_iter().for_each(|row| row.notes.extend(lost.iter().map(Note::lost_evidence)));
+        for row in &mut environments {
+            let lost = plan.lost_evidence.get(row.environment.as_str());
+            row.notes.extend(lost.into_iter().flatten().map(Note::lost_evidence));
         }
         let request = RequestView {
             goal: match plan.request.goal {
@@ -231,13 +231,18 @@ impl PlanView {
         now: Timestamp,
     ) -> Result<Self, CliError> {
         let (standing, plan) = (Standing::of(session, view)?, &document.body);
+        let moves: BTreeMap<&str, &Move> = plan.moves.iter().map(|m| (m.environment.as_str(), m)).collect();
+        let held: BTreeMap<&str, &Next> =
+            plan.stays.iter().filter_map(|s| Some((s.environment.as_str(), s.next.as_ref()?))).collect();
+        let requested = standing.pending.iter().filter(|pending| pending.plan == self.digest);
+        let requested: BTreeMap<&str, &Vec<Gate>> =
+            requested.flat_map(|one| &one.environments).map(|row| (row.environment.as_str(), &row.gates)).collect();
         for row in &mut self.environments {
             let Ok(name) = row.environment.parse::<EnvironmentName>() else { continue };
-            let entry = plan.moves.iter().find(|m| m.environment == name);
-            let next = plan.stays.iter().find(|s| s.environment == name).and_then(|s| s.next.as_ref());
+            let entry = moves.get(name.as_str()).copied();
+            let next = held.get(name.as_str()).copied();
             let release = entry.map(|m| &m.to.id).or(next.map(|next| &next.release.id));
-            let mine = standing.pending.iter().find(|pending| pending.plan == self.digest);
-            let theirs = mine.and_then(|pending| pending.row(&row.environment)).map(|row| &row.gates);
+            let theirs = requested.get(name.as_str()).copied();
             if let Some(gates) = theirs {
                 row.restate(gates);
             }
@@ -267,8 +272,8 @@ impl PlanView {
             row.unfinished = standing.run_in(&row.environment).is_some();
             row.settled &= verified && !row.unfinished && standing.holds_of(&name).is_empty();
         }
-        let names: Vec<String> = self.environments.iter().map(|row| row.environment.clone()).collect();
-        let mine = |moved: &EnvironmentName| names.iter().any(|name| name == moved.as_str());
+        let names: BTreeSet<String> = self.environments.iter().map(|row| row.environment.clone()).collect();
+        let mine = |moved: &EnvironmentName| names.contains(moved.as_str());
         self.summary = summary(&self.environments, plan.request.goal);
         self.now = now;
         self.fate = fate(&self.digest, plan, view, now);
@@ -321,7 +326,7 @@ impl PlanView {
         }
         let mut out = Vec::new();
         let blocks = |run: &OpenRunView| {
-            let mine = |row: &&Row| run.environments.keys().any(|name| name.as_str() == row.environment);
+            let mine = |row: &&Row| run.environments.contains_key(row.environment.as_str());
             let idle = !self.environments.iter().any(moves);
             !run.alive() || idle || self.environments.iter().filter(in_the_way).any(|row| mine(&row))
         };
@@ -351,7 +356,7 @@ impl PlanView {
                 false => next.clone(),
             }));
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         out.retain(|next| seen.insert(next.command.clone()));
         out
     }

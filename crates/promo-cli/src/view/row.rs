@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::gate::{Gate, Outcome, Reason, overall};
+use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::ArtifactName;
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
@@ -341,7 +341,10 @@ const fn stands(outcome: Outcome) -> (RowState, &'static str) {
 }
 
 fn gates(gates: &[Gate], forecasts: &[Gate]) -> Vec<GateView> {
-    gates.iter().map(|gate| GateView::of(gate, forecasts)).collect()
+    // A join may have as many gates as there are environments.
+    let opens: BTreeMap<(GateKind, &Reason), Timestamp> =
+        forecasts.iter().filter_map(|gate| Some(((gate.kind, &gate.reason), gate.until?))).collect();
+    gates.iter().map(|gate| GateView::of(gate, opens.get(&(gate.kind, &gate.reason)).copied())).collect()
 }
 
 fn opens_at(gates: &[GateView]) -> Option<Timestamp> {

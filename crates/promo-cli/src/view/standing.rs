@@ -202,7 +202,7 @@ impl Standing {
 
     /// The run that is in the way of an environment.
     pub(crate) fn run_in(&self, name: &str) -> Option<&OpenRunView> {
-        self.runs.iter().find(|run| run.environments.keys().any(|one| one.as_str() == name))
+        self.runs.iter().find(|run| run.environments.contains_key(name))
     }
 
     /// The requested plan that moves an environment.
@@ -308,7 +308,7 @@ fn pending_view(
         let mut closed = Vec::new();
         for gate in one.gates.iter().filter(|g| g.kind != GateKind::Approval && !g.outcome.is_open()) {
             let remark = session.reason_behind(view, &one.environment, &entry.to.id, &gate.reason)?;
-            closed.push(GateView { remark, ..GateView::of(gate, &[]) });
+            closed.push(GateView { remark, ..GateView::of(gate, None) });
         }
         rows.push(PendingRow {
             environment: one.environment.clone(),

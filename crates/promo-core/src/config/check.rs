@@ -1,6 +1,7 @@
 //! Whether a tree has the shape that the tables of [`super::keys`] describe. What lives here: unknown and missing keys,
 //! types, words, names, empty lists. What must not: anything that needs two values to judge.
 
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -113,16 +114,17 @@ impl<'a> Checker<'a> {
 
     /// A list of different texts; `each` judges one.
     fn distinct(&mut self, node: &Node, key: &str, expected: &str, mut each: impl FnMut(&mut Self, &Node, &str)) {
-        let mut seen: Vec<(&str, Span)> = Vec::new();
+        // A join may name every other environment.
+        let mut seen: BTreeMap<&str, &Span> = BTreeMap::new();
         for item in self.items(node, key, expected) {
             let Some(text) = self.text(item, key, expected) else { continue };
-            if let Some((_, first)) = seen.iter().find(|(other, _)| *other == text) {
+            if let Some(&first) = seen.get(text) {
                 let diagnostic = Diagnostic::new("config-duplicate", format!("`{text}` stands twice in `{key}`"))
                     .label(item.span.clone(), "again here")
                     .label(first.clone(), "first here");
                 self.push(diagnostic);
             } else {
-                seen.push((text, item.span.clone()));
+                seen.insert(text, &item.span);
                 each(self, item, text);
             }
         }

@@ -158,12 +158,13 @@ fn after(name: &EnvironmentName, own: &Table, known: &Names<'_>, checker: &mut C
             let (of, always) = (table.texts("of"), table.texts("always"));
             environment_references(checker, &of, known);
             itself(&of, checker);
+            let members: BTreeSet<&str> = of.iter().map(|(text, _)| *text).collect();
             for (text, span) in &always {
-                if !of.iter().any(|(other, _)| other == text) {
+                if !members.contains(text) {
                     let message = format!("`{text}` is in `always`, but not in `of`");
                     checker.push(
                         Diagnostic::at("graph-always", span.clone(), message)
-                            .nearest(text, of.iter().map(|(t, _)| *t))
+                            .nearest(text, members.iter().copied())
                             .help(format!("`always` names some of `of`: {}", words(of.iter().map(|(t, _)| *t)))),
                     );
                 }
@@ -340,9 +341,8 @@ fn targets(
     targets
 }
 
-/// The place of one target of one environment.
-fn target_place(root: &Table, environment: &str, target: &str) -> Option<Span> {
-    let table = root.table("environments")?.table(environment)?;
+/// The place of one target of an environment.
+fn target_place(table: &Table, target: &str) -> Option<Span> {
     let node = match table.table("targets").and_then(|t| t.get(target)) {
         Some(node) => node,
         None => table.get("target")?,
@@ -364,9 +364,13 @@ fn normal(target: &Target) -> String {
 /// Tells of places to which two environments deploy.
 pub(crate) fn shared_targets(pipeline: &Pipeline, root: &Table, checker: &mut Checker<'_>) {
     let mut seen: BTreeMap<String, (String, Span)> = BTreeMap::new();
+    let entries = root.table("environments").map_or(&[][..], |table| table.entries.as_slice());
+    let tables: BTreeMap<&str, &Table> =
+        entries.iter().filter_map(|entry| Some((entry.key.as_str(), entry.node.table()?))).collect();
     for (name, environment) in &pipeline.environments {
+        let Some(table) = tables.get(name.as_str()) else { continue };
         for (target_name, target) in environment.targets.iter().filter(|(_, t)| !t.0.is_empty()) {
-            let Some(span) = target_place(root, name.as_str(), target_name.as_str()) else { continue };
+            let Some(span) = target_place(table, target_name.as_str()) else { continue };
             let address = normal(target);
             if let Some((other, first)) = seen.get(&address) {
                 let message = if other == name.as_str() {

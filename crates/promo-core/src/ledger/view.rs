@@ -223,7 +223,15 @@ impl View {
     /// [`IllegalRecord`] when the record cannot follow what stands before it: an effect without intent, a promotion that
     /// starts while another one is under way, a second use of a plan, a release under another content's id.
     pub fn apply(&mut self, record: &Record) -> Result<(), IllegalRecord> {
-        let event = self.admit(record)?;
+        self.apply_event(record, event_of(record)?)
+    }
+
+    /// The same for whoever has the record's event at hand.
+    ///
+    /// # Errors
+    /// As [`View::apply`].
+    pub fn apply_event(&mut self, record: &Record, event: Event) -> Result<(), IllegalRecord> {
+        self.admit_event(record, &event)?;
         self.take(record, event);
         self.pass(record);
         if let Some(run) = record.run.as_ref().and_then(|id| self.runs.get_mut(id)) {
@@ -235,14 +243,16 @@ impl View {
         Ok(())
     }
 
-    /// The event of a record that may follow what stands here.
+    /// Whether a record may follow what stands here.
     ///
     /// # Errors
     /// As [`View::apply`], which asks this first: an illegal record changes nothing.
-    pub fn admit(&self, record: &Record) -> Result<Event, IllegalRecord> {
-        let illegal = |why: String| IllegalRecord { seq: record.seq, kind: record.kind.clone(), why };
-        let event = Event::from_parts(&record.kind, &record.body).map_err(|e| illegal(e.to_string()))?;
-        let about = match &event {
+    pub fn admit(&self, record: &Record) -> Result<(), IllegalRecord> {
+        self.admit_event(record, &event_of(record)?)
+    }
+
+    fn admit_event(&self, record: &Record, event: &Event) -> Result<(), IllegalRecord> {
+        let about = match event {
             Event::PromotionStarted { environment, .. }
             | Event::Deployed { environment, .. }
             | Event::PromotionFinished { environment, .. } => Some(environment),
@@ -250,10 +260,9 @@ impl View {
         };
         // Generations count by the record's environment: it must be the one that the event moves.
         if about.is_some() && about != record.environment.as_ref() {
-            return Err(illegal("it names another environment than it moves".into()));
+            return Err(illegal(record, "it names another environment than it moves".into()));
         }
-        self.legal(record, &event).map_err(illegal)?;
-        Ok(event)
+        self.legal(record, event).map_err(|why| illegal(record, why))
     }
 
     /// Counts a record of another pipeline, which says nothing here but when it was written.
@@ -270,9 +279,8 @@ impl View {
     ///
     /// # Errors
     /// [`IllegalRecord`] for a record of another kind: nothing else may be passed over.
-    pub fn disregard(&mut self, record: &Record, why: String) -> Result<(), IllegalRecord> {
-        let illegal = |why: String| IllegalRecord { seq: record.seq, kind: record.kind.clone(), why };
-        match Event::from_parts(&record.kind, &record.body).map_err(|e| illegal(e.to_string()))? {
+    pub fn disregard(&mut self, record: &Record, event: Event, why: String) -> Result<(), IllegalRecord> {
+        match event {
             Event::VerdictRecorded { environment, release, check, .. }
             | Event::VerdictWithdrawn { environment, release, check, .. } => {
                 let about = Spoken::Check { environment, release, check };
@@ -280,7 +288,7 @@ impl View {
             }
             Event::PlanRequested { environments, expires, initiator, .. } => {
                 let unsigned = Event::PlanRequested { environments, expires, initiator, by: None, signed: None };
-                self.legal(record, &unsigned).map_err(illegal)?;
+                self.legal(record, &unsigned).map_err(|why| illegal(record, why))?;
                 self.take(record, unsigned);
                 let about = Spoken::Request { plan: record.plan.expect("invariant: the fold refuses one without") };
                 self.uncounted.push(Uncounted { seq: record.seq, about, why });
@@ -295,11 +303,23 @@ impl View {
                 let about = Spoken::Unfreeze { scopes: scopes(environments) };
                 self.uncounted.push(Uncounted { seq: record.seq, about, why });
             }
-            _ => return Err(illegal("it carries no statement that could be passed over".into())),
+            _ => return Err(illegal(record, "it carries no statement that could be passed over".into())),
         }
         self.pass(record);
         Ok(())
     }
+}
+
+fn illegal(record: &Record, why: String) -> IllegalRecord {
+    IllegalRecord { seq: record.seq, kind: record.kind.clone(), why }
+}
+
+/// The event of a record.
+///
+/// # Errors
+/// [`IllegalRecord`] when its body does not fit its kind.
+pub fn event_of(record: &Record) -> Result<Event, IllegalRecord> {
+    Event::from_parts(&record.kind, &record.body).map_err(|error| illegal(record, error.to_string()))
 }
 
 /// Folds the records of one pipeline in order.

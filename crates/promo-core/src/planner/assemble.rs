@@ -44,8 +44,8 @@ pub fn assemble(
 
 fn finish(draft: StepDraft, previews: &BTreeMap<String, Previewed>) -> Result<Step, String> {
     let StepDraft { id, action, provider, target, inputs } = draft;
-    let Some(preview) = previews.get(&id).cloned() else { return Err(id) };
-    let Previewed { current: expected, desired, changes, refused: _ } = preview;
+    let Some(Previewed { current, desired, changes, .. }) = previews.get(&id) else { return Err(id) };
+    let (expected, desired, changes) = (*current, *desired, changes.clone());
     Ok(Step { id, action, provider, target, inputs, expected, desired, changes })
 }
 

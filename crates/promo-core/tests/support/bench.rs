@@ -133,7 +133,7 @@ impl Bench {
         let copied = step.inputs.artifacts.values().next().map(|artifact| artifact.digest);
         let inputs = canonical::digest(&step.inputs).expect("inputs are canonical");
         let desired = State::Present(copied.filter(|_| step.action == Action::Copy).unwrap_or(inputs));
-        Previewed { current, desired, changes: Vec::new(), refused: None }
+        Previewed { inputs: step.inputs.clone(), current, desired, changes: Vec::new(), refused: None }
     }
 
     /// The same things, put together the other way round.

@@ -2,12 +2,14 @@
 //! it, and anything that is written.
 
 use std::collections::BTreeSet;
+use std::fmt::Display;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::ledger::View;
 use promo_core::ledger::event::{CLOCK_ACCEPTED, POLICY_ADOPTED};
+use promo_core::ledger::view::{IllegalRecord, event_of};
+use promo_core::ledger::{Event, Record, View};
 use promo_ledger::tree::{Frontier, leaf_hash};
 use promo_ledger::{Checkpoint, Store, StoreError};
 
@@ -57,47 +59,62 @@ impl Folded {
         size: u64,
         root: &Digest,
     ) -> Result<(), EngineError> {
-        let damaged = |expected: &dyn std::fmt::Display, found: &dyn std::fmt::Display| StoreError::Integrity {
-            place: format!("the ledger of {size} records"),
-            expected: expected.to_string(),
-            found: found.to_string(),
-        };
+        let origin = store.origin();
         while self.view.size < size {
             let limit = usize::try_from(size - self.view.size).unwrap_or(usize::MAX).min(1_000);
             let records = store.raw(self.view.size, limit)?;
             if records.is_empty() {
-                return Err(damaged(&"a record", &"nothing").into());
+                return Err(damaged(size, &"a record", &"nothing").into());
             }
             for raw in records {
-                let record = raw.parse()?;
-                let last = self.last.unwrap_or_else(|| Digest::of(store.origin().as_bytes()));
-                if record.seq != self.view.size || record.prev != last {
-                    let expected = format!("record {} after {last}", self.view.size);
-                    return Err(damaged(&expected, &format!("{} after {}", record.seq, record.prev)).into());
-                }
-                let everywhere = [POLICY_ADOPTED, CLOCK_ACCEPTED].contains(&record.kind.as_str());
-                if record.pipeline == governance.pipeline.name || everywhere {
-                    match verdicts::judge(governance, &store.origin(), &self.view, &self.spoken, &record) {
-                        Ok(statement) => {
-                            Arc::make_mut(&mut self.view).apply(&record)?;
-                            self.spoken.extend(statement);
-                            self.seen = self.seen.filter(|_| record.kind != CLOCK_ACCEPTED);
-                        }
-                        Err(why) => Arc::make_mut(&mut self.view).disregard(&record, why)?,
-                    }
-                } else {
-                    Arc::make_mut(&mut self.view).pass(&record);
-                }
-                self.last = Some(Digest::of(&raw.bytes));
-                self.tree.push(leaf_hash(&raw.bytes));
-                if governance.checkpoint.as_ref().is_some_and(|pinned| pinned.size == self.view.size) {
-                    self.pinned = Some(self.tree.root());
-                }
+                let (record, digest, leaf) = (raw.parse()?, Digest::of(&raw.bytes), leaf_hash(&raw.bytes));
+                self.take(&origin, governance, &record, (digest, leaf), || event_of(&record))?;
             }
         }
         if self.view.size != size || self.tree.root() != *root {
-            return Err(damaged(root, &self.tree.root()).into());
+            return Err(damaged(size, root, &self.tree.root()).into());
         }
         Ok(())
     }
+
+    /// Takes the next record in, with the digest of its bytes and their hash as a leaf. One that cannot follow changes nothing.
+    pub(super) fn take(
+        &mut self,
+        origin: &str,
+        governance: &Governance,
+        record: &Record,
+        (digest, leaf): (Digest, Digest),
+        event: impl FnOnce() -> Result<Event, IllegalRecord>,
+    ) -> Result<(), EngineError> {
+        let last = self.last.unwrap_or_else(|| Digest::of(origin.as_bytes()));
+        if record.seq != self.view.size || record.prev != last {
+            let expected = format!("record {} after {last}", self.view.size);
+            return Err(damaged(self.view.size, &expected, &format!("{} after {}", record.seq, record.prev)).into());
+        }
+        let everywhere = [POLICY_ADOPTED, CLOCK_ACCEPTED].contains(&record.kind.as_str());
+        if record.pipeline == governance.pipeline.name || everywhere {
+            let event = event()?;
+            match verdicts::judge(governance, origin, &self.view, &self.spoken, record, &event) {
+                Ok(statement) => {
+                    Arc::make_mut(&mut self.view).apply_event(record, event)?;
+                    self.spoken.extend(statement);
+                    self.seen = self.seen.filter(|_| record.kind != CLOCK_ACCEPTED);
+                }
+                Err(why) => Arc::make_mut(&mut self.view).disregard(record, event, why)?,
+            }
+        } else {
+            Arc::make_mut(&mut self.view).pass(record);
+        }
+        self.last = Some(digest);
+        self.tree.push(leaf);
+        if governance.checkpoint.as_ref().is_some_and(|pinned| pinned.size == self.view.size) {
+            self.pinned = Some(self.tree.root());
+        }
+        Ok(())
+    }
+}
+
+fn damaged(size: u64, expected: &dyn Display, found: &dyn Display) -> StoreError {
+    let place = format!("the ledger of {size} records");
+    StoreError::Integrity { place, expected: expected.to_string(), found: found.to_string() }
 }

@@ -116,21 +116,26 @@ fn invalid(message: String) -> ProviderError {
 }
 
 /// Paths and globs: a text covers the path that it is, what is below it, and what it matches as a glob.
-struct Patterns<'a>(Vec<(&'a str, globset::GlobMatcher)>);
+struct Patterns<'a>(Vec<(&'a str, Option<globset::GlobMatcher>)>);
 
 impl<'a> Patterns<'a> {
     fn new(key: &str, texts: &'a [String]) -> Result<Self, ProviderError> {
         let compile = |text: &'a String| {
-            let glob = GlobBuilder::new(text.trim_start_matches("./")).literal_separator(true).build();
-            let glob = glob.map_err(|e| invalid(format!("`{key}`: `{text}` is not a glob: {}", e.kind())))?;
-            Ok((text.trim_start_matches("./").trim_end_matches('/'), glob.compile_matcher()))
+            let path = text.trim_start_matches("./");
+            // Most are plain paths, and compiling a glob costs more than all the rest of a small deployment.
+            let glob = path.contains(['*', '?', '[', ']', '{', '}', '\\']).then(|| {
+                let glob = GlobBuilder::new(path).literal_separator(true).build();
+                glob.map_err(|e| invalid(format!("`{key}`: `{text}` is not a glob: {}", e.kind())))
+            });
+            Ok((path.trim_end_matches('/'), glob.transpose()?.map(|glob| glob.compile_matcher())))
         };
         texts.iter().map(compile).collect::<Result<_, _>>().map(Self)
     }
 
     fn cover(&self, path: &str) -> bool {
         self.0.iter().any(|(text, glob)| {
-            glob.is_match(path) || path.strip_prefix(text).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            glob.as_ref().is_some_and(|glob| glob.is_match(path))
+                || path.strip_prefix(text).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         })
     }
 }

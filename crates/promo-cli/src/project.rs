@@ -143,14 +143,15 @@ impl Project {
 }
 
 /// A target directory as it really is: links followed as far as it exists, and relative to the pipeline where it lies
-/// below it. So a claim and a lock meet it whatever way it is written (S0.2).
+/// below it. So a claim and a lock meet it whatever way it is written (S0.2). `root` is free of links.
 fn settled(root: &Path, directory: &str) -> String {
-    let Ok(root) = root.canonicalize() else { return directory.to_owned() };
     let full = root.join(directory);
     let mut missing = Vec::new();
     let mut existing = full.as_path();
     let real = loop {
-        match (existing.canonicalize(), existing.parent(), existing.file_name()) {
+        // One look where nothing is yet: following each part of a path costs several.
+        let real = existing.symlink_metadata().and_then(|_| existing.canonicalize());
+        match (real, existing.parent(), existing.file_name()) {
             (Ok(real), ..) => break real,
             (Err(_), Some(parent), Some(name)) => {
                 missing.push(name.to_owned());
@@ -161,7 +162,7 @@ fn settled(root: &Path, directory: &str) -> String {
         }
     };
     let real = missing.iter().rev().fold(real, |path, name| path.join(name));
-    real.strip_prefix(&root).unwrap_or(&real).to_str().map_or_else(|| directory.to_owned(), str::to_owned)
+    real.strip_prefix(root).unwrap_or(&real).to_str().map_or_else(|| directory.to_owned(), str::to_owned)
 }
 
 /// Reads pipeline, trust and policy, and lays policy over the pipeline.
@@ -196,11 +197,10 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let text = read(&path, &limits)?;
     let Loaded { pipeline, mut repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
     let Some(mut pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
-    for environment in pipeline.environments.values_mut() {
-        for target in environment.targets.values_mut() {
-            if let Some(directory) = target.0.get_mut("directory") {
-                *directory = settled(&root, directory);
-            }
+    if let Ok(real) = root.canonicalize() {
+        let targets = pipeline.environments.values_mut().flat_map(|environment| environment.targets.values_mut());
+        for directory in targets.filter_map(|target| target.0.get_mut("directory")) {
+            *directory = settled(&real, directory);
         }
     }
     if let Some((file, trust)) = &trust {
@@ -507,7 +507,7 @@ mod tests {
     #[test]
     fn a_directory_is_one_place_however_it_is_written_s0_2() {
         let directory = tempfile::tempdir().expect("a directory");
-        let root = directory.path();
+        let root = &directory.path().canonicalize().expect("a directory");
         std::fs::create_dir_all(root.join("environments/production")).expect("a directory");
         std::os::unix::fs::symlink(root.join("environments/production"), root.join("link")).expect("a link");
         let absolute = root.join("environments/production");

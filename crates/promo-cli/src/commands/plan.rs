@@ -124,6 +124,8 @@ pub(crate) fn finish(
         show::PLAN.may_be_at(path)?;
         save::private(path, &bytes)?;
     }
+    // What is shown may be as large as what was saved.
+    drop(bytes);
     let forecasts = forecasts(project, document)?;
     let file = out.map(|p| p.to_string_lossy().into_owned());
     let (session, ledger) = (&project.session, project.session.view()?);

@@ -15,7 +15,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::ledger::{Draft, Record};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::error::{AppendError, Generation, LeaseError, StoreError};
 use crate::store::{Expect, Head, Lease, RawRecord, Side, Store};
@@ -204,11 +204,8 @@ impl Store for SqliteStore {
     }
 
     fn get_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>> {
-        let bytes = self.read(|rows| {
-            let select = "SELECT bytes FROM blobs WHERE digest = ?1";
-            let row = rows.sql.query_row(select, [digest.as_bytes()], |row| row.get::<_, Vec<u8>>(0));
-            row.optional().map_err(sql("reading a file"))
-        })?;
+        let select = "SELECT bytes FROM blobs WHERE digest = ?1";
+        let bytes = self.read(|rows| rows.optional(select, [digest.as_bytes()], |row| row.get::<_, Vec<u8>>(0)))?;
         match bytes {
             Some(bytes) if Digest::of(&bytes) != *digest => {
                 Err(StoreError::damaged(format!("file {digest}"), digest, Digest::of(&bytes)))

@@ -12,7 +12,7 @@ use crate::transaction::Rows;
 use crate::tree::Node;
 
 impl SqliteRows<'_> {
-    fn optional<T>(
+    pub(super) fn optional<T>(
         &self,
         select: &str,
         params: impl Params,

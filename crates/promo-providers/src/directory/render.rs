@@ -93,20 +93,22 @@ pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Tree, ProviderErro
         }
     }
 
-    let environment = environment(&sources)?;
-    let scope = scope(inputs, &settings.values);
     let mut tree =
         Destination { strip: settings.strip.as_deref(), tree: BTreeMap::new(), from: BTreeMap::new(), size: 0 };
     for (path, bytes) in plain {
         tree.put(path, path, bytes)?;
     }
-    for path in sources.keys() {
-        let mut out = Bounded(Vec::new());
-        environment
-            .get_template(path)
-            .and_then(|template| template.render_captured_to(scope.clone(), &mut out))
-            .map_err(|e| template_error(path, &e, &sources))?;
-        tree.put(path, path.strip_suffix(".j2").unwrap_or(path), out.0)?;
+    if !sources.is_empty() {
+        let environment = environment(&sources)?;
+        let scope = scope(inputs, &settings.values);
+        for path in sources.keys() {
+            let mut out = Bounded(Vec::new());
+            environment
+                .get_template(path)
+                .and_then(|template| template.render_captured_to(scope.clone(), &mut out))
+                .map_err(|e| template_error(path, &e, &sources))?;
+            tree.put(path, path.strip_suffix(".j2").unwrap_or(path), out.0)?;
+        }
     }
     tree.finish()
 }

@@ -165,6 +165,8 @@ impl Session {
                     observations.artifacts.entry(id).or_default();
                 }
             }
+            // Drafts for many environments are most of what planning holds: not twice at once.
+            drop(std::mem::take(&mut selection));
             selection = input(&observations);
         }
         let (moves, stays) = planner::assemble(selection, &previews)

@@ -4,10 +4,13 @@
 
 use std::sync::Arc;
 
+use promo_core::ledger::event::PromotionOutcome;
+use promo_engine::Fate;
 use promo_engine::process::Processes;
 use promo_providers::command::Command;
 use promo_sdk::testing::{MemoryBlobs, context};
 use promo_sdk::{CheckRequest, CheckResult, Context, Inputs, Provider as _};
+use promo_tests::world::{Setup, World};
 use serde_json::{Value, json};
 
 fn request(blobs: &MemoryBlobs, settings: Value, script: &str) -> CheckRequest {
@@ -81,4 +84,60 @@ async fn a_check_that_hangs_has_failed_and_is_gone_s9_3() {
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
     panic!("process {} outlived the check that started it", id.trim());
+}
+
+const TWO_TARGETS: &str = r#"
+format = 1
+[pipeline]
+name = "pair"
+[artifacts.shop]
+image = "oci-layout:registry/shop"
+tags  = "[0-9]*"
+[checks.smoke]
+command = { run = ["smoke.sh"], files = ["smoke.sh"] }
+[environments.dev]
+tier    = "development"
+targets = { a = { directory = "environments/a" }, b = { directory = "environments/b" } }
+verify  = ["smoke"]
+[environments.dev.deploy.directory]
+templates = ["service.j2"]
+"#;
+
+/// What is broken in one place is not verified, whichever of them comes first by name.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_of_several_targets_looks_at_each_and_passes_where_all_do_s3_1() {
+    let script =
+        "#!/bin/sh\necho >> \"$PROMO_TARGET_DIRECTORY.looked\"\ntest ! -e \"$PROMO_TARGET_DIRECTORY.broken\"\n";
+    let files = [("promo.toml", TWO_TARGETS), ("service.j2", "{{ artifacts.shop.tag }}\n"), ("smoke.sh", script)];
+    let world = World::of_files(&files, Setup::default());
+    let looked = |place: &str| {
+        std::fs::read_to_string(world.path(&format!("environments/{place}.looked"))).map_or(0, |t| t.len())
+    };
+    let verdicts = || {
+        let records = world.session.store().records(0, usize::MAX).expect("a ledger");
+        records.iter().filter(|record| record.kind == "verdict.recorded").count()
+    };
+    let apply = async |version: &str| {
+        world.release(version).await;
+        let plan = world.plan("dev").await;
+        assert_eq!(plan.body.moves[0].checks.len(), 2);
+        let report = world.session.apply(&plan, plan.digest().expect("a digest"), world.options()).await;
+        report.expect("a run").environments.remove(0).2
+    };
+    let fate = apply("1.0.0").await;
+    assert!(matches!(fate, Fate::Ended { outcome: PromotionOutcome::Verified, .. }), "{fate:?}");
+    assert_eq!((looked("a"), looked("b"), verdicts()), (1, 1, 1), "each place is looked at, and there is one verdict");
+    for broken in ["b", "a"] {
+        let mark = world.path(&format!("environments/{broken}.broken"));
+        std::fs::write(&mark, "").expect("a file");
+        let again = world.session.verify_again(&"dev".parse().expect("a name")).await.expect("a verdict");
+        assert_eq!(again.len(), 1);
+        assert!(!again[0].1 && again[0].2.starts_with(&format!("directory=environments/{broken}: ")), "{again:?}");
+        std::fs::remove_file(&mark).expect("it is there");
+    }
+    std::fs::write(world.path("environments/b.broken"), "").expect("a file");
+    let fate = apply("2.0.0").await;
+    let Fate::Ended { outcome, why: Some(why) } = &fate else { panic!("{fate:?}") };
+    assert_ne!(*outcome, PromotionOutcome::Verified);
+    assert!(why.starts_with("smoke failed: directory=environments/b: "), "{why}");
 }

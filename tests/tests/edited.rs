@@ -9,8 +9,8 @@ use promo_ledger::Expect;
 use promo_tests::world::{Time, World};
 use serde_json::Value;
 
-/// Parts of a plan that can be edited, because promo itself would write just that for somebody else, or a moment before:
-/// the request is what is asked for, and who asked is shown as a claim.
+/// Parts of a plan that can be edited, because promo itself would write just that for somebody else, or at another moment
+/// before the next record: who asked is shown as a claim, and how far times can be edited has a test of its own.
 const FREE: [&str; 3] = ["/body/initiator", "/body/planned_at", "/body/expires"];
 
 /// Words that stand for something in a plan.
@@ -197,6 +197,37 @@ async fn whatever_is_edited_about_what_stays_is_refused_s8_3() {
     let (taken, tried) = taken(&world, &plan).await;
     let taken: Vec<_> = taken.into_iter().filter(|(path, _)| !FREE.contains(&path.as_str())).collect();
     assert_eq!(taken, [], "of {tried}");
+}
+
+/// A plan that no approval names can be given another time: it is then what promo would have written at that time, from the
+/// same ledger, and lives no longer than a plan may.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_whose_times_are_edited_is_taken_where_promo_would_have_written_it_so_and_lives_a_day_at_most_s8_4() {
+    let time = Time::at("2026-03-02T10:00:00Z");
+    let world = World::with("quickstart", time.setup());
+    world.release("1.0.0").await;
+    let short = world.session.plan(world.request("dev"), jiff::SignedDuration::from_secs(1)).await.unwrap();
+    let seconds = jiff::SignedDuration::from_secs;
+    let edited = |later: i64, lives: i64| {
+        let mut plan = short.clone();
+        plan.body.planned_at += seconds(later);
+        plan.body.expires = plan.body.planned_at + seconds(lives);
+        plan
+    };
+    const DAY: i64 = 86_400;
+    time.pass(std::time::Duration::from_secs(3_600));
+    assert_eq!(apply(&world, &short).await.unwrap_err().code(), "plan-spent", "its second is over");
+    apply(&world, &edited(0, DAY)).await.unwrap();
+    apply(&world, &edited(3_600, DAY)).await.unwrap();
+    for (later, lives) in [(0, DAY + 1), (3_631, DAY), (3_600, DAY + 1)] {
+        assert_eq!(apply(&world, &edited(later, lives)).await.unwrap_err().code(), "plan-stale", "{later} {lives}");
+    }
+    // The next record ends that: from then on it is of an earlier time, and over a day after it.
+    world.session.freeze(["production".parse().unwrap()].into(), "a test").unwrap();
+    time.pass(std::time::Duration::from_secs(60));
+    assert_eq!(apply(&world, &edited(3_660, DAY)).await.unwrap_err().code(), "plan-stale");
+    time.pass(std::time::Duration::from_hours(24));
+    assert_eq!(apply(&world, &edited(3_600, DAY)).await.unwrap_err().code(), "plan-spent");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -79,6 +79,75 @@ async fn chain(time: &Time) -> (Place, ReleaseId, ReleaseId, Document) {
     (place, first, second, plan)
 }
 
+/// What may begin only by day.
+const BY_DAY: &str = r#"
+[windows.day]
+effect   = "allow"
+timezone = "UTC"
+weekly   = { start = "08:00", end = "17:00" }
+"#;
+
+/// A plan for dev and then qa, made by day: the second release in a pipeline whose dev has the first.
+async fn by_day(time: &Time) -> (Place, ReleaseId, ReleaseId, Document) {
+    let environments = TWO.replace("tier ", "windows = [\"day\"]\ntier ") + BY_DAY;
+    let place = Place::of(&small::pipeline("two", &environments), Arc::new(time.clone()));
+    let (place, first, second, _) = place.first().await;
+    let everywhere = Request { environments: [].into(), until: Some(name("qa")), ..place.world.request("dev") };
+    let plan = place.world.session.plan(everywhere, PLAN_LIFETIME).await.unwrap();
+    (place, first, second, plan)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s5_5_a_plan_made_inside_a_window_has_no_right_outside_it() {
+    let time = time();
+    let (place, first, second, plan) = by_day(&time).await;
+    time.pass(Duration::from_hours(8));
+    let error = place.apply(&plan, |_| {}).await.unwrap_err();
+    let EngineError::Waiting { gates, .. } = &error else { panic!("{error:?}") };
+    let shut = gates.iter().filter(|g| !g.outcome.is_open());
+    assert_eq!(shut.map(|g| g.reason.code()).collect::<Vec<_>>(), ["outside-windows"]);
+    assert_eq!(place.kinds().iter().filter(|kind| *kind == "run.started").count(), 1, "the first release's alone");
+    assert_eq!(place.world.current("dev"), Some(first));
+    // The same plan, once it is day again.
+    time.pass(Duration::from_mins(15 * 60 + 30));
+    place.apply(&plan, |_| {}).await.unwrap();
+    assert_eq!(place.world.current("qa"), Some(second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s5_5_a_window_that_closes_between_two_environments_of_a_run_holds_up_the_second() {
+    let time = time();
+    let (place, _, second, plan) = by_day(&time).await;
+    let evening = time.clone();
+    let report = place.apply(&plan, move |progress| {
+        if matches!(progress, Progress::PromotionFinished { environment, .. } if *environment == name("dev")) {
+            evening.pass(Duration::from_hours(8));
+        }
+    });
+    let report = report.await.unwrap();
+    assert_eq!((report.outcome, report.exit_code()), (Some(RunOutcome::Waiting), exit::WAITING), "{report:?}");
+    assert!(matches!(&report.environments[0].2, Fate::Ended { outcome: PromotionOutcome::Verified, .. }));
+    let Fate::NotStarted { gates, .. } = &report.environments[1].2 else { panic!("{report:?}") };
+    assert_eq!(gates.iter().map(|g| g.reason.code()).collect::<Vec<_>>(), ["outside-windows"]);
+    assert_eq!((place.world.current("dev"), place.world.current("qa")), (Some(second), None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s5_5_a_window_that_closes_while_an_environment_is_at_work_lets_it_end_with_its_checks() {
+    let time = time();
+    let (place, _, second, plan) = by_day(&time).await;
+    let evening = time.clone();
+    let report = place.apply(&plan, move |progress| {
+        if matches!(progress, Progress::StepStarted { environment, .. } if *environment == name("dev")) {
+            evening.pass(Duration::from_hours(8));
+        }
+    });
+    let report = report.await.unwrap();
+    assert!(matches!(&report.environments[0].2, Fate::Ended { outcome: PromotionOutcome::Verified, .. }), "{report:?}");
+    assert!(matches!(&report.environments[1].2, Fate::NotStarted { .. }), "{report:?}");
+    assert_eq!((place.world.current("dev"), place.world.current("qa")), (Some(second), None));
+}
+
 fn time() -> Time {
     Time::at("2026-03-02T09:00:00Z")
 }

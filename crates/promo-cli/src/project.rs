@@ -50,7 +50,7 @@ pub(crate) struct Rules {
     /// Who policy knows.
     pub(crate) roster: Roster,
     /// The policy, where there is one.
-    policy: Option<Policy>,
+    pub(crate) policy: Option<Policy>,
     /// Whether the trust file pins the policy's digest.
     pinned: bool,
     /// Where the ledger is.
@@ -88,11 +88,22 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
         ui.talk(&rules.warnings);
     }
     let store = global.wiring.ledger(store(&rules.ledger, rules.checkpoint.as_ref(), access)?);
-    let Governed { pipeline, approval, windows, withdraw, policy, local, .. } = rules.governed;
+    let Governed { pipeline, approval, windows, withdraw, first_observation, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
     let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
-    let governance =
-        Governance { pipeline, graph, approval, windows, withdraw, policy, pinned, checkpoint, roster, local };
+    let governance = Governance {
+        pipeline,
+        graph,
+        approval,
+        windows,
+        withdraw,
+        first_observation,
+        policy,
+        pinned,
+        checkpoint,
+        roster,
+        local,
+    };
     let (providers, actor) = (global.wiring.providers(), actor(global));
     if matches!(access, Access::Write) && actor.name == UNKNOWN {
         let says = "nothing says who acts, so it is recorded as by `unknown`: name yourself with --as or PROMO_ACTOR";
@@ -165,6 +176,14 @@ fn settled(root: &Path, directory: &str) -> String {
     real.strip_prefix(root).unwrap_or(&real).to_str().map_or_else(|| directory.to_owned(), str::to_owned)
 }
 
+/// The same of a repository, where it is an image layout, which is a directory.
+fn settled_repository(root: &Path, repository: &str) -> String {
+    match repository.strip_prefix("oci-layout:") {
+        Some(path) => format!("oci-layout:{}", settled(root, path)),
+        None => repository.to_owned(),
+    }
+}
+
 /// Reads pipeline, trust and policy, and lays policy over the pipeline.
 pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let path = find()?;
@@ -179,7 +198,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
             agrees("policy", global.policy.as_deref(), &policy_path, file)?;
             agrees("ledger", global.ledger.as_deref(), &ledger, file)?;
             files.extend([("trust", file.clone()), ("policy", policy_path.clone())]);
-            let policy = read_policy(&policy_path)?;
+            let policy = read_policy(&root, &policy_path)?;
             if let Err(diagnostic) = trust.admit(&policy) {
                 return Err(invalid(file, &read(file, &Limits::default())?, &[diagnostic]));
             }
@@ -187,7 +206,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         }
         None => {
             files.extend(global.policy.iter().map(|policy| ("policy", policy.clone())));
-            let policy = global.policy.as_deref().map(read_policy).transpose()?;
+            let policy = global.policy.as_deref().map(|path| read_policy(&root, path)).transpose()?;
             let ledger = global.ledger.clone().unwrap_or_else(|| root.join(".promo/ledger.db"));
             (policy, ledger, TrustMode::Local)
         }
@@ -202,6 +221,9 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         for directory in targets.filter_map(|target| target.0.get_mut("directory")) {
             *directory = settled(&real, directory);
         }
+        for to in environment.mirror.values_mut() {
+            *to = settled_repository(&root, to);
+        }
     }
     if let Some((file, trust)) = &trust {
         // The pipeline may spell it in its own way, as long as it means the same file.
@@ -212,6 +234,13 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
             }
         }
         all.extend(trust.compare(&repeated, &places));
+    } else {
+        let named = [("policy", &repeated.policy, global.policy.as_ref()), ("ledger", &repeated.ledger, Some(&ledger))];
+        let told = named.into_iter().filter_map(|(key, said, used)| unheeded(&root, key, said.as_deref()?, used));
+        all.extend(told.map(|told| match places.get(&format!("pipeline.{}", told.0)) {
+            Some(span) => told.1.label(span, ""),
+            None => told.1,
+        }));
     }
     let (governed, more) = policy::govern(&pipeline, &places, policy.as_ref(), mode);
     all.extend(more);
@@ -227,6 +256,19 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         trust.map_or((false, None), |(_, trust)| (trust.policy.digest.is_some(), trust.checkpoint));
     let checkpoint = checkpoint.map(|LedgerRef { origin, size, root }| Checkpoint { origin, size, root });
     Ok(Rules { root, governed, roster, policy, pinned, ledger, checkpoint, warnings, warning_views, files })
+}
+
+/// Without a trust file a pipeline does not pick its own judge either: what it says of ledger and policy must be what
+/// whoever runs promo named, and is never passed over (S0.1).
+fn unheeded(root: &Path, key: &'static str, said: &str, used: Option<&PathBuf>) -> Option<(&'static str, Diagnostic)> {
+    let meant = root.join(said);
+    if used.is_some_and(|used| real(used) == real(&meant)) {
+        return None;
+    }
+    let used = used.map_or_else(|| "none".to_owned(), |used| format!("`{}`", shown(used)));
+    let message = format!("the pipeline names the {key} `{said}`; without a trust file {used} counts");
+    let help = format!("name it with `--{key} {said}`, or take the key out: a pipeline may only repeat it (S0.1)");
+    Some((key, Diagnostic::new("trust-differs", message).help(help)))
 }
 
 /// As whom a record is written where nothing says who acts.
@@ -369,10 +411,20 @@ fn agrees(key: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Result
         .details([way]))
 }
 
-fn read_policy(path: &Path) -> Result<Policy, CliError> {
+/// Reads the policy. What it claims is settled as the places of the pipeline in `root` are.
+fn read_policy(root: &Path, path: &Path) -> Result<Policy, CliError> {
     let text = read(path, &Limits::default())?;
     match policy::policy(&text) {
-        (Some(policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => Ok(policy),
+        (Some(mut policy), diagnostics) if !diagnostics.iter().any(Diagnostic::is_error) => {
+            for claim in &mut policy.claims {
+                match &mut claim.place {
+                    policy::Place::Directory(directory) => *directory = settled(root, directory),
+                    policy::Place::Registry(prefix) => *prefix = settled_repository(root, prefix),
+                    policy::Place::Cluster { .. } => {}
+                }
+            }
+            Ok(policy)
+        }
         (_, diagnostics) => Err(invalid(path, &text, &diagnostics)),
     }
 }

@@ -8,7 +8,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, Reversed};
 
 use crate::ids::EnvironmentName;
-use crate::model::{Pipeline, Tier};
+use crate::model::{Environment, Pipeline};
 
 /// The environments of a pipeline and who comes after whom.
 #[derive(Debug, Clone)]
@@ -116,14 +116,17 @@ impl Graph {
         cycles
     }
 
-    /// For each production-tier environment that can be reached without passing a staging-tier one: a shortest such
-    /// path, from a root to it (S0.3, R11). Empty when the floor holds.
+    /// For each production-tier environment that can be reached without passing one that
+    /// [proves staging](crate::model::Environment::proves_staging): a shortest such path, from a root to it (S0.3, R11).
+    /// Empty when the floor holds.
     #[must_use]
     pub fn paths_without_staging(&self, pipeline: &Pipeline) -> Vec<Vec<EnvironmentName>> {
-        let tier = |n: NodeIndex| pipeline.environments.get(&self.graph[n]).map(|e| e.tier);
+        let environment = |n: NodeIndex| pipeline.environments.get(&self.graph[n]);
+        let production = |n: NodeIndex| environment(n).is_some_and(Environment::is_production);
+        let staging = |n: NodeIndex| environment(n).is_some_and(Environment::proves_staging);
         let mut paths = Vec::new();
-        for (name, &goal) in self.nodes.iter().filter(|(_, n)| tier(**n) == Some(Tier::Production)) {
-            let backward = self.shortest_backward(goal, |n| tier(n) != Some(Tier::Staging));
+        for (name, &goal) in self.nodes.iter().filter(|(_, n)| production(**n)) {
+            let backward = self.shortest_backward(goal, |n| !staging(n));
             if let Some(path) = backward {
                 debug_assert!(path.last() == Some(name));
                 paths.push(path);

@@ -130,6 +130,13 @@ impl Environment {
         self.deploy.is_none()
     }
 
+    /// Whether a release that was here has been through staging (S0.3): a node that deploys nowhere, or checks nothing,
+    /// shows nothing, whatever tier it is given.
+    #[must_use]
+    pub fn proves_staging(&self) -> bool {
+        self.tier == Tier::Staging && !self.is_control_only() && !self.targets.is_empty() && !self.verify.is_empty()
+    }
+
     /// Whether this is a production-tier environment.
     #[must_use]
     pub fn is_production(&self) -> bool {

@@ -339,7 +339,7 @@ pub enum Action {
     Deploy,
 }
 
-/// An automatic check.
+/// An automatic check on one target. A check of several targets stands there once for each, and passes where all do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]

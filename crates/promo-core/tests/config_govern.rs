@@ -101,6 +101,13 @@ weekly = {{ days = ["fri"] }}
     )
 }
 
+/// A policy that only says who may approve.
+fn permissive() -> String {
+    format!(
+        "format = 1\n[policy]\nname = \"p\"\nversion = 1\n[identities.maria]\nroles = [\"lead\"]\nkeys = [\"{KEY}\"]\n"
+    )
+}
+
 #[track_caller]
 fn read(text: &str) -> Loaded {
     let loaded = config::load(text, &kinds(), &Limits::default());
@@ -144,6 +151,17 @@ fn policy_raises_the_limits_of_a_pipeline_file_and_never_lowers_them_s13_2() {
     assert!(config::load(&large, &kinds(), &allowed).pipeline.is_some());
 }
 
+#[test]
+fn s0_5_policy_says_whether_a_release_may_be_added_by_what_its_tags_show() {
+    let governed = |text: &str| lay(SHOP, Some(text), TrustMode::Trusted).0.unwrap().first_observation;
+    assert!(governed(&organisation()), "allowed when left out, as by every policy before there was the key");
+    assert!(governed(&(organisation() + "[releases]\nfirst_observation = true\n")));
+    assert!(!governed(&(organisation() + "[releases]\nfirst_observation = false\n")));
+    let (read, told) = policy(&(organisation() + "[releases]\nfirst_observation = \"no\"\n"));
+    assert!(read.is_none());
+    assert_eq!(codes(&told), ["config-wrong-type"]);
+}
+
 fn codes(told: &[Diagnostic]) -> Vec<&str> {
     told.iter().map(|d| d.code).collect()
 }
@@ -172,10 +190,7 @@ fn s0_1_without_a_trust_file_production_stays_on_this_machine_and_needs_people()
     let (_, told) = lay(&local_app(), None, TrustMode::Local);
     assert_eq!(codes(&told), ["policy-missing"]);
 
-    let permissive = format!(
-        "format = 1\n[policy]\nname = \"p\"\nversion = 1\n[identities.maria]\nroles = [\"lead\"]\nkeys = [\"{KEY}\"]\n"
-    );
-    let (governed, told) = lay(&local_app(), Some(&permissive), TrustMode::Local);
+    let (governed, told) = lay(&local_app(), Some(&permissive()), TrustMode::Local);
     assert!(told.is_empty(), "{told:#?}");
     assert!(governed.unwrap().local, "an unknown directory is taken in local mode");
 
@@ -290,6 +305,34 @@ fn s0_2_a_target_claimed_at_a_higher_tier_is_refused_and_an_unknown_one_too() {
 }
 
 #[test]
+fn s0_2_no_spelling_of_a_mirror_evades_a_claim_in_local_mode_either() {
+    let claims = "[[claims]]\nregistry = \"oci-layout:registry-production\"\ntier = \"production\"\n";
+    let policy = organisation().replace("providers = [\"helm\"]\n", "").replace("verify = [\"health\"]\n", "") + claims;
+    for place in [
+        "oci-layout:registry-production",
+        "oci-layout:./registry-production",
+        "oci-layout:x/../registry-production/y",
+        "oci-layout:env/production",
+        "registry.prod.internal/x",
+        "oci://registry.prod.internal/x",
+        "Registry.Prod.internal/x",
+        "registry.prod.internal:443/x",
+    ] {
+        let mirror =
+            format!("target = {{ directory = \"env/dev\" }}\nmirror = {{ \"oci-layout:registry\" = \"{place}\" }}");
+        let app = local_app().replace("target = { directory = \"env/dev\" }", &mirror);
+        let (_, told) = lay(&app, Some(&policy), TrustMode::Local);
+        assert_eq!(codes(&told), ["policy-tier-too-low"], "{place}: {told:#?}");
+    }
+    let app = local_app().replace("\"env/dev\"", "\"registry-production/shop\"");
+    assert_eq!(
+        codes(&lay(&app, Some(&policy), TrustMode::Local).1),
+        ["policy-tier-too-low"],
+        "a layout is a directory"
+    );
+}
+
+#[test]
 fn s0_3_each_floor_of_production_holds_whatever_the_files_say() {
     let policy = organisation()
         .replace("verify = [\"health\"]\n", "")
@@ -309,7 +352,24 @@ fn s0_3_each_floor_of_production_holds_whatever_the_files_say() {
         ["floor-window"],
         "an allow for another environment opens nothing here"
     );
+    let chart_only = policy.replace("windows = [\"no-friday\"]", "windows = [\"no-friday\", \"charts\"]")
+        + "[windows.charts]\neffect = \"allow\"\ntimezone = \"UTC\"\nweekly = {}\nartifacts = [\"chart\"]\n";
+    assert_eq!(
+        floor(&app.replace("windows = [\"hours\"]\n", ""), &chart_only),
+        ["floor-window"],
+        "an allow of policy for what the pipeline does not have binds nothing here"
+    );
+    let two = |artifacts: &str| {
+        app.replace("[defaults]", "[artifacts.chart]\nchart = \"r.example/chart\"\n[defaults]")
+            .replace("weekly = {}", &format!("weekly = {{}}\nartifacts = [{artifacts}]"))
+    };
+    assert_eq!(floor(&two("\"api\""), &policy), ["floor-window"], "the chart would move at any time");
+    assert_eq!(floor(&two("\"api\", \"chart\""), &policy), Vec::<&str>::new());
     assert_eq!(floor(&app.replace("after = [\"staging\"]", "after = [\"dev\"]"), &policy), ["floor-staging"]);
+    let staging = "target = { directory = \"env/staging\" }";
+    for empty in ["deploy = \"none\"", "deploy = \"none\"\nverify = [\"smoke\"]"] {
+        assert_eq!(floor(&app.replace(staging, empty), &policy), ["floor-staging"], "nothing is there to verify");
+    }
     assert_eq!(
         floor(&app.replace("after = [\"staging\"]", "after = [\"staging\", \"dev\"]"), &policy),
         ["floor-staging"]
@@ -325,6 +385,14 @@ fn s0_3_each_floor_of_production_holds_whatever_the_files_say() {
     assert!(governed.unwrap().always_open["production"].contains("night"));
 
     // The type allows what the file does not: the floors are judged again.
+    for empty in [(|staging| staging.verify.clear()) as fn(&mut promo_core::model::Environment), |staging| {
+        staging.targets.clear()
+    }] {
+        let mut pipeline = read(&app).pipeline.unwrap();
+        empty(pipeline.environments.get_mut("staging").unwrap());
+        let (_, told) = govern(&pipeline, &config::Places::default(), Some(&rules(&policy)), TrustMode::Local);
+        assert_eq!(codes(&told), ["floor-staging"]);
+    }
     let mut pipeline = read(&app).pipeline.unwrap();
     let production = pipeline.environments.get_mut("production").unwrap();
     production.verify.clear();
@@ -342,6 +410,20 @@ fn r11_the_counterexample_is_a_shortest_way_around_staging() {
     let shown: Vec<Vec<&str>> =
         paths.iter().map(|p| p.iter().map(promo_core::ids::EnvironmentName::as_str).collect()).collect();
     assert_eq!(shown, [["dev", "qa", "production"]]);
+}
+
+#[test]
+fn r11_a_staging_node_that_deploys_nothing_is_named_in_the_counterexample() {
+    let app = local_app().replace("target = { directory = \"env/staging\" }", "deploy = \"none\"");
+    let (governed, told) = lay(&app, Some(&permissive()), TrustMode::Local);
+    assert!(governed.is_none());
+    assert_eq!(codes(&told), ["floor-staging"]);
+    assert!(told[0].message.ends_with("dev -> staging -> production"), "{}", told[0].message);
+    assert!(told[0].help.as_deref().unwrap().starts_with("`staging` is of tier staging, and counts only if"));
+    // Beside one that proves something it may join and gate.
+    let app = local_app().replace("after = [\"staging\"]", "after = [\"ready\"]")
+        + "[environments.ready]\ntier = \"staging\"\nafter = [\"staging\"]\ndeploy = \"none\"\n";
+    assert_eq!(codes(&lay(&app, Some(&permissive()), TrustMode::Local).1), Vec::<&str>::new());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use promo_ledger::Expect;
 use promo_sdk::ErrorKind;
 
 use crate::apply::{ApplyOptions, RunReport};
+use crate::checks::by_check;
 use crate::error::EngineError;
 use crate::session::Session;
 
@@ -98,9 +99,9 @@ impl Session {
         let rules = self.governance.rules();
         let checks = promo_core::planner::checks_of(&rules, &view, &observations, environment, &current.release);
         let mut out = Vec::new();
-        for check in checks {
-            let verdict = self.ask(&check).await?.map_err(|source| {
-                let doing = format!("the check {} of {environment}", check.name);
+        for check in by_check(&checks) {
+            let verdict = self.ask(check).await?.map_err(|source| {
+                let doing = format!("the check {} of {environment}", check[0].name);
                 if source.kind == ErrorKind::Cancelled {
                     EngineError::Stopped
                 } else {

@@ -34,20 +34,48 @@ impl Verdict {
     }
 }
 
+/// The planned checks by check, each with all of its targets: what one verdict is about (S3.1).
+pub(crate) fn by_check(checks: &[PlannedCheck]) -> impl Iterator<Item = &[PlannedCheck]> {
+    checks.chunk_by(|one, next| one.name == next.name)
+}
+
 impl Session {
-    /// Runs a check. The inner error is no verdict: what the check looks at was not looked at, and may be later, or
-    /// elsewhere (S1.3, S13.6). Whatever would fail again in the same way is a failed verdict, since a release that can
+    /// Runs a check on each of its targets, one after the other; it passes where all do. All are asked, so that one report
+    /// names all that failed. The inner error is no verdict: what the check looks at was not looked at, and may be later,
+    /// or elsewhere (S1.3, S13.6). Whatever would fail again in the same way is a failed verdict, since a release that can
     /// not be verified must not stay for want of a check.
-    pub(crate) async fn ask(&self, check: &PlannedCheck) -> Result<Result<Verdict, ProviderError>, EngineError> {
-        let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
-        let provider = self.providers.get(&check.provider)?;
-        let CheckResult { passed, detail, evidence } = match provider.verify(&self.context, &request).await {
-            Ok(result) => result,
-            Err(error) => match error.kind {
-                ErrorKind::Cancelled | ErrorKind::Transient | ErrorKind::Offline => return Ok(Err(error)),
-                _ => CheckResult { passed: false, detail: error.to_string(), evidence: [].into() },
-            },
-        };
-        Ok(Ok(Verdict { check: check.name.clone(), passed, detail, evidence }))
+    pub(crate) async fn ask(&self, check: &[PlannedCheck]) -> Result<Result<Verdict, ProviderError>, EngineError> {
+        let mut results = Vec::new();
+        for one in check {
+            let request = CheckRequest { inputs: one.inputs.clone(), check: one.name.to_string() };
+            let provider = self.providers.get(&one.provider)?;
+            let result = match provider.verify(&self.context, &request).await {
+                Ok(result) => result,
+                Err(error) => match error.kind {
+                    ErrorKind::Cancelled | ErrorKind::Transient | ErrorKind::Offline => return Ok(Err(error)),
+                    _ => CheckResult { passed: false, detail: error.to_string(), evidence: [].into() },
+                },
+            };
+            results.push((one.inputs.target.address(), result));
+        }
+        let name = check.first().expect("invariant: a group has members").name.clone();
+        Ok(Ok(together(name, results)))
     }
+}
+
+/// One verdict of what a check found on each of its targets. Where there are several, each is told by its place.
+fn together(check: CheckName, mut results: Vec<(String, CheckResult)>) -> Verdict {
+    if results.len() == 1 {
+        let (_, CheckResult { passed, detail, evidence }) = results.remove(0);
+        return Verdict { check, passed, detail, evidence };
+    }
+    let passed = results.iter().all(|(_, result)| result.passed);
+    let told = results.iter().filter(|(_, result)| result.passed == passed);
+    let detail = told.map(|(place, result)| format!("{place}: {}", result.detail)).collect::<Vec<_>>().join("; ");
+    let evidence = results.into_iter().flat_map(|(place, result)| {
+        let own = [("detail".to_owned(), result.detail)];
+        let all = result.evidence.into_iter().chain(own);
+        all.map(move |(key, value)| (format!("{place} {key}"), value)).collect::<Vec<_>>()
+    });
+    Verdict { check, passed, evidence: evidence.collect(), detail }
 }

@@ -68,6 +68,11 @@ impl Session {
                     "the tag `{tag}` of `{name}` may not become a release: expected one that matches `{pattern}`"
                 )));
             }
+            if !self.governance.first_observation && !has_digest(&reference) {
+                return Err(EngineError::Invalid(format!(
+                    "policy takes an artifact only with the digest that its build reported (S0.5): give `{name}={given}@sha256:…`"
+                )));
+            }
             let provider = self.providers.get("oci")?;
             let resolved = provider
                 .resolve(&self.context, &ResolveRequest { reference: reference.clone() })
@@ -226,6 +231,11 @@ fn full_reference(repository: &str, given: &str) -> Option<String> {
         _ if given.contains('/') => None,
         _ => Some(format!("{repository}:{given}")),
     }
+}
+
+/// Whether a whole reference says by its digest which artifact is meant.
+fn has_digest(reference: &str) -> bool {
+    reference.rsplit_once('@').is_some_and(|(_, digest)| digest.parse::<Digest>().is_ok())
 }
 
 /// The tag of a reference in a repository, if it has one.

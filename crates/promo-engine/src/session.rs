@@ -50,6 +50,8 @@ pub struct Governance {
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
     /// Roles that may withdraw an automatic check's verdict, by environment; absent where nobody may (S3.1).
     pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
+    /// Whether a release may be added by what its tags show, without the digests that the build reported (S0.5).
+    pub first_observation: bool,
     /// The policy.
     pub policy: Option<PolicyRef>,
     /// Whether the trust file pins the digest of the policy: then it says which policy holds, and the ledger follows (S7.1).

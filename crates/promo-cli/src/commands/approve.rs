@@ -100,6 +100,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for entry in &document.body.moves {
         let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         ui.talk(&format!("  {} from {from} to {}", entry.environment, entry.to));
+        if decision == Decision::Approve && entry.rollback.is_none() {
+            ui.talk("    if it fails there is nothing to go back to: approving it says so too (S0.3)");
+        }
     }
     let until = time::long(statement.expires, &ui::zone(global)?);
     ui.talk(&format!("  as {}, until {until}", statement.role));

@@ -50,13 +50,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let rules = project::rules(global)?;
     let governance = &rules.governed;
     let now = SystemClock.now();
-    let windows: Vec<String> = governance
-        .pipeline
-        .windows
+    let own = &governance.pipeline.windows;
+    let policies = rules.policy.iter().flat_map(|policy| &policy.windows);
+    let windows: Vec<String> = own
         .iter()
-        .filter_map(|(name, spec)| Window::new(name.as_str(), spec.clone()).ok())
-        .flat_map(|window| windows::warnings(&window, now, WARNING_DAYS))
-        .map(|warning| warning.message)
+        .map(|one| ("", one))
+        .chain(policies.map(|one| ("policy: ", one)))
+        .filter_map(|(whose, (name, spec))| Some((whose, Window::new(name.as_str(), spec.clone()).ok()?)))
+        .flat_map(|(whose, window)| windows::warnings(&window, now, WARNING_DAYS).into_iter().map(move |w| (whose, w)))
+        .map(|(whose, warning)| format!("{whose}{}", warning.message))
         .collect();
     let count = rules.warning_views.len() + windows.len();
     let view = View {

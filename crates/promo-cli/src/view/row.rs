@@ -209,7 +209,7 @@ impl Row {
             artifacts: artifacts(entry),
             files: changed_files(entry),
             steps: entry.steps.iter().map(step).collect(),
-            checks: entry.checks.iter().map(|c| c.name.to_string()).collect(),
+            checks: entry.checks.chunk_by(|a, b| a.name == b.name).map(|c| c[0].name.to_string()).collect(),
             verdicts: entry
                 .verdicts
                 .iter()

@@ -50,6 +50,30 @@ fn an_approval_beside_the_plan_counts_s0_5() {
     world.run(0, &["apply", "p.plan.json"]);
 }
 
+/// An approval of a plan without a way back says that there is none, so it must be seen before it is signed.
+#[test]
+fn who_approves_is_told_first_that_there_is_nothing_to_go_back_to_s0_3() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    let says = "if it fails there is nothing to go back to: approving it says so too (S0.3)";
+    let approve = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"];
+    let rejected = [&approve[..], &["--decision", "reject", "--out", "no.json"]].concat();
+    let told = |words: &[&str]| texts(&promo(&world.at, words)).1;
+    let plan: serde_json::Value = serde_json::from_slice(&std::fs::read(world.at.join("p.json")).unwrap()).unwrap();
+    assert!(!plan["body"]["moves"][0]["rollback"].is_null());
+    assert!(!told(&approve).contains(says));
+    // The release that it would go back to is rejected.
+    let back = plan["body"]["moves"][0]["rollback"]["to"]["alias"].as_str().unwrap().to_owned();
+    world.run(0, &["release", "reject", &back, "--reason", "a test"]);
+    world.plan("p.json");
+    world.ask("p.json");
+    assert!(!told(&rejected).contains(says), "whoever says no grants nothing");
+    let err = told(&approve);
+    assert!(err.contains(says), "{err}");
+}
+
 #[test]
 fn whose_request_it_is_only_a_signature_says_s6_3() {
     let world = World::new();

@@ -58,6 +58,25 @@ pub(crate) fn row_of_verify() {
 }
 
 #[test]
+fn policy_can_demand_the_digest_that_the_build_reported_s0_5() {
+    let world = World::new();
+    let digest = world.run(0, &["release", "show", "1.1.0"])["artifacts"]["shop"].as_str().unwrap().to_owned();
+    let digest = digest.split('@').nth(1).unwrap();
+    world.write("config/common.env", "NEEDS_WORKERS=2\n");
+    let policy = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
+    world.write("policy.toml", &(policy + "\n[releases]\nfirst_observation = false\n"));
+    world.edit("policy.toml", "version = 1", "version = 2");
+    for observed in ["shop=1.1.0", "shop=oci-layout:registry/shop:1.1.0"] {
+        let error = world.refuses(65, "request-invalid", &["release", "add", observed]);
+        assert!(error["message"].as_str().unwrap().contains("only with the digest that its build reported"), "{error}");
+    }
+    for (reported, alias) in [(format!("shop=1.1.0@{digest}"), "1.3.0"), (format!("shop={digest}"), "1.4.0")] {
+        world.write("config/common.env", &format!("NEEDS_WORKERS=2\n# {alias}\n"));
+        world.run(0, &["release", "add", &reported, "--alias", alias]);
+    }
+}
+
+#[test]
 fn an_alias_that_would_be_lost_is_refused() {
     let world = World::new();
     let error = world.refuses(65, "request-invalid", &["release", "add", "shop=1.1.0", "--alias", "winter"]);

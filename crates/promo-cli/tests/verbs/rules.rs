@@ -3,7 +3,7 @@
 use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
 
-use crate::fixture::{World, command, end, texts};
+use crate::fixture::{World, command, end, promo, texts};
 
 pub(crate) fn row_of_accept_clock() {
     let world = World::new();
@@ -83,6 +83,63 @@ fn the_same_file_spelt_in_another_way_is_no_difference_s0_1() {
 }
 
 #[test]
+fn what_a_pipeline_says_of_ledger_and_policy_is_never_passed_over_without_a_trust_file_s0_1() {
+    let world = World::new();
+    let says = |keys: &str| {
+        world.edit("promo.toml", "name = \"quickstart\"", &format!("name = \"quickstart\"\n{keys}"));
+        let words = ["status"];
+        let (_, err) = texts(&promo(&world.at, &words));
+        world.edit("promo.toml", &format!("\n{keys}"), "");
+        err
+    };
+    let same = says("ledger = \"./.promo/ledger.db\"\npolicy = \"policy.toml\"");
+    assert!(!same.contains("error"), "{same}");
+    for (keys, other) in
+        [("ledger = \"mine.db\"", "--ledger mine.db"), ("policy = \"weak.toml\"", "--policy weak.toml")]
+    {
+        let err = says(keys);
+        assert!(err.contains("trust-differs") && err.contains(other), "{err}");
+    }
+    // Nor is it silently without a policy where the pipeline names one.
+    world.edit("promo.toml", "name = \"quickstart\"", "name = \"quickstart\"\npolicy = \"policy.toml\"");
+    let mut bare = command(&world.at, &["check"]);
+    bare.env_remove("PROMO_POLICY");
+    let err = texts(&end(bare, &["check"])).1;
+    assert!(err.contains("trust-differs") && err.contains("none counts"), "{err}");
+}
+
+#[test]
+fn no_link_and_no_spelling_takes_a_copy_into_a_claimed_layout_s0_2() {
+    let world = World::new();
+    let policy = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
+    let claim = |place: &str| format!("{policy}\n[[claims]]\n{place}\ntier = \"production\"\n");
+    std::fs::create_dir(world.at.join("live-copies")).unwrap();
+    std::os::unix::fs::symlink("live-copies", world.at.join("elsewhere")).unwrap();
+    let dev = "[environments.dev]\n";
+    let absolute = format!("{}/live-copies", world.at.display());
+    let claims = ["registry = \"oci-layout:live-copies\"", &format!("directory = \"{absolute}\"")].map(claim);
+    for (at, place) in ["elsewhere/x", "./live-copies", &absolute].into_iter().enumerate() {
+        world.write("policy.toml", &claims[at % 2]);
+        let mirror = format!("{dev}mirror = {{ \"oci-layout:registry\" = \"oci-layout:{place}\" }}\n");
+        world.edit("promo.toml", dev, &mirror);
+        let (_, err) = texts(&promo(&world.at, &["check"]));
+        assert!(err.contains("policy-tier-too-low"), "{place}: {err}");
+        world.edit("promo.toml", &mirror, dev);
+    }
+}
+
+#[test]
+fn a_window_of_policy_that_never_opens_again_is_warned_of_s5_3() {
+    let world = World::new();
+    world.edit("policy.toml", "version = 1", "version = 2");
+    let policy = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
+    let over = "[windows.old]\neffect = \"allow\"\ntimezone = \"UTC\"\nonce = { start = \"2020-01-01T00:00\", end = \"2020-02-01T00:00\" }\n";
+    world.write("policy.toml", &format!("{policy}\n[tiers.staging]\nwindows = [\"old\"]\n{over}"));
+    let warned = world.run(65, &["check", "--strict"])["windows"].to_string();
+    assert!(warned.contains("policy: `old` does not open any more"), "{warned}");
+}
+
+#[test]
 fn a_policy_that_lies_there_and_was_not_named_is_pointed_at() {
     let world = World::new();
     let bare = |words: &[&str]| {
@@ -142,6 +199,16 @@ fn a_policy_of_a_lower_version_is_refused_once_a_verb_wrote_under_a_higher_one_s
 #[test]
 fn a_ledger_keeps_its_policy_also_when_the_tier_is_lowered_or_the_policy_is_renamed_s7_1() {
     let world = World::new();
+    // With production called staging nothing in the pipeline needs a policy any more: the ledger still does.
+    let pipeline = std::fs::read_to_string(world.at.join("promo.toml")).unwrap();
+    world.edit("promo.toml", "\"production\"", "\"staging\"");
+    for words in [&["status"][..], &["plan"], &["advance"], &["freeze", "production", "--reason", "a test"]] {
+        let mut bare = command(&world.at, words);
+        bare.env_remove("PROMO_POLICY");
+        let (_, err) = texts(&end(bare, words));
+        assert!(err.contains("error[policy-not-adopted]"), "{words:?}: {err}");
+    }
+    world.write("promo.toml", &pipeline);
     world.edit("policy.toml", "name    = \"quickstart\"", "name    = \"another\"");
     for words in [&["status"][..], &["plan"], &["advance"], &["freeze", "production", "--reason", "a test"]] {
         let error = world.refuses(65, "policy-not-adopted", words);

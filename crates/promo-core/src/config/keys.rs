@@ -245,8 +245,15 @@ pub(crate) const POLICY_FILE: &[Key] = &[
     key("claims", Shape::Tables(CLAIM), "what can be touched and how much it matters at least (S0.2)"),
     key("tiers", Shape::Table(TIER_TABLES), "rules by tier (S7.3)"),
     key("windows", Shape::Named(WINDOW), "windows and freezes of the organisation"),
+    key("releases", Shape::Table(RELEASES), "what may become a release (S0.5)"),
     key("limits", Shape::Table(LIMITS), "what a pipeline file may grow to, where the defaults are too small (S13.2)"),
 ];
+
+const RELEASES: &[Key] = &[key(
+    "first_observation",
+    Shape::Flag,
+    "`false`: an artifact is taken only by the digest that its build reported; `true`, what its tag shows first will do, when left out",
+)];
 
 /// The least values are the defaults: policy raises limits and never lowers them.
 const LIMITS: &[Key] = &[

@@ -21,14 +21,16 @@ pub fn split_reference(reference: &str) -> (String, Option<String>) {
 }
 
 /// Where a repository is mirrored to by the `mirror` of an environment: the longest prefix wins, and prefixes end at path
-/// segments. None where it stays.
+/// segments. None where it stays. Nothing is mirrored past the place that the mirror names, which is what policy has judged
+/// (S0.2): not by a `..` after the prefix.
 #[must_use]
 pub fn mirror(prefixes: &BTreeMap<String, String>, repository: &str) -> Option<String> {
     prefixes
         .iter()
         .filter_map(|(from, to)| {
             let rest = repository.strip_prefix(from.as_str())?;
-            (rest.is_empty() || rest.starts_with('/')).then(|| (from.len(), format!("{to}{rest}")))
+            let below = rest.is_empty() || rest.starts_with('/');
+            (below && !rest.split('/').any(|part| part == "..")).then(|| (from.len(), format!("{to}{rest}")))
         })
         .max_by_key(|(length, _)| *length)
         .map(|(_, to)| to)
@@ -57,5 +59,6 @@ mod tests {
         assert_eq!(mirror(&prefixes, "r/a/b/c"), Some("q/c".into()));
         assert_eq!(mirror(&prefixes, "r/a/z"), Some("p/x/z".into()));
         assert_eq!(mirror(&prefixes, "r/ab"), None);
+        assert_eq!(mirror(&prefixes, "r/a/../../other"), None, "that would leave the place that policy judges (S0.2)");
     }
 }

@@ -196,6 +196,8 @@ impl Planner<'_> {
             .collect()
     }
 
+    /// Every automatic check, once for each target: what is broken in one of them is not verified (S3.1). Those of one
+    /// check stand together, in the order of the targets.
     pub(super) fn checks(
         &self,
         name: &EnvironmentName,
@@ -203,23 +205,29 @@ impl Planner<'_> {
         release: &ReleaseId,
         deployment: &DeploymentSettings,
     ) -> Vec<PlannedCheck> {
-        let target = deployment.targets.values().next().cloned().unwrap_or(Target(BTreeMap::new()));
-        environment
-            .verify
-            .iter()
-            .filter_map(|check| {
-                let declared = self.input.rules.pipeline.checks.get(check)?.for_environment(name);
-                let Check::Automatic { provider, settings, files } = declared else { return None };
-                let inputs = Inputs {
+        let nowhere = Target(BTreeMap::new());
+        let mut places: Vec<&Target> = deployment.targets.values().collect();
+        if places.is_empty() {
+            places.push(&nowhere);
+        }
+        let mut out = Vec::new();
+        for check in &environment.verify {
+            let declared = self.input.rules.pipeline.checks.get(check).map(|check| check.for_environment(name));
+            let Some(Check::Automatic { provider, settings, files }) = declared else { continue };
+            let files = self.files(&files, release).0;
+            out.extend(places.iter().map(|place| PlannedCheck {
+                name: check.clone(),
+                provider: provider.clone(),
+                inputs: Inputs {
                     environment: name.clone(),
                     release: release.clone(),
-                    target: target.clone(),
-                    settings,
+                    target: (*place).clone(),
+                    settings: settings.clone(),
                     artifacts: self.artifacts(release, deployment),
-                    files: self.files(&files, release).0,
-                };
-                Some(PlannedCheck { name: check.clone(), provider, inputs })
-            })
-            .collect()
+                    files: files.clone(),
+                },
+            }));
+        }
+        out
     }
 }

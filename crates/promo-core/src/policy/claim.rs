@@ -67,14 +67,11 @@ impl Claim {
     pub fn covers(&self, target: &Target) -> bool {
         let get = |key: &str| target.0.get(key).map(String::as_str);
         match &self.place {
-            Place::Directory(path) => get("directory").is_some_and(|directory| under(path, directory)),
             Place::Cluster { cluster, namespace } => {
                 get("cluster") == Some(cluster)
                     && namespace.as_deref().is_none_or(|namespace| get("namespace") == Some(namespace))
             }
-            Place::Registry(_) => {
-                [get("registry"), get("repository")].into_iter().flatten().any(|r| self.covers_repository(r))
-            }
+            Place::Directory(_) | Place::Registry(_) => places(target).iter().any(|place| self.holds(place)),
         }
     }
 
@@ -84,11 +81,8 @@ impl Claim {
     pub fn touched_by(&self, target: &Target) -> bool {
         let get = |key: &str| target.0.get(key).map(String::as_str);
         let inside = match &self.place {
-            Place::Directory(path) => get("directory").is_some_and(|directory| under(directory, path)),
             Place::Cluster { cluster, .. } => get("cluster") == Some(cluster) && get("namespace").is_none(),
-            Place::Registry(_) => {
-                [get("registry"), get("repository")].into_iter().flatten().any(|r| self.touched_by_repository(r))
-            }
+            Place::Directory(_) | Place::Registry(_) => places(target).iter().any(|place| self.lies_in(place)),
         };
         inside || self.covers(target)
     }
@@ -96,20 +90,62 @@ impl Claim {
     /// As [`Claim::touched_by`], for a repository or a prefix of repositories.
     #[must_use]
     pub fn touched_by_repository(&self, repository: &str) -> bool {
-        matches!(&self.place, Place::Registry(prefix) if under(prefix, repository) || under(repository, prefix))
+        self.lies_in(&Settled::repository(repository)) || self.covers_repository(repository)
     }
 
-    /// Whether the claim is about a repository, `registry/repository` or `oci-layout:PATH`.
+    /// Whether the claim is about a repository, `registry/repository` or `oci-layout:PATH`. A layout is a directory, so a
+    /// claim to the directory is about it too.
     #[must_use]
     pub fn covers_repository(&self, repository: &str) -> bool {
-        matches!(&self.place, Place::Registry(prefix) if under(prefix, repository))
+        self.holds(&Settled::repository(repository))
+    }
+
+    fn holds(&self, place: &Settled) -> bool {
+        self.settled().is_some_and(|claimed| place.0.starts_with(&claimed.0))
+    }
+
+    fn lies_in(&self, place: &Settled) -> bool {
+        self.settled().is_some_and(|claimed| claimed.0.starts_with(&place.0))
+    }
+
+    fn settled(&self) -> Option<Settled> {
+        match &self.place {
+            Place::Directory(path) => Some(Settled::directory(path)),
+            Place::Registry(prefix) => Some(Settled::repository(prefix)),
+            Place::Cluster { .. } => None,
+        }
     }
 }
 
-/// Whether `path` is `prefix` or lies under it, component by component: `a/bc` is not under `a/b`.
-fn under(prefix: &str, path: &str) -> bool {
-    let (prefix, path) = (components(prefix), components(path));
-    path.starts_with(&prefix)
+/// The directories and repositories that a target names.
+fn places(target: &Target) -> Vec<Settled> {
+    let get = |key: &str| target.0.get(key);
+    let repositories = [get("registry"), get("repository")].into_iter().flatten().map(|r| Settled::repository(r));
+    get("directory").map(|directory| Settled::directory(directory)).into_iter().chain(repositories).collect()
+}
+
+/// A directory or a repository in one spelling, as what it is and its components: everything that a provider takes for the
+/// same place is equal here, and `a/bc` is not under `a/b`.
+#[derive(Debug, PartialEq, Eq)]
+struct Settled(Vec<String>);
+
+impl Settled {
+    fn directory(path: &str) -> Self {
+        Self(["directory"].into_iter().chain(components(path)).map(str::to_string).collect())
+    }
+
+    /// The scheme may be left out, a host is the same in capitals and with the port that it has anyway, and a layout is a
+    /// directory.
+    fn repository(text: &str) -> Self {
+        if let Some(path) = text.strip_prefix("oci-layout:") {
+            return Self::directory(path);
+        }
+        let text = text.strip_prefix("oci://").unwrap_or(text);
+        let (host, path) = text.split_once('/').unwrap_or((text, ""));
+        let host = host.to_ascii_lowercase();
+        let name = [":443", ":80"].into_iter().find_map(|port| host.strip_suffix(port)).unwrap_or(&host);
+        Self(["registry", name].into_iter().chain(components(path)).map(str::to_string).collect())
+    }
 }
 
 /// The components of a path in one spelling. `..` takes the component before it away, so that `dev/../prod` is `prod`;
@@ -132,10 +168,18 @@ fn components(path: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
-    use super::under;
+    use super::*;
+
+    fn claim(place: Place) -> Claim {
+        Claim { place, tier: Tier::Production }
+    }
 
     #[test]
     fn places_match_by_whole_components_whatever_their_spelling() {
+        let under = |prefix: &str, path: &str| {
+            let target = Target([("directory".to_string(), path.to_string())].into());
+            claim(Place::Directory(prefix.into())).covers(&target)
+        };
         for (prefix, path) in
             [("prod", "prod"), ("prod", "./prod//eu/"), ("prod", "dev/../prod/eu"), ("/srv", "/srv/x"), (".", "a")]
         {
@@ -144,5 +188,34 @@ mod tests {
         for (prefix, path) in [("prod", "production"), ("prod", "prod/../dev"), ("/srv", "srv"), ("prod", "../prod")] {
             assert!(!under(prefix, path), "{prefix} {path}");
         }
+    }
+
+    #[test]
+    fn s0_2_repositories_match_whatever_their_spelling_and_layouts_as_the_directories_that_they_are() {
+        for (prefix, repository) in [
+            ("r.example", "R.Example/shop"),
+            ("R.example/shop", "oci://r.example:443/shop/api"),
+            ("oci://r.example:80/shop", "r.example/shop"),
+            ("oci-layout:prod", "oci-layout:./dev/../prod//api"),
+            ("oci-layout:/srv/prod", "oci-layout:/srv/./prod"),
+            ("oci-layout:.", "oci-layout:prod"),
+        ] {
+            let claim = claim(Place::Registry(prefix.into()));
+            assert!(claim.covers_repository(repository) && claim.touched_by_repository(repository), "{repository}");
+        }
+        for (prefix, repository) in [
+            ("r.example", "r.example.org/shop"),
+            ("r.example/shop", "r.example/shopping"),
+            ("r.example", "r.example:8443/shop"),
+            ("oci-layout:prod", "oci-layout:prod-eu"),
+            ("oci-layout:prod", "oci-layout:/prod"),
+        ] {
+            assert!(!claim(Place::Registry(prefix.into())).touched_by_repository(repository), "{repository}");
+        }
+        let around = claim(Place::Registry("oci-layout:registry/prod".into()));
+        assert!(around.touched_by_repository("oci-layout:.") && !around.covers_repository("oci-layout:."));
+        let target = Target([("directory".to_string(), "registry/prod".to_string())].into());
+        assert!(around.covers(&target), "a deployment into the directory of a layout");
+        assert!(claim(Place::Directory("registry".into())).covers_repository("oci-layout:registry/prod"));
     }
 }

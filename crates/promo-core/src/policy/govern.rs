@@ -9,7 +9,7 @@ use super::{Policy, TierRules, about};
 use crate::config::{Places, words};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::graph::paths_into_production_without_staging;
-use crate::ids::{EnvironmentName, RoleName, WindowName};
+use crate::ids::{ArtifactName, EnvironmentName, RoleName, WindowName};
 use crate::model::{ApprovalRule, Environment, Pipeline, Start, Tier};
 use crate::plan::PolicyRef;
 use crate::windows::{Effect, Level, Window, WindowSpec};
@@ -39,6 +39,8 @@ pub struct Governed {
     pub always_open: BTreeMap<EnvironmentName, String>,
     /// By environment: the roles that may withdraw an automatic check's verdict; absent where nobody may (S3.1).
     pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
+    /// Whether a release may be added by what its tags show (S0.5).
+    pub first_observation: bool,
     /// The policy; none only in local mode.
     pub policy: Option<PolicyRef>,
     /// Whether this is local mode, which every screen and plan says.
@@ -65,11 +67,16 @@ pub fn govern(
         windows: BTreeMap::new(),
         always_open: BTreeMap::new(),
         withdraw: BTreeMap::new(),
+        first_observation: policy.is_none_or(|p| p.first_observation),
         policy: policy.map(Policy::reference),
         local: mode == TrustMode::Local,
     };
     if policy.is_none() && mode == TrustMode::Trusted {
         out.push(Diagnostic::new("policy-required", "the trust file names a policy, and none was given"));
+    }
+    let mut artifacts: Vec<Option<&str>> = pipeline.artifacts.keys().map(ArtifactName::as_str).map(Some).collect();
+    if artifacts.is_empty() {
+        artifacts.push(None);
     }
     for (name, environment) in &pipeline.environments {
         let rules = policy.and_then(|p| p.tiers.get(&environment.tier)).unwrap_or(&none);
@@ -91,7 +98,7 @@ pub fn govern(
             .collect();
 
         if environment.tier == Tier::Production {
-            one.floors(&approval, &levels, rules, &mut out);
+            one.floors(&approval, &levels, rules, &artifacts, &mut out);
         }
         governed.approval.insert(name.clone(), approval);
         governed.windows.insert(name.clone(), levels);
@@ -107,10 +114,14 @@ pub fn govern(
         let shown: Vec<&str> = path.iter().map(EnvironmentName::as_str).collect();
         let message = format!("a release can reach `{goal}` without staging: {}", shown.join(" -> "));
         let at = format!("environments.{goal}.after");
-        out.push(
-            about(places, &at, "floor-staging", message)
-                .help("put a staging-tier environment on every path into production (S0.3, R11)"),
-        );
+        let tier = |name: &&EnvironmentName| pipeline.environments[*name].tier == Tier::Staging;
+        let help = match path.iter().find(tier) {
+            Some(empty) => format!(
+                "`{empty}` is of tier staging, and counts only if it deploys to a target and `verify` names a check"
+            ),
+            None => "put a staging-tier environment that deploys and verifies on every path into production".into(),
+        };
+        out.push(about(places, &at, "floor-staging", message).help(format!("{help} (S0.3, R11)")));
     }
     let governed = (!out.iter().any(Diagnostic::is_error)).then_some(governed);
     (governed, out)
@@ -271,7 +282,14 @@ impl One<'_> {
     }
 
     /// S0.3, whatever policy and pipeline say. The staging floor is judged over the whole graph.
-    fn floors(&self, approval: &[ApprovalRule], levels: &[Level], rules: &TierRules, out: &mut Vec<Diagnostic>) {
+    fn floors(
+        &self,
+        approval: &[ApprovalRule],
+        levels: &[Level],
+        rules: &TierRules,
+        artifacts: &[Option<&str>],
+        out: &mut Vec<Diagnostic>,
+    ) {
         let name = self.name;
         if approval.is_empty() {
             let message = format!("nobody approves promotions into `{name}`, which is production");
@@ -282,12 +300,14 @@ impl One<'_> {
             let message = format!("nothing verifies `{name}`, which is production");
             out.push(self.told("", "floor-verification", message).help("name at least one check in `verify`"));
         }
-        let opens = |window: &Window| {
-            window.spec().effect == Effect::Allow
-                && window.spec().environments.as_ref().is_none_or(|only| only.iter().any(|e| e == name.as_str()))
-        };
-        if rules.always_open.is_none() && !levels.iter().flat_map(|l| &l.windows).any(opens) {
-            let message = format!("no allow window says when promotions into `{name}`, which is production, may start");
+        // An artifact that no allow window is about moves at any time, whatever the windows of the others say.
+        let free = artifacts.iter().find(|artifact| {
+            let about = |w: &Window| w.spec().effect == Effect::Allow && w.is_about(name.as_str(), **artifact);
+            !levels.iter().flat_map(|l| &l.windows).any(about)
+        });
+        if let (None, Some(artifact)) = (&rules.always_open, free) {
+            let what = artifact.map_or_else(|| "promotions".into(), |artifact| format!("promotions of `{artifact}`"));
+            let message = format!("no allow window says when {what} into `{name}`, which is production, may start");
             out.push(
                 self.told("windows", "floor-window", message)
                     .help("name an allow window in `windows`; or policy says `windows = \"always\"` with a reason"),

@@ -48,6 +48,8 @@ pub struct Policy {
     pub tiers: BTreeMap<Tier, TierRules>,
     /// The windows that tiers name.
     pub windows: BTreeMap<WindowName, WindowSpec>,
+    /// Whether what a tag shows when a release is added stands in for the digest that the build reported (S0.5).
+    pub first_observation: bool,
     /// What a pipeline file may grow to: the defaults, or what policy raised them to (S13.2).
     pub limits: Limits,
 }
@@ -146,6 +148,10 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
         claims,
         tiers,
         windows,
+        first_observation: !matches!(
+            root.table("releases").and_then(|t| t.get("first_observation")).map(|n| &n.data),
+            Some(config::Data::Flag(false))
+        ),
         limits: limits(root),
     })
 }

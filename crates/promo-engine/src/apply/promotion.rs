@@ -18,7 +18,7 @@ use super::deploy::deploy;
 use super::precheck::{self, Use};
 use super::step::elapsed;
 use super::{Fate, RunContext};
-use crate::checks::Verdict;
+use crate::checks::{self, Verdict};
 use crate::error::EngineError;
 use crate::observe::recorded_settings;
 use crate::progress::Progress;
@@ -47,7 +47,7 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
     if !begun && let Some(fate) = start(context, entry)? {
         return Ok(fate);
     }
-    let total = entry.steps.len() + entry.checks.len();
+    let total = entry.steps.len() + checks::by_check(&entry.checks).count();
     context.say(Progress::PromotionStarted { environment: name.clone(), release: entry.to.id.clone(), total });
     if let Some(rollback) = begun_rollback(context, entry)? {
         return go_back(context, entry, rollback, "it failed before this run was interrupted".into()).await;
@@ -144,8 +144,8 @@ async fn verify(
     anew: bool,
 ) -> Result<End, EngineError> {
     let mut failures = Vec::new();
-    for check in checks {
-        let environment = entry.environment.clone();
+    for group in checks::by_check(checks) {
+        let (environment, check) = (entry.environment.clone(), &group[0]);
         let spoken = context.session.with_view(|view| {
             let verdicts = view.environment(&environment)?.verdicts.get(release)?.get(&check.name)?;
             verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| v.said)
@@ -163,7 +163,7 @@ async fn verify(
         }
         context.say(Progress::CheckStarted { environment: environment.clone(), check: check.name.clone() });
         let begun = context.session.context.clock.now();
-        let verdict = match context.session.ask(check).await? {
+        let verdict = match context.session.ask(group).await? {
             Ok(verdict) => verdict,
             Err(error) => {
                 let (check, why) = (check.name.clone(), format!("{error}; promo resume asks again"));

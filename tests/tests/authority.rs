@@ -8,6 +8,7 @@ use promo_core::ids::{CheckName, ReleaseId};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{POLICY_ADOPTED, PromotionOutcome};
 use promo_core::plan::{Document, Request};
+use promo_engine::authors::AUTHORS_NAMESPACE;
 use promo_engine::lifts::Lift;
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictKind, VerdictStatement, verdict_bytes};
@@ -482,6 +483,69 @@ async fn whoever_adds_a_release_first_does_not_settle_who_wrote_it_unseen_s6_4()
     }
 }
 
+/// A release without authors below one with them: nobody can approve, and the message names the release. Whoever says afterwards
+/// who wrote it signs that, and is kept out themself.
+#[tokio::test(flavor = "multi_thread")]
+async fn authors_can_be_named_afterwards_by_a_person_who_signs_and_counts_among_them_s6_4() {
+    let excluding = ("exclude = [\"initiator\"]".into(), "exclude = [\"initiator\", \"author\"]".into());
+    for (signer, may) in [("dana", true), ("riley", false)] {
+        let world = World::with("quickstart", Setup { replace: vec![excluding.clone()], ..Setup::default() });
+        let session = &world.session;
+        let first = world.release("1.0.0").await;
+        world.build("1.1.0").await;
+        let metadata = [("authors".to_owned(), "dana".to_owned())].into();
+        let (second, _) =
+            session.add_release(promo_engine::NewRelease { metadata, ..world.new_release("1.1.0") }).await.unwrap();
+        session.advance(world.options()).await.unwrap();
+        let plan = session.plan(world.request("production"), promo_engine::PLAN_LIFETIME).await.unwrap();
+        let digest = plan.digest().unwrap();
+        world.ask(&plan).await;
+        let yes = world.sign(&plan, Decision::Approve);
+        let record = || session.record_approval(&plan, &digest, &yes, &[], None).map(|_| ());
+        let EngineError::Uncounted { why, over: false, .. } = record().unwrap_err() else { panic!("{signer}") };
+        assert!(why.iter().any(|why| why.contains(&format!("nobody is named as the author of {first}"))), "{why:?}");
+        let unwritten = |session: &Session| session.unwritten(&session.view().unwrap(), &plan.body.moves[0]).len();
+        assert_eq!(unwritten(session), 1);
+
+        let key = world.keys.get(signer).unwrap_or(&world.key);
+        let says = |release: &ReleaseId, who: &str| {
+            let (release, authors) = (release.clone(), [who.to_owned()].into());
+            let fingerprint = key.public_key().fingerprint().clone();
+            async move { session.authors_statement(&release, authors, fingerprint).await }
+        };
+        for refused in [says(&second.release.id, "dana").await, says(&first, "nobody-known").await] {
+            assert_eq!(refused.unwrap_err().code(), "request-invalid");
+        }
+        let statement = says(&first, "dana").await.unwrap();
+        let bytes = statement.to_bytes().unwrap();
+        // Signed for something else, by somebody else, or written past the engine without a signature.
+        let elsewhere = key.sign_bytes(&bytes, VERDICT_NAMESPACE).unwrap();
+        let stranger = promo_engine::signature::SigningKey::generate("stranger").unwrap();
+        let unknown = stranger.sign_bytes(&bytes, AUTHORS_NAMESPACE).unwrap();
+        for signature in [&elsewhere, &unknown] {
+            assert_eq!(session.name_authors(&statement, signature).unwrap_err().code(), "approval-refused");
+        }
+        let (authors, by) = (statement.authors.clone(), signer.parse().unwrap());
+        let forged = Event::AuthorsNamed { release: first.clone(), authors, by, signed: serde_json::json!("riley") };
+        session.store().append_if_head(&Expect::default(), &[session.draft(forged)]).unwrap();
+        assert_eq!((why_not(session).len(), unwritten(session)), (1, 1), "{:?}", why_not(session));
+
+        let good = key.sign_bytes(&bytes, AUTHORS_NAMESPACE).unwrap();
+        assert_eq!(session.name_authors(&statement, &good).unwrap().as_str(), signer);
+        assert_eq!(unwritten(session), 0);
+        match record() {
+            Ok(()) => assert!(may),
+            Err(EngineError::Uncounted { why, .. }) => {
+                assert!(!may && why.iter().any(|why| why.contains("riley may not approve this, being its author")));
+                continue;
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+        session.apply(&plan, digest, world.options()).await.unwrap();
+        assert_eq!(world.current("production"), Some(second.release.id));
+    }
+}
+
 /// A plan for production that only its approval keeps back.
 async fn waits_for_approval(world: &World, version: &str) -> Document {
     world.release(version).await;
@@ -591,8 +655,8 @@ async fn a_false_name_does_not_let_anybody_approve_what_they_asked_for_s6_3() {
     let digest = plan.digest().unwrap();
     // Riley asks under dana's name, with the only key they have: their own.
     let (statement, signature) = world.asked(&plan, "riley");
-    let (_, by) = world.session.request(&plan, digest, Some((&statement, &signature))).await.unwrap();
-    assert_eq!(by.unwrap().as_str(), "riley");
+    let asked = world.session.request(&plan, digest, Some((&statement, &signature))).await.unwrap();
+    assert_eq!(asked.by.unwrap().as_str(), "riley");
     let yes = world.sign(&plan, Decision::Approve);
     let closed = notes(&world, &world.session, &plan, &yes).await;
     assert!(closed.contains(&"riley may not approve this, being its initiator".into()), "{closed:?}");
@@ -628,7 +692,7 @@ async fn where_no_rule_excludes_the_initiator_a_request_needs_no_signature() {
     let world = World::with("quickstart", Setup { replace, ..Setup::default() });
     let plan = waits_for_approval(&world, "1.0.0").await;
     let digest = plan.digest().unwrap();
-    assert_eq!(world.session.request(&plan, digest, None).await.unwrap().1, None);
+    assert_eq!(world.session.request(&plan, digest, None).await.unwrap().by, None);
     world.session.record_approval(&plan, &digest, &world.sign(&plan, Decision::Approve), &[], None).unwrap();
     world.session.apply(&plan, digest, world.options()).await.unwrap();
 }

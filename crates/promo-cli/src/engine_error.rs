@@ -110,7 +110,7 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
     let again: Vec<&str> = again.iter().map(String::as_str).collect();
     let next: Vec<&str> = match &error {
         EngineError::RequestUnsigned { .. } => vec!["promo", "request", &file, "--key", "KEY"],
-        EngineError::Uncounted { rejected: false, .. } => vec!["promo", "approve", &file, "--key", "KEY"],
+        EngineError::Uncounted { over: false, .. } => vec!["promo", "approve", &file, "--key", "KEY"],
         EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
         EngineError::Spent { run: None, .. } => again,
         // Somebody edited what was being read, or changed the place: what there is now gives another plan.
@@ -240,7 +240,7 @@ mod tests {
             EngineError::Uncounted {
                 who: "riley".parse().expect("a name"),
                 decision: promo_core::approval::Decision::Approve,
-                rejected: false,
+                over: false,
                 why: vec!["production: no".into()],
             },
             EngineError::RequestUnsigned { environment: environment.parse().expect("a name") },

@@ -164,6 +164,16 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "release authors",
+        &[
+            ("Of a release that came without any", "promo release authors 1.4.2 --author dana --key ~/.ssh/riley"),
+            (
+                "By the addresses in its commits",
+                "promo release authors 1.4.2 --author dana@example.org --author eli@example.org --key ~/.ssh/riley",
+            ),
+        ],
+    ),
+    (
         "release reject",
         &[
             ("Keep a release out of everywhere", "promo release reject 1.4.2 --reason 'leaks memory, see ticket 812'"),

@@ -9,6 +9,7 @@ use promo_core::kinds::KindSchema;
 use promo_core::ledger::{Event, Record};
 use promo_core::plan::{self, Document};
 use promo_engine::Progress;
+use promo_engine::authors::AuthorsStatement;
 use promo_engine::lifts::LiftStatement;
 use promo_engine::requests::RequestStatement;
 use promo_engine::verdicts::VerdictStatement;
@@ -56,6 +57,11 @@ pub(crate) const SCHEMAS: &[Published] = &[
         name: "lift-statement",
         about: "What a person signs who lifts a quarantine or a freeze",
         make: |_| document::<LiftStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
+    },
+    Published {
+        name: "authors-statement",
+        about: "What a person signs who names the authors of a release",
+        make: |_| document::<AuthorsStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
     },
     Published { name: "record", about: "A record of the ledger", make: |_| record() },
     Published {

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::approval::{self, Decision, Envelope, Evaluation, Parties, Person, Rules, Subject, VerifiedApproval};
+use promo_core::approval::{
+    self, ApprovalProblem, Decision, Envelope, Evaluation, Parties, Person, Rules, Subject, VerifiedApproval,
+};
 use promo_core::ids::{EnvironmentName, IdentityName, RoleName};
 use promo_core::ledger::view::Request;
 use promo_core::ledger::{ActorKind, View};
@@ -14,7 +16,7 @@ use promo_core::windows::Invoker;
 
 use crate::apply::precheck::Use;
 use crate::error::EngineError;
-use crate::metadata::{AUTHORS, BUILDER, names};
+use crate::metadata::BUILDER;
 use crate::session::Session;
 use crate::signature;
 
@@ -55,6 +57,16 @@ impl Session {
             }
         }
         (facts, problems)
+    }
+
+    /// Who approved a plan and did not take it back, as far as the ledger says.
+    pub(crate) fn approvers(&self, view: &View, plan: &Digest) -> BTreeSet<IdentityName> {
+        let (facts, _) = self.approval_facts(plan, view, &[]);
+        let said = |decision| {
+            let those = facts.iter().filter(move |f| f.statement().plan == *plan && f.statement().decision == decision);
+            those.map(|fact| fact.identity().clone()).collect::<BTreeSet<_>>()
+        };
+        &said(Decision::Approve) - &said(Decision::Revoke)
     }
 
     /// As what whoever asked for a plan counts. That it was a person is the plan's own word, and anybody can write it: it
@@ -159,11 +171,14 @@ impl Session {
         if alone.is_empty() {
             why.push("no rule of its environments asks for an approval, so none takes a rejection".into());
         }
-        let rejected = alone.values().any(|evaluation| !evaluation.rejections.is_empty());
-        if !rejected {
+        let lost = standings.iter().filter(|(_, standing)| standing.lost(&self.governance.roster));
+        let lost: Vec<String> = lost.map(|(name, standing)| format!("{name}: {}", taken_back(standing))).collect();
+        let over = !lost.is_empty() || alone.values().any(|evaluation| !evaluation.rejections.is_empty());
+        why.extend(lost);
+        if !over {
             why.extend(standings.iter().flat_map(|(name, standing)| self.missing(name, standing)));
         }
-        Err(EngineError::Uncounted { who: who.clone(), decision, rejected, why })
+        Err(EngineError::Uncounted { who: who.clone(), decision, over, why })
     }
 
     /// What the rules of an environment still ask for, a line for each rule that has not everybody: how many of which role,
@@ -172,6 +187,13 @@ impl Session {
     pub fn missing(&self, environment: &EnvironmentName, standing: &Evaluation) -> Vec<String> {
         let open = standing.rules.iter().filter(|rule| rule.missing > 0);
         let said = open.map(|rule| {
+            // What nobody can do before somebody has said who it was comes first.
+            let unknown = |problem: &&ApprovalProblem| {
+                matches!(problem, ApprovalProblem::UnnamedParty { .. } | ApprovalProblem::UnmappedParty { .. })
+            };
+            if let Some(problem) = rule.problems.iter().find(unknown) {
+                return format!("{environment}: {}", in_words(problem));
+            }
             let who: Vec<&str> =
                 standing.could_fill(rule, &self.governance.roster).map(|who| who.name.as_str()).collect();
             let who = if who.is_empty() { "nobody whom policy knows could be it".into() } else { who.join(" or ") };
@@ -238,21 +260,11 @@ impl Session {
     ) -> Parties {
         let excluded: BTreeSet<Party> = rules.as_slice().iter().flat_map(|r| r.exclude.iter().copied()).collect();
         let metadata = |id| view.release(id).map(|r| &r.release.metadata);
-        // Nobody said who wrote it, or built it: that is not the same as nobody having done so.
-        let unknown = || Person::Unmapped("unknown".into());
-        let written = |id| -> BTreeSet<Person> {
-            let list = metadata(id).and_then(|m| m.get(AUTHORS)).map(String::as_str);
-            let named: BTreeSet<Person> = names(list).into_iter().map(|name| self.person(name)).collect();
-            if named.is_empty() && excluded.contains(&Party::Author) { [unknown()].into() } else { named }
-        };
         // A release brings along what those between it and the running one changed (S6.4).
-        let running = entry.from.as_ref().map_or(0, |from| view.lineage(&from.id));
-        let between = running + 1..view.lineage(&entry.to.id);
-        let along = view.releases.iter().filter(|r| between.contains(&r.lineage)).map(|r| &r.release.id);
-        let authors = along.chain([&entry.to.id]).flat_map(written).collect();
+        let authors = self.along(view, entry).iter().flat_map(|release| self.written(view, release)).collect();
         let builder = match metadata(&entry.to.id).and_then(|m| m.get(BUILDER)) {
             Some(name) => Some(self.person(name)),
-            None => excluded.contains(&Party::Builder).then(unknown),
+            None => excluded.contains(&Party::Builder).then(|| Person::Unnamed(entry.to.id.clone())),
         };
         Parties {
             initiator,
@@ -265,7 +277,7 @@ impl Session {
     }
 
     /// The identity behind a claimed name or e-mail address.
-    fn person(&self, claimed: &str) -> Person {
+    pub(crate) fn person(&self, claimed: &str) -> Person {
         let roster = &self.governance.roster;
         match claimed.parse::<IdentityName>() {
             Ok(name) if roster.identity(&name).is_some() => Person::Known(name),
@@ -274,12 +286,29 @@ impl Session {
     }
 }
 
+/// That those who took their approval back leave too few who could approve, in words.
+#[must_use]
+pub fn taken_back(standing: &Evaluation) -> String {
+    let who: Vec<&str> = standing.revoked.iter().map(IdentityName::as_str).collect();
+    format!("{} took their approval back, for good: too few are left who could approve this plan", who.join(" and "))
+}
+
 /// Why statements that were found do not count, in words.
 pub(crate) fn uncounted(evaluation: &Evaluation) -> Vec<String> {
     let problems = evaluation.rules.iter().flat_map(|rule| &rule.problems).chain(&evaluation.problems);
-    let mut notes: Vec<String> = problems.map(ToString::to_string).collect();
+    let mut notes: Vec<String> = problems.map(in_words).collect();
     notes.dedup();
     notes
+}
+
+/// Why a statement does not count, with the way out where it is a command.
+fn in_words(problem: &ApprovalProblem) -> String {
+    match problem {
+        ApprovalProblem::UnnamedParty { party: Party::Author, release } => {
+            format!("{problem}: promo release authors {release} --author NAME --key KEY")
+        }
+        problem => problem.to_string(),
+    }
 }
 
 /// A move in the words of a signed statement.

@@ -167,8 +167,8 @@ pub enum EngineError {
         who: IdentityName,
         /// What they said.
         decision: Decision,
-        /// Whether somebody rejected the plan, so that no yes counts any more.
-        rejected: bool,
+        /// Whether somebody rejected the plan, or took back an approval that nobody else could give: it is over.
+        over: bool,
         /// Why, and who could, a line each.
         why: Vec<String>,
     },

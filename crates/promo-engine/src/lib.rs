@@ -4,6 +4,7 @@ pub mod apply;
 pub mod approvals;
 mod ask;
 mod authority;
+pub mod authors;
 mod blocking;
 mod checks;
 pub mod clock;

@@ -133,6 +133,13 @@ impl Session {
             if let Some(entry) = view.release(&id) {
                 // Whoever was first said who may not approve; a second one who says otherwise is not passed over.
                 let known = &entry.release.metadata;
+                if !known.contains_key(AUTHORS) && said.contains_key(AUTHORS) {
+                    return Err(EngineError::Invalid(format!(
+                        "{id} (#{}) is in the ledger already, and names no author: who wrote it is signed \
+                         (`promo release authors {id} --author NAME --key KEY`)",
+                        entry.lineage
+                    )));
+                }
                 if let Some(key) = [AUTHORS, BUILDER].into_iter().find(|key| said.get(*key) != known.get(*key)) {
                     let named =
                         |metadata: &BTreeMap<String, String>| metadata.get(key).cloned().unwrap_or("nobody".into());
@@ -245,9 +252,31 @@ fn tag_of(repository: &str, reference: &str) -> Option<String> {
     Some(tag.to_string())
 }
 
+/// The same reference without its tag. A colon before the last part of a path is of a scheme or a port.
+pub(crate) fn untagged(reference: &str) -> String {
+    let (place, digest) = reference.split_once('@').unwrap_or((reference, ""));
+    let name = place.rfind('/').or_else(|| place.find(':')).map_or(0, |at| at + 1);
+    let place = place[name..].find(':').map_or(place, |at| &place[..name + at]);
+    if digest.is_empty() { place.to_owned() } else { format!("{place}@{digest}") }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reference_without_its_tag_is_in_the_same_place() {
+        for (tagged, bare) in [
+            ("r/app:1.2@sha256:00", "r/app@sha256:00"),
+            ("r:5000/app@sha256:00", "r:5000/app@sha256:00"),
+            ("r:5000/app:1@sha256:00", "r:5000/app@sha256:00"),
+            ("oci-layout:app@sha256:00", "oci-layout:app@sha256:00"),
+            ("oci-layout:app:1@sha256:00", "oci-layout:app@sha256:00"),
+            ("oci-layout:a/app:1@sha256:00", "oci-layout:a/app@sha256:00"),
+        ] {
+            assert_eq!(untagged(tagged), bare);
+        }
+    }
 
     #[test]
     fn what_the_build_reported_becomes_a_whole_reference() {

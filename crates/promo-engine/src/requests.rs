@@ -10,6 +10,7 @@ use promo_core::approval::{Fingerprint, Nonce};
 use promo_core::format;
 use promo_core::gate::{Outcome, overall};
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName};
+use promo_core::ledger::view::Request;
 use promo_core::ledger::{Event, Record};
 use promo_core::model::Party;
 use promo_core::plan::Document;
@@ -60,6 +61,28 @@ pub struct RequestStatement {
     pub nonce: Nonce,
 }
 
+/// A request that was recorded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Requested {
+    /// Until when it is open.
+    pub expires: Timestamp,
+    /// Who signed it.
+    pub by: Option<IdentityName>,
+    /// Plans that waited, and whose place it took (S6.7).
+    pub superseded: Vec<Superseded>,
+}
+
+/// A plan that waited until a newer one was requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Superseded {
+    /// The plan.
+    pub plan: Digest,
+    /// The environments that it would have moved.
+    pub environments: BTreeSet<EnvironmentName>,
+    /// Who had approved it: that is worth nothing now.
+    pub approved_by: BTreeSet<IdentityName>,
+}
+
 impl RequestStatement {
     /// The bytes that are signed.
     ///
@@ -108,7 +131,7 @@ impl Session {
     }
 
     /// Puts a plan up for approval: recorded, and older pending requests for the same environments are superseded. Takes
-    /// the signed statement and its signature, and gives until when the request is open and who signed it.
+    /// the signed statement and its signature.
     ///
     /// # Errors
     /// When the plan moves nothing, is refused, spent, or not for here; when the signature does not hold;
@@ -118,7 +141,7 @@ impl Session {
         document: &Document,
         digest: Digest,
         signed: Option<(&RequestStatement, &str)>,
-    ) -> Result<(Timestamp, Option<IdentityName>), EngineError> {
+    ) -> Result<Requested, EngineError> {
         let plan = &document.body;
         if plan.moves.is_empty() {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to request".into()));
@@ -157,8 +180,19 @@ impl Session {
         let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
         self.store.put_blob(&bytes)?;
         // A request that came meanwhile takes this one's place, and nobody is told that it is open.
-        self.append_judged(draft, |view| self.unspent(plan, &digest, view, self.present()?, Use::Request))?;
-        Ok((expires, by))
+        let superseded = self.append_judged(draft, |view| {
+            let now = self.present()?;
+            self.unspent(plan, &digest, view, now, Use::Request)?;
+            let mine = |request: &Request| plan.moves.iter().any(|m| request.environments.contains(&m.environment));
+            let theirs = view.pending(now.at).filter(|(other, request)| **other != digest && mine(request));
+            let told = theirs.map(|(other, request)| Superseded {
+                plan: *other,
+                environments: request.environments.clone(),
+                approved_by: self.approvers(view, other),
+            });
+            Ok(told.collect())
+        })?;
+        Ok(Requested { expires, by, superseded })
     }
 
     /// Refuses a yes to a plan that nobody could give: a rule of one of the environments excludes the initiator, and no

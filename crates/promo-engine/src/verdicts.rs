@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::EngineError;
 use crate::session::{Governance, Session};
 use crate::signature;
-use crate::{lifts, requests};
+use crate::{authors, lifts, requests};
 
 /// SSHSIG namespace of a verdict.
 pub const VERDICT_NAMESPACE: &str = "promo.verdict.v1";
@@ -188,6 +188,7 @@ pub(crate) fn judge(
         }
         event => {
             requests::judge(governance, origin, record, event)?;
+            authors::judge(governance, origin, view, event)?;
             return lifts::judge(governance, origin, view, event).map(|()| None);
         }
     };

@@ -7,7 +7,7 @@ use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation, Fingerprint, MAX_BYTES, NAMESPACE};
 use promo_core::ids::RoleName;
 use promo_core::plan::Document;
-use promo_engine::approvals::Weighed;
+use promo_engine::approvals::{Weighed, taken_back};
 use promo_engine::process::Processes;
 use promo_engine::signature::{self, SignatureError, SigningKey};
 use secrecy::SecretString;
@@ -68,7 +68,7 @@ enum Choice {
     Approve,
     /// No: this plan can never be applied
     Reject,
-    /// Take back an earlier yes
+    /// Take back an earlier yes, for good: you cannot approve this plan again
     Revoke,
 }
 
@@ -106,6 +106,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     let until = time::long(statement.expires, &ui::zone(global)?);
     ui.talk(&format!("  as {}, until {until}", statement.role));
+    match decision {
+        Decision::Reject => ui.talk("  for good: this plan can never be applied"),
+        Decision::Revoke => ui.talk("  for good: whoever signs this can never approve this plan again"),
+        Decision::Approve | Decision::Breakglass => {}
+    }
     let bytes = statement.to_bytes().map_err(|e| refused(&e.into()))?;
     let signature = sign(&project, &arguments.key, arguments.signer, NAMESPACE, &bytes)?;
     let envelope = Envelope::new(String::from_utf8_lossy(&bytes).into_owned(), signature);
@@ -134,7 +139,8 @@ fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, 
     let place = arguments.out.as_deref().map(Path::to_string_lossy);
     let satisfied = weighed.standings.values().all(Evaluation::satisfied);
     let rejected = weighed.standings.values().any(|standing| !standing.rejections.is_empty());
-    let next = if rejected {
+    let lost = weighed.standings.values().any(|standing| standing.lost(&session.governance().roster));
+    let next = if rejected || lost {
         command_line(plan_again(&document.body.request, &file).iter().map(String::as_str))
     } else if satisfied {
         let approval = place.iter().flat_map(|place| ["--approval", place.as_ref()]);
@@ -164,6 +170,10 @@ fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, 
             let who: Vec<&str> = rule.filled.iter().map(|slot| slot.identity.as_str()).collect();
             let by = if who.is_empty() { String::new() } else { format!(", by {}", who.join(" and ")) };
             out.push_str(&format!("  {name}: {} of {} approved{by}\n", who.len(), rule.count));
+        }
+        if standing.rejections.is_empty() && standing.lost(&session.governance().roster) {
+            out.push_str(&format!("  {name}: {}: plan and request anew\n", taken_back(standing)));
+            continue;
         }
         let missing = session.missing(name, standing).into_iter().filter(|_| standing.rejections.is_empty());
         missing.for_each(|missing| out.push_str(&format!("  {missing}\n")));

@@ -1,18 +1,25 @@
 //! `promo release`: candidates and quarantine.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
+use promo_core::plan::Document;
+use promo_core::planner;
+use promo_engine::authors::AUTHORS_NAMESPACE;
 use promo_engine::lifts::Lift;
 use promo_engine::{EngineError, NewRelease};
 use promo_sdk::ErrorKind;
 
+use super::approve::{self, SignerChoice};
 use super::unfreeze::{self, Signing};
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
 use crate::output::{table, time};
 use crate::project::{self, Access, Project};
 use crate::select;
@@ -29,7 +36,7 @@ pub(crate) struct Arguments {
 impl Arguments {
     /// Whether artifacts are to be looked up.
     pub(crate) fn adds(&self) -> bool {
-        matches!(self.verb, Verb::Add { .. })
+        matches!(self.verb, Verb::Add { .. } | Verb::Authors { .. })
     }
 }
 
@@ -53,6 +60,20 @@ enum Verb {
     Show {
         /// Its id, number or alias
         release: String,
+    },
+    /// Say who wrote a release that came without authors, and sign that: whoever signs counts among them
+    Authors {
+        /// Its id, number or alias
+        release: String,
+        /// Who wrote it: an identity of the policy, or an address that policy maps to one
+        #[arg(long = "author", value_name = "NAME", required = true)]
+        authors: Vec<String>,
+        /// The key to sign with: a private key file, or the public one of a key that ssh-agent holds
+        #[arg(long, value_name = "KEY", env = "PROMO_KEY")]
+        key: PathBuf,
+        /// Who signs
+        #[arg(long, value_enum, default_value_t)]
+        signer: SignerChoice,
     },
     /// Quarantine a release, everywhere or for an environment and what comes after it
     Reject {
@@ -85,6 +106,19 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Verb::Add { artifacts, alias, metadata } => add(ui, global, artifacts, alias.as_ref(), metadata),
         Verb::List => list(ui, global),
         Verb::Show { release } => show(ui, global, release),
+        Verb::Authors { release, authors, key, signer } => {
+            let project = project::open(ui, global, Access::Write)?;
+            let id = select::release(&*project.session.view()?, release)?;
+            let fingerprint = approve::fingerprint(key, *signer)?;
+            let names = authors.iter().flat_map(|list| list.split(',')).map(|name| name.trim().to_owned());
+            let statement = project.session.authors_statement(&id, names.collect(), fingerprint);
+            let statement = project.runtime.block_on(statement)?;
+            let signature = approve::sign(&project, key, *signer, AUTHORS_NAMESPACE, &statement.to_bytes()?)?;
+            let by = project.session.name_authors(&statement, &signature)?;
+            let named: Vec<&str> = statement.authors.iter().map(String::as_str).collect();
+            let text = format!("{id} was written by {}\n  signed by {by}, who counts among them\n", named.join(", "));
+            told(ui, &project, &id, &escape::block(&text), &["promo", "status"])
+        }
         Verb::Reject { release, environment, reason } => {
             select::own_words(reason)?;
             let project = project::open(ui, global, Access::Write)?;
@@ -177,6 +211,20 @@ fn add(
     let added = project.runtime.block_on(project.session.add_release(new));
     let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias))?;
     let view = project.session.view()?;
+    let closed = project.session.closed_to(&view, &entry.release.id);
+    if let Some(names) = (!closed.is_empty()).then(|| closed.iter().map(EnvironmentName::as_str).collect::<Vec<_>>()) {
+        let id = &entry.release.id;
+        let out = match entry.release.metadata.contains_key("authors") {
+            true => "add those whom it names to the policy".to_owned(),
+            false => ui.to_paste(&command_line(name_authors(id))),
+        };
+        ui.talk(&format!(
+            "{}: {id} does not say who wrote it, as policy knows people: nobody can approve it for {}, nor anything after it \
+             ({out})",
+            label(Label::Warning, "warning"),
+            names.join(", ")
+        ));
+    }
     if ui.format() == Format::Json {
         ui.answer(&view_of(&view, &entry));
     } else {
@@ -191,6 +239,30 @@ fn add(
     Ok(DONE)
 }
 
+/// The words of the command that says who wrote a release.
+fn name_authors(release: &ReleaseId) -> [&str; 8] {
+    ["promo", "release", "authors", release.as_str(), "--author", "NAME", "--key", "KEY"]
+}
+
+/// Warns of every release that a plan brings along of which it is not known who wrote it, where a rule wants to know: nobody can
+/// approve the plan (S6.4).
+pub(super) fn warn_of_unknown_authors(ui: &Ui, project: &Project, document: &Document) -> Result<(), CliError> {
+    let view = project.session.view()?;
+    for one in document.body.moves.iter().flat_map(|entry| project.session.unwritten(&view, entry)) {
+        let (release, environment) = (planner::reference(&view, &one.release).to_string(), &one.environment);
+        let text = match &one.author {
+            None => {
+                let next = ui.to_paste(&command_line(name_authors(&one.release)));
+                format!("nobody is named as an author of {release}, which comes along ({next})")
+            }
+            Some(author) => format!("policy does not know the author {author} of {release}, which comes along"),
+        };
+        let warning = label(Label::Warning, "warning");
+        ui.talk(&format!("{warning}: nobody can approve {environment}: {}", escape::line(&text)));
+    }
+    Ok(())
+}
+
 fn view_of(view: &View, entry: &ReleaseEntry) -> ListedRelease {
     let release = &entry.release;
     let here = |name: &&EnvironmentName| view.current(name).is_some_and(|r| r.release == release.id);
@@ -203,6 +275,7 @@ fn view_of(view: &View, entry: &ReleaseEntry) -> ListedRelease {
         artifacts: release.sources.clone(),
         files: release.content.files.len(),
         metadata: release.metadata.clone(),
+        authors: entry.authors.clone(),
         environments: view.environments.keys().filter(here).map(ToString::to_string).collect(),
         quarantined: view
             .quarantines
@@ -269,6 +342,10 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     }
     for (key, value) in &shown.metadata {
         out.push_str(&format!("  {} = {}\n", escape::line(key), escape::line(value)));
+    }
+    if !shown.authors.is_empty() {
+        let names: Vec<String> = shown.authors.iter().map(|name| escape::line(name)).collect();
+        out.push_str(&format!("  written by {}, as was signed afterwards\n", names.join(", ")));
     }
     for (name, environment) in &view.environments {
         for stay in environment.residences.iter().filter(|r| r.release == id) {

@@ -3,19 +3,21 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use promo_core::ids::{EnvironmentName, IdentityName};
 use promo_core::plan::Move;
 use promo_engine::requests::REQUEST_NAMESPACE;
 
 use super::approve::{self, SignerChoice};
-use super::show;
+use super::{release, show};
 use crate::cli::{Format, Global};
 use crate::engine_error::of_plan;
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
 use crate::output::time;
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
-use crate::view::answers::Requested;
+use crate::view::answers::{Requested, SupersededPlan};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -43,7 +45,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let signed = signed.transpose()?;
     let signed = signed.as_ref().map(|(statement, signature)| (statement, signature.as_str()));
     let requested = project.runtime.block_on(project.session.request(&document, digest, signed));
-    let (expires, by) = requested.map_err(|error| of_plan(error, &document, &arguments.file))?;
+    let recorded = requested.map_err(|error| of_plan(error, &document, &arguments.file))?;
     let file = arguments.file.to_string_lossy();
     let asked = document.body.moves.iter().any(Move::needs_approval);
     let signer = (arguments.signer == SignerChoice::BuiltIn).then_some(["--signer", "built-in"]);
@@ -52,15 +54,36 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     } else {
         command_line(["promo", "apply", &file])
     };
+    release::warn_of_unknown_authors(ui, &project, &document)?;
     if ui.format() == Format::Json {
-        ui.answer(&Requested { plan: digest, expires, identity: by, next: ui.to_paste(&next) });
+        let superseded = recorded.superseded.into_iter().map(|one| SupersededPlan {
+            plan: one.plan,
+            environments: one.environments,
+            approved_by: one.approved_by,
+        });
+        let (superseded, next) = (superseded.collect(), ui.to_paste(&next));
+        ui.answer(&Requested { plan: digest, expires: recorded.expires, identity: recorded.by, superseded, next });
         return Ok(DONE);
     }
+    let promo_engine::requests::Requested { expires, by, superseded } = recorded;
     let zone = ui::zone(global)?;
     let names: Vec<&str> = document.body.moves.iter().map(|m| m.environment.as_str()).collect();
     let by = by.map_or_else(|| "not signed".to_owned(), |by| format!("signed by {by}"));
     let until = time::long(expires, &zone);
     ui.data(&format!("requested {}, {by}\n  {digest}\n  open until {until}\n", names.join(", ")));
+    for one in &superseded {
+        let names: Vec<&str> = one.environments.iter().map(EnvironmentName::as_str).collect();
+        let approved: Vec<&str> = one.approved_by.iter().map(IdentityName::as_str).collect();
+        let plan = format!("the requested plan sha256:{}… for {}", one.plan.short(), names.join(", "));
+        let text = match approved.is_empty() {
+            true => format!("  took the place of {plan}\n"),
+            false => {
+                let (label, by) = (label(Label::Warning, "!"), approved.join(" and "));
+                format!("{label} took the place of {plan}, which {by} approved: this one needs its own approvals\n")
+            }
+        };
+        ui.data(&text);
+    }
     for entry in &document.body.moves {
         for gate in entry.gates.iter().filter(|g| !g.outcome.is_open()) {
             ui.data(&format!("  {} waits: {}\n", entry.environment, gate.reason));

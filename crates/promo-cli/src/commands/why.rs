@@ -404,6 +404,9 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                 (stands && concerns(&About::Release(release)))
                     .then(|| format!("record {seq} does not lift the quarantine of {release}: {why}"))
             }
+            Spoken::Authors { release } => {
+                concerns(&About::Release(release)).then(|| format!("record {seq} names no author of {release}: {why}"))
+            }
             Spoken::Clock => {
                 let ahead = view.latest.is_some_and(|(at, _)| at > now);
                 ahead.then(|| format!("record {seq} does not take the clock as it is: {why}"))

@@ -100,6 +100,11 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
         out.push(label(Label::Bad, &text));
     }
     out.extend(row.approvals.iter().map(approvals));
+    if !row.lost.is_empty() {
+        let who = row.lost.join(" and ");
+        let text = format!("✗ {who} took their approval back, for good: too few are left who could approve this plan");
+        out.push(label(Label::Bad, &text));
+    }
     out.extend(row.problems.iter().map(|problem| format!("{} {}", label(Label::Bad, "!"), line(problem))));
     for gate in &row.closed {
         out.push(format!("{} {}", label(Label::Waiting, "…"), closed(gate, now, zone)));

@@ -1,7 +1,7 @@
 //! The frozen views of what verbs did, format 1: one kind of JSON document each. Larger views have files of their own.
 //! What must not live here: what to say of them to people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use promo_core::Digest;
@@ -88,6 +88,9 @@ answers! {
         expires: Timestamp,
         /// Who signed it; null where nobody did.
         identity: Option<IdentityName>,
+        /// Requested plans whose place it took.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        superseded: Vec<SupersededPlan>,
         /// The next command.
         next: String,
     }
@@ -169,6 +172,9 @@ answers! {
         files: usize,
         /// What its build said of itself.
         metadata: BTreeMap<String, String>,
+        /// Who wrote it, as somebody signed afterwards, and who that was.
+        #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+        authors: BTreeSet<String>,
         /// Where it runs.
         environments: Vec<String>,
         /// Where it is quarantined.
@@ -307,6 +313,17 @@ pub(crate) struct CodeLine {
     pub(crate) code: &'static str,
     /// One line about it.
     pub(crate) about: &'static str,
+}
+
+/// A requested plan whose place a newer request took.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct SupersededPlan {
+    /// The plan.
+    pub(crate) plan: Digest,
+    /// The environments that it would have moved.
+    pub(crate) environments: BTreeSet<EnvironmentName>,
+    /// Who had approved it: that is worth nothing now.
+    pub(crate) approved_by: BTreeSet<IdentityName>,
 }
 
 /// How an approval rule of an environment stands.

@@ -350,15 +350,31 @@ impl PlanView {
             let plan = next(&self.pipeline, &self.environments, &self.request, None);
             out.extend(plan.into_iter().map(|next| NextCommand { why: "plans again".into(), ..next }));
         } else if !requested_itself {
-            let instead = requested.clone().next().is_some();
-            out.extend(self.next.iter().map(|next| match instead && next.command.starts_with("promo request") {
-                true => NextCommand { why: format!("{} instead of the requested plan", next.why), ..next.clone() },
-                false => next.clone(),
+            let instead = self.instead();
+            out.extend(self.next.iter().map(|next| match &instead {
+                Some(instead) if next.command.starts_with("promo request") => {
+                    NextCommand { why: format!("{} {instead}", next.why), ..next.clone() }
+                }
+                _ => next.clone(),
             }));
         }
         let mut seen = BTreeSet::new();
         out.retain(|next| seen.insert(next.command.clone()));
         out
+    }
+
+    /// What a request for this plan would take the place of (S6.7), with the approvals that are lost by it.
+    fn instead(&self) -> Option<String> {
+        let moved = |one: &&PendingView| {
+            let mut mine = self.environments.iter().filter(|row| row.movement.is_some());
+            one.plan != self.digest && mine.any(|row| one.row(&row.environment).is_some())
+        };
+        let replaced: Vec<&PendingView> = self.pending.iter().filter(moved).collect();
+        let rules = replaced.iter().flat_map(|one| &one.environments).flat_map(|row| &row.approvals);
+        let approved: std::collections::BTreeSet<&str> = rules.flat_map(|rule| &rule.by).map(String::as_str).collect();
+        let approved = Vec::from_iter(approved).join(" and ");
+        let lost = if approved.is_empty() { String::new() } else { format!(", which {approved} approved") };
+        (!replaced.is_empty()).then(|| format!("instead of the requested plan{lost}"))
     }
 
     /// The same as a forecast: nobody can go on with it, so that no command asks for more than to look.

@@ -85,6 +85,9 @@ pub(crate) struct PendingRow {
     pub(crate) approvals: Vec<ApprovalView>,
     /// Who rejected it.
     pub(crate) rejected: Vec<RejectionView>,
+    /// Those who took their approval back and leave too few who could approve: the plan can get its approvals no more.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lost: Vec<String>,
     /// The other gates that are closed.
     pub(crate) closed: Vec<GateView>,
     /// Why statements that were made do not count.
@@ -322,6 +325,7 @@ fn pending_view(
                 .iter()
                 .map(|(who, reason)| RejectionView { by: who.to_string(), reason: reason.clone() })
                 .collect(),
+            lost: lost(session, one),
             closed,
             problems: problems(one),
             gates: one.gates.clone(),
@@ -353,6 +357,12 @@ fn approvals(one: &PendingMove) -> Vec<ApprovalView> {
     rules.map(rule).collect()
 }
 
+/// Who took back what nobody else can give.
+fn lost(session: &Session, one: &PendingMove) -> Vec<String> {
+    let lost = one.evaluation.iter().filter(|evaluation| evaluation.lost(&session.governance().roster));
+    lost.flat_map(|evaluation| &evaluation.revoked).map(ToString::to_string).collect()
+}
+
 /// Why what was said does not count; who is kept out of a rule stands there already.
 fn problems(one: &PendingMove) -> Vec<String> {
     let evaluation = one.evaluation.iter();
@@ -369,7 +379,7 @@ fn lead_on(standing: &Standing, session: &Session, document: &Document, pending:
     if let Some(run) = rows.iter().find_map(|row| standing.run_in(row.environment.as_str())) {
         return run.next.clone();
     }
-    let refused = rows.iter().any(|row| row.outcome >= Outcome::Expired);
+    let refused = rows.iter().any(|row| row.outcome >= Outcome::Expired || !row.lost.is_empty());
     if refused || !pending.moved.is_empty() {
         return plan_again(session, document);
     }

@@ -215,3 +215,115 @@ fn a_rejection_denies_with_21_s6_6() {
     world.run(0, &reject);
     world.refuses(21, "denied", &["apply", "p.json"]);
 }
+
+/// What a request takes the place of is said by the plan before it, and by the request.
+#[test]
+fn a_newer_request_says_whose_approval_it_takes_the_place_of_s6_7() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    let first = world.run(0, &["show", "p.json"])["digest"].clone();
+    let (plan, _) = texts(&promo(&world.at, &["plan", "production", "--expires", "2h", "--out", "q.json"]));
+    assert!(plan.contains("instead of the requested plan, which riley approved"), "{plan}");
+    let ask = |file: &str| ["request", file, "--key", "keys/dana", "--signer", "built-in"].map(str::to_owned);
+    let (asked, _) = texts(&promo(&world.at, &ask("q.json").each_ref().map(String::as_str)));
+    assert!(asked.contains("took the place of the requested plan sha256:"), "{asked}");
+    assert!(asked.contains("which riley approved: this one needs its own approvals"), "{asked}");
+    world.run(0, &["plan", "production", "--expires", "3h", "--out", "r.json"]);
+    let asked = world.run(0, &ask("r.json").each_ref().map(String::as_str));
+    let second = &asked["superseded"][0];
+    assert_eq!(
+        (&second["environments"], &second["approved_by"]),
+        (&serde_json::json!(["production"]), &serde_json::json!([]))
+    );
+    assert_ne!(second["plan"], first, "what was superseded before is not told again: {asked}");
+    assert_eq!(asked["superseded"].as_array().unwrap().len(), 1, "{asked}");
+}
+
+#[test]
+fn a_revocation_is_final_and_what_it_leaves_without_approvers_leads_to_a_new_plan_s6_6() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    two_of(&world, "\"release-manager\"");
+    world.plan("p.json");
+    world.approve("p.json");
+    let revoke = ["approve", "p.json", "--decision", "revoke", "--key", "keys/riley", "--signer", "built-in"];
+    let (out, err) = texts(&promo(&world.at, &revoke));
+    assert!(err.contains("for good: whoever signs this can never approve this plan again"), "{err}");
+    let lost = "riley took their approval back, for good: too few are left who could approve this plan";
+    assert!(out.contains(&format!("production: {lost}: plan and request anew")), "{out}");
+    assert!(out.ends_with("Next: promo --policy policy.toml plan production --out p.json\n"), "{out}");
+    for words in [&["status"][..], &["why", "production"], &["show", "p.json"]] {
+        let (text, _) = texts(&promo(&world.at, words));
+        assert!(text.contains(&format!("✗ {lost}")), "{words:?}: {text}");
+        assert!(text.lines().last().unwrap().contains("plan production --out quickstart.plan.json"), "{text}");
+    }
+    assert_eq!(world.run(0, &["status"])["pending"][0]["environments"][0]["lost"], serde_json::json!(["riley"]));
+    let again =
+        world.refuses(21, "approval-refused", &["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"]);
+    assert!(again["details"].to_string().contains(lost), "{again}");
+    assert_eq!(again["next"], "promo --policy policy.toml plan production --out p.json", "{again}");
+}
+
+/// One of two took theirs back where one is enough: the other one can still say yes, and is named alone.
+#[test]
+fn a_revocation_takes_nobody_else_s_yes_s6_6() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    two_of(&world, "\"release-manager\"");
+    world.edit("promo.toml", "count   = 2", "count   = 1");
+    world.edit("policy.toml", "count = 2", "count = 1");
+    world.plan("p.json");
+    world.approve("p.json");
+    let revoke = ["approve", "p.json", "--decision", "revoke", "--key", "keys/riley", "--signer", "built-in"];
+    let (out, _) = texts(&promo(&world.at, &revoke));
+    assert!(out.contains("production still needs 1 of release-manager: sam\n"), "{out}");
+    assert!(out.ends_with("approve p.json --key KEY --signer built-in\n"), "{out}");
+}
+
+/// Production keeps out who wrote it, and a release came without saying who that was.
+#[test]
+fn who_wrote_a_release_is_asked_early_and_can_be_said_afterwards_s6_4() {
+    let world = World::new();
+    for file in ["policy.toml", "promo.toml"] {
+        world.edit(file, "[\"initiator\"]", "[\"initiator\", \"author\"]");
+    }
+    world.edit("policy.toml", "version = 1", "version = 2");
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.2.0\n");
+    let (_, err) = texts(&promo(&world.at, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]));
+    assert!(err.contains("warning") && err.contains("nobody can approve it for production"), "{err}");
+    world.run(0, &["advance"]);
+    // The next one says it, and brings the other one along.
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.3.0\n");
+    let add = ["release", "add", "shop=1.0.0", "--alias", "1.3.0", "--meta", "authors=dana"];
+    let (_, err) = texts(&promo(&world.at, &add));
+    assert!(!err.contains("warning"), "{err}");
+    world.run(0, &["advance"]);
+    let id = world.run(0, &["release", "show", "1.2.0"])["id"].as_str().unwrap().to_owned();
+    let way_out = format!("release authors {id} --author NAME --key KEY");
+    let plan = ["plan", "production", "--out", "p.json"];
+    let ask = ["request", "p.json", "--key", "keys/dana", "--signer", "built-in"];
+    for words in [&plan[..], &ask] {
+        let (_, err) = texts(&promo(&world.at, words));
+        assert!(err.contains(&format!("nobody is named as an author of {id}")) && err.contains(&way_out), "{err}");
+    }
+    let approve = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"];
+    let error = world.refuses(21, "approval-refused", &approve);
+    assert!(error["details"].to_string().contains(&format!("as the author of {id}: promo {way_out}")), "{error}");
+    // Adding it again does not settle it unsigned.
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.2.0\n");
+    let error = world.refuses(65, "request-invalid", &["release", "add", "shop=1.0.0", "--meta", "authors=dana"]);
+    assert!(error["message"].as_str().unwrap().contains(&way_out), "{error}");
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.3.0\n");
+    // What was rolled back in between comes along as well.
+    for release in ["1.1.0", "1.2.0"] {
+        world
+            .run(0, &["release", "authors", release, "--author", "dana", "--key", "keys/dana", "--signer", "built-in"]);
+    }
+    let (shown, _) = texts(&promo(&world.at, &["release", "show", "1.2.0"]));
+    assert!(shown.contains("written by dana, as was signed afterwards"), "{shown}");
+    world.run(0, &approve);
+    let (_, err) = texts(&promo(&world.at, &["apply", "p.json"]));
+    assert!(!err.contains("error"), "{err}");
+}

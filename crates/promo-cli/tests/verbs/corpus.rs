@@ -13,6 +13,7 @@ use promo_core::ledger::event::KINDS;
 use promo_core::ledger::{Actor, ActorKind, Draft, Event, Record, View, fold};
 use promo_core::plan::Document;
 use promo_core::{Digest, canonical};
+use promo_engine::authors::{AUTHORS_NAMESPACE, AuthorsStatement};
 use promo_engine::lifts::{LIFT_NAMESPACE, LiftStatement};
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::signature;
@@ -111,6 +112,7 @@ fn story(adding: &mut Adding) {
     world.write("config/common.env", "NEEDS_WORKERS=3\n");
     world.hold_check("dev");
     told.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0", "--meta", "authors=dev@shop.example"]);
+    told.run(0, &[&["release", "authors", "1.1.0", "--author", "dana"], &RILEY[..]].concat());
     told.run(0, &["plan", "--until", "production", "--out", "until.json"]);
     told.run(0, &["plan", "dev", "--out", "dev.json"]);
     let apply = world.start(&["apply", "dev.json", "--lease", "2s"]);
@@ -178,7 +180,7 @@ fn story(adding: &mut Adding) {
     told.keep(other.run(0, &["cancel", &other.newest_run()]));
     world.write_next_year();
     told.run(0, &[&["unfreeze", "--reason", "a test"], &RILEY[..]].concat());
-    told.run(0, &["ledger", "accept-clock", "--reason", "a test"]);
+    told.run(0, &[&["ledger", "accept-clock", "--reason", "a test"], &RILEY[..]].concat());
     // No verb of this version says this.
     let store = SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
     let observed = Event::HealthObserved { environment: name("production"), healthy: true };
@@ -383,12 +385,21 @@ fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
     let names: Vec<&String> = all.keys().collect();
     assert_eq!(
         names,
-        ["environment.unfrozen.json", "fail.json", "pass.json", "release.lifted.json", "request.json", "withdraw.json"]
+        [
+            "clock.accepted.json",
+            "environment.unfrozen.json",
+            "fail.json",
+            "pass.json",
+            "release.authors.json",
+            "release.lifted.json",
+            "request.json",
+            "withdraw.json"
+        ]
     );
     for (file, bytes) in all {
         let signed: Value = serde_json::from_slice(&bytes).unwrap();
         let statement = signed["statement"].as_str().unwrap().as_bytes();
-        if matches!(file.as_str(), "environment.unfrozen.json" | "release.lifted.json") {
+        if matches!(file.as_str(), "clock.accepted.json" | "environment.unfrozen.json" | "release.lifted.json") {
             let signature = signed["signature"].as_str().unwrap();
             let signer = signature::verify_bytes(statement, signature, LIFT_NAMESPACE, &roster).unwrap();
             assert_eq!(signer.identity.name.as_str(), "riley", "{file}");
@@ -399,6 +410,7 @@ fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
         }
         let (namespace, who, schema) = match file.as_str() {
             "request.json" => (REQUEST_NAMESPACE, "dana", "request-statement"),
+            "release.authors.json" => (AUTHORS_NAMESPACE, "riley", "authors-statement"),
             _ => (VERDICT_NAMESPACE, "riley", "verdict-statement"),
         };
         let signature = signed["signature"].as_str().unwrap();
@@ -406,6 +418,7 @@ fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
         assert_eq!(signer.identity.name.as_str(), who, "{file}");
         let again = match file.as_str() {
             "request.json" => RequestStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
+            "release.authors.json" => AuthorsStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             _ => verdict_bytes(&VerdictStatement::from_bytes(statement).unwrap()).unwrap(),
         };
         assert_eq!(again, statement, "{file}");

@@ -1,5 +1,9 @@
 //! Releases, freezes, and checks that are run again.
 
+use promo_core::Digest;
+use promo_core::ledger::Event;
+use promo_core::release::{Release, ReleaseContent};
+
 use crate::fixture::{Server, World, promo, texts};
 
 /// How Riley signs.
@@ -7,6 +11,8 @@ const RILEY: [&str; 4] = ["--key", "keys/riley", "--signer", "built-in"];
 
 pub(crate) fn row() {
     let world = World::new();
+    let stranger = promo_engine::signature::SigningKey::generate("stranger").unwrap();
+    world.write("keys/stranger", secrecy::ExposeSecret::expose_secret(&stranger.to_openssh().unwrap()));
     world.release("1.2.0", 3);
     world.run(0, &["freeze", "qa", "--reason", "a test"]);
     world.refuses(65, "request-invalid", &["freeze", "qaa", "--reason", "a test"]);
@@ -30,9 +36,31 @@ pub(crate) fn row() {
         world.refuses(22, "tag-moved", &["release", "add", &format!("shop=1.0.0@{digest}"), "--alias", "1.3.0"]);
     let next = format!("promo --policy policy.toml release add shop={digest} --alias 1.3.0");
     assert_eq!(error["next"], next, "{error}");
+    let authors = ["release", "authors", "1.1.0", "--author", "dana"];
+    world.refuses(
+        21,
+        "approval-refused",
+        &[&authors[..], &["--key", "keys/stranger", "--signer", "built-in"]].concat(),
+    );
+    let named = world.run(0, &[&authors[..], &RILEY].concat());
+    assert_eq!(named["authors"], serde_json::json!(["dana", "riley"]), "{named}");
     let server = Server::new(|_| 403);
     world.edit("promo.toml", "image = \"oci-layout:registry/shop\"", &format!("image = \"{}/shop\"", server.address));
     world.refuses(1, "provider-denied", &["release", "add", "shop=1.1.0", "--alias", "1.3.0"]);
+    let source = format!("{}/shop:9.9.9", server.address);
+    world.write_record(|record, _| (record.kind, record.body) = elsewhere(&source).to_parts());
+    let authors = ["release", "authors", "9.9.9", "--author", "dana"];
+    world.refuses(1, "provider-denied", &[&authors[..], &RILEY].concat());
+}
+
+/// A release that came from a registry.
+fn elsewhere(source: &str) -> Event {
+    let digest = Digest::of(b"an image");
+    let components = [("shop".parse().unwrap(), digest)].into();
+    let content = ReleaseContent { components, files: [].into() };
+    let sources = [("shop".parse().unwrap(), format!("{source}@{digest}"))].into();
+    let release = Release { id: content.id(), content, sources, alias: Some("9.9.9".into()), metadata: [].into() };
+    Event::ReleaseAdded { release }
 }
 
 pub(crate) fn row_of_verify() {

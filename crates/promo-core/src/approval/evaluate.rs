@@ -146,6 +146,8 @@ pub struct Evaluation {
     pub rules: Vec<RuleOutcome>,
     /// Rejections by people who hold a role that a rule asks for; any of them blocks the plan, whatever is waived.
     pub rejections: Vec<Rejection>,
+    /// Who took back what they said about this plan, or will ever say: they can approve it no more; sorted.
+    pub revoked: Vec<IdentityName>,
     /// Why statements count nowhere; sorted.
     pub problems: Vec<ApprovalProblem>,
 }
@@ -167,16 +169,42 @@ impl Evaluation {
     /// not excluded, and fill no slot yet. Nobody where the rule waits for something else first.
     pub fn could_fill<'a>(&'a self, rule: &'a RuleOutcome, roster: &'a Roster) -> impl Iterator<Item = &'a Identity> {
         let nobody = |problem: &ApprovalProblem| {
-            matches!(problem, ApprovalProblem::UnmappedParty { .. } | ApprovalProblem::RequestUnsigned)
+            matches!(
+                problem,
+                ApprovalProblem::UnmappedParty { .. }
+                    | ApprovalProblem::UnnamedParty { .. }
+                    | ApprovalProblem::RequestUnsigned
+            )
         };
         let open = rule.missing > 0 && !rule.problems.iter().any(nobody);
         roster.identities().filter(move |who| {
             let mut slots = self.rules.iter().flat_map(|rule| &rule.filled);
             open && who.human
+                && !self.revoked.contains(&who.name)
                 && who.roles.iter().any(|role| rule.who_can.contains(role))
                 && !rule.excluded.iter().any(|(name, _)| *name == who.name)
                 && !slots.any(|slot| slot.identity == who.name)
         })
+    }
+
+    /// Whether those who took their approval back leave too few of `roster` for the rules: this plan can get its approvals
+    /// no more, and a new one could.
+    #[must_use]
+    pub fn lost(&self, roster: &Roster) -> bool {
+        let enough = |without: &[IdentityName]| {
+            let people: Vec<&Identity> = roster
+                .identities()
+                .filter(|who| who.human && !who.keys.is_empty() && !without.contains(&who.name))
+                .collect();
+            let slots: Vec<&RuleOutcome> =
+                self.rules.iter().flat_map(|rule| (0..rule.count).map(move |_| rule)).collect();
+            let could = |slot: usize, person: usize| {
+                let (rule, who) = (slots[slot], people[person]);
+                !rule.who_can.is_disjoint(&who.roles) && !rule.excluded.iter().any(|(name, _)| *name == who.name)
+            };
+            matching::fill(slots.len(), people.len(), &could).iter().all(Option::is_some)
+        };
+        !self.revoked.is_empty() && !enough(&self.revoked) && enough(&[])
     }
 
     /// What the one eligibility function asks of it (S1.1).
@@ -208,6 +236,7 @@ pub fn evaluate(
     let asked: BTreeSet<&RoleName> = rules.as_slice().iter().flat_map(|rule| &rule.from).collect();
     let mut problems = BTreeSet::new();
     let mut rejections = BTreeSet::new();
+    let mut revoked = BTreeSet::new();
     let mut voices: BTreeMap<&IdentityName, BTreeSet<&RoleName>> = BTreeMap::new();
     for fact in facts {
         let role = &fact.statement.role;
@@ -228,6 +257,9 @@ pub fn evaluate(
                     problems.insert(problem);
                 }
             },
+            Decision::Revoke if fact.statement.plan == subject.plan => {
+                revoked.insert(fact.identity.clone());
+            }
             Decision::Revoke | Decision::Breakglass => {}
         }
     }
@@ -277,6 +309,7 @@ pub fn evaluate(
     Evaluation {
         rules: outcomes.collect(),
         rejections: rejections.into_iter().collect(),
+        revoked: revoked.into_iter().collect(),
         problems: problems.into_iter().collect(),
     }
 }
@@ -407,7 +440,10 @@ fn exclusions(rule: &ApprovalRule, parties: &Parties) -> Exclusions {
                 Person::Known(name) => {
                     out.people.insert((name.clone(), party));
                 }
-                Person::Unmapped(_) if parties.allow_unmapped => {}
+                Person::Unmapped(_) | Person::Unnamed(_) if parties.allow_unmapped => {}
+                Person::Unnamed(release) => {
+                    out.nobody.insert(ApprovalProblem::UnnamedParty { party, release: release.clone() });
+                }
                 Person::Unmapped(name) => {
                     out.nobody.insert(ApprovalProblem::UnmappedParty { party, name: name.clone() });
                 }

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::key::Fingerprint;
 use crate::Digest;
-use crate::ids::{EnvironmentName, IdentityName, PipelineName, RoleName};
+use crate::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
 use crate::model::Party;
 
 /// A reason for which an approval does not count, or a rule cannot.
@@ -135,6 +135,14 @@ pub enum ApprovalProblem {
         /// The name or address they were found under.
         name: String,
     },
+    /// The rule excludes a party whom nobody named, of a release that comes along.
+    #[error("nobody can approve this while nobody is named as the {} of {release}", party_word(*.party))]
+    UnnamedParty {
+        /// Which part they took.
+        party: Party,
+        /// The release that says nothing of them.
+        release: ReleaseId,
+    },
     /// The rule excludes the initiator, and who that is only a signature can say (S6.3).
     #[error("nobody can approve this before its request is signed: `promo request FILE --key KEY`")]
     RequestUnsigned,
@@ -162,6 +170,7 @@ impl ApprovalProblem {
             Self::Excluded { .. } => "approval-excluded",
             Self::Counted { .. } => "approval-counted-elsewhere",
             Self::UnmappedParty { .. } => "approval-unmapped-party",
+            Self::UnnamedParty { .. } => "approval-unnamed-party",
             Self::RequestUnsigned => "request-unsigned",
         }
     }

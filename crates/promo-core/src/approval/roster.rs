@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::key::{Fingerprint, PublicKey};
-use crate::ids::{IdentityName, RoleName};
+use crate::ids::{IdentityName, ReleaseId, RoleName};
 
 /// A person or machine that policy knows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub enum Person {
     Known(IdentityName),
     /// Someone whom the roster does not know, by the name or address they were found under.
     Unmapped(String),
+    /// Someone whom nobody named, of this release.
+    Unnamed(ReleaseId),
 }
 
 /// What is wrong with a roster.

@@ -104,7 +104,7 @@ impl Rules {
 }
 
 /// Who took part in the promotion. `None` and an empty list say that there is no such party, or not yet; someone of whom
-/// it is not known who they are is [`Person::Unmapped`].
+/// it is not known who they are is [`Person::Unmapped`] or [`Person::Unnamed`].
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Parties {
     /// Who requested it: those who signed a request, and those whose name was claimed.

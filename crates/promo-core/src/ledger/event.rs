@@ -51,6 +51,18 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         signed: Option<Value>,
     },
+    /// Somebody said afterwards who wrote a release that came without authors (S6.4).
+    #[serde(rename = "release.authors")]
+    AuthorsNamed {
+        /// Which.
+        release: ReleaseId,
+        /// Who wrote it: identities or addresses.
+        authors: BTreeSet<String>,
+        /// Who says so, as policy knows them: they count among the authors.
+        by: IdentityName,
+        /// The signed statement: a record without one counts for nothing.
+        signed: Value,
+    },
     /// A check spoke about a release in an environment.
     #[serde(rename = "verdict.recorded")]
     VerdictRecorded {
@@ -313,10 +325,11 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 20] = [
+pub const KINDS: [&str; 21] = [
     "release.added",
     "release.rejected",
     "release.lifted",
+    "release.authors",
     "verdict.recorded",
     "verdict.withdrawn",
     "health.observed",

@@ -106,6 +106,11 @@ pub enum Spoken {
         /// The scope that was rejected; none means everywhere.
         scope: Option<EnvironmentName>,
     },
+    /// Who wrote something.
+    Authors {
+        /// Which release.
+        release: ReleaseId,
+    },
     /// The clock as it is.
     Clock,
     /// The lifting of freezes.
@@ -295,6 +300,9 @@ impl View {
             }
             Event::ReleaseLifted { release, scope, .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Lift { release, scope }, why });
+            }
+            Event::AuthorsNamed { release, .. } => {
+                self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Authors { release }, why });
             }
             Event::ClockAccepted { .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Clock, why });

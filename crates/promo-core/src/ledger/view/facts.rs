@@ -25,6 +25,8 @@ pub struct ReleaseEntry {
     pub added: Timestamp,
     /// Who added it.
     pub by: Actor,
+    /// Who wrote it, as somebody said afterwards, and whoever said so: identities or addresses.
+    pub authors: BTreeSet<String>,
 }
 
 /// Which record said something, when and by whom.

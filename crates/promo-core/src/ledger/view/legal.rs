@@ -21,6 +21,7 @@ impl View {
                 }
             }
             Event::ReleaseRejected { release, .. }
+            | Event::AuthorsNamed { release, .. }
             | Event::VerdictRecorded { release, .. }
             | Event::VerdictWithdrawn { release, .. }
             | Event::Deployed { release, .. } => self.known(release)?,

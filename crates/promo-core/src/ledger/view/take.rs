@@ -22,7 +22,13 @@ impl View {
             Event::ReleaseAdded { release } => {
                 let lineage = self.releases.len() as u64 + 1;
                 self.by_id.insert(release.id.clone(), self.releases.len());
-                self.releases.push(ReleaseEntry { lineage, release, added: at, by: record.actor.clone() });
+                let by = record.actor.clone();
+                self.releases.push(ReleaseEntry { lineage, release, added: at, by, authors: BTreeSet::new() });
+            }
+            Event::AuthorsNamed { release, authors, by, .. } => {
+                let entry = self.by_id.get(&release).map(|place| &mut self.releases[*place]).expect(NAMED);
+                entry.authors.extend(authors);
+                entry.authors.insert(alloc::string::ToString::to_string(&by));
             }
             Event::ReleaseRejected { release, scope, automatic } => {
                 let act = StopAct::Rejected { release: release.clone(), scope: scope.clone() };

@@ -349,6 +349,7 @@ impl World {
         ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
+            key: None,
             progress: Arc::new(move |p| said.lock().expect("no panic while it was held").push(p)),
             stop: CancellationToken::new(),
         }

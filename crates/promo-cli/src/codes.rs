@@ -33,6 +33,7 @@ macro_rules! codes {
 codes! {
     "after-this-plan",
     "ahead",
+    "apply-unsigned",
     "approval-refused",
     "approval-rejected",
     "approvals",

@@ -87,6 +87,13 @@ impl From<EngineError> for CliError {
             EngineError::RequestUnsigned { .. } => {
                 new("promo request FILE --key KEY").who("whoever asks for the promotion, with their key")
             }
+            EngineError::ApplyUnsigned { run, .. } => {
+                let next = match run {
+                    Some(run) => command_line(["promo", "resume", run.as_str(), "--key", "KEY"]),
+                    None => "promo apply FILE --key KEY".into(),
+                };
+                new(&next).who("somebody who is none of its approvers, with their key")
+            }
             EngineError::Lift(_) => {
                 new(&command_line(["promo", "explain", code])).who("a person who may approve there, with their key")
             }
@@ -110,6 +117,7 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
     let again: Vec<&str> = again.iter().map(String::as_str).collect();
     let next: Vec<&str> = match &error {
         EngineError::RequestUnsigned { .. } => vec!["promo", "request", &file, "--key", "KEY"],
+        EngineError::ApplyUnsigned { run: None, .. } => vec!["promo", "apply", &file, "--key", "KEY"],
         EngineError::Uncounted { over: false, .. } => vec!["promo", "approve", &file, "--key", "KEY"],
         EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
         EngineError::Spent { run: None, .. } => again,
@@ -244,6 +252,11 @@ mod tests {
                 why: vec!["production: no".into()],
             },
             EngineError::RequestUnsigned { environment: environment.parse().expect("a name") },
+            EngineError::ApplyUnsigned { environment: environment.parse().expect("a name"), run: None },
+            EngineError::ApplyUnsigned {
+                environment: environment.parse().expect("a name"),
+                run: Some("0123456789abcdef".parse().expect("a name")),
+            },
             EngineError::Lift("no".into()),
             EngineError::Stopped,
         ];

@@ -9,6 +9,7 @@ use promo_core::kinds::KindSchema;
 use promo_core::ledger::{Event, Record};
 use promo_core::plan::{self, Document};
 use promo_engine::Progress;
+use promo_engine::appliers::ApplyStatement;
 use promo_engine::authors::AuthorsStatement;
 use promo_engine::lifts::LiftStatement;
 use promo_engine::requests::RequestStatement;
@@ -47,6 +48,11 @@ pub(crate) const SCHEMAS: &[Published] = &[
         name: "request-statement",
         about: "What whoever asks for an approval signs",
         make: |_| document::<RequestStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
+    },
+    Published {
+        name: "apply-statement",
+        about: "What whoever applies a plan signs, where a rule excludes the applier",
+        make: |_| document::<ApplyStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
     },
     Published {
         name: "verdict-statement",

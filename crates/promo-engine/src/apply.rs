@@ -18,17 +18,19 @@ use std::sync::Arc;
 use promo_core::Digest;
 use promo_core::approval::Envelope;
 use promo_core::ids::{EnvironmentName, RunId};
-use promo_core::ledger::View;
 use promo_core::ledger::event::{Event, RunOutcome};
-use promo_core::plan::Document;
+use promo_core::ledger::{Draft, View};
+use promo_core::plan::{Document, Move};
 use promo_core::planner::Observations;
 use promo_ledger::{AppendError, Expect, Fence, StoreError};
 use promo_sdk::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
+use crate::appliers::{Applier, Proof};
 use crate::error::EngineError;
 use crate::progress::{Progress, Sink};
 use crate::session::{Session, new_run_id};
+use crate::signature::Key;
 use lease::Held;
 
 use precheck::Use;
@@ -44,6 +46,8 @@ pub struct ApplyOptions {
     pub approvals: Vec<Envelope>,
     /// Whether a failure stops branches that do not depend on it.
     pub stop_all: bool,
+    /// The key with which whoever applies signs that they do: it is asked only where a rule excludes the applier (S6.4).
+    pub key: Option<Key>,
     /// Where progress goes.
     pub progress: Sink,
     /// Cancelled by the first Ctrl-C: the current steps are finished, nothing new begins (S9.5).
@@ -175,15 +179,23 @@ impl Session {
         run: &RunId,
         options: &ApplyOptions,
     ) -> Result<Held, EngineError> {
-        let observed = self.precheck(document, &digest, &options.approvals, Use::Apply).await?;
+        let applier = self.applier(&document.body.moves, options.key.as_ref())?;
+        let observed = self.precheck(document, &digest, &options.approvals, Some(&applier)).await?;
         if options.stop.is_cancelled() {
             return Err(EngineError::Stopped);
         }
+        // Nothing is locked while somebody looks for the key to touch.
+        let proof = match options.key.as_ref().filter(|_| !applier.signed.is_empty()) {
+            Some(key) => Some(self.prove(document, digest, run, key).await?),
+            None => None,
+        };
+        let applier = Applier { signed: proof.iter().map(|proof| proof.by.clone()).collect(), ..applier };
         self.adopt_policy()?;
         self.keep_files(document, &digest)?;
         let resources = lease::resources(self, &document.body.moves);
         let held = wait::begin(self, run, &digest, resources, &options.stop).await?;
-        let started = self.start_run(document, digest, run, &held, &observed, &options.approvals);
+        let by = (&applier, proof.as_ref());
+        let started = self.start_run(document, digest, run, &held, &observed, &options.approvals, by);
         if let Err(error) = started {
             held.release().await;
             return Err(self.began(run, error));
@@ -216,10 +228,12 @@ impl Session {
     }
 
     /// Goes on with a run that was interrupted or whose process died. A second resume changes nothing (S9.5). A lock that
-    /// the dead process left is waited for, unless it can be proven here that the process is gone.
+    /// the dead process left is waited for, unless it can be proven here that the process is gone. What has begun is
+    /// finished whoever resumes it; what has not is begun by whoever may apply it.
     ///
     /// # Errors
-    /// When the run is not known or has ended, or somebody else is at work.
+    /// When the run is not known or has ended, or somebody else is at work. [`EngineError::ApplyUnsigned`] once all is done
+    /// that needs no signature, when there is more that does: the run can be resumed again.
     pub async fn resume(&self, run: &RunId, options: ApplyOptions) -> Result<RunReport, EngineError> {
         let view = self.view()?;
         let known = view.runs.get(run).ok_or_else(|| EngineError::Invalid(format!("there is no run {run}")))?;
@@ -234,10 +248,18 @@ impl Session {
         let (document, digest) = Document::from_bytes(&bytes)?;
         self.extends(&document.body)?;
         let outlived = self.outlived(&document.body)?;
+        let proof = match outlived {
+            None => self.proof_to_go_on(&document, digest, run, &options).await?,
+            Some(_) => None,
+        };
         self.adopt_policy()?;
         let held = wait::acquire(self, run, lease::resources(self, &document.body.moves), &options).await?;
         // Whoever had the lock before may have ended the run.
         let ended = self.with_view(|view| view.runs.get(run).and_then(|r| r.finished));
+        let ended = match (ended, proof) {
+            (Ok(None), Some(proof)) => self.record_proof(&proof, run, digest, &held).map(|()| None),
+            (ended, _) => ended,
+        };
         match ended {
             Ok(None) => {}
             Ok(Some((_, outcome))) => {
@@ -307,6 +329,45 @@ impl Session {
         Ok(())
     }
 
+    /// What whoever resumes a run has signed, where it is to begin more that excludes its applier. Nothing without a key: then
+    /// what has begun is finished, and the rest waits for somebody with one.
+    async fn proof_to_go_on(
+        &self,
+        document: &Document,
+        plan: Digest,
+        run: &RunId,
+        options: &ApplyOptions,
+    ) -> Result<Option<Proof>, EngineError> {
+        let Some(key) = &options.key else { return Ok(None) };
+        let (view, now) = (self.view()?, self.present()?);
+        let left = |m: &&Move| matches!(promotion::state(&view, run, &m.environment), promotion::State::NotBegun);
+        let left: Vec<Move> = document.body.moves.iter().filter(left).cloned().collect();
+        let mut applier = self.applier(&left, Some(key))?;
+        if applier.signed.is_empty() {
+            return Ok(None);
+        }
+        applier.signed.extend(view.appliers.get(run).into_iter().flatten().map(|before| before.by.clone()));
+        // A signature stays with the run: that of somebody without whose approval nothing can begin would end it.
+        let with = self.standings(document, &plan, &view, &options.approvals, Some(&applier), now.at)?;
+        let without = self.standings(document, &plan, &view, &options.approvals, None, now.at)?;
+        self.keeps_apart(&with, &without, &applier, left.iter().map(|m| &m.environment))?;
+        self.prove(document, plan, run, key).await.map(Some)
+    }
+
+    fn record_proof(&self, proof: &Proof, run: &RunId, plan: Digest, held: &Held) -> Result<(), EngineError> {
+        let draft = self.proof_draft(proof, run, plan, held)?;
+        self.append(&Expect { fences: vec![held.fence()], ..Expect::default() }, &[draft]).map(|_| ())
+    }
+
+    /// The record that says who is about to apply.
+    fn proof_draft(&self, proof: &Proof, run: &RunId, plan: Digest, held: &Held) -> Result<Draft, EngineError> {
+        let mut draft = self.draft(proof.event()?);
+        draft.run = Some(run.clone());
+        draft.plan = Some(plan);
+        draft.epoch = Some(held.fence().epoch);
+        Ok(draft)
+    }
+
     /// The record that consumes the plan and its approvals, as long as the very ledger that it is appended to lets the plan
     /// begin. From here on the run can be resumed.
     fn start_run(
@@ -317,6 +378,7 @@ impl Session {
         held: &Held,
         observed: &Observations,
         beside: &[Envelope],
+        (applier, proof): (&Applier, Option<&Proof>),
     ) -> Result<(), EngineError> {
         // What lay beside the plan is evidence like the rest, and a resume finds it in the ledger.
         let mut evidence = Vec::new();
@@ -326,12 +388,13 @@ impl Session {
             recorded.plan = Some(digest);
             evidence.push(recorded);
         }
+        evidence.extend(proof.map(|proof| self.proof_draft(proof, run, digest, held)).transpose()?);
         let environments: BTreeMap<_, _> =
             document.body.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
         loop {
             let view = self.view()?;
-            let checked = self.judge(document, &digest, beside, observed, &view, Use::Apply)?;
-            let (environments, applier) = (environments.clone(), self.actor.name.clone());
+            let checked = self.judge(document, &digest, beside, observed, &view, Some(applier))?;
+            let (environments, applier) = (environments.clone(), applier.claimed.clone());
             let mut draft = self.draft(Event::RunStarted { environments, approvals: checked.consumes, applier });
             draft.run = Some(run.clone());
             draft.plan = Some(digest);

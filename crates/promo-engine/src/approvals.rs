@@ -14,6 +14,7 @@ use promo_core::model::Party;
 use promo_core::plan::{Document, Move, Plan};
 use promo_core::windows::Invoker;
 
+use crate::appliers::Applier;
 use crate::apply::precheck::Use;
 use crate::error::EngineError;
 use crate::metadata::BUILDER;
@@ -94,7 +95,7 @@ impl Session {
         }
     }
 
-    /// Evaluates the approval rules of every environment that a plan moves.
+    /// Evaluates the approval rules of every environment that a plan moves, for whoever applies it, or before anybody does.
     ///
     /// # Errors
     /// When rules are malformed, which the configuration refuses.
@@ -104,7 +105,7 @@ impl Session {
         digest: &Digest,
         view: &View,
         beside: &[Envelope],
-        applier: Option<&str>,
+        applier: Option<&Applier>,
         now: Timestamp,
     ) -> Result<BTreeMap<EnvironmentName, Evaluation>, EngineError> {
         let (facts, _) = self.approval_facts(digest, view, beside);
@@ -210,7 +211,7 @@ impl Session {
         digest: &Digest,
         view: &View,
         facts: &[VerifiedApproval],
-        applier: Option<&str>,
+        applier: Option<&Applier>,
         now: Timestamp,
     ) -> Result<BTreeMap<EnvironmentName, Evaluation>, EngineError> {
         let mut out = BTreeMap::new();
@@ -250,13 +251,46 @@ impl Session {
         (known.chain(signers).collect(), request.is_some_and(|r| !r.signers.is_empty()))
     }
 
+    /// Who applies, in the same way.
+    fn appliers(&self, applier: &Applier) -> BTreeSet<Person> {
+        let claimed = Some(self.person(&applier.claimed)).filter(|person| matches!(person, Person::Known(_)));
+        claimed.into_iter().chain(applier.signed.iter().cloned().map(Person::Known)).collect()
+    }
+
+    /// Refuses appliers without whom these environments would be approved: they are among the approvers who are needed, and
+    /// a rule excludes the applier.
+    ///
+    /// # Errors
+    /// [`EngineError::Approval`], and as [`Session::standings`].
+    pub(crate) fn keeps_apart<'e>(
+        &self,
+        with: &BTreeMap<EnvironmentName, Evaluation>,
+        without: &BTreeMap<EnvironmentName, Evaluation>,
+        applier: &Applier,
+        environments: impl IntoIterator<Item = &'e EnvironmentName>,
+    ) -> Result<(), EngineError> {
+        type Standings = BTreeMap<EnvironmentName, Evaluation>;
+        let satisfied = |of: &Standings, name: &EnvironmentName| of.get(name).is_some_and(Evaluation::satisfied);
+        let apart =
+            |name: &&EnvironmentName| self.excludes_applier(name) && satisfied(without, name) && !satisfied(with, name);
+        let Some(name) = environments.into_iter().find(apart) else { return Ok(()) };
+        let who = self.appliers(applier).into_iter().filter_map(|person| match person {
+            Person::Known(name) => Some(name.to_string()),
+            Person::Unmapped(_) => None,
+        });
+        let who = who.collect::<Vec<_>>().join(" and ");
+        Err(EngineError::Approval(format!(
+            "the rule of {name} excludes the applier, and without {who} it has too few approvals: somebody else applies this"
+        )))
+    }
+
     fn parties(
         &self,
         view: &View,
         entry: &Move,
         rules: &Rules,
         (initiator, requested): (BTreeSet<Person>, bool),
-        applier: Option<&str>,
+        applier: Option<&Applier>,
     ) -> Parties {
         let excluded: BTreeSet<Party> = rules.as_slice().iter().flat_map(|r| r.exclude.iter().copied()).collect();
         let metadata = |id| view.release(id).map(|r| &r.release.metadata);
@@ -271,7 +305,8 @@ impl Session {
             requested,
             authors,
             builder,
-            applier: applier.map(|name| self.person(name)),
+            applier: applier.map(|who| self.appliers(who)).unwrap_or_default(),
+            apply_unsigned: applier.is_some_and(|who| who.signed.is_empty()),
             allow_unmapped: false,
         }
     }

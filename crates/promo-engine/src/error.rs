@@ -181,6 +181,16 @@ pub enum EngineError {
         /// Where the rule stands.
         environment: EnvironmentName,
     },
+    /// A rule excludes the applier, and nobody signed that it is them (S6.4).
+    #[error(
+        "nothing begins in {environment} yet: its rule excludes the applier, and nobody signed that they apply this"
+    )]
+    ApplyUnsigned {
+        /// Where the rule stands.
+        environment: EnvironmentName,
+        /// The run that is to go on; none for one that has not begun.
+        run: Option<RunId>,
+    },
     /// Whoever asks may not lift this (S10.4).
     #[error("this is not lifted: {0}")]
     Lift(String),
@@ -303,6 +313,7 @@ impl EngineError {
             Self::Invalid(_) => "request-invalid",
             Self::Approval(_) | Self::Uncounted { .. } => "approval-refused",
             Self::RequestUnsigned { .. } => "request-unsigned",
+            Self::ApplyUnsigned { .. } => "apply-unsigned",
             Self::Lift(_) => "lift-refused",
             Self::Began { .. } => "run-began",
             Self::Unexpected { .. } => "unexpected",
@@ -320,7 +331,7 @@ impl EngineError {
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
             "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
-            "denied" | "approval-refused" | "request-unsigned" | "lift-refused" => exit::DENIED,
+            "denied" | "approval-refused" | "request-unsigned" | "apply-unsigned" | "lift-refused" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
             | "policy-not-adopted" | "policy-replaced" | "policy-reused" | "format-newer" => exit::BAD_INPUT,
             "offline" => exit::USAGE,

@@ -1,5 +1,6 @@
 //! Glue between the pure core and the outside world: observes, plans, applies reviewed plans and records what happened.
 
+pub mod appliers;
 pub mod apply;
 pub mod approvals;
 mod ask;

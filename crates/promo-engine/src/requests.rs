@@ -154,7 +154,7 @@ impl Session {
             });
         }
         // Everything but the gates that people and time open is checked now, so that nobody approves what cannot apply.
-        match self.precheck(document, &digest, &[], Use::Request).await {
+        match self.precheck(document, &digest, &[], None).await {
             Ok(_) | Err(EngineError::Waiting { .. }) => {}
             Err(error) => return Err(error),
         }
@@ -217,7 +217,7 @@ impl Session {
     }
 }
 
-fn moved(document: &Document) -> BTreeSet<EnvironmentName> {
+pub(crate) fn moved(document: &Document) -> BTreeSet<EnvironmentName> {
     document.body.moves.iter().map(|m| m.environment.clone()).collect()
 }
 

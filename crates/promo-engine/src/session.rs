@@ -296,7 +296,7 @@ impl Session {
         })
     }
 
-    /// Whether a signed statement about a check is in the ledger and counted.
+    /// Whether a signed statement about a check, or about who applies, is in the ledger and counted.
     pub(crate) fn has_spoken(&self, statement: &Digest) -> Result<bool, EngineError> {
         self.with_folded(|folded| folded.spoken.contains(statement))
     }
@@ -386,11 +386,11 @@ impl Session {
             if drafts.is_empty() {
                 return Ok(Vec::new());
             }
-            if let Err(illegal) = admit(view, &drafts, self.now()?) {
+            if let Err(refused) = self.admit(view, &drafts) {
                 // What the caller expects and is not so says more. No ledger has this head, so nothing is written.
                 let nowhere = Expect { head: Some(u64::MAX), ..expect.clone() };
                 return match self.store.append_if_head(&nowhere, &drafts) {
-                    Err(AppendError::HeadMoved { .. }) => Err(EngineError::Invalid(illegal.why)),
+                    Err(AppendError::HeadMoved { .. }) => Err(refused),
                     result => Ok(result?),
                 };
             }
@@ -421,25 +421,27 @@ impl Session {
         }
     }
 
+    /// Whether these may follow what the ledger says. Of several, each is looked at behind those before it; for one alone,
+    /// nothing is copied.
+    fn admit(&self, mut view: Arc<View>, drafts: &[Draft]) -> Result<(), EngineError> {
+        let now = self.now()?;
+        let illegal = |illegal: IllegalRecord| EngineError::Invalid(illegal.why);
+        for (place, draft) in drafts.iter().enumerate() {
+            // Folding looks at neither predecessor nor commitments.
+            let record = draft.record(view.size, Digest::of(b""), now, BTreeMap::new());
+            view.admit(&record).map_err(illegal)?;
+            self.admit_applier(&view, draft, &record)?;
+            if place + 1 < drafts.len() {
+                Arc::make_mut(&mut view).apply(&record).map_err(illegal)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Files of the working tree and of configuration snapshots, by digest.
     pub(crate) fn files(&self) -> &Files {
         &self.files
     }
-}
-
-/// Whether these may follow what the ledger says. Of several, each is looked at behind those before it; for one alone, nothing
-/// is copied.
-fn admit(mut view: Arc<View>, drafts: &[Draft], now: Timestamp) -> Result<(), IllegalRecord> {
-    for (place, draft) in drafts.iter().enumerate() {
-        // Folding looks at neither predecessor nor commitments.
-        let record = draft.record(view.size, Digest::of(b""), now, BTreeMap::new());
-        if place + 1 == drafts.len() {
-            view.admit(&record)?;
-        } else {
-            Arc::make_mut(&mut view).apply(&record)?;
-        }
-    }
-    Ok(())
 }
 
 /// A new id of a run: time-ordered, so that a list of runs sorts by age.

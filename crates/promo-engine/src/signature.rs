@@ -4,12 +4,14 @@
 
 mod allowed_signers;
 mod error;
+mod key;
 mod keygen;
 mod signing;
 mod verify;
 
 pub use allowed_signers::allowed_signers;
 pub use error::SignatureError;
+pub use key::Key;
 pub use keygen::{read_public_key, sign_bytes_with_ssh_keygen, sign_with_ssh_keygen, ssh_keygen_request};
 pub use signing::SigningKey;
 pub(crate) use signing::nonce;

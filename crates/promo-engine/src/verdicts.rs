@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::EngineError;
 use crate::session::{Governance, Session};
 use crate::signature;
-use crate::{authors, lifts, requests};
+use crate::{appliers, authors, lifts, requests};
 
 /// SSHSIG namespace of a verdict.
 pub const VERDICT_NAMESPACE: &str = "promo.verdict.v1";
@@ -164,9 +164,9 @@ impl Session {
 }
 
 /// Whether a record counts after those of `view`: every record does but a verdict on a manual check, a withdrawal, a signed
-/// request, or a lift under a policy, that no signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
-/// takes nothing back. What the machine found about an automatic check is unsigned. Gives the statement about a check that
-/// has spoken once the record is taken, which the fold may still refuse.
+/// request, who applies, or a lift under a policy, that no signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
+/// takes nothing back. What the machine found about an automatic check is unsigned. Gives the statement about a check, or about who applies,
+/// that has spoken once the record is taken, which the fold may still refuse.
 ///
 /// # Errors
 /// Why it counts for nothing, in words.
@@ -189,6 +189,10 @@ pub(crate) fn judge(
         event => {
             requests::judge(governance, origin, record, event)?;
             authors::judge(governance, origin, view, event)?;
+            if let Some(statement) = appliers::judge(governance, origin, record, event)? {
+                let repeated = spoken.contains(&statement);
+                return if repeated { Err(appliers::REPEATED.into()) } else { Ok(Some(statement)) };
+            }
             return lifts::judge(governance, origin, view, event).map(|()| None);
         }
     };

@@ -24,6 +24,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let options = ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
+            // What has an approval rule waits for somebody who asks for it by a plan of its own.
+            key: None,
             progress: progress::sink(ui, width),
             stop: project::stop_on_ctrl_c(&project.session),
         };

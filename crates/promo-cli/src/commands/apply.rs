@@ -14,6 +14,7 @@ use promo_core::plan::{Document, Goal, Request};
 use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, Progress, RunReport, Session, Sink, exit};
 use tokio::time::Instant;
 
+use super::approve::Signing;
 use super::{plan, show};
 use crate::cli::Global;
 use crate::engine_error::of_plan;
@@ -45,6 +46,8 @@ pub(crate) struct Arguments {
     /// Wait this long for gates that open by themselves or by an approval; nothing is locked meanwhile
     #[arg(long, value_name = "DURATION")]
     wait: Option<jiff::SignedDuration>,
+    #[command(flatten)]
+    signing: Signing,
     #[command(flatten)]
     lock: project::Lock,
 }
@@ -132,6 +135,7 @@ impl Look<'_> {
                 let options = ApplyOptions {
                     approvals,
                     stop_all: self.arguments.on_failure == OnFailure::StopAll,
+                    key: self.arguments.signing.key(session)?,
                     progress: Arc::new(progress),
                     stop: stop.clone(),
                 };

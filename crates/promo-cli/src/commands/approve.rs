@@ -7,9 +7,9 @@ use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation, Fingerprint, MAX_BYTES, NAMESPACE};
 use promo_core::ids::RoleName;
 use promo_core::plan::Document;
+use promo_engine::Session;
 use promo_engine::approvals::{Weighed, taken_back};
-use promo_engine::process::Processes;
-use promo_engine::signature::{self, SignatureError, SigningKey};
+use promo_engine::signature::{Key, SignatureError, SigningKey};
 use secrecy::SecretString;
 
 use super::plan::again as plan_again;
@@ -82,6 +82,36 @@ pub(crate) enum SignerChoice {
     BuiltIn,
 }
 
+/// The key of whoever applies.
+#[derive(Debug, Args)]
+pub(crate) struct Signing {
+    /// The key to sign with that you apply this, where a rule excludes the applier: a private key file, or the public one of
+    /// a key that ssh-agent holds; it is asked for nothing else
+    #[arg(long, value_name = "KEY", env = "PROMO_KEY")]
+    key: Option<PathBuf>,
+    /// Who signs
+    #[arg(long, value_enum, default_value_t)]
+    signer: SignerChoice,
+}
+
+impl Signing {
+    /// The key; none where no rule of the pipeline asks for it.
+    pub(crate) fn key(&self, session: &Session) -> Result<Option<Key>, CliError> {
+        let mut environments = session.governance().pipeline.environments.keys();
+        let asked = environments.any(|name| session.excludes_applier(name));
+        self.key.as_deref().filter(|_| asked).map(|path| key(path, self.signer)).transpose()
+    }
+}
+
+/// The words with which a plan is applied: with a key where a rule excludes the applier.
+pub(crate) fn apply_words<'w>(session: &Session, document: &Document, file: &'w str) -> Vec<&'w str> {
+    let mut words = vec!["promo", "apply", file];
+    if document.body.moves.iter().any(|entry| session.excludes_applier(&entry.environment)) {
+        words.extend(["--key", "KEY"]);
+    }
+    words
+}
+
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     arguments.out.as_deref().map_or(Ok(()), |path| APPROVAL.may_be_at(path))?;
     arguments.reason.as_deref().map_or(Ok(()), select::own_words)?;
@@ -144,7 +174,7 @@ fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, 
         command_line(plan_again(&document.body.request, &file).iter().map(String::as_str))
     } else if satisfied {
         let approval = place.iter().flat_map(|place| ["--approval", place.as_ref()]);
-        command_line(["promo", "apply", &file].into_iter().chain(approval))
+        command_line(apply_words(session, document, &file).into_iter().chain(approval))
     } else {
         let signer = (arguments.signer == SignerChoice::BuiltIn).then_some(["--signer", "built-in"]);
         command_line(["promo", "approve", &file, "--key", "KEY"].into_iter().chain(signer.into_iter().flatten()))
@@ -203,9 +233,14 @@ fn standings(weighed: &Weighed) -> Vec<ApprovalStanding> {
 
 /// The fingerprint of the key that is to sign.
 pub(crate) fn fingerprint(key: &Path, signer: SignerChoice) -> Result<Fingerprint, CliError> {
+    self::key(key, signer)?.fingerprint().map_err(|e| refused(&e))
+}
+
+/// The key that is to sign. One that `ssh-keygen` signs with is not looked at before it is used.
+fn key(path: &Path, signer: SignerChoice) -> Result<Key, CliError> {
     Ok(match signer {
-        SignerChoice::SshKeygen => signature::read_public_key(key).map_err(|e| refused(&e))?.fingerprint().clone(),
-        SignerChoice::BuiltIn => read_key(key)?.public_key().fingerprint().clone(),
+        SignerChoice::SshKeygen => Key::SshKeygen(path.to_owned()),
+        SignerChoice::BuiltIn => Key::BuiltIn(read_key(path)?),
     })
 }
 
@@ -217,14 +252,8 @@ pub(crate) fn sign(
     namespace: &str,
     bytes: &[u8],
 ) -> Result<String, CliError> {
-    match signer {
-        SignerChoice::SshKeygen => {
-            let processes = Processes::default();
-            project.runtime.block_on(signature::sign_bytes_with_ssh_keygen(&processes, key, namespace, bytes))
-        }
-        SignerChoice::BuiltIn => read_key(key)?.sign_bytes(bytes, namespace),
-    }
-    .map_err(|e| refused(&e))
+    let key = self::key(key, signer)?;
+    project.runtime.block_on(key.sign(bytes, namespace)).map_err(|e| refused(&e))
 }
 
 /// Reads a private key file without passphrase.

@@ -52,7 +52,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let next = if asked {
         command_line(["promo", "approve", &file, "--key", "KEY"].into_iter().chain(signer.into_iter().flatten()))
     } else {
-        command_line(["promo", "apply", &file])
+        command_line(approve::apply_words(&project.session, &document, &file))
     };
     release::warn_of_unknown_authors(ui, &project, &document)?;
     if ui.format() == Format::Json {

@@ -4,6 +4,7 @@ use clap::Args;
 use promo_core::ids::RunId;
 use promo_engine::ApplyOptions;
 
+use super::approve::Signing;
 use crate::cli::Global;
 use crate::error::CliError;
 use crate::exit::Exit;
@@ -17,6 +18,8 @@ pub(crate) struct Arguments {
     #[arg(value_name = "RUN")]
     run: RunId,
     #[command(flatten)]
+    signing: Signing,
+    #[command(flatten)]
     lock: project::Lock,
 }
 
@@ -28,10 +31,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let at = time::long(at, &ui::zone(global)?);
         ui.talk(&format!("run {} had ended already, {at}: nothing was done, and this is how it ended", arguments.run));
     }
+    let key = arguments.signing.key(&project.session)?;
     let report = project.runtime.block_on(async {
         let options = ApplyOptions {
             approvals: Vec::new(),
             stop_all: false,
+            key,
             progress: progress::sink(ui, progress::width(project.session.governance().pipeline.environments.keys())),
             stop: project::stop_on_ctrl_c(&project.session),
         };

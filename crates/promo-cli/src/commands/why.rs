@@ -399,6 +399,11 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                 (open && concerns(&About::Environments(&request.environments)))
                     .then(|| format!("record {seq} counts as a request that nobody signed: {why}"))
             }
+            Spoken::Apply { run } => {
+                let run = view.runs.get(run).filter(|run| run.finished.is_none())?;
+                concerns(&About::Environments(&run.environments.keys().cloned().collect()))
+                    .then(|| format!("record {seq} does not say who applies: {why}"))
+            }
             Spoken::Lift { release, scope } => {
                 let stands = view.quarantines.contains_key(&(release.clone(), scope.clone()));
                 (stands && concerns(&About::Release(release)))

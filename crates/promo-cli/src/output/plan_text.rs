@@ -138,7 +138,7 @@ pub(crate) fn requested(row: &Row, view: &PlanView, options: &Options) -> Vec<St
     out
 }
 
-/// Until when what can be done with the plan, each deadline by its name.
+/// Until when what can be done with the plan, each deadline by its name, and what else it takes to apply it.
 pub(crate) fn deadlines(view: &PlanView, options: &Options) -> Vec<String> {
     let short = |at| time::short(at, &options.zone);
     let mut out = Vec::new();
@@ -156,7 +156,13 @@ pub(crate) fn deadlines(view: &PlanView, options: &Options) -> Vec<String> {
             }
         }
     }
-    for row in view.environments.iter().filter(|row| row.movement.is_some()) {
+    let moves = || view.environments.iter().filter(|row| row.movement.is_some());
+    let open = view.fate.as_ref().is_none_or(|fate| fate.until.is_some());
+    if let Some(row) = moves().find(|row| open && row.gates.iter().any(|gate| gate.signed_apply)) {
+        let name = &row.environment;
+        out.push(format!("whoever applies it: signs that they do (--key KEY), and is no approver whom {name} needs"));
+    }
+    for row in moves() {
         for gate in row.gates.iter().filter(|gate| gate.kind == GateKind::Window) {
             let says = match (gate.outcome.is_open(), gate.closes, gate.until) {
                 (true, Some(closes), _) => format!("closes {}", short(closes)),

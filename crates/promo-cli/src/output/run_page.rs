@@ -1,5 +1,6 @@
 //! A run that is over or interrupted, drawn from the ledger: as text, and as Markdown.
 
+use promo_core::ids::IdentityName;
 use promo_core::ledger::event::RunOutcome;
 
 use crate::escape::{code_span, line, markdown};
@@ -89,7 +90,10 @@ fn head(view: &RunView, options: &Options) -> String {
         None => "unfinished",
     };
     let after = view.finished.map(|at| format!(" · took {}", time::ago(view.started, at))).unwrap_or_default();
-    format!("{} · applied by {} · {outcome}{after}", time::long(view.started, &options.zone), line(&view.applier))
+    let signers: Vec<&str> = view.signed_by.iter().map(IdentityName::as_str).collect();
+    let signed = if signers.is_empty() { String::new() } else { format!(" (signed by {})", signers.join(" and ")) };
+    let (began, applier) = (time::long(view.started, &options.zone), line(&view.applier));
+    format!("{began} · applied by {applier}{signed} · {outcome}{after}")
 }
 
 fn moved(row: &RunRow) -> String {

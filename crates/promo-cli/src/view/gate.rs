@@ -32,6 +32,9 @@ pub(crate) struct GateView {
     /// Whether it opens on a signed request only, because its rule excludes the initiator.
     #[serde(skip)]
     pub(crate) signed_request: bool,
+    /// Whether what it opens for is applied only by somebody who signs, because its rule excludes the applier.
+    #[serde(skip)]
+    pub(crate) signed_apply: bool,
 }
 
 impl GateView {
@@ -56,6 +59,8 @@ impl GateView {
                     | Reason::WindowOpen
                     | Reason::Idle
             );
+        let excludes =
+            |party: Party| matches!(&gate.reason, Reason::Approvals { exclude, .. } if exclude.contains(&party));
         Self {
             kind: gate.kind,
             outcome: gate.outcome,
@@ -66,7 +71,8 @@ impl GateView {
             remark: None,
             closes: None,
             routine,
-            signed_request: matches!(&gate.reason, Reason::Approvals { exclude, .. } if exclude.contains(&Party::Initiator)),
+            signed_request: excludes(Party::Initiator),
+            signed_apply: excludes(Party::Applier),
         }
     }
 }

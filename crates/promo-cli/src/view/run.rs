@@ -1,8 +1,10 @@
 //! A run as the ledger tells it. What must not live here: why something did not begin, which no record says.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Promotion, Run, Said};
@@ -23,8 +25,11 @@ pub(crate) struct RunView {
     pub(crate) run: RunId,
     /// The plan that it applied.
     pub(crate) plan: Digest,
-    /// Who applied it.
+    /// Who applied it: a claim.
     pub(crate) applier: String,
+    /// Who signed that they applied it; nobody where no rule asks for that.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) signed_by: BTreeSet<IdentityName>,
     /// When it began.
     pub(crate) started: Timestamp,
     /// When it ended.
@@ -126,6 +131,7 @@ impl RunView {
             run: id.clone(),
             plan: run.plan,
             applier: run.applier.clone(),
+            signed_by: view.appliers.get(id).into_iter().flatten().map(|applier| applier.by.clone()).collect(),
             started: run.started,
             finished: run.finished.map(|f| f.0),
             outcome: run.finished.map(|f| f.1),

@@ -19,6 +19,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{GateView, ReleaseView};
+use crate::commands::approve::apply_words;
 use crate::error::{CliError, command_line};
 use crate::input;
 
@@ -404,8 +405,10 @@ fn lead_on(standing: &Standing, session: &Session, document: &Document, pending:
     });
     match frozen {
         Some(hold) => hold.ends.clone(),
-        None if rows.iter().any(|row| !row.closed.is_empty()) => command_line(["promo", "apply", file, "--wait", "2h"]),
-        None => command_line(["promo", "apply", file]),
+        None => {
+            let waits = if rows.iter().any(|row| !row.closed.is_empty()) { &["--wait", "2h"][..] } else { &[] };
+            command_line(apply_words(session, document, file).iter().chain(waits).copied())
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use promo_core::ledger::event::KINDS;
 use promo_core::ledger::{Actor, ActorKind, Draft, Event, Record, View, fold};
 use promo_core::plan::Document;
 use promo_core::{Digest, canonical};
+use promo_engine::appliers::{APPLY_NAMESPACE, ApplyStatement};
 use promo_engine::authors::{AUTHORS_NAMESPACE, AuthorsStatement};
 use promo_engine::lifts::{LIFT_NAMESPACE, LiftStatement};
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
@@ -22,7 +23,7 @@ use promo_ledger::{Checkpoint, Expect, RawRecord, SqliteStore, Store as _, verif
 use serde_json::{Value, json};
 
 use crate::fixture::{World, promo, texts};
-use crate::schemas;
+use crate::{applying, schemas};
 
 const RILEY: [&str; 4] = ["--key", "keys/riley", "--signer", "built-in"];
 const DANA: [&str; 4] = ["--key", "keys/dana", "--signer", "built-in"];
@@ -186,6 +187,11 @@ fn story(adding: &mut Adding) {
     let observed = Event::HealthObserved { environment: name("production"), healthy: true };
     store.append_if_head(&Expect::default(), &[draft(&store, observed)]).unwrap();
 
+    // Where a rule keeps apart who approves and who applies.
+    let apart = applying::approved();
+    apart.run(0, &[&["apply", "p.json"], &DANA[..]].concat());
+    let apart = SqliteStore::open(apart.at.join(".promo/ledger.db")).unwrap().raw(0, 10_000).unwrap();
+
     for plan in ["promote", "until", "reconfiguration", "rollback", "empty", "refused"] {
         adding.file(&format!("plans/{plan}.json"), &fs::read(world.at.join(format!("{plan}.json"))).unwrap());
     }
@@ -193,7 +199,7 @@ fn story(adding: &mut Adding) {
         adding.file(&format!("approvals/{decision}.json"), &fs::read(world.at.join(decision)).unwrap());
     }
     let raws = store.raw(0, 10_000).unwrap();
-    for raw in &raws {
+    for raw in raws.iter().chain(&apart) {
         let record = raw.parse().unwrap();
         adding.file(&format!("records/{}.json", record.kind), &raw.bytes);
         if let Some(signed) = record.body.get("signed") {
@@ -379,7 +385,7 @@ fn every_approval_of_the_corpus_still_verifies_and_says_what_it_said_s6_1() {
 }
 
 #[test]
-fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
+fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6_7_s6_10() {
     let roster = roster();
     let all = files("statements");
     let names: Vec<&String> = all.keys().collect();
@@ -393,6 +399,7 @@ fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
             "release.authors.json",
             "release.lifted.json",
             "request.json",
+            "run.signed.json",
             "withdraw.json"
         ]
     );
@@ -411,6 +418,7 @@ fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
         let (namespace, who, schema) = match file.as_str() {
             "request.json" => (REQUEST_NAMESPACE, "dana", "request-statement"),
             "release.authors.json" => (AUTHORS_NAMESPACE, "riley", "authors-statement"),
+            "run.signed.json" => (APPLY_NAMESPACE, "dana", "apply-statement"),
             _ => (VERDICT_NAMESPACE, "riley", "verdict-statement"),
         };
         let signature = signed["signature"].as_str().unwrap();
@@ -419,6 +427,7 @@ fn every_signed_request_and_verdict_of_the_corpus_still_verifies_s6_7_s6_10() {
         let again = match file.as_str() {
             "request.json" => RequestStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             "release.authors.json" => AuthorsStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
+            "run.signed.json" => ApplyStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             _ => verdict_bytes(&VerdictStatement::from_bytes(statement).unwrap()).unwrap(),
         };
         assert_eq!(again, statement, "{file}");

@@ -1,5 +1,6 @@
 //! Runs that are under way, were interrupted, or have ended.
 
+use crate::applying;
 use crate::fixture::{World, promo, texts};
 
 /// A world in which a release is about to enter dev, where its check is held.
@@ -46,4 +47,5 @@ pub(crate) fn row() {
         world.run(code, &["resume", &run]);
         world.run(code, &["resume", &run]);
     }
+    applying::row_of_resume();
 }

@@ -169,12 +169,8 @@ impl Evaluation {
     /// not excluded, and fill no slot yet. Nobody where the rule waits for something else first.
     pub fn could_fill<'a>(&'a self, rule: &'a RuleOutcome, roster: &'a Roster) -> impl Iterator<Item = &'a Identity> {
         let nobody = |problem: &ApprovalProblem| {
-            matches!(
-                problem,
-                ApprovalProblem::UnmappedParty { .. }
-                    | ApprovalProblem::UnnamedParty { .. }
-                    | ApprovalProblem::RequestUnsigned
-            )
+            use ApprovalProblem::{ApplyUnsigned, RequestUnsigned, UnmappedParty, UnnamedParty};
+            matches!(problem, UnmappedParty { .. } | UnnamedParty { .. } | RequestUnsigned | ApplyUnsigned)
         };
         let open = rule.missing > 0 && !rule.problems.iter().any(nobody);
         roster.identities().filter(move |who| {
@@ -433,6 +429,9 @@ fn exclusions(rule: &ApprovalRule, parties: &Parties) -> Exclusions {
     let mut out = Exclusions { people: BTreeSet::new(), nobody: BTreeSet::new() };
     if rule.exclude.contains(&Party::Initiator) && !parties.requested {
         out.nobody.insert(ApprovalProblem::RequestUnsigned);
+    }
+    if rule.exclude.contains(&Party::Applier) && parties.apply_unsigned {
+        out.nobody.insert(ApprovalProblem::ApplyUnsigned);
     }
     for &party in &rule.exclude {
         for person in parties.of(party) {

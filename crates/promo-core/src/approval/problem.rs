@@ -146,6 +146,11 @@ pub enum ApprovalProblem {
     /// The rule excludes the initiator, and who that is only a signature can say (S6.3).
     #[error("nobody can approve this before its request is signed: `promo request FILE --key KEY`")]
     RequestUnsigned,
+    /// The rule excludes the applier, and who that is only a signature can say (S6.3).
+    #[error(
+        "nobody can approve this while it is applied by somebody who has not signed that: `promo apply FILE --key KEY`"
+    )]
+    ApplyUnsigned,
 }
 
 impl ApprovalProblem {
@@ -172,6 +177,7 @@ impl ApprovalProblem {
             Self::UnmappedParty { .. } => "approval-unmapped-party",
             Self::UnnamedParty { .. } => "approval-unnamed-party",
             Self::RequestUnsigned => "request-unsigned",
+            Self::ApplyUnsigned => "apply-unsigned",
         }
     }
 }

@@ -116,8 +116,11 @@ pub struct Parties {
     pub authors: BTreeSet<Person>,
     /// Who built the artifacts.
     pub builder: Option<Person>,
-    /// Who applies the plan; none until it is applied.
-    pub applier: Option<Person>,
+    /// Who applies the plan: those who signed that, and those whose name was claimed; none until it is applied.
+    pub applier: BTreeSet<Person>,
+    /// Whether it is being applied by somebody who signed nothing. Then nobody satisfies a rule that excludes the applier,
+    /// because a claimed name is no evidence of who that is (S6.3).
+    pub apply_unsigned: bool,
     /// Policy says that a party who cannot be mapped to an identity is no obstacle (S6.4). Names in commits are no
     /// evidence, so without this a rule that excludes such a party is not satisfied by anybody.
     pub allow_unmapped: bool,
@@ -129,7 +132,7 @@ impl Parties {
         let (one, many) = match party {
             Party::Initiator => (None, Some(&self.initiator)),
             Party::Builder => (self.builder.as_ref(), None),
-            Party::Applier => (self.applier.as_ref(), None),
+            Party::Applier => (None, Some(&self.applier)),
             Party::Author => (None, Some(&self.authors)),
         };
         one.into_iter().chain(many.into_iter().flatten())

@@ -170,6 +170,18 @@ pub enum Event {
         /// The envelope: statement and signature.
         envelope: Value,
     },
+    /// Whoever is about to apply a plan signed that it is them: before the run begins, and whenever a run that is resumed is
+    /// to begin another environment whose rule excludes the applier (S6.4). It speaks for what is begun under the epoch of
+    /// its record. A plan that no such rule is about is applied without one.
+    #[serde(rename = "run.signed")]
+    RunSigned {
+        /// The environments that the plan moves.
+        environments: BTreeSet<EnvironmentName>,
+        /// Who signed it, as policy knows them.
+        by: IdentityName,
+        /// The signed statement.
+        signed: Value,
+    },
     /// A run began. With the first intent this consumes the plan and the approvals it names.
     #[serde(rename = "run.started")]
     RunStarted {
@@ -177,7 +189,7 @@ pub enum Event {
         environments: BTreeMap<EnvironmentName, ReleaseId>,
         /// Digests of the approval envelopes that opened it.
         approvals: Vec<Digest>,
-        /// The identity that applies.
+        /// The name that whoever applies goes by: a claim.
         applier: String,
     },
     /// A release is about to enter an environment: its first intent, which fires the join (S3.3).
@@ -339,6 +351,7 @@ pub const KINDS: [&str; 21] = [
     CLOCK_ACCEPTED,
     "plan.requested",
     "approval.recorded",
+    "run.signed",
     "run.started",
     "promotion.started",
     "step.intent",

@@ -17,8 +17,8 @@ use crate::ledger::{Event, Record};
 use crate::plan::PolicyRef;
 
 pub use facts::{
-    ApprovalEntry, EnvironmentView, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView,
-    Stop, StopAct, VerdictEntry,
+    Applier, ApprovalEntry, EnvironmentView, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said,
+    StepView, Stop, StopAct, VerdictEntry,
 };
 
 /// A record that cannot follow what stands before it.
@@ -67,6 +67,8 @@ pub struct View {
     pub uncounted: Vec<Uncounted>,
     /// Runs by id.
     pub runs: BTreeMap<RunId, Run>,
+    /// Who signed that they apply a plan, by the run that they signed for, in ledger order.
+    pub appliers: BTreeMap<RunId, Vec<Applier>>,
     /// Plans that a run has used.
     pub consumed: BTreeMap<Digest, RunId>,
 }
@@ -98,6 +100,11 @@ pub enum Spoken {
     Request {
         /// Of which plan.
         plan: Digest,
+    },
+    /// Who applies a plan.
+    Apply {
+        /// In which run.
+        run: RunId,
     },
     /// The lifting of a quarantine.
     Lift {
@@ -176,6 +183,13 @@ impl View {
     #[must_use]
     pub fn lifted_next(&self, scope: &Option<EnvironmentName>) -> Option<&Freeze> {
         self.freezes.get(scope).or_else(|| self.pauses.get(scope))
+    }
+
+    /// Whether whoever is at work on a run under that epoch has signed that they move this environment.
+    #[must_use]
+    pub fn signed_for(&self, run: &RunId, epoch: u64, environment: &EnvironmentName) -> bool {
+        let signed = self.appliers.get(run).into_iter().flatten();
+        signed.into_iter().any(|applier| applier.epoch == epoch && applier.environments.contains(environment))
     }
 
     /// The requests that wait for approval or for being applied: open, not superseded, not used.
@@ -280,7 +294,7 @@ impl View {
 
     /// Folds a record whose signature was looked at above the core and found not to bear it out: it is named in
     /// [`View::uncounted`]. A verdict, a withdrawal or a lift counts for nothing then, and a request for as much as one that
-    /// nobody signed (S12.3): what it closes stays closed.
+    /// nobody signed (S12.3): what it closes stays closed. What was signed about applying a plan is as if it were not there.
     ///
     /// # Errors
     /// [`IllegalRecord`] for a record of another kind: nothing else may be passed over.
@@ -297,6 +311,11 @@ impl View {
                 self.take(record, unsigned);
                 let about = Spoken::Request { plan: record.plan.expect("invariant: the fold refuses one without") };
                 self.uncounted.push(Uncounted { seq: record.seq, about, why });
+            }
+            event @ Event::RunSigned { .. } => {
+                self.legal(record, &event).map_err(illegal)?;
+                let run = record.run.clone().expect("invariant: the fold refuses one without");
+                self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Apply { run }, why });
             }
             Event::ReleaseLifted { release, scope, .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Lift { release, scope }, why });

@@ -23,7 +23,7 @@ pub(super) async fn drive(context: RunContext, held: Held) -> Result<RunReport, 
     let mut waiting: Vec<usize> = (0..moves.len()).collect();
     let mut fates: BTreeMap<EnvironmentName, Fate> = BTreeMap::new();
     let mut running: JoinSet<(EnvironmentName, Result<Fate, EngineError>)> = JoinSet::new();
-    let mut failure = None;
+    let (mut failure, mut unsigned) = (None, None);
     loop {
         let stopped = context.options.stop.is_cancelled() || failure.is_some();
         let mut left = Vec::new();
@@ -55,6 +55,11 @@ pub(super) async fn drive(context: RunContext, held: Held) -> Result<RunReport, 
             Some(Ok((name, Ok(fate)))) => {
                 fates.insert(name, fate);
             }
+            // It waits for somebody who signs; everything else goes on.
+            Some(Ok((name, Err(error @ EngineError::ApplyUnsigned { .. })))) => {
+                fates.insert(name, Fate::Interrupted);
+                unsigned.get_or_insert(error);
+            }
             Some(Ok((name, Err(error)))) => {
                 fates.insert(name, Fate::Interrupted);
                 failure.get_or_insert(error);
@@ -73,7 +78,7 @@ pub(super) async fn drive(context: RunContext, held: Held) -> Result<RunReport, 
     }
     let result = match failure {
         Some(error) => Err(error),
-        None => finish::finish(&context, fates),
+        None => finish::finish(&context, fates).and_then(|report| unsigned.map_or(Ok(report), Err)),
     };
     held.release().await;
     result

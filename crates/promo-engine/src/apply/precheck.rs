@@ -17,6 +17,7 @@ use promo_core::windows::Invoker;
 use promo_ledger::tree::verify_consistency;
 
 use super::wait;
+use crate::appliers::Applier;
 use crate::approvals::uncounted;
 use crate::error::EngineError;
 use crate::session::{Session, TOOL};
@@ -30,6 +31,13 @@ pub(crate) enum Use {
     Apply,
 }
 
+impl Use {
+    /// Who is about to apply a plan uses it so; without them it is asked for.
+    fn by(applier: Option<&Applier>) -> Self {
+        applier.map_or(Self::Request, |_| Self::Apply)
+    }
+}
+
 /// What a plan that passed is applied with.
 pub(crate) struct Checked {
     pub(crate) generations: BTreeMap<EnvironmentName, u64>,
@@ -38,15 +46,15 @@ pub(crate) struct Checked {
 }
 
 impl Session {
-    /// Gives what was observed, which [`Session::judge`] takes.
+    /// Gives what was observed, which [`Session::judge`] takes. Without an applier the plan is asked for.
     pub(crate) async fn precheck(
         &self,
         document: &Document,
         digest: &Digest,
         beside: &[Envelope],
-        to: Use,
+        applier: Option<&Applier>,
     ) -> Result<Observations, EngineError> {
-        let plan = &document.body;
+        let (plan, to) = (&document.body, Use::by(applier));
         self.admit_policy()?;
         self.belongs_here(plan)?;
         let broken = promo_core::lint::plan(plan);
@@ -60,6 +68,7 @@ impl Session {
         }
         let (view, now) = (self.view()?, self.present()?);
         self.unspent(plan, digest, &view, now, to)?;
+        applier.map_or(Ok(()), |applier| self.needs_signed_apply(&plan.moves, applier, None))?;
         self.plausible_times(plan, now)?;
         if plan.moves.is_empty() {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
@@ -78,7 +87,7 @@ impl Session {
                 let mut gates = next.gates.clone();
                 if next.release.id == entry.to.id {
                     // Planned anew it is without the approvals that this very plan has.
-                    let standings = self.standings(document, digest, &view, beside, Some(&self.actor.name), now.at)?;
+                    let standings = self.standings(document, digest, &view, beside, applier, now.at)?;
                     let approvals = standings.get(name).map(Evaluation::status);
                     let now = self.judged(plan, entry, &view, &again.observations, approvals.as_ref(), invoker, now);
                     gates.retain(|gate| gate.kind != GateKind::Approval);
@@ -105,7 +114,7 @@ impl Session {
             });
         }
         // Observing can take minutes: what people said meanwhile counts.
-        self.judge(document, digest, beside, &observed, &*self.view()?, to)?;
+        self.judge(document, digest, beside, &observed, &*self.view()?, applier)?;
         Ok(observed)
     }
 
@@ -144,11 +153,15 @@ impl Session {
         beside: &[Envelope],
         observed: &Observations,
         view: &View,
-        to: Use,
+        applier: Option<&Applier>,
     ) -> Result<Checked, EngineError> {
         let (plan, now) = (&document.body, self.present()?);
-        self.unspent(plan, digest, view, now, to)?;
-        let standings = self.standings(document, digest, view, beside, Some(&self.actor.name), now.at)?;
+        self.unspent(plan, digest, view, now, Use::by(applier))?;
+        let standings = self.standings(document, digest, view, beside, applier, now.at)?;
+        if let Some(applier) = applier {
+            let without = self.standings(document, digest, view, beside, None, now.at)?;
+            self.keeps_apart(&standings, &without, applier, standings.keys())?;
+        }
         let (facts, unverified) = self.approval_facts(digest, view, beside);
         let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();

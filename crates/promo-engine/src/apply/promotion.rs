@@ -6,9 +6,9 @@ use std::slice;
 use promo_core::Digest;
 use promo_core::eligibility::{self, ArtifactFindings, Question};
 use promo_core::gate::{Gate, Reason, overall};
-use promo_core::ids::ReleaseId;
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::event::{Movement, PromotionOutcome};
-use promo_core::ledger::view::Said;
+use promo_core::ledger::view::{Promotion, Said};
 use promo_core::ledger::{Event, View};
 use promo_core::model::{OnFailure, Start};
 use promo_core::plan::{Move, PlannedCheck, Request, Rollback};
@@ -18,6 +18,7 @@ use super::deploy::deploy;
 use super::precheck::{self, Use};
 use super::step::elapsed;
 use super::{Fate, RunContext};
+use crate::appliers::Applier;
 use crate::checks::{self, Verdict};
 use crate::error::EngineError;
 use crate::observe::recorded_settings;
@@ -31,21 +32,37 @@ pub(super) enum End {
     Interrupted,
 }
 
+/// How far a run got with one environment.
+pub(super) enum State {
+    NotBegun,
+    Begun,
+    Ended(PromotionOutcome),
+}
+
+/// How far a run got with an environment, as the ledger has it.
+pub(super) fn state(view: &View, run: &RunId, environment: &EnvironmentName) -> State {
+    let Some(known) = view.environment(environment) else { return State::NotBegun };
+    let mine = |p: &&Promotion| p.run == *run;
+    match known.history.iter().rev().find(mine).and_then(|p| p.finished) {
+        Some((_, outcome)) => State::Ended(outcome),
+        None if known.active.as_ref().filter(mine).is_some() => State::Begun,
+        None => State::NotBegun,
+    }
+}
+
 /// Moves one environment, or goes on where an earlier process stopped.
 pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, EngineError> {
     let name = &entry.environment;
-    let (ended, begun) = context.session.with_view(|view| {
-        let environment = view.environment(name);
-        let mine = |p: &&promo_core::ledger::view::Promotion| p.run == context.run;
-        let ended = environment.and_then(|e| e.history.iter().rev().find(mine)).and_then(|p| p.finished);
-        (ended, environment.and_then(|e| e.active.as_ref()).filter(mine).is_some())
-    })?;
-    if let Some((_, outcome)) = ended {
-        return Ok(Fate::Ended { outcome, why: None });
-    }
-    // What has begun is finished (S16), one without steps too; everything else is judged now, also when a run is resumed.
-    if !begun && let Some(fate) = start(context, entry)? {
-        return Ok(fate);
+    match context.session.with_view(|view| state(view, &context.run, name))? {
+        State::Ended(outcome) => return Ok(Fate::Ended { outcome, why: None }),
+        // What has begun is finished (S16), one without steps too.
+        State::Begun => {}
+        // Everything else is judged now, also when a run is resumed.
+        State::NotBegun => {
+            if let Some(fate) = start(context, entry)? {
+                return Ok(fate);
+            }
+        }
     }
     let total = entry.steps.len() + checks::by_check(&entry.checks).count();
     context.say(Progress::PromotionStarted { environment: name.clone(), release: entry.to.id.clone(), total });
@@ -72,7 +89,6 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         context.say(Progress::NotStarted { environment, why: why.clone(), gates: gates.clone() });
         return Ok(Some(Fate::NotStarted { why, gates }));
     }
-    let applier = Some(session.actor.name.as_str());
     let (document, beside) = (&context.document, &context.options.approvals);
     let starts = session.governance.pipeline.environments.get(&entry.environment).map(|e| e.start);
     let nothing = BTreeSet::new();
@@ -91,7 +107,14 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             };
             return Ok(Some((why, Vec::new())));
         }
-        let standings = session.standings(document, &context.plan, view, beside, applier, now.at)?;
+        let signed = view.appliers.get(&context.run).into_iter().flatten().map(|applier| applier.by.clone());
+        let applier = Applier { claimed: session.actor.name.clone(), signed: signed.collect() };
+        let (name, epoch) = (&entry.environment, context.fence.epoch);
+        if session.excludes_applier(name) && !view.signed_for(&context.run, epoch, name) {
+            let (environment, run) = (name.clone(), Some(context.run.clone()));
+            return Err(EngineError::ApplyUnsigned { environment, run });
+        }
+        let standings = session.standings(document, &context.plan, view, beside, Some(&applier), now.at)?;
         let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
         let invoker = session.counts_as(&document.body, &context.plan, view, beside);
         let request = Request { invoker, ..document.body.request.clone() };

@@ -22,7 +22,7 @@ use crate::verdicts;
 pub(super) struct Folded {
     pub(super) view: Arc<View>,
     last: Option<Digest>,
-    /// Digests of the signed statements about checks that counted: each counts once.
+    /// Digests of the signed statements about checks, and about who applies, that counted: each counts once.
     pub(super) spoken: BTreeSet<Digest>,
     tree: Frontier,
     /// The root at the size that the trust file pins, once there were so many records.

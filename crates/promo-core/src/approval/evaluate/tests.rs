@@ -242,7 +242,7 @@ fn whoever_took_an_excluded_part_does_not_count_s6_4() {
             Parties { authors: [Person::Known(name("bo")), Person::Known(name("ana"))].into(), ..Parties::default() },
         ),
         (Party::Builder, Parties { builder: ana.clone(), ..Parties::default() }),
-        (Party::Applier, Parties { applier: ana, ..Parties::default() }),
+        (Party::Applier, Parties { applier: ana.into_iter().collect(), ..Parties::default() }),
     ];
     for (party, parties) in cases {
         let asked = rules(&[rule(1, &["lead"], &[party])]);
@@ -273,6 +273,25 @@ fn nobody_satisfies_a_rule_that_excludes_the_initiator_before_the_request_is_sig
         assert!(open.rules[0].problems.contains(&ApprovalProblem::RequestUnsigned), "{:?}", open.rules[0].problems);
         parties.requested = true;
         assert!(evaluate(&asked, &facts, &parties, &subject(), now()).satisfied(), "{claimed:?}");
+    }
+}
+
+#[test]
+fn nobody_satisfies_a_rule_that_excludes_the_applier_while_somebody_unproven_applies_s6_4() {
+    let asked = rules(&[rule(1, &["lead"], &[Party::Applier]), rule(1, &["ops"], &[])]);
+    let facts = [yes("lead", 4), yes("ops", 2)];
+    assert!(evaluate(&asked, &facts, &Parties::default(), &subject(), now()).satisfied(), "nobody applies it yet");
+    // Whatever name was claimed: none, somebody else's, an approver's.
+    for claimed in [None, Some("bo"), Some("dana")] {
+        let applier = claimed.map(|who| Person::Known(name(who))).into_iter().collect();
+        let mut parties = Parties { applier, apply_unsigned: true, ..Parties::default() };
+        let open = evaluate(&asked, &facts, &parties, &subject(), now());
+        assert_eq!((open.rules[0].missing, open.rules[1].missing), (1, 0), "{claimed:?}");
+        assert!(open.rules[0].problems.contains(&ApprovalProblem::ApplyUnsigned), "{:?}", open.rules[0].problems);
+        assert_eq!(open.could_fill(&open.rules[0], &roster()).count(), 0, "nobody could help");
+        parties.apply_unsigned = false;
+        let signed = evaluate(&asked, &facts, &parties, &subject(), now());
+        assert_eq!(signed.satisfied(), claimed != Some("dana"), "{claimed:?}: a claim keeps out, and never lets in");
     }
 }
 

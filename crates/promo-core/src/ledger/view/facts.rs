@@ -214,6 +214,19 @@ pub struct ApprovalEntry {
     pub envelope: Value,
 }
 
+/// Who signed that they apply a plan: evidence (S6.3).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applier {
+    /// Position of the record.
+    pub seq: u64,
+    /// Who.
+    pub by: IdentityName,
+    /// The environments that they signed for.
+    pub environments: BTreeSet<EnvironmentName>,
+    /// The epoch of the lock under which they are at work: they speak for nothing that is begun under another one.
+    pub epoch: u64,
+}
+
 /// One application of one plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Run {
@@ -221,7 +234,7 @@ pub struct Run {
     pub plan: Digest,
     /// What it moves.
     pub environments: BTreeMap<EnvironmentName, ReleaseId>,
-    /// Who applies, as an identity.
+    /// The name that whoever began it went by: a claim. Who signed for it stands in [`super::View::appliers`].
     pub applier: String,
     /// When it began.
     pub started: Timestamp,

@@ -44,6 +44,18 @@ impl View {
             Event::PlanRequested { .. } => {
                 record.plan.ok_or("a request names its plan")?;
             }
+            Event::RunSigned { .. } => {
+                let (run, plan) = (run_of(record)?, record.plan.ok_or("it names no plan")?);
+                record.epoch.ok_or("it names no epoch")?;
+                match (self.runs.get(run), self.consumed.get(&plan)) {
+                    (Some(known), _) if known.plan != plan => {
+                        return Err(alloc::format!("run {run} is of another plan"));
+                    }
+                    (Some(_), _) => self.open_run(run).map(|_| ())?,
+                    (None, Some(other)) => return Err(alloc::format!("its plan was used by run {other}")),
+                    (None, None) => {}
+                }
+            }
             Event::RunStarted { .. } => {
                 let (run, plan) = (run_of(record)?, record.plan.ok_or("a run names its plan")?);
                 if let Some(other) = self.consumed.get(&plan) {

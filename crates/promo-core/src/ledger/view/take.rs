@@ -4,8 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{
-    ApprovalEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView, Stop, StopAct,
-    VerdictEntry, View, scopes,
+    Applier, ApprovalEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView, Stop,
+    StopAct, VerdictEntry, View, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
 use crate::ledger::{Event, Record};
@@ -94,6 +94,11 @@ impl View {
             }
             Event::ApprovalRecorded { envelope } => {
                 self.approvals.push(ApprovalEntry { seq: record.seq, at, plan: record.plan, envelope });
+            }
+            Event::RunSigned { environments, by, .. } => {
+                let (run, epoch) = (record.run.clone().expect(NAMED), record.epoch.expect(NAMED));
+                let applier = Applier { seq: record.seq, by, environments, epoch };
+                self.appliers.entry(run).or_default().push(applier);
             }
             Event::RunStarted { environments, approvals, applier } => {
                 let (run, plan) = (record.run.clone().expect(NAMED), record.plan.expect(NAMED));

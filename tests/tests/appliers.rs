@@ -78,7 +78,7 @@ async fn approved(world: &World, environments: &[&str]) -> Document {
 /// Options of whoever has the key of `who`.
 fn with_key(world: &World, who: &str) -> ApplyOptions {
     let key = world.keys.get(who).unwrap_or(&world.key).clone();
-    ApplyOptions { key: Some(Key::BuiltIn(key)), ..world.options() }
+    ApplyOptions { key: Some(Key::from(key)), ..world.options() }
 }
 
 async fn apply(session: &Session, plan: &Document, options: ApplyOptions) -> Result<u8, EngineError> {
@@ -125,7 +125,7 @@ async fn an_approver_who_is_needed_does_not_apply_under_any_name_and_a_third_doe
     assert!(refused.to_string().contains("without riley and sam"), "{refused}");
     // A key that policy does not know says nothing.
     let stranger = promo_engine::signature::SigningKey::generate("sam").unwrap();
-    let options = ApplyOptions { key: Some(Key::BuiltIn(stranger)), ..world.options() };
+    let options = ApplyOptions { key: Some(Key::from(stranger)), ..world.options() };
     let refused = apply(&world.session, &plan, options).await.unwrap_err();
     assert_eq!(refused.code(), "approval-refused");
     assert!(refused.to_string().contains("nobody whom policy knows"), "{refused}");

@@ -370,6 +370,7 @@ impl Session {
 
     /// The record that consumes the plan and its approvals, as long as the very ledger that it is appended to lets the plan
     /// begin. From here on the run can be resumed.
+    #[expect(clippy::too_many_arguments, reason = "everything that a run begins with")]
     fn start_run(
         &self,
         document: &Document,

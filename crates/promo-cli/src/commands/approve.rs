@@ -240,7 +240,7 @@ pub(crate) fn fingerprint(key: &Path, signer: SignerChoice) -> Result<Fingerprin
 fn key(path: &Path, signer: SignerChoice) -> Result<Key, CliError> {
     Ok(match signer {
         SignerChoice::SshKeygen => Key::SshKeygen(path.to_owned()),
-        SignerChoice::BuiltIn => Key::BuiltIn(read_key(path)?),
+        SignerChoice::BuiltIn => read_key(path)?.into(),
     })
 }
 

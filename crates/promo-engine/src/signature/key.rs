@@ -15,7 +15,13 @@ pub enum Key {
     /// `ssh-keygen`, with this private key file, or this public one of a key that ssh-agent holds.
     SshKeygen(PathBuf),
     /// This process.
-    BuiltIn(SigningKey),
+    BuiltIn(Box<SigningKey>),
+}
+
+impl From<SigningKey> for Key {
+    fn from(key: SigningKey) -> Self {
+        Self::BuiltIn(Box::new(key))
+    }
 }
 
 impl Key {

@@ -71,7 +71,10 @@ async fn approved(world: &World, environments: &[&str]) -> Document {
     let environments = environments.iter().map(|name| name.parse().unwrap()).collect();
     let request = Request { environments, ..world.request("live") };
     let plan = world.session.plan(request, PLAN_LIFETIME).await.unwrap();
-    world.session.record_approval(&plan.digest().unwrap(), &world.sign(&plan, Decision::Approve)).unwrap();
+    world
+        .session
+        .record_approval(&plan, &plan.digest().unwrap(), &world.sign(&plan, Decision::Approve), &[], None)
+        .unwrap();
     plan
 }
 
@@ -150,7 +153,7 @@ async fn an_approver_who_is_not_needed_may_apply_and_so_may_a_machine_s6_4() {
     let role = "release-manager".parse().unwrap();
     let key = alex.public_key().fingerprint().clone();
     let yes = world.session.statement(&plan, digest, Decision::Approve, role, key).unwrap();
-    world.session.record_approval(&digest, &alex.sign(&yes).unwrap()).unwrap();
+    world.session.record_approval(&plan, &digest, &alex.sign(&yes).unwrap(), &[], None).unwrap();
     assert_eq!(apply(&world.session, &plan, with_key(&world, "alex")).await.unwrap(), exit::DONE, "riley's is enough");
 
     world.release("1.1.0").await;
@@ -395,8 +398,11 @@ async fn an_approval_of_somebody_who_signed_for_the_run_does_not_count_in_it_s6_
     let options = with_key(&world, "alex");
     options.stop.cancel();
     world.session.resume(&run, options).await.unwrap();
-    world.session.record_approval(&plan, &world.sign(&document, Decision::Revoke)).unwrap();
-    world.session.record_approval(&plan, &alex_says_yes(&world, &document)).unwrap();
+    world.session.record_approval(&document, &plan, &world.sign(&document, Decision::Revoke), &[], None).unwrap();
+    let envelope = serde_json::to_value(alex_says_yes(&world, &document)).unwrap();
+    let mut yes = world.session.draft(Event::ApprovalRecorded { envelope });
+    yes.plan = Some(plan);
+    world.session.append(&Expect::default(), &[yes]).unwrap();
     let refused = world.session.resume(&run, with_key(&world, "sam")).await.unwrap_err();
     assert_eq!(refused.code(), "approval-refused", "{refused}");
     assert_eq!(world.current("live"), None);
@@ -437,7 +443,8 @@ async fn who_applies_may_change_nothing_about_who_asks_or_approves_s6_4() {
     let digest = plan.digest().unwrap();
     let asking = world.session_as("riley");
     asking.request(&plan, digest, None).await.unwrap();
-    let weighed = world.session.weigh(&plan, &digest, &world.sign(&plan, Decision::Approve), &[]).unwrap();
+    let view = world.session.view().unwrap();
+    let weighed = world.session.weigh(&view, &plan, &digest, &world.sign(&plan, Decision::Approve), &[]).unwrap();
     assert!(weighed.standings.values().all(promo_core::approval::Evaluation::satisfied), "{weighed:?}");
 }
 

@@ -128,9 +128,9 @@ apply | advance)
     fi
     # Not captured: a long run shows its progress as it goes.
     promo "${run[@]}" || status=$?
-    # A gate that is not open yet is no failure of a timer.
+    # What waits for a gate or a person is no failure of a timer.
     if [ "$INPUT_COMMAND" = advance ] && [ "$status" -eq 20 ]; then
-        echo "::notice title=promo::something waits for a gate"
+        echo "::notice title=promo::something waits: the log says for what"
         echo "exit-code=20" >>"$GITHUB_OUTPUT"
         exit 0
     fi

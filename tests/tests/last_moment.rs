@@ -12,7 +12,7 @@ use promo_core::ids::EnvironmentName;
 use promo_core::ledger::Event;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_engine::clock::SystemClock;
-use promo_engine::{EngineError, Fate, Progress, exit};
+use promo_engine::{EngineError, Fate, Progress, Sign, exit};
 use promo_sdk::Clock;
 use promo_tests::interleaved::Place;
 use promo_tests::world::Setup;
@@ -276,4 +276,29 @@ async fn whoever_holds_the_lock_and_never_says_for_what_is_not_waited_for_withou
     let started = place.ledger.records(0, usize::MAX).unwrap();
     let runs = started.iter().filter(|r| matches!(Event::from_parts(&r.kind, &r.body), Ok(Event::RunStarted { .. })));
     assert_eq!(runs.count(), 2);
+}
+
+/// Between the reading of what is open and that of the locks a run may end: then it is not told as one that was left.
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_4_a_run_that_ends_between_two_readings_is_not_told_as_left_behind() {
+    let (place, _, _, plan) = Place::with_first().await;
+    let mut options = place.world.options();
+    let stop = options.stop.clone();
+    options.progress = Arc::new(move |progress| {
+        if matches!(progress, Progress::RunStarted { .. }) {
+            stop.cancel();
+        }
+    });
+    let session = &place.world.session;
+    let run = session.apply(&plan, plan.digest().unwrap(), options).await.unwrap().run;
+    let view = session.view().unwrap();
+    let open = session.unfinished(&view).unwrap();
+    assert!(matches!(&open[..], [open] if open.id == run && matches!(open.sign, Sign::Interrupted { .. })), "{open:?}");
+    // Somebody ends it, right before the locks are read.
+    let (other, handle) = (place.other("riley"), Handle::current());
+    place.before.next("leases", move || {
+        handle.block_on(other.cancel(&run)).unwrap();
+    });
+    assert!(session.unfinished(&view).unwrap().is_empty(), "it was left behind by nobody");
+    assert!(view.runs.values().any(|run| run.finished.is_none()), "though that is what was read");
 }

@@ -45,6 +45,7 @@ codes! {
     "busy",
     "check-failed",
     "check-flaky",
+    "check-not-runnable",
     "check-withdrawn",
     "checks-missing",
     "clock-skew",

@@ -133,6 +133,13 @@ pub enum Reason {
         /// The digest that is there.
         found: Digest,
     },
+    /// What is asked afterwards cannot be asked here: it would count as failed, after everything was changed (S9.1).
+    CheckNotRunnable {
+        /// Which check.
+        check: CheckName,
+        /// Why.
+        why: String,
+    },
     /// It was deployed elsewhere then: policy was not asked about that place, or the present one would keep what is left.
     OtherPlace {
         /// Where the environment is now.
@@ -349,6 +356,7 @@ impl Reason {
             Self::TagMoved { .. } => "tag-moved",
             Self::ArtifactUnavailable { .. } => "artifact-unavailable",
             Self::DestinationTaken { .. } => "destination-taken",
+            Self::CheckNotRunnable { .. } => "check-not-runnable",
             Self::OtherPlace { .. } => "other-place",
             Self::OtherProvider { .. } => "other-provider",
             Self::FileNotInRelease { .. } => "file-not-in-release",
@@ -401,6 +409,7 @@ impl fmt::Display for Reason {
             Self::DestinationTaken { artifact, reference, wanted, found } => {
                 write!(f, "{artifact}: {reference} holds {found}, and {wanted} would be written there")
             }
+            Self::CheckNotRunnable { check, why } => write!(f, "the check {check} cannot be run here: {why}"),
             Self::OtherPlace { present, recorded } => {
                 write!(f, "it stood at {recorded}, and the environment is at {present} now")
             }

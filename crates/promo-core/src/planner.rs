@@ -47,6 +47,9 @@ pub struct Observations {
     pub artifacts: ArtifactFindings,
     /// What is wrong with the places that artifacts of a release would be copied to for an environment.
     pub destinations: BTreeMap<(EnvironmentName, ReleaseId), Vec<Reason>>,
+    /// Checks that could not be run after a release was deployed to an environment; an entry, also without any, where it was
+    /// looked.
+    pub checks: BTreeMap<(EnvironmentName, ReleaseId), Vec<Reason>>,
     /// Deployment settings of earlier residences, by digest: what a rollback restores.
     pub settings: BTreeMap<Digest, DeploymentSettings>,
 }

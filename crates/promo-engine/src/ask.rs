@@ -91,7 +91,13 @@ impl Session {
             .ok_or_else(|| EngineError::Invalid(format!("nothing was deployed to {environment} yet")))?;
         let known = view.environment(environment);
         if let Some(active) = known.and_then(|e| e.active.as_ref()) {
-            return Err(EngineError::Invalid(format!("run {} is moving {environment}: wait for its end", active.run)));
+            let (run, open) = (&active.run, self.unfinished(&view)?);
+            let dead =
+                open.iter().any(|open| open.id == *run && !matches!(open.sign, crate::apply::Sign::Alive { .. }));
+            return Err(EngineError::Invalid(match dead {
+                true => format!("run {run} stopped while it was moving {environment}: `promo resume {run}` goes on"),
+                false => format!("run {run} is moving {environment}: wait for its end"),
+            }));
         }
         // What a check saw counts only as long as nothing moved under it.
         let generation = known.map_or(0, |e| e.generation);

@@ -9,6 +9,10 @@ use promo_sdk::{CheckRequest, CheckResult, ErrorKind, ProviderError};
 use crate::error::EngineError;
 use crate::session::Session;
 
+/// The field of a verdict's evidence that says that the check itself could not be run: nothing was seen of what it looks
+/// at.
+pub const UNANSWERED: &str = "unanswered";
+
 /// What a check said.
 pub(crate) struct Verdict {
     pub(crate) check: CheckName,
@@ -53,7 +57,10 @@ impl Session {
                 Ok(result) => result,
                 Err(error) => match error.kind {
                     ErrorKind::Cancelled | ErrorKind::Transient | ErrorKind::Offline => return Ok(Err(error)),
-                    _ => CheckResult { passed: false, detail: error.to_string(), evidence: [].into() },
+                    _ => {
+                        let evidence = [(UNANSWERED.to_owned(), "the check could not be run".to_owned())].into();
+                        CheckResult { passed: false, detail: error.to_string(), evidence }
+                    }
                 },
             };
             results.push((one.inputs.target.address(), result));
@@ -75,7 +82,9 @@ fn together(check: CheckName, mut results: Vec<(String, CheckResult)>) -> Verdic
     let evidence = results.into_iter().flat_map(|(place, result)| {
         let own = [("detail".to_owned(), result.detail)];
         let all = result.evidence.into_iter().chain(own);
-        all.map(move |(key, value)| (format!("{place} {key}"), value)).collect::<Vec<_>>()
+        // That it gave no answer is said of the check, whatever the place.
+        let of_place = move |key: String| if key == UNANSWERED { key } else { format!("{place} {key}") };
+        all.map(|(key, value)| (of_place(key), value)).collect::<Vec<_>>()
     });
     Verdict { check, passed, evidence: evidence.collect(), detail }
 }

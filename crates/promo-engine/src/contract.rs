@@ -118,6 +118,10 @@ impl Provider for Policed {
         .await
     }
 
+    async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
+        self.call("ready", async || self.inner.ready(cx, request).await, |()| None).await
+    }
+
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         self.call(
             "verify",

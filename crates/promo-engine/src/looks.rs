@@ -62,7 +62,7 @@ impl Session {
     /// The reason that somebody gave with a record, unless none was given or it was erased (S12.5).
     ///
     /// # Errors
-    /// When the ledger cannot be read.
+    /// When the ledger cannot be read, and when what stands beside the record is not what the record commits to.
     pub fn reason_given(&self, seq: u64) -> Result<Option<String>, EngineError> {
         Ok(self.store.private(seq)?.remove("reason"))
     }
@@ -149,14 +149,25 @@ impl Session {
         theirs.map_or(Ok(None), |entry| self.reason_given(entry.seq))
     }
 
-    /// The runs without an end, oldest first, and whether somebody is at work on each.
+    /// The runs without an end, oldest first, and whether somebody is at work on each. One that has ended since `view` was
+    /// read is left out: it holds no lock, as a dead one holds none.
     ///
     /// # Errors
     /// When the ledger cannot be read.
     pub fn unfinished(&self, view: &View) -> Result<Vec<OpenRun>, EngineError> {
-        let open = view.runs.iter().filter(|(_, run)| run.finished.is_none());
-        let told = open.map(|(id, run)| Ok(OpenRun { id: id.clone(), run: run.clone(), sign: sign(self, id, run)? }));
-        told.collect()
+        let leases = self.store.leases()?;
+        let mut out = Vec::new();
+        for (id, run) in view.runs.iter().filter(|(_, run)| run.finished.is_none()) {
+            let (mut run, mut told) = (run.clone(), sign(&leases, id, run));
+            if !matches!(told, Sign::Alive { .. }) {
+                // What was read before the locks says nothing of a run without one; what is read after them does.
+                let open = |view: &View| view.runs.get(id).filter(|run| run.finished.is_none()).cloned();
+                let Some(now) = self.with_view(open)? else { continue };
+                (told, run) = (sign(&leases, id, &now), now);
+            }
+            out.push(OpenRun { id: id.clone(), run, sign: told });
+        }
+        Ok(out)
     }
 
     /// When a move that a window allows now has to have begun, where that window closes.

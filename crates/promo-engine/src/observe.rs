@@ -156,16 +156,28 @@ pub(crate) fn working_tree(session: &Session) -> Result<BTreeMap<String, Digest>
     }
     let mut files = BTreeMap::new();
     for path in paths {
-        let digest = digest_of(session.root(), &path)?;
+        let digest = Digest::of(&read(session.root(), &path)?);
         session.files().remember(digest, &path);
         files.insert(path, digest);
     }
     Ok(files)
 }
 
-/// Reads a file of the working tree and returns its digest. The file itself must lie in the tree: what a link leads to is
+/// The files of a directory that these paths and globs name, with their contents, as a plan would read them.
+///
+/// # Errors
+/// When one cannot be read, or a path names none.
+pub fn contents(root: &Path, patterns: &[String]) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
+    let mut paths = BTreeSet::new();
+    for pattern in patterns {
+        matches(root, pattern, &mut paths)?;
+    }
+    paths.into_iter().map(|path| Ok((path.clone(), read(root, &path)?))).collect()
+}
+
+/// Reads a file of the working tree. The file itself must lie in the tree: what a link leads to is
 /// a file of the runner, and would be shown in a plan and kept in the ledger (S13.2).
-fn digest_of(root: &Path, path: &str) -> Result<Digest, EngineError> {
+fn read(root: &Path, path: &str) -> Result<Vec<u8>, EngineError> {
     let file = |source| EngineError::File { path: path.to_string(), source };
     let refuse = |kind, why: String| Err(file(std::io::Error::new(kind, why)));
     let full = root.join(path);
@@ -180,7 +192,7 @@ fn digest_of(root: &Path, path: &str) -> Result<Digest, EngineError> {
         let why = format!("it is larger than {MAX_FILE} bytes, the most that a configuration file may have");
         return refuse(std::io::ErrorKind::FileTooLarge, why);
     }
-    Ok(Digest::of(&bytes))
+    Ok(bytes)
 }
 
 /// Adds the files below `root` that match. A pattern without wildcards that names nothing is an error: a typing mistake

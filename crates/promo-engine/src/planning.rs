@@ -13,7 +13,7 @@ use promo_core::ledger::event::Movement;
 use promo_core::plan::{Action, Document, LedgerRef, Move, Plan, Request};
 use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, StepDraft};
 use promo_core::state::State;
-use promo_sdk::{ErrorKind, ObserveRequest, Preview};
+use promo_sdk::{CheckRequest, ErrorKind, ObserveRequest, Preview};
 
 use crate::error::EngineError;
 use crate::observe::{self, Ask};
@@ -150,6 +150,12 @@ impl Session {
         };
         let mut selection = input(&observations);
         loop {
+            // What could not be checked afterwards is not begun (S9.1).
+            if self.unready(&selection, &mut observations).await? {
+                drop(std::mem::take(&mut selection));
+                selection = input(&observations);
+                continue;
+            }
             // What is found may bring in another release, such as the next best to go back to; each is asked for once.
             let mut unknown = releases(&selection);
             unknown.retain(|id, _| !observations.artifacts.contains_key(id));
@@ -203,6 +209,41 @@ impl Session {
         Ok(inputs)
     }
 
+    /// Adds a finding for each check of a move that could not be run here. Whether there is one that was not known: then the
+    /// selection is to be made anew. What may be so for a moment only is none.
+    async fn unready(&self, selection: &Selection, observations: &mut Observations) -> Result<bool, EngineError> {
+        let mut found = false;
+        for head in selection.moves.iter().map(|draft| &draft.head) {
+            let place = (head.environment.clone(), head.to.id.clone());
+            if observations.checks.contains_key(&place) {
+                continue;
+            }
+            let mut reasons = Vec::new();
+            for check in &head.checks {
+                let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
+                match self.providers.get(&check.provider)?.ready(&self.context, &request).await {
+                    Ok(()) => {}
+                    Err(source) => match source.kind {
+                        ErrorKind::Transient | ErrorKind::Offline => {}
+                        ErrorKind::Cancelled => return Err(EngineError::Stopped),
+                        // Its files are not what they were a moment ago: that is no news about the machine.
+                        ErrorKind::Conflict | ErrorKind::Integrity | ErrorKind::Moved => {
+                            let doing = format!("looking whether {} could be run for {}", check.name, head.environment);
+                            return Err(EngineError::Provider { doing, source });
+                        }
+                        _ => {
+                            let (check, why) = (check.name.clone(), source.to_string());
+                            reasons.push(Reason::CheckNotRunnable { check, why });
+                        }
+                    },
+                }
+            }
+            found |= !reasons.is_empty();
+            observations.checks.insert(place, reasons);
+        }
+        Ok(found)
+    }
+
     /// Asks the providers about every drafted step that they were not asked about in these words before.
     async fn ask_for_previews(&self, selection: &Selection, known: &mut Previews) -> Result<(), EngineError> {
         let drafts = selection.moves.iter().flat_map(|draft| draft.steps.iter().chain(&draft.rollback_steps));
@@ -248,11 +289,17 @@ impl Session {
 }
 
 /// Takes the plan's word for what was live where it moves nothing and where nothing can be proven any more: where something
-/// was moved since, and where a reading failed, then or now.
+/// was moved since, and where a reading failed, then or now. So it does for checks that the machine of the plan could not
+/// run there.
 fn told(plan: &Plan, then: &View, now: &View, observations: &mut Observations) {
     let generation = |view: &View, name| view.environment(name).map_or(0, |e| e.generation);
     for stay in &plan.stays {
         let name = &stay.environment;
+        let reasons = stay.next.iter().flat_map(|next| &next.gates).map(|gate| &gate.reason);
+        let unready: Vec<Reason> = reasons.filter(|r| matches!(r, Reason::CheckNotRunnable { .. })).cloned().collect();
+        if let (Some(next), false) = (&stay.next, unready.is_empty()) {
+            observations.checks.insert((name.clone(), next.release.id.clone()), unready);
+        }
         let moved = generation(then, name) != generation(now, name);
         for (target, recorded) in then.current(name).iter().flat_map(|current| &current.targets) {
             let told = stay.drift.get(target).map_or(*recorded, |drift| drift.live);

@@ -101,6 +101,10 @@ impl ProcessRunner for Processes {
         let (stdout, stderr) = futures_util::join!(finish(stdout), finish(stderr));
         ended.map(|code| Output { code, stdout, stderr })
     }
+
+    fn find(&self, request: &ProcessRequest) -> Result<(), ProviderError> {
+        resolve(request.argv.first().map_or("", String::as_str), request).map(|_| ())
+    }
 }
 
 /// A child and its process group, killed at the latest when it is dropped.

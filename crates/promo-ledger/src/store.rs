@@ -283,12 +283,28 @@ pub trait Store: Send + Sync {
         self.raw(from, limit)?.iter().map(RawRecord::parse).collect()
     }
 
-    /// The texts beside a record that were not erased, by field.
+    /// The texts beside a record that were not erased, by field. The chain covers none of them, so that they can be erased:
+    /// what the record commits to says which text it was.
     ///
     /// # Errors
-    /// When the store cannot be read.
+    /// When the store cannot be read, and [`StoreError::Integrity`] for a text that the record does not commit to.
     fn private(&self, seq: u64) -> Result<BTreeMap<String, String>, StoreError> {
-        Ok(self.sides(seq)?.into_iter().map(|side| (side.field, side.text)).collect())
+        let sides = self.sides(seq)?;
+        if sides.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let committed = self.records(seq, 1)?.pop().map(|record| record.commitments).unwrap_or_default();
+        for side in &sides {
+            let (expected, found) = (committed.get(&side.field), side.commitment());
+            if expected != Some(&found) {
+                return Err(StoreError::Integrity {
+                    place: format!("the {} beside record {seq}", side.field),
+                    expected: expected.map_or_else(|| "none".to_owned(), |digest| format!("commitment {digest}")),
+                    found: format!("commitment {found}"),
+                });
+            }
+        }
+        Ok(sides.into_iter().map(|side| (side.field, side.text)).collect())
     }
 
     /// The generation of an environment; 0 when nothing ever moved it.

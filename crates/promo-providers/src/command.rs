@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Component, Path};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -72,22 +72,27 @@ impl Provider for Command {
         }
     }
 
+    async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
+        let (_, name, script) = read(&request.inputs)?;
+        let programs = match script {
+            None => vec![name],
+            // A program of its own is there with its bytes; a script needs what its first line names.
+            Some(script) => match request.inputs.files.get(&script) {
+                Some(digest) => interpreters(&cx.blobs.get(digest)?),
+                None => Vec::new(),
+            },
+        };
+        programs
+            .into_iter()
+            .try_for_each(|program| cx.processes.find(&ProcessRequest::new(vec![program], cx.path("."))))
+    }
+
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
-        let settings: Settings = settings::read("command", &request.inputs)?;
-        let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
-        let name = settings.run.first().filter(|name| !name.is_empty());
-        let name = name.ok_or_else(|| invalid("`run` names no program".to_owned()))?.clone();
-        if settings.timeout == 0 {
-            return Err(invalid("`timeout` must be at least one second".to_owned()));
-        }
+        let (settings, name, script) = read(&request.inputs)?;
         let directory = materialise(cx, &request.inputs, &name).await?;
         let mut argv = settings.run;
-        if let Some(script) = own_script(&request.inputs, &name) {
+        if let Some(script) = script {
             argv[0] = directory.path().join(script).display().to_string();
-        } else if name.contains('/') && Path::new(&name).is_relative() {
-            return Err(invalid(format!(
-                "`run` starts `{name}`, which is not among the check's `files`: add it there"
-            )));
         }
         let mut process = ProcessRequest::new(argv, directory.path().to_owned());
         process.environment = environment(cx, &request.inputs);
@@ -116,11 +121,38 @@ impl Provider for Command {
     }
 }
 
+/// The settings of a check, its program, and the check's file that this means, where it means one.
+fn read(inputs: &Inputs) -> Result<(Settings, String, Option<String>), ProviderError> {
+    let settings: Settings = settings::read("command", inputs)?;
+    let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
+    let name = settings.run.first().filter(|name| !name.is_empty());
+    let name = name.ok_or_else(|| invalid("`run` names no program".to_owned()))?.clone();
+    if settings.timeout == 0 {
+        return Err(invalid("`timeout` must be at least one second".to_owned()));
+    }
+    let script = own_script(inputs, &name);
+    if script.is_none() && name.contains('/') && Path::new(&name).is_relative() {
+        return Err(invalid(format!("`run` starts `{name}`, which is not among the check's `files`: add it there")));
+    }
+    Ok((settings, name, script))
+}
+
+/// The programs that the first line of a script names: its interpreter and, behind `env`, the one that is looked for.
+fn interpreters(bytes: &[u8]) -> Vec<String> {
+    let line = bytes.strip_prefix(b"#!").and_then(|rest| rest.split(|byte| *byte == b'\n').next()).unwrap_or_default();
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split_whitespace();
+    let interpreter = words.next();
+    let behind = interpreter.filter(|name| Path::new(name).file_name().is_some_and(|file| file == "env"));
+    let sought = behind.and_then(|_| words.find(|word| !word.starts_with('-') && !word.contains('=')));
+    interpreter.into_iter().chain(sought).map(ToOwned::to_owned).collect()
+}
+
 /// The check's file that `name` means, if it means one: a file of the check goes before a program on `PATH`, since it is
 /// the one that was planned.
-fn own_script(inputs: &Inputs, name: &str) -> Option<PathBuf> {
+fn own_script(inputs: &Inputs, name: &str) -> Option<String> {
     let path = name.strip_prefix("./").unwrap_or(name);
-    inputs.files.contains_key(path).then(|| PathBuf::from(path))
+    inputs.files.contains_key(path).then(|| path.to_owned())
 }
 
 /// Writes the check's files into a new private directory. What starts with `#!`, and the program itself, can be executed.
@@ -143,7 +175,7 @@ async fn materialise(cx: &Context, inputs: &Inputs, name: &str) -> Result<tempfi
             fs::create_dir_all(parent).map_err(|e| failed(parent, e))?;
             let bytes = blobs.get(digest)?;
             fs::write(&path, &bytes).map_err(|e| failed(&path, e))?;
-            if bytes.starts_with(b"#!") || script.as_deref() == Some(relative) {
+            if bytes.starts_with(b"#!") || script.as_deref() == Some(name.as_str()) {
                 executable(&path).map_err(|e| failed(&path, e))?;
             }
         }
@@ -310,6 +342,55 @@ mod tests {
             loud: inputs(json!({"run": ["yes"]})),
         };
         assert_eq!(promo_sdk::conformance::checks(&Command, &cx, &cases).await, Ok(()));
+    }
+
+    /// A machine that has `/bin/sh` and `k6`, and starts nothing.
+    struct Found;
+
+    #[async_trait]
+    impl promo_sdk::ProcessRunner for Found {
+        async fn run(&self, _: ProcessRequest) -> Result<Output, ProviderError> {
+            panic!("nothing is started")
+        }
+
+        fn find(&self, request: &ProcessRequest) -> Result<(), ProviderError> {
+            let there = ["/bin/sh", "/usr/bin/env", "k6"].contains(&request.argv[0].as_str());
+            there.then_some(()).ok_or_else(|| ProviderError::new(ErrorKind::NotFound, request.argv[0].clone()))
+        }
+    }
+
+    #[tokio::test]
+    async fn s9_1_whether_it_could_be_run_is_known_without_running_it() {
+        let cases = [
+            (json!(["k6", "run"]), "", Ok(())),
+            (json!(["nowhere"]), "", Err("nowhere")),
+            (json!(["./run.sh"]), "#!/bin/sh\nexit 0\n", Ok(())),
+            (json!(["run.sh"]), "#! /bin/dash -e\n", Err("/bin/dash")),
+            (json!(["run.sh"]), "#!/usr/bin/env -S A=1 k6 run\n", Ok(())),
+            (json!(["run.sh"]), "#!/usr/bin/env python9\n", Err("python9")),
+            (json!(["run.sh"]), "\x7fELF", Ok(())),
+            (
+                json!(["other/run.sh"]),
+                "",
+                Err("`run` starts `other/run.sh`, which is not among the check's `files`: add it there"),
+            ),
+            (json!([]), "", Err("`run` names no program")),
+        ];
+        for (argv, script, expected) in cases {
+            let blobs = MemoryBlobs::default();
+            let inputs = Inputs {
+                environment: "qa".parse().unwrap(),
+                release: "r-0123456789ab".parse().unwrap(),
+                target: promo_core::model::Target([].into()),
+                settings: json!({"run": argv}),
+                artifacts: [].into(),
+                files: [("run.sh".to_owned(), blobs.put(script))].into(),
+            };
+            let mut cx = context(".");
+            (cx.blobs, cx.processes) = (Arc::new(blobs), Arc::new(Found));
+            let ready = Command.ready(&cx, &CheckRequest { inputs, check: "smoke".into() }).await;
+            assert_eq!(ready.map_err(|error| error.message), expected.map_err(ToOwned::to_owned), "{argv} {script}");
+        }
     }
 
     #[tokio::test]

@@ -101,6 +101,15 @@ pub trait ProcessRunner: Send + Sync {
     /// [`crate::ErrorKind::NotFound`] when the program is missing, [`crate::ErrorKind::Transient`] on a timeout,
     /// [`crate::ErrorKind::Cancelled`]. An exit code other than 0 is not an error here.
     async fn run(&self, request: ProcessRequest) -> Result<Output, ProviderError>;
+
+    /// Looks for the program of a request where [`ProcessRunner::run`] would, and starts nothing. A runner that cannot tell
+    /// says that it is there.
+    ///
+    /// # Errors
+    /// As [`ProcessRunner::run`] when the program is missing.
+    fn find(&self, _request: &ProcessRequest) -> Result<(), ProviderError> {
+        Ok(())
+    }
 }
 
 /// A process to run.

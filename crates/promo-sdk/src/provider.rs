@@ -45,6 +45,12 @@ pub trait Provider: Send + Sync {
         Err(unsupported(self, "ensure"))
     }
 
+    /// Whether a check could be run here at all: its program is there, and its settings make sense. Asked before anything
+    /// is changed; runs nothing, and sees nothing of what the check is about.
+    async fn ready(&self, _cx: &Context, _request: &CheckRequest) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
     /// Runs a check.
     async fn verify(&self, _cx: &Context, _request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         Err(unsupported(self, "verify"))

@@ -85,6 +85,10 @@ impl Provider for Watched {
         answer
     }
 
+    async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
+        self.inner.ready(cx, request).await
+    }
+
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         let (environment, check) = (&request.inputs.environment, &request.check);
         let (short, long) =

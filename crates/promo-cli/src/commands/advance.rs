@@ -1,14 +1,22 @@
 //! `promo advance`: one pass of automatic promotion; what a timer runs.
 
 use clap::Args;
-use promo_engine::ApplyOptions;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use promo_core::gate::{Gate, GateKind, Reason};
+use promo_core::ids::EnvironmentName;
+use promo_core::ledger::View;
+use promo_core::model::Start;
+use promo_core::plan::{Document, ReleaseRef, StayReason};
+use promo_engine::{ApplyOptions, Progress, Session, exit};
 
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
-use crate::output::{progress, run_report};
+use crate::output::{progress, run_report, standing as words, table};
 use crate::project::{self, Access};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
+use crate::view::{GateView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -40,19 +48,116 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         run_report::draw(ui, report, true);
     }
     let document = end?;
+    let session = &project.session;
+    let (view, now, zone) = (session.view()?, session.now()?, ui::zone(global)?);
+    let standing = Standing::of(session, &view)?;
+    let mut waits: Vec<Wait<'_>> = Vec::new();
+    for name in session.governance().graph.topological() {
+        waits.extend(Wait::of(session, &standing, &document, name));
+    }
+    for wait in &waits {
+        if let Some(gates) = wait.gates.clone().filter(|_| ui.format() == Format::Json) {
+            let (environment, code) = (Some(wait.environment.clone()), "waiting".to_owned());
+            ui.event(&Progress::Waiting { environment, code, why: wait.why(), gates });
+        }
+    }
     if ui.format() != Format::Json {
-        for stay in &document.body.stays {
-            let Some(next) = &stay.next else { continue };
-            let gates = next.gates.iter().filter(|g| !g.outcome.is_open());
-            let why: Vec<String> = gates.map(|g| g.reason.to_string()).collect();
-            let why = if why.is_empty() { "starts only when a person asks for it".into() } else { why.join("; ") };
-            ui.talk(&format!("{:<width$} {} stays out: {why}", stay.environment, next.release));
-        }
+        let mut out = String::new();
         if reports.is_empty() {
-            ui.data("Nothing can be promoted by itself now.\n");
+            out.push_str("Nothing can be promoted by itself now.\n");
         }
-        let next = reports.last().map_or_else(|| "promo status".to_owned(), run_report::next);
+        for wait in &waits {
+            let lines = wait.lines(session, &view, &standing, now, &zone)?;
+            out.extend(lines.iter().map(|line| format!("{:<width$} {line}\n", wait.environment)));
+        }
+        ui.data(&table::fold(&out, ui.width()));
+        let stopped = || standing.runs.iter().find(|run| !run.alive()).map(|run| run.next.clone());
+        let held = || {
+            let held = waits.iter().find(|wait| wait.person)?;
+            Some(command_line(["promo", "why", held.environment.as_str()]))
+        };
+        let next = match reports.last() {
+            Some(report) if report.exit_code() != exit::DONE => run_report::next(report),
+            _ => stopped().or_else(held).unwrap_or_else(|| "promo status".to_owned()),
+        };
         ui.data(&ui.next(&next));
     }
-    Ok(reports.last().map_or(DONE, |report| Exit(report.exit_code())))
+    let ended = reports.last().map(|report| Exit(report.exit_code())).filter(|exit| *exit != DONE);
+    // What a timer runs says so when it will never get further by itself.
+    let person = waits.iter().any(|wait| wait.person);
+    Ok(ended.unwrap_or(if person { Exit(exit::WAITING) } else { DONE }))
+}
+
+/// An environment that stays as it is, although something could enter or something keeps everything out.
+struct Wait<'a> {
+    environment: EnvironmentName,
+    /// What would enter.
+    release: Option<&'a ReleaseRef>,
+    /// The closed gates; none where nothing would enter.
+    gates: Option<Vec<Gate>>,
+    /// Whether it would enter, and a person has to ask for it.
+    by_request: bool,
+    /// Whether what starts there by itself goes no further until a person has done something.
+    person: bool,
+}
+
+impl<'a> Wait<'a> {
+    fn of(session: &Session, standing: &Standing, document: &'a Document, name: &EnvironmentName) -> Option<Self> {
+        let closed = |gates: &[Gate]| gates.iter().filter(|gate| !gate.outcome.is_open()).cloned().collect::<Vec<_>>();
+        let moves = document.body.moves.iter().filter(|entry| !entry.outcome().is_open());
+        let entry = moves.into_iter().find(|entry| entry.environment == *name);
+        let stay = document.body.stays.iter().find(|stay| stay.environment == *name);
+        let next = stay.and_then(|stay| stay.next.as_ref());
+        let release = entry.map(|entry| &entry.to).or(next.map(|next| &next.release));
+        let gates = entry.map(|entry| &entry.gates).or(next.map(|next| &next.gates)).map(|gates| closed(gates));
+        let dead = standing.run_in(name.as_str()).is_some_and(|run| !run.alive());
+        let by_person = |gate: &Gate| match gate.kind {
+            GateKind::Freeze | GateKind::Approval => true,
+            GateKind::Lock => dead || matches!(gate.reason, Reason::Held { .. }),
+            _ => false,
+        };
+        let waits = stay.is_none_or(|stay| stay.why == StayReason::HeldBack);
+        let by_itself = session.governance().pipeline.environments.get(name)?.start == Start::Auto;
+        let person = by_itself && (dead || waits && gates.iter().flatten().any(by_person));
+        let told = release.is_some() || dead || !standing.holds_of(name).is_empty();
+        let by_request = stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
+        let environment = name.clone();
+        told.then_some(Self { environment, release, gates, by_request, person })
+    }
+
+    /// Why nothing enters, in words.
+    fn why(&self) -> String {
+        let (name, release) = (&self.environment, self.release.map(ToString::to_string).unwrap_or_default());
+        match self.by_request {
+            true => format!("{release} enters {name} only when a person asks for it"),
+            false => format!("{release} stays out of {name}"),
+        }
+    }
+
+    /// What stops it, and what closed gates say, a line each.
+    fn lines(
+        &self,
+        session: &Session,
+        view: &View,
+        standing: &Standing,
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Result<Vec<String>, CliError> {
+        let name = &self.environment;
+        let holds = standing.holds_of(name).iter().map(|hold| words::hold(hold, now, zone));
+        let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
+        let mut out: Vec<String> = holds.chain(runs.map(|run| words::run(run, now))).collect();
+        let Some(release) = self.release else { return Ok(out) };
+        // What holds it or moves it has been told.
+        let told = |gate: &&Gate| !matches!(gate.kind, GateKind::Freeze | GateKind::Lock);
+        let mut why = Vec::new();
+        for gate in self.gates.iter().flatten().filter(told) {
+            let remark = session.reason_behind(view, name, &release.id, &gate.reason)?;
+            why.push(words::closed(&GateView { remark, ..standing.gate(gate, &[]) }, now, zone));
+        }
+        let asks = if self.by_request { " starts only when a person asks for it" } else { " stays out" };
+        let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
+        out.push(format!("{release}{asks}{why}"));
+        Ok(out)
+    }
 }

@@ -1,15 +1,18 @@
 //! `promo doctor`: which files, tools and servers there are, in which versions, and what is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use promo_core::Digest;
 use promo_core::config::Limits;
+use promo_core::model::{Check, Target};
+use promo_engine::clock::SystemClock;
 use promo_engine::process::Processes;
 use promo_ledger::{Checkpoint, SqliteStore, Store as _, StoreError, VerifyError};
 use promo_providers::oci::{Network, Retry};
-use promo_sdk::{ProcessRequest, ProcessRunner as _};
+use promo_sdk::{Blobs, CheckRequest, ErrorKind, Inputs, ProcessRequest, ProcessRunner as _, ProviderError};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -89,6 +92,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         Ok(rules) => {
             of_ledger = files(&rules, &mut findings);
             kept_tags(&rules, &mut findings);
+            checks(global, &rules, &mut findings)?;
             if !global.offline {
                 registries(&rules, &mut findings)?;
             }
@@ -104,6 +108,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let next = match findings.iter().find(|f| f.state == "bad").map(|f| f.what) {
         None => "promo status",
         Some("ledger") => of_ledger.unwrap_or("promo ledger verify"),
+        Some("check") => "promo explain check-not-runnable",
         Some(_) => "promo check",
     };
     let view = View {
@@ -208,6 +213,53 @@ fn kept_tags(rules: &Rules, findings: &mut Vec<Finding>) {
     }
 }
 
+/// Whether the checks of the pipeline could be run on this machine. None is.
+fn checks(global: &Global, rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError> {
+    let (pipeline, providers) = (&rules.governed.pipeline, global.wiring.providers());
+    // A check that says the same in several environments is looked at once.
+    let mut said: BTreeSet<(String, &'static str, String)> = BTreeSet::new();
+    for (environment, declared) in &pipeline.environments {
+        for name in &declared.verify {
+            let check = pipeline.checks.get(name).map(|check| check.for_environment(environment));
+            let Some(Check::Automatic { provider, settings, files }) = check else { continue };
+            let contents = promo_engine::contents(&rules.root, &files);
+            let ready = match (contents, providers.get(&provider)) {
+                (Err(error), _) | (_, Err(error)) => Err(with_causes(&error)),
+                (Ok(contents), Ok(provider)) => {
+                    let contents: Vec<(String, Digest, Vec<u8>)> =
+                        contents.into_iter().map(|(path, bytes)| (path, Digest::of(&bytes), bytes)).collect();
+                    let inputs = Inputs {
+                        environment: environment.clone(),
+                        release: "r-000000000000".parse().expect("invariant: it has the form of a release's id"),
+                        target: Target(BTreeMap::new()),
+                        settings,
+                        artifacts: BTreeMap::new(),
+                        files: contents.iter().map(|(path, digest, _)| (path.clone(), *digest)).collect(),
+                    };
+                    let contents = Contents(contents.into_iter().map(|(_, digest, bytes)| (digest, bytes)).collect());
+                    let cx = promo_engine::outside(Arc::new(SystemClock), Arc::new(contents), rules.root.clone());
+                    let request = CheckRequest { inputs, check: name.to_string() };
+                    wait(provider.ready(&cx, &request))?.map_err(|error| error.to_string())
+                }
+            };
+            let (state, detail) = match ready {
+                Ok(()) => ("good", "could be run here".to_owned()),
+                Err(why) => ("bad", format!("{environment}: {why}")),
+            };
+            said.insert((name.to_string(), state, detail));
+        }
+    }
+    findings.extend(said.into_iter().map(|(name, state, detail)| Finding { what: "check", name, state, detail }));
+    Ok(())
+}
+
+/// An error with everything beneath it, in a line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let words: Vec<String> = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
+    words.join(": ")
+}
+
 /// Whether the registries of the pipeline answer, and with which credentials. A layout on disk needs no server.
 fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError> {
     let pipeline = &rules.governed.pipeline;
@@ -236,15 +288,21 @@ fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError
         let probe = async { tokio::time::timeout(PATIENCE, network.probe(&host, &repository)).await };
         let (state, detail) = match wait(probe)? {
             Ok(Ok(said)) => ("good", said),
-            Ok(Err(error)) => {
-                let causes = std::iter::successors(std::error::Error::source(&error), |cause| cause.source());
-                let words: Vec<String> =
-                    std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
-                ("bad", words.join(": "))
-            }
+            Ok(Err(error)) => ("bad", with_causes(&error)),
             Err(_) => ("bad", format!("does not answer within {} s", PATIENCE.as_secs())),
         };
         findings.push(Finding { what: "registry", name: host, state, detail });
     }
     Ok(())
+}
+
+/// There is no ledger behind a doctor, so there are no contents but these.
+#[derive(Default)]
+struct Contents(BTreeMap<Digest, Vec<u8>>);
+
+impl Blobs for Contents {
+    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError> {
+        let none = || ProviderError::new(ErrorKind::NotFound, format!("there is no content with digest {digest}"));
+        self.0.get(digest).cloned().ok_or_else(none)
+    }
 }

@@ -80,7 +80,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Read)?;
     let session = &project.session;
     let governance = session.governance();
-    let rows = status::rows(session, &*session.view()?, &crate::view::Standing::default());
+    let rows = status::rows(session, &*session.view()?, &crate::view::Standing::default())?;
     let nodes = nodes(&governance.pipeline, rows);
     if ui.format() == Format::Json {
         let pipeline = governance.pipeline.name.to_string();

@@ -49,7 +49,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let state = match run.finished {
             Some((_, outcome)) => serde_json::to_string(&outcome).unwrap_or_default().replace('"', ""),
             None => match open(id).map(|open| open.state) {
-                Some("alive") => "under way".into(),
+                // One that has ended since the ledger was read is told as it was then.
+                Some("alive") | None => "under way".into(),
                 Some("interrupted") => "interrupted".into(),
                 _ => "stopped without ending".into(),
             },

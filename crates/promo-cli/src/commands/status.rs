@@ -4,7 +4,8 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::eligibility::{self, CheckStatus};
-use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::gate::Reason;
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::PromotionOutcome;
 use promo_core::model::Tier;
@@ -41,9 +42,16 @@ pub(crate) struct Row {
     /// Whether all its checks hold.
     pub(crate) verified: bool,
     /// Each check, and how it stands.
-    checks: Vec<(String, &'static str)>,
+    pub(crate) checks: Vec<(String, &'static str)>,
     /// The run that is moving it.
     pub(crate) moving: Option<RunId>,
+    /// The run that deploys again what runs there: until its checks have spoken, `verified` and `checks` are of the
+    /// earlier deployment (S16).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) redeploying: Option<RunId>,
+    /// That what runs there was rejected, or quarantined after a rollback, since: it stays, and enters nowhere.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejected: Option<Rejected>,
     /// Whether promotion into it is stopped, and how.
     pub(crate) frozen: Option<&'static str>,
     /// Checks upstream that held for what runs there and hold no longer, in words (S3, S16).
@@ -57,8 +65,46 @@ pub(crate) struct Row {
     pub(crate) holds: Vec<HoldView>,
 }
 
+/// The quarantine of what runs somewhere.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Rejected {
+    /// For this environment and downstream; null means everywhere.
+    pub(crate) scope: Option<EnvironmentName>,
+    /// Who.
+    pub(crate) by: String,
+    /// Whether a rollback did it.
+    pub(crate) automatic: bool,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// The reason that was given.
+    pub(crate) reason: Option<String>,
+}
+
+impl Rejected {
+    /// The quarantine of a release that covers an environment.
+    pub(crate) fn of(
+        session: &Session,
+        view: &View,
+        release: &ReleaseId,
+        name: &EnvironmentName,
+    ) -> Result<Option<Self>, CliError> {
+        let Some((scope, note)) = view.quarantine(release, name, &session.governance().graph) else { return Ok(None) };
+        let (scope, by) = (scope.clone(), note.by.name.clone());
+        let reason = session.reason_given(note.seq)?;
+        Ok(Some(Self { scope, by, automatic: note.automatic, at: note.at, reason }))
+    }
+
+    /// The same in a line with its sign.
+    pub(crate) fn line(&self, now: Timestamp, zone: &TimeZone) -> String {
+        let (scope, automatic, by) = (self.scope.clone(), self.automatic, self.by.clone());
+        let what = escape::line(&Reason::Quarantined { scope, automatic, by }.to_string());
+        let (since, reason) = (time::near(self.at, now, zone), words::quoted(self.reason.as_ref()));
+        label(Label::Bad, &format!("✗ what runs here was {what}, since {since}{reason}"))
+    }
+}
+
 /// How every environment stands, in the order of the graph.
-pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Vec<Row> {
+pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Result<Vec<Row>, CliError> {
     let governance = session.governance();
     let mut rows = Vec::new();
     for name in governance.graph.topological() {
@@ -76,6 +122,11 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Vec<R
             verified: verified.as_ref().is_some_and(|v| v.holds_since.is_some()),
             checks: checks.collect(),
             moving: known.and_then(|e| e.active.as_ref()).map(|p| p.run.clone()),
+            redeploying: current.and_then(|r| standing.returns(name, &r.release)).cloned(),
+            rejected: match current {
+                Some(current) => Rejected::of(session, view, &current.release, name)?,
+                None => None,
+            },
             frozen: view.freeze(name).map(|f| if f.note.automatic { "paused after a rollback" } else { "frozen" }),
             lost_evidence: eligibility::lost_evidence(&governance.rules(), view, name)
                 .iter()
@@ -87,7 +138,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Vec<R
             holds: standing.holds_of(name).to_vec(),
         });
     }
-    rows
+    Ok(rows)
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
@@ -96,7 +147,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let (view, now) = (session.view()?, session.now()?);
     let governance = session.governance();
     let standing = Standing::of(session, &view)?;
-    let rows = rows(session, &view, &standing);
+    let rows = rows(session, &view, &standing)?;
     let (says, next) = lead_on(session, &view, &standing, &rows)?;
     let next = next.map(|next| ui.to_paste(&next));
     if ui.format() == Format::Json {
@@ -158,10 +209,17 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
     let at_work = standing.runs.iter().filter(|run| run.environments.contains_key(&row.environment));
     state.extend(at_work.map(|run| words::run(run, now)));
     if let Some(since) = row.since {
-        let sign =
-            if row.verified { label(Label::Good, "✓ verified") } else { label(Label::Waiting, "… not verified") };
+        let sign = match (row.verified, &row.redeploying) {
+            (true, None) => label(Label::Good, "✓ verified"),
+            // Said beside the run: it is what the run is about to confirm or to take back.
+            (true, Some(run)) => {
+                label(Label::Waiting, &format!("… verified by its earlier deployment; run {run} deploys it again"))
+            }
+            (false, _) => label(Label::Waiting, "… not verified"),
+        };
         state.push(format!("{sign}, there for {}", time::ago(since, now)));
     }
+    state.extend(row.rejected.iter().map(|rejected| rejected.line(now, zone)));
     state.extend(row.checks.iter().filter(|(_, s)| *s != "passed").map(|(check, s)| format!("{check} {s}")));
     // What was held is told already, with its run.
     let held = row.holds.iter().any(|hold| hold.run.is_some());

@@ -1,16 +1,20 @@
 //! `promo verify ENV`: runs the automatic checks again on what runs there, and records their verdicts.
 
 use clap::Args;
+use promo_core::eligibility::CheckStatus;
 use promo_core::ids::{CheckName, EnvironmentName};
 use promo_engine::exit;
 
+use super::status;
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
+use crate::output::{standing as words, table};
 use crate::project::{self, Access};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
+use crate::view::Standing;
 use crate::view::answers::{VerdictLine, Verdicts};
 
 #[derive(Debug, Args)]
@@ -22,20 +26,53 @@ pub(crate) struct Arguments {
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
-    let verdicts = project.runtime.block_on(project.session.verify_again(&arguments.environment))?;
+    let (session, name) = (&project.session, &arguments.environment);
+    let verdicts = project.runtime.block_on(session.verify_again(name))?;
+    let all = verdicts.iter().all(|(_, passed, _)| *passed);
+    // What the checks said is one thing, and how the environment stands with it another.
+    let (view, now, zone) = (session.view()?, session.now()?, ui::zone(global)?);
+    let standing = Standing::of(session, &view)?;
+    let rows = status::rows(session, &view, &standing)?;
+    let row = rows.iter().find(|row| row.environment == *name);
+    let holds = standing.holds_of(name);
+    let again = |wanted: &str| row.iter().flat_map(|row| &row.checks).any(|(_, stands)| *stands == wanted);
+    let held = holds.iter().find(|hold| hold.run.is_some());
+    let next = match held {
+        _ if !all => command_line(["promo", "why", name.as_str()]),
+        _ if again(status::word(CheckStatus::Flaky)) => command_line(["promo", "verify", name.as_str()]),
+        Some(hold) => hold.ends.clone(),
+        None if row.is_some_and(|row| !row.verified) => command_line(["promo", "why", name.as_str()]),
+        None => "promo status".to_owned(),
+    };
     if ui.format() == Format::Json {
         let line = |(check, passed, detail): &(CheckName, bool, String)| VerdictLine {
             check: check.clone(),
             passed: *passed,
             detail: detail.clone(),
         };
-        ui.answer(&Verdicts { verdicts: verdicts.iter().map(line).collect() });
+        ui.answer(&Verdicts {
+            verdicts: verdicts.iter().map(line).collect(),
+            checks: row.map(|row| row.checks.clone()).unwrap_or_default(),
+            holds: holds.to_vec(),
+            next: ui.to_paste(&next),
+        });
     } else {
+        let mut out = String::new();
         for (check, passed, detail) in &verdicts {
             let sign = if *passed { label(Label::Good, "✓") } else { label(Label::Bad, "✗") };
-            ui.data(&format!("{sign} {check}: {}\n", escape::line(detail)));
+            out.push_str(&format!("{sign} {check}: {}\n", escape::line(detail)));
         }
+        for (check, stands) in row.iter().flat_map(|row| &row.checks) {
+            // A failure stands above, with what was seen.
+            if !matches!(*stands, "passed" | "failed") {
+                out.push_str(&format!("{} {check} {stands}\n", label(Label::Waiting, "…")));
+            }
+        }
+        for hold in holds {
+            out.push_str(&format!("{name} stays as it was: {}\n", words::hold(hold, now, &zone)));
+        }
+        ui.data(&table::fold(&out, ui.width()));
+        ui.data(&ui.last_line(&ui.to_paste(&next)));
     }
-    let all = verdicts.iter().all(|(_, passed, _)| *passed);
     Ok(if all { DONE } else { Exit(exit::DENIED) })
 }

@@ -16,6 +16,7 @@ use promo_core::planner;
 use promo_core::windows::Invoker;
 use promo_engine::Session;
 
+use super::status::Rejected;
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
 use crate::escape;
@@ -26,7 +27,8 @@ use crate::project::{self, Access};
 use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
-use crate::view::{AuthorityView, GateView, NextCommand, Standing, standing};
+use crate::view::standing::{self, Cause};
+use crate::view::{AuthorityView, GateView, NextCommand, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -73,6 +75,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let shown = planner::reference(&view, &release);
     let lost: Vec<_> = eligibility::lost_evidence(&session.governance().rules(), &view, name);
     let lost: Vec<String> = lost.iter().filter(|_| here).map(ToString::to_string).collect();
+    // While a run brings it back, a release counts as verified by its earlier deployment (S16).
+    let earlier: Vec<String> = match here {
+        true => standing.earlier_verdict(name, &release).into_iter().collect(),
+        false => standing.earlier_verdicts(&gates, &release),
+    };
+    let rejected = if here { Rejected::of(session, &view, &release, name)? } else { None };
     let concerns = |about: &About<'_>| match about {
         About::Release(other) => **other == release,
         About::Environments(names) => names.contains(name),
@@ -106,6 +114,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             pending: standing.pending.iter().filter(|p| p.row(name.as_str()).is_some()).cloned().collect(),
             authorities,
             failed,
+            rejected,
+            earlier_verdicts: earlier,
+            not_looked_at: gates.iter().filter(|gate| !here && unlooked(gate)).map(|gate| gate.reason.code()).collect(),
             gates,
             also,
             next: first.map(|next| next.command).unwrap_or_default(),
@@ -124,13 +135,21 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             None => format!("{shown} cannot enter {name} yet"),
         },
     };
-    let mut out = format!("{answer}\n");
-    let holds = standing.holds_of(name).iter().map(|hold| words::hold(hold, now, &zone));
+    let mut out = String::new();
+    let (stops, paused): (Vec<_>, Vec<_>) = standing.holds_of(name).iter().partition(|hold| hold.kind != "paused");
+    // Whoever asks about an environment that is held is told that before anything about a release.
+    for hold in stops {
+        out.push_str(&format!("{name} {}\n", words::hold(hold, now, &zone)));
+    }
+    out.push_str(&format!("{answer}\n"));
+    let paused = paused.into_iter().map(|hold| words::hold(hold, now, &zone));
     let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
-    out.extend(holds.chain(runs.map(|run| words::run(run, now))).map(|line| format!("  {line}\n")));
+    out.extend(paused.chain(runs.map(|run| words::run(run, now))).map(|line| format!("  {line}\n")));
+    out.extend(rejected.iter().map(|rejected| format!("  {}\n", rejected.line(now, &zone))));
     // What runs there has passed its gates; how it stands with its checks is what matters now.
     if here {
         out.push_str(&case.checks());
+        out.extend(earlier.iter().map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))));
         let stands = |text: &String| format!("  {} stands on lost evidence: {text}\n", label(Label::Bad, "✗"));
         out.extend(lost.iter().map(stands));
     }
@@ -142,10 +161,18 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
             Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
         };
-        let shown = GateView { remark: remark.clone(), ..GateView::of(gate, None) };
+        let shown = GateView { remark: remark.clone(), ..standing.gate(gate, &[]) };
         let shown = GateView { since: shown.since.filter(|_| !gate.outcome.is_open()), ..shown };
+        if unlooked(gate) {
+            let text = "… whether artifacts and places are as recorded was not looked at now: `promo plan` looks";
+            out.push_str(&format!("  {}\n", label(Label::Dim, text)));
+            continue;
+        }
         out.push_str(&format!("  {sign} {}\n", words::closed(&shown, now, &zone)));
     }
+    out.extend(
+        earlier.iter().filter(|_| !here).map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))),
+    );
     if differs {
         let (judged, otherwise, kind) = match session.invoker() {
             Invoker::Human => ("a person", "automation", Invoker::Automation),
@@ -175,6 +202,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     ui.data(&table::fold(&out, ui.width()));
     Ok(DONE)
+}
+
+/// Whether a gate is open because nothing is known against it: `why` asks the ledger, and looks at nothing outside.
+fn unlooked(gate: &Gate) -> bool {
+    gate.reason == Reason::ArtifactsAsRecorded
 }
 
 /// The other one who can ask.
@@ -223,11 +255,24 @@ impl Case<'_> {
                 return out;
             }
         }
-        let ends = self.standing.holds_of(self.name).iter();
-        out.extend(ends.filter(|hold| hold.kind != "paused").map(|hold| {
-            let why = if hold.kind == "frozen" { "lifts the freeze" } else { "does what was left half-way" };
-            say(hold.ends.clone(), why)
-        }));
+        for hold in self.standing.holds_of(self.name).iter().filter(|hold| hold.kind != "paused") {
+            let verify = |why| say(command_line(["promo", "verify", name]), why);
+            let back = hold.ends.starts_with("promo rollback");
+            let ends = |why: &str| say(hold.ends.clone(), why);
+            match hold.cause {
+                _ if hold.kind == "frozen" => out.push(ends("lifts the freeze")),
+                // What was not seen is looked at before anything is done about it.
+                Some(Cause::Unjudged) => {
+                    out.extend([verify("runs its checks again"), ends("deploys it again, which ends the hold")]);
+                }
+                Some(Cause::Check) => {
+                    let why = if back { "goes back, which ends the hold" } else { "adds a release that mends it" };
+                    out.extend([ends(why), verify("runs its checks again, if they were at fault")]);
+                }
+                Some(Cause::Deployment | Cause::Over) => out.push(ends("deploys it again, which ends the hold")),
+                None => out.push(ends("does what was left half-way")),
+            }
+        }
         if self.here {
             out.extend(self.open_checks().or_else(|| self.further()));
         } else if let Some((scope, note)) =

@@ -11,7 +11,7 @@ use promo_core::ledger::view::Promotion;
 use crate::escape::line;
 use crate::output::labels::{Label, label};
 use crate::output::{progress, time};
-use crate::view::standing::{ApprovalView, HoldView, OpenRunView, PendingRow, PendingView};
+use crate::view::standing::{ApprovalView, Cause, HoldView, OpenRunView, PendingRow, PendingView};
 use crate::view::{AskedView, AuthorityView, StatedView};
 use crate::view::{GateView, ReleaseView};
 
@@ -38,7 +38,13 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
         }
         _ => {
             let way = if hold.backward { "going back to" } else { "with" };
-            format!("✗ held since {since}: run {run} by {by} failed {way} {release}")
+            let cause = match hold.cause {
+                Some(Cause::Deployment) => ", which could not be deployed",
+                Some(Cause::Unjudged) => ", which its checks have not judged",
+                Some(Cause::Over) => ", which passed its checks since",
+                Some(Cause::Check) | None => "",
+            };
+            format!("✗ held since {since}: run {run} by {by} failed {way} {release}{cause}")
         }
     };
     let kind = if hold.run.is_some() { Label::Bad } else { Label::Waiting };
@@ -99,7 +105,8 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
         let text = format!("✗ rejected by {}{}", line(&rejected.by), quoted(rejected.reason.as_ref()));
         out.push(label(Label::Bad, &text));
     }
-    out.extend(row.approvals.iter().map(approvals));
+    // Where somebody said no, the plan waits for nobody any more.
+    out.extend(row.approvals.iter().map(|rule| approvals(rule, !row.rejected.is_empty())));
     if !row.lost.is_empty() {
         let who = row.lost.join(" and ");
         let text = format!("✗ {who} took their approval back, for good: too few are left who could approve this plan");
@@ -113,13 +120,13 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
         let text = format!("✗ stale: {} was moved, or its rules were changed, since this was planned", row.environment);
         out.push(label(Label::Bad, &text));
     } else if row.rejected.is_empty() && row.outcome.is_open() {
-        out.push(label(Label::Good, "✓ can be applied now"));
+        out.push(label(Label::Good, "✓ can be applied now, when artifacts and places are looked at again"));
     }
     out
 }
 
 /// `1 of 2 approvals (qa); 1 more from release-manager, not dana (initiator)`.
-fn approvals(rule: &ApprovalView) -> String {
+fn approvals(rule: &ApprovalView, rejected: bool) -> String {
     let by: Vec<String> = rule.by.iter().map(|name| line(name)).collect();
     let counted = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
     let plural = if rule.needed == 1 { "" } else { "s" };
@@ -127,6 +134,9 @@ fn approvals(rule: &ApprovalView) -> String {
     let missing = (rule.needed as usize).saturating_sub(by.len());
     if missing == 0 {
         return format!("{} {head}", label(Label::Good, "✓"));
+    }
+    if rejected {
+        return format!("{} {head}", label(Label::Bad, "✗"));
     }
     let not: Vec<String> = rule.not.iter().map(|(who, part)| format!("{} ({part})", line(who))).collect();
     let not = if not.is_empty() { String::new() } else { format!(", not {}", not.join(" or ")) };

@@ -137,6 +137,15 @@ answers! {
     "promo.verdicts" Verdicts {
         /// A line of each check.
         verdicts: Vec<VerdictLine>,
+        /// How each check of the environment stands now, as in `promo.status`.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        checks: Vec<(String, &'static str)>,
+        /// What holds the environment, whatever the checks said.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        holds: Vec<HoldView>,
+        /// The next command.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        next: String,
     }
     /// Environments were frozen.
     "promo.frozen" Frozen {
@@ -253,6 +262,15 @@ answers! {
         /// Who asked for the plans by which the release was moved there, and who let them in.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         authorities: Vec<AuthorityView>,
+        /// What runs there, where it was rejected since.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        rejected: Option<status::Rejected>,
+        /// Where the release counts as verified by an earlier deployment while a run deploys it there again, in words (S16).
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        earlier_verdicts: Vec<String>,
+        /// Codes of gates that stand open as the ledger has it, without a look at registries and places: `promo plan` looks.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        not_looked_at: Vec<&'static str>,
         /// How the release failed there, unless it went well since.
         #[serde(skip_serializing_if = "Option::is_none")]
         failed: Option<PromotionOutcome>,

@@ -251,17 +251,24 @@ impl PlanView {
                 if let Some(release) = release {
                     gate.remark = session.reason_behind(view, &name, release, &known.reason)?;
                 }
+                standing.correct(known, gate);
                 if let (GateKind::Window, true, Some(entry)) = (known.kind, known.outcome.is_open(), entry) {
                     gate.closes = session.window_closes(&name, entry.movement, plan.request.invoker, now);
                     gate.routine &= gate.closes.is_none();
                 }
             }
+            let earlier = release.zip(gates).map(|(release, gates)| standing.earlier_verdicts(gates, release));
+            row.notes.extend(earlier.into_iter().flatten().map(|text| Note { code: "verified", text }));
             let told = |kind| row.gates.iter().any(|gate| gate.kind == kind && !gate.outcome.is_open());
             let (frozen, held) = (told(GateKind::Freeze), told(GateKind::Lock));
             let untold = |hold: &&HoldView| if hold.run.is_some() { !held } else { !frozen };
             row.holds = standing.holds_of(&name).iter().filter(untold).cloned().collect();
             if let Some(entry) = entry {
                 row.replaces(entry, view);
+            }
+            row.held = standing.holds_of(&name).iter().any(|hold| hold.run.is_some());
+            if row.held && row.state == RowState::Unchanged {
+                "held: nothing is planned by itself".clone_into(&mut row.says);
             }
             let verified = view.current(&name).is_some_and(|current| {
                 let environment = &session.governance().pipeline.environments.get(&name);

@@ -44,6 +44,9 @@ pub(crate) struct Row {
     /// Whether a run that moves it has not ended.
     #[serde(skip)]
     pub(crate) unfinished: bool,
+    /// Whether a promotion failed there and a person has to look.
+    #[serde(skip)]
+    pub(crate) held: bool,
     /// When the last closed gate opens by itself, where that is known.
     pub(crate) opens_at: Option<Timestamp>,
     /// How every gate stands.
@@ -93,6 +96,17 @@ impl Note {
     /// What runs has lost evidence upstream (S3, S16).
     pub(crate) fn lost_evidence(reason: &Reason) -> Self {
         Self { code: reason.code(), text: format!("stands on lost evidence: {reason}") }
+    }
+
+    /// What going back does beside going back, once it is verified (S10.4).
+    fn left_behind(entry: &Move) -> Option<Self> {
+        let left = entry.from.as_ref().filter(|_| entry.movement == Movement::Rollback)?;
+        let (name, left) = (&entry.environment, ReleaseView::of(left).text());
+        let text = format!(
+            "afterwards {left} is quarantined for {name} and downstream, until `promo release lift`, and automatic promotion \
+             into {name} is paused, until `promo unfreeze`"
+        );
+        Some(Self { code: "quarantined", text })
     }
 
     /// A newer release cannot enter beside what is done here (S0.4).
@@ -201,6 +215,7 @@ impl Row {
             backward,
             settled: false,
             unfinished: false,
+            held: false,
             from: entry.from.as_ref().map(ReleaseView::of),
             to: Some(ReleaseView::of(&entry.to)),
             opens_at: opens_at(&gates),
@@ -231,7 +246,7 @@ impl Row {
                 text: lost.reason.to_string(),
             }),
             drift: Vec::new(),
-            notes: entry.newer.as_ref().and_then(Note::newer).into_iter().collect(),
+            notes: Note::left_behind(entry).into_iter().chain(entry.newer.as_ref().and_then(Note::newer)).collect(),
             configuration: None,
             holds: Vec::new(),
         }
@@ -300,6 +315,7 @@ impl Row {
             movement: None,
             backward: false,
             unfinished: false,
+            held: false,
             settled: stay.why == StayReason::UpToDate && stay.drift.is_empty(),
             from: stay.current.as_ref().map(ReleaseView::of),
             to: stay.next.as_ref().map(|next| ReleaseView::of(&next.release)),

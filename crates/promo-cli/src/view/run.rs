@@ -146,7 +146,8 @@ impl RunView {
 
     /// The same with whether somebody is at work on it: then there is nothing to do but to wait.
     pub(crate) fn open(mut self, open: Option<OpenRunView>, now: Timestamp) -> Self {
-        if open.as_ref().is_some_and(OpenRunView::alive) {
+        // One that is told as unfinished and is not open has ended since the ledger was read.
+        if self.finished.is_none() && open.as_ref().is_none_or(OpenRunView::alive) {
             self.next = String::new();
         }
         Self { open, now, ..self }

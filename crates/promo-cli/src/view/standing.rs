@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::eligibility::{self, Hold};
-use promo_core::gate::{Gate, GateKind, Outcome, overall};
-use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::eligibility::{self, CheckStatus, Hold};
+use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
+use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Note, Promotion};
 use promo_core::plan::{Document, MAX_BYTES};
 use promo_core::planner;
-use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
+use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign, UNANSWERED};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -42,8 +42,25 @@ pub(crate) struct HoldView {
     pub(crate) release: Option<ReleaseView>,
     /// Whether it was on its way back.
     pub(crate) backward: bool,
+    /// Of what failed: what was at fault, as far as the ledger tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) cause: Option<Cause>,
     /// The command that ends it.
     pub(crate) ends: String,
+}
+
+/// What was at fault where a promotion failed and nothing went back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Cause {
+    /// Deploying: something else runs there, or nothing.
+    Deployment,
+    /// A check that saw it fail.
+    Check,
+    /// Nobody knows: a check could not be run, has not spoken, or has to pass once more.
+    Unjudged,
+    /// Nothing any more: what runs there passed every check since.
+    Over,
 }
 
 /// A requested plan that is neither used, superseded nor over.
@@ -181,14 +198,20 @@ pub(crate) struct Standing {
     pub(crate) pending: Vec<PendingView>,
     /// Runs without an end, oldest first.
     pub(crate) runs: Vec<OpenRunView>,
+    /// Where a run brings back a release whose verdict of before still counts: which one, and the run.
+    returns: BTreeMap<EnvironmentName, (ReleaseId, RunId)>,
 }
 
 impl Standing {
     /// How a pipeline stands.
     pub(crate) fn of(session: &Session, view: &View) -> Result<Self, CliError> {
         let runs: Vec<OpenRunView> = session.unfinished(view)?.iter().map(OpenRunView::of).collect();
-        let mut holds = BTreeMap::new();
+        let (mut holds, mut returns) = (BTreeMap::new(), BTreeMap::new());
+        let rules = session.governance().rules();
         for name in session.governance().pipeline.environments.keys() {
+            let active = view.environment(name).and_then(|known| known.active.as_ref());
+            let back = active.and_then(|active| eligibility::coming_back(&rules, view, name, &active.to));
+            returns.extend(back.map(|back| (name.clone(), (back.to.clone(), back.run.clone()))));
             let found = eligibility::holds(view, name);
             let here = found.iter().map(|hold| hold_view(session, view, name, hold));
             let here = here.collect::<Result<Vec<_>, CliError>>()?;
@@ -196,7 +219,7 @@ impl Standing {
                 holds.insert(name.clone(), here);
             }
         }
-        let mut out = Self { holds, pending: Vec::new(), runs };
+        let mut out = Self { holds, pending: Vec::new(), runs, returns };
         for pending in session.pending(view)? {
             let view = pending_view(&out, session, view, &pending);
             out.pending.push(view?);
@@ -212,6 +235,44 @@ impl Standing {
     /// The requested plan that moves an environment.
     pub(crate) fn pending_in(&self, name: &str) -> Option<&PendingView> {
         self.pending.iter().rev().find(|pending| pending.row(name).is_some())
+    }
+
+    /// The run that brings a release back to an environment where the verdict of its earlier deployment still counts.
+    pub(crate) fn returns(&self, name: &EnvironmentName, release: &ReleaseId) -> Option<&RunId> {
+        self.returns.get(name).filter(|(to, _)| to == release).map(|(_, run)| run)
+    }
+
+    /// The same in words, for whoever goes by that verdict.
+    pub(crate) fn earlier_verdict(&self, name: &EnvironmentName, release: &ReleaseId) -> Option<String> {
+        let run = self.returns(name, release)?;
+        let alive = self.runs.iter().find(|open| open.run == *run).is_none_or(OpenRunView::alive);
+        let does =
+            if alive { "is deploying it there again now" } else { "stopped while it was deploying it there again" };
+        Some(format!("the verdict of {name} is that of the earlier deployment: run {run} {does}"))
+    }
+
+    /// Which of the environments that these gates call verified go by the verdict of an earlier deployment, in words.
+    pub(crate) fn earlier_verdicts(&self, gates: &[Gate], release: &ReleaseId) -> Vec<String> {
+        let verified = gates.iter().filter_map(|gate| match &gate.reason {
+            Reason::Verified { environment, .. } => Some(environment),
+            _ => None,
+        });
+        verified.filter_map(|name| self.earlier_verdict(name, release)).collect()
+    }
+
+    /// A gate in words: a run with nobody at work on it moves nothing.
+    pub(crate) fn gate(&self, gate: &Gate, forecasts: &[Gate]) -> GateView {
+        let mut shown = GateView::of(gate, forecasts);
+        self.correct(gate, &mut shown);
+        shown
+    }
+
+    /// Says of a gate that is closed because of a run whether that run is alive.
+    pub(crate) fn correct(&self, gate: &Gate, shown: &mut GateView) {
+        let Reason::Busy { run, release } = &gate.reason else { return };
+        if self.runs.iter().any(|open| open.run == *run && !open.alive()) {
+            shown.text = format!("run {run} stopped while it was moving {release} here");
+        }
     }
 
     /// What holds an environment.
@@ -238,6 +299,7 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             run: None,
             release: None,
             backward: false,
+            cause: None,
             ends: unfreeze(session, (!everywhere).then_some(name)),
         })
     };
@@ -248,6 +310,7 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             let run = view.runs.get(&promotion.run);
             let cancelled = matches!(run.and_then(|run| run.finished), Some((_, RunOutcome::Cancelled)))
                 && !matches!(promotion.finished, Some((_, PromotionOutcome::Stuck)));
+            let cause = cause(session, view, name, promotion);
             Ok(HoldView {
                 kind: if cancelled { "cancelled" } else { "failed" },
                 since: promotion.finished.map_or(promotion.started, |(at, _)| at),
@@ -257,7 +320,8 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 run: Some(promotion.run.clone()),
                 release: Some(ReleaseView::of(&planner::reference(view, &promotion.to))),
                 backward: promotion.movement == Movement::Rollback,
-                ends: way_out(session, view, name, promotion, cancelled),
+                cause: (!cancelled).then_some(cause),
+                ends: way_out(session, view, name, promotion, cancelled, cause),
             })
         }
     }
@@ -270,24 +334,48 @@ fn unfreeze(session: &Session, name: Option<&EnvironmentName>) -> String {
     command_line(["promo", "unfreeze"].into_iter().chain(name).chain(["--reason", "…"]).chain(key))
 }
 
-/// What a person does about an environment that a promotion left behind: what was cancelled is done again, and from what
-/// failed there is a way back, or a newer release.
-fn way_out(session: &Session, view: &View, name: &EnvironmentName, promotion: &Promotion, cancelled: bool) -> String {
+/// What was at fault where a promotion failed.
+fn cause(session: &Session, view: &View, name: &EnvironmentName, promotion: &Promotion) -> Cause {
+    if view.current(name).is_none_or(|current| current.release != promotion.to) {
+        return Cause::Deployment;
+    }
+    let Some(environment) = session.governance().pipeline.environments.get(name) else { return Cause::Over };
+    let verified = eligibility::verification(view, name, environment, &promotion.to);
+    let failed =
+        || verified.checks.iter().filter(|(_, status)| **status == CheckStatus::Failed).map(|(check, _)| check);
+    let unseen = |check: &CheckName| {
+        let latest = view.environment(name).and_then(|known| known.verdicts.get(&promotion.to)?.get(check)?.last());
+        latest.is_some_and(|verdict| verdict.evidence.contains_key(UNANSWERED))
+    };
+    match failed().next() {
+        None if verified.holds_since.is_some() => Cause::Over,
+        None => Cause::Unjudged,
+        Some(_) if failed().all(unseen) => Cause::Unjudged,
+        Some(_) => Cause::Check,
+    }
+}
+
+/// What a person does about an environment that a promotion left behind: what was cancelled, could not be deployed, or
+/// was not looked at is done again; and from what a check saw fail there is a way back, or a newer release.
+fn way_out(
+    session: &Session,
+    view: &View,
+    name: &EnvironmentName,
+    promotion: &Promotion,
+    cancelled: bool,
+    cause: Cause,
+) -> String {
     let (here, to) = (view.current(name).map(|r| &r.release), &promotion.to);
-    let (name, rules) = (name.as_str(), session.governance().rules());
+    let rules = session.governance().rules();
     if promotion.movement == Movement::Rollback && here != Some(to) {
-        return command_line(["promo", "rollback", name, "--to", to.as_str(), "--out", "back.plan.json"]);
+        return command_line(["promo", "rollback", name.as_str(), "--to", to.as_str(), "--out", "back.plan.json"]);
     }
-    if cancelled || promotion.movement == Movement::Rollback {
-        return command_line(["promo", "plan", name, "--release", to.as_str(), "--out", "plan.json"]);
+    if cancelled || promotion.movement == Movement::Rollback || cause != Cause::Check {
+        return command_line(["promo", "plan", name.as_str(), "--release", to.as_str(), "--out", "plan.json"]);
     }
-    let environment = name.parse().ok();
-    let back = environment
-        .as_ref()
-        .zip(here)
-        .and_then(|(environment, here)| eligibility::rollback_targets(&rules, view, environment, here).next().cloned());
+    let back = here.and_then(|here| eligibility::rollback_targets(&rules, view, name, here).next().cloned());
     match back {
-        Some(_) => command_line(["promo", "rollback", name, "--out", "back.plan.json"]),
+        Some(_) => command_line(["promo", "rollback", name.as_str(), "--out", "back.plan.json"]),
         None => new_release(session),
     }
 }
@@ -312,7 +400,7 @@ fn pending_view(
         let mut closed = Vec::new();
         for gate in one.gates.iter().filter(|g| g.kind != GateKind::Approval && !g.outcome.is_open()) {
             let remark = session.reason_behind(view, &one.environment, &entry.to.id, &gate.reason)?;
-            closed.push(GateView { remark, ..GateView::of(gate, None) });
+            closed.push(GateView { remark, ..standing.gate(gate, &[]) });
         }
         rows.push(PendingRow {
             environment: one.environment.clone(),

@@ -80,9 +80,13 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
     let moves = rows.iter().any(|row| row.movement.is_some());
     let settled = !rows.is_empty() && rows.iter().all(|row| row.settled);
     let unfinished = rows.iter().any(|row| row.unfinished);
+    let held: Vec<&str> =
+        rows.iter().filter(|row| row.held && row.movement.is_none()).map(|row| row.environment.as_str()).collect();
     let mut text = match parts.is_empty() {
         true if unfinished => "Nothing would move before the run that is not over has ended. ".to_owned(),
         true if moves || !out.refused.is_empty() => String::new(),
+        // What is held is something to do, and not for a plan.
+        true if !held.is_empty() => "Nothing would move. ".to_owned(),
         true if settled => "Nothing to do: everything is where it should be. ".to_owned(),
         true => "Nothing to do. ".to_owned(),
         false => format!("{}. ", parts.join(", ")),
@@ -94,6 +98,9 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
         0 => "Nothing is refused.".to_owned(),
         count => format!("{count} refused ({}).", few(&out.refused)),
     });
+    if !held.is_empty() {
+        text.push_str(&format!(" Held for a person: {}.", few(&held)));
+    }
     if !out.backward.is_empty() {
         text.push_str(&format!(" Goes BACK: {}.", out.backward.join(", ")));
     }
@@ -122,7 +129,11 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
     let names = |rows: &[&Row]| few(&rows.iter().map(|r| r.environment.as_str()).collect::<Vec<_>>());
     if in_plan.is_empty() {
         let closed = rows.iter().find(|r| matches!(r.state, RowState::Refused | RowState::HeldBack));
-        return vec![match closed {
+        return vec![match rows.iter().find(|row| row.held).or(closed) {
+            Some(row) if row.held => NextCommand {
+                command: command_line(["promo", "why", &row.environment]),
+                why: format!("says what holds {}, and what ends it", row.environment),
+            },
             Some(row) => NextCommand {
                 command: command_line(["promo", "why", &row.environment]),
                 why: format!("says why {} goes no further", row.environment),

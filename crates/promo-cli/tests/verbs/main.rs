@@ -11,6 +11,7 @@ mod changes;
 mod corpus;
 mod everywhere;
 mod fixture;
+mod held;
 mod newer;
 mod outcomes;
 mod output;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use super::{CheckStatus, Rules, verification};
 use crate::gate::Reason;
-use crate::ids::{EnvironmentName, ReleaseId};
+use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::PromotionOutcome;
 use crate::ledger::view::{Note, Promotion};
@@ -64,6 +64,26 @@ pub fn holds<'a>(view: &'a View, name: &EnvironmentName) -> Vec<Hold<'a>> {
     let paused = |(scope, everywhere)| Some(Hold::Paused { note: &view.pauses.get(&scope)?.note, everywhere });
     out.extend(scopes().filter_map(paused));
     out
+}
+
+/// The promotion under way that brings a release back to an environment where its verification holds already, until the
+/// checks of this promotion have spoken: a release that comes back keeps its verdict until a newer one (S16), so that
+/// what counts as verified is its earlier deployment.
+#[must_use]
+pub fn coming_back<'a>(
+    rules: &Rules<'_>,
+    view: &'a View,
+    name: &EnvironmentName,
+    release: &ReleaseId,
+) -> Option<&'a Promotion> {
+    let (environment, known) = (rules.pipeline.environments.get(name)?, view.environment(name)?);
+    let active = known.active.as_ref().filter(|active| active.to == *release)?;
+    verification(view, name, environment, release).holds_since?;
+    let of_before = |check: &CheckName| {
+        let latest = known.verdicts.get(release).and_then(|checks| checks.get(check)?.last());
+        latest.is_some_and(|verdict| verdict.run.as_ref() != Some(&active.run))
+    };
+    environment.verify.iter().any(of_before).then_some(active)
 }
 
 /// The promotion of a release into an environment that failed, unless a later one of the same release went well.

@@ -209,10 +209,12 @@ impl Planner<'_> {
         let mut gates =
             eligibility::assess(&input.rules, input.view, &input.observations.artifacts, &question, input.now);
         let (_, missing) = self.deployment_files(environment, release);
-        let taken = input.observations.destinations.get(&(name.clone(), release.clone()));
+        let place = (name.clone(), release.clone());
+        let taken = input.observations.destinations.get(&place);
+        let unasked = input.observations.checks.get(&place);
         let refusals = missing.into_iter().map(|path| Reason::FileNotInRelease { path });
         let barred = (movement == Movement::Rollback).then(|| self.no_way_back(name, release, movement)).flatten();
-        let taken = taken.into_iter().flatten().cloned().chain(barred);
+        let taken = taken.into_iter().chain(unasked).flatten().cloned().chain(barred);
         gates.extend(refusals.chain(taken).map(|reason| Gate {
             kind: GateKind::Artifact,
             outcome: Outcome::Refused,

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::ids::RunId;
 use promo_core::ledger::view::Run;
-use promo_ledger::LeaseError;
+use promo_ledger::{Lease, LeaseError};
 use tokio_util::sync::CancellationToken;
 
 use super::ApplyOptions;
@@ -104,19 +104,18 @@ pub enum Sign {
     },
 }
 
-/// Whether somebody is at work on a run that has not ended.
-pub(crate) fn sign(session: &Session, id: &RunId, run: &Run) -> Result<Sign, EngineError> {
-    let leases = session.store.leases()?;
+/// Whether somebody is at work on a run that has not ended, by these locks.
+pub(crate) fn sign(leases: &[Lease], id: &RunId, run: &Run) -> Sign {
     let Some(lease) = leases.iter().find(|lease| is_of(&lease.holder, id)) else {
-        return Ok(if run.interrupted { Sign::Interrupted { at: run.seen } } else { Sign::Silent { last: run.seen } });
+        return if run.interrupted { Sign::Interrupted { at: run.seen } } else { Sign::Silent { last: run.seen } };
     };
     let renewed = lifetime(&lease.holder).and_then(|ttl| lease.expires.checked_sub(ttl).ok());
     let (place, until) = (words(&lease.holder), lease.expires);
-    Ok(if Process::of(&lease.holder).is_some_and(|process| process.is_gone()) {
+    if Process::of(&lease.holder).is_some_and(|process| process.is_gone()) {
         Sign::Gone { place, last: renewed.map_or(run.seen, |at| at.max(run.seen)) }
     } else {
         Sign::Alive { place, renewed, until }
-    })
+    }
 }
 
 /// Where the process is that has the lock of a run, in words; none when none has it, or it is known to be gone.

@@ -383,6 +383,9 @@ pub struct Stay {
     /// The release that would come next, and every gate of it; none when nothing is on its way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<Next>,
+    /// A newer release that may not enter, where `next` is what runs with another configuration (S0.4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub newer: Option<Next>,
     /// Why nothing moves, where no release is on its way.
     pub why: StayReason,
     /// Targets whose live state is not what the ledger says: target to what is there.

@@ -483,6 +483,17 @@ fn s0_4_a_newer_release_that_cannot_enter_does_not_hide_a_reconfiguration_and_is
         );
         bench.apply(&plan);
     }
+    // Where what runs may be reconfigured only when somebody asks, a refused newer one does not hide that.
+    let mut bench = Bench::new("qa verify t\nprod after qa files values/prod.yaml manual");
+    bench.world.play("add B1; deploy qa B1; pass qa t B1; deploy prod B1; add B2; deploy qa B2; fail qa t B2");
+    let asked = bench.plan(&Request { environments: BTreeSet::from([name("prod")]), ..everything() });
+    bench.apply(&asked);
+    bench.file("values/prod.yaml", "replicas: 3");
+    let plan = bench.plan(&everything());
+    let prod = stay(&plan, "prod");
+    let next = prod.next.as_ref().and_then(|next| next.release.alias.as_deref());
+    let newer = prod.newer.as_ref().and_then(|newer| newer.release.alias.as_deref());
+    assert_eq!((prod.why, next, newer), (StayReason::StartsByRequest, Some("B1"), Some("B2")));
     // Where the newer one can be in the plan it takes the environment's files along, also where it has to wait for people.
     let mut bench = settled("prod files values/prod.yaml approve 1");
     bench.file("values/prod.yaml", "replicas: 3").world.play("add B2");

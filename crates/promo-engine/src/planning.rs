@@ -318,7 +318,7 @@ fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {
         (&d.head.to.id, ask)
     });
     let newer = selection.moves.iter().filter_map(|d| d.head.newer.as_ref());
-    let next = selection.stays.iter().filter_map(|s| s.next.as_ref()).chain(newer);
+    let next = selection.stays.iter().flat_map(|s| s.next.iter().chain(&s.newer)).chain(newer);
     let next = next.map(|next| (&next.release.id, Ask::ForTag));
     let mut out: BTreeMap<ReleaseId, Ask> = BTreeMap::new();
     for (id, ask) in back.chain(moves).chain(next) {

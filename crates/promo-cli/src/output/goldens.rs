@@ -162,7 +162,8 @@ fn staying(environment: &str, tier: Tier, current: Option<u64>, why: StayReason,
         let gates = open().into_iter().filter(|g| g.kind != kind).chain([gate]).collect();
         Next { release: release(lineage), gates }
     });
-    Stay { environment: name(environment), tier, current: current.map(release), next, why, drift: BTreeMap::new() }
+    let current = current.map(release);
+    Stay { environment: name(environment), tier, current, next, newer: None, why, drift: BTreeMap::new() }
 }
 
 fn up_to_date() -> Vec<Stay> {

@@ -196,6 +196,10 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
     let what = match (&row.to, row.movement) {
         (Some(_), Some("reconfiguration")) => format!("{from} stays, its configuration changes"),
         (Some(to), Some("rollback")) => format!("{from} goes BACK to {}", release(Some(to))),
+        (Some(to), None) if row.from.as_ref().is_some_and(|from| from.id == to.id) => {
+            let again = row.gates.iter().any(|gate| gate.kind == GateKind::Order);
+            format!("{from} {}", if again { "is deployed again" } else { "stays, its configuration changes" })
+        }
         (Some(to), _) if row.backward => format!("{from} goes BACK to {}", release(Some(to))),
         (Some(to), _) => format!("{from} → {}", release(Some(to))),
         (None, _) => from,

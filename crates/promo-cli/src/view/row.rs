@@ -330,7 +330,7 @@ impl Row {
             on_failure: None,
             rollback_targets: Vec::new(),
             lost_target: None,
-            notes: Vec::new(),
+            notes: stay.newer.as_ref().and_then(Note::newer).into_iter().collect(),
             configuration: None,
             holds: Vec::new(),
             drift: stay

@@ -16,14 +16,14 @@ use crate::plan::{Next, Stay, StayReason};
 /// A release that was judged for an environment.
 enum Placed {
     Moves(Box<Draft>),
-    Stays(Stay),
+    Stays(Box<Stay>),
 }
 
 impl Selection {
     fn add(&mut self, placed: Placed) {
         match placed {
             Placed::Moves(draft) => self.moves.push(*draft),
-            Placed::Stays(stay) => self.stays.push(stay),
+            Placed::Stays(stay) => self.stays.push(*stay),
         }
     }
 }
@@ -46,7 +46,7 @@ impl Planner<'_> {
                 Some(asked) => self.enter(name, &asked, &nothing),
                 None => self.enter_or_reconfigure(name),
             };
-            out.add(placed.unwrap_or_else(|| Placed::Stays(self.nothing_for(name))));
+            out.add(placed.unwrap_or_else(|| Placed::Stays(Box::new(self.nothing_for(name)))));
         }
         out
     }
@@ -65,7 +65,7 @@ impl Planner<'_> {
             if let Some(Placed::Moves(_)) = &placed {
                 moved.insert(name.clone());
             }
-            out.add(placed.unwrap_or_else(|| Placed::Stays(self.nothing_for(name))));
+            out.add(placed.unwrap_or_else(|| Placed::Stays(Box::new(self.nothing_for(name)))));
         }
         out
     }
@@ -164,6 +164,12 @@ impl Planner<'_> {
                 draft.head.newer = newer.next;
                 Some(Placed::Moves(draft))
             }
+            // What is to be had by asking or by waiting is told before what is not to be had at all.
+            (Some(Placed::Stays(own)), Some(newer))
+                if newer.why == StayReason::Refused && own.why != StayReason::Refused =>
+            {
+                Some(Placed::Stays(Box::new(Stay { newer: newer.next, ..*own })))
+            }
             (_, Some(newer)) => Some(Placed::Stays(newer)),
             (own, None) => own,
         }
@@ -243,7 +249,7 @@ impl Planner<'_> {
             let draft = self.draft(name, environment, release, movement, moved, gates);
             return Placed::Moves(Box::new(draft));
         };
-        Placed::Stays(self.stay(name, why, Some(Next { release: self.reference(release), gates })))
+        Placed::Stays(Box::new(self.stay(name, why, Some(Next { release: self.reference(release), gates }))))
     }
 
     /// Why an environment for which there is nothing stays as it is.
@@ -265,6 +271,7 @@ impl Planner<'_> {
             tier: self.input.rules.pipeline.environments[name].tier,
             current: self.input.view.current(name).map(|r| self.reference(&r.release)),
             next,
+            newer: None,
             why,
             drift: drift(self.input.view, self.input.observations, name),
         }

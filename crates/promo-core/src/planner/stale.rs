@@ -156,8 +156,8 @@ fn print(part: &impl Serialize) -> String {
 /// Why the time could not be relied on when a plan was made, by the gates that say so.
 #[must_use]
 pub fn doubt(plan: &Plan) -> Option<Doubt> {
-    let next =
-        plan.stays.iter().filter_map(|s| s.next.as_ref()).chain(plan.moves.iter().filter_map(|m| m.newer.as_ref()));
+    let next = plan.stays.iter().flat_map(|s| s.next.iter().chain(&s.newer));
+    let next = next.chain(plan.moves.iter().filter_map(|m| m.newer.as_ref()));
     let gates = plan.moves.iter().flat_map(|m| &m.gates).chain(next.flat_map(|n| &n.gates));
     gates.into_iter().find_map(|gate| match gate.reason {
         Reason::ClockSkew { ledger, machine } => Some(Doubt::Skew { ledger, machine }),

@@ -193,7 +193,20 @@ async fn a_plan_made_while_the_clock_was_back_is_not_taken_for_an_edited_one_s8_
 }
 
 #[tokio::test]
-async fn a_plan_that_was_edited_to_live_longer_is_stale_s8_4() {
+async fn a_yes_to_a_plan_that_is_over_is_refused_for_that_and_not_for_a_request_that_nobody_signed_s8_4() {
+    let (world, ledger, machine) = world();
+    up_to_staging(&world).await;
+    let plan = world.plan("production").await;
+    for time in [&ledger, &machine] {
+        time.pass(DAY);
+    }
+    let (role, key) = ("release-manager".parse().unwrap(), world.key.public_key().fingerprint().clone());
+    let statement = world.session.statement(&plan, plan.digest().unwrap(), Decision::Approve, role, key);
+    assert_eq!(statement.unwrap_err().code(), "plan-spent");
+}
+
+#[tokio::test]
+async fn a_plan_that_was_edited_to_live_longer_is_told_as_edited_s8_4() {
     let (world, ..) = world();
     world.release("1.0.0").await;
     let honest = world.plan("dev").await;
@@ -204,10 +217,10 @@ async fn a_plan_that_was_edited_to_live_longer_is_stale_s8_4() {
         plan.body.expires += jiff::SignedDuration::from_secs(later + longer);
         plan
     };
-    for (later, longer) in [(0, 1), (31, 0)] {
+    for (later, longer, said) in [(0, 1, "longer than any plan"), (31, 0, "later than what came after it")] {
         let error = apply(&world, &edited(later, longer)).await.unwrap_err();
-        let EngineError::Stale { moved, .. } = &error else { panic!("{error:?}") };
-        assert_eq!(moved[0].input, "times of the plan");
+        let EngineError::Edited { findings, .. } = &error else { panic!("{error:?}") };
+        assert!(findings[0].contains(said), "{findings:?}");
     }
 }
 

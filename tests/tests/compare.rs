@@ -18,7 +18,7 @@ fn shown(script: &str) -> Vec<String> {
 
 #[test]
 fn s8_2_an_edited_plan_is_refused_as_the_page_says() {
-    let expected = ["plan-stale", "exit 22", "plan-other-digest", "exit 30", "plan-unreadable", "exit 30"];
+    let expected = ["plan-edited", "exit 30", "plan-other-digest", "exit 30", "plan-unreadable", "exit 30"];
     assert_eq!(shown("promo-edited-plan.sh"), expected);
 }
 

@@ -1,4 +1,4 @@
-//! S8.2, S8.3: whatever is edited in a saved plan, and digested anew, apply refuses it.
+//! S8.2, S8.3: whatever is edited in a saved plan, and digested anew, apply refuses it, and says that it was edited.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
@@ -12,6 +12,17 @@ use serde_json::Value;
 /// Parts of a plan that can be edited, because promo itself would write just that for somebody else, or at another moment
 /// before the next record: who asked is shown as a claim, and how far times can be edited has a test of its own.
 const FREE: [&str; 3] = ["/body/initiator", "/body/planned_at", "/body/expires"];
+
+/// Parts that the present alone knows: what is there now may have changed since, or the plan may say something else. Such a plan
+/// is refused as what it may be, and nobody gains anything by the edit.
+const PRESENT: [(&str, &str); 6] = [
+    ("/body/inputs", "plan-stale"),
+    ("/body/request", "plan-stale"),
+    ("/rollback/steps/", "plan-stale"),
+    ("/drift/default/live", "plan-stale"),
+    ("/body/ledger", "ledger-rewritten"),
+    ("/body", "plan-elsewhere"),
+];
 
 /// Words that stand for something in a plan.
 const WORDS: [&str; 24] = [
@@ -124,9 +135,14 @@ async fn taken(world: &World, plan: &Document) -> (Vec<(String, String)>, usize)
         let Ok((document, _)) = Document::from_bytes(&bytes) else { continue };
         tried += 1;
         let result = apply(world, &document).await;
-        if !refused(&result) {
+        let code = result.as_ref().map_or_else(EngineError::code, |()| "taken");
+        let present = PRESENT.iter().any(|(part, said)| path.contains(part) && *said == code);
+        // What was found to have drifted is no longer there to be compared.
+        let present = present || (path == "/body/stays/0" && code == "plan-stale");
+        let present = present && !path.contains("generation of");
+        if code != "plan-edited" && !present {
             let now = edited.pointer(&path).map(ToString::to_string).unwrap_or_default();
-            taken.push((path, now.chars().take(80).collect()));
+            taken.push((path, format!("{code}: {}", now.chars().take(80).collect::<String>())));
         }
     }
     (taken, tried)

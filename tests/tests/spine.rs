@@ -225,9 +225,11 @@ async fn an_edited_plan_is_refused_even_when_it_is_digested_anew() {
     let step = plan.body.moves[0].steps.last_mut().unwrap();
     step.inputs.target.0.insert("directory".into(), "environments/production".into());
     let digest = plan.digest().unwrap();
-    let stale = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
-    let EngineError::Stale { moved, .. } = &stale else { panic!("{stale:?}") };
-    assert_eq!(moved[0].input, "steps of dev");
+    let edited = world.session.apply(&plan, digest, world.options()).await.unwrap_err();
+    let EngineError::Edited { findings, .. } = &edited else { panic!("{edited:?}") };
+    let found = "moves[dev].steps[dev/deploy/default].inputs.target.directory: `environments/production` in the file, \
+                 `environments/dev` as promo wrote it";
+    assert_eq!(findings, &[found]);
     assert!(!world.path("environments").exists());
 }
 

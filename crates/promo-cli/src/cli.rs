@@ -297,6 +297,14 @@ pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Stopped> {
     }
 }
 
+/// How a verb is used, in a line.
+pub(crate) fn usage(verb: &str) -> String {
+    let mut command = command();
+    command.build();
+    let found = verb.split_whitespace().try_fold(&command, |at, word| at.find_subcommand(word));
+    found.unwrap_or(&command).clone().render_usage().to_string()
+}
+
 /// The words of the verb that is named, also where the rest of the line is wrong.
 fn verb(command: &clap::Command, words: &[OsString]) -> String {
     let (mut at, mut verb) = (command, Vec::new());

@@ -22,6 +22,32 @@ pub(crate) fn find(name: &str) -> Option<&'static Code> {
     CODES.iter().find(|code| code.name == name)
 }
 
+/// What the rules of that number say, or a section of them: `S10.4`, `S10`. The numbers are those that pages and tests quote.
+pub(crate) fn rule(number: &str) -> Option<String> {
+    let exact = |word: &str| word.trim_end_matches([',', ')']) == number;
+    let mut out = String::new();
+    let (mut within, mut taken) = (false, false);
+    for line in SEMANTICS.lines() {
+        if let Some(title) = line.strip_prefix("## ") {
+            within = title.rsplit_once('(').is_some_and(|(_, numbers)| numbers.split(' ').any(exact));
+            taken = within;
+        } else if let Some(rule) = line.strip_prefix("- ") {
+            let number = |word: &&str| word.starts_with('S') && word.contains(|c: char| c.is_ascii_digit());
+            taken = within || rule.split(' ').take_while(number).any(exact);
+        } else if !line.starts_with(' ') {
+            taken = within;
+        }
+        if taken {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    Some(out.trim_end().to_owned() + "\n").filter(|text| text.len() > 1)
+}
+
+/// The rules by number.
+const SEMANTICS: &str = include_str!("../../../docs/reference/semantics.md");
+
 macro_rules! codes {
     ($($name:literal,)+) => {
         /// Every code, by name.
@@ -123,6 +149,7 @@ codes! {
     "outside-windows",
     "paused",
     "pipeline-not-found",
+    "plan-edited",
     "plan-elsewhere",
     "plan-other-digest",
     "plan-spent",
@@ -214,6 +241,40 @@ mod tests {
             }
             assert!(code.about().ends_with('.'), "{}: {}", code.name, code.about());
         }
+    }
+
+    #[test]
+    fn every_rule_that_a_page_or_a_guide_cites_is_explained() {
+        let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs");
+        let mut pages: Vec<String> = ["README.md", "reasons.md"].map(|name| format!("{docs}/{name}")).to_vec();
+        for folder in ["errors", "guide"] {
+            let entries = std::fs::read_dir(format!("{docs}/{folder}")).unwrap();
+            pages.extend(
+                entries.map(|e| e.unwrap().path().to_string_lossy().into_owned()).filter(|p| p.ends_with(".md")),
+            );
+        }
+        let mut cited = BTreeSet::new();
+        for page in pages {
+            let text = std::fs::read_to_string(&page).unwrap();
+            let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '.').map(|w| w.trim_end_matches('.'));
+            let number = |w: &&str| {
+                w.strip_prefix(['S', 'R'])
+                    .is_some_and(|n| !n.is_empty() && n.chars().all(|c| c.is_ascii_digit() || c == '.'))
+            };
+            cited.extend(words.filter(number).map(|word| (word.to_owned(), page.clone())));
+        }
+        assert!(cited.len() > 20, "{cited:?}");
+        for (number, page) in cited {
+            assert!(rule(&number).is_some(), "{page} cites {number}, which is nowhere");
+        }
+        let lift = rule("S10.4").unwrap();
+        assert!(lift.matches("- S10.4").count() >= 3 && !lift.contains("- S10.3"), "{lift}");
+        assert!(
+            rule("S10").unwrap().contains("- S10.1")
+                && rule("S8").unwrap().contains("- S9.1")
+                && rule("S99").is_none()
+                && rule("").is_none()
+        );
     }
 
     #[test]

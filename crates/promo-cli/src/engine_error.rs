@@ -9,7 +9,8 @@ use promo_core::gate::{Gate, GateKind, Reason};
 use promo_core::ids::RoleName;
 use promo_core::plan::{Document, PlanFileError};
 use promo_core::planner::Moved;
-use promo_engine::EngineError;
+use promo_engine::{EngineError, Holder};
+use promo_ledger::LeaseError;
 use promo_sdk::ErrorKind;
 
 use crate::commands::plan::again;
@@ -31,7 +32,10 @@ impl From<EngineError> for CliError {
                 let next = command_line(["promo", "explain", code]);
                 new(&next).who(who::OPERATOR).differs(text(expected), found)
             }
-            EngineError::Lease(_) => new("promo runs"),
+            EngineError::Lease(lease) => match &**lease {
+                LeaseError::Held { holder, expires, .. } => held(&Holder::of(holder, *expires), &new),
+                _ => new("promo runs"),
+            },
             EngineError::Append(_) => new("promo runs"),
             EngineError::Provider { source, .. } => {
                 let next = match source.kind {
@@ -57,6 +61,13 @@ impl From<EngineError> for CliError {
             EngineError::Elsewhere { planned, current, .. } => {
                 new("promo plan --out plan.json").differs(current.clone(), planned.clone())
             }
+            EngineError::Edited { findings, original } => {
+                let next = original.as_ref().map_or_else(
+                    || "promo plan --out plan.json".into(),
+                    |original| command_line(["promo", "show", &original.to_string()]),
+                );
+                new(&next).who("whoever had the file").details(findings.iter().cloned())
+            }
             EngineError::Stale { moved, by } => {
                 new("promo plan --out plan.json").details(moved.iter().map(moved_line).chain(by.clone()))
             }
@@ -73,10 +84,8 @@ impl From<EngineError> for CliError {
             EngineError::Spent { run: Some(run), .. } => new(&command_line(["promo", "show", run.as_str()])),
             EngineError::Spent { .. } => new("promo plan --out plan.json"),
             EngineError::Undated { .. } => new(&command_line(["promo", "explain", code])).who(who::OPERATOR),
-            EngineError::Denied { environment, release, gates } => {
-                closed(new(&why(environment.as_str(), release.as_str())), gates)
-            }
-            EngineError::Waiting { environment, release, gates, notes } => {
+            EngineError::Denied { environment, release, gates, notes }
+            | EngineError::Waiting { environment, release, gates, notes } => {
                 closed(new(&why(environment.as_str(), release.as_str())), gates).details(notes.iter().cloned())
             }
             EngineError::Invalid(_) => new("promo status"),
@@ -115,12 +124,17 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
     let file = file.to_string_lossy();
     let again = again(&document.body.request, &file);
     let again: Vec<&str> = again.iter().map(String::as_str).collect();
+    let original = match &error {
+        EngineError::Edited { original: Some(original), .. } => original.to_string(),
+        _ => String::new(),
+    };
     let next: Vec<&str> = match &error {
+        EngineError::Edited { original: Some(_), .. } => vec!["promo", "show", &original, "--out", &file],
         EngineError::RequestUnsigned { .. } => vec!["promo", "request", &file, "--key", "KEY"],
         EngineError::ApplyUnsigned { run: None, .. } => vec!["promo", "apply", &file, "--key", "KEY"],
         EngineError::Uncounted { over: false, .. } => vec!["promo", "approve", &file, "--key", "KEY"],
         EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
-        EngineError::Spent { run: None, .. } => again,
+        EngineError::Spent { run: None, .. } | EngineError::Edited { .. } => again,
         // Somebody edited what was being read, or changed the place: what there is now gives another plan.
         EngineError::Provider { source, .. } if source.kind == ErrorKind::Conflict => again,
         _ => return error.into(),
@@ -130,6 +144,14 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
 
 fn why(environment: &str, release: &str) -> String {
     command_line(["promo", "why", environment, release])
+}
+
+/// Somebody has the lock: what can be done about it. A run that has just taken it may have recorded nothing yet.
+fn held(holder: &Holder, new: &dyn Fn(&str) -> CliError) -> CliError {
+    match &holder.run {
+        Some(run) if holder.gone => new(&command_line(["promo", "resume", run.as_str()])),
+        _ => new("promo runs --unfinished").who("whoever is at work there, or time"),
+    }
 }
 
 /// What moved, in a line. Of a digest only that it is another one means anything to a reader.
@@ -219,6 +241,8 @@ mod tests {
             EngineError::OtherDigest { expected: digest(), found: digest() },
             EngineError::Elsewhere { what: "ledger", planned: "a".into(), current: "b".into() },
             EngineError::NotAnExtension { size: 1, root: digest() },
+            EngineError::Edited { findings: vec!["a: `1` in the file".into()], original: None },
+            EngineError::Edited { findings: Vec::new(), original: Some(digest()) },
             EngineError::Stale { moved: vec![moved], by: Some("dana".into()) },
             EngineError::PolicyNotAdopted { expected: policy(2), found: Some(policy(1)) },
             EngineError::PolicyNotAdopted { expected: policy(2), found: None },
@@ -229,6 +253,7 @@ mod tests {
             EngineError::Denied {
                 environment: environment.parse().expect("a name"),
                 release: release.parse().expect("a release"),
+                notes: vec!["frozen: “for now”".into()],
                 gates: gate(GateKind::Artifact, Outcome::Refused, Reason::TriedBefore),
             },
             EngineError::Waiting {

@@ -149,6 +149,18 @@ impl CliError {
         self
     }
 
+    /// With other words.
+    pub(crate) fn said(mut self, message: &str) -> Self {
+        message.clone_into(&mut self.0.message);
+        self
+    }
+
+    /// With what was found.
+    pub(crate) fn found(mut self, found: impl Into<String>) -> Self {
+        self.0.found = Some(found.into());
+        self
+    }
+
     /// With what was expected.
     pub(crate) fn expected(mut self, expected: impl Into<String>) -> Self {
         self.0.expected = Some(expected.into());
@@ -174,8 +186,10 @@ impl CliError {
         let mut lines = text.lines().map(str::trim_end);
         let first = lines.next().unwrap_or_default();
         let message = first.strip_prefix("error: ").unwrap_or(first).to_owned();
-        let details = lines.filter(|l| !l.is_empty() && !l.starts_with("For more information")).map(str::to_owned);
-        Self::new("usage", 64, message, HELP).details(details).of_verb(verb)
+        // Of clap's the arguments that variables give are part; the verb's own is told instead.
+        let told = |l: &&str| !l.is_empty() && !l.starts_with("For more information") && !l.starts_with("Usage:");
+        let details = lines.filter(told).map(str::to_owned);
+        Self::new("usage", 64, message, HELP).details(details).details([crate::cli::usage(verb)]).of_verb(verb)
     }
 
     /// A flag with a value that it does not take.
@@ -246,6 +260,14 @@ impl CliError {
         .because(error)
         .in_file(path)
         .expected("the very bytes that `promo plan --out` wrote")
+    }
+
+    /// A file that never was a plan, and what it is.
+    pub(crate) fn no_plan(path: &Path, what: &str) -> Self {
+        let message = format!("{} is no plan: {what}", path.display());
+        Self::new("plan-unreadable", 65, message, "promo plan --out plan.json")
+            .in_file(path)
+            .expected("the very bytes that `promo plan --out` wrote")
     }
 
     /// The frozen view.

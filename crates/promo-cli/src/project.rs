@@ -483,6 +483,13 @@ fn store(path: &Path, pinned: Option<&Checkpoint>, access: Access) -> Result<Arc
     };
     let opened = match (pinned, access) {
         (Some(pinned), _) => match SqliteStore::open_existing(path) {
+            Err(StoreError::NotALedger { .. } | StoreError::NoDatabase { .. }) if path.exists() => {
+                let mut error = missing(pinned);
+                let way = "move the file away, and put back a copy of the ledger that is pinned; nothing is made in its place";
+                error = error
+                    .said("the ledger is not the one that the trust file pins: the file that lies there is no ledger");
+                return Err(error.found("a file that is no ledger").details([way.to_owned()]));
+            }
             Err(StoreError::NotALedger { .. } | StoreError::NoDatabase { .. }) => return Err(missing(pinned)),
             Err(_) if !path.try_exists().unwrap_or(true) => return Err(missing(pinned)),
             opened => opened,

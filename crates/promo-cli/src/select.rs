@@ -3,7 +3,7 @@
 use std::fmt::Display;
 use std::str::FromStr;
 
-use promo_core::ids::ReleaseId;
+use promo_core::ids::{ReleaseId, RunId};
 use promo_core::ledger::View;
 
 use crate::error::CliError;
@@ -30,6 +30,15 @@ pub(crate) fn release(view: &View, text: &str) -> Result<ReleaseId, CliError> {
                 .details(known))
         }
     }
+}
+
+/// Refuses what is the id of no run.
+pub(crate) fn run(view: &View, id: &RunId) -> Result<(), CliError> {
+    if view.runs.contains_key(id) {
+        return Ok(());
+    }
+    let known = view.runs.keys().rev().take(5).map(ToString::to_string);
+    Err(CliError::new("nothing-selected", 65, format!("there is no run `{id}`"), "promo runs").details(known))
 }
 
 /// A reason: the ledger keeps it for whoever asks later, so it says something.

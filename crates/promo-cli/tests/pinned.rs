@@ -249,7 +249,9 @@ fn a_deleted_or_emptied_ledger_is_missed_by_every_verb_and_never_made_anew_s0_1(
     assert!(error["expected"].as_str().unwrap().contains(pinned["root"].as_str().unwrap()), "{error}");
     for content in ["", "not a database, for once"] {
         std::fs::write(world.ledger(), content).unwrap();
-        world.refused(&["status"]);
+        let error = world.refused(&["status"]);
+        assert!(error["message"].as_str().unwrap().ends_with("the file that lies there is no ledger"), "{error}");
+        assert_eq!(error["found"], "a file that is no ledger", "{error}");
         world.refused(&["freeze", "--reason", "a test"]);
         assert_eq!(world.run(&["doctor", "--offline"]).status.code(), Some(1));
     }

@@ -3,14 +3,15 @@
 
 use alloc::collections::BTreeSet;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use crate::gate::{GateKind, Outcome};
+use crate::gate::{Gate, GateKind, Outcome, Reason};
 use crate::ids::EnvironmentName;
 use crate::ledger::event::Movement;
 use crate::model::Tier;
-use crate::plan::{Move, Plan, Step};
+use crate::plan::{Goal, Move, Plan, Step};
+use crate::planner::told_twice;
 use crate::state::State;
 
 /// Which rules a plan breaks, in words; none for every plan that the planner makes.
@@ -36,10 +37,61 @@ pub fn plan(plan: &Plan) -> Vec<String> {
         }
         move_rules(entry, &mut out);
     }
+    request_rules(plan, &mut out);
+    let next = plan.stays.iter().map(|stay| (&stay.environment, stay.next.as_ref()));
+    for (name, next) in next.chain(plan.moves.iter().map(|entry| (&entry.environment, entry.newer.as_ref()))) {
+        let Some(next) = next else { continue };
+        artifact_rules(name, &next.gates, &mut out);
+        if next.gates.iter().all(|gate| gate.kind != GateKind::Artifact) {
+            out.push(format!("{name} was not judged by the gate `artifact`"));
+        }
+    }
     for stay in plan.stays.iter().filter(|stay| seen.contains(&stay.environment)) {
         out.push(format!("{} moves and stays", stay.environment));
     }
     out
+}
+
+/// What the plan says twice must be the same both times, and nothing moves that was not asked for.
+fn request_rules(plan: &Plan, out: &mut Vec<String>) {
+    let request = &plan.request;
+    let mut told = told_twice(request, &plan.moves);
+    told.extend(plan.policy.iter().map(|policy| ("policy".into(), policy.digest.to_string())));
+    for (input, said) in &told {
+        match plan.inputs.get(input) {
+            Some(found) if found == said => {}
+            found => {
+                let found = found.map_or("nothing", String::as_str);
+                out.push(format!("the input `{input}` is {found}, and elsewhere in the plan it is {said}"));
+            }
+        }
+    }
+    let asked = |name: &EnvironmentName| {
+        request.until.is_some() || request.environments.is_empty() || request.environments.contains(name)
+    };
+    let shown = plan.moves.iter().map(|m| &m.environment).chain(plan.stays.iter().map(|s| &s.environment));
+    out.extend(shown.filter(|name| !asked(name)).map(|name| format!("{name} was not asked for")));
+    for entry in &plan.moves {
+        let name = &entry.environment;
+        if request.release.as_ref().is_some_and(|asked| *asked != entry.to.id) {
+            out.push(format!("{name} gets another release than was asked for"));
+        }
+        if (request.goal == Goal::Rollback) != (entry.movement == Movement::Rollback) {
+            out.push(format!("{name} moves in another way than was asked for"));
+        }
+    }
+}
+
+/// What was found of the artifacts decides how their gate stands, and only the present knows it: it is not planned again.
+fn artifact_rules(name: &EnvironmentName, gates: &[Gate], out: &mut Vec<String>) {
+    let of_artifacts = || gates.iter().filter(|gate| gate.kind == GateKind::Artifact);
+    let good = |gate: &&Gate| gate.reason == Reason::ArtifactsAsRecorded;
+    if of_artifacts().any(|gate| good(&gate) != (gate.outcome == Outcome::Satisfied)) {
+        out.push(format!("{name} carries a gate of artifacts that does not stand as its reason says"));
+    }
+    if of_artifacts().filter(good).count() > 1 {
+        out.push(format!("{name} carries a gate of artifacts twice"));
+    }
 }
 
 fn step_rules(entry: &Move, step: &Step, out: &mut Vec<String>) {
@@ -64,6 +116,7 @@ fn move_rules(entry: &Move, out: &mut Vec<String>) {
             out.push(format!("{name} would go back to the release that it gets"));
         }
     }
+    artifact_rules(name, &entry.gates, out);
     for gate in entry.gates.iter().filter(|gate| gate.until.is_some()) {
         out.push(format!("{name} carries a forecast: {}", gate.reason));
     }

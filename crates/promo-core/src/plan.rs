@@ -101,7 +101,8 @@ impl Document {
         format::admit(bytes, "the plan", KIND, FORMAT)?;
         let header: Value = canonical::from_slice(bytes)?;
         if header.get("kind").and_then(Value::as_str) != Some(KIND) {
-            let kind = header.get("kind").map_or_else(|| "file without kind".into(), Value::to_string);
+            let word = |kind: &Value| kind.as_str().map_or_else(|| kind.to_string(), ToString::to_string);
+            let kind = header.get("kind").map_or_else(|| "file without kind".into(), word);
             return Err(PlanFileError::Kind(kind));
         }
         let format = header.get("format").and_then(Value::as_u64).unwrap_or(0);

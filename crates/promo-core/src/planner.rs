@@ -17,7 +17,8 @@ pub use artifact::{mirror, split_reference};
 pub use assemble::{assemble, refused};
 pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};
-pub use stale::{Moved, doubt, edited, inputs, rules, stale};
+pub(crate) use stale::told_twice;
+pub use stale::{Moved, differences, doubt, edited, inputs, misquoted, rules, stale};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

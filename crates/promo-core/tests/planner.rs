@@ -385,7 +385,7 @@ fn a_plan_that_no_planner_makes_is_told_by_name() {
     bench.world.play("add B2");
     let plan = bench.plan(&everything());
     type Edit = fn(&mut Plan);
-    let edits: [(Edit, &str); 8] = [
+    let edits: [(Edit, &str); 13] = [
         (|p| p.moves.push(p.moves[0].clone()), "qa is moved twice"),
         (|p| p.moves[0].steps[0].desired = State::Unknown, "does not say what it leaves"),
         (|p| p.moves[0].steps[0].inputs.environment = "prod".parse().expect("a name"), "acts for prod"),
@@ -394,6 +394,11 @@ fn a_plan_that_no_planner_makes_is_told_by_name() {
         (|p| p.moves[0].after = ["prod".parse().expect("a name")].into(), "comes after prod"),
         (|p| p.moves[0].tier = promo_core::model::Tier::Production, "is production and asks nobody"),
         (|p| p.moves[0].rollback.as_mut().expect("there is one").to = p.moves[0].to.clone(), "go back to"),
+        (|p| p.request.environments = ["prod".parse().expect("a name")].into(), "qa was not asked for"),
+        (|p| p.request.release = p.moves[0].from.as_ref().map(|r| r.id.clone()), "another release than was asked for"),
+        (|p| p.request.goal = promo_core::plan::Goal::Rollback, "moves in another way"),
+        (|p| drop(p.inputs.insert("invoker".into(), "nobody".into())), "the input `invoker` is nobody"),
+        (|p| p.moves[0].gates[0].outcome = Outcome::Waiting, "does not stand as its reason says"),
     ];
     for (edit, words) in edits {
         let mut edited = plan.clone();

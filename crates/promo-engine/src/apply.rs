@@ -34,10 +34,11 @@ use crate::signature::Key;
 use lease::Held;
 
 use precheck::Use;
+pub use precheck::consistent;
 pub(crate) use precheck::moved_since;
 pub use report::{Fate, RunReport};
-pub use wait::Sign;
 pub(crate) use wait::sign;
+pub use wait::{Holder, Sign};
 
 /// How a plan is applied.
 #[derive(Clone)]

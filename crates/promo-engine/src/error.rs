@@ -12,6 +12,8 @@ use promo_core::planner::Moved;
 use promo_ledger::{AppendError, Checkpoint, LeaseError, StoreError};
 use promo_sdk::{ErrorKind, ProviderError};
 
+use crate::apply::Holder;
+
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
@@ -25,8 +27,8 @@ pub enum EngineError {
     #[error("the ledger refused a record")]
     Append(#[source] Box<AppendError>),
     /// Somebody else is at work there.
-    #[error("the lock could not be taken")]
-    Lease(#[source] Box<LeaseError>),
+    #[error("{}", locked(.0))]
+    Lease(Box<LeaseError>),
     /// A provider failed where nothing was changed.
     #[error("{doing} failed")]
     Provider {
@@ -85,6 +87,14 @@ pub enum EngineError {
         /// Its root.
         root: Digest,
     },
+    /// Somebody edited the plan and digested it anew (S8.3).
+    #[error("the plan is not as promo wrote it: somebody edited it")]
+    Edited {
+        /// Where, a line each.
+        findings: Vec<String>,
+        /// The plan that was edited, where the ledger keeps it.
+        original: Option<Digest>,
+    },
     /// Inputs of the plan have moved.
     #[error("the plan is stale: {} moved since it was made", moved_text(moved))]
     Stale {
@@ -141,6 +151,8 @@ pub enum EngineError {
         release: ReleaseId,
         /// Every gate.
         gates: Vec<Gate>,
+        /// What people gave as reasons, and why statements that were found do not count.
+        notes: Vec<String>,
     },
     /// A gate is not open yet.
     #[error("{environment} cannot take {release} yet")]
@@ -151,7 +163,7 @@ pub enum EngineError {
         release: ReleaseId,
         /// Every gate.
         gates: Vec<Gate>,
-        /// Why statements that were found do not count.
+        /// What people gave as reasons, and why statements that were found do not count.
         notes: Vec<String>,
     },
     /// The request makes no sense.
@@ -302,6 +314,7 @@ impl EngineError {
             Self::Elsewhere { .. } => "plan-elsewhere",
             Self::OtherLedger { .. } => "ledger-other",
             Self::NotAnExtension { .. } => "ledger-rewritten",
+            Self::Edited { .. } => "plan-edited",
             Self::Stale { .. } => "plan-stale",
             Self::PolicyNotAdopted { .. } => "policy-not-adopted",
             Self::PolicyReplaced { .. } => "policy-replaced",
@@ -326,7 +339,7 @@ impl EngineError {
     pub fn exit_code(&self) -> u8 {
         match self.code() {
             "ledger-damaged" | "ledger-other" | "ledger-rewritten" | "artifact-damaged" | "plan-unreadable"
-            | "plan-other-digest" => exit::INTEGRITY,
+            | "plan-edited" | "plan-other-digest" => exit::INTEGRITY,
             "ledger-unusable" | "ledger-newer" | "run-began" | "ledger-refused" => exit::LEDGER_IO,
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
@@ -337,6 +350,20 @@ impl EngineError {
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }
+    }
+}
+
+/// Who has a lock, in words.
+fn locked(error: &LeaseError) -> String {
+    match error {
+        LeaseError::Held { resource, holder, expires } => {
+            format!("{resource} is locked: {}", Holder::of(holder, *expires))
+        }
+        LeaseError::Lost { resource, found: Some(lease), .. } => {
+            format!("the lock on {resource} was lost: {}", Holder::of(&lease.holder, lease.expires))
+        }
+        LeaseError::Lost { resource, .. } => format!("the lock on {resource} has lapsed"),
+        LeaseError::Store(error) => error.to_string(),
     }
 }
 
@@ -355,7 +382,7 @@ fn other(expected: &Checkpoint, found: Option<&Checkpoint>) -> String {
         None => "there is none".to_owned(),
         Some(found) if found.origin != expected.origin => "it has another origin".to_owned(),
         Some(found) if found.size < expected.size => {
-            format!("it has {} records, and had {} when it was pinned", found.size, expected.size)
+            format!("it has {} records, and the pin is of one with {}", found.size, expected.size)
         }
         Some(_) => format!("its first {} records are others", expected.size),
     }

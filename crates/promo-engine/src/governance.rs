@@ -14,6 +14,7 @@ use promo_core::ledger::event::Movement;
 use promo_core::plan::Document;
 use promo_core::windows::{Action, Query};
 
+use crate::apply::precheck::Use;
 use crate::approvals::{Weighed, signed_move};
 use crate::error::EngineError;
 use crate::session::{Governance, Session};
@@ -23,8 +24,9 @@ impl Session {
     /// The statement that an approver would sign about a plan.
     ///
     /// # Errors
-    /// When the ledger cannot be read or no random bytes are to be had; [`EngineError::RequestUnsigned`] for a yes that
-    /// would not count because nobody signed a request.
+    /// When the ledger cannot be read or no random bytes are to be had; [`EngineError::Spent`] and [`EngineError::Stale`] for
+    /// a yes to a plan on which nobody decides any more, [`EngineError::RequestUnsigned`] for one that would not count because
+    /// nobody signed a request.
     pub fn statement(
         &self,
         document: &Document,
@@ -37,6 +39,12 @@ impl Session {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to approve".into()));
         }
         if decision == Decision::Approve {
+            let (view, now) = (self.view()?, self.present()?);
+            match self.unspent(&document.body, &digest, &view, now, Use::Apply) {
+                // Whether time is up is judged again when it is applied.
+                Ok(()) | Err(EngineError::Undated { .. }) => {}
+                Err(spent) => return Err(spent),
+            }
             self.needs_signed_request(&digest, document.body.moves.iter().map(|m| &m.environment))?;
         }
         let now = self.now()?;

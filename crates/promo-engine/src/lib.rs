@@ -25,7 +25,7 @@ pub mod session;
 pub mod signature;
 pub mod verdicts;
 
-pub use apply::{ApplyOptions, Fate, RunReport, Sign};
+pub use apply::{ApplyOptions, Fate, Holder, RunReport, Sign, consistent};
 pub use ask::Unfinished;
 pub use authority::{Asked, Authority, Stated};
 pub use checks::UNANSWERED;

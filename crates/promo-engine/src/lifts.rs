@@ -120,7 +120,9 @@ impl Session {
         reason: &str,
     ) -> Result<Option<IdentityName>, EngineError> {
         if self.actor.kind != ActorKind::Human {
-            return Err(EngineError::Lift("only a person lifts, and automation acts here".into()));
+            return Err(EngineError::Lift(
+                "only a person lifts, and automation acts here: a person says so with --actor-kind human".into(),
+            ));
         }
         let signed = match (&self.governance.policy, signature) {
             (None, _) => None,

@@ -31,11 +31,11 @@ pub(crate) struct Planned {
     pub(crate) stays: Vec<promo_core::plan::Stay>,
     pub(crate) inputs: BTreeMap<String, String>,
     pub(crate) observations: Observations,
-    previews: Previews,
+    pub(crate) previews: Previews,
 }
 
 /// What providers said about drafted steps, by step.
-type Previews = BTreeMap<String, Previewed>;
+pub(crate) type Previews = BTreeMap<String, Previewed>;
 
 impl Session {
     /// Makes a plan. Reads only.
@@ -60,14 +60,18 @@ impl Session {
     }
 
     /// What promo would have written when the plan says that it was made, from what the ledger said then: the same
-    /// request at the same instant, with what is observed now. `again` is what planning it for now gave: nothing that was
-    /// observed for it is observed once more.
+    /// request at the same instant, with what is observed now. Nothing that was observed or previewed for planning it now
+    /// is asked for once more.
     ///
     /// # Errors
     /// When the ledger or a provider cannot be read.
-    pub(crate) async fn planned_then(&self, plan: &Plan, view: &View, again: Planned) -> Result<Plan, EngineError> {
+    pub(crate) async fn planned_then(
+        &self,
+        plan: &Plan,
+        view: &View,
+        (mut observations, previews): (Observations, Previews),
+    ) -> Result<Plan, EngineError> {
         let then = self.view_at(plan.ledger.size, &plan.ledger.root)?;
-        let Planned { mut observations, previews, .. } = again;
         told(plan, &then, view, &mut observations);
         let now = Present { at: plan.planned_at, doubt: planner::doubt(plan) };
         let planned = self.settle(&then, &plan.request, None, now, observations, previews).await?;

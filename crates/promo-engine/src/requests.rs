@@ -8,7 +8,6 @@ use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
 use promo_core::approval::{Fingerprint, Nonce};
 use promo_core::format;
-use promo_core::gate::{Outcome, overall};
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName};
 use promo_core::ledger::view::Request;
 use promo_core::ledger::{Event, Record};
@@ -143,16 +142,6 @@ impl Session {
         signed: Option<(&RequestStatement, &str)>,
     ) -> Result<Requested, EngineError> {
         let plan = &document.body;
-        if plan.moves.is_empty() {
-            return Err(EngineError::Invalid("the plan moves nothing: there is nothing to request".into()));
-        }
-        if let Some(refused) = plan.moves.iter().find(|m| overall(&m.gates) >= Outcome::Expired) {
-            return Err(EngineError::Denied {
-                environment: refused.environment.clone(),
-                release: refused.to.id.clone(),
-                gates: refused.gates.clone(),
-            });
-        }
         // Everything but the gates that people and time open is checked now, so that nobody approves what cannot apply.
         match self.precheck(document, &digest, &[], None).await {
             Ok(_) | Err(EngineError::Waiting { .. }) => {}

@@ -7,9 +7,9 @@ use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation, Fingerprint, MAX_BYTES, NAMESPACE};
 use promo_core::ids::RoleName;
 use promo_core::plan::Document;
-use promo_engine::Session;
 use promo_engine::approvals::{Weighed, taken_back};
 use promo_engine::signature::{Key, SignatureError, SigningKey};
+use promo_engine::{EngineError, Session};
 use secrecy::SecretString;
 
 use super::plan::again as plan_again;
@@ -117,6 +117,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     arguments.reason.as_deref().map_or(Ok(()), select::own_words)?;
     let (document, digest) = show::read(&arguments.file)?;
     let project = project::open(ui, global, Access::Write)?;
+    // What cannot be looked at from here is judged where the plan is applied.
+    match project.runtime.block_on(project.session.genuine(&document, &digest)) {
+        Err(edited @ (EngineError::Edited { .. } | EngineError::NotAnExtension { .. })) => {
+            return Err(of_plan(edited, &document, &arguments.file));
+        }
+        _ => {}
+    }
     let decision = match arguments.decision {
         Choice::Approve => Decision::Approve,
         Choice::Reject => Decision::Reject,

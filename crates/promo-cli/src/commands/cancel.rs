@@ -8,6 +8,7 @@ use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::output::run_report;
 use crate::project::{self, Access};
+use crate::select;
 use crate::ui::Ui;
 
 #[derive(Debug, Args)]
@@ -22,6 +23,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
+    project.session.with_view(|view| select::run(view, &arguments.run))??;
     let report = project.runtime.block_on(project.session.cancel(&arguments.run))?;
     run_report::print(ui, &report, false);
     Ok(DONE)

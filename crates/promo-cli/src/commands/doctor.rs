@@ -87,7 +87,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         };
         findings.push(Finding { what: "tool", name: (*name).to_owned(), state, detail });
     }
-    let mut of_ledger = None;
+    let (mut of_ledger, mut of_files) = (None, "promo check");
     match project::rules(global) {
         Ok(rules) => {
             of_ledger = files(&rules, &mut findings);
@@ -97,19 +97,21 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
                 registries(&rules, &mut findings)?;
             }
         }
-        Err(error) => findings.push(Finding {
-            what: "files",
-            name: error.problem().code.to_owned(),
-            state: "bad",
-            detail: error.problem().message.clone(),
-        }),
+        Err(error) => {
+            let mut detail = error.problem().message.clone();
+            if error.problem().code == "pipeline-not-found" {
+                of_files = "promo init";
+                detail.push_str("; `promo quickstart` shows what one is for");
+            }
+            findings.push(Finding { what: "files", name: error.problem().code.to_owned(), state: "bad", detail });
+        }
     }
     let healthy = findings.iter().all(|f| f.state != "bad");
     let next = match findings.iter().find(|f| f.state == "bad").map(|f| f.what) {
         None => "promo status",
         Some("ledger") => of_ledger.unwrap_or("promo ledger verify"),
         Some("check") => "promo explain check-not-runnable",
-        Some(_) => "promo check",
+        Some(_) => of_files,
     };
     let view = View {
         kind: "promo.doctor",

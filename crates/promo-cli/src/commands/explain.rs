@@ -11,7 +11,7 @@ use crate::view::answers::{CodeLine, Codes, Explained};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
-    /// The code, as it stands in brackets in a message
+    /// The code, as it stands in brackets in a message, or the number of a rule: S10.4
     #[arg(value_name = "CODE", required_unless_present = "list")]
     code: Option<String>,
     /// List every code with one line about it
@@ -25,13 +25,22 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
         return Ok(DONE);
     };
     let Some(code) = codes::find(wanted) else {
+        if let Some(page) = codes::rule(wanted) {
+            match ui.format() {
+                Format::Json => ui.answer(&Explained { code: wanted.clone(), about: "A rule.".into(), page }),
+                Format::Text | Format::Markdown | Format::Html => ui.data(&page),
+            }
+            return Ok(DONE);
+        }
         let near = promo_near(wanted);
         let next = near.map_or_else(|| "promo explain --list".to_owned(), |near| format!("promo explain {near}"));
         let details = near.map(|near| format!("tip: a similar code exists: '{near}'"));
         return Err(CliError::new("usage", 64, format!("there is no code `{wanted}`"), next).details(details));
     };
     match ui.format() {
-        Format::Json => ui.answer(&Explained { code: code.name, about: code.about(), page: code.page }),
+        Format::Json => {
+            ui.answer(&Explained { code: code.name.into(), about: code.about().into(), page: code.page.into() })
+        }
         Format::Text | Format::Markdown | Format::Html => ui.data(code.page),
     }
     Ok(DONE)

@@ -10,6 +10,7 @@ use crate::error::CliError;
 use crate::exit::Exit;
 use crate::output::{progress, time};
 use crate::project::{self, Access};
+use crate::select;
 use crate::ui::{self, Ui};
 
 #[derive(Debug, Args)]
@@ -26,6 +27,7 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut project = project::open(ui, global, Access::Write)?;
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
+    project.session.with_view(|view| select::run(view, &arguments.run))??;
     let before = project.session.with_view(|view| view.runs.get(&arguments.run).and_then(|run| run.finished))?;
     if let Some((at, _)) = before {
         let at = time::long(at, &ui::zone(global)?);

@@ -6,8 +6,10 @@ use clap::Args;
 use promo_core::Digest;
 use promo_core::ids::RunId;
 use promo_core::plan::{Document, KIND, MAX_BYTES, PlanFileError};
+use promo_engine::EngineError;
 
 use crate::cli::{Format, Global};
+use crate::engine_error::of_plan;
 use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
@@ -48,13 +50,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let (document, digest) = read(path)?;
     let file = path.to_string_lossy();
     let view = PlanView::new(&document, digest, Some(&file), &Forecasts::new()).with_tags(&document);
-    print(ui, global, beside_ledger(ui, global, view, &document), arguments.full)?;
+    print(ui, global, beside_ledger(ui, global, view, &document, (&digest, path))?, arguments.full)?;
     Ok(DONE)
 }
 
 /// A plan with what the ledger says of it, where its ledger can be read here. A plan can be read anywhere: that there is no
-/// pipeline, or another one, is said and is no error.
-fn beside_ledger(ui: &Ui, global: &Global, view: PlanView, document: &Document) -> PlanView {
+/// pipeline, or another one, is said and is no error. One that somebody edited is not drawn (S8.3).
+fn beside_ledger(
+    ui: &Ui,
+    global: &Global,
+    view: PlanView,
+    document: &Document,
+    (digest, path): (&Digest, &Path),
+) -> Result<PlanView, CliError> {
+    let unknown = |error: &CliError| escape::line(&error.problem().message);
     let looked_up = project::open(ui, global, Access::Read).and_then(|project| {
         let session = &project.session;
         if session.governance().pipeline.name != document.body.pipeline
@@ -62,21 +71,31 @@ fn beside_ledger(ui: &Ui, global: &Global, view: PlanView, document: &Document) 
         {
             return Ok(None);
         }
+        match project.runtime.block_on(session.genuine(document, digest)) {
+            Ok(()) => {}
+            Err(edited @ (EngineError::Edited { .. } | EngineError::NotAnExtension { .. })) => {
+                return Ok(Some(Err(of_plan(edited, document, path))));
+            }
+            Err(error) => {
+                let why = unknown(&error.into());
+                ui.talk(&format!("Whether somebody edited the plan cannot be told here: {why}"));
+            }
+        }
         let ledger = session.view()?;
-        Ok(Some(view.clone().with_standing(session, &ledger, document, session.now()?)?))
+        Ok(Some(Ok(view.clone().with_standing(session, &ledger, document, session.now()?)?)))
     });
     match looked_up {
-        Ok(Some(view)) => view,
-        Ok(None) => {
-            ui.talk("This is not where the plan was made: what became of it is not known here.");
-            view
-        }
-        Err(error) => {
-            let message = &error.problem().message;
-            ui.talk(&format!("What became of the plan is not known here: {}", escape::line(message)));
-            view
-        }
+        Ok(Some(judged)) => return judged,
+        Ok(None) => ui.talk(
+            "This is not where the plan was made: whether somebody edited it, and what became of it, is not known here.",
+        ),
+        Err(error) => ui.talk(&format!(
+            "Whether somebody edited the plan, and what became of it, is not known here: {}",
+            unknown(&error)
+        )),
     }
+    promo_engine::consistent(&document.body).map_err(|error| of_plan(error, document, path))?;
+    Ok(view)
 }
 
 /// What looks like the digest of a plan and is no file.
@@ -141,13 +160,24 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
 
 /// Reads a saved plan; a file that is larger than any plan is not read (S13.2).
 pub(crate) fn read(path: &Path) -> Result<(Document, Digest), CliError> {
+    let shown = path.to_string_lossy();
     let read = |error: &std::io::Error| {
-        CliError::file("read", path, error).go_on_with(&["promo", "plan", "--out", &path.to_string_lossy()])
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        if missing && shown.len() >= 4 && shown.bytes().all(|b| b.is_ascii_hexdigit()) {
+            let message = format!("there is no file, no run and no plan that is called `{shown}`");
+            return CliError::new("nothing-selected", 65, message, "promo runs")
+                .expected("a file, the 32 digits of a run, or the whole digest of a plan: sha256:…");
+        }
+        let out = if missing { &shown } else { "plan.json" };
+        CliError::file("read", path, error).go_on_with(&["promo", "plan", "--out", out])
     };
     let bytes = input::at_most(path, MAX_BYTES).map_err(|e| read(&e))?;
+    if bytes.is_empty() {
+        return Err(CliError::no_plan(path, "the file is empty"));
+    }
     Document::from_bytes(&bytes).map_err(|error| match error {
         PlanFileError::NotCanonical(_) if !claims_to_be_a_plan(&bytes) => {
-            CliError::plan_file(path, &PlanFileError::Kind("file of another kind".into()))
+            CliError::no_plan(path, "it is something else")
         }
         error => CliError::plan_file(path, &error),
     })

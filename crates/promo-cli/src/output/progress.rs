@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::PromotionOutcome;
-use promo_engine::{Progress, Sink};
+use promo_engine::{Holder, Progress, Sink};
 
 use crate::cli::Format;
 use crate::escape;
@@ -29,8 +29,8 @@ pub(crate) fn sink(ui: &Ui, width: usize) -> Sink {
     Arc::new(move |event| match &event {
         Progress::WaitingForLock { resource, holder, until } => {
             ui.event(&event);
-            let (resource, holder) = (escape::line(resource), escape::line(holder));
-            ui.talk(&format!("{resource} is held by {holder} until {until}: waiting for it to lapse (Ctrl-C stops)"));
+            let (resource, holder) = (escape::line(resource), Holder::of(holder, *until));
+            ui.talk(&format!("{resource} is locked: {holder}; waiting for it to lapse (Ctrl-C stops)"));
         }
         Progress::Waiting { why, gates, .. } => {
             ui.event(&event);

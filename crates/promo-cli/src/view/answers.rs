@@ -74,11 +74,11 @@ answers! {
     /// A code, and its page.
     "promo.code" Explained {
         /// The code.
-        code: &'static str,
+        code: String,
         /// One line about it.
-        about: &'static str,
+        about: String,
         /// The page, in Markdown.
-        page: &'static str,
+        page: String,
     }
     /// A request for approval was recorded.
     "promo.request" Requested {

@@ -115,6 +115,107 @@ fn a_file_that_never_was_a_plan_is_65_and_a_damaged_plan_is_30() {
 }
 
 #[test]
+fn errors_of_newcomers_say_what_it_is_and_lead_on() {
+    let world = World::new();
+    // Of the environment's variables none is part of how a verb is used.
+    let error = world.refuses(64, "usage", &["why"]);
+    let details = error["details"].to_string();
+    assert!(details.contains("Usage: promo why [OPTIONS] <ENV> [RELEASE]"), "{error}");
+    assert!(!details.contains("--actor-kind"), "{error}");
+    let next = |error: &Value| error["next"].as_str().unwrap().replace("--policy policy.toml ", "");
+    let error = world.refuses(65, "nothing-selected", &["show", "deadbeef"]);
+    assert_eq!(next(&error), "promo runs", "{error}");
+    let error = world.refuses(65, "file-unreadable", &["apply", "."]);
+    assert_eq!(next(&error), "promo plan --out plan.json", "{error}");
+    world.write("empty.json", "");
+    let error = world.refuses(65, "plan-unreadable", &["show", "empty.json"]);
+    assert_eq!(error["message"], "empty.json is no plan: the file is empty");
+    world.write("events.json", r#"{"format":1,"kind":"promo.events"}"#);
+    let error = world.refuses(65, "plan-unreadable", &["show", "events.json"]);
+    assert_eq!(error["causes"][0], "the file is a `promo.events`: expected a `promo.plan`");
+    // What stopped it is quoted where it is refused.
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(0, &["freeze", "production", "--reason", "the billing moves"]);
+    let error = world.run(20, &["apply", "p.json"]);
+    assert!(error["details"].to_string().contains("“the billing moves”"), "{error}");
+    // A table that is there twice is one mistake.
+    let pipeline = std::fs::read_to_string(world.at.join("promo.toml")).unwrap();
+    world.write(
+        "promo.toml",
+        &format!(
+            "{pipeline}\n[checks.smoke]\na = 1\nb = 1\n[environments.dev]\ntier = \"testing\"\nstart = \"auto\"\n"
+        ),
+    );
+    let error = world.refuses(65, "config-invalid", &["check"]);
+    let twice = error["diagnostics"].as_array().unwrap().iter().filter(|d| d["message"] == "duplicate key").count();
+    assert_eq!(twice, 2, "{error}");
+    let nowhere = tempfile::tempdir().unwrap();
+    let output = promo(nowhere.path(), &["doctor"]);
+    let (out, _) = texts(&output);
+    assert!(out.contains("promo quickstart") && out.ends_with("Next: promo --policy policy.toml init\n"), "{out}");
+}
+
+#[test]
+fn an_edited_plan_that_was_digested_anew_is_told_before_anything_else_s8_3() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    let honest = std::fs::read_to_string(world.at.join("p.json")).unwrap();
+    let key = ["--key", "keys/riley", "--signer", "built-in"];
+    let every: [&[&str]; 4] = [&["show"], &["request"], &["approve"], &["apply"]];
+    let refused = |edit: (&str, &str)| {
+        assert!(honest.contains(edit.0), "{honest}");
+        world.write("e.json", &honest.replace(edit.0, edit.1));
+        let signed = |verb: &[&'static str]| if verb == ["approve"] { key.to_vec() } else { Vec::new() };
+        let error = |verb: &&[&'static str]| {
+            let words: Vec<&str> = verb.iter().copied().chain(["e.json"]).chain(signed(verb)).collect();
+            world.refuses(30, "plan-edited", &words)
+        };
+        every.iter().map(error).collect::<Vec<_>>()
+    };
+    // A name, what would be done, and the difference that a reader is shown.
+    let alias = ("\"alias\":\"1.2.0\"", "\"alias\":\"9.9.9\"");
+    let edits =
+        [alias, ("environments/production", "environments/elsewhere"), ("+NEEDS_WORKERS=3", "+NEEDS_WORKERS=1")];
+    for edit in edits {
+        for error in refused(edit) {
+            assert!(!error["details"].as_array().unwrap().is_empty(), "{error}");
+            assert_eq!(error["next"], "promo --policy policy.toml plan production --out e.json", "{error}");
+        }
+    }
+    // The honest one is asked for: the edited one is superseded, and still edited, and the ledger has what it was made of.
+    world.ask("p.json");
+    for error in refused(alias) {
+        let line = "moves[production].to.alias: `9.9.9` in the file, `1.2.0` as promo wrote it";
+        assert!(error["details"].as_array().unwrap().contains(&line.into()), "{error}");
+        let next = error["next"].as_str().unwrap();
+        assert!(
+            next.starts_with("promo --policy policy.toml show sha256:") && next.ends_with("--out e.json"),
+            "{next}"
+        );
+        let words: Vec<&str> = next.split(' ').skip(1).collect();
+        world.run(0, &words);
+        assert_eq!(std::fs::read_to_string(world.at.join("e.json")).unwrap(), honest);
+        world.write("e.json", &honest.replace(alias.0, alias.1));
+    }
+    // Used, and something else runs there now.
+    world.run(0, &["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"]);
+    world.run(0, &["apply", "p.json"]);
+    refused(alias);
+    refused(edits[1]);
+    world.run(0, &["show", "p.json"]);
+    // Away from its ledger what the plan says twice is all there is to go by.
+    world.write("e.json", &honest.replacen("\"invoker\":\"human\"", "\"invoker\":\"automation\"", 1));
+    let away = tempfile::tempdir().unwrap();
+    let path = world.at.join("e.json").to_string_lossy().into_owned();
+    assert_eq!(promo(away.path(), &["show", &path]).status.code(), Some(30));
+    let (_, said) = texts(&promo(away.path(), &["show", &world.at.join("p.json").to_string_lossy()]));
+    assert!(said.contains("Whether somebody edited the plan"), "{said}");
+}
+
+#[test]
 fn an_edited_plan_and_a_damaged_ledger_are_30() {
     let world = World::new();
     world.release("1.2.0", 3);

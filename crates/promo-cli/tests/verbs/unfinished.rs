@@ -18,13 +18,18 @@ pub(crate) fn row() {
     let apply = world.start(&["apply", "p.json", "--lease", "2s"]);
     let run = world.newest_run();
     world.refuses(20, "locked", &["cancel", &run]);
-    world.refuses(20, "locked", &["resume", &run]);
+    let error = world.refuses(20, "locked", &["resume", &run]);
+    let message = error["message"].as_str().unwrap();
+    assert!(message.contains(&format!("run {run} has it, in process ")) && message.contains(", since 2"), "{error}");
+    assert!(error["causes"].is_null() && error["next"].as_str().unwrap().ends_with("runs --unfinished"), "{error}");
     apply.kill();
     world.run(0, &["resume", &run]);
     world.run(0, &["resume", &run]);
     world.refuses(65, "request-invalid", &["cancel", &run]);
-    world.refuses(65, "request-invalid", &["resume", "0123456789abcdef"]);
-    world.refuses(65, "request-invalid", &["cancel", "0123456789abcdef"]);
+    for verb in ["resume", "cancel"] {
+        let error = world.refuses(65, "nothing-selected", &[verb, "0123456789abcdef"]);
+        assert_eq!(error["next"], "promo --policy policy.toml runs", "{error}");
+    }
     // One that was cancelled has ended, and what it was is told again.
     let world = held();
     let apply = world.start(&["apply", "p.json", "--lease", "1h"]);

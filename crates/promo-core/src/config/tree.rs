@@ -18,6 +18,9 @@ use crate::diagnostic::Diagnostic;
 /// How many syntax errors are told at once: a file of another format has one on every line.
 const SYNTAX_ERRORS: usize = 50;
 
+/// How the parser words a key or a table that is there twice.
+const DUPLICATE: &str = "duplicate key";
+
 /// Bytes of the text.
 pub(crate) type Span = Range<usize>;
 
@@ -142,8 +145,18 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Parsed {
     let newlines: Vec<usize> = text.match_indices('\n').map(|(at, _)| at).collect();
     let mut lines = BTreeSet::new();
     let mut diagnostics = Vec::new();
+    let mut twice: Option<usize> = None;
     for error in errors {
         let span = within(text, error.span().unwrap_or(text.len()..text.len()));
+        // A table that is there twice is one mistake, and not one for each of its keys.
+        if error.message() == DUPLICATE {
+            let line = text[..span.start].rfind('\n').map_or(0, |at| at + 1);
+            if text[line..].trim_start().starts_with('[') {
+                twice = Some(span.start);
+            } else if twice.is_some_and(|header| header < span.start && !text[header..span.start].contains("\n[")) {
+                continue;
+            }
+        }
         if lines.insert(newlines.partition_point(|at| *at < span.start)) && lines.len() <= SYNTAX_ERRORS {
             diagnostics.push(Diagnostic::at("toml-syntax", span, error.message().to_string()));
         }

@@ -6,25 +6,40 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use super::PlanInput;
 use crate::canonical;
 use crate::clock::Doubt;
 use crate::eligibility::Rules;
-use crate::gate::Reason;
-use crate::ids::EnvironmentName;
-use crate::plan::{Move, Plan};
+use crate::gate::{GateKind, Reason};
+use crate::ids::{EnvironmentName, ReleaseId};
+use crate::ledger::View;
+use crate::plan::{Move, Next, Plan, ReleaseRef, Request, Stay};
+use crate::state::State;
 
 /// What a plan's steps depend on, by name: apply makes this map again and compares (S8.2). Generations are bound only
 /// for the environments that move.
 #[must_use]
 pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String> {
     let mut out = rules(&input.rules, moves);
-    out.insert("invoker".into(), input.request.invoker.as_str().into());
+    out.extend(told_twice(input.request, moves));
+    for entry in moves {
+        let generation = input.view.environment(&entry.environment).map_or(0, |e| e.generation);
+        out.insert(generation_of(&entry.environment), generation.to_string());
+    }
+    out
+}
+
+fn generation_of(name: &EnvironmentName) -> String {
+    format!("generation of {name}")
+}
+
+/// Those of them that the plan says elsewhere too.
+pub(crate) fn told_twice(request: &Request, moves: &[Move]) -> BTreeMap<String, String> {
+    let mut out: BTreeMap<String, String> = [("invoker".into(), request.invoker.as_str().into())].into();
     for entry in moves {
         let name = &entry.environment;
-        let generation = input.view.environment(name).map_or(0, |e| e.generation);
-        out.insert(format!("generation of {name}"), generation.to_string());
         let checks = entry.checks.iter().flat_map(|c| &c.inputs.files);
         for (path, digest) in entry.files.iter().chain(checks) {
             out.insert(format!("file {path} in {name}"), digest.to_string());
@@ -99,54 +114,144 @@ fn moved_moves(planned: &[Move], current: &[Move]) -> Vec<Moved> {
         .collect()
 }
 
-/// What stands in a saved plan and is not what promo wrote (S8.3). `then` is the same request planned for the instant at
-/// which the plan says that it was made, from what the ledger said then: a plan of promo's is equal to it in every field.
+/// Where a saved plan is not what promo wrote (S8.3), leaf by leaf. `then` is the same request planned for the instant at
+/// which the plan says that it was made, from what the ledger said then: a plan of promo's is equal to it in every field,
+/// as long as nothing of what is observed has changed.
+#[must_use]
+pub fn differences(planned: &Plan, then: &Plan) -> Vec<Moved> {
+    if planned == then {
+        return Vec::new();
+    }
+    let (mut a, mut b) = (planned.clone(), then.clone());
+    // What is the same is left out before the rest becomes a tree of values: a plan can be large.
+    let same: Vec<bool> = a.moves.iter().zip(&b.moves).map(|(a, b)| a == b).collect();
+    let same_stays: Vec<bool> = a.stays.iter().zip(&b.stays).map(|(a, b)| a == b).collect();
+    for plan in [&mut a, &mut b] {
+        drop_where(&mut plan.moves, &same);
+        drop_where(&mut plan.stays, &same_stays);
+    }
+    let mut out = Vec::new();
+    match (serde_json::to_value(&a), serde_json::to_value(&b)) {
+        (Ok(a), Ok(b)) => leaves(String::new(), Some(&a), Some(&b), &mut out),
+        _ => out.push(Moved { input: "numbers of the plan".into(), planned: None, current: None }),
+    }
+    out
+}
+
+/// Those of the [`differences`] that only an edit explains: none where an input of the plan is another one, and none in what
+/// is observed without being an input.
 #[must_use]
 pub fn edited(planned: &Plan, then: &Plan) -> Vec<Moved> {
-    // Taken apart field by field, so that a new one cannot be forgotten.
-    let Plan {
-        pipeline,
-        policy,
-        local,
-        // The ledger must extend it; what the plan was made again from.
-        ledger: _,
-        // What was planned again, and for which instant: another request, or another instant within the limits of
-        // precheck, is another plan of promo's.
-        request: _,
-        planned_at: _,
-        expires: _,
-        // A claim, shown as one.
-        initiator: _,
-        tool,
-        inputs,
-        moves,
-        stays,
-        lost_evidence,
-    } = planned;
+    if planned == then || planned.inputs != then.inputs {
+        return Vec::new();
+    }
+    let (mut a, mut b) = (planned.clone(), then.clone());
+    for (a, b) in a.moves.iter_mut().zip(&mut b.moves) {
+        for entry in [&mut *a, &mut *b] {
+            entry.gates.retain(|gate| gate.kind != GateKind::Artifact);
+            // The place is previewed as it is now.
+            for step in entry.rollback.iter_mut().flat_map(|back| &mut back.steps) {
+                (step.expected, step.changes) = (State::Unknown, Vec::new());
+            }
+        }
+        if !same_artifacts(a.newer.as_ref(), b.newer.as_ref()) {
+            (a.newer, b.newer) = (None, None);
+        }
+    }
+    let observed = |(a, b): (&Stay, &Stay)| a.drift != b.drift || !same_artifacts(a.next.as_ref(), b.next.as_ref());
+    let moved: Vec<bool> = a.stays.iter().zip(&b.stays).map(observed).collect();
+    for plan in [&mut a, &mut b] {
+        drop_where(&mut plan.stays, &moved);
+    }
+    differences(&a, &b)
+}
+
+/// Where a saved plan says something else of the past than the ledger does, `then` being what that said when the plan was made
+/// (S8.3). This needs nothing that is observed, so it holds whatever has changed since.
+#[must_use]
+pub fn misquoted(plan: &Plan, then: &View) -> Vec<Moved> {
     let mut out = Vec::new();
     let mut compare = |input: String, planned: Option<String>, current: Option<String>| {
         if planned != current {
             out.push(Moved { input, planned, current });
         }
     };
-    compare("pipeline".into(), Some(pipeline.to_string()), Some(then.pipeline.to_string()));
-    compare("policy".into(), Some(print(policy)), Some(print(&then.policy)));
-    compare("mode".into(), Some(print(local)), Some(print(&then.local)));
-    compare("version of promo".into(), Some(tool.clone()), Some(then.tool.clone()));
-    compare("inputs".into(), Some(print(inputs)), Some(print(&then.inputs)));
-    compare("lost evidence".into(), Some(print(lost_evidence)), Some(print(&then.lost_evidence)));
-    // Place by place: order and number are shown as well.
-    for at in 0..moves.len().max(then.moves.len()) {
-        let (planned, then) = (moves.get(at), then.moves.get(at));
-        let name = planned.or(then).map_or_else(String::new, |m| m.environment.to_string());
-        compare(format!("what is shown of {name}"), planned.map(print), then.map(print));
+    let shown = |r: &ReleaseRef| r.alias.as_ref().map_or_else(|| r.to_string(), |alias| format!("{r} {alias}"));
+    let recorded = |id: &ReleaseId| {
+        let entry = then.release(id)?;
+        Some(shown(&ReleaseRef { id: id.clone(), lineage: entry.lineage, alias: entry.release.alias.clone() }))
+    };
+    let running = |name: &EnvironmentName| recorded(&then.current(name)?.release);
+    for entry in &plan.moves {
+        let name = &entry.environment;
+        let generation = then.environment(name).map_or(0, |e| e.generation).to_string();
+        let input = generation_of(name);
+        compare(input.clone(), plan.inputs.get(&input).cloned(), Some(generation));
+        compare(format!("what runs in {name}"), entry.from.as_ref().map(shown), running(name));
+        let back = entry.rollback.iter().map(|back| &back.to).chain(&entry.further_targets);
+        let others = entry.lost_target.iter().map(|l| &l.release).chain(entry.newer.iter().map(|n| &n.release));
+        for release in [&entry.to].into_iter().chain(back).chain(others) {
+            compare(format!("a release of {name}"), Some(shown(release)), recorded(&release.id));
+        }
     }
-    for at in 0..stays.len().max(then.stays.len()) {
-        let (planned, then) = (stays.get(at), then.stays.get(at));
-        let name = planned.or(then).map_or_else(String::new, |s| s.environment.to_string());
-        compare(format!("what is shown of {name}"), planned.map(print), then.map(print));
+    for stay in &plan.stays {
+        let name = &stay.environment;
+        compare(format!("what runs in {name}"), stay.current.as_ref().map(shown), running(name));
+        for (target, drift) in &stay.drift {
+            let recorded = then.current(name).and_then(|current| current.targets.get(target));
+            let input = format!("what was left on {target} of {name}");
+            compare(input, Some(drift.recorded.to_string()), recorded.map(ToString::to_string));
+        }
+        if let Some(next) = &stay.next {
+            compare(format!("a release of {name}"), Some(shown(&next.release)), recorded(&next.release.id));
+        }
     }
     out
+}
+
+/// Whether the artifacts of two releases that are on their way were found in the same state.
+fn same_artifacts(a: Option<&Next>, b: Option<&Next>) -> bool {
+    let gate = |next: Option<&Next>| {
+        next.and_then(|next| next.gates.iter().find(|gate| gate.kind == GateKind::Artifact).cloned())
+    };
+    gate(a) == gate(b)
+}
+
+fn drop_where<T>(items: &mut Vec<T>, dropped: &[bool]) {
+    let mut at = 0..;
+    items.retain(|_| at.next().is_none_or(|at: usize| !dropped.get(at).copied().unwrap_or(false)));
+}
+
+/// Every leaf in which two documents differ. Parts of lists go by what they are called, where they are called something.
+fn leaves(path: String, planned: Option<&Value>, then: Option<&Value>, out: &mut Vec<Moved>) {
+    let below = |key: &str| if path.is_empty() { key.to_string() } else { format!("{path}.{key}") };
+    match (planned, then) {
+        (a, b) if a == b => {}
+        (Some(Value::Object(a)), Some(Value::Object(b))) => {
+            for key in a.keys().chain(b.keys().filter(|key| !a.contains_key(*key))) {
+                leaves(below(key), a.get(key), b.get(key), out);
+            }
+        }
+        (Some(Value::Array(a)), Some(Value::Array(b))) => {
+            for at in 0..a.len().max(b.len()) {
+                let (a, b) = (a.get(at), b.get(at));
+                let name = ["environment", "id", "name", "kind"].iter().find_map(|key| {
+                    let name = |part: Option<&Value>| part?.get(key)?.as_str().map(String::from);
+                    name(b).or_else(|| name(a))
+                });
+                let name = name.unwrap_or_else(|| at.to_string());
+                leaves(format!("{path}[{name}]"), a, b, out);
+            }
+        }
+        (a, b) => {
+            let text = |value: Option<&Value>| match value {
+                None | Some(Value::Null) => None,
+                Some(Value::String(text)) => Some(text.clone()),
+                Some(value) => Some(value.to_string()),
+            };
+            out.push(Moved { input: path, planned: text(a), current: text(b) });
+        }
+    }
 }
 
 fn print(part: &impl Serialize) -> String {

@@ -20,6 +20,7 @@ use super::wait;
 use crate::appliers::Applier;
 use crate::approvals::uncounted;
 use crate::error::EngineError;
+use crate::planning::Previews;
 use crate::session::{Session, TOOL};
 
 /// What a plan is to be used for.
@@ -56,28 +57,41 @@ impl Session {
     ) -> Result<Observations, EngineError> {
         let (plan, to) = (&document.body, Use::by(applier));
         self.admit_policy()?;
-        self.belongs_here(plan)?;
-        let broken = promo_core::lint::plan(plan);
-        if !broken.is_empty() {
-            return Err(EngineError::Invalid(format!("no plan of promo's is like this: {}", broken.join("; "))));
-        }
-        self.extends(plan)?;
-        // The run records what lies beside the plan: only what proves itself, and is about this plan.
-        for envelope in beside {
-            self.verified_for(digest, envelope)?;
-        }
         let (view, now) = (self.view()?, self.present()?);
-        self.unspent(plan, digest, &view, now, to)?;
-        applier.map_or(Ok(()), |applier| self.needs_signed_apply(&plan.moves, applier, None))?;
-        self.plausible_times(plan, now)?;
-        if plan.moves.is_empty() {
-            return Err(EngineError::Invalid("the plan moves nothing: there is nothing to apply".into()));
-        }
+        let kept = self.as_written(plan, digest, &view, now)?;
+        self.belongs_here(plan)?;
+        // That somebody edited it is told first, whatever else has become of it; what the ledger keeps was judged before.
+        let lapsed = match self.unspent(plan, digest, &view, now, to) {
+            Err(lapsed) if kept => return Err(lapsed),
+            result => result,
+        };
         // S8.2: the same request, planned again from what is there now, must give the same steps from the same inputs.
         let pinned = plan.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
         let invoker = self.counts_as(plan, digest, &view, beside);
         let request = Request { invoker, ..plan.request.clone() };
-        let mut again = self.plan_with(&view, &request, Some(&pinned), now).await?;
+        let again = self.plan_with(&view, &request, Some(&pinned), now).await;
+        let mut again = match (again, lapsed.is_ok()) {
+            (Err(error), true) => return Err(error),
+            (Err(_), false) => return lapsed.map(|()| Observations::default()),
+            (Ok(again), _) => again,
+        };
+        // S8.3: everything else that was shown must have been true of the ledger that the plan is of.
+        let observed = std::mem::take(&mut again.observations);
+        let known = (observed.clone(), std::mem::take(&mut again.previews));
+        let then = self.planned_then(plan, &view, known).await;
+        if let Ok(then) = &then {
+            unedited(&planner::edited(plan, then))?;
+        }
+        lapsed?;
+        applier.map_or(Ok(()), |applier| self.needs_signed_apply(&plan.moves, applier, None))?;
+        if plan.moves.is_empty() {
+            let what = if to == Use::Request { "request" } else { "apply" };
+            return Err(EngineError::Invalid(format!("the plan moves nothing: there is nothing to {what}")));
+        }
+        // The run records what lies beside the plan: only what proves itself, and is about this plan.
+        for envelope in beside {
+            self.verified_for(digest, envelope)?;
+        }
         // What the plan says of who asked is compared as it says it; what that counts for is settled.
         again.inputs.insert("invoker".into(), plan.request.invoker.as_str().into());
         for entry in &plan.moves {
@@ -89,12 +103,13 @@ impl Session {
                     // Planned anew it is without the approvals that this very plan has.
                     let standings = self.standings(document, digest, &view, beside, applier, now.at)?;
                     let approvals = standings.get(name).map(Evaluation::status);
-                    let now = self.judged(plan, entry, &view, &again.observations, approvals.as_ref(), invoker, now);
+                    let now = self.judged(plan, entry, &view, &observed, approvals.as_ref(), invoker, now);
                     gates.retain(|gate| gate.kind != GateKind::Approval);
                     gates.extend(now.into_iter().filter(|gate| gate.kind == GateKind::Approval));
                     gates.sort_by_key(|gate| gate.kind);
                 }
-                let mut why: Vec<String> = unproven(plan, invoker).into_iter().collect();
+                let mut why = self.reasons(&view, name, &next.release.id, &gates)?;
+                why.extend(unproven(plan, invoker));
                 if stay.why == StayReason::StartsByRequest {
                     why.insert(0, starts_by_request(name));
                 }
@@ -102,10 +117,8 @@ impl Session {
             }
         }
         let mut moved = planner::stale(plan, &again.inputs, &again.moves);
-        let observed = again.observations.clone();
         if moved.is_empty() {
-            // S8.3: everything else that was shown must have been true of the ledger that the plan is of.
-            moved = planner::edited(plan, &self.planned_then(plan, &view, again).await?);
+            moved = planner::differences(plan, &then?);
         }
         if !moved.is_empty() {
             return Err(EngineError::Stale {
@@ -116,6 +129,52 @@ impl Session {
         // Observing can take minutes: what people said meanwhile counts.
         self.judge(document, digest, beside, &observed, &*self.view()?, applier)?;
         Ok(observed)
+    }
+
+    /// Whether somebody has edited a plan since promo wrote it (S8.3), as far as can be told here: the ledger keeps it, or
+    /// planning it again as of when it was made gives the same. Reads only.
+    ///
+    /// # Errors
+    /// [`EngineError::Edited`] and [`EngineError::NotAnExtension`] when somebody has; any other when it cannot be told.
+    pub async fn genuine(&self, document: &Document, digest: &Digest) -> Result<(), EngineError> {
+        let plan = &document.body;
+        let (view, now) = (self.view()?, self.present()?);
+        if self.as_written(plan, digest, &view, now)? {
+            return Ok(());
+        }
+        self.belongs_here(plan)?;
+        let observations = crate::observe::observe(self, &view).await?;
+        let then = self.planned_then(plan, &view, (observations, Previews::new())).await?;
+        unedited(&planner::edited(plan, &then))
+    }
+
+    /// Refuses a plan that was edited, as far as this can be told from itself and from the ledger that it names. Gives whether
+    /// the ledger keeps this very plan.
+    fn as_written(&self, plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<bool, EngineError> {
+        if plan.ledger.origin != self.store.origin() || plan.pipeline != self.governance.pipeline.name {
+            return Ok(false);
+        }
+        self.extends(plan)?;
+        if view.requests.contains_key(digest) || view.consumed.contains_key(digest) {
+            return Ok(true);
+        }
+        let used =
+            view.consumed.iter().filter(|(_, run)| view.runs.get(*run).is_some_and(|r| r.started >= plan.planned_at));
+        let asked = view.requests.iter().filter(|(_, request)| request.seq >= plan.ledger.size);
+        for kept in used.map(|(digest, _)| digest).chain(asked.map(|(digest, _)| digest)) {
+            let Some(bytes) = self.store.get_blob(kept)? else { continue };
+            let Ok((original, _)) = Document::from_bytes(&bytes) else { continue };
+            let of = |plan: &Plan| (plan.planned_at, plan.ledger.clone(), plan.request.clone());
+            // What was asked for at one instant gave one plan.
+            if of(&original.body) == of(plan) {
+                let found = planner::differences(plan, &original.body);
+                return Err(EngineError::Edited { findings: in_file(&found), original: Some(*kept) });
+            }
+        }
+        consistent(plan)?;
+        self.plausible_times(plan, now)?;
+        unedited(&planner::misquoted(plan, &*self.view_at(plan.ledger.size, &plan.ledger.root)?))?;
+        Ok(false)
     }
 
     /// The gates of one move before anything of its plan has begun.
@@ -143,6 +202,23 @@ impl Session {
             run: None,
         };
         eligibility::assess(&self.governance.rules(), view, &observed.artifacts, &question, now)
+    }
+
+    /// What people said when they stopped what these gates keep out, a line each.
+    fn reasons(
+        &self,
+        view: &View,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+        gates: &[Gate],
+    ) -> Result<Vec<String>, EngineError> {
+        let mut out = Vec::new();
+        for gate in gates.iter().filter(|gate| !gate.outcome.is_open()) {
+            if let Some(said) = self.reason_behind(view, environment, release, &gate.reason)? {
+                out.push(format!("{}: “{said}”", gate.reason));
+            }
+        }
+        Ok(out)
     }
 
     /// Whether a plan that passed its precheck may begin, as the ledger of `view` has it.
@@ -175,7 +251,8 @@ impl Session {
             };
             if gates.iter().any(shut) {
                 let standing = standings.get(&entry.environment);
-                let mut why = standing.map(uncounted).unwrap_or_default();
+                let mut why = self.reasons(view, &entry.environment, &entry.to.id, &gates)?;
+                why.extend(standing.map(uncounted).unwrap_or_default());
                 why.extend(standing.iter().flat_map(|standing| self.missing(&entry.environment, standing)));
                 let request = view.uncounted.iter().filter(|u| u.about == Spoken::Request { plan: *digest });
                 why.extend(request.map(|u| format!("the request in record {} counts as unsigned: {}", u.seq, u.why)));
@@ -243,15 +320,16 @@ impl Session {
         let after = self.store.records(plan.ledger.size, 1)?;
         let (at, lifetime) = (plan.planned_at, plan.expires.duration_since(plan.planned_at));
         let earliest = at.saturating_sub(MAX_SKEW).unwrap_or(Timestamp::MIN);
-        let bad = after.iter().any(|r| r.recorded_at < earliest)
-            || now.reached(earliest) == Some(false)
-            || lifetime > crate::PLAN_LIFETIME;
-        if !bad {
-            return Ok(());
+        let later = after.iter().any(|r| r.recorded_at < earliest) || now.reached(earliest) == Some(false);
+        let mut findings = Vec::new();
+        if later {
+            findings.push(format!("it says that it was made at {at}, which is later than what came after it"));
         }
-        let planned = format!("{at} to {}", plan.expires);
-        let moved = vec![planner::Moved { input: "times of the plan".into(), planned: Some(planned), current: None }];
-        Err(EngineError::Stale { moved, by: None })
+        if lifetime > crate::PLAN_LIFETIME {
+            findings
+                .push(format!("it says that it may be applied from {at} to {}, longer than any plan", plan.expires));
+        }
+        if findings.is_empty() { Ok(()) } else { Err(EngineError::Edited { findings, original: None }) }
     }
 
     /// Whether a plan may still be used: nobody has (S8.4), and it has not lapsed.
@@ -297,6 +375,35 @@ impl Session {
     }
 }
 
+/// Refuses a plan that no planner of this version makes, whoever asked for it: somebody edited it (S8.3). It needs no
+/// ledger. Of plans of other versions it says nothing.
+///
+/// # Errors
+/// [`EngineError::Edited`].
+pub fn consistent(plan: &Plan) -> Result<(), EngineError> {
+    let broken = if plan.tool == TOOL { promo_core::lint::plan(plan) } else { Vec::new() };
+    if broken.is_empty() { Ok(()) } else { Err(EngineError::Edited { findings: broken, original: None }) }
+}
+
+/// Refuses a plan that is not what promo wrote.
+fn unedited(found: &[planner::Moved]) -> Result<(), EngineError> {
+    if found.is_empty() { Ok(()) } else { Err(EngineError::Edited { findings: in_file(found), original: None }) }
+}
+
+/// The most findings of one plan that are told.
+const MANY: usize = 8;
+
+/// What differs between a file and what promo wrote, a line each.
+fn in_file(found: &[planner::Moved]) -> Vec<String> {
+    let said = |text: &Option<String>| text.as_ref().map_or_else(|| "nothing".to_owned(), |text| format!("`{text}`"));
+    let line = |m: &planner::Moved| {
+        format!("{}: {} in the file, {} as promo wrote it", m.input, said(&m.planned), said(&m.current))
+    };
+    let more = found.len().saturating_sub(MANY);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    found.iter().take(MANY).map(line).chain(more).collect()
+}
+
 /// Why an environment with `start = "manual"` does not begin.
 pub(super) fn starts_by_request(name: &EnvironmentName) -> String {
     format!("{name} starts only when a person asks for it, or when it is planned by its name")
@@ -306,7 +413,7 @@ pub(super) fn starts_by_request(name: &EnvironmentName) -> String {
 pub(super) fn unproven(plan: &Plan, counts_as: Invoker) -> Option<String> {
     (plan.request.invoker != counts_as).then(|| {
         "the plan says that a person asked for it, which nothing proves, so it counts as asked for by automation: \
-         apply it as a person, or let one sign a request for it (promo request FILE --key KEY)"
+         apply it as a person (--actor-kind human), or let one sign a request for it (promo request FILE --key KEY)"
             .to_owned()
     })
 }
@@ -315,6 +422,9 @@ fn with_notes(why: Vec<String>, error: EngineError) -> EngineError {
     match error {
         EngineError::Waiting { environment, release, gates, .. } => {
             EngineError::Waiting { environment, release, gates, notes: why }
+        }
+        EngineError::Denied { environment, release, gates, .. } => {
+            EngineError::Denied { environment, release, gates, notes: why }
         }
         other => other,
     }
@@ -369,7 +479,7 @@ fn closed(
 ) -> EngineError {
     let (environment, release) = (environment.clone(), release.clone());
     if overall(&gates) >= Outcome::Expired {
-        EngineError::Denied { environment, release, gates }
+        EngineError::Denied { environment, release, gates, notes: Vec::new() }
     } else {
         EngineError::Waiting { environment, release, gates, notes: Vec::new() }
     }

@@ -126,6 +126,50 @@ pub(super) fn place(session: &Session, run: &RunId) -> Result<Option<String>, En
     Ok(holder.filter(alive).map(words))
 }
 
+/// What the name of a lock's holder says: which run, in which process, since when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The run; none where the name is not one that this version makes.
+    pub run: Option<RunId>,
+    /// Whether its process is gone for certain.
+    pub gone: bool,
+    place: String,
+    since: Option<Timestamp>,
+    until: Timestamp,
+}
+
+impl Holder {
+    /// Reads the name of a holder whose lock expires then.
+    #[must_use]
+    pub fn of(holder: &str, until: Timestamp) -> Self {
+        let mut parts = holder.split('/');
+        let run = parts.next().filter(|run| run.len() == 32).and_then(|run| run.parse().ok());
+        // The second part is made when the lock is taken, and says when.
+        let taken = parts.next().and_then(|id| uuid::Uuid::parse_str(id).ok()?.get_timestamp());
+        let since = taken.and_then(|at| Timestamp::from_second(i64::try_from(at.to_unix().0).ok()?).ok());
+        let gone = Process::of(holder).is_some_and(|process| process.is_gone());
+        Self { run, gone, place: words(holder), since, until }
+    }
+}
+
+impl std::fmt::Display for Holder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { run, gone, place, since, until } = self;
+        match run {
+            Some(run) => write!(f, "run {run} has it, {place}")?,
+            None => write!(f, "somebody has it, {place}")?,
+        }
+        if let Some(since) = since {
+            write!(f, ", since {since}")?;
+        }
+        if *gone {
+            write!(f, "; that process is gone, and its lock lapses at {until}")
+        } else {
+            write!(f, ", until {until} unless it renews it")
+        }
+    }
+}
+
 /// Where the process of a holder is, in words.
 fn words(holder: &str) -> String {
     let host = holder.split('@').next().and_then(|name| name.split('/').nth(3)).filter(|host| is_host(host));
@@ -295,6 +339,13 @@ mod tests {
         assert_eq!(Process::of(&named), Some(this));
         assert!(is_of(&named, &run), "{named}");
         assert_eq!(lifetime(&named), Some(Duration::from_secs(60)));
+        let told = Holder::of(&named, Timestamp::UNIX_EPOCH);
+        assert_eq!((told.run.as_ref(), told.gone), (Some(&run), false));
+        let text = told.to_string();
+        let here = format!("run {run} has it, in process {} of this machine, since 20", std::process::id());
+        assert!(text.starts_with(&here) && !text.contains('/'), "{text}");
+        let strange = Holder::of("\u{1b}[2J", Timestamp::UNIX_EPOCH).to_string();
+        assert_eq!(strange, "somebody has it, somewhere, until 1970-01-01T00:00:00Z unless it renews it");
         assert_eq!(words(&named), format!("in process {} of this machine", std::process::id()));
         assert_eq!(words("run/uuid/60000/ci-7.internal@boot:1:42:9"), "in process 42 on ci-7.internal");
         assert_eq!((words("run/uuid"), lifetime("run/uuid")), ("somewhere".into(), None));

@@ -290,7 +290,7 @@ fn a_ledger_that_was_rolled_back_behind_the_pin_is_refused_by_every_verb_s0_1() 
     world.pin();
     std::fs::rename(world.at("old.db"), world.ledger()).unwrap();
     let error = world.refused_by_every_verb();
-    assert!(error["message"].as_str().unwrap().contains("when it was pinned"), "{error}");
+    assert!(error["message"].as_str().unwrap().contains("and the pin says"), "{error}");
     // It grows past the pin with other records: by its own account it is sound, and it is another one.
     let trust = std::fs::read(world.at("runner/trust.toml")).unwrap();
     world.trust("");

@@ -382,7 +382,7 @@ fn other(expected: &Checkpoint, found: Option<&Checkpoint>) -> String {
         None => "there is none".to_owned(),
         Some(found) if found.origin != expected.origin => "it has another origin".to_owned(),
         Some(found) if found.size < expected.size => {
-            format!("it has {} records, and the pin is of one with {}", found.size, expected.size)
+            format!("it has {} records, and the pin says {}", found.size, expected.size)
         }
         Some(_) => format!("its first {} records are others", expected.size),
     }

@@ -118,11 +118,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let (document, digest) = show::read(&arguments.file)?;
     let project = project::open(ui, global, Access::Write)?;
     // What cannot be looked at from here is judged where the plan is applied.
-    match project.runtime.block_on(project.session.genuine(&document, &digest)) {
-        Err(edited @ (EngineError::Edited { .. } | EngineError::NotAnExtension { .. })) => {
-            return Err(of_plan(edited, &document, &arguments.file));
-        }
-        _ => {}
+    let genuine = project.runtime.block_on(project.session.genuine(&document, &digest));
+    if let Err(edited @ (EngineError::Edited { .. } | EngineError::NotAnExtension { .. })) = genuine {
+        return Err(of_plan(edited, &document, &arguments.file));
     }
     let decision = match arguments.decision {
         Choice::Approve => Decision::Approve,

@@ -177,8 +177,7 @@ fn an_edited_plan_that_was_digested_anew_is_told_before_anything_else_s8_3() {
     };
     // A name, what would be done, and the difference that a reader is shown.
     let alias = ("\"alias\":\"1.2.0\"", "\"alias\":\"9.9.9\"");
-    let edits =
-        [alias, ("environments/production", "environments/elsewhere"), ("+NEEDS_WORKERS=3", "+NEEDS_WORKERS=1")];
+    let edits = [alias, ("environments/production", "environments/elsewhere"), ("NEEDS_WORKERS=3", "NEEDS_WORKERS=1")];
     for edit in edits {
         for error in refused(edit) {
             assert!(!error["details"].as_array().unwrap().is_empty(), "{error}");

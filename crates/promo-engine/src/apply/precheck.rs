@@ -163,11 +163,14 @@ impl Session {
         let asked = view.requests.iter().filter(|(_, request)| request.seq >= plan.ledger.size);
         for kept in used.map(|(digest, _)| digest).chain(asked.map(|(digest, _)| digest)) {
             let Some(bytes) = self.store.get_blob(kept)? else { continue };
-            let Ok((original, _)) = Document::from_bytes(&bytes) else { continue };
+            let Ok((Document { body: original, .. }, _)) = Document::from_bytes(&bytes) else { continue };
             let of = |plan: &Plan| (plan.planned_at, plan.ledger.clone(), plan.request.clone());
-            // What was asked for at one instant gave one plan.
-            if of(&original.body) == of(plan) {
-                let found = planner::differences(plan, &original.body);
+            // What was asked for at one instant gave one plan, whoever says that they asked.
+            if of(&original) != of(plan) {
+                continue;
+            }
+            let found = planner::differences(plan, &Plan { initiator: plan.initiator.clone(), ..original });
+            if !found.is_empty() {
                 return Err(EngineError::Edited { findings: in_file(&found), original: Some(*kept) });
             }
         }
@@ -393,9 +396,16 @@ fn unedited(found: &[planner::Moved]) -> Result<(), EngineError> {
 /// The most findings of one plan that are told.
 const MANY: usize = 8;
 
+/// The most characters of a text that are told.
+const LONG: usize = 100;
+
 /// What differs between a file and what promo wrote, a line each.
 fn in_file(found: &[planner::Moved]) -> Vec<String> {
-    let said = |text: &Option<String>| text.as_ref().map_or_else(|| "nothing".to_owned(), |text| format!("`{text}`"));
+    let said = |text: &Option<String>| match text {
+        None => "nothing".to_owned(),
+        Some(text) if text.chars().count() > LONG => format!("`{}…`", text.chars().take(LONG).collect::<String>()),
+        Some(text) => format!("`{text}`"),
+    };
     let line = |m: &planner::Moved| {
         format!("{}: {} in the file, {} as promo wrote it", m.input, said(&m.planned), said(&m.current))
     };

@@ -39,7 +39,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
     };
     match ui.format() {
         Format::Json => {
-            ui.answer(&Explained { code: code.name.into(), about: code.about().into(), page: code.page.into() })
+            ui.answer(&Explained { code: code.name.into(), about: code.about().into(), page: code.page.into() });
         }
         Format::Text | Format::Markdown | Format::Html => ui.data(code.page),
     }

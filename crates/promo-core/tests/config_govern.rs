@@ -386,7 +386,7 @@ fn s0_3_each_floor_of_production_holds_whatever_the_files_say() {
 
     // The type allows what the file does not: the floors are judged again.
     for empty in [(|staging| staging.verify.clear()) as fn(&mut promo_core::model::Environment), |staging| {
-        staging.targets.clear()
+        staging.targets.clear();
     }] {
         let mut pipeline = read(&app).pipeline.unwrap();
         empty(pipeline.environments.get_mut("staging").unwrap());

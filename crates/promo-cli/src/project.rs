@@ -188,6 +188,7 @@ fn settled_repository(root: &Path, repository: &str) -> String {
 pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let path = find()?;
     let root = path.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf);
+    let unlinked = root.canonicalize().unwrap_or_else(|_| root.clone());
     let mut files = vec![("pipeline", path.clone())];
     // Policy comes first: it may raise the limits within which the pipeline is read at all (S13.2).
     let trust = trust_file(global, &root)?;
@@ -198,7 +199,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
             agrees("policy", global.policy.as_deref(), &policy_path, file)?;
             agrees("ledger", global.ledger.as_deref(), &ledger, file)?;
             files.extend([("trust", file.clone()), ("policy", policy_path.clone())]);
-            let policy = read_policy(&root, &policy_path)?;
+            let policy = read_policy(&unlinked, &policy_path)?;
             if let Err(diagnostic) = trust.admit(&policy) {
                 return Err(invalid(file, &read(file, &Limits::default())?, &[diagnostic]));
             }
@@ -206,7 +207,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         }
         None => {
             files.extend(global.policy.iter().map(|policy| ("policy", policy.clone())));
-            let policy = global.policy.as_deref().map(|path| read_policy(&root, path)).transpose()?;
+            let policy = global.policy.as_deref().map(|path| read_policy(&unlinked, path)).transpose()?;
             let ledger = global.ledger.clone().unwrap_or_else(|| root.join(".promo/ledger.db"));
             (policy, ledger, TrustMode::Local)
         }
@@ -216,13 +217,13 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
     let text = read(&path, &limits)?;
     let Loaded { pipeline, mut repeated, places, diagnostics: mut all } = config::load(&text, &kinds, &limits);
     let Some(mut pipeline) = pipeline else { return Err(invalid(&path, &text, &all)) };
-    if let Ok(real) = root.canonicalize() {
-        let targets = pipeline.environments.values_mut().flat_map(|environment| environment.targets.values_mut());
+    for environment in pipeline.environments.values_mut() {
+        let targets = environment.targets.values_mut();
         for directory in targets.filter_map(|target| target.0.get_mut("directory")) {
-            *directory = settled(&real, directory);
+            *directory = settled(&unlinked, directory);
         }
         for to in environment.mirror.values_mut() {
-            *to = settled_repository(&root, to);
+            *to = settled_repository(&unlinked, to);
         }
     }
     if let Some((file, trust)) = &trust {

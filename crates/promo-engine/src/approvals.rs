@@ -276,7 +276,7 @@ impl Session {
         let Some(name) = environments.into_iter().find(apart) else { return Ok(()) };
         let who = self.appliers(applier).into_iter().filter_map(|person| match person {
             Person::Known(name) => Some(name.to_string()),
-            Person::Unmapped(_) => None,
+            Person::Unmapped(_) | Person::Unnamed(_) => None,
         });
         let who = who.collect::<Vec<_>>().join(" and ");
         Err(EngineError::Approval(format!(

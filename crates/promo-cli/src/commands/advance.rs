@@ -153,7 +153,7 @@ impl<'a> Wait<'a> {
         let mut why = Vec::new();
         for gate in self.gates.iter().flatten().filter(told) {
             let remark = session.reason_behind(view, name, &release.id, &gate.reason)?;
-            why.push(words::closed(&GateView { remark, ..standing.gate(gate, &[]) }, now, zone));
+            why.push(words::closed(&GateView { remark, ..standing.gate(gate) }, now, zone));
         }
         let asks = if self.by_request { " starts only when a person asks for it" } else { " stays out" };
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };

@@ -161,7 +161,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
             Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
         };
-        let shown = GateView { remark: remark.clone(), ..standing.gate(gate, &[]) };
+        let shown = GateView { remark: remark.clone(), ..standing.gate(gate) };
         let shown = GateView { since: shown.since.filter(|_| !gate.outcome.is_open()), ..shown };
         if unlooked(gate) {
             let text = "… whether artifacts and places are as recorded was not looked at now: `promo plan` looks";

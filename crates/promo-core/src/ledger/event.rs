@@ -337,7 +337,7 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 21] = [
+pub const KINDS: [&str; 22] = [
     "release.added",
     "release.rejected",
     "release.lifted",

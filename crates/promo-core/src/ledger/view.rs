@@ -313,7 +313,7 @@ impl View {
                 self.uncounted.push(Uncounted { seq: record.seq, about, why });
             }
             event @ Event::RunSigned { .. } => {
-                self.legal(record, &event).map_err(illegal)?;
+                self.legal(record, &event).map_err(|why| illegal(record, why))?;
                 let run = record.run.clone().expect("invariant: the fold refuses one without");
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Apply { run }, why });
             }

@@ -236,12 +236,12 @@ async fn a_plan_whose_times_are_edited_is_taken_where_promo_would_have_written_i
     apply(&world, &edited(0, DAY)).await.unwrap();
     apply(&world, &edited(3_600, DAY)).await.unwrap();
     for (later, lives) in [(0, DAY + 1), (3_631, DAY), (3_600, DAY + 1)] {
-        assert_eq!(apply(&world, &edited(later, lives)).await.unwrap_err().code(), "plan-stale", "{later} {lives}");
+        assert_eq!(apply(&world, &edited(later, lives)).await.unwrap_err().code(), "plan-edited", "{later} {lives}");
     }
     // The next record ends that: from then on it is of an earlier time, and over a day after it.
     world.session.freeze(["production".parse().unwrap()].into(), "a test").unwrap();
     time.pass(std::time::Duration::from_secs(60));
-    assert_eq!(apply(&world, &edited(3_660, DAY)).await.unwrap_err().code(), "plan-stale");
+    assert_eq!(apply(&world, &edited(3_660, DAY)).await.unwrap_err().code(), "plan-edited");
     time.pass(std::time::Duration::from_hours(24));
     assert_eq!(apply(&world, &edited(3_600, DAY)).await.unwrap_err().code(), "plan-spent");
 }

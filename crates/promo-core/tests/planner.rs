@@ -494,7 +494,7 @@ fn s0_4_a_newer_release_that_cannot_enter_does_not_hide_a_reconfiguration_and_is
     let asked = bench.plan(&Request { environments: BTreeSet::from([name("prod")]), ..everything() });
     bench.apply(&asked);
     bench.file("values/prod.yaml", "replicas: 3");
-    let plan = bench.plan(&everything());
+    let plan = bench.plan(&Request { invoker: Invoker::Automation, ..everything() });
     let prod = stay(&plan, "prod");
     let next = prod.next.as_ref().and_then(|next| next.release.alias.as_deref());
     let newer = prod.newer.as_ref().and_then(|newer| newer.release.alias.as_deref());

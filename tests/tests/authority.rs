@@ -124,7 +124,7 @@ async fn only_a_ledger_that_extends_the_pinned_checkpoint_is_read_at_every_readi
     let other = promo_core::Digest::of(b"other");
     for (pin, why) in [
         (Checkpoint { origin: "another".into(), ..now.clone() }, "another origin"),
-        (Checkpoint { size: size + 1, ..now.clone() }, "when it was pinned"),
+        (Checkpoint { size: size + 1, ..now.clone() }, "and the pin says"),
         (Checkpoint { root: other, ..now.clone() }, "records are others"),
         // The right records, and one more or one less than was pinned.
         (Checkpoint { size: now.size + 1, ..now.clone() }, "records are others"),

@@ -196,6 +196,10 @@ async fn a_plan_made_while_the_clock_was_back_is_not_taken_for_an_edited_one_s8_
 async fn a_yes_to_a_plan_that_is_over_is_refused_for_that_and_not_for_a_request_that_nobody_signed_s8_4() {
     let (world, ledger, machine) = world();
     up_to_staging(&world).await;
+    for time in [&ledger, &machine] {
+        time.pass(Duration::from_secs(3_600));
+    }
+    assert_eq!(apply(&world, &world.plan("staging").await).await.unwrap(), exit::DONE);
     let plan = world.plan("production").await;
     for time in [&ledger, &machine] {
         time.pass(Duration::from_secs(24 * 3_600));

@@ -15,11 +15,14 @@ const FREE: [&str; 3] = ["/body/initiator", "/body/planned_at", "/body/expires"]
 
 /// Parts that the present alone knows: what is there now may have changed since, or the plan may say something else. Such a plan
 /// is refused as what it may be, and nobody gains anything by the edit.
-const PRESENT: [(&str, &str); 6] = [
+const PRESENT: [(&str, &str); 8] = [
     ("/body/inputs", "plan-stale"),
     ("/body/request", "plan-stale"),
     ("/rollback/steps/", "plan-stale"),
     ("/drift/default/live", "plan-stale"),
+    // What lies beside an artifact that is copied, and what could be gone back to, are seen as they are now.
+    ("/steps/0/changes", "plan-stale"),
+    ("/lost_target", "plan-stale"),
     ("/body/ledger", "ledger-rewritten"),
     ("/body", "plan-elsewhere"),
 ];

@@ -167,10 +167,7 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         "release authors",
         &[
             ("Of a release that came without any", "promo release authors 1.4.2 --author dana --key ~/.ssh/riley"),
-            (
-                "By the addresses in its commits",
-                "promo release authors 1.4.2 --author dana@example.org --author eli@example.org --key ~/.ssh/riley",
-            ),
+            ("Of one that two people wrote", "promo release authors 1.4.2 --author dana --author eli --key KEY"),
         ],
     ),
     (

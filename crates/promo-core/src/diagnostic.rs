@@ -198,11 +198,11 @@ pub const CODES: &[(&str, &str)] = &[
     ("environment-control-only", "an environment deploys nothing, though the defaults name a provider"),
     ("environment-auto-production", "a production-tier environment starts by itself (S0.3)"),
     ("graph-after-empty", "`after` names nothing; a root simply has none (S1.4)"),
-    ("graph-at-least", "`at_least` is not between 1 and the number of environments it counts (S16)"),
+    ("graph-at-least", "`at_least` is not between 1 and the number of environments it counts"),
     ("graph-always", "`always` names an environment that `of` does not (S3.4)"),
     ("graph-self", "an environment comes after itself"),
     ("graph-cycle", "environments come after each other in a circle"),
-    ("soak-not-predecessor", "a soak for an environment that does not come before this one (S16)"),
+    ("soak-not-predecessor", "a soak for an environment that does not come before this one"),
     ("window-invalid", "a window that makes no sense"),
     ("trust-differs", "the pipeline names another ledger or policy than the trust file (S0.1)"),
     ("trust-digest", "a digest that is none"),
@@ -224,8 +224,8 @@ pub const CODES: &[(&str, &str)] = &[
     ("floor-approval", "a production-tier environment that no person approves (S0.3)"),
     ("floor-verification", "a production-tier environment that verifies nothing (S0.3)"),
     ("floor-window", "a production-tier environment without an allow window (S0.3)"),
-    ("floor-staging", "a way into production that avoids staging (S0.3, R11)"),
-    ("floor-start", "a production-tier environment that starts by itself (S0.3, R21)"),
+    ("floor-staging", "a way into production that avoids staging (S0.3)"),
+    ("floor-start", "a production-tier environment that starts by itself (S0.3)"),
 ];
 
 #[cfg(test)]

@@ -38,7 +38,8 @@ pub fn plan(plan: &Plan) -> Vec<String> {
         move_rules(entry, &mut out);
     }
     request_rules(plan, &mut out);
-    let next = plan.stays.iter().map(|stay| (&stay.environment, stay.next.as_ref()));
+    let next =
+        plan.stays.iter().flat_map(|stay| [&stay.next, &stay.newer].map(|next| (&stay.environment, next.as_ref())));
     for (name, next) in next.chain(plan.moves.iter().map(|entry| (&entry.environment, entry.newer.as_ref()))) {
         let Some(next) = next else { continue };
         artifact_rules(name, &next.gates, &mut out);

@@ -15,6 +15,7 @@ use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, S
 use promo_core::state::State;
 use promo_sdk::{CheckRequest, ErrorKind, ObserveRequest, Preview};
 
+use crate::checks;
 use crate::error::EngineError;
 use crate::observe::{self, Ask};
 use crate::session::{Session, TOOL};
@@ -223,7 +224,8 @@ impl Session {
                 continue;
             }
             let mut reasons = Vec::new();
-            for check in &head.checks {
+            // Whether it could be run says the machine, not the place that it looks at.
+            for check in checks::by_check(&head.checks).filter_map(<[_]>::first) {
                 let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
                 match self.providers.get(&check.provider)?.ready(&self.context, &request).await {
                     Ok(()) => {}
@@ -272,9 +274,11 @@ impl Session {
         let copied = draft.inputs.artifacts.iter().next().filter(|_| draft.action == Action::Copy);
         let (current, desired, changes, refused) = match (provider.preview(&self.context, &request).await, copied) {
             (Ok(Preview { current, desired, changes }), _) => (current, desired, changes, None),
-            // A destination that holds something else (S2.3), or an artifact that is not copied as it is, is a finding about
-            // this environment, not the end of planning for all of them.
-            (Err(error), Some((name, artifact))) if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Invalid) => {
+            // A destination that holds something else (S2.3), an artifact that is not copied as it is, or whose tag has moved, is
+            // a finding about this environment, not the end of planning for all of them.
+            (Err(error), Some((name, artifact)))
+                if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Moved) =>
+            {
                 let current = provider.observe(&self.context, &request).await.map_err(failed)?;
                 let desired = State::Present(artifact.digest);
                 // What is in the place says it by itself.

@@ -15,7 +15,7 @@ use crate::eligibility::Rules;
 use crate::gate::{GateKind, Reason};
 use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::View;
-use crate::plan::{Move, Next, Plan, ReleaseRef, Request, Stay};
+use crate::plan::{Action, Move, Next, Plan, ReleaseRef, Request, Stay};
 use crate::state::State;
 
 /// What a plan's steps depend on, by name: apply makes this map again and compares (S8.2). Generations are bound only
@@ -149,16 +149,28 @@ pub fn edited(planned: &Plan, then: &Plan) -> Vec<Moved> {
     for (a, b) in a.moves.iter_mut().zip(&mut b.moves) {
         for entry in [&mut *a, &mut *b] {
             entry.gates.retain(|gate| gate.kind != GateKind::Artifact);
-            // The place is previewed as it is now.
+            // The place is previewed as it is now, and what goes along with a copy is what lies beside it now.
             for step in entry.rollback.iter_mut().flat_map(|back| &mut back.steps) {
                 (step.expected, step.changes) = (State::Unknown, Vec::new());
+            }
+            for step in entry.steps.iter_mut().filter(|step| step.action == Action::Copy) {
+                step.changes = Vec::new();
             }
         }
         if !same_artifacts(a.newer.as_ref(), b.newer.as_ref()) {
             (a.newer, b.newer) = (None, None);
         }
+        // So is what could be gone back to.
+        if a.lost_target != b.lost_target {
+            for entry in [a, b] {
+                (entry.rollback, entry.lost_target, entry.further_targets) = (None, None, Vec::new());
+            }
+        }
     }
-    let observed = |(a, b): (&Stay, &Stay)| a.drift != b.drift || !same_artifacts(a.next.as_ref(), b.next.as_ref());
+    let observed = |(a, b): (&Stay, &Stay)| {
+        let same = |a: &Option<Next>, b: &Option<Next>| same_artifacts(a.as_ref(), b.as_ref());
+        a.drift != b.drift || !same(&a.next, &b.next) || !same(&a.newer, &b.newer)
+    };
     let moved: Vec<bool> = a.stays.iter().zip(&b.stays).map(observed).collect();
     for plan in [&mut a, &mut b] {
         drop_where(&mut plan.stays, &moved);
@@ -202,7 +214,7 @@ pub fn misquoted(plan: &Plan, then: &View) -> Vec<Moved> {
             let input = format!("what was left on {target} of {name}");
             compare(input, Some(drift.recorded.to_string()), recorded.map(ToString::to_string));
         }
-        if let Some(next) = &stay.next {
+        for next in stay.next.iter().chain(&stay.newer) {
             compare(format!("a release of {name}"), Some(shown(&next.release)), recorded(&next.release.id));
         }
     }

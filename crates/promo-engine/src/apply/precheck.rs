@@ -79,7 +79,7 @@ impl Session {
         let observed = std::mem::take(&mut again.observations);
         let known = (observed.clone(), std::mem::take(&mut again.previews));
         let then = self.planned_then(plan, &view, known).await;
-        if let Ok(then) = &then {
+        if let (Ok(then), false) = (&then, kept) {
             unedited(&planner::edited(plan, then))?;
         }
         lapsed?;

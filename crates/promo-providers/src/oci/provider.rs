@@ -285,6 +285,8 @@ impl Provider for Oci {
         until_cancelled(cx, async {
             let (store, artifact) = self.place(cx, &request.inputs)?;
             let desired = State::Present(artifact.digest);
+            // What was seen before says nothing beside what is seen now.
+            self.recent.settled.take(cx.clock.now(), &name(&store, &artifact));
             let current = self.state(&store, &artifact).await?;
             if current == desired {
                 self.settled(cx, &store, &artifact);

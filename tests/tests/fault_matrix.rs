@@ -568,18 +568,26 @@ fn every_way_in_which_promo_can_be_broken_is_found_by_the_judge_of_the_matrix() 
             count: 1,
         };
         for faults in [&[][..], &[&death][..]] {
+            // The ledger refuses the second record, and that run never comes to where it would die.
+            if how == Broken::RecordsTwice && !faults.is_empty() {
+                continue;
+            }
             let found = catch_unwind(AssertUnwindSafe(|| cell(&cells, &clean, faults, &mut Vec::new())));
             let found = found.expect_err(&format!("{how} is not found with {} faults", faults.len()));
             let why = found.downcast_ref::<String>().cloned().unwrap_or_default();
-            let expected = match how {
-                Broken::ActsTwice => "stage/deploy/default\": 2",
-                Broken::ActsUntold => "what nobody asked for",
-                Broken::RecordsTwice => "has an effect already",
-                // That these are found is asked; in which words has not been settled.
-                Broken::StaleEpoch | Broken::ForgetsApprovals | Broken::KeepsTheLock => "",
-                Broken::WritesTheSecret | Broken::ResumesAgain => "",
+            let expected: &[&str] = match how {
+                Broken::ActsTwice => &["stage/deploy/default\": 2"],
+                Broken::ActsUntold => &["what nobody asked for"],
+                Broken::RecordsTwice => &["has an effect already"],
+                Broken::StaleEpoch => &["has epoch 1 after"],
+                Broken::ForgetsApprovals => &["what was used up is what was granted"],
+                Broken::KeepsTheLock => &["a lock was left behind"],
+                Broken::WritesTheSecret => &["a secret was written"],
+                // By the first resume after a death, by the second without one.
+                Broken::ResumesAgain => &["a second resume changed a file", "files are missing or left over"],
             };
-            assert!(why.contains(expected), "{how} with {} faults is found as: {why}", faults.len());
+            let found = expected.iter().any(|words| why.contains(words));
+            assert!(found, "{how} with {} faults is found as: {why}", faults.len());
         }
     }
 }

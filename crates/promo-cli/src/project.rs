@@ -316,7 +316,9 @@ fn find() -> Result<PathBuf, CliError> {
             break;
         }
     }
-    let message = format!("there is no {PIPELINE_FILE} in {} or above it", here.display());
+    let beyond =
+        if top == here { "; above it nothing is looked at, as this is no git repository" } else { " or above it" };
+    let message = format!("there is no {PIPELINE_FILE} in {}{beyond}", here.display());
     Err(CliError::new("pipeline-not-found", 65, message, "promo init").who(who::PIPELINE))
 }
 

@@ -24,8 +24,8 @@ impl Session {
     /// The statement that an approver would sign about a plan.
     ///
     /// # Errors
-    /// When the ledger cannot be read or no random bytes are to be had; [`EngineError::Spent`] and [`EngineError::Stale`] for
-    /// a yes to a plan on which nobody decides any more, [`EngineError::RequestUnsigned`] for one that would not count because
+    /// When the ledger cannot be read or no random bytes are to be had; [`EngineError::Elsewhere`], [`EngineError::Spent`] and
+    /// [`EngineError::Stale`] for a yes to a plan on which nobody decides here, or any more, [`EngineError::RequestUnsigned`] for one that would not count because
     /// nobody signed a request.
     pub fn statement(
         &self,
@@ -39,6 +39,7 @@ impl Session {
             return Err(EngineError::Invalid("the plan moves nothing: there is nothing to approve".into()));
         }
         if decision == Decision::Approve {
+            self.ruled_here(&document.body)?;
             let (view, now) = (self.view()?, self.present()?);
             match self.unspent(&document.body, &digest, &view, now, Use::Apply) {
                 // Whether time is up is judged again when it is applied.

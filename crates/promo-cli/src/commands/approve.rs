@@ -119,9 +119,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Write)?;
     // What cannot be looked at from here is judged where the plan is applied.
     let genuine = project.runtime.block_on(project.session.genuine(&document, &digest));
-    if let Err(edited @ (EngineError::Edited { .. } | EngineError::NotAnExtension { .. })) = genuine {
-        return Err(of_plan(edited, &document, &arguments.file));
-    }
+    let unseen = match genuine {
+        Ok(()) => None,
+        Err(edited @ (EngineError::Edited { .. } | EngineError::NotAnExtension { .. })) => {
+            return Err(of_plan(edited, &document, &arguments.file));
+        }
+        Err(error) => Some(CliError::from(error)),
+    };
     let decision = match arguments.decision {
         Choice::Approve => Decision::Approve,
         Choice::Reject => Decision::Reject,
@@ -132,6 +136,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let statement = project.session.statement(&document, digest, decision, role, fingerprint);
     let statement = statement.map_err(|error| of_plan(error, &document, &arguments.file))?;
     ui.talk(&format!("{} the plan {digest}", decision.as_str()));
+    if let Some(why) = unseen.filter(|_| decision == Decision::Approve) {
+        ui.talk(&format!("  {}", show::cannot_be_told(&why)));
+    }
     for entry in &document.body.moves {
         let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         ui.talk(&format!("  {} from {from} to {}", entry.environment, entry.to));

@@ -70,7 +70,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let lifetime = lifetime(&arguments.expires)?;
     let document = project.runtime.block_on(project.session.plan(request, lifetime))?;
     finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, arguments.if_merged)?;
-    release::warn_of_unknown_authors(ui, &project, &document)?;
+    release::warn_where_nobody_can_approve(ui, &project, &document)?;
     let next = document.body.stays.iter().filter_map(|s| Some(&s.next.as_ref()?.release.id));
     let releases: Vec<_> = document.body.moves.iter().map(|m| &m.to.id).chain(next).collect();
     let concerns = |about: &About<'_>| match about {

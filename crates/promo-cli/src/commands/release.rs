@@ -1,12 +1,13 @@
 //! `promo release`: candidates and quarantine.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
-use promo_core::plan::Document;
+use promo_core::plan::{Document, Move, PlanFileError};
 use promo_core::planner;
 use promo_engine::authors::AUTHORS_NAMESPACE;
 use promo_engine::lifts::Lift;
@@ -244,10 +245,30 @@ fn name_authors(release: &ReleaseId) -> [&str; 8] {
     ["promo", "release", "authors", release.as_str(), "--author", "NAME", "--key", "KEY"]
 }
 
-/// Warns of every release that a plan brings along of which it is not known who wrote it, where a rule wants to know: nobody can
-/// approve the plan (S6.4).
-pub(super) fn warn_of_unknown_authors(ui: &Ui, project: &Project, document: &Document) -> Result<(), CliError> {
+/// Warns of each environment of a plan that nobody can approve (S6.4): because a release comes along of which it is not known
+/// who wrote it, where a rule wants to know, or because too few are left whom no rule excludes.
+pub(super) fn warn_where_nobody_can_approve(ui: &Ui, project: &Project, document: &Document) -> Result<(), CliError> {
+    if !document.body.moves.iter().any(Move::needs_approval) {
+        return Ok(());
+    }
     let view = project.session.view()?;
+    let warning = label(Label::Warning, "warning");
+    let digest = document.digest().map_err(|error| EngineError::from(PlanFileError::from(error)))?;
+    let standings = project.session.standings(document, &digest, &view, &[], None, project.session.now()?)?;
+    let roster = &project.session.governance().roster;
+    for (environment, standing) in standings.iter().filter(|(_, standing)| !standing.enough(roster)) {
+        let excluded: BTreeSet<(&str, &str)> = standing
+            .rules
+            .iter()
+            .flat_map(|rule| rule.excluded.iter().map(|(who, party)| (who.as_str(), party.as_str())))
+            .collect();
+        let excluded: Vec<String> = excluded.into_iter().map(|(who, party)| format!("{who} ({party})")).collect();
+        let text = match excluded.is_empty() {
+            true => "policy knows too few people with its roles".to_owned(),
+            false => format!("too few are left without {}; somebody else has to do that part", excluded.join(" and ")),
+        };
+        ui.talk(&format!("{warning}: nobody can approve {environment}: {text}"));
+    }
     for one in document.body.moves.iter().flat_map(|entry| project.session.unwritten(&view, entry)) {
         let (release, environment) = (planner::reference(&view, &one.release).to_string(), &one.environment);
         let text = match &one.author {
@@ -257,7 +278,6 @@ pub(super) fn warn_of_unknown_authors(ui: &Ui, project: &Project, document: &Doc
             }
             Some(author) => format!("policy does not know the author {author} of {release}, which comes along"),
         };
-        let warning = label(Label::Warning, "warning");
         ui.talk(&format!("{warning}: nobody can approve {environment}: {}", escape::line(&text)));
     }
     Ok(())

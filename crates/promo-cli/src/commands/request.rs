@@ -54,7 +54,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     } else {
         command_line(approve::apply_words(&project.session, &document, &file))
     };
-    release::warn_of_unknown_authors(ui, &project, &document)?;
+    release::warn_where_nobody_can_approve(ui, &project, &document)?;
     if ui.format() == Format::Json {
         let superseded = recorded.superseded.into_iter().map(|one| SupersededPlan {
             plan: one.plan,

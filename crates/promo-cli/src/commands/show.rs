@@ -54,6 +54,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(DONE)
 }
 
+/// That it was not found out whether somebody edited a plan, and why.
+pub(super) fn cannot_be_told(why: &CliError) -> String {
+    format!("Whether somebody edited the plan cannot be told here: {}", escape::line(&why.problem().message))
+}
+
 /// A plan with what the ledger says of it, where its ledger can be read here. A plan can be read anywhere: that there is no
 /// pipeline, or another one, is said and is no error. One that somebody edited is not drawn (S8.3).
 fn beside_ledger(
@@ -77,8 +82,7 @@ fn beside_ledger(
                 return Ok(Some(Err(of_plan(edited, document, path))));
             }
             Err(error) => {
-                let why = unknown(&error.into());
-                ui.talk(&format!("Whether somebody edited the plan cannot be told here: {why}"));
+                ui.talk(&cannot_be_told(&error.into()));
             }
         }
         let ledger = session.view()?;

@@ -322,8 +322,18 @@ impl Case<'_> {
                 | Reason::CheckFlaky { environment, .. }
                 | Reason::CheckWithdrawn { environment, .. } => return Some(ask(environment)),
                 Reason::Older { .. } => {
-                    let command = command_line(["promo", "rollback", name, "--to", id, "--out", "back.plan.json"]);
-                    return Some(NextCommand { command, why: "plans the way back to it".into() });
+                    let (rules, current) = (self.session.governance().rules(), self.view.current(self.name)?);
+                    let targets: Vec<_> =
+                        eligibility::rollback_targets(&rules, self.view, self.name, &current.release).collect();
+                    // One that was never verified good here, or failed here, is no way back (S10.1).
+                    let (to, why) = match targets.contains(&self.release) {
+                        true => (Some(["--to", id]), "plans the way back to it"),
+                        false => (None, "plans the way back to the best that was verified good here, which is another"),
+                    };
+                    targets.first()?;
+                    let words = ["promo", "rollback", name].into_iter().chain(to.into_iter().flatten());
+                    let command = command_line(words.chain(["--out", "back.plan.json"]));
+                    return Some(NextCommand { command, why: why.into() });
                 }
                 Reason::TriedBefore | Reason::Held { .. } => {
                     let command = command_line(["promo", "plan", name, "--release", id, "--out", "plan.json"]);

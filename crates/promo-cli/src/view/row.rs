@@ -305,7 +305,9 @@ impl Row {
             StayReason::ApprovalBehindDeferred => {
                 (RowState::HeldBack, "not in this plan: its approvers shall see what happened before it")
             }
-            StayReason::NoRollbackTarget => (RowState::Refused, "there is no release that it could go back to"),
+            StayReason::NoRollbackTarget => {
+                (RowState::Refused, "it cannot go back: nothing lower was verified good here, or not what was named")
+            }
         };
         Self {
             environment: stay.environment.to_string(),

@@ -327,3 +327,36 @@ fn who_wrote_a_release_is_asked_early_and_can_be_said_afterwards_s6_4() {
     let (_, err) = texts(&promo(&world.at, &["apply", "p.json"]));
     assert!(!err.contains("error"), "{err}");
 }
+
+/// The only release manager asks for an approval by release managers that the rule keeps from whoever asks.
+#[test]
+fn a_request_that_leaves_nobody_to_approve_it_is_warned_of_s6_4() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    let ask = |who: &str| {
+        let key = format!("keys/{who}");
+        texts(&promo(&world.at, &["request", "p.json", "--key", &key, "--signer", "built-in"])).1
+    };
+    let err = ask("dana");
+    assert!(!err.contains("warning"), "{err}");
+    let err = ask("riley");
+    assert!(err.contains("warning: nobody can approve production: too few are left without "), "{err}");
+    assert!(err.contains("riley (initiator); somebody else has to do that part"), "{err}");
+}
+
+/// Nobody can apply it under the policy of now, so a yes to it would be worth nothing.
+#[test]
+fn a_plan_under_a_policy_that_was_replaced_is_not_approved_s8_2() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    world.edit("policy.toml", "version = 1", "version = 2");
+    let approve = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"];
+    let error = world.refuses(65, "plan-elsewhere", &approve);
+    assert!(error["message"].as_str().unwrap().contains("policy"), "{error}");
+    assert_eq!(error["next"], "promo --policy policy.toml plan production --out p.json", "{error}");
+    // A no needs no rules to hold.
+    world.run(0, &[&approve[..], &["--decision", "reject"]].concat());
+}

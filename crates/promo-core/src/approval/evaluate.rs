@@ -187,20 +187,24 @@ impl Evaluation {
     /// no more, and a new one could.
     #[must_use]
     pub fn lost(&self, roster: &Roster) -> bool {
-        let enough = |without: &[IdentityName]| {
-            let people: Vec<&Identity> = roster
-                .identities()
-                .filter(|who| who.human && !who.keys.is_empty() && !without.contains(&who.name))
-                .collect();
-            let slots: Vec<&RuleOutcome> =
-                self.rules.iter().flat_map(|rule| (0..rule.count).map(move |_| rule)).collect();
-            let could = |slot: usize, person: usize| {
-                let (rule, who) = (slots[slot], people[person]);
-                !rule.who_can.is_disjoint(&who.roles) && !rule.excluded.iter().any(|(name, _)| *name == who.name)
-            };
-            matching::fill(slots.len(), people.len(), &could).iter().all(Option::is_some)
+        !self.revoked.is_empty() && !self.enough_without(roster, &self.revoked) && self.enough(roster)
+    }
+
+    /// Whether `roster` has the people that the rules ask for, each in one slot, whoever has spoken so far.
+    #[must_use]
+    pub fn enough(&self, roster: &Roster) -> bool {
+        self.enough_without(roster, &[])
+    }
+
+    fn enough_without(&self, roster: &Roster, without: &[IdentityName]) -> bool {
+        let able = |who: &&Identity| who.human && !who.keys.is_empty() && !without.contains(&who.name);
+        let people: Vec<&Identity> = roster.identities().filter(able).collect();
+        let slots: Vec<&RuleOutcome> = self.rules.iter().flat_map(|rule| (0..rule.count).map(move |_| rule)).collect();
+        let could = |slot: usize, person: usize| {
+            let (rule, who) = (slots[slot], people[person]);
+            !rule.who_can.is_disjoint(&who.roles) && !rule.excluded.iter().any(|(name, _)| *name == who.name)
         };
-        !self.revoked.is_empty() && !enough(&self.revoked) && enough(&[])
+        matching::fill(slots.len(), people.len(), &could).iter().all(Option::is_some)
     }
 
     /// What the one eligibility function asks of it (S1.1).

@@ -39,6 +39,10 @@ impl Use {
     }
 }
 
+fn alike(what: &'static str, planned: String, current: String) -> Result<(), EngineError> {
+    if planned == current { Ok(()) } else { Err(EngineError::Elsewhere { what, planned, current }) }
+}
+
 /// What a plan that passed is applied with.
 pub(crate) struct Checked {
     pub(crate) generations: BTreeMap<EnvironmentName, u64>,
@@ -298,22 +302,21 @@ impl Session {
     }
 
     fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {
+        let mode = |local: bool| if local { "local mode" } else { "a trust file" }.to_string();
+        alike("version of promo", plan.tool.clone(), TOOL.to_string())?;
+        self.ruled_here(plan)?;
+        alike("mode", mode(plan.local), mode(self.governance.local))
+    }
+
+    /// Refuses a plan of another pipeline, under another policy or of another ledger: nobody can apply it here.
+    pub(crate) fn ruled_here(&self, plan: &Plan) -> Result<(), EngineError> {
         let here = &self.governance;
         let policy = |p: &Option<promo_core::plan::PolicyRef>| {
             p.as_ref().map_or_else(|| "none".into(), |p| format!("{} v{} {}", p.name, p.version, p.digest))
         };
-        let mode = |local: bool| if local { "local mode" } else { "a trust file" }.to_string();
-        let pairs = [
-            ("version of promo", plan.tool.clone(), TOOL.to_string()),
-            ("pipeline", plan.pipeline.to_string(), here.pipeline.name.to_string()),
-            ("policy", policy(&plan.policy), policy(&here.policy)),
-            ("ledger", plan.ledger.origin.clone(), self.store.origin()),
-            ("mode", mode(plan.local), mode(here.local)),
-        ];
-        match pairs.into_iter().find(|(_, planned, current)| planned != current) {
-            Some((what, planned, current)) => Err(EngineError::Elsewhere { what, planned, current }),
-            None => Ok(()),
-        }
+        alike("pipeline", plan.pipeline.to_string(), here.pipeline.name.to_string())?;
+        alike("policy", policy(&plan.policy), policy(&here.policy))?;
+        alike("ledger", plan.ledger.origin.clone(), self.store.origin())
     }
 
     /// A plan must not be of a later time than the record that came after it, or than now, and must not live longer than

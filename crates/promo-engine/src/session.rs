@@ -235,10 +235,10 @@ impl Session {
         }
     }
 
-    /// Verifies the ledger against itself ([`promo_ledger::verify`]), and folds what it reads: each record is read once.
+    /// Verifies the ledger against itself ([`promo_ledger::verify()`]), and folds what it reads: each record is read once.
     ///
     /// # Errors
-    /// As [`promo_ledger::verify`]. A record that cannot be folded is no finding: [`Session::view`] tells it.
+    /// As [`promo_ledger::verify()`]. A record that cannot be folded is no finding: [`Session::view`] tells it.
     pub fn verify(&self) -> Result<VerifyReport, VerifyError> {
         let (origin, mut folded) = (self.store.origin(), Some(Folded::default()));
         let report = blocking(|| {

@@ -43,7 +43,10 @@ fn search(cargo_fuzz: &Path, targets: &[String], seconds: u32, seed: Option<u32>
     std::thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {
-                while let Some(target) = lock(&queue).pop_front() {
+                loop {
+                    // Not in the head of the loop: the lock would be held for as long as the target searches.
+                    let next = lock(&queue).pop_front();
+                    let Some(target) = next else { break };
                     let began = Instant::now();
                     match one(&built, target, seconds, seed) {
                         Ok(()) => eprintln!("    {target}: nothing found in {:.0} s", began.elapsed().as_secs_f64()),

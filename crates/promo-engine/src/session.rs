@@ -1,6 +1,7 @@
 //! A pipeline with its rules, its ledger and its doors to the outside: what every verb of the engine works on.
 
 mod folded;
+mod kept;
 mod outside;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -235,7 +236,8 @@ impl Session {
         }
     }
 
-    /// Verifies the ledger against itself ([`promo_ledger::verify()`]), and folds what it reads: each record is read once.
+    /// Verifies the ledger against itself ([`promo_ledger::verify()`]), and folds what it reads: each record is read once. What
+    /// its records name must be kept: plans, files of releases and of deployments.
     ///
     /// # Errors
     /// As [`promo_ledger::verify()`]. A record that cannot be folded is no finding: [`Session::view`] tells it.
@@ -251,6 +253,10 @@ impl Session {
             })
         })?;
         if let Some(read) = folded {
+            let gone = blocking(|| kept::missing(self.store.as_ref(), &read.view))?;
+            if !gone.is_empty() {
+                return Err(VerifyError::Findings(gone));
+            }
             *self.folded.lock().unwrap_or_else(PoisonError::into_inner) = read;
         }
         Ok(report)

@@ -173,6 +173,29 @@ fn s10_4_a_plan_that_goes_back_says_that_it_quarantines_and_pauses() {
     assert!(history["stops"].as_array().unwrap().iter().any(|stop| stop["act"] == "quarantined"), "{history}");
 }
 
+/// S2.4: without the files of a deployment nothing can be gone back to.
+#[test]
+fn s2_4_kept_files_that_were_deleted_are_found_and_named() {
+    let world = World::new();
+    world.run(0, &["ledger", "verify"]);
+    let file = rusqlite::Connection::open(world.at.join(".promo/ledger.db")).unwrap();
+    let triggers = file
+        .prepare("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'blobs'")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<Vec<String>, _>>()
+        .unwrap();
+    triggers.iter().for_each(|name| file.execute_batch(&format!("DROP TRIGGER {name}")).unwrap());
+    assert!(file.execute("DELETE FROM blobs", []).unwrap() > 10);
+    drop(file);
+    let error = world.refuses(30, "ledger-damaged", &["ledger", "verify"]);
+    let details = error["details"].to_string();
+    for gone in ["a plan, sha256:", "config/common.env of r-", "the settings of r-", "found nothing"] {
+        assert!(details.contains(gone), "{gone}: {error}");
+    }
+}
+
 /// S12.5: a reason stands beside its record, which the chain does not cover. Another text than was given is never told.
 #[test]
 fn s12_5_a_reason_that_was_edited_is_damage_and_never_told() {

@@ -15,7 +15,7 @@ const FREE: [&str; 3] = ["/body/initiator", "/body/planned_at", "/body/expires"]
 
 /// Parts that the present alone knows: what is there now may have changed since, or the plan may say something else. Such a plan
 /// is refused as what it may be, and nobody gains anything by the edit.
-const PRESENT: [(&str, &str); 8] = [
+const PRESENT: [(&str, &str); 10] = [
     ("/body/inputs", "plan-stale"),
     ("/body/request", "plan-stale"),
     ("/rollback/steps/", "plan-stale"),
@@ -23,6 +23,8 @@ const PRESENT: [(&str, &str); 8] = [
     // What lies beside an artifact that is copied, and what could be gone back to, are seen as they are now.
     ("/steps/0/changes", "plan-stale"),
     ("/lost_target", "plan-stale"),
+    ("/rollback/to", "plan-stale"),
+    ("/further_targets", "plan-stale"),
     ("/body/ledger", "ledger-rewritten"),
     ("/body", "plan-elsewhere"),
 ];
@@ -133,7 +135,8 @@ async fn taken(world: &World, plan: &Document) -> (Vec<(String, String)>, usize)
     let honest = apply(world, plan).await;
     assert!(!refused(&honest), "{honest:?}");
     let (mut taken, mut tried) = (Vec::new(), 0);
-    for (path, edited) in edits(&serde_json::to_value(plan).unwrap()) {
+    let whole = serde_json::to_value(plan).unwrap();
+    for (path, edited) in edits(&whole) {
         let Ok(bytes) = promo_core::canonical::to_vec(&edited) else { continue };
         let Ok((document, _)) = Document::from_bytes(&bytes) else { continue };
         tried += 1;
@@ -142,6 +145,10 @@ async fn taken(world: &World, plan: &Document) -> (Vec<(String, String)>, usize)
         let present = PRESENT.iter().any(|(part, said)| path.contains(part) && *said == code);
         // What was found to have drifted is no longer there to be compared.
         let present = present || (path == "/body/stays/0" && code == "plan-stale");
+        // A way back that was taken out may be one that is not to be had.
+        let ways = ["/body/moves/0/rollback", "/body/moves/0/further_targets", "/body/moves/0/lost_target"];
+        let taken_out = ways.iter().any(|way| edited.pointer(way).is_none() && whole.pointer(way).is_some());
+        let present = present || (path == "/body/moves/0" && code == "plan-stale" && taken_out);
         let present = present && !path.contains("generation of");
         if code != "plan-edited" && !present {
             let now = edited.pointer(&path).map(ToString::to_string).unwrap_or_default();

@@ -161,7 +161,11 @@ pub fn edited(planned: &Plan, then: &Plan) -> Vec<Moved> {
             (a.newer, b.newer) = (None, None);
         }
         // So is what could be gone back to.
-        if a.lost_target != b.lost_target {
+        let ways = |entry: &Move| {
+            let target = entry.rollback.as_ref().map(|back| back.to.clone());
+            (target, entry.lost_target.clone(), entry.further_targets.clone())
+        };
+        if ways(a) != ways(b) {
             for entry in [a, b] {
                 (entry.rollback, entry.lost_target, entry.further_targets) = (None, None, Vec::new());
             }

@@ -175,9 +175,14 @@ impl End {
     /// What a process that is over says of itself.
     #[must_use]
     pub fn of(output: &Output) -> Self {
-        let said = said(output);
+        Self::new(output.status.code(), said(output))
+    }
+
+    /// The same of its exit code, and of everything it said.
+    #[must_use]
+    pub fn new(code: Option<i32>, said: String) -> Self {
         let error = said.split("error[").nth(1).and_then(|rest| rest.split(']').next()).map(str::to_owned);
-        Self { code: output.status.code(), error, said }
+        Self { code, error, said }
     }
 }
 

@@ -3,6 +3,8 @@
 pub mod binary;
 pub mod cells;
 pub mod copying;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod failing_disk;
 pub mod faults;
 pub mod front;
 pub mod interleaved;

@@ -225,6 +225,30 @@ async fn whatever_is_edited_about_what_stays_is_refused_s8_3() {
     assert_eq!(taken, [], "of {tried}");
 }
 
+/// S12.3: a request is a row that whoever can write the ledger writes. Unsigned, it makes an edited plan no truer.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_nobody_signed_does_not_make_an_edited_plan_genuine_s8_3() {
+    let world = world().await;
+    let plan = world.plan("production").await;
+    world.session.genuine(&plan, &plan.digest().unwrap()).await.unwrap();
+    let mut edited = plan.clone();
+    edited.body.moves[0].gates.pop();
+    assert_ne!(edited, plan);
+    let digest = edited.digest().unwrap();
+    let store = world.session.store();
+    store.put_blob(&edited.to_bytes().unwrap()).unwrap();
+    let mut draft = world.session.draft(Event::PlanRequested {
+        environments: ["production".parse().unwrap()].into(),
+        expires: plan.body.expires,
+        initiator: "dana".into(),
+        by: None,
+        signed: None,
+    });
+    draft.plan = Some(digest);
+    world.session.append(&Expect::default(), &[draft]).unwrap();
+    assert_eq!(world.session.genuine(&edited, &digest).await.unwrap_err().code(), "plan-edited");
+}
+
 /// A plan that no approval names can be given another time: it is then what promo would have written at that time, from the
 /// same ledger, and lives no longer than a plan may.
 #[tokio::test(flavor = "multi_thread")]

@@ -153,13 +153,15 @@ impl Session {
     }
 
     /// Refuses a plan that was edited, as far as this can be told from itself and from the ledger that it names. Gives whether
-    /// the ledger keeps this very plan.
+    /// the ledger keeps this very plan as one that was used or that somebody signed for.
     fn as_written(&self, plan: &Plan, digest: &Digest, view: &View, now: Present) -> Result<bool, EngineError> {
         if plan.ledger.origin != self.store.origin() || plan.pipeline != self.governance.pipeline.name {
             return Ok(false);
         }
         self.extends(plan)?;
-        if view.requests.contains_key(digest) || view.consumed.contains_key(digest) {
+        // A request that nobody signed proves nothing (S12.3): whoever edits a plan can record one.
+        let signed = view.requests.get(digest).is_some_and(|request| !request.signers.is_empty());
+        if signed || view.consumed.contains_key(digest) {
             return Ok(true);
         }
         let used =

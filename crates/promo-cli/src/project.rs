@@ -305,7 +305,8 @@ fn actor(global: &Global) -> Actor {
 fn find() -> Result<PathBuf, CliError> {
     let here = std::env::current_dir().map_err(|e| CliError::file("entered", Path::new("."), &e))?;
     // Outside of a repository only the directory itself counts: a file further up may be anybody's.
-    let top = here.ancestors().find(|d| d.join(".git").exists()).unwrap_or(&here);
+    let repository = here.ancestors().find(|d| d.join(".git").exists());
+    let top = repository.unwrap_or(&here);
     for directory in here.ancestors() {
         let path = directory.join(PIPELINE_FILE);
         // Whatever is called so is meant: what it is instead of a file is told when it is read.
@@ -316,8 +317,11 @@ fn find() -> Result<PathBuf, CliError> {
             break;
         }
     }
-    let beyond =
-        if top == here { "; above it nothing is looked at, as this is no git repository" } else { " or above it" };
+    let beyond = match repository {
+        None => "; above it nothing is looked at, as this is no git repository",
+        Some(top) if top == here => ", the top of the git repository",
+        Some(_) => " or above it, up to the top of the git repository",
+    };
     let message = format!("there is no {PIPELINE_FILE} in {}{beyond}", here.display());
     Err(CliError::new("pipeline-not-found", 65, message, "promo init").who(who::PIPELINE))
 }

@@ -161,7 +161,7 @@ impl PlanView {
         let plan = &document.body;
         let none = Vec::new();
         let forecast = |name: &EnvironmentName| forecasts.get(name).unwrap_or(&none).as_slice();
-        let stays = plan.stays.iter().map(|s| (s.tier, Row::of_stay(s, forecast(&s.environment))));
+        let stays = plan.stays.iter().map(|s| (s.tier, Row::of_stay(s, &plan.request, forecast(&s.environment))));
         let moves = plan.moves.iter().map(|m| (m.tier, Row::of_move(m, forecast(&m.environment))));
         let mut rows: Vec<(Tier, Row)> = stays.chain(moves).collect();
         // The plan does not carry the graph. Tiers come close to it, and within one the plan's own order stays.

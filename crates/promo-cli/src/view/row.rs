@@ -11,7 +11,7 @@ use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::ledger::view::Promotion;
 use promo_core::model::OnFailure;
-use promo_core::plan::{Action, Move, Next, Stay, StayReason, Step};
+use promo_core::plan::{Action, Move, Next, Request, Stay, StayReason, Step};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -293,7 +293,7 @@ impl Row {
     }
 
     /// What the plan leaves as it is.
-    pub(super) fn of_stay(stay: &Stay, forecasts: &[Gate]) -> Self {
+    pub(super) fn of_stay(stay: &Stay, request: &Request, forecasts: &[Gate]) -> Self {
         let gates = stay.next.as_ref().map(|next| gates(&next.gates, forecasts)).unwrap_or_default();
         let (state, says) = match stay.why {
             StayReason::UpToDate => (RowState::Unchanged, "up to date"),
@@ -305,9 +305,11 @@ impl Row {
             StayReason::ApprovalBehindDeferred => {
                 (RowState::HeldBack, "not in this plan: its approvers shall see what happened before it")
             }
-            StayReason::NoRollbackTarget => {
-                (RowState::Refused, "it cannot go back: nothing lower was verified good here, or not what was named")
-            }
+            StayReason::NoRollbackTarget if request.release.is_some() => (
+                RowState::Refused,
+                "the release that was named is no lower one that was verified good here and is not quarantined",
+            ),
+            StayReason::NoRollbackTarget => (RowState::Refused, "there is no release that it could go back to"),
         };
         Self {
             environment: stay.environment.to_string(),

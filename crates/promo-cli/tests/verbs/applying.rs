@@ -123,21 +123,14 @@ fn where_no_rule_excludes_the_applier_no_key_is_looked_at() {
 fn a_record_of_who_applies_that_is_edited_is_named_s12_1() {
     let world = approved();
     world.run(0, &[&["apply", "p.json"], &DANA[..]].concat());
-    let path = world.at.join(".promo/ledger.db");
-    let store = SqliteStore::open(&path).unwrap();
+    let store = SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
     let raw = store.raw(0, 1_000).unwrap().into_iter().find(|raw| raw.parse().unwrap().kind == "run.signed").unwrap();
     drop(store);
     // Another name beside the same signature, in bytes that are as canonical as before.
     let text = String::from_utf8(raw.bytes).unwrap();
     let edited = text.replace("\"by\":\"dana\"", "\"by\":\"riley\"");
     assert_ne!(text, edited);
-    let file = rusqlite::Connection::open(&path).unwrap();
-    let mut triggers = file.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").unwrap();
-    let names: Vec<String> = triggers.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
-    drop(triggers);
-    for name in names {
-        file.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
-    }
+    let file = world.opened_ledger();
     let seq = i64::try_from(raw.seq).unwrap();
     assert_eq!(file.execute("UPDATE records SET bytes = ?1 WHERE seq = ?2", (edited.as_bytes(), seq)).unwrap(), 1);
     drop(file);

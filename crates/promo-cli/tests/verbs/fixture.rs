@@ -67,6 +67,24 @@ pub(crate) fn texts(output: &Output) -> (String, String) {
     (text(&output.stdout), text(&output.stderr))
 }
 
+/// What a verb says as text.
+pub(crate) fn said(world: &World, words: &[&str]) -> String {
+    let (out, err) = texts(&promo(&world.at, words));
+    out + &err
+}
+
+/// The row of an environment in `promo status`.
+pub(crate) fn row(world: &World, environment: &str) -> Value {
+    let status = world.run(0, &["status"]);
+    let rows = status["environments"].as_array().unwrap();
+    rows.iter().find(|row| row["environment"] == environment).unwrap().clone()
+}
+
+/// The next command, without the flags of this call.
+pub(crate) fn next(value: &Value) -> String {
+    value["next"].as_str().unwrap().replace(" --policy policy.toml", "")
+}
+
 /// What the quickstart leaves behind, made once.
 fn example() -> &'static Path {
     static EXAMPLE: OnceLock<TempDir> = OnceLock::new();
@@ -205,6 +223,16 @@ impl World {
         }
         let row = (int(head.size + 1), root.as_bytes(), last.as_bytes());
         file.execute("UPDATE ledger SET size = ?1, root = ?2, last = ?3", row).unwrap();
+    }
+
+    /// The ledger's file for whoever edits it behind promo's back: not held up by what promo wrote into it against mistakes.
+    pub(crate) fn opened_ledger(&self) -> rusqlite::Connection {
+        let file = rusqlite::Connection::open(self.at.join(".promo/ledger.db")).unwrap();
+        let mut triggers = file.prepare("SELECT name FROM sqlite_schema WHERE type = 'trigger'").unwrap();
+        let names: Vec<String> = triggers.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+        drop(triggers);
+        names.iter().for_each(|name| file.execute_batch(&format!("DROP TRIGGER {name}")).unwrap());
+        file
     }
 
     /// Changes records of the ledger behind promo's back.

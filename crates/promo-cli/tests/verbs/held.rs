@@ -3,25 +3,7 @@
 
 use serde_json::Value;
 
-use crate::fixture::{World, promo, texts};
-
-/// What a verb says as text.
-fn said(world: &World, words: &[&str]) -> String {
-    let (out, err) = texts(&promo(&world.at, words));
-    out + &err
-}
-
-/// The row of an environment in `promo status`.
-fn row(world: &World, environment: &str) -> Value {
-    let status = world.run(0, &["status"]);
-    let rows = status["environments"].as_array().unwrap();
-    rows.iter().find(|row| row["environment"] == environment).unwrap().clone()
-}
-
-/// The next command, without the flags of this call.
-fn next(value: &Value) -> String {
-    value["next"].as_str().unwrap().replace(" --policy policy.toml", "")
-}
+use crate::fixture::{World, next, promo, row, said, texts};
 
 /// A world in which staging holds what fails there, and one release failed its check there.
 fn held() -> World {
@@ -178,15 +160,7 @@ fn s10_4_a_plan_that_goes_back_says_that_it_quarantines_and_pauses() {
 fn s2_4_kept_files_that_were_deleted_are_found_and_named() {
     let world = World::new();
     world.run(0, &["ledger", "verify"]);
-    let file = rusqlite::Connection::open(world.at.join(".promo/ledger.db")).unwrap();
-    let triggers = file
-        .prepare("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'blobs'")
-        .unwrap()
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .collect::<Result<Vec<String>, _>>()
-        .unwrap();
-    triggers.iter().for_each(|name| file.execute_batch(&format!("DROP TRIGGER {name}")).unwrap());
+    let file = world.opened_ledger();
     assert!(file.execute("DELETE FROM blobs", []).unwrap() > 10);
     drop(file);
     let error = world.refuses(30, "ledger-damaged", &["ledger", "verify"]);
@@ -201,16 +175,7 @@ fn s2_4_kept_files_that_were_deleted_are_found_and_named() {
 fn s12_5_a_reason_that_was_edited_is_damage_and_never_told() {
     let world = World::new();
     world.run(0, &["freeze", "dev", "--reason", "billing migration"]);
-    let file = rusqlite::Connection::open(world.at.join(".promo/ledger.db")).unwrap();
-    // Whoever edits the file is not held up by what promo wrote into it against mistakes.
-    let triggers = file
-        .prepare("SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'sides'")
-        .unwrap()
-        .query_map([], |row| row.get(0))
-        .unwrap()
-        .collect::<Result<Vec<String>, _>>()
-        .unwrap();
-    triggers.iter().for_each(|name| file.execute_batch(&format!("DROP TRIGGER {name}")).unwrap());
+    let file = world.opened_ledger();
     let edited = file.execute("UPDATE sides SET text = 'all is well' WHERE text = 'billing migration'", []).unwrap();
     assert_eq!(edited, 1);
     for words in [&["status"][..], &["why", "dev"], &["plan", "dev"], &["history", "dev"]] {

@@ -3,25 +3,7 @@
 
 use serde_json::Value;
 
-use crate::fixture::{World, command, end, promo, texts};
-
-/// What a verb says as text.
-fn said(world: &World, words: &[&str]) -> String {
-    let (out, err) = texts(&promo(&world.at, words));
-    out + &err
-}
-
-/// The row of an environment in `promo status`.
-fn row(world: &World, environment: &str) -> Value {
-    let status = world.run(0, &["status"]);
-    let rows = status["environments"].as_array().unwrap();
-    rows.iter().find(|row| row["environment"] == environment).unwrap().clone()
-}
-
-/// The next command, without the flags of this call.
-fn next(value: &Value) -> String {
-    value["next"].as_str().unwrap().replace(" --policy policy.toml", "")
-}
+use crate::fixture::{World, command, end, next, promo, row, said, texts};
 
 /// A world with a release in staging that could enter production.
 fn ready() -> World {
@@ -363,4 +345,40 @@ fn whoever_is_not_named_is_the_one_whom_the_system_names() {
     nameless.env_remove("PROMO_ACTOR").env("LOGNAME", "zoe");
     assert_eq!(end(nameless, &words).status.code(), Some(0));
     assert_eq!(row(&world, "dev")["holds"][0]["by"], "zoe");
+}
+
+/// S10.1: an older release that failed here is no way back, also once its quarantine was lifted.
+#[test]
+fn the_way_back_that_is_led_to_is_one_that_there_is() {
+    let world = ready();
+    world.plan("p.json");
+    world.ask("p.json");
+    world.approve("p.json");
+    world.run(0, &["apply", "p.json"]);
+    let lift = ["release", "lift", "1.1.0", "--environment", "production", "--reason", "a test"];
+    world.run(0, &[&lift[..], &["--key", "keys/riley", "--signer", "built-in"]].concat());
+    let why = world.run(0, &["why", "production", "1.1.0"]);
+    assert_eq!(next(&why), "promo rollback production --out back.plan.json", "{why}");
+    let named = said(&world, &["rollback", "production", "--to", "1.1.0"]);
+    assert!(named.contains("the release that was named is no lower one that was verified good here"), "{named}");
+    let why = world.run(0, &["why", "production", "1.0.0"]);
+    let back = next(&why);
+    assert!(back.starts_with("promo rollback production --to r-") && back.ends_with(" --out back.plan.json"), "{why}");
+    let words: Vec<&str> = back.split(' ').skip(1).collect();
+    let plan = world.run(0, &words);
+    assert_eq!(plan["environments"][0]["state"], "waiting", "{plan}");
+}
+
+/// Above a directory that no repository holds, a pipeline may be anybody's: it is not looked for, and that is said.
+#[test]
+fn where_a_pipeline_was_looked_for_is_said() {
+    let world = World::new();
+    let below = world.at.join("checks");
+    let looked = || texts(&promo(&below, &["check"])).1;
+    assert!(looked().contains("above it nothing is looked at, as this is no git repository"), "{}", looked());
+    std::fs::create_dir(below.join(".git")).unwrap();
+    assert!(looked().contains("/checks, the top of the git repository"), "{}", looked());
+    std::fs::create_dir(below.join("lower")).unwrap();
+    let looked = texts(&promo(&below.join("lower"), &["check"])).1;
+    assert!(looked.contains("/checks/lower or above it, up to the top of the git repository"), "{looked}");
 }

@@ -1,7 +1,7 @@
 //! Whether the ledger still has the files that its records name: nothing can be gone back to, resumed or shown again without
 //! them. What must not be here: whether what is kept has its digest, which the verification of the ledger says.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use promo_core::Digest;
 use promo_core::ledger::View;
@@ -34,9 +34,8 @@ pub(super) fn missing(store: &dyn Store, view: &View) -> Result<Vec<Finding>, St
 
 /// What records name, and what each is: plans that were requested or used, files of releases and of deployments.
 fn named(view: &View) -> BTreeMap<Digest, String> {
-    let mut named = BTreeMap::new();
-    let plans: BTreeSet<&Digest> = view.requests.keys().chain(view.runs.values().map(|run| &run.plan)).collect();
-    named.extend(plans.into_iter().map(|digest| (*digest, "a plan".to_owned())));
+    let plans = view.requests.keys().chain(view.runs.values().map(|run| &run.plan));
+    let mut named: BTreeMap<Digest, String> = plans.map(|digest| (*digest, "a plan".to_owned())).collect();
     for entry in &view.releases {
         let files = entry.release.content.files.iter();
         named.extend(files.map(|(path, digest)| (*digest, format!("{path} of {}", entry.release.id))));

@@ -26,7 +26,10 @@ pub const CANARY: &str = "canary-7f3e9a-must-never-be-written";
 
 /// How long a lock outlives its process here; the shortest that there is.
 const LEASE: Duration = Duration::from_secs(1);
+/// How long a process may take to get to where it hangs.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long it then hangs before whoever watches it gives it up: longer than its lock, if nobody renews that.
+const HANGS: Duration = Duration::from_millis(1_500);
 
 const PIPELINE: &str = r#"
 format = 1
@@ -216,7 +219,7 @@ impl Cells {
         let base = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
         let mut cells =
             Self { base: base.expect("a directory"), program, scenario, opaque, broken: None, elsewhere: false };
-        cells.elsewhere = elsewhere("true").output().is_ok_and(|output| output.status.success());
+        cells.elsewhere = can_be_elsewhere();
         cells.prepare();
         copy(&cells.path("world"), &cells.path("before"));
         cells
@@ -346,7 +349,7 @@ impl Cells {
     #[expect(clippy::disallowed_methods, reason = "a test starts the program that it is about")]
     pub fn command(&self, host: Host, fault: Option<&Fault>, words: &[&str]) -> Command {
         let command = if host == Host::Elsewhere && self.elsewhere {
-            elsewhere(self.program)
+            elsewhere(Path::new(self.program))
         } else {
             Command::new(self.program)
         };
@@ -377,7 +380,7 @@ impl Cells {
         command
     }
 
-    /// Runs a command to its end. One that hangs at its fault is killed there.
+    /// Runs a command to its end. One that hangs at its fault is left to hang for longer than its lock, and then killed.
     ///
     /// # Panics
     /// When it neither ends nor gets to its fault.
@@ -392,6 +395,7 @@ impl Cells {
                 assert!(begun.elapsed() < PATIENCE, "the fault was never reached");
                 std::thread::sleep(Duration::from_millis(5));
             }
+            std::thread::sleep(HANGS);
             let _ = child.kill();
             child.wait_with_output().expect("it is a child")
         } else {
@@ -495,11 +499,24 @@ pub fn tells(bytes: &[u8]) -> bool {
     forms.any(|form| bytes.windows(form.len()).any(|window| window == form.as_bytes()))
 }
 
+/// Whether a program can be among processes of its own here.
+///
+/// # Panics
+/// On CI, when it cannot: there a missing ability is a failure, as a missing component is (xtask says the same of `CI`).
+#[must_use]
+pub fn can_be_elsewhere() -> bool {
+    let can = elsewhere(Path::new("true")).output().is_ok_and(|output| output.status.success());
+    let on_ci = std::env::var("CI").is_ok_and(|value| !matches!(&*value, "" | "0" | "false"));
+    assert!(can || !on_ci, "on CI a program must be able to be among processes of its own: `unshare -U -r -p` fails");
+    can
+}
+
 /// A program among processes of its own, where the system lets anybody have such: then promo cannot tell who has died.
+#[must_use]
 #[expect(clippy::disallowed_methods, reason = "a test starts the program that it is about")]
-fn elsewhere(program: &str) -> Command {
+pub fn elsewhere(program: &Path) -> Command {
     let mut command = Command::new("unshare");
-    command.args(["-U", "-r", "-p", "-f", "--kill-child", program]);
+    command.args(["-U", "-r", "-p", "-f", "--kill-child"]).arg(program);
     command
 }
 

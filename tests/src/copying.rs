@@ -8,7 +8,7 @@ use promo_ledger::{SqliteStore, Store as _};
 use tempfile::TempDir;
 
 use crate::binary;
-use crate::cells::End;
+use crate::cells::{End, Host, can_be_elsewhere, elsewhere};
 
 /// The tag that is copied.
 pub const TAG: &str = "1.0.0";
@@ -77,6 +77,10 @@ impl Project {
             assert_eq!(end.code, Some(0), "{words:?}: {}", end.said);
         }
         copy_files(&self.ledger_directory(), &self.base.path().join("kept"));
+        // Another host has a working copy and a home of its own, and the ledger in common.
+        let (one, two) = (self.base.path().join("project"), self.base.path().join("project-two"));
+        copy_files(&one, &two);
+        std::fs::create_dir_all(self.base.path().join("home-two")).expect("a directory");
     }
 
     /// Nothing was applied yet.
@@ -95,10 +99,25 @@ impl Project {
     /// A promo that is to be started, with nothing of the test's own environment.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
-        let mut command = binary::command(&self.promo);
-        command.args(words).current_dir(self.base.path().join("project"));
+        self.command_of(Host::One, words)
+    }
+
+    /// The same on a host of those that have the ledger in common. Only after [`Project::prepare`] there is another one; where
+    /// no program can be among processes of its own, [`Host::Elsewhere`] is another user of this machine.
+    #[must_use]
+    pub fn command_of(&self, host: Host, words: &[&str]) -> Command {
+        let mut command = match host {
+            Host::Elsewhere if can_be_elsewhere() => elsewhere(&self.promo),
+            _ => binary::command(&self.promo),
+        };
+        let (copy, home, name) = match host {
+            Host::One => ("project", ".", "ci"),
+            Host::Two | Host::Elsewhere => ("project-two", "home-two", "riley"),
+        };
+        command.args(words).current_dir(self.base.path().join(copy));
         command.env_clear().envs(std::env::var_os("PATH").map(|path| ("PATH", path)));
-        command.env("HOME", self.base.path()).env("PROMO_ACTOR", "ci").env("PROMO_LEASE_TTL", "1s");
+        command.env("HOME", self.base.path().join(home)).env("PROMO_ACTOR", name).env("PROMO_LEASE_TTL", "1s");
+        command.env("PROMO_LEDGER", self.ledger_directory().join("ledger.db"));
         command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
@@ -110,7 +129,16 @@ impl Project {
     /// When it does not start.
     #[must_use]
     pub fn run(&self, words: &[&str]) -> End {
-        End::of(&self.command(words).output().expect("promo starts"))
+        self.run_on(Host::One, words)
+    }
+
+    /// The same on a host.
+    ///
+    /// # Panics
+    /// When it does not start.
+    #[must_use]
+    pub fn run_on(&self, host: Host, words: &[&str]) -> End {
+        End::of(&self.command_of(host, words).output().expect("promo starts"))
     }
 
     /// The run that was begun, if one was, and the number of records.

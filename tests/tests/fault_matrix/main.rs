@@ -7,6 +7,7 @@
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod disk;
+mod exits;
 mod judge;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use promo_ledger::Store as _;
 use promo_tests::cells::{Cells, Fault, Host, Scenario};
 use promo_tests::faults::{Broken, Entry, Point};
 
+use crate::exits::expected_in_a_wait;
 use crate::judge::{Clean, all, cell, documented, exit_of, judge, play, sound, told};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_promo-faults");
@@ -24,7 +26,7 @@ const PROGRAM: &str = env!("CARGO_BIN_EXE_promo-faults");
 fn everywhere(scenario: Scenario, mode: &'static str) {
     let cells = Cells::new(PROGRAM, scenario);
     let clean = Clean::new(&cells);
-    let matrix: Vec<Vec<Fault>> = clean.faults(mode).into_iter().map(|fault| vec![fault]).collect();
+    let matrix: Vec<Vec<Fault>> = clean.faults(&cells, mode).into_iter().map(|fault| vec![fault]).collect();
     all(&cells, &clean, &matrix);
 }
 
@@ -44,7 +46,7 @@ fn hanging_anywhere_until_it_is_killed_is_no_other_death() {
         let cells = Cells::new(PROGRAM, scenario);
         let clean = Clean::new(&cells);
         // A process that hangs is killed in the end: of the points of one name the first and the last are enough.
-        let faults = clean.faults("hang");
+        let faults = clean.faults(&cells, "hang");
         let ends = |fault: &&Fault| {
             let same = || faults.iter().filter(|other| other.point.name == fault.point.name);
             same().next() == Some(*fault) || same().next_back() == Some(*fault)
@@ -137,7 +139,7 @@ fn an_opaque_provider_that_may_have_acted_leaves_the_run_stuck_with_exit_50() {
         ("append before step.effect", clean.outcome),
     ] {
         let mut ends = Vec::new();
-        let (host, end) = play(&cells, &[&at(point)], &mut ends);
+        let (host, end) = play(&cells, &clean, &[&at(point)], &mut ends);
         assert_eq!(end.code, Some(exit_of(outcome)), "{point}: {}", end.said);
         let told = told(&cells);
         assert_eq!(told.outcome, Some(outcome), "{point}");
@@ -242,9 +244,10 @@ fn whatever_happens_in_the_wait_for_a_gate_nothing_is_held_or_written_and_the_pl
             let fault = Fault { point: point.clone(), mode, count };
             let end = cells.run(Host::One, Some(&fault), &WAITING);
             assert_eq!(cells.fired(), 1, "{fault} is reached: {}", end.said);
-            assert_eq!(end.code.is_none(), ["kill", "hang"].contains(&mode), "{fault}: {}", end.said);
             let after = told(&cells);
-            documented(&end, &after);
+            documented(&end);
+            let found = (end.code, end.error.as_deref());
+            assert_eq!(found, expected_in_a_wait(&fault), "{fault}: {}", end.said);
             assert_eq!((after.records.len(), after.run), (before, None), "{fault}");
             assert_eq!(cells.ledger().leases().unwrap(), [], "{fault}");
             let unfreeze =

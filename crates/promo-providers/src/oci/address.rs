@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::header::{HeaderMap, LOCATION};
 use url::{Host, Url};
 
 use super::error::tame;
@@ -41,6 +42,23 @@ pub(super) fn realm(base: &Url, text: &str, allowed: &BTreeSet<String>) -> Resul
         let _ = there.set_port(url.port());
     }
     check(&there, base, &url, allowed)?;
+    Ok(url)
+}
+
+/// The `Location` of an answer to a request for `current`, resolved and checked; else what stands there instead, and why it
+/// is not gone to.
+pub(super) fn location(
+    base: &Url,
+    current: &Url,
+    headers: &HeaderMap,
+    allowed: &BTreeSet<String>,
+) -> Result<Url, (String, &'static str)> {
+    let text = headers.get(LOCATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if text.is_empty() {
+        return Err(("nothing".into(), "the answer has no `Location`"));
+    }
+    let url = current.join(text).map_err(|_| (tame(text), "not an address"))?;
+    check(base, current, &url, allowed).map_err(|problem| (shown(&url), problem))?;
     Ok(url)
 }
 

@@ -3,14 +3,15 @@
 
 use std::collections::BTreeSet;
 
-use reqwest::header::{HeaderMap, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::Value;
 use url::{Host, Url};
 
-use super::address;
-use super::auth::{Challenge, challenges};
+use super::auth::{AuthFile, Challenge, Entry, challenges};
 use super::document::{self, Body, DOCKER_LIST, Document, Link, MANIFEST_TYPES, OCI_INDEX, RawManifest};
 use super::error::tame;
+use super::reference::Location;
+use super::{address, referrers, registry, upload, wire};
 
 /// Values of `WWW-Authenticate`, one a line.
 ///
@@ -84,6 +85,117 @@ pub fn manifest(bytes: &[u8]) {
     }
 }
 
+/// Header lines `name: value` of an answer to an upload: where it goes on, how much is there, where the next page is, how long
+/// to wait.
+///
+/// # Panics
+/// When an address is followed that must not be, or a number says something else than a plain reading: the finding.
+pub fn headers(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    for line in bytes.split(|byte| *byte == b'\n').take(64) {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let name = HeaderName::from_bytes(&line[..colon]);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(line[colon + 1..].trim_ascii())) {
+            headers.append(name, value);
+        }
+    }
+    let base = Url::parse("https://registry.example/v2/").expect("an address");
+    let current = Url::parse("https://registry.example/v2/app/blobs/uploads/1?state=a").expect("an address");
+    match address::location(&base, &current, &headers, &BTreeSet::new()) {
+        Ok(url) => assert!(is_public(&url), "{url}"),
+        Err((instead, why)) => says_something_tame(&format!("{instead}: {why}")),
+    }
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    match upload::reached(&headers) {
+        Some(Ok(0)) => {
+            assert!(text("range").rsplit('-').next().is_some_and(|end| end.trim_matches('0') == ""), "{headers:?}")
+        }
+        Some(Ok(there)) => {
+            let end = text("range").rsplit('-').next().unwrap_or_default().trim_start_matches(['+', '0']);
+            assert_eq!(end, if there == 1 { String::new() } else { (there - 1).to_string() }, "{headers:?}");
+        }
+        Some(Err(instead)) => assert_eq!(instead, text("range")),
+        None => assert_eq!(text("range"), ""),
+    }
+    if let Some(next) = registry::next_page(&current, &headers) {
+        assert!(text("link").contains("next") && !next.as_str().is_empty(), "{headers:?}");
+    }
+    if let Some(asked) = wire::retry_after(&headers) {
+        let seconds = text("retry-after").trim().trim_start_matches('+');
+        assert!(seconds.parse() == Ok(asked.as_secs()) || headers.contains_key("date"), "{headers:?}");
+    }
+}
+
+/// A page of the referrers API, or of a list of tags.
+///
+/// # Panics
+/// When it says something else than a plain reading of it: the finding.
+pub fn list(bytes: &[u8]) {
+    let plain: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    match referrers::listed("there", bytes) {
+        Ok(all) => {
+            let written: Vec<String> = all.iter().map(ToString::to_string).collect();
+            let read: Vec<&str> =
+                plain["manifests"].as_array().expect("a list").iter().filter_map(|d| d["digest"].as_str()).collect();
+            assert_eq!(written, read);
+        }
+        Err(error) => says_something_tame(&error.to_string()),
+    }
+    match registry::tags("there", bytes) {
+        Ok(all) => assert_eq!(all.len(), plain["tags"].as_array().map_or(0, Vec::len), "{plain}"),
+        Err(error) => says_something_tame(&error.to_string()),
+    }
+}
+
+/// `host/repository`, a line feed, and an auth file.
+///
+/// # Panics
+/// When a secret goes to another registry than the one that it is for, or anything of the file is quoted: the finding.
+pub fn authfile(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (place, text) = text.split_once('\n').unwrap_or((text, ""));
+    // Only places that promo could ask about: what a reference may name.
+    let Ok(place) = place.parse::<Location>() else { return };
+    let Location::Registry { host, repository } = &place else { return };
+    let file = match AuthFile::parse(text, "auth.json".into()) {
+        Ok(file) => file,
+        Err(error) => {
+            let said = error.to_string();
+            let numbers = said.strip_prefix("credentials of auth.json: not an auth file: line ");
+            assert!(numbers.is_some_and(|n| n.replace(", column ", "").bytes().all(|b| b.is_ascii_digit())), "{said}");
+            return;
+        }
+    };
+    let plain: Value = serde_json::from_str(text).unwrap_or_default();
+    let keys = |of: &str| plain[of].as_object().into_iter().flatten().map(|(key, _)| key.clone()).collect::<Vec<_>>();
+    match file.find(host, repository) {
+        Ok(Some(Entry::Here(_, key))) => {
+            assert!(keys("auths").contains(&key) && is_for(&key, host), "{key} for {host}/{repository}");
+        }
+        Ok(Some(Entry::Helper { name, server })) => {
+            let own = keys("credHelpers").contains(&server) && is_for(&server, host);
+            let store = plain["credsStore"].as_str() == Some(&name) && (server == *host || is_for(&server, host));
+            assert!(own || store, "{name} is asked about {server} for {host}/{repository}");
+        }
+        Ok(None) => {}
+        Err(error) => {
+            let said = error.to_string();
+            let may = |key: &String| {
+                said == format!("credentials of auth.json: `auth` of {} is not USER:PASSWORD in base64", tame(key))
+            };
+            assert!(keys("auths").iter().any(may), "{said}");
+        }
+    }
+}
+
+/// Whether a key of an auth file is of this registry, by a plain look: its host is what stands between a scheme and a path.
+fn is_for(key: &str, host: &str) -> bool {
+    let docker = ["docker.io", "index.docker.io", "registry-1.docker.io"];
+    let key = key.rsplit_once("://").map_or(key, |(_, rest)| rest).to_ascii_lowercase();
+    let of = key.split('/').next().unwrap_or_default();
+    of == host || (docker.contains(&of) && docker.contains(&host))
+}
+
 fn says_something_tame(text: &str) {
     assert!(!text.is_empty() && text.split(": ").all(|part| tame(part).len() <= 604));
     assert!(!text.chars().any(char::is_control), "{text:?}");
@@ -141,6 +253,21 @@ mod tests {
     #[test]
     fn what_is_asked_for_reads_the_same_when_it_is_written() {
         all("challenge", challenge);
+    }
+
+    #[test]
+    fn headers_lead_nowhere_that_they_must_not() {
+        all("headers", headers);
+    }
+
+    #[test]
+    fn lists_say_what_a_plain_reading_says() {
+        all("list", list);
+    }
+
+    #[test]
+    fn secrets_go_to_the_registry_that_they_are_for() {
+        all("authfile", authfile);
     }
 
     #[test]

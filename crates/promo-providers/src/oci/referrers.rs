@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::copy::{Work, read_manifest};
 use super::document::{self, Body, Document, OCI_INDEX, RawManifest};
 use super::error::{OciError, tame};
-use super::registry::{Registry, header, next_page};
+use super::registry::{Registry, header, next_page, tags};
 use super::resolve::{Resolved, walk};
 use super::store::{Limits, Selector, Store};
 use super::wire::{body, status, what};
@@ -301,6 +301,21 @@ async fn enlist(store: &Store, subject: &Digest, new: &[Value], limits: &Limits)
     Err(last.expect("invariant: every try but a race returns"))
 }
 
+/// What a page of the referrers API lists (distribution specification, "Listing Referrers").
+///
+/// # Errors
+/// When the page is no such list: an index without it says nothing, least of all that nothing refers to the subject.
+pub(super) fn listed(name: &str, page: &[u8]) -> Result<Vec<Digest>, OciError> {
+    let bad = |problem: String| OciError::malformed(name, problem);
+    let index: Value = serde_json::from_slice(page).map_err(|error| bad(error.to_string()))?;
+    let descriptors = index["manifests"].as_array().ok_or_else(|| bad("an index without `manifests`".into()))?;
+    let digest = |descriptor: &Value| {
+        let text = descriptor["digest"].as_str().unwrap_or_default();
+        text.parse().map_err(|_| bad(format!("`{}` is not a digest that promo knows", tame(text))))
+    };
+    descriptors.iter().map(digest).collect()
+}
+
 impl Registry {
     /// The referrers API; none when the registry does not know it.
     async fn referrers(&self, subject: &Digest, limits: &Limits) -> Result<Option<Vec<Digest>>, OciError> {
@@ -331,17 +346,8 @@ impl Registry {
             }
             let next = next_page(&url, response.headers());
             let bytes = body(&name, response, limits.manifest()).await?;
-            let index: Value = serde_json::from_slice(&bytes).map_err(|e| OciError::malformed(&name, e.to_string()))?;
             let before = out.len();
-            // An index without its list says nothing, least of all that nothing refers to this.
-            let Some(descriptors) = index["manifests"].as_array() else {
-                return Err(OciError::malformed(&name, "an index without `manifests`"));
-            };
-            for descriptor in descriptors {
-                let text = descriptor["digest"].as_str().unwrap_or_default();
-                let digest = text.parse().map_err(|_| {
-                    OciError::malformed(&name, format!("`{}` is not a digest that promo knows", tame(text)))
-                })?;
+            for digest in listed(&name, &bytes)? {
                 if !out.contains(&digest) {
                     out.push(digest);
                 }
@@ -375,13 +381,6 @@ impl Registry {
         }
         let name = format!("{}: list of tags", self.name());
         let bytes = body(&name, response, Limits::default().manifest()).await?;
-        let page: Value = serde_json::from_slice(&bytes).map_err(|e| OciError::malformed(&name, e.to_string()))?;
-        let tags = match page.get("tags") {
-            Some(Value::Array(tags)) => tags.as_slice(),
-            // An empty list, as some write it.
-            Some(Value::Null) => &[],
-            _ => return Err(OciError::malformed(&name, "a list without `tags`")),
-        };
-        Ok(Some(tags.iter().filter_map(|tag| tag.as_str().map(String::from)).collect()))
+        Ok(Some(tags(&name, &bytes)?.into_iter().collect()))
     }
 }

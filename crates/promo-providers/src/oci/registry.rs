@@ -10,7 +10,7 @@ use futures_util::StreamExt as _;
 use promo_core::Digest;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LINK, RANGE};
 use reqwest::{Method, Response, StatusCode};
-use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::auth::Scopes;
@@ -37,9 +37,20 @@ pub struct Registry {
     pub(super) sessions: Arc<Mutex<Sessions>>,
 }
 
-#[derive(Deserialize)]
-struct Tags {
-    tags: Option<Vec<String>>,
+/// The tags on a page of their list (distribution specification, "Listing Tags").
+///
+/// # Errors
+/// When the page is no such list. Some write an empty one as `null`; a page without any says nothing, least of all that
+/// there are no tags.
+pub(super) fn tags(name: &str, page: &[u8]) -> Result<Vec<String>, OciError> {
+    let bad = |problem: String| OciError::malformed(name, problem);
+    let page: Value = serde_json::from_slice(page).map_err(|error| bad(error.to_string()))?;
+    let tag = |tag: &Value| tag.as_str().map(String::from).ok_or_else(|| bad("a tag that is no text".into()));
+    match page.get("tags") {
+        Some(Value::Array(tags)) => tags.iter().map(tag).collect(),
+        Some(Value::Null) => Ok(Vec::new()),
+        _ => Err(bad("a list without `tags`".into())),
+    }
 }
 
 impl Registry {
@@ -361,9 +372,8 @@ impl Registry {
             let next = next_page(&url, response.headers());
             let what = format!("{}: list of tags", self.name);
             let bytes = body(&what, response, Limits::default().manifest()).await?;
-            let page: Tags = serde_json::from_slice(&bytes).map_err(|e| OciError::malformed(&what, e.to_string()))?;
             let before = all.len();
-            all.extend(page.tags.unwrap_or_default().into_iter().filter(|tag| super::reference::is_tag(tag)));
+            all.extend(tags(&what, &bytes)?.into_iter().filter(|tag| super::reference::is_tag(tag)));
             // Some servers repeat the last tag for ever: a page without anything new is the end.
             match next {
                 Some(next) if all.len() > before && next.origin() == url.origin() => url = next,

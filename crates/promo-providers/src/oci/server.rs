@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use promo_core::Digest;
 use promo_sdk::testing::{NoProcesses, NoSecrets};
 use promo_sdk::{Clock, Context, ProcessRunner, ProviderError, Secrets};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, LOCATION};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use url::{Host, Url};
 
@@ -342,19 +342,9 @@ impl Server {
 
     /// The `Location` of an answer, resolved and checked.
     pub(super) fn location(&self, what: &str, current: &Url, headers: &HeaderMap) -> Result<Url, OciError> {
-        let refused = |address: String, problem: &str| OciError::ForeignAddress {
-            what: what.into(),
-            address,
-            problem: problem.into(),
-        };
-        let text = headers.get(LOCATION).and_then(|v| v.to_str().ok()).unwrap_or_default();
-        if text.is_empty() {
-            return Err(refused("nothing".into(), "the answer has no `Location`"));
-        }
-        let url = current.join(text).map_err(|_| refused(tame(text), "not an address"))?;
-        address::check(&self.wire.base, current, &url, &self.wire.allowed)
-            .map_err(|problem| refused(shown(&url), problem))?;
-        Ok(url)
+        address::location(&self.wire.base, current, headers, &self.wire.allowed).map_err(|(address, problem)| {
+            OciError::ForeignAddress { what: what.into(), address, problem: problem.into() }
+        })
     }
 
     /// A repository other than `repository` in which the blob is.

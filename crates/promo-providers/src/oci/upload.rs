@@ -407,7 +407,7 @@ fn is_end(status: StatusCode) -> bool {
 
 /// Up to where a session has bytes, if the answer says so; else what it says instead. `0-N` has both ends included, and
 /// nothing yet is `0-0` (distribution specification, "Pushing a blob in chunks").
-fn reached(headers: &HeaderMap) -> Option<Result<u64, &str>> {
+pub(super) fn reached(headers: &HeaderMap) -> Option<Result<u64, &str>> {
     let range = header(headers, RANGE.as_str())?;
     let end = range.split_once('-').and_then(|(_, end)| end.parse::<u64>().ok());
     Some(match end {

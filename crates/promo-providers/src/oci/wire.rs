@@ -154,7 +154,7 @@ pub(super) fn is_transient(status: StatusCode) -> bool {
 }
 
 /// `Retry-After` in seconds, or as a date against the server's own `Date` (RFC 9110, 10.2.3): our clock may be off.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if let Ok(seconds) = text.parse::<u64>() {
         return Some(Duration::from_secs(seconds));
@@ -187,7 +187,6 @@ pub(super) async fn body(what: &str, response: Response, limit: u64) -> Result<V
 }
 
 /// The error for an answer whose status was not expected, with what the server says about it.
-/// An answer that was not expected, as an error.
 pub(super) async fn status(what: String, response: Response) -> OciError {
     let code = response.status().as_u16();
     let retry_after = retry_after(response.headers());

@@ -40,7 +40,7 @@ pub(super) fn places(variables: &Variables) -> Vec<PathBuf> {
 }
 
 /// What an auth file says about a repository.
-pub(super) enum Entry {
+pub(in crate::oci) enum Entry {
     /// The credential itself, under this key.
     Here(Credential, String),
     /// A helper knows: the end of its program's name, and what it is asked for.
@@ -72,7 +72,7 @@ struct Auth {
 }
 
 /// One auth file.
-pub(super) struct AuthFile {
+pub(in crate::oci) struct AuthFile {
     shape: Shape,
     /// How it is called in messages.
     pub(super) name: String,
@@ -102,7 +102,7 @@ impl AuthFile {
     }
 
     /// Reads the text of an auth file, called `name` in messages.
-    pub(super) fn parse(text: &str, name: String) -> Result<Self, OciError> {
+    pub(in crate::oci) fn parse(text: &str, name: String) -> Result<Self, OciError> {
         if text.trim().is_empty() {
             return Ok(Self { shape: Shape::default(), name });
         }
@@ -116,7 +116,7 @@ impl AuthFile {
 
     /// The entry for a repository, the most specific key first: helpers of the registry, then entries from
     /// `registry/path` up to `registry`, then the store for everything.
-    pub(super) fn find(&self, host: &str, repository: &str) -> Result<Option<Entry>, OciError> {
+    pub(in crate::oci) fn find(&self, host: &str, repository: &str) -> Result<Option<Entry>, OciError> {
         let candidates: Vec<String> = candidates(host, repository);
         for wanted in &candidates {
             if let Some((key, helper)) = self.shape.cred_helpers.iter().find(|(key, _)| normal(key) == *wanted) {

@@ -19,6 +19,8 @@ use secrecy::{ExposeSecret as _, SecretString};
 use super::error::tame;
 
 #[cfg(any(test, fuzzing))]
+pub(super) use authfile::{AuthFile, Entry};
+#[cfg(any(test, fuzzing))]
 pub(super) use challenge::{Challenge, challenges};
 pub(super) use finder::Finder;
 pub(super) use scope::Scopes;

@@ -96,6 +96,10 @@ impl Store for WatchedStore {
         self.inner("release").release(lease)
     }
 
+    fn epoch(&self) -> Result<u64, StoreError> {
+        self.inner("epoch").epoch()
+    }
+
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         self.inner("leases").leases()
     }

@@ -246,7 +246,7 @@ fn forge(world: &World, statement: &VerdictStatement, by: Option<&str>, signatur
             release,
             check,
             passed: decision == VerdictDecision::Pass,
-            evidence: [].into(),
+            unanswered: false,
             by,
             signed,
         },
@@ -504,7 +504,8 @@ async fn authors_can_be_named_afterwards_by_a_person_who_signs_and_counts_among_
         let record = || session.record_approval(&plan, &digest, &yes, &[], None).map(|_| ());
         let EngineError::Uncounted { why, over: false, .. } = record().unwrap_err() else { panic!("{signer}") };
         assert!(why.iter().any(|why| why.contains(&format!("nobody is named as the author of {first}"))), "{why:?}");
-        let unwritten = |session: &Session| session.unwritten(&session.view().unwrap(), &plan.body.moves[0]).len();
+        let unwritten =
+            |session: &Session| session.unwritten(&session.view().unwrap(), &plan.body.moves[0]).unwrap().len();
         assert_eq!(unwritten(session), 1);
 
         let key = world.keys.get(signer).unwrap_or(&world.key);

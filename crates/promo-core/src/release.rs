@@ -45,10 +45,8 @@ pub struct Release {
     pub content: ReleaseContent,
     /// Where each component was found: the reference that was given, `repository:tag@digest`.
     pub sources: BTreeMap<ArtifactName, String>,
-    /// A name for people, such as `1.4.2`; unique among the releases of a pipeline.
+    /// A name for people, such as `1.4.2`; unique among the releases of a pipeline. What the build said of itself stands beside
+    /// the record ([`crate::ledger::record::METADATA`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
-    /// What the build said of itself: source commit, pipeline run id, build time.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub metadata: BTreeMap<String, String>,
 }

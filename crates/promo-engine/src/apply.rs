@@ -135,18 +135,25 @@ impl RunContext {
         step: Option<&str>,
         events: Vec<Event>,
     ) -> Result<(), EngineError> {
-        let drafts: Vec<_> = events
-            .into_iter()
-            .map(|event| {
-                let mut draft = self.session.draft(event);
-                draft.environment = Some(environment.clone());
-                draft.run = Some(self.run.clone());
-                draft.step = step.map(String::from);
-                draft.epoch = Some(self.fence.epoch);
-                draft.plan = Some(self.plan);
-                draft
-            })
-            .collect();
+        let drafts = events.into_iter().map(|event| self.session.draft(event)).collect();
+        self.append_drafts(head, environment, step, drafts)
+    }
+
+    /// The same with drafts that bear texts of their own.
+    fn append_drafts(
+        &self,
+        head: Option<u64>,
+        environment: &EnvironmentName,
+        step: Option<&str>,
+        mut drafts: Vec<Draft>,
+    ) -> Result<(), EngineError> {
+        for draft in &mut drafts {
+            draft.environment = Some(environment.clone());
+            draft.run = Some(self.run.clone());
+            draft.step = step.map(String::from);
+            draft.epoch = Some(self.fence.epoch);
+            draft.plan = Some(self.plan);
+        }
         let fence = self.locks.get(environment).unwrap_or(&self.fence).clone();
         let expect = Expect { fences: vec![fence], head, ..Expect::default() };
         self.session.append(&expect, &drafts).map(|_| ())

@@ -226,7 +226,7 @@ impl Session {
             })?;
             let subject = self.subject(document, digest, entry);
             let initiators = self.initiators(document, view.requests.get(digest));
-            let parties = self.parties(view, entry, &rules, initiators, applier);
+            let parties = self.parties(view, entry, &rules, initiators, applier)?;
             out.insert(entry.environment.clone(), approval::evaluate(&rules, facts, &parties, &subject, now));
         }
         Ok(out)
@@ -291,16 +291,22 @@ impl Session {
         rules: &Rules,
         (initiator, requested): (BTreeSet<Person>, bool),
         applier: Option<&Applier>,
-    ) -> Parties {
+    ) -> Result<Parties, EngineError> {
         let excluded: BTreeSet<Party> = rules.as_slice().iter().flat_map(|r| r.exclude.iter().copied()).collect();
-        let metadata = |id| view.release(id).map(|r| &r.release.metadata);
-        // A release brings along what those between it and the running one changed (S6.4).
-        let authors = self.along(view, entry).iter().flat_map(|release| self.written(view, release)).collect();
-        let builder = match metadata(&entry.to.id).and_then(|m| m.get(BUILDER)) {
-            Some(name) => Some(self.person(name)),
-            None => excluded.contains(&Party::Builder).then(|| Person::Unnamed(entry.to.id.clone())),
-        };
-        Parties {
+        let mut authors = BTreeSet::new();
+        if excluded.contains(&Party::Author) {
+            // A release brings along what those between it and the running one changed (S6.4).
+            for release in self.along(view, entry) {
+                authors.extend(self.written(view, &release)?);
+            }
+        }
+        let mut builder = None;
+        if excluded.contains(&Party::Builder) {
+            let said = view.release(&entry.to.id).map(|known| self.metadata(known)).transpose()?.unwrap_or_default();
+            let named = said.get(BUILDER).map(|name| self.person(name));
+            builder = named.or_else(|| Some(Person::Unnamed(entry.to.id.clone())));
+        }
+        Ok(Parties {
             initiator,
             requested,
             authors,
@@ -308,7 +314,7 @@ impl Session {
             applier: applier.map(|who| self.appliers(who)).unwrap_or_default(),
             apply_unsigned: applier.is_some_and(|who| who.signed.is_empty()),
             allow_unmapped: false,
-        }
+        })
     }
 
     /// The identity behind a claimed name or e-mail address.

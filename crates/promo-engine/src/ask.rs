@@ -114,8 +114,7 @@ impl Session {
                     EngineError::Provider { doing, source }
                 }
             })?;
-            let mut draft = self.draft(verdict.event(environment, &current.release));
-            draft.environment = Some(environment.clone());
+            let draft = verdict.draft(self, environment, &current.release);
             let generation = [(environment.clone(), generation)].into();
             self.append(&Expect { generation, ..Expect::default() }, &[draft])?;
             out.push((verdict.check, verdict.passed, verdict.detail));

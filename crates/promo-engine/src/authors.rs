@@ -42,8 +42,8 @@ pub struct AuthorsStatement {
     pub kind: AuthorsKind,
     /// Of which release.
     pub release: ReleaseId,
-    /// Who wrote it: identities or addresses, never empty.
-    pub authors: BTreeSet<String>,
+    /// Who wrote it, never empty: identities, so that no address stands in the ledger for good (S12.5).
+    pub authors: BTreeSet<IdentityName>,
     /// The origin of the ledger it is for.
     pub ledger: String,
     /// The pipeline.
@@ -103,16 +103,16 @@ impl Session {
         self.known(release, None)?;
         let view = self.view()?;
         open(&view, release).map_err(EngineError::Invalid)?;
-        let unknown = |name: &&String| matches!(self.person(name), Person::Unmapped(_));
-        match authors.iter().find(unknown) {
-            None if authors.is_empty() => return Err(EngineError::Invalid("a release has at least one author".into())),
-            None => {}
-            Some(name) => {
-                let why =
-                    format!("policy knows nobody as `{name}`: name identities, or addresses that policy maps to one");
-                return Err(EngineError::Invalid(why));
-            }
+        if authors.is_empty() {
+            return Err(EngineError::Invalid("a release has at least one author".into()));
         }
+        let identity = |name: &String| match self.person(name) {
+            Person::Known(identity) => Ok(identity),
+            Person::Unmapped(_) | Person::Unnamed(_) => Err(EngineError::Invalid(format!(
+                "policy knows nobody as `{name}`: name identities, or addresses that policy maps to one"
+            ))),
+        };
+        let identities = authors.iter().map(identity).collect::<Result<BTreeSet<_>, _>>()?;
         let known = view.release(release).expect("invariant: it was just found");
         let (provider, mut said) = (self.providers.get("oci")?, Vec::new());
         for (name, source) in &known.release.sources {
@@ -127,7 +127,7 @@ impl Session {
         Ok(AuthorsStatement {
             kind: AuthorsKind::V1,
             release: release.clone(),
-            authors,
+            authors: identities,
             ledger: self.store.origin(),
             pipeline: self.governance.pipeline.name.clone(),
             key,
@@ -156,34 +156,36 @@ impl Session {
 
     /// The releases among those that a move brings along of which it is not known who wrote them, where a rule excludes authors:
     /// nobody can approve it (S6.4).
-    #[must_use]
-    pub fn unwritten(&self, view: &View, entry: &Move) -> Vec<Unwritten> {
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn unwritten(&self, view: &View, entry: &Move) -> Result<Vec<Unwritten>, EngineError> {
+        let mut out = Vec::new();
         if !self.excludes_authors(&entry.environment) {
-            return Vec::new();
+            return Ok(out);
         }
-        let of = |release: ReleaseId| {
-            let told = self.written(view, &release).into_iter().filter_map(|person| match person {
-                Person::Unnamed(_) => Some(None),
-                Person::Unmapped(name) => Some(Some(name)),
-                Person::Known(_) => None,
-            });
-            let (environment, authors): (_, Vec<_>) = (&entry.environment, told.collect());
-            authors.into_iter().map(move |author| Unwritten {
-                environment: environment.clone(),
-                release: release.clone(),
-                author,
-            })
-        };
-        self.along(view, entry).into_iter().flat_map(of).collect()
+        for release in self.along(view, entry) {
+            for person in self.written(view, &release)? {
+                let author = match person {
+                    Person::Unnamed(_) => None,
+                    Person::Unmapped(name) => Some(name),
+                    Person::Known(_) => continue,
+                };
+                out.push(Unwritten { environment: entry.environment.clone(), release: release.clone(), author });
+            }
+        }
+        Ok(out)
     }
 
     /// The environments whose rules exclude authors, where nobody is named as the author of this release or policy does not
     /// know one: none of them will take it, or what comes after it, before that is settled.
-    #[must_use]
-    pub fn closed_to(&self, view: &View, release: &ReleaseId) -> Vec<EnvironmentName> {
-        let known = self.written(view, release).iter().all(|person| matches!(person, Person::Known(_)));
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn closed_to(&self, view: &View, release: &ReleaseId) -> Result<Vec<EnvironmentName>, EngineError> {
+        let known = self.written(view, release)?.iter().all(|person| matches!(person, Person::Known(_)));
         let environments = self.governance.approval.keys().filter(|name| !known && self.excludes_authors(name));
-        environments.cloned().collect()
+        Ok(environments.cloned().collect())
     }
 
     fn excludes_authors(&self, environment: &EnvironmentName) -> bool {
@@ -199,23 +201,23 @@ impl Session {
         along.chain([&entry.to.id]).cloned().collect()
     }
 
-    /// Who wrote a release. That nobody is named is not the same as nobody having done so.
-    pub(crate) fn written(&self, view: &View, release: &ReleaseId) -> BTreeSet<Person> {
+    /// Who wrote a release. That nobody is named is not the same as nobody having done so, and names that were erased are
+    /// nobody's whom policy knows.
+    pub(crate) fn written(&self, view: &View, release: &ReleaseId) -> Result<BTreeSet<Person>, EngineError> {
         let entry = view.release(release);
-        let list = entry.and_then(|entry| entry.release.metadata.get(AUTHORS)).map(String::as_str);
-        let later = entry.into_iter().flat_map(|entry| &entry.authors).map(String::as_str);
-        let named = metadata::names(list).into_iter().chain(later);
-        let named: BTreeSet<Person> = named.map(|name| self.person(name)).collect();
-        if named.is_empty() { [Person::Unnamed(release.clone())].into() } else { named }
+        let said = entry.map(|entry| self.metadata(entry)).transpose()?.unwrap_or_default();
+        let named = metadata::names(said.get(AUTHORS).map(String::as_str));
+        let later = entry.into_iter().flat_map(|entry| &entry.authors).map(|name| self.person(name.as_str()));
+        let named: BTreeSet<Person> = named.into_iter().map(|name| self.person(name)).chain(later).collect();
+        Ok(if named.is_empty() { [Person::Unnamed(release.clone())].into() } else { named })
     }
 }
 
-/// Refuses to name the authors of a release that came with some: those are what its build said.
+/// Refuses to name the authors of a release that came with some: those are what its build said, also where they were erased.
 fn open(view: &View, release: &ReleaseId) -> Result<(), String> {
-    let list = view.release(release).and_then(|entry| entry.release.metadata.get(AUTHORS)).map(String::as_str);
-    match metadata::names(list).is_empty() {
-        true => Ok(()),
-        false => Err(format!("{release} came with its authors: {}", list.unwrap_or_default())),
+    match view.release(release).is_some_and(|entry| entry.said.contains(AUTHORS)) {
+        false => Ok(()),
+        true => Err(format!("{release} came with its authors (`promo release show {release}`)")),
     }
 }
 
@@ -236,7 +238,7 @@ fn signer(
     governance: &Governance,
     origin: &str,
     release: &ReleaseId,
-    authors: &BTreeSet<String>,
+    authors: &BTreeSet<IdentityName>,
     Signed { statement, signature }: &Signed,
 ) -> Result<IdentityName, String> {
     let bytes = statement.as_bytes();

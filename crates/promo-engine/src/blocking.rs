@@ -95,6 +95,10 @@ impl Store for HandedOver {
         blocking(|| self.0.leases())
     }
 
+    fn epoch(&self) -> Result<u64, StoreError> {
+        blocking(|| self.0.epoch())
+    }
+
     fn damage(&self, limit: usize) -> Result<Vec<String>, StoreError> {
         blocking(|| self.0.damage(limit))
     }

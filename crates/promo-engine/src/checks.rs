@@ -1,40 +1,47 @@
 //! Asks one automatic check, for a promotion and for `promo verify` alike. What must not live here: what follows from a
 //! verdict.
 
+use std::collections::BTreeMap;
+
+use promo_core::canonical;
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
-use promo_core::ledger::Event;
+use promo_core::ledger::record::{DETAIL, EVIDENCE};
+use promo_core::ledger::{Draft, Event};
 use promo_core::plan::PlannedCheck;
 use promo_sdk::{CheckRequest, CheckResult, ErrorKind, ProviderError};
 
 use crate::error::EngineError;
 use crate::session::Session;
 
-/// The field of a verdict's evidence that says that the check itself could not be run: nothing was seen of what it looks
-/// at.
-pub const UNANSWERED: &str = "unanswered";
-
 /// What a check said.
 pub(crate) struct Verdict {
     pub(crate) check: CheckName,
     pub(crate) passed: bool,
     pub(crate) detail: String,
-    evidence: std::collections::BTreeMap<String, String>,
+    /// Whether the check could not be run, at one of its targets at least.
+    unanswered: bool,
+    evidence: BTreeMap<String, String>,
 }
 
 impl Verdict {
-    /// The record of it.
-    pub(crate) fn event(&self, environment: &EnvironmentName, release: &ReleaseId) -> Event {
-        let mut evidence = self.evidence.clone();
-        evidence.insert("detail".into(), self.detail.clone());
-        Event::VerdictRecorded {
+    /// The record of it. What the check saw is whatever its target said, so it stands beside the leaf (S12.5).
+    pub(crate) fn draft(&self, session: &Session, environment: &EnvironmentName, release: &ReleaseId) -> Draft {
+        let mut draft = session.draft(Event::VerdictRecorded {
             environment: environment.clone(),
             release: release.clone(),
             check: self.check.clone(),
             passed: self.passed,
-            evidence,
+            unanswered: self.unanswered,
             by: None,
             signed: None,
+        });
+        draft.environment = Some(environment.clone());
+        draft.private.insert(DETAIL.into(), self.detail.clone());
+        if !self.evidence.is_empty() {
+            let text = canonical::to_vec(&self.evidence).expect("invariant: texts have a canonical form");
+            draft.private.insert(EVIDENCE.into(), String::from_utf8_lossy(&text).into_owned());
         }
+        draft
     }
 }
 
@@ -53,17 +60,17 @@ impl Session {
         for one in check {
             let request = CheckRequest { inputs: one.inputs.clone(), check: one.name.to_string() };
             let provider = self.providers.get(&one.provider)?;
-            let result = match provider.verify(&self.context, &request).await {
-                Ok(result) => result,
+            let (result, unanswered) = match provider.verify(&self.context, &request).await {
+                Ok(result) => (result, false),
                 Err(error) => match error.kind {
                     ErrorKind::Cancelled | ErrorKind::Transient | ErrorKind::Offline => return Ok(Err(error)),
                     _ => {
-                        let evidence = [(UNANSWERED.to_owned(), "the check could not be run".to_owned())].into();
-                        CheckResult { passed: false, detail: error.to_string(), evidence }
+                        let detail = error.to_string();
+                        (CheckResult { passed: false, detail, evidence: BTreeMap::new() }, true)
                     }
                 },
             };
-            results.push((one.inputs.target.address(), result));
+            results.push((one.inputs.target.address(), result, unanswered));
         }
         let name = check.first().expect("invariant: a group has members").name.clone();
         Ok(Ok(together(name, results)))
@@ -71,20 +78,18 @@ impl Session {
 }
 
 /// One verdict of what a check found on each of its targets. Where there are several, each is told by its place.
-fn together(check: CheckName, mut results: Vec<(String, CheckResult)>) -> Verdict {
+fn together(check: CheckName, mut results: Vec<(String, CheckResult, bool)>) -> Verdict {
+    let unanswered = results.iter().any(|(_, _, unanswered)| *unanswered);
     if results.len() == 1 {
-        let (_, CheckResult { passed, detail, evidence }) = results.remove(0);
-        return Verdict { check, passed, detail, evidence };
+        let (_, CheckResult { passed, detail, evidence }, _) = results.remove(0);
+        return Verdict { check, passed, detail, unanswered, evidence };
     }
-    let passed = results.iter().all(|(_, result)| result.passed);
-    let told = results.iter().filter(|(_, result)| result.passed == passed);
-    let detail = told.map(|(place, result)| format!("{place}: {}", result.detail)).collect::<Vec<_>>().join("; ");
-    let evidence = results.into_iter().flat_map(|(place, result)| {
-        let own = [("detail".to_owned(), result.detail)];
-        let all = result.evidence.into_iter().chain(own);
-        // That it gave no answer is said of the check, whatever the place.
-        let of_place = move |key: String| if key == UNANSWERED { key } else { format!("{place} {key}") };
-        all.map(|(key, value)| (of_place(key), value)).collect::<Vec<_>>()
+    let passed = results.iter().all(|(_, result, _)| result.passed);
+    let told = results.iter().filter(|(_, result, _)| result.passed == passed);
+    let detail = told.map(|(place, result, _)| format!("{place}: {}", result.detail)).collect::<Vec<_>>().join("; ");
+    let evidence = results.into_iter().flat_map(|(place, result, _)| {
+        let all = result.evidence.into_iter().chain([(DETAIL.to_owned(), result.detail)]);
+        all.map(|(key, value)| (format!("{place} {key}"), value)).collect::<Vec<_>>()
     });
-    Verdict { check, passed, evidence: evidence.collect(), detail }
+    Verdict { check, passed, unanswered, evidence: evidence.collect(), detail }
 }

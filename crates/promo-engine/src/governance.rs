@@ -11,6 +11,7 @@ use promo_core::clock::MAX_SKEW;
 use promo_core::ids::{ArtifactName, RoleName};
 use promo_core::ledger::Event;
 use promo_core::ledger::event::Movement;
+use promo_core::ledger::record::REASON;
 use promo_core::plan::Document;
 use promo_core::windows::{Action, Query};
 
@@ -105,7 +106,7 @@ impl Session {
         let value = serde_json::to_value(envelope).map_err(|e| EngineError::Approval(e.to_string()))?;
         let mut draft = self.draft(Event::ApprovalRecorded { envelope: value });
         draft.plan = Some(*digest);
-        draft.private.extend(reason.map(|reason| ("reason".to_owned(), reason.to_owned())));
+        draft.private.extend(reason.map(|reason| (REASON.to_owned(), reason.to_owned())));
         self.append_judged(draft, |view| self.weigh(view, document, digest, envelope, beside))
     }
 

@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use promo_core::approval::Identity;
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
+use promo_core::ledger::record::REASON;
 use promo_core::ledger::{ActorKind, Event, View};
 use promo_ledger::{AppendError, Expect};
 use serde::{Deserialize, Serialize};
@@ -146,7 +147,7 @@ impl Session {
                 Lift::Clock { ahead } => Event::ClockAccepted { ahead, by: by.clone(), signed },
             };
             let mut draft = self.draft(event);
-            draft.private.insert("reason".into(), reason.into());
+            draft.private.insert(REASON.into(), reason.into());
             // Judged on this very head: what is frozen again meanwhile is another record.
             match self.append(&Expect { head: Some(size), ..Expect::default() }, &[draft]) {
                 Ok(_) => return Ok(by),

@@ -1,7 +1,7 @@
 //! What the verbs that only read tell beside gates: the plans that wait for approval, the runs without an end, and the
 //! reasons that people gave. What must not live here: any decision; all of it is asked of the core.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use promo_core::Digest;
@@ -10,13 +10,21 @@ use promo_core::eligibility::{self, ArtifactFindings, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
-use promo_core::ledger::view::{Request, Run};
+use promo_core::ledger::record::{DETAIL, METADATA, REASON};
+use promo_core::ledger::view::{ReleaseEntry, Request, Run};
 use promo_core::plan::Document;
 
 use crate::apply::{Sign, moved_since, sign};
 use crate::error::EngineError;
 use crate::session::Session;
 use crate::signature;
+
+/// What is told in place of a text that was erased from beside its record (S12.5).
+pub const ERASED: &str = "(erased)";
+
+fn kept(text: Option<String>) -> String {
+    text.unwrap_or_else(|| ERASED.to_owned())
+}
 
 /// A requested plan that is neither used, superseded nor over.
 #[derive(Debug, Clone)]
@@ -59,12 +67,37 @@ pub struct OpenRun {
 }
 
 impl Session {
-    /// The reason that somebody gave with a record, unless none was given or it was erased (S12.5).
+    /// The reason that somebody gave with a record, unless none was given; [`ERASED`] where it was erased (S12.5).
     ///
     /// # Errors
     /// When the ledger cannot be read, and when what stands beside the record is not what the record commits to.
     pub fn reason_given(&self, seq: u64) -> Result<Option<String>, EngineError> {
-        Ok(self.store.private(seq)?.remove("reason"))
+        self.text(seq, REASON)
+    }
+
+    /// What a check saw, as its verdict's record has it beside it; [`ERASED`] where it was erased.
+    ///
+    /// # Errors
+    /// As [`Session::reason_given`].
+    pub fn detail_seen(&self, seq: u64) -> Result<Option<String>, EngineError> {
+        self.text(seq, DETAIL)
+    }
+
+    /// What the build of a release said of itself; [`ERASED`] where that was erased.
+    ///
+    /// # Errors
+    /// As [`Session::reason_given`].
+    pub fn metadata(&self, entry: &ReleaseEntry) -> Result<BTreeMap<String, String>, EngineError> {
+        if entry.said.is_empty() {
+            return Ok(BTreeMap::new());
+        }
+        let texts = self.store.texts(entry.seq)?.into_iter();
+        let said = texts.filter_map(|(field, text)| Some((field.strip_prefix(METADATA)?.to_owned(), kept(text))));
+        Ok(said.collect())
+    }
+
+    fn text(&self, seq: u64, field: &str) -> Result<Option<String>, EngineError> {
+        Ok(self.store.texts(seq)?.remove(field).map(kept))
     }
 
     /// The reason that somebody gave for what a gate rests on: a freeze, or a quarantine.

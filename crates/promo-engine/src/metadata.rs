@@ -23,7 +23,8 @@ pub(crate) fn of_release(artifacts: &[Metadata], given: Metadata) -> Result<Meta
         let given = given.get(key).map(String::as_str);
         let silent = artifacts.iter().any(|artifact| !artifact.contains_key(key));
         let value = match key.as_str() {
-            AUTHORS => authors(artifacts, given)?,
+            // A list without a name is as good as none: it is known by its key alone whether there is one (S12.5).
+            AUTHORS => authors(artifacts, given)?.filter(|list| !names(Some(list)).is_empty()),
             // One that does not say who built it may have been built by anybody.
             BUILDER if silent && given.is_none() => None,
             _ => agreed(key, &said, given)?,

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use promo_core::ledger::Event;
+use promo_core::ledger::record::{METADATA, REASON};
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::planner::shared_files;
 use promo_core::release::{Release, ReleaseContent};
@@ -96,8 +97,8 @@ impl Session {
             self.store.put_blob(&bytes)?;
         }
         let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;
-        let release = Release { id: content.id(), content, sources, alias: new.alias, metadata };
-        self.enter(release)
+        let release = Release { id: content.id(), content, sources, alias: new.alias };
+        self.enter(release, &metadata)
     }
 
     /// Shared files of the working tree that differ from those of the newest release: what a release that is made from
@@ -123,16 +124,16 @@ impl Session {
 
     /// Lineage is the order of entry and an alias names one release, so a release enters only on top of what was looked
     /// at. Whoever else appends at the same moment makes this look again; each of them got on, so this ends.
-    fn enter(&self, release: Release) -> Result<(ReleaseEntry, bool), EngineError> {
+    fn enter(&self, release: Release, said: &BTreeMap<String, String>) -> Result<(ReleaseEntry, bool), EngineError> {
         let id = release.id.clone();
         let alias = release.alias.clone();
-        let said = release.metadata.clone();
-        let draft = self.draft(Event::ReleaseAdded { release });
+        let mut draft = self.draft(Event::ReleaseAdded { release });
+        draft.private.extend(said.iter().map(|(key, value)| (format!("{METADATA}{key}"), value.clone())));
         loop {
             let view = self.view()?;
             if let Some(entry) = view.release(&id) {
                 // Whoever was first said who may not approve; a second one who says otherwise is not passed over.
-                let known = &entry.release.metadata;
+                let known = &self.metadata(entry)?;
                 if !known.contains_key(AUTHORS) && said.contains_key(AUTHORS) {
                     return Err(EngineError::Invalid(format!(
                         "{id} (#{}) is in the ledger already, and names no author: who wrote it is signed \
@@ -146,7 +147,7 @@ impl Session {
                     return Err(EngineError::Invalid(format!(
                         "{id} is in the ledger already, and its {key} is {} there and {} here: reject it, or add it as it is there",
                         named(known),
-                        named(&said)
+                        named(said)
                     )));
                 }
                 if let (Some(given), known) = (&alias, &entry.release.alias)
@@ -200,7 +201,7 @@ impl Session {
     pub(crate) fn write(&self, event: Event, reason: Option<&str>) -> Result<(), EngineError> {
         let mut draft = self.draft(event);
         if let Some(reason) = reason {
-            draft.private.insert("reason".into(), reason.into());
+            draft.private.insert(REASON.into(), reason.into());
         }
         self.append(&Expect::default(), &[draft]).map(|_| ())
     }

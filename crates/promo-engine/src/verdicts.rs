@@ -2,13 +2,14 @@
 //! verified again. Authority comes from the signatures inside, never from a record being there (S12.3). What must not live
 //! here: what a verdict means for eligibility.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::Identity;
 use promo_core::format;
 use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RoleName};
+use promo_core::ledger::record::REASON;
 use promo_core::ledger::{Event, Record, View};
 use promo_core::model::Check;
 use promo_ledger::Expect;
@@ -148,7 +149,7 @@ impl Session {
                 release,
                 check,
                 passed: *decision == VerdictDecision::Pass,
-                evidence: BTreeMap::new(),
+                unanswered: false,
                 by,
                 signed,
             },
@@ -156,7 +157,7 @@ impl Session {
         let mut draft = self.draft(event);
         draft.environment = Some(verdict.environment.clone());
         if let Some(reason) = &verdict.reason {
-            draft.private.insert("reason".into(), reason.clone());
+            draft.private.insert(REASON.into(), reason.clone());
         }
         self.append(&Expect::default(), &[draft])?;
         Ok(identity.name.clone())

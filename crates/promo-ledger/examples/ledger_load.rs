@@ -87,8 +87,7 @@ fn draft(n: u64, newest: &mut ReleaseId) -> Draft {
         let digest = Digest::of(&n.to_le_bytes());
         let content = ReleaseContent { components: [(artifact, digest)].into(), files: BTreeMap::new() };
         *newest = content.id();
-        let release =
-            Release { id: newest.clone(), content, sources: BTreeMap::new(), alias: None, metadata: BTreeMap::new() };
+        let release = Release { id: newest.clone(), content, sources: BTreeMap::new(), alias: None };
         Event::ReleaseAdded { release }
     } else {
         Event::VerdictRecorded {
@@ -96,7 +95,7 @@ fn draft(n: u64, newest: &mut ReleaseId) -> Draft {
             release: newest.clone(),
             check: "smoke".parse().expect("invariant: `smoke` is a name"),
             passed: true,
-            evidence: BTreeMap::new(),
+            unanswered: false,
             by: None,
             signed: None,
         }

@@ -437,14 +437,18 @@ fn private_texts_can_be_erased(open: &Opener) {
     assert_ne!(records[0].commitments["name"], records[1].commitments["name"], "each text has a salt of its own");
     let leaf = store.raw(0, 1).expect("a record").remove(0).bytes;
     assert!(!String::from_utf8_lossy(&leaf).contains("Kirsten"), "the text is not in the leaf (S12.5)");
-    assert_eq!(store.private(0).expect("texts"), drafts[0].private);
+    let kept = |draft: &Draft| -> BTreeMap<String, Option<String>> {
+        draft.private.iter().map(|(field, text)| (field.clone(), Some(text.clone()))).collect()
+    };
+    assert_eq!(store.texts(0).expect("texts"), kept(&drafts[0]));
     let root = store.head().expect("the head").root;
 
     assert!(store.erase(0, "name").expect("an erasure"));
     assert!(!store.erase(0, "name").expect("an erasure"), "there is nothing left to erase");
     let store = open();
-    assert_eq!(store.private(0).expect("texts").into_keys().collect::<Vec<_>>(), ["reason"]);
-    assert_eq!(store.private(1).expect("texts"), drafts[1].private);
+    let left = [("name".to_owned(), None), ("reason".to_owned(), Some("Kirsten asked".to_owned()))];
+    assert_eq!(store.texts(0).expect("texts"), left.into(), "an erased text is told as erased");
+    assert_eq!(store.texts(1).expect("texts"), kept(&drafts[1]));
     assert_eq!(store.head().expect("the head").root, root);
     let again = store.append_if_head(&Expect::default(), &drafts).expect("a repeat after an erasure");
     assert_eq!(again, records);

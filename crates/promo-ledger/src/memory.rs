@@ -126,6 +126,10 @@ impl Rows for State {
         Ok(self.leases.values().filter(|lease| lease.expires > now).cloned().collect())
     }
 
+    fn epoch(&self) -> Result<u64> {
+        Ok(self.epoch)
+    }
+
     fn salt(&self, rid: &str, field: &str) -> Result<[u8; 32]> {
         Ok(*Digest::of(format!("{}\0{rid}\0{field}", self.origin).as_bytes()).as_bytes())
     }
@@ -252,6 +256,10 @@ impl Store for MemoryStore {
 
     fn leases(&self) -> Result<Vec<Lease>> {
         Rows::leases(&*self.state())
+    }
+
+    fn epoch(&self) -> Result<u64> {
+        Rows::epoch(&*self.state())
     }
 
     fn damage(&self, _limit: usize) -> Result<Vec<String>> {

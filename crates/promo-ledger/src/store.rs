@@ -262,6 +262,12 @@ pub trait Store: Send + Sync {
     /// When the store cannot be written.
     fn release(&self, lease: &Lease) -> Result<(), LeaseError>;
 
+    /// The highest epoch that was given to a lease so far; 0 before the first.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    fn epoch(&self) -> Result<u64, StoreError>;
+
     /// Every resource that is held now, each as a lease of its own, by name.
     ///
     /// # Errors
@@ -283,17 +289,15 @@ pub trait Store: Send + Sync {
         self.raw(from, limit)?.iter().map(RawRecord::parse).collect()
     }
 
-    /// The texts beside a record that were not erased, by field. The chain covers none of them, so that they can be erased:
-    /// what the record commits to says which text it was.
+    /// The texts beside a record by field; none for one that was erased. The chain covers none of them, so that they can be
+    /// erased: what the record commits to says which text it was.
     ///
     /// # Errors
     /// When the store cannot be read, and [`StoreError::Integrity`] for a text that the record does not commit to.
-    fn private(&self, seq: u64) -> Result<BTreeMap<String, String>, StoreError> {
+    fn texts(&self, seq: u64) -> Result<BTreeMap<String, Option<String>>, StoreError> {
         let sides = self.sides(seq)?;
-        if sides.is_empty() {
-            return Ok(BTreeMap::new());
-        }
-        let committed = self.records(seq, 1)?.pop().map(|record| record.commitments).unwrap_or_default();
+        let committed = self.records(seq, 1)?.pop().filter(|record| record.seq == seq);
+        let committed = committed.map(|record| record.commitments).unwrap_or_default();
         for side in &sides {
             let (expected, found) = (committed.get(&side.field), side.commitment());
             if expected != Some(&found) {
@@ -304,7 +308,9 @@ pub trait Store: Send + Sync {
                 });
             }
         }
-        Ok(sides.into_iter().map(|side| (side.field, side.text)).collect())
+        let mut texts: BTreeMap<String, Option<String>> = committed.into_keys().map(|field| (field, None)).collect();
+        texts.extend(sides.into_iter().map(|side| (side.field, Some(side.text))));
+        Ok(texts)
     }
 
     /// The generation of an environment; 0 when nothing ever moved it.

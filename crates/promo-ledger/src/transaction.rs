@@ -30,6 +30,8 @@ pub(crate) trait Rows {
     fn lease(&self, resource: &str) -> Result<Option<Lease>>;
     /// Every lease row that has not expired, by resource.
     fn leases(&self) -> Result<Vec<Lease>>;
+    /// The highest epoch that was given out.
+    fn epoch(&self) -> Result<u64>;
     fn salt(&self, rid: &str, field: &str) -> Result<[u8; 32]>;
 
     fn put_record(&mut self, raw: RawRecord) -> Result<()>;
@@ -261,6 +263,10 @@ fn prepare(
     let bytes = canonical::to_vec(&record).map_err(|error| invalid(error.to_string()))?;
     if bytes.len() > MAX_RECORD_BYTES {
         return Err(invalid(format!("it has {} bytes, at most {MAX_RECORD_BYTES} are allowed", bytes.len())));
+    }
+    let texts: usize = sides.iter().map(|side| side.text.len()).sum();
+    if texts > MAX_RECORD_BYTES {
+        return Err(invalid(format!("the texts beside it have {texts} bytes, at most {MAX_RECORD_BYTES} are allowed")));
     }
     Ok((record, bytes, sides))
 }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use promo_core::Digest;
 use promo_core::ledger::event::Event;
@@ -27,7 +28,12 @@ impl Ledger {
             drafts[2].private = BTreeMap::from([("reason".to_owned(), format!("because of {turn}"))]);
             store.append_if_head(&Expect::default(), &drafts).unwrap();
         }
-        store.append_if_head(&Expect::default(), &[moving("d", "qa")]).unwrap();
+        let (one, other) = (["one".to_owned()], ["other".to_owned()]);
+        store.acquire(&one, "a", Duration::from_secs(60)).unwrap();
+        let held = store.acquire(&other, "b", Duration::from_secs(60)).unwrap();
+        let last = Draft { epoch: Some(held.epoch), ..moving("d", "qa") };
+        store.append_if_head(&Expect::default(), &[last]).unwrap();
+        store.release(&held).unwrap();
         store.put_blob(b"values").unwrap();
         assert_eq!(verify(&store).unwrap().records, 10);
         ledger
@@ -135,6 +141,10 @@ fn every_other_column_that_is_edited_is_found() {
         ("UPDATE ledger SET size = 9", What::Surplus, seq(9)),
         ("UPDATE ledger SET size = -1", What::Row, None),
         ("UPDATE ledger SET origin = 'promo.local/ledger/other'", What::Previous, seq(0)),
+        // Two locks were taken, and nobody has one now: what they left is in the records.
+        ("UPDATE ledger SET epoch = 1", What::Epoch, seq(9)),
+        ("UPDATE ledger SET epoch = 0", What::Epoch, seq(9)),
+        ("UPDATE ledger SET epoch = -1", What::Row, None),
         ("DELETE FROM records WHERE seq = 0", What::Missing, seq(0)),
         ("DELETE FROM records WHERE seq = 4", What::Missing, seq(4)),
         ("DELETE FROM records WHERE seq = 9", What::Missing, seq(9)),
@@ -153,6 +163,41 @@ fn every_other_column_that_is_edited_is_found() {
         let first = findings.first().unwrap();
         assert_eq!((first.what, first.seq), (what, named), "{sql}: {findings:?}");
     }
+}
+
+#[test]
+fn an_epoch_below_that_of_a_lock_in_force_is_found_and_one_that_is_too_high_does_no_harm() {
+    let ledger = Ledger { directory: tempfile::tempdir().unwrap() };
+    let store = ledger.open();
+    let lock = store.acquire(&["dev".to_owned()], "a", Duration::from_secs(600)).unwrap();
+    ledger.attack("UPDATE ledger SET epoch = 0", []);
+    let finding = ledger.findings().remove(0);
+    assert_eq!((finding.what, finding.seq), (What::Epoch, None));
+    assert!(finding.expected.contains("dev") && finding.found == "0", "{finding}");
+    ledger.attack("UPDATE ledger SET epoch = 40", []);
+    verify(&store).expect("a lock may be taken and left without a record");
+    assert_eq!(store.acquire(&["qa".to_owned()], "b", Duration::from_secs(600)).unwrap().epoch, 41);
+    store.renew(&lock, Duration::from_secs(600)).unwrap();
+}
+
+/// S12.5: not in the rows, not in a free page and not in the log.
+#[test]
+fn an_erased_text_is_nowhere_in_the_files_s12_5() {
+    let ledger = Ledger { directory: tempfile::tempdir().unwrap() };
+    let store = ledger.open();
+    let mut draft = still("a");
+    draft.private = [("reason".to_owned(), "Kirsten asked for it".to_owned())].into();
+    store.append_if_head(&Expect::default(), &[draft]).unwrap();
+    let has = || {
+        let files = std::fs::read_dir(ledger.path().parent().unwrap()).unwrap().map(|file| file.unwrap().path());
+        let bytes = files.map(|file| std::fs::read(file).unwrap());
+        bytes.into_iter().filter(|bytes| bytes.windows(7).any(|window| window == b"Kirsten")).count()
+    };
+    assert!(has() > 0);
+    assert!(store.erase(0, "reason").unwrap());
+    assert_eq!(has(), 0);
+    assert_eq!((verify(&store).unwrap().texts, verify(&store).unwrap().erased), (0, 1));
+    assert_eq!(store.texts(0).unwrap(), [("reason".to_owned(), None)].into());
 }
 
 /// Changes one byte of the file as a disk does, and takes it back.

@@ -246,6 +246,10 @@ impl Store for Guarded {
         Ok(())
     }
 
+    fn epoch(&self) -> Result<u64, StoreError> {
+        self.inner.epoch()
+    }
+
     fn leases(&self) -> Result<Vec<Lease>, StoreError> {
         self.inner.leases()
     }

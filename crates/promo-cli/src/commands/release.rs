@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
+use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::plan::{Document, Move, PlanFileError};
 use promo_core::planner;
 use promo_engine::authors::AUTHORS_NAMESPACE;
 use promo_engine::lifts::Lift;
-use promo_engine::{EngineError, NewRelease};
+use promo_engine::{EngineError, NewRelease, Session};
 use promo_sdk::ErrorKind;
 
 use super::approve::{self, SignerChoice};
@@ -116,7 +116,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             let statement = project.runtime.block_on(statement)?;
             let signature = approve::sign(&project, key, *signer, AUTHORS_NAMESPACE, &statement.to_bytes()?)?;
             let by = project.session.name_authors(&statement, &signature)?;
-            let named: Vec<&str> = statement.authors.iter().map(String::as_str).collect();
+            let named: Vec<&str> = statement.authors.iter().map(IdentityName::as_str).collect();
             let text = format!("{id} was written by {}\n  signed by {by}, who counts among them\n", named.join(", "));
             told(ui, &project, &id, &escape::block(&text), &["promo", "status"])
         }
@@ -147,7 +147,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 fn told(ui: &Ui, project: &Project, id: &ReleaseId, text: &str, next: &[&str]) -> Result<Exit, CliError> {
     if ui.format() == Format::Json {
         let view = project.session.view()?;
-        ui.answer(&view_of(&view, view.release(id).expect("invariant: it was just changed")));
+        let entry = view.release(id).expect("invariant: it was just changed");
+        ui.answer(&view_of(&project.session, &view, entry)?);
     } else {
         ui.data(&format!("{text}{}", ui.next(&command_line(next.iter().copied()))));
     }
@@ -212,10 +213,10 @@ fn add(
     let added = project.runtime.block_on(project.session.add_release(new));
     let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias))?;
     let view = project.session.view()?;
-    let closed = project.session.closed_to(&view, &entry.release.id);
+    let closed = project.session.closed_to(&view, &entry.release.id)?;
     if let Some(names) = (!closed.is_empty()).then(|| closed.iter().map(EnvironmentName::as_str).collect::<Vec<_>>()) {
         let id = &entry.release.id;
-        let out = match entry.release.metadata.contains_key("authors") {
+        let out = match entry.said.contains("authors") {
             true => "add those whom it names to the policy".to_owned(),
             false => ui.to_paste(&command_line(name_authors(id))),
         };
@@ -227,7 +228,7 @@ fn add(
         ));
     }
     if ui.format() == Format::Json {
-        ui.answer(&view_of(&view, &entry));
+        ui.answer(&view_of(&project.session, &view, &entry)?);
     } else {
         let what = if added { "added" } else { "was there already" };
         let alias = entry.release.alias.as_deref().map(|a| format!(" {}", escape::line(a))).unwrap_or_default();
@@ -269,7 +270,11 @@ pub(super) fn warn_where_nobody_can_approve(ui: &Ui, project: &Project, document
         };
         ui.talk(&format!("{warning}: nobody can approve {environment}: {text}"));
     }
-    for one in document.body.moves.iter().flat_map(|entry| project.session.unwritten(&view, entry)) {
+    let mut unwritten = Vec::new();
+    for entry in &document.body.moves {
+        unwritten.extend(project.session.unwritten(&view, entry)?);
+    }
+    for one in unwritten {
         let (release, environment) = (planner::reference(&view, &one.release).to_string(), &one.environment);
         let text = match &one.author {
             None => {
@@ -283,10 +288,10 @@ pub(super) fn warn_where_nobody_can_approve(ui: &Ui, project: &Project, document
     Ok(())
 }
 
-fn view_of(view: &View, entry: &ReleaseEntry) -> ListedRelease {
+fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<ListedRelease, CliError> {
     let release = &entry.release;
     let here = |name: &&EnvironmentName| view.current(name).is_some_and(|r| r.release == release.id);
-    ListedRelease {
+    Ok(ListedRelease {
         id: release.id.clone(),
         lineage: entry.lineage,
         alias: release.alias.clone(),
@@ -294,8 +299,8 @@ fn view_of(view: &View, entry: &ReleaseEntry) -> ListedRelease {
         by: entry.by.name.clone(),
         artifacts: release.sources.clone(),
         files: release.content.files.len(),
-        metadata: release.metadata.clone(),
-        authors: entry.authors.clone(),
+        metadata: session.metadata(entry)?,
+        authors: entry.authors.iter().map(ToString::to_string).collect(),
         environments: view.environments.keys().filter(here).map(ToString::to_string).collect(),
         quarantined: view
             .quarantines
@@ -304,14 +309,15 @@ fn view_of(view: &View, entry: &ReleaseEntry) -> ListedRelease {
             .map(|(_, scope)| scope.as_ref().map_or_else(|| "everywhere".into(), ToString::to_string))
             .collect(),
         tags: Vec::new(),
-    }
+    })
 }
 
 fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Read)?;
     let view = project.session.view()?;
     let zone = ui::zone(global)?;
-    let views: Vec<ListedRelease> = view.releases.iter().rev().map(|entry| view_of(&view, entry)).collect();
+    let newest_first = view.releases.iter().rev();
+    let views = newest_first.map(|entry| view_of(&project.session, &view, entry)).collect::<Result<Vec<_>, _>>()?;
     if ui.format() == Format::Json {
         ui.answer(&Releases { releases: views });
         return Ok(DONE);
@@ -336,7 +342,7 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     let view = project.session.view()?;
     let id = select::release(&view, release)?;
     let entry = view.release(&id).expect("invariant: it was just found");
-    let mut shown = view_of(&view, entry);
+    let mut shown = view_of(&project.session, &view, entry)?;
     shown.tags = tags::of_sources(&project.session.governance().pipeline, entry.release.sources.values());
     if ui.format() == Format::Json {
         ui.answer(&shown);

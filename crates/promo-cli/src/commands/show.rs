@@ -146,7 +146,8 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
     };
     let standing = Standing::of(&project.session, &ledger)?;
     let open = standing.runs.into_iter().find(|open| open.run == *id);
-    let mut view = RunView::new(&ledger, id, run).open(open, project.session.now()?);
+    let view = RunView::new(&ledger, id, run).open(open, project.session.now()?);
+    let mut view = view.seen(|seq| project.session.detail_seen(seq))?;
     view.authority = AuthorityView::of(&project.session, &ledger, [run.plan])?.pop();
     view.next = if view.next.is_empty() { String::new() } else { ui.to_paste(&view.next) };
     let options = Options { zone: ui::zone(global)?, full: false, width: ui.width() };

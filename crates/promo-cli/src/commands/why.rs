@@ -190,7 +190,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         out.push_str(&format!("\n{from} → {to}, {}\n", words::requested(pending, now, &zone)));
         out.extend(words::pending(pending, row, now, &zone).iter().map(|line| format!("  {line}\n")));
     }
-    out.push_str(&case.attempts(&authorities, now, &zone));
+    out.push_str(&case.attempts(&project.session, &authorities, now, &zone)?);
     for next in also {
         out.push_str(&format!("{} {}   ({})\n", label(Label::Dim, "Also:"), next.command, next.why));
     }
@@ -404,7 +404,13 @@ impl Case<'_> {
     }
 
     /// The promotions of this release into here that ended, each with who let it in and the checks that failed.
-    fn attempts(&self, authorities: &[AuthorityView], now: Timestamp, zone: &TimeZone) -> String {
+    fn attempts(
+        &self,
+        session: &Session,
+        authorities: &[AuthorityView],
+        now: Timestamp,
+        zone: &TimeZone,
+    ) -> Result<String, CliError> {
         let known = self.view.environment(self.name);
         let mut out = String::new();
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
@@ -424,12 +430,12 @@ impl Case<'_> {
             for (check, entries) in verdicts {
                 let mine = |v: &&VerdictEntry| v.run.as_ref() == Some(&promotion.run) && v.said == Said::Failed;
                 for entry in entries.iter().filter(mine) {
-                    let detail = entry.evidence.get("detail").map(String::as_str).unwrap_or_default();
-                    out.push_str(&format!("  {} {check}: {}\n", label(Label::Bad, "✗"), escape::line(detail)));
+                    let detail = session.detail_seen(entry.seq)?.unwrap_or_default();
+                    out.push_str(&format!("  {} {check}: {}\n", label(Label::Bad, "✗"), escape::line(&detail)));
                 }
             }
         }
-        out
+        Ok(out)
     }
 }
 

@@ -193,24 +193,23 @@ mod tests {
             by: Actor { name: "ci".into(), kind: ActorKind::Automation },
             plan: None,
         };
-        let verdict = |seq, said, detail: &str| VerdictEntry {
+        let verdict = |seq, said| VerdictEntry {
             seq,
             at: at("2026-11-20T13:05:00Z"),
             said,
             residence: 1,
             by: None,
-            evidence: [("detail".to_owned(), detail.to_owned())].into(),
+            unanswered: false,
             run: Some(id.clone()),
         };
         let check = |entry| BTreeMap::from([("smoke".parse().unwrap(), vec![entry])]);
-        let verdicts = [
-            (old, check(verdict(9, Said::Passed, "fine"))),
-            (new, check(verdict(5, Said::Failed, "\u{1b}[2J<script> | #7 @dana\n✓ forged"))),
-        ];
+        let verdicts = [(old, check(verdict(9, Said::Passed))), (new, check(verdict(5, Said::Failed)))];
         let staging = EnvironmentView { verdicts: verdicts.into(), history: vec![promotion], ..Default::default() };
         let mut view = View::default();
         view.environments.insert("staging".parse().unwrap(), staging);
-        RunView::new(&view, &id, &run)
+        let beside = [(9, "fine"), (5, "\u{1b}[2J<script> | #7 @dana\n✓ forged")];
+        let detail = |seq| beside.iter().find(|(at, _)| *at == seq).map(|(_, detail)| (*detail).to_owned());
+        RunView::new(&view, &id, &run).seen(|seq| Ok::<_, std::convert::Infallible>(detail(seq))).unwrap()
     }
 
     #[test]

@@ -14,7 +14,7 @@ use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Note, Promotion};
 use promo_core::plan::{Document, MAX_BYTES};
 use promo_core::planner;
-use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign, UNANSWERED};
+use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -345,7 +345,7 @@ fn cause(session: &Session, view: &View, name: &EnvironmentName, promotion: &Pro
         || verified.checks.iter().filter(|(_, status)| **status == CheckStatus::Failed).map(|(check, _)| check);
     let unseen = |check: &CheckName| {
         let latest = view.environment(name).and_then(|known| known.verdicts.get(&promotion.to)?.get(check)?.last());
-        latest.is_some_and(|verdict| verdict.evidence.contains_key(UNANSWERED))
+        latest.is_some_and(|verdict| verdict.unanswered)
     };
     match failed().next() {
         None if verified.holds_since.is_some() => Cause::Over,

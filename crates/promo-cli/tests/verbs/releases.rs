@@ -59,7 +59,7 @@ fn elsewhere(source: &str) -> Event {
     let components = [("shop".parse().unwrap(), digest)].into();
     let content = ReleaseContent { components, files: [].into() };
     let sources = [("shop".parse().unwrap(), format!("{source}@{digest}"))].into();
-    let release = Release { id: content.id(), content, sources, alias: Some("9.9.9".into()), metadata: [].into() };
+    let release = Release { id: content.id(), content, sources, alias: Some("9.9.9".into()) };
     Event::ReleaseAdded { release }
 }
 

@@ -56,8 +56,8 @@ pub enum Event {
     AuthorsNamed {
         /// Which.
         release: ReleaseId,
-        /// Who wrote it: identities or addresses.
-        authors: BTreeSet<String>,
+        /// Who wrote it, as policy knows them.
+        authors: BTreeSet<IdentityName>,
         /// Who says so, as policy knows them: they count among the authors.
         by: IdentityName,
         /// The signed statement: a record without one counts for nothing.
@@ -74,9 +74,10 @@ pub enum Event {
         check: CheckName,
         /// Whether it passed.
         passed: bool,
-        /// What was seen, in short; numbers as texts.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        evidence: BTreeMap<String, String>,
+        /// Whether the check itself could not be run: nothing was seen of what it looks at. What was seen otherwise stands
+        /// beside the record ([`crate::ledger::record::DETAIL`]).
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        unanswered: bool,
         /// For a person's verdict: who, as policy knows them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         by: Option<IdentityName>,

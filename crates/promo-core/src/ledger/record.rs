@@ -15,6 +15,15 @@ use crate::windows::Invoker;
 /// The format number that this version writes.
 pub const FORMAT: u32 = 1;
 
+/// The text beside a record: why a person did this.
+pub const REASON: &str = "reason";
+/// The text beside a verdict: what was seen, in one line.
+pub const DETAIL: &str = "detail";
+/// The text beside a verdict: what else was seen, an object of texts as canonical JSON.
+pub const EVIDENCE: &str = "evidence";
+/// How the name of a text beside a release begins that says one thing of how it was built, `metadata.commit`.
+pub const METADATA: &str = "metadata.";
+
 /// A record as it is hashed: the canonical JSON of this value is a leaf of the ledger's Merkle tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -123,7 +132,8 @@ pub struct Draft {
     pub tool: String,
     /// What happened; gives `kind` and `body`.
     pub event: Event,
-    /// Free text and personal data that belongs to the event but stays out of the leaf, by field: `reason`, `name`.
+    /// Free text and personal data that belongs to the event but stays out of the leaf (S12.5), by field: [`REASON`],
+    /// [`DETAIL`], [`EVIDENCE`], [`METADATA`] and a key.
     pub private: BTreeMap<String, String>,
 }
 

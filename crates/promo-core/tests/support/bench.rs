@@ -201,9 +201,16 @@ impl Bench {
         self.world.push_run(run, deployed, plan, None);
         for check in &entry.checks {
             let (environment, release) = (environment.clone(), release.clone());
-            let (check, evidence) = (check.name.clone(), BTreeMap::new());
-            let event =
-                Event::VerdictRecorded { environment, release, check, passed: true, evidence, by: None, signed: None };
+            let check = check.name.clone();
+            let event = Event::VerdictRecorded {
+                environment,
+                release,
+                check,
+                passed: true,
+                unanswered: false,
+                by: None,
+                signed: None,
+            };
             self.world.push_run(run, event, plan, None);
         }
         let finished = Event::PromotionFinished { environment, release, outcome: PromotionOutcome::Verified };

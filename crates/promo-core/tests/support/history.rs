@@ -226,7 +226,7 @@ impl World {
                 release: self.id(release),
                 check: name(check),
                 passed: verdict == "pass",
-                evidence: BTreeMap::new(),
+                unanswered: false,
                 by: None,
                 signed: None,
             },
@@ -268,8 +268,7 @@ impl World {
         };
         let id = content.id();
         let sources = BTreeMap::from([(name("app"), format!("registry.test/app:{}@{digest}", alias.to_lowercase()))]);
-        let release =
-            Release { id: id.clone(), content, sources, alias: Some(alias.into()), metadata: BTreeMap::new() };
+        let release = Release { id: id.clone(), content, sources, alias: Some(alias.into()) };
         self.releases.insert(alias.into(), id.clone());
         self.push(Event::ReleaseAdded { release });
         id

@@ -194,7 +194,12 @@ async fn verify(
                 return Ok(End::Interrupted);
             }
         };
-        context.append(&environment, None, vec![verdict.event(&environment, release)])?;
+        context.append_drafts(
+            None,
+            &environment,
+            None,
+            vec![verdict.draft(&context.session, &environment, release)],
+        )?;
         let Verdict { check, passed, detail, .. } = verdict;
         let milliseconds = elapsed(context, begun);
         if !passed {

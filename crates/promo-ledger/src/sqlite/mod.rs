@@ -180,10 +180,14 @@ impl Store for SqliteStore {
     }
 
     fn erase(&self, seq: u64, field: &str) -> Result<bool> {
-        self.write(|rows| {
+        let erased = self.write(|rows| {
             let erased = rows.sql.execute("DELETE FROM sides WHERE seq = ?1 AND field = ?2", params![int(seq), field]);
-            Ok(erased.map_err(sql("erasing a text"))? == 1)
-        })
+            Ok::<_, StoreError>(erased.map_err(sql("erasing a text"))? == 1)
+        })?;
+        // The log still has it. Whoever reads meanwhile keeps the log: then it goes with the next writer who is alone.
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        self.connection().query_row(truncate, [], |_| Ok(())).map_err(sql("emptying the log"))?;
+        Ok(erased)
     }
 
     fn generations(&self) -> Result<Vec<Generation>> {
@@ -232,6 +236,10 @@ impl Store for SqliteStore {
 
     fn leases(&self) -> Result<Vec<Lease>> {
         self.read(|rows| rows.leases())
+    }
+
+    fn epoch(&self) -> Result<u64> {
+        self.read(|rows| rows.epoch())
     }
 
     fn damage(&self, limit: usize) -> Result<Vec<String>> {

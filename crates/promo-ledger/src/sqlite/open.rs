@@ -136,7 +136,7 @@ fn configure(connection: &Connection) -> Result<()> {
         connection.set_db_config(config, value).map_err(sql("setting the connection up"))?;
     }
     connection
-        .execute_batch("PRAGMA synchronous = EXTRA; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON;")
+        .execute_batch("PRAGMA synchronous = EXTRA; PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA recursive_triggers = ON; PRAGMA secure_delete = ON;")
         .map_err(sql("setting the connection up"))
 }
 

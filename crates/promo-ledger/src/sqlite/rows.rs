@@ -159,6 +159,11 @@ impl Rows for SqliteRows<'_> {
         self.list(select, [now], lease_row)?.into_iter().map(lease).collect()
     }
 
+    fn epoch(&self) -> Result<u64> {
+        let epoch = self.optional("SELECT epoch FROM ledger", [], |row| row.get(0))?;
+        unsigned("the epoch", epoch.ok_or_else(|| StoreError::damaged("the head", "one row", "none"))?)
+    }
+
     fn salt(&self, _rid: &str, _field: &str) -> Result<[u8; 32]> {
         let mut salt = [0; 32];
         getrandom::fill(&mut salt)

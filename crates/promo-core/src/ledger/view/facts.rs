@@ -19,14 +19,18 @@ use crate::state::State;
 pub struct ReleaseEntry {
     /// Its place in the order of entry, from 1.
     pub lineage: u64,
+    /// Position of the record.
+    pub seq: u64,
     /// The release.
     pub release: Release,
     /// When it entered, by the store's clock.
     pub added: Timestamp,
     /// Who added it.
     pub by: Actor,
-    /// Who wrote it, as somebody said afterwards, and whoever said so: identities or addresses.
-    pub authors: BTreeSet<String>,
+    /// Of what its build spoke when it entered, `commit`: what it said stands beside the record, until it is erased (S12.5).
+    pub said: BTreeSet<String>,
+    /// Who wrote it, as somebody said afterwards, and whoever said so.
+    pub authors: BTreeSet<IdentityName>,
 }
 
 /// Which record said something, when and by whom.
@@ -144,8 +148,8 @@ pub struct VerdictEntry {
     pub residence: usize,
     /// The person, for a manual check.
     pub by: Option<IdentityName>,
-    /// What was seen.
-    pub evidence: BTreeMap<String, String>,
+    /// Whether the check could not be run. What it saw otherwise stands beside the record (S12.5).
+    pub unanswered: bool,
     /// The run whose verification it was part of.
     pub run: Option<RunId>,
 }

@@ -8,6 +8,7 @@ use super::{
     StopAct, VerdictEntry, View, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
+use crate::ledger::record::METADATA;
 use crate::ledger::{Event, Record};
 
 /// Why what a legal record names is there.
@@ -22,13 +23,15 @@ impl View {
             Event::ReleaseAdded { release } => {
                 let lineage = self.releases.len() as u64 + 1;
                 self.by_id.insert(release.id.clone(), self.releases.len());
-                let by = record.actor.clone();
-                self.releases.push(ReleaseEntry { lineage, release, added: at, by, authors: BTreeSet::new() });
+                let (seq, by) = (record.seq, record.actor.clone());
+                let said = record.commitments.keys().filter_map(|field| field.strip_prefix(METADATA));
+                let (said, authors) = (said.map(String::from).collect(), BTreeSet::new());
+                self.releases.push(ReleaseEntry { lineage, seq, release, added: at, by, said, authors });
             }
             Event::AuthorsNamed { release, authors, by, .. } => {
                 let entry = self.by_id.get(&release).map(|place| &mut self.releases[*place]).expect(NAMED);
                 entry.authors.extend(authors);
-                entry.authors.insert(alloc::string::ToString::to_string(&by));
+                entry.authors.insert(by);
             }
             Event::ReleaseRejected { release, scope, automatic } => {
                 let act = StopAct::Rejected { release: release.clone(), scope: scope.clone() };
@@ -42,12 +45,12 @@ impl View {
                 let (act, signer) = (StopAct::Lifted { release, scope }, self.signer(by));
                 self.stops.push(Stop { note: note(false), act, signer });
             }
-            Event::VerdictRecorded { environment, release, check, passed, evidence, by, .. } => {
+            Event::VerdictRecorded { environment, release, check, passed, unanswered, by, .. } => {
                 let said = if passed { Said::Passed } else { Said::Failed };
-                self.verdict(record, environment, release, check, said, by, evidence);
+                self.verdict(record, environment, release, check, said, by, unanswered);
             }
             Event::VerdictWithdrawn { environment, release, check, by, .. } => {
-                self.verdict(record, environment, release, check, Said::Withdrawn, by, BTreeMap::new());
+                self.verdict(record, environment, release, check, Said::Withdrawn, by, false);
             }
             Event::HealthObserved { environment, healthy } => {
                 self.environments.entry(environment).or_default().health.push((at, healthy));
@@ -199,7 +202,7 @@ impl View {
         check: CheckName,
         said: Said,
         by: Option<IdentityName>,
-        evidence: BTreeMap<String, String>,
+        unanswered: bool,
     ) {
         let view = self.environments.entry(environment).or_default();
         let residence = view.residences.iter().rposition(|r| r.release == release).map_or(0, |place| place + 1);
@@ -209,7 +212,7 @@ impl View {
             said,
             residence,
             by,
-            evidence,
+            unanswered,
             run: record.run.clone(),
         });
     }

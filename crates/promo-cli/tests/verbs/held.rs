@@ -185,9 +185,9 @@ fn s12_5_a_reason_that_was_edited_is_damage_and_never_told() {
         assert!(err.contains("the reason beside record ") && !(out + &err).contains("all is well"), "{words:?}: {err}");
     }
     world.run(30, &["ledger", "verify"]);
-    // One that was erased is not damage.
+    // One that was erased is not damage, and is told as erased.
     file.execute("DELETE FROM sides WHERE text = 'all is well'", []).unwrap();
-    assert_eq!(row(&world, "dev")["holds"][0]["reason"], Value::Null);
+    assert_eq!(row(&world, "dev")["holds"][0]["reason"], "(erased)");
 }
 
 #[test]

@@ -67,7 +67,7 @@ async fn a_soak_is_not_met_by_a_clock_that_is_ahead_of_this_machine_s12_6() {
     assert!(why.contains("2026-03-02T10:00:00Z") && why.contains("2026-03-02T11:00:00Z"), "both readings: {why}");
     // `why` and `status` ask the same.
     let (staging, release): (EnvironmentName, _) = ("staging".parse().unwrap(), world.current("qa").unwrap());
-    let gates = world.session.gates(&staging, &release, Invoker::Human).unwrap();
+    let gates = world.session.gates(&staging, &release, (Invoker::Human, false)).unwrap();
     assert!(gates.iter().any(|g| g.reason.code() == "clock-skew" && g.outcome == Outcome::Waiting), "{gates:#?}");
     // Nothing that goes by no time waits.
     world.release("1.1.0").await;

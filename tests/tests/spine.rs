@@ -76,7 +76,8 @@ async fn a_release_goes_from_dev_to_production_and_a_bad_one_comes_back() {
     };
     assert!(why.contains("smoke failed") && why.contains("production has 4 workers"), "{why}");
     // S10.4: quarantined for production, and automatic promotion is paused.
-    let gates = world.session.gates(&name("production"), &second, promo_core::windows::Invoker::Automation).unwrap();
+    let gates =
+        world.session.gates(&name("production"), &second, (promo_core::windows::Invoker::Automation, false)).unwrap();
     let refused: Vec<_> = gates.iter().filter(|g| !g.outcome.is_open()).map(|g| (g.kind, g.outcome)).collect();
     assert!(refused.contains(&(GateKind::Quarantine, Outcome::Refused)), "{gates:?}");
     assert!(refused.contains(&(GateKind::Freeze, Outcome::Waiting)), "{gates:?}");

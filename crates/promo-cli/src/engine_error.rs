@@ -5,16 +5,17 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use promo_core::Digest;
-use promo_core::gate::{Gate, GateKind, Reason};
+use promo_core::gate::{self, Gate, GateKind, Instant, Reason};
 use promo_core::ids::RoleName;
 use promo_core::plan::{Document, PlanFileError};
 use promo_core::planner::Moved;
 use promo_engine::{EngineError, Holder};
-use promo_ledger::LeaseError;
+use promo_ledger::{LeaseError, StoreError};
 use promo_sdk::ErrorKind;
 
 use crate::commands::plan::again;
 use crate::error::{CliError, HELP, command_line, who};
+use crate::view::gate::lacking;
 
 impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
@@ -22,9 +23,11 @@ impl From<EngineError> for CliError {
         let message = error.to_string();
         let new = |next: &str| Self::new(code, exit, message.clone(), next);
         let mut out = match &error {
-            EngineError::Ledger(_) | EngineError::Illegal(_) | EngineError::NotAnExtension { .. } => {
-                new("promo ledger verify").who(who::OPERATOR)
-            }
+            // What is damaged is looked for; what is no ledger, or is busy, has nothing that could be verified.
+            EngineError::Ledger(StoreError::Integrity { .. })
+            | EngineError::Illegal(_)
+            | EngineError::NotAnExtension { .. } => new("promo ledger verify").who(who::OPERATOR),
+            EngineError::Ledger(_) => new(&command_line(["promo", "explain", code])).who(who::OPERATOR),
             EngineError::OtherLedger { expected, found } => {
                 let text =
                     |c: &promo_ledger::Checkpoint| format!("{}, {} records with root {}", c.origin, c.size, c.root);
@@ -86,7 +89,10 @@ impl From<EngineError> for CliError {
             EngineError::Undated { .. } => new(&command_line(["promo", "explain", code])).who(who::OPERATOR),
             EngineError::Denied { environment, release, gates, notes }
             | EngineError::Waiting { environment, release, gates, notes } => {
-                closed(new(&why(environment.as_str(), release.as_str())), gates).details(notes.iter().cloned())
+                let shut = gate::closed(gates);
+                let next = lacking(shut.iter().map(|gate| gate.reason.code()));
+                let next = next.unwrap_or_else(|| why(environment.as_str(), release.as_str()));
+                closed(new(&next), &shut).details(notes.iter().cloned())
             }
             EngineError::Invalid(_) => new("promo status"),
             EngineError::Approval(_) => new(HELP),
@@ -166,8 +172,7 @@ fn moved_line(moved: &Moved) -> String {
 }
 
 /// The closed gates, a line each, and whose turn it is.
-fn closed(error: CliError, gates: &[Gate]) -> CliError {
-    let shut: Vec<&Gate> = gates.iter().filter(|g| !g.outcome.is_open()).collect();
+fn closed(error: CliError, shut: &[&Gate]) -> CliError {
     let clock = |g: &&Gate| matches!(g.reason, Reason::ClockSkew { .. } | Reason::ClockWentBack { .. });
     let who: Cow<'static, str> = match shut.first() {
         _ if shut.iter().any(clock) => who::OPERATOR.into(),
@@ -182,15 +187,10 @@ fn closed(error: CliError, gates: &[Gate]) -> CliError {
         },
         None => "whoever answers for the release".into(),
     };
-    let mut lines: Vec<String> = Vec::new();
-    for gate in shut {
-        let until = gate.until.map(|t| format!(" (until {t})")).unwrap_or_default();
-        let line = format!("{}{until}", gate.reason);
-        // A clock in doubt shuts several gates, for one reason.
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
-    }
+    let lines = shut.iter().map(|gate| {
+        let until = gate.until.map(|at| format!(" (until {})", Instant(at))).unwrap_or_default();
+        format!("{}{until}", gate.reason)
+    });
     error.who(who).details(lines)
 }
 
@@ -198,7 +198,6 @@ fn closed(error: CliError, gates: &[Gate]) -> CliError {
 mod tests {
     use promo_core::clock::Doubt;
     use promo_core::gate::Outcome;
-    use promo_ledger::StoreError;
     use promo_sdk::ProviderError;
 
     use super::*;

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Global, Kind};
 use crate::error::{CliError, who};
+use crate::escape::line;
 use crate::input;
 use crate::output::diagnostics::{self, DiagnosticView};
 use crate::output::labels::{Label, label};
@@ -77,7 +78,16 @@ pub(crate) enum Access {
 /// Opens the project of the working directory.
 pub(crate) fn open(ui: &Ui, global: &Global, access: Access) -> Result<Project, CliError> {
     let project = open_unread(ui, global, access)?;
-    project.admit()?;
+    match project.admit() {
+        // What was decided under it is refused where something is decided; reading changes nothing, and has to go on while
+        // whoever keeps the policy mends it.
+        Err(error) if access == Access::Read && error.problem().code == "policy-reused" => {
+            let says = format!("{}: gates are told by it, and nothing can be planned with it", error.problem().message);
+            ui.talk(&format!("{}: {} (promo explain policy-reused)", label(Label::Warning, "warning"), line(&says)));
+            project.admit_expiry(Present::readings)?;
+        }
+        admitted => admitted?,
+    }
     Ok(project)
 }
 
@@ -140,6 +150,11 @@ impl Project {
             }
             error => error.into(),
         })?;
+        self.admit_expiry(readings)
+    }
+
+    /// Whether the policy has not expired, by these readings of the clocks.
+    fn admit_expiry(&self, readings: impl FnOnce(&Present) -> [Timestamp; 2]) -> Result<(), CliError> {
         let readings = readings(&self.session.present()?);
         match self.policy.as_ref().filter(|policy| readings.into_iter().any(|at| policy.expired(at))) {
             Some(policy) => {
@@ -268,7 +283,7 @@ fn unheeded(root: &Path, key: &'static str, said: &str, used: Option<&PathBuf>) 
     }
     let used = used.map_or_else(|| "none".to_owned(), |used| format!("`{}`", shown(used)));
     let message = format!("the pipeline names the {key} `{said}`; without a trust file {used} counts");
-    let help = format!("name it with `--{key} {said}`, or take the key out: a pipeline may only repeat it (S0.1)");
+    let help = format!("name it with `--{key} {said}`, or take the key out: a pipeline may only repeat it");
     Some((key, Diagnostic::new("trust-differs", message).help(help)))
 }
 

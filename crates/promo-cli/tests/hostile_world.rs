@@ -301,7 +301,7 @@ fn a_trust_file_that_cannot_be_read_is_never_passed_over_s0_1() {
         std::fs::rename(world.at(file), world.at("there").join(file)).unwrap();
     }
     let status = || {
-        let mut command = world.command("-C there check");
+        let mut command = world.command("-C there status");
         command.env("HOME", world.at("home"));
         said(&output(command))
     };

@@ -97,6 +97,18 @@ pub fn opens_at(gates: &[Gate]) -> Option<Timestamp> {
     gates.iter().filter(|g| !g.outcome.is_open()).map(|g| g.until).collect::<Option<Vec<_>>>()?.into_iter().max()
 }
 
+/// The closed ones in their order, each reason once: what several of them wait for, such as a clock in doubt, is told once.
+#[must_use]
+pub fn closed(gates: &[Gate]) -> Vec<&Gate> {
+    let mut out: Vec<&Gate> = Vec::new();
+    for gate in gates.iter().filter(|gate| !gate.outcome.is_open()) {
+        if !out.iter().any(|told| told.reason == gate.reason) {
+            out.push(gate);
+        }
+    }
+    out
+}
+
 /// Why a gate stands as it does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -487,10 +499,12 @@ impl fmt::Display for Reason {
             }
             Self::OutsideWindows { windows } => write!(f, "outside window {}", Words(windows)),
             Self::ClockSkew { ledger, machine } => {
-                write!(f, "the clocks disagree: the ledger's reads {ledger:.3}, this machine's {machine:.3}")
+                let (ledger, machine) = (Instant(*ledger), Instant(*machine));
+                write!(f, "the clocks disagree: the ledger's reads {ledger}, this machine's {machine}")
             }
             Self::ClockWentBack { ledger, before } => {
-                write!(f, "the ledger's clock went back: it reads {ledger:.3}, and has read {before:.3}")
+                let (ledger, before) = (Instant(*ledger), Instant(*before));
+                write!(f, "the ledger's clock went back: it reads {ledger}, and has read {before}")
             }
             Self::Idle => f.write_str("nothing else is under way"),
             Self::Busy { run, release } => write!(f, "run {run} is moving {release} here"),
@@ -575,6 +589,16 @@ impl fmt::Display for Seconds {
     }
 }
 
+/// An instant as people read it where nobody has said in which zone: `2026-11-20 14:02:07 UTC`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Instant(pub Timestamp);
+
+impl fmt::Display for Instant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0.strftime("%Y-%m-%d %H:%M:%S UTC"))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -585,6 +609,31 @@ mod tests {
         for (seconds, text) in [(0, "0 s"), (59, "59 s"), (3_600, "1 h"), (5_400, "1 h 30 min"), (90_061, "1 d 1 h")] {
             assert_eq!(Seconds(seconds).to_string(), text);
         }
+    }
+
+    #[test]
+    fn an_instant_reads_as_people_write_it_to_the_second() {
+        for (at, text) in [
+            ("2026-11-20T14:02:07.386Z", "2026-11-20 14:02:07 UTC"),
+            ("9999-12-30T22:00:00.999999999Z", "9999-12-30 22:00:00 UTC"),
+            ("0001-02-03T04:05:06Z", "0001-02-03 04:05:06 UTC"),
+        ] {
+            assert_eq!(Instant(at.parse().unwrap()).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn what_closes_several_gates_is_told_once_s1_2() {
+        let went_back = Reason::ClockWentBack { ledger: Timestamp::UNIX_EPOCH, before: Timestamp::MAX };
+        let gate = |kind, outcome, reason: &Reason| Gate { kind, outcome, reason: reason.clone(), until: None };
+        let gates = [
+            gate(GateKind::Soak, Outcome::Waiting, &went_back),
+            gate(GateKind::Freeze, Outcome::Satisfied, &Reason::NotFrozen),
+            gate(GateKind::Approval, Outcome::Waiting, &Reason::TriedBefore),
+            gate(GateKind::Window, Outcome::Waiting, &went_back),
+        ];
+        let kinds: Vec<GateKind> = closed(&gates).into_iter().map(|gate| gate.kind).collect();
+        assert_eq!(kinds, [GateKind::Soak, GateKind::Approval]);
     }
 
     #[test]

@@ -83,7 +83,7 @@ impl Trust {
                 if let Some(span) = places.get(&format!("pipeline.{key}")) {
                     diagnostic = diagnostic.label(span, "");
                 }
-                out.push(diagnostic.help("take the key out: the trust file alone decides (S0.1)"));
+                out.push(diagnostic.help("take the key out: the trust file alone decides"));
             }
         }
         out

@@ -9,6 +9,7 @@ use promo_core::Digest;
 use promo_core::approval::{Fingerprint, Nonce};
 use promo_core::clock::MAX_SKEW;
 use promo_core::format;
+use promo_core::gate::Instant;
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName, RunId};
 use promo_core::ledger::{Draft, Event, Record, View};
 use promo_core::model::Party;
@@ -277,10 +278,10 @@ fn signer(governance: &Governance, origin: &str, about: &About<'_>, signed: &Sig
     }
     // The store's clock may have gone back a little since it was read.
     if about.at.saturating_add(MAX_SKEW).is_ok_and(|at| at < not_before) {
-        return Err(format!("it cannot be used before {not_before}"));
+        return Err(format!("it cannot be used before {}", Instant(not_before)));
     }
     if about.at >= expires {
-        return Err(format!("it expired at {expires}"));
+        return Err(format!("it expired at {}", Instant(expires)));
     }
     Ok(signer.identity.name.clone())
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use promo_core::eligibility::{self, ArtifactFindings, Question};
-use promo_core::gate::Gate;
+use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::event::Movement;
 use promo_core::plan::{Document, Goal, Request};
@@ -14,6 +14,7 @@ use promo_sdk::ErrorKind;
 use crate::apply::{ApplyOptions, RunReport};
 use crate::checks::by_check;
 use crate::error::EngineError;
+use crate::readiness::readiness;
 use crate::session::Session;
 
 /// An error that ended [`Session::advance`], and what had been done by then.
@@ -26,7 +27,8 @@ pub struct Unfinished {
 }
 
 impl Session {
-    /// Every gate of a release for an environment, now.
+    /// Every gate of a release for an environment, now, as a plan would find them: `named` where it would ask for the
+    /// release by name, which repeats what was tried before (S3.3).
     ///
     /// # Errors
     /// When the environment or release is not known, or the ledger cannot be read.
@@ -34,9 +36,26 @@ impl Session {
         &self,
         environment: &EnvironmentName,
         release: &ReleaseId,
-        invoker: Invoker,
+        (invoker, named): (Invoker, bool),
     ) -> Result<Vec<Gate>, EngineError> {
-        let mut all = self.gates_of([(environment, release)], invoker)?;
+        let mut all = self.gates_of([(environment, release)], (invoker, named))?;
+        Ok(all.pop().expect("invariant: one question has one answer"))
+    }
+
+    /// As [`Session::gates`], with the checks that could not be run on this machine after entering, which a plan refuses to
+    /// begin with (S9.1).
+    ///
+    /// # Errors
+    /// As [`Session::gates`] and [`readiness`].
+    pub async fn gates_here(
+        &self,
+        environment: &EnvironmentName,
+        release: &ReleaseId,
+        asked: (Invoker, bool),
+    ) -> Result<Vec<Gate>, EngineError> {
+        let found = readiness(&self.governance.pipeline, &self.providers, self.root(), environment).await?;
+        let reasons: Vec<Reason> = found.into_iter().filter_map(|(_, reason)| reason).collect();
+        let mut all = self.assessed([(environment, release)], asked, &[(release.clone(), reasons)].into())?;
         Ok(all.pop().expect("invariant: one question has one answer"))
     }
 
@@ -47,10 +66,19 @@ impl Session {
     pub fn gates_of<'a>(
         &self,
         questions: impl IntoIterator<Item = (&'a EnvironmentName, &'a ReleaseId)>,
-        invoker: Invoker,
+        asked: (Invoker, bool),
+    ) -> Result<Vec<Vec<Gate>>, EngineError> {
+        self.assessed(questions, asked, &ArtifactFindings::new())
+    }
+
+    fn assessed<'a>(
+        &self,
+        questions: impl IntoIterator<Item = (&'a EnvironmentName, &'a ReleaseId)>,
+        (invoker, named): (Invoker, bool),
+        artifacts: &ArtifactFindings,
     ) -> Result<Vec<Vec<Gate>>, EngineError> {
         let now = self.present()?;
-        let (rules, nothing, artifacts) = (self.governance.rules(), BTreeSet::new(), ArtifactFindings::new());
+        let (rules, nothing) = (self.governance.rules(), BTreeSet::new());
         let mut answers = Vec::new();
         self.with_view(|view| {
             for (environment, release) in questions {
@@ -62,14 +90,14 @@ impl Session {
                     environment,
                     release,
                     movement: Movement::Promotion,
-                    named: invoker == Invoker::Human,
+                    named,
                     drifted: false,
                     invoker,
                     moved_before: &nothing,
                     approvals: None,
                     run: None,
                 };
-                answers.push(eligibility::assess(&rules, view, &artifacts, &question, now));
+                answers.push(eligibility::assess(&rules, view, artifacts, &question, now));
             }
             Ok(())
         })??;

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use promo_core::approval::Identity;
+use promo_core::gate::Instant;
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
 use promo_core::ledger::record::REASON;
 use promo_core::ledger::{ActorKind, Event, View};
@@ -170,7 +171,7 @@ fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
         }
         Lift::Clock { ahead } => match view.latest {
             Some((latest, seq)) if latest == *ahead => Ok([seq].into()),
-            _ => Err(format!("{ahead} is not the latest time of a record")),
+            _ => Err(format!("{} is not the latest time of a record", Instant(*ahead))),
         },
         Lift::Freeze { environments } => {
             let all = environments.is_empty().then_some(None);

@@ -9,7 +9,7 @@ use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId, TargetName};
 use promo_core::inputs::Inputs;
 use promo_core::ledger::View;
-use promo_core::model::Check;
+use promo_core::model::{Check, Pipeline};
 use promo_core::planner::{DeploymentSettings, Observations, split_reference};
 use promo_core::state::State;
 use promo_sdk::{ErrorKind, ObserveRequest, ResolveRequest};
@@ -140,7 +140,25 @@ pub(crate) async fn artifacts(
 
 /// Every file of the working tree that the pipeline uses, with its digest. Contents are remembered for previews.
 pub(crate) fn working_tree(session: &Session) -> Result<BTreeMap<String, Digest>, EngineError> {
-    let pipeline = &session.governance.pipeline;
+    let mut files = BTreeMap::new();
+    for path in used(&session.governance.pipeline, session.root())? {
+        let digest = Digest::of(&read(session.root(), &path)?);
+        session.files().remember(digest, &path);
+        files.insert(path, digest);
+    }
+    Ok(files)
+}
+
+/// Whether every file below `root` that a pipeline uses can be read, as a plan reads them.
+///
+/// # Errors
+/// When one cannot be read, or a path names none.
+pub fn readable(pipeline: &Pipeline, root: &Path) -> Result<(), EngineError> {
+    used(pipeline, root)?.iter().try_for_each(|path| read(root, path).map(drop))
+}
+
+/// The files below `root` that a pipeline uses.
+fn used(pipeline: &Pipeline, root: &Path) -> Result<BTreeSet<String>, EngineError> {
     let mut patterns: BTreeSet<String> = BTreeSet::new();
     for (name, environment) in &pipeline.environments {
         patterns.extend(environment.deploy.iter().flat_map(|d| d.files.iter().cloned()));
@@ -152,22 +170,16 @@ pub(crate) fn working_tree(session: &Session) -> Result<BTreeMap<String, Digest>
     }
     let mut paths = BTreeSet::new();
     for pattern in &patterns {
-        matches(session.root(), pattern, &mut paths)?;
+        matches(root, pattern, &mut paths)?;
     }
-    let mut files = BTreeMap::new();
-    for path in paths {
-        let digest = Digest::of(&read(session.root(), &path)?);
-        session.files().remember(digest, &path);
-        files.insert(path, digest);
-    }
-    Ok(files)
+    Ok(paths)
 }
 
 /// The files of a directory that these paths and globs name, with their contents, as a plan would read them.
 ///
 /// # Errors
 /// When one cannot be read, or a path names none.
-pub fn contents(root: &Path, patterns: &[String]) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
+pub(crate) fn contents(root: &Path, patterns: &[String]) -> Result<BTreeMap<String, Vec<u8>>, EngineError> {
     let mut paths = BTreeSet::new();
     for pattern in patterns {
         matches(root, pattern, &mut paths)?;

@@ -18,6 +18,7 @@ use promo_sdk::{CheckRequest, ErrorKind, ObserveRequest, Preview};
 use crate::checks;
 use crate::error::EngineError;
 use crate::observe::{self, Ask};
+use crate::readiness::unready;
 use crate::session::{Session, TOOL};
 
 /// How long a plan can be applied that was not requested (S8.4).
@@ -227,22 +228,8 @@ impl Session {
             // Whether it could be run says the machine, not the place that it looks at.
             for check in checks::by_check(&head.checks).filter_map(<[_]>::first) {
                 let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
-                match self.providers.get(&check.provider)?.ready(&self.context, &request).await {
-                    Ok(()) => {}
-                    Err(source) => match source.kind {
-                        ErrorKind::Transient | ErrorKind::Offline => {}
-                        ErrorKind::Cancelled => return Err(EngineError::Stopped),
-                        // Its files are not what they were a moment ago: that is no news about the machine.
-                        ErrorKind::Conflict | ErrorKind::Integrity | ErrorKind::Moved => {
-                            let doing = format!("looking whether {} could be run for {}", check.name, head.environment);
-                            return Err(EngineError::Provider { doing, source });
-                        }
-                        _ => {
-                            let (check, why) = (check.name.clone(), source.to_string());
-                            reasons.push(Reason::CheckNotRunnable { check, why });
-                        }
-                    },
-                }
+                let answer = self.providers.get(&check.provider)?.ready(&self.context, &request).await;
+                reasons.extend(unready(&check.name, &head.environment, answer)?);
             }
             found |= !reasons.is_empty();
             observations.checks.insert(place, reasons);

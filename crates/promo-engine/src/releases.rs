@@ -71,7 +71,7 @@ impl Session {
             }
             if !self.governance.first_observation && !has_digest(&reference) {
                 return Err(EngineError::Invalid(format!(
-                    "policy takes an artifact only with the digest that its build reported (S0.5): give `{name}={given}@sha256:…`"
+                    "policy takes an artifact only with the digest that its build reported: give `{name}={given}@sha256:…`"
                 )));
             }
             let provider = self.providers.get("oci")?;

@@ -5,6 +5,7 @@ use std::error::Error;
 
 use jiff::Timestamp;
 use promo_core::Digest;
+use promo_core::gate::Instant;
 use promo_core::ids::{EnvironmentName, PipelineName, RunId};
 
 /// Any error below the store: SQLite's, or the operating system's.
@@ -179,7 +180,7 @@ fn mover(by: Option<&By>) -> String {
 fn lost(found: Option<&crate::store::Lease>) -> String {
     found.map_or_else(
         || "it has expired or was released".to_owned(),
-        |lease| format!("{} has it with epoch {} until {}", lease.holder, lease.epoch, lease.expires),
+        |lease| format!("{} has it with epoch {} until {}", lease.holder, lease.epoch, Instant(lease.expires)),
     )
 }
 

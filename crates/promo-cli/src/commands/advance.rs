@@ -3,7 +3,7 @@
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use promo_core::gate::{Gate, GateKind, Reason};
+use promo_core::gate::{self, Gate, GateKind, Reason};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::model::Start;
@@ -16,6 +16,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::{progress, run_report, standing as words, table};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
+use crate::view::gate::lacking;
 use crate::view::{GateView, Standing};
 
 #[derive(Debug, Args)]
@@ -74,6 +75,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let stopped = || standing.runs.iter().find(|run| !run.alive()).map(|run| run.next.clone());
         let held = || {
             let held = waits.iter().find(|wait| wait.person)?;
+            if let Some(lacking) = lacking(held.gates.iter().flatten().map(|gate| gate.reason.code())) {
+                return Some(lacking);
+            }
             Some(command_line(["promo", "why", held.environment.as_str()]))
         };
         let next = match reports.last() {
@@ -103,7 +107,7 @@ struct Wait<'a> {
 
 impl<'a> Wait<'a> {
     fn of(session: &Session, standing: &Standing, document: &'a Document, name: &EnvironmentName) -> Option<Self> {
-        let closed = |gates: &[Gate]| gates.iter().filter(|gate| !gate.outcome.is_open()).cloned().collect::<Vec<_>>();
+        let closed = |gates: &[Gate]| gate::closed(gates).into_iter().cloned().collect::<Vec<_>>();
         let moves = document.body.moves.iter().filter(|entry| !entry.outcome().is_open());
         let entry = moves.into_iter().find(|entry| entry.environment == *name);
         let stay = document.body.stays.iter().find(|stay| stay.environment == *name);
@@ -118,7 +122,9 @@ impl<'a> Wait<'a> {
         };
         let waits = stay.is_none_or(|stay| stay.why == StayReason::HeldBack);
         let by_itself = session.governance().pipeline.environments.get(name)?.start == Start::Auto;
-        let person = by_itself && (dead || waits && gates.iter().flatten().any(by_person));
+        // What a check needs comes to this machine by somebody's hand.
+        let lacks = lacking(gates.iter().flatten().map(|gate| gate.reason.code())).is_some();
+        let person = by_itself && (dead || lacks || waits && gates.iter().flatten().any(by_person));
         let told = release.is_some() || dead || !standing.holds_of(name).is_empty();
         let by_request = stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
         let environment = name.clone();

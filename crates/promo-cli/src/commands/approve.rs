@@ -143,7 +143,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
         ui.talk(&format!("  {} from {from} to {}", entry.environment, entry.to));
         if decision == Decision::Approve && entry.rollback.is_none() {
-            ui.talk("    if it fails there is nothing to go back to: approving it says so too (S0.3)");
+            ui.talk("    if it fails there is nothing to go back to: approving it says so too");
         }
     }
     let until = time::long(statement.expires, &ui::zone(global)?);

@@ -1,12 +1,14 @@
 //! `promo check`: everything that is wrong with pipeline, policy and trust file, and what is probably not meant.
 
 use clap::Args;
+use promo_core::gate::Reason;
 use promo_core::windows::{self, WARNING_DAYS, Window};
 use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::doctor;
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape::line;
@@ -15,6 +17,7 @@ use crate::output::diagnostics::DiagnosticView;
 use crate::output::labels::{Label, label};
 use crate::project;
 use crate::ui::Ui;
+use crate::view::gate::lacking;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -42,6 +45,9 @@ pub(crate) struct View {
     warnings: Vec<DiagnosticView>,
     /// Hours that a clock change swallows or doubles, in words.
     windows: Vec<String>,
+    /// Checks that could not be run on this machine, and why.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_runnable: Vec<String>,
     /// The next command.
     next: String,
 }
@@ -60,7 +66,19 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         .flat_map(|(whose, window)| windows::warnings(&window, now, WARNING_DAYS).into_iter().map(move |w| (whose, w)))
         .map(|(whose, warning)| format!("{whose}{}", warning.message))
         .collect();
-    let count = rules.warning_views.len() + windows.len();
+    // A file that is not there keeps every plan from being made, so it is an error here too; what this machine lacks may be
+    // elsewhere, and is a warning.
+    if let Err(error) = promo_engine::readable(&rules.governed.pipeline, &rules.root) {
+        let error = CliError::from(error);
+        let page = ["promo", "explain", error.problem().code];
+        return Err(error.go_on_with(&page));
+    }
+    let mut lacks: Vec<Reason> = Vec::new();
+    for (_, _, reason) in doctor::readiness(global, &rules)? {
+        lacks.extend(reason.filter(|reason| !lacks.contains(reason)));
+    }
+    let count = rules.warning_views.len() + windows.len() + lacks.len();
+    let next = lacking(lacks.iter().map(Reason::code)).unwrap_or_else(|| "promo graph".to_owned());
     let view = View {
         kind: "promo.check",
         format: 1,
@@ -70,7 +88,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         policy: governance.policy.as_ref().map(|p| format!("{} v{}", p.name, p.version)),
         warnings: rules.warning_views,
         windows,
-        next: ui.to_paste("promo graph"),
+        not_runnable: lacks.iter().map(ToString::to_string).collect(),
+        next: ui.to_paste(&next),
     };
     if ui.format() == Format::Json {
         ui.json(&view);
@@ -78,8 +97,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         if !rules.warnings.is_empty() {
             ui.talk(&rules.warnings);
         }
-        for window in &view.windows {
-            ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), line(window)));
+        for warning in view.windows.iter().chain(&view.not_runnable) {
+            ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), line(warning)));
         }
         let mut out = format!(
             "{} is well formed: {} environments, {}",
@@ -95,7 +114,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             1 => out.push_str(", 1 warning\n"),
             _ => out.push_str(&format!(", {count} warnings\n")),
         }
-        out.push_str(&ui.next("promo graph"));
+        out.push_str(&ui.next(&next));
         ui.data(&out);
     }
     Ok(if arguments.strict && count > 0 { Exit(65) } else { DONE })

@@ -1,18 +1,17 @@
 //! `promo doctor`: which files, tools and servers there are, in which versions, and what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use promo_core::Digest;
 use promo_core::config::Limits;
-use promo_core::model::{Check, Target};
-use promo_engine::clock::SystemClock;
+use promo_core::gate::Reason;
+use promo_core::ids::{CheckName, EnvironmentName};
 use promo_engine::process::Processes;
 use promo_ledger::{Checkpoint, SqliteStore, Store as _, StoreError, VerifyError};
 use promo_providers::oci::{Network, Retry};
-use promo_sdk::{Blobs, CheckRequest, ErrorKind, Inputs, ProcessRequest, ProcessRunner as _, ProviderError};
+use promo_sdk::{ProcessRequest, ProcessRunner as _};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -217,42 +216,30 @@ fn kept_tags(rules: &Rules, findings: &mut Vec<Finding>) {
 
 /// Whether the checks of the pipeline could be run on this machine. None is.
 fn checks(global: &Global, rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError> {
-    let (pipeline, providers) = (&rules.governed.pipeline, global.wiring.providers());
-    // A check that says the same in several environments is looked at once.
+    // A check that says the same in several environments is told once.
     let mut said: BTreeSet<(String, &'static str, String)> = BTreeSet::new();
-    for (environment, declared) in &pipeline.environments {
-        for name in &declared.verify {
-            let check = pipeline.checks.get(name).map(|check| check.for_environment(environment));
-            let Some(Check::Automatic { provider, settings, files }) = check else { continue };
-            let contents = promo_engine::contents(&rules.root, &files);
-            let ready = match (contents, providers.get(&provider)) {
-                (Err(error), _) | (_, Err(error)) => Err(with_causes(&error)),
-                (Ok(contents), Ok(provider)) => {
-                    let contents: Vec<(String, Digest, Vec<u8>)> =
-                        contents.into_iter().map(|(path, bytes)| (path, Digest::of(&bytes), bytes)).collect();
-                    let inputs = Inputs {
-                        environment: environment.clone(),
-                        release: "r-000000000000".parse().expect("invariant: it has the form of a release's id"),
-                        target: Target(BTreeMap::new()),
-                        settings,
-                        artifacts: BTreeMap::new(),
-                        files: contents.iter().map(|(path, digest, _)| (path.clone(), *digest)).collect(),
-                    };
-                    let contents = Contents(contents.into_iter().map(|(_, digest, bytes)| (digest, bytes)).collect());
-                    let cx = promo_engine::outside(Arc::new(SystemClock), Arc::new(contents), rules.root.clone());
-                    let request = CheckRequest { inputs, check: name.to_string() };
-                    wait(provider.ready(&cx, &request))?.map_err(|error| error.to_string())
-                }
-            };
-            let (state, detail) = match ready {
-                Ok(()) => ("good", "could be run here".to_owned()),
-                Err(why) => ("bad", format!("{environment}: {why}")),
-            };
-            said.insert((name.to_string(), state, detail));
-        }
+    for (environment, name, reason) in readiness(global, rules)? {
+        said.insert(match reason {
+            None => (name.to_string(), "good", "could be run here".to_owned()),
+            Some(reason) => (name.to_string(), "bad", format!("{environment}: {reason}")),
+        });
     }
     findings.extend(said.into_iter().map(|(name, state, detail)| Finding { what: "check", name, state, detail }));
     Ok(())
+}
+
+/// Each check of each environment, with why it could not be run here.
+pub(crate) fn readiness(
+    global: &Global,
+    rules: &Rules,
+) -> Result<Vec<(EnvironmentName, CheckName, Option<Reason>)>, CliError> {
+    let (pipeline, providers) = (&rules.governed.pipeline, global.wiring.providers());
+    let mut out = Vec::new();
+    for environment in pipeline.environments.keys() {
+        let found = wait(promo_engine::readiness(pipeline, &providers, &rules.root, environment))??;
+        out.extend(found.into_iter().map(|(check, reason)| (environment.clone(), check, reason)));
+    }
+    Ok(out)
 }
 
 /// An error with everything beneath it, in a line.
@@ -296,15 +283,4 @@ fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError
         findings.push(Finding { what: "registry", name: host, state, detail });
     }
     Ok(())
-}
-
-/// There is no ledger behind a doctor, so there are no contents but these.
-#[derive(Default)]
-struct Contents(BTreeMap<Digest, Vec<u8>>);
-
-impl Blobs for Contents {
-    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError> {
-        let none = || ProviderError::new(ErrorKind::NotFound, format!("there is no content with digest {digest}"));
-        self.0.get(digest).cloned().ok_or_else(none)
-    }
 }

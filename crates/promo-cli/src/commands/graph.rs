@@ -15,7 +15,7 @@ use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::graph_svg::{self, Standing};
 use crate::output::labels::{Label, label};
-use crate::output::table;
+use crate::output::{endings, table};
 use crate::project::{self, Access};
 use crate::ui::Ui;
 use crate::view::ReleaseView;
@@ -80,8 +80,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Read)?;
     let session = &project.session;
     let governance = session.governance();
-    let rows = status::rows(session, &*session.view()?, &crate::view::Standing::default())?;
-    let nodes = nodes(&governance.pipeline, rows);
+    let view = session.view()?;
+    let stands = crate::view::Standing::of(session, &view)?;
+    let rows = status::rows(session, &view, &stands)?;
+    let nodes = nodes(&governance.pipeline, rows, &stands);
     if ui.format() == Format::Json {
         let pipeline = governance.pipeline.name.to_string();
         ui.json(&View { kind: "promo.graph", format: 1, pipeline, environments: nodes });
@@ -100,7 +102,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 }
 
 /// Every environment with its level: the length of the longest way to it.
-fn nodes(pipeline: &Pipeline, rows: Vec<status::Row>) -> Vec<Node> {
+fn nodes(pipeline: &Pipeline, rows: Vec<status::Row>, stands: &crate::view::Standing) -> Vec<Node> {
     let mut levels: BTreeMap<&EnvironmentName, usize> = BTreeMap::new();
     let mut out = Vec::new();
     for row in rows {
@@ -121,7 +123,7 @@ fn nodes(pipeline: &Pipeline, rows: Vec<status::Row>) -> Vec<Node> {
                 Start::Auto => "auto",
                 Start::Manual => "manual",
             },
-            state: state(&row),
+            state: state(&row, stands),
             release: row.release,
             verified: row.verified,
         });
@@ -130,13 +132,21 @@ fn nodes(pipeline: &Pipeline, rows: Vec<status::Row>) -> Vec<Node> {
 }
 
 /// How an environment stands, in words with signs.
-fn state(row: &status::Row) -> Vec<(Standing, String)> {
+fn state(row: &status::Row, stands: &crate::view::Standing) -> Vec<(Standing, String)> {
     let mut out = match (&row.release, row.verified) {
         (None, _) => Vec::new(),
         (Some(_), true) => vec![(Standing::Good, "✓ verified".to_owned())],
         (Some(_), false) => vec![(Standing::Waiting, "… not verified".to_owned())],
     };
-    out.extend(row.moving.iter().map(|_| (Standing::Waiting, "… a run is under way".to_owned())));
+    out.extend(row.moving.iter().map(|moving| {
+        let open = stands.runs.iter().find(|open| open.run == *moving);
+        let (words, kind) = endings::open(open.map(|open| open.state));
+        if kind == Label::Bad {
+            (Standing::Bad, format!("✗ a run {words}"))
+        } else {
+            (Standing::Waiting, format!("… a run {words}"))
+        }
+    }));
     out.extend(row.frozen.map(|frozen| (Standing::Waiting, format!("… {frozen}"))));
     // The release that failed stands in `promo status`; here there is room for how it ended.
     let ended = |last: &String| last.split_once(' ').map_or_else(|| last.clone(), |(_, words)| words.to_owned());

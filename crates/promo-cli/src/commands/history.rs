@@ -6,19 +6,19 @@ use promo_core::Digest;
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::view::{Promotion, Stop, StopAct};
 use promo_core::planner;
-use promo_engine::{Session, Sign};
+use promo_engine::Session;
 
 use crate::cli::{Format, Global};
-use crate::error::{CliError, command_line};
+use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::output::standing::quoted;
-use crate::output::{standing as words, table, time};
+use crate::output::{endings, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
-use crate::view::AuthorityView;
 use crate::view::answers::{History, PastPromotion, PastStop};
+use crate::view::{AuthorityView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -79,22 +79,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if rows.is_empty() && stops.is_empty() && authorities.is_empty() {
         ui.data(&format!("Nothing was promoted yet.\n{}", ui.next("promo plan")));
     }
-    let runs = project.session.unfinished(&view)?;
+    let standing = Standing::of(&project.session, &view)?;
     let mut lines = Vec::new();
     for (name, promotion) in rows {
         let from =
             promotion.from.as_ref().map_or_else(|| "nothing".into(), |r| planner::reference(&view, r).to_string());
         let to = planner::reference(&view, &promotion.to);
-        let ended = promotion.finished.map_or_else(
-            || match runs.iter().find(|open| open.id == promotion.run).map(|open| &open.sign) {
-                Some(Sign::Alive { .. }) | None => "is under way".to_owned(),
-                Some(_) => label(Label::Bad, "has stopped without ending"),
-            },
-            |(_, outcome)| {
-                let (words, style) = words::ended(&view, promotion, outcome);
-                label(style, words)
-            },
-        );
+        let (ended, style) = match promotion.finished {
+            Some((_, outcome)) => endings::of(&view, name, promotion, outcome),
+            None => endings::open(standing.runs.iter().find(|open| open.run == promotion.run).map(|open| open.state)),
+        };
+        let ended = label(style, ended);
         let mut by = format!("by {}", escape::line(&promotion.by.name));
         let told = authorities.iter().find(|told| promotion.plan == Some(told.plan));
         if let Some(told) = told {
@@ -117,9 +112,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     } else {
         ui.data(&table::columns(&lines, "", ui.width()));
     }
-    let dead = runs.iter().find(|open| !matches!(open.sign, Sign::Alive { .. }));
-    if let Some(dead) = dead {
-        ui.data(&ui.next(&command_line(["promo", "resume", dead.id.as_str()])));
+    if let Some(dead) = standing.runs.iter().find(|open| !open.alive()) {
+        ui.data(&ui.next(&dead.next));
     }
     Ok(DONE)
 }

@@ -31,12 +31,20 @@ enum Verb {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    // What was found is not found any better by verifying once more.
+    let elsewhere = |error: CliError| {
+        let page = ["promo", "explain", error.problem().code];
+        if error.problem().next == VERIFY { error.go_on_with(&page) } else { error }
+    };
     match &arguments.verb {
-        Verb::Verify => verify(ui, global),
-        Verb::Checkpoint => checkpoint(ui, global),
+        Verb::Verify => verify(ui, global).map_err(elsewhere),
+        Verb::Checkpoint => checkpoint(ui, global).map_err(elsewhere),
         Verb::AcceptClock(arguments) => accept_clock::run(ui, global, arguments),
     }
 }
+
+/// Where errors lead that speak of damage.
+const VERIFY: &str = "promo ledger verify";
 
 fn verify(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     let project = project::open_unread(ui, global, Access::Read)?;

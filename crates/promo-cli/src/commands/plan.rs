@@ -146,7 +146,8 @@ pub(crate) fn forecasts(project: &Project, document: &Document) -> Result<Foreca
     let waits = |gate: &Gate| !gate.outcome.is_open() && !matches!(gate.reason, Reason::AfterThisPlan { .. });
     let waiting = document.body.moves.iter().filter(|m| m.gates.iter().any(waits)).map(|m| (&m.environment, &m.to.id));
     let next = document.body.stays.iter().filter_map(|s| Some((&s.environment, &s.next.as_ref()?.release.id)));
-    let gates = project.session.gates_of(waiting.clone().chain(next.clone()), invoker)?;
+    let asked = (invoker, document.body.request.by_name());
+    let gates = project.session.gates_of(waiting.clone().chain(next.clone()), asked)?;
     Ok(waiting.chain(next).map(|(name, _)| name.clone()).zip(gates).collect())
 }
 

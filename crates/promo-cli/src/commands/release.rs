@@ -288,6 +288,9 @@ pub(super) fn warn_where_nobody_can_approve(ui: &Ui, project: &Project, document
     Ok(())
 }
 
+/// The scope of a quarantine that names no environment.
+const EVERYWHERE: &str = "everywhere";
+
 fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<ListedRelease, CliError> {
     let release = &entry.release;
     let here = |name: &&EnvironmentName| view.current(name).is_some_and(|r| r.release == release.id);
@@ -306,10 +309,15 @@ fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<Liste
             .quarantines
             .keys()
             .filter(|(id, _)| *id == release.id)
-            .map(|(_, scope)| scope.as_ref().map_or_else(|| "everywhere".into(), ToString::to_string))
+            .map(|(_, scope)| scope.as_ref().map_or_else(|| EVERYWHERE.into(), ToString::to_string))
             .collect(),
         tags: Vec::new(),
     })
+}
+
+/// Where a quarantine holds, in words, by how [`ListedRelease`] names its scope.
+fn barred_where(scope: &str) -> String {
+    if scope == EVERYWHERE { scope.to_owned() } else { format!("for {scope} and downstream") }
 }
 
 fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
@@ -328,10 +336,21 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     let mut lines = Vec::new();
     for release in views {
         let alias = escape::line(release.alias.as_deref().unwrap_or("-"));
-        let places = if release.environments.is_empty() { "nowhere".into() } else { release.environments.join(", ") };
-        let places = if release.quarantined.is_empty() { places } else { format!("quarantined  {places}") };
+        let places = if release.environments.is_empty() {
+            "runs nowhere".into()
+        } else {
+            format!("runs in {}", release.environments.join(", "))
+        };
+        // A list of its own, with its place: it runs in one place and may be quarantined for another.
+        let barred = match release.quarantined.is_empty() {
+            true => String::new(),
+            false => {
+                let places: Vec<String> = release.quarantined.iter().map(|scope| barred_where(scope)).collect();
+                label(Label::Bad, &format!("quarantined {}", places.join(", ")))
+            }
+        };
         let (id, number, added) = (release.id, release.lineage, time::short(release.added, &zone));
-        lines.push(vec![format!("#{number}"), id.to_string(), alias, added, places]);
+        lines.push(vec![format!("#{number}"), id.to_string(), alias, added, places, barred]);
     }
     ui.data(&table::columns(&lines, "", ui.width()));
     Ok(DONE)
@@ -380,7 +399,7 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
         }
     }
     for scope in &shown.quarantined {
-        out.push_str(&format!("  quarantined: {scope}\n"));
+        out.push_str(&format!("  quarantined {}\n", barred_where(scope)));
     }
     ui.data(&out);
     Ok(DONE)

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use promo_core::ids::EnvironmentName;
-use promo_core::plan::{Goal, Request};
-use promo_engine::PLAN_LIFETIME;
+use promo_core::plan::{Goal, Request, StayReason};
+use promo_engine::{PLAN_LIFETIME, exit};
 
 use crate::cli::Global;
 use crate::error::CliError;
@@ -44,5 +44,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
     super::plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, false)?;
-    Ok(DONE)
+    // One environment was named, for one thing: where it cannot be had, whatever was to be done with the plan must not go on.
+    let stays = |why: StayReason| document.body.stays.iter().any(|stay| stay.why == why);
+    Ok(match document.body.moves.is_empty() {
+        false => DONE,
+        true if stays(StayReason::HeldBack) => Exit(exit::WAITING),
+        true => Exit(exit::DENIED),
+    })
 }

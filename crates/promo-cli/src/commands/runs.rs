@@ -8,7 +8,8 @@ use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
-use crate::output::{table, time};
+use crate::output::labels::label;
+use crate::output::{endings, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::Standing;
@@ -46,21 +47,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let mut lines = Vec::new();
     for (id, run) in runs() {
         let moved: Vec<String> = run.environments.iter().map(|(name, release)| format!("{name} {release}")).collect();
-        let state = match run.finished {
-            Some((_, outcome)) => serde_json::to_string(&outcome).unwrap_or_default().replace('"', ""),
-            None => match open(id).map(|open| open.state) {
-                // One that has ended since the ledger was read is told as it was then.
-                Some("alive") | None => "under way".into(),
-                Some("interrupted") => "interrupted".into(),
-                _ => "stopped without ending".into(),
-            },
+        let (state, style) = match run.finished {
+            Some((_, outcome)) => endings::run(outcome),
+            None => endings::open(open(id).map(|open| open.state)),
         };
         let started = time::short(run.started, &zone);
         // What was moved may be long: it stands last, where it can go on below itself.
         lines.push(vec![
             id.to_string(),
             started,
-            state,
+            label(style, state),
             format!("by {}", escape::line(&run.applier)),
             moved.join(", "),
         ]);
@@ -69,7 +65,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     // A dead run is gone on with; one that is alive is only looked at.
     match standing.runs.iter().rev().find(|open| !open.alive()).or(standing.runs.last()) {
         Some(open) => ui.data(&ui.next(&open.next)),
-        None if view.runs.is_empty() => ui.data("Nothing was applied yet.\n"),
+        None if view.runs.is_empty() => ui.data(&format!("Nothing was applied yet.\n{}", ui.next("promo plan"))),
+        None if arguments.unfinished => {
+            ui.data(&format!("No run is unfinished: every one of them has ended.\n{}", ui.next("promo status")));
+        }
         None => {}
     }
     Ok(DONE)

@@ -19,7 +19,7 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{progress, standing as words, table, time};
+use crate::output::{endings, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{LedgerSize, Status};
@@ -134,7 +134,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
                 .collect(),
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
-                .map(|(p, outcome)| format!("{} {}", p.to, progress::outcome_words(outcome).0)),
+                .map(|(p, outcome)| format!("{} {}", p.to, endings::of(view, name, p, outcome).0)),
             holds: standing.holds_of(name).to_vec(),
         });
     }
@@ -257,10 +257,14 @@ fn lead_on(
     if let Some(run) = standing.runs.first() {
         return Ok(("", Some(run.next.clone())));
     }
-    // What can go on goes on, unless a person froze it; what happened before stands in its row.
+    // What can go on goes on, unless a person froze it; what happened before stands in its row. What was tried before is
+    // planned by name only (S3.3), and `why` says so.
     let (rules, present) = (session.governance().rules(), session.present()?);
     let free = |row: &&Row| !row.holds.iter().any(|hold| hold.kind == "frozen");
-    let moves = |row: &Row| eligibility::candidate(&rules, view, &row.environment, present).is_some();
+    let tried =
+        |row: &Row, id: &ReleaseId| view.environment(&row.environment).is_some_and(|known| known.fired.contains(id));
+    let moves =
+        |row: &Row| eligibility::candidate(&rules, view, &row.environment, present).is_some_and(|id| !tried(row, &id));
     if rows.iter().filter(free).any(moves) {
         return Ok(("", Some("promo plan".to_owned())));
     }

@@ -27,7 +27,17 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
     let (session, name) = (&project.session, &arguments.environment);
-    let verdicts = project.runtime.block_on(session.verify_again(name))?;
+    let verdicts = match project.runtime.block_on(session.verify_again(name)) {
+        Ok(verdicts) => verdicts,
+        Err(error) => {
+            let error = CliError::from(error);
+            // A run is in the way: what ends it, or shows how far it is, comes first.
+            let standing = Standing::of(session, &*session.view()?)?;
+            let run = standing.run_in(name.as_str()).map(|run| run.next.clone());
+            let run = run.as_deref().map(|next| next.split(' ').collect::<Vec<_>>());
+            return Err(run.into_iter().fold(error, |error, words| error.go_on_with(&words)));
+        }
+    };
     let all = verdicts.iter().all(|(_, passed, _)| *passed);
     // What the checks said is one thing, and how the environment stands with it another.
     let (view, now, zone) = (session.view()?, session.now()?, ui::zone(global)?);

@@ -6,7 +6,7 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::eligibility::{self, CheckStatus};
-use promo_core::gate::{Gate, GateKind, Outcome, Reason, opens_at, overall};
+use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
@@ -22,11 +22,12 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{standing as words, table, time};
+use crate::output::{endings, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
+use crate::view::gate::lacking;
 use crate::view::standing::{self, Cause};
 use crate::view::{AuthorityView, GateView, NextCommand, Standing};
 
@@ -55,10 +56,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let requested = standing.pending_in(name.as_str()).filter(|pending| pending.moved.is_empty());
     let requested = requested.and_then(|pending| pending.row(name.as_str()));
     let requested = requested.filter(|row| row.to.id == release.as_str() && row.movement == Movement::Promotion);
-    let judged = session.gates(name, &release, session.invoker())?;
-    let other = overall(&session.gates(name, &release, self::other(session.invoker()))?);
+    // It answers what `promo plan` with the same words would ask: only a person repeats what was tried before, and by name.
+    let named = |invoker| invoker == Invoker::Human && arguments.release.is_some();
+    let asked = |invoker| project.runtime.block_on(session.gates_here(name, &release, (invoker, named(invoker))));
+    let judged = asked(session.invoker())?;
+    let other = overall(&asked(self::other(session.invoker()))?);
     let differs = overall(&judged) != other;
-    let gates = requested.map_or(judged, |row| row.gates.clone());
+    let lacks = |gate: &&Gate| matches!(gate.reason, Reason::CheckNotRunnable { .. });
+    let gates = match requested {
+        Some(row) => row.gates.iter().chain(judged.iter().filter(lacks)).cloned().collect(),
+        None => judged,
+    };
     let case = Case {
         session,
         view: &view,
@@ -155,7 +163,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     // What holds it has been told, and stands above.
     let told = |gate: &Gate| gate.kind == GateKind::Freeze && !gate.outcome.is_open();
-    for (gate, remark) in gates.iter().zip(&remarks).filter(|(gate, _)| !here && !told(gate)) {
+    let closed = gate::closed(&gates);
+    // One reason that closes several is told once.
+    let again = |gate: &Gate| !gate.outcome.is_open() && !closed.iter().any(|one| std::ptr::eq(*one, gate));
+    let shown = |gate: &Gate| !here && !told(gate) && !again(gate);
+    for (gate, remark) in gates.iter().zip(&remarks).filter(|(gate, _)| shown(gate)) {
         let sign = match gate.outcome {
             Outcome::Satisfied | Outcome::Overridden => label(Label::Good, "✓"),
             Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
@@ -300,6 +312,7 @@ impl Case<'_> {
     /// What opens the gates, or enters where they are open.
     fn gate_opener(&self, gates: &[Gate]) -> Option<NextCommand> {
         let (name, id) = (self.name.as_str(), self.release.as_str());
+        let say = |command: String, why: &str| NextCommand { command, why: why.to_owned() };
         // What was tried before is repeated by name only (S3.3), and without a name the newest one is planned.
         let newest = self.view.releases.last().is_some_and(|entry| entry.release.id == *self.release)
             && !self.view.environment(self.name).is_some_and(|known| known.fired.contains(self.release));
@@ -334,6 +347,10 @@ impl Case<'_> {
                     let words = ["promo", "rollback", name].into_iter().chain(to.into_iter().flatten());
                     let command = command_line(words.chain(["--out", "back.plan.json"]));
                     return Some(NextCommand { command, why: why.into() });
+                }
+                // The page says what to do about the machine, and for every verb the same.
+                Reason::CheckNotRunnable { .. } => {
+                    return Some(say(lacking([gate.reason.code()])?, "says what this machine lacks"));
                 }
                 Reason::TriedBefore | Reason::Held { .. } => {
                     let command = command_line(["promo", "plan", name, "--release", id, "--out", "plan.json"]);
@@ -415,7 +432,7 @@ impl Case<'_> {
         let mut out = String::new();
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
             let Some((at, outcome)) = promotion.finished else { continue };
-            let (words, style) = words::ended(self.view, promotion, outcome);
+            let (words, style) = endings::of(self.view, self.name, promotion, outcome);
             let by = escape::line(&promotion.by.name);
             let when = time::near(at, now, zone);
             out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));

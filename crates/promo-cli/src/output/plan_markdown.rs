@@ -203,7 +203,7 @@ fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
 fn waits(view: &PlanView, options: &Options, out: &mut String) {
     let mut lines = Vec::new();
     for row in view.environments.iter().filter(|r| r.state != RowState::Refused) {
-        for closed in row.gates.iter().filter(|g| !g.outcome.is_open()) {
+        for closed in row.closed() {
             lines.push(format!("- … {}: {}", code_span(&row.environment), markdown(&gate(closed, view, options))));
         }
         for text in requested(row, view, options) {

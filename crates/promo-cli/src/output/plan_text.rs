@@ -235,7 +235,7 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
     if !open.is_empty() {
         out.push_str(&format!("{indent}{}\n", open.join("   ")));
     }
-    for closed in row.gates.iter().filter(|g| !g.outcome.is_open()) {
+    for closed in row.closed() {
         let (sign, kind) = match closed.outcome {
             Outcome::Refused | Outcome::Expired => ("✗", Label::Bad),
             _ => ("…", Label::Waiting),

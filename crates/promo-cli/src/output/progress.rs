@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use promo_core::gate;
 use promo_core::ids::EnvironmentName;
-use promo_core::ledger::event::PromotionOutcome;
 use promo_engine::{Holder, Progress, Sink};
 
 use crate::cli::Format;
 use crate::escape;
+use crate::output::endings;
 use crate::output::labels::{Label, label};
 use crate::ui::Ui;
 
@@ -34,7 +35,8 @@ pub(crate) fn sink(ui: &Ui, width: usize) -> Sink {
         }
         Progress::Waiting { why, gates, .. } => {
             ui.event(&event);
-            let closed: Vec<String> = gates.iter().map(|gate| escape::line(&gate.reason.to_string())).collect();
+            let closed: Vec<String> =
+                gate::closed(gates).into_iter().map(|gate| escape::line(&gate.reason.to_string())).collect();
             let closed = if closed.is_empty() { String::new() } else { format!(": {}", closed.join("; ")) };
             ui.talk(&format!("waiting, {}{closed} (Ctrl-C stops)", escape::line(why)));
         }
@@ -102,23 +104,10 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
             (environment, label(Label::Waiting, &text))
         }
         Progress::PromotionFinished { environment, release, outcome } => {
-            let (text, style) = outcome_words(*outcome);
+            // How its run ends is not known yet, and that it went back has been told.
+            let (text, style) = endings::promotion(*outcome, None, false);
             (environment, format!("{release} {}", label(style, text)))
         }
     };
     Some((environment.clone(), text))
-}
-
-/// What a cancelled run left half-way: it did not fail.
-pub(crate) const HALF_WAY: (&str, Label) = ("was cancelled half-way and is held for a person", Label::Bad);
-
-/// An outcome in words, and how good it is.
-pub(crate) fn outcome_words(outcome: PromotionOutcome) -> (&'static str, Label) {
-    match outcome {
-        PromotionOutcome::Verified => ("is verified", Label::Good),
-        PromotionOutcome::RolledBack => ("failed and was rolled back", Label::Bad),
-        PromotionOutcome::Held => ("failed and is held for a person", Label::Bad),
-        PromotionOutcome::Stuck => ("is stuck: a person has to look", Label::Bad),
-        PromotionOutcome::Cancelled => ("was cancelled before anything was changed", Label::Waiting),
-    }
 }

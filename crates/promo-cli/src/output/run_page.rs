@@ -1,14 +1,11 @@
 //! A run that is over or interrupted, drawn from the ledger: as text, and as Markdown.
 
 use promo_core::ids::IdentityName;
-use promo_core::ledger::event::RunOutcome;
 
 use crate::escape::{code_span, line, markdown};
 use crate::output::labels::{Label, label};
 use crate::output::plan_text::{Options, short_state};
-use crate::output::progress::outcome_words;
-use crate::output::{standing as words, time};
-use crate::view::standing::OpenRunView;
+use crate::output::{endings, standing as words, time};
 use crate::view::{RunRow, RunStep, RunView};
 
 /// For a terminal. The last line is the next command.
@@ -79,15 +76,8 @@ fn authority(view: &RunView, options: &Options) -> Vec<String> {
 
 fn head(view: &RunView, options: &Options) -> String {
     let outcome = match view.outcome {
-        Some(RunOutcome::Done) => "done",
-        Some(RunOutcome::Waiting) => "ended: a part of it had to wait",
-        Some(RunOutcome::RolledBack) => "ended: something failed and was rolled back",
-        Some(RunOutcome::Held) => "ended: something failed and is held for a person",
-        Some(RunOutcome::Stuck) => "ended: stuck, a person has to look",
-        Some(RunOutcome::Cancelled) => "cancelled",
-        None if view.open.as_ref().is_some_and(OpenRunView::alive) => "under way",
-        None if view.interrupted => "interrupted, and can be resumed",
-        None => "unfinished",
+        Some(outcome) => endings::run(outcome).0,
+        None => endings::open(view.open.as_ref().map(|open| open.state)).0,
     };
     let after = view.finished.map(|at| format!(" · took {}", time::ago(view.started, at))).unwrap_or_default();
     let signers: Vec<&str> = view.signed_by.iter().map(IdentityName::as_str).collect();
@@ -105,8 +95,11 @@ fn moved(row: &RunRow) -> String {
 
 fn ended(view: &RunView, row: &RunRow) -> (&'static str, Label) {
     match (row.outcome, row.started) {
-        (Some(outcome), _) => outcome_words(outcome),
-        (None, Some(_)) => ("has begun and has not ended", Label::Waiting),
+        (Some(outcome), _) => {
+            let went_back = row.steps.iter().any(|step| endings::is_way_back(&step.id, &row.environment));
+            endings::promotion(outcome, view.outcome, went_back)
+        }
+        (None, Some(_)) => endings::open(view.open.as_ref().map(|open| open.state)),
         (None, None) if view.outcome.is_some() => ("was not started", Label::Waiting),
         (None, None) => ("has not begun", Label::Waiting),
     }
@@ -147,7 +140,7 @@ mod tests {
 
     use jiff::Timestamp;
     use promo_core::Digest;
-    use promo_core::ledger::event::{Movement, PromotionOutcome};
+    use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
     use promo_core::ledger::view::{EnvironmentView, Promotion, Run, Said, StepView, VerdictEntry};
     use promo_core::ledger::{Actor, ActorKind, View};
     use promo_core::state::State;

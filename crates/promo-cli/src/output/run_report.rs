@@ -2,7 +2,6 @@
 
 use promo_core::gate::Gate;
 use promo_core::ids::RunId;
-use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_engine::{Fate, RunReport};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,8 +9,8 @@ use serde::Serialize;
 use crate::cli::Format;
 use crate::error::command_line;
 use crate::escape;
+use crate::output::endings;
 use crate::output::labels::{Label, label};
-use crate::output::progress::{HALF_WAY, outcome_words};
 use crate::output::table::fold;
 use crate::ui::Ui;
 
@@ -68,9 +67,11 @@ pub(crate) fn draw(ui: &Ui, report: &RunReport, streams: bool) {
             .iter()
             .map(|(name, release, fate)| {
                 let (fate, why, gates): (_, _, &[Gate]) = match fate {
-                    Fate::Ended { outcome, why } => (outcome_words(*outcome).0, why.as_deref(), &[]),
+                    Fate::Ended { outcome, why } => {
+                        (endings::promotion(*outcome, report.outcome, false).0, why.as_deref(), &[])
+                    }
                     Fate::NotStarted { why, gates } => ("was not started", Some(why.as_str()), gates),
-                    Fate::Interrupted => ("was interrupted", None, &[]),
+                    Fate::Interrupted => (endings::open(Some("interrupted")).0, None, &[]),
                 };
                 RowView { environment: name.as_str(), release: release.as_str(), fate, why, gates }
             })
@@ -88,14 +89,14 @@ pub(crate) fn draw(ui: &Ui, report: &RunReport, streams: bool) {
     for (name, release, fate) in &report.environments {
         let (words, style, why) = match fate {
             Fate::Ended { outcome, why } => {
-                let (words, style) = match (outcome, report.outcome) {
-                    (PromotionOutcome::Held, Some(RunOutcome::Cancelled)) => HALF_WAY,
-                    _ => outcome_words(*outcome),
-                };
+                let (words, style) = endings::promotion(*outcome, report.outcome, false);
                 (words, style, why.as_deref())
             }
             Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),
-            Fate::Interrupted => ("was interrupted and can be resumed", Label::Waiting, None),
+            Fate::Interrupted => {
+                let (words, style) = endings::open(Some("interrupted"));
+                (words, style, None)
+            }
         };
         out.push_str(&format!("  {name:<width$}  {release} {}\n", label(style, words)));
         if let Some(why) = why {

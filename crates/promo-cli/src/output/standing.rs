@@ -4,13 +4,10 @@
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::approval::Decision;
-use promo_core::ledger::View;
-use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
-use promo_core::ledger::view::Promotion;
 
 use crate::escape::line;
 use crate::output::labels::{Label, label};
-use crate::output::{progress, time};
+use crate::output::{endings, time};
 use crate::view::standing::{ApprovalView, Cause, HoldView, OpenRunView, PendingRow, PendingView};
 use crate::view::{AskedView, AuthorityView, StatedView};
 use crate::view::{GateView, ReleaseView};
@@ -33,8 +30,12 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
         "frozen" => format!("… frozen{everywhere} by {by} since {since}{reason}"),
         "paused" => format!("… automatic promotion is paused{everywhere} since {since}, after a rollback{reason}"),
         "cancelled" => {
-            let way = if hold.backward { "its way back to" } else { "its way to" };
-            format!("✗ held since {since}: run {run} by {by} was cancelled on {way} {release}")
+            let way = match (hold.backward, &hold.went_back) {
+                (true, _) => "its way back to",
+                (false, Some(_)) => "its way back from",
+                (false, None) => "its way to",
+            };
+            format!("✗ held since {since}: run {run} by {by} was cancelled on {way} {release}{}", there(hold))
         }
         _ => {
             let way = if hold.backward { "going back to" } else { "with" };
@@ -42,13 +43,24 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
                 Some(Cause::Deployment) => ", which could not be deployed",
                 Some(Cause::Unjudged) => ", which its checks have not judged",
                 Some(Cause::Over) => ", which passed its checks since",
+                Some(Cause::Check) if hold.went_back.is_some() => ", which was deployed and failed a check",
                 Some(Cause::Check) | None => "",
             };
-            format!("✗ held since {since}: run {run} by {by} failed {way} {release}{cause}")
+            let back = if hold.went_back.is_some() { "; going back failed too" } else { "" };
+            format!("✗ held since {since}: run {run} by {by} failed {way} {release}{cause}{back}{}", there(hold))
         }
     };
     let kind = if hold.run.is_some() { Label::Bad } else { Label::Waiting };
     label(kind, &format!("{text} (ended by `{ends}`)"))
+}
+
+/// What is there where a run began to go back and did not get there.
+fn there(hold: &HoldView) -> String {
+    match hold.went_back.as_ref().map(|back| back.there.as_ref()) {
+        None => String::new(),
+        Some(Some(there)) => format!(", and {} is there now", line(&there.text())),
+        Some(None) => ", and what is there now is not known".to_owned(),
+    }
 }
 
 /// A run without an end, in a line with its sign.
@@ -58,6 +70,7 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
     let names: Vec<&str> = run.environments.keys().map(promo_core::ids::EnvironmentName::as_str).collect();
     let (names, applier) = (names.join(", "), line(&run.applier));
     let what = format!("run {} by {applier}", run.run);
+    let (stands, kind) = endings::open(Some(run.state));
     match run.state {
         "alive" => {
             let renewed = ago.map(|ago| format!(" (renewed {ago} ago)")).unwrap_or_default();
@@ -67,19 +80,15 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
         "gone" => {
             let ago = ago.unwrap_or_default();
             let place = place.unwrap_or_default();
-            let text =
-                format!("✗ {what} has stopped without ending: it was {place}, which is gone (last sign {ago} ago)");
-            label(Label::Bad, &text)
+            label(kind, &format!("✗ {what} {stands}: it was {place}, which is gone (last sign {ago} ago)"))
         }
         "silent" => {
             let ago = ago.unwrap_or_default();
-            let text =
-                format!("✗ {what} has stopped without ending: nobody holds its lock any more (last record {ago} ago)");
-            label(Label::Bad, &text)
+            label(kind, &format!("✗ {what} {stands}: nobody holds its lock any more (last record {ago} ago)"))
         }
         _ => {
             let ago = ago.unwrap_or_default();
-            label(Label::Waiting, &format!("… {what} was interrupted {ago} ago, and can be resumed"))
+            label(kind, &format!("… {what} {stands} (last record {ago} ago)"))
         }
     }
 }
@@ -153,15 +162,6 @@ pub(crate) fn closed(gate: &GateView, now: Timestamp, zone: &TimeZone) -> String
         out.push_str(&format!(", until {}", time::near(until, now, zone)));
     }
     out
-}
-
-/// How a promotion ended; one whose run was cancelled half-way did not fail.
-pub(crate) fn ended(view: &View, promotion: &Promotion, outcome: PromotionOutcome) -> (&'static str, Label) {
-    let run = view.runs.get(&promotion.run).and_then(|run| run.finished);
-    match (outcome, run) {
-        (PromotionOutcome::Held, Some((_, RunOutcome::Cancelled))) => progress::HALF_WAY,
-        _ => progress::outcome_words(outcome),
-    }
 }
 
 /// Who asked for a plan, in words.

@@ -6,6 +6,8 @@ use promo_core::model::Party;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::error::command_line;
+
 /// A gate.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct GateView {
@@ -75,4 +77,10 @@ impl GateView {
             signed_apply: excludes(Party::Applier),
         }
     }
+}
+
+/// The command that leads on where this machine lacks what a check needs, by the codes of what is closed: one for every verb.
+pub(crate) fn lacking<'a>(codes: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let code = codes.into_iter().find(|code| *code == "check-not-runnable")?;
+    Some(command_line(["promo", "explain", code]))
 }

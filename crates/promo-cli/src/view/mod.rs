@@ -4,7 +4,7 @@
 
 pub(crate) mod answers;
 mod authority;
-mod gate;
+pub(crate) mod gate;
 mod plan;
 mod release;
 mod row;

@@ -21,6 +21,7 @@ use super::row::{Note, Row, RowState};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, next, summary};
 use crate::error::{CliError, command_line};
+use crate::output::endings;
 use crate::tags::{self, TagView};
 
 /// Gates with their forecasts, by environment: shown, and no part of the plan (S8.2).
@@ -285,11 +286,11 @@ impl PlanView {
         self.now = now;
         self.fate = fate(&self.digest, plan, view, now);
         self.authority = AuthorityView::of(session, view, [self.digest])?.pop();
+        let Standing { runs, pending, .. } = &standing;
+        self.runs = runs.iter().filter(|run| run.environments.keys().any(mine)).cloned().collect();
         if let Some(run) = self.fate.as_ref().and_then(|fate| fate.run.clone()) {
             self.used_by(&run, plan, view);
         }
-        let Standing { runs, pending, .. } = &standing;
-        self.runs = runs.iter().filter(|run| run.environments.keys().any(mine)).cloned().collect();
         let about = |one: &&PendingView| one.environments.iter().any(|row| mine(&row.environment));
         self.pending = pending.iter().filter(about).cloned().collect();
         let other = match plan.request.invoker {
@@ -298,11 +299,11 @@ impl PlanView {
         };
         // Only what is the same question otherwise: what a plan does not move is not asked about.
         let stays = plan.stays.iter().filter_map(|s| Some((&s.environment, &s.next.as_ref()?.release.id)));
-        let questions: Vec<_> = stays.collect();
+        let (questions, named): (Vec<_>, bool) = (stays.collect(), plan.request.by_name());
         self.differs = session
-            .gates_of(questions.clone(), plan.request.invoker)?
+            .gates_of(questions.clone(), (plan.request.invoker, named))?
             .iter()
-            .zip(session.gates_of(questions, other)?.iter())
+            .zip(session.gates_of(questions, (other, named))?.iter())
             .any(|(one, other)| overall(one) != overall(other));
         if self.if_merged.is_none() {
             self.next = next(&self.pipeline, &self.environments, &self.request, self.file.as_deref());
@@ -317,8 +318,13 @@ impl PlanView {
         for entry in &plan.moves {
             let known = view.environment(&entry.environment);
             let promotion = known.and_then(|known| known.history.iter().chain(&known.active).find(|p| p.run == *run));
+            let ended = match promotion.map(|promotion| (promotion, promotion.finished)) {
+                None => "was not started",
+                Some((promotion, Some((_, outcome)))) => endings::of(view, &entry.environment, promotion, outcome).0,
+                Some(_) => endings::open(self.runs.iter().find(|open| open.run == *run).map(|open| open.state)).0,
+            };
             let row = self.environments.iter_mut().find(|row| row.environment == entry.environment.as_str());
-            row.into_iter().for_each(|row| row.used(entry, promotion, &let_in));
+            row.into_iter().for_each(|row| row.used(entry, ended, &let_in));
         }
         self.summary = Summary { text: format!("Run {run} has used this plan."), ..Summary::default() };
     }

@@ -9,7 +9,6 @@ use promo_core::ids::ArtifactName;
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
-use promo_core::ledger::view::Promotion;
 use promo_core::model::OnFailure;
 use promo_core::plan::{Action, Move, Next, Request, Stay, StayReason, Step};
 use schemars::JsonSchema;
@@ -17,7 +16,6 @@ use serde::Serialize;
 
 use super::standing::HoldView;
 use super::{GateView, ReleaseView};
-use crate::output::progress::outcome_words;
 
 /// One environment.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -260,7 +258,7 @@ impl Row {
     }
 
     /// The same once a run has used the plan: how it ended there, and whose approvals the run began with.
-    pub(super) fn used(&mut self, entry: &Move, promotion: Option<&Promotion>, let_in: &[String]) {
+    pub(super) fn used(&mut self, entry: &Move, ended: &str, let_in: &[String]) {
         for (gate, planned) in self.gates.iter_mut().zip(&entry.gates) {
             // A run begins only with every approval that its plan needs (S6.9).
             if let Reason::Approvals { needed, .. } = &planned.reason
@@ -270,11 +268,7 @@ impl Row {
                 gate.text = format!("approval {needed} of {needed} by {}", let_in.join(" and "));
             }
         }
-        self.says = match promotion.map(|promotion| promotion.finished) {
-            None => "was not started".to_owned(),
-            Some(None) => "has begun and has not ended".to_owned(),
-            Some(Some((_, outcome))) => outcome_words(outcome).0.to_owned(),
-        };
+        self.says = ended.to_owned();
         (self.state, self.opens_at) = (RowState::Unchanged, None);
     }
 
@@ -347,6 +341,19 @@ impl Row {
                 })
                 .collect(),
         }
+    }
+}
+
+impl Row {
+    /// What keeps it out, each reason once. Approval rules that read alike are several all the same.
+    pub(crate) fn closed(&self) -> Vec<&GateView> {
+        let mut out: Vec<&GateView> = Vec::new();
+        for gate in self.gates.iter().filter(|gate| !gate.outcome.is_open()) {
+            if gate.kind == GateKind::Approval || !out.iter().any(|told| told.text == gate.text) {
+                out.push(gate);
+            }
+        }
+        out
     }
 }
 

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::eligibility::{self, CheckStatus, Hold};
-use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
+use promo_core::gate::{Gate, GateKind, Outcome, Reason, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
-use promo_core::ledger::view::{Note, Promotion};
+use promo_core::ledger::view::{Note, Promotion, Said, VerdictEntry};
 use promo_core::plan::{Document, MAX_BYTES};
 use promo_core::planner;
 use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
@@ -22,6 +22,7 @@ use super::{GateView, ReleaseView};
 use crate::commands::approve::apply_words;
 use crate::error::{CliError, command_line};
 use crate::input;
+use crate::output::endings;
 
 /// Something that keeps an environment as it is until a person does something about it.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -45,8 +46,18 @@ pub(crate) struct HoldView {
     /// Of what failed: what was at fault, as far as the ledger tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) cause: Option<Cause>,
+    /// Of what failed or was cancelled: that its run had begun to go back, and did not get there.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) went_back: Option<WentBack>,
     /// The command that ends it.
     pub(crate) ends: String,
+}
+
+/// A way back that was begun and did not end well.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct WentBack {
+    /// What is there now; null where that is not known.
+    pub(crate) there: Option<ReleaseView>,
 }
 
 /// What was at fault where a promotion failed and nothing went back.
@@ -300,6 +311,7 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             release: None,
             backward: false,
             cause: None,
+            went_back: None,
             ends: unfreeze(session, (!everywhere).then_some(name)),
         })
     };
@@ -310,7 +322,9 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             let run = view.runs.get(&promotion.run);
             let cancelled = matches!(run.and_then(|run| run.finished), Some((_, RunOutcome::Cancelled)))
                 && !matches!(promotion.finished, Some((_, PromotionOutcome::Stuck)));
-            let cause = cause(session, view, name, promotion);
+            let went_back = run.is_some_and(|run| endings::went_back(run, name));
+            let cause = cause(session, view, name, promotion, went_back);
+            let there = || view.current(name).map(|r| ReleaseView::of(&planner::reference(view, &r.release)));
             Ok(HoldView {
                 kind: if cancelled { "cancelled" } else { "failed" },
                 since: promotion.finished.map_or(promotion.started, |(at, _)| at),
@@ -321,6 +335,7 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 release: Some(ReleaseView::of(&planner::reference(view, &promotion.to))),
                 backward: promotion.movement == Movement::Rollback,
                 cause: (!cancelled).then_some(cause),
+                went_back: went_back.then(|| WentBack { there: there() }),
                 ends: way_out(session, view, name, promotion, cancelled, cause),
             })
         }
@@ -335,7 +350,14 @@ fn unfreeze(session: &Session, name: Option<&EnvironmentName>) -> String {
 }
 
 /// What was at fault where a promotion failed.
-fn cause(session: &Session, view: &View, name: &EnvironmentName, promotion: &Promotion) -> Cause {
+fn cause(session: &Session, view: &View, name: &EnvironmentName, promotion: &Promotion, went_back: bool) -> Cause {
+    // What was left is not what is there: only what this run saw of it tells.
+    if went_back {
+        let verdicts = view.environment(name).and_then(|known| known.verdicts.get(&promotion.to));
+        let failed = |said: &VerdictEntry| said.run.as_ref() == Some(&promotion.run) && said.said == Said::Failed;
+        let seen = verdicts.into_iter().flat_map(|checks| checks.values().flatten()).any(failed);
+        return if seen { Cause::Check } else { Cause::Deployment };
+    }
     if view.current(name).is_none_or(|current| current.release != promotion.to) {
         return Cause::Deployment;
     }
@@ -369,6 +391,10 @@ fn way_out(
     let rules = session.governance().rules();
     if promotion.movement == Movement::Rollback && here != Some(to) {
         return command_line(["promo", "rollback", name.as_str(), "--to", to.as_str(), "--out", "back.plan.json"]);
+    }
+    // It went back, and what is there now was not seen to be good.
+    if let Some(here) = here.filter(|here| *here != to && cause == Cause::Check) {
+        return command_line(["promo", "plan", name.as_str(), "--release", here.as_str(), "--out", "plan.json"]);
     }
     if cancelled || promotion.movement == Movement::Rollback || cause != Cause::Check {
         return command_line(["promo", "plan", name.as_str(), "--release", to.as_str(), "--out", "plan.json"]);
@@ -431,7 +457,7 @@ fn pending_view(
         environments: rows,
         next: String::new(),
     };
-    out.next = lead_on(standing, session, &pending.document, &out);
+    out.next = lead_on(standing, session, &pending.document, &out, session.now()?);
     Ok(out)
 }
 
@@ -463,7 +489,13 @@ fn problems(one: &PendingMove) -> Vec<String> {
 }
 
 /// What brings a requested plan further.
-fn lead_on(standing: &Standing, session: &Session, document: &Document, pending: &PendingView) -> String {
+fn lead_on(
+    standing: &Standing,
+    session: &Session,
+    document: &Document,
+    pending: &PendingView,
+    now: Timestamp,
+) -> String {
     let rows = &pending.environments;
     if let Some(run) = rows.iter().find_map(|row| standing.run_in(row.environment.as_str())) {
         return run.next.clone();
@@ -494,10 +526,29 @@ fn lead_on(standing: &Standing, session: &Session, document: &Document, pending:
     match frozen {
         Some(hold) => hold.ends.clone(),
         None => {
-            let waits = if rows.iter().any(|row| !row.closed.is_empty()) { &["--wait", "2h"][..] } else { &[] };
-            command_line(apply_words(session, document, file).iter().chain(waits).copied())
+            let shut: Vec<Gate> =
+                rows.iter().flat_map(|row| &row.gates).filter(|g| !g.outcome.is_open()).cloned().collect();
+            let wait = match opens_at(&shut) {
+                _ if shut.is_empty() => None,
+                // The request is over by then: what it shows says both.
+                Some(at) if at >= pending.until => return command_line(["promo", "show", file]),
+                Some(at) => Some(reaching(at, now)),
+                // Nothing says when, as of a lock: a while, and then it is tried once more.
+                None => Some(format!("{SOME_HOURS}h")),
+            };
+            let waits = wait.iter().flat_map(|wait| ["--wait", wait.as_str()]);
+            command_line(apply_words(session, document, file).into_iter().chain(waits))
         }
     }
+}
+
+/// How long a wait is that is suggested where nothing asks for a longer one.
+const SOME_HOURS: i64 = 2;
+
+/// A wait, in whole hours, that reaches an instant.
+fn reaching(at: Timestamp, now: Timestamp) -> String {
+    let seconds = at.duration_since(now).as_secs().max(0);
+    format!("{}h", (seconds / 3_600 + 1).max(SOME_HOURS))
 }
 
 /// The command that makes a plan of what a plan asked for, once more.
@@ -534,4 +585,21 @@ fn find(plan: &Digest) -> Option<String> {
         Digest::of(bytes.strip_suffix(b"\n").unwrap_or(&bytes)) == *plan
     };
     plans.into_iter().find(holds).map(|path| path.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_that_is_suggested_reaches_the_instant_at_which_the_last_gate_opens() {
+        let at = |text: &str| text.parse::<Timestamp>().unwrap();
+        let now = at("2026-11-20T13:02:00Z");
+        for (opens, wait) in
+            [("2026-11-20T13:30:00Z", "2h"), ("2026-11-20T15:02:00Z", "3h"), ("2026-11-21T15:01:59Z", "26h")]
+        {
+            assert_eq!(reaching(at(opens), now), wait);
+        }
+        assert_eq!(reaching(at("2026-11-20T12:00:00Z"), now), "2h");
+    }
 }

@@ -4,6 +4,7 @@ use promo_core::plan::Goal;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::gate::lacking;
 use super::plan::RequestView;
 use super::{Row, RowState};
 use crate::error::command_line;
@@ -134,10 +135,16 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
                 command: command_line(["promo", "why", &row.environment]),
                 why: format!("says what holds {}, and what ends it", row.environment),
             },
-            Some(row) => NextCommand {
-                command: command_line(["promo", "why", &row.environment]),
-                why: format!("says why {} goes no further", row.environment),
-            },
+            Some(row) => {
+                let shut = row.gates.iter().filter(|gate| !gate.outcome.is_open()).map(|gate| gate.code);
+                match lacking(shut) {
+                    Some(command) => NextCommand { command, why: "says what this machine lacks".into() },
+                    None => NextCommand {
+                        command: command_line(["promo", "why", &row.environment]),
+                        why: format!("says why {} goes no further", row.environment),
+                    },
+                }
+            }
             // Where everything is as it should be, nothing leads on.
             None if rows.iter().all(|row| row.settled) => return Vec::new(),
             None => NextCommand { command: "promo status".into(), why: "shows what is where".into() },

@@ -57,7 +57,7 @@ fn who_approves_is_told_first_that_there_is_nothing_to_go_back_to_s0_3() {
     world.release("1.2.0", 3);
     world.plan("p.json");
     world.ask("p.json");
-    let says = "if it fails there is nothing to go back to: approving it says so too (S0.3)";
+    let says = "if it fails there is nothing to go back to: approving it says so too";
     let approve = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"];
     let rejected = [&approve[..], &["--decision", "reject", "--out", "no.json"]].concat();
     let told = |words: &[&str]| texts(&promo(&world.at, words)).1;

@@ -12,6 +12,15 @@ pub(crate) fn row_of_plans() {
     world.run(20, &["plan", "production", "--detailed-exitcode"]);
     world.run(0, &["rollback", "staging"]);
     world.refuses(65, "request-invalid", &["rollback", "prod"]);
+    // Nothing lower was verified good there, and the run that is under way comes first.
+    assert_eq!(world.run(21, &["rollback", "production"])["environments"][0]["state"], "refused");
+    let moving = World::new();
+    moving.hold_check("dev");
+    moving.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    moving.run(0, &["plan", "dev", "--out", "p.json"]);
+    let apply = moving.start(&["apply", "p.json"]);
+    moving.run(20, &["rollback", "dev"]);
+    apply.go_on(0);
     let scripted = Scripted::new();
     scripted.then(0, 403);
     scripted.world.refuses(1, "provider-denied", &["plan", "staging"]);

@@ -200,7 +200,7 @@ fn why_says_what_it_did_not_look_at() {
 }
 
 /// A world whose load check is a program of the machine, and the path of that program.
-fn with_tool() -> (World, String) {
+pub(crate) fn with_tool() -> (World, String) {
     let world = World::new();
     let tool = world.at.join("tool").display().to_string();
     world.write("tool", "#!/bin/sh\nexit 0\n");
@@ -228,12 +228,15 @@ fn s9_1_a_check_that_could_not_be_run_is_refused_at_plan_and_at_apply() {
     let codes: Vec<&str> = row["gates"].as_array().unwrap().iter().filter_map(|gate| gate["code"].as_str()).collect();
     assert!(row["state"] == "refused" && codes.contains(&"check-not-runnable"), "{plan}");
     assert_eq!(row["release"], Value::Null);
-    assert!(said(&world, &["why", "perf"]).contains("not looked at now"));
+    assert!(said(&world, &["why", "perf"]).contains("✗ the check load cannot be run here: program `"));
     let doctor = world.run(1, &["doctor", "--offline"]);
     let findings = doctor["findings"].as_array().unwrap();
     let check = |name: &str| findings.iter().find(|f| f["what"] == "check" && f["name"] == name).unwrap();
     assert_eq!((&check("load")["state"], &check("smoke")["state"]), (&"bad".into(), &"good".into()), "{doctor}");
-    assert!(check("load")["detail"].as_str().unwrap().starts_with("perf: program `"), "{doctor}");
+    assert!(
+        check("load")["detail"].as_str().unwrap().starts_with("perf: the check load cannot be run here: program `"),
+        "{doctor}"
+    );
     // It is back, and the plan holds as it was.
     std::fs::rename(world.at.join("away"), &tool).unwrap();
     world.run(0, &["doctor", "--offline"]);

@@ -24,6 +24,7 @@ mod setup;
 mod suggestions;
 mod telling;
 mod unfinished;
+mod words;
 
 /// One test for each line: it tells the story, and then its runs must have reached every cell that the page documents for
 /// these verbs, beside those that `everywhere` reaches.

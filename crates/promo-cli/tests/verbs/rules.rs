@@ -186,7 +186,9 @@ fn a_policy_of_a_lower_version_is_refused_once_a_verb_wrote_under_a_higher_one_s
     world.run(0, &["freeze", "production", "--reason", "a test"]);
     let text = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
     world.write("policy.toml", &format!("{text}\n# changed\n"));
-    world.refuses(65, "policy-reused", &["status"]);
+    for words in [&["plan"][..], &["advance"], &["freeze", "production", "--reason", "a test"]] {
+        world.refuses(65, "policy-reused", words);
+    }
     world.write("policy.toml", &text);
     world.edit("policy.toml", "version = 2", "version = 1");
     for words in [&["status"][..], &["plan"], &["advance"], &["unfreeze", "production", "--reason", "a test"]] {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 
 use super::key::Fingerprint;
 use crate::Digest;
+use crate::gate::Instant;
 use crate::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
 use crate::model::Party;
 
@@ -24,7 +25,7 @@ pub enum ApprovalProblem {
     #[error("the key {0} belongs to nobody whom policy knows")]
     UnknownKey(Fingerprint),
     /// It is over.
-    #[error("the approval of {identity} expired at {at}")]
+    #[error("the approval of {identity} expired at {}", Instant(*.at))]
     Expired {
         /// Whose it is.
         identity: IdentityName,
@@ -32,7 +33,7 @@ pub enum ApprovalProblem {
         at: Timestamp,
     },
     /// It has not begun.
-    #[error("the approval of {identity} does not count before {at}")]
+    #[error("the approval of {identity} does not count before {}", Instant(*.at))]
     NotYetValid {
         /// Whose it is.
         identity: IdentityName,

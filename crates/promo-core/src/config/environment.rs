@@ -88,7 +88,7 @@ pub(crate) fn lower(
                 entry.key_span.clone(),
                 format!("`{name}` deploys and verifies nothing"),
             )
-            .help("name at least one check in `verify`, here or in `[defaults]` (S1.4)"),
+            .help("name at least one check in `verify`, here or in `[defaults]`"),
         );
     }
 
@@ -105,7 +105,7 @@ pub(crate) fn lower(
                 format!("`{name}` is a production-tier environment and must not start by itself"),
             )
             .label(own.get("tier").map_or_else(|| entry.key_span.clone(), |n| n.span.clone()), "production tier")
-            .help("write `start = \"manual\"`: a person starts it, and `promo request` asks for approval (S0.3, R21)"),
+            .help("write `start = \"manual\"`: a person starts it, and `promo request` asks for approval"),
         );
     }
     let text_table = |key: &str| -> BTreeMap<String, String> {

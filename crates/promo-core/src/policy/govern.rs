@@ -121,7 +121,7 @@ pub fn govern(
             ),
             None => "put a staging-tier environment that deploys and verifies on every path into production".into(),
         };
-        out.push(about(places, &at, "floor-staging", message).help(format!("{help} (S0.3, R11)")));
+        out.push(about(places, &at, "floor-staging", message).help(help));
     }
     let governed = (!out.iter().any(Diagnostic::is_error)).then_some(governed);
     (governed, out)
@@ -173,7 +173,7 @@ impl One<'_> {
             let message = format!("`{}` is production, and there is no policy to say who may approve", self.name);
             out.push(
                 self.told("tier", "policy-missing", message)
-                    .help("name one with `--policy FILE`: at least one person with a key and a role (S0.3)"),
+                    .help("name one with `--policy FILE`: at least one person with a key and a role"),
             );
         }
     }
@@ -211,14 +211,14 @@ impl One<'_> {
                     );
                     out.push(
                         self.told(&key, "policy-tier-too-low", message)
-                            .help(format!("declare `tier = \"{tier}\"`, or deploy elsewhere (S0.2)")),
+                            .help(format!("declare `tier = \"{tier}\"`, or deploy elsewhere")),
                     );
                 }
                 _ if !known && self.mode == TrustMode::Trusted => {
                     let message = format!("policy does not know {place}, which `{}` touches", self.name);
                     out.push(
                         self.told(&key, "policy-unclaimed-target", message)
-                            .help("the owners of the policy add a claim for it (S0.2)"),
+                            .help("the owners of the policy add a claim for it"),
                     );
                 }
                 _ => {}

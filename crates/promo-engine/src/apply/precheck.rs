@@ -7,7 +7,7 @@ use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation, VerifiedApproval};
 use promo_core::clock::{MAX_SKEW, Present};
 use promo_core::eligibility::{self, ApprovalStatus, Question};
-use promo_core::gate::{Gate, GateKind, Outcome, overall};
+use promo_core::gate::{Gate, GateKind, Instant, Outcome, overall};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::Spoken;
@@ -331,11 +331,12 @@ impl Session {
         let later = after.iter().any(|r| r.recorded_at < earliest) || now.reached(earliest) == Some(false);
         let mut findings = Vec::new();
         if later {
-            findings.push(format!("it says that it was made at {at}, which is later than what came after it"));
+            findings
+                .push(format!("it says that it was made at {}, which is later than what came after it", Instant(at)));
         }
         if lifetime > crate::PLAN_LIFETIME {
-            findings
-                .push(format!("it says that it may be applied from {at} to {}, longer than any plan", plan.expires));
+            let (at, end) = (Instant(at), Instant(plan.expires));
+            findings.push(format!("it says that it may be applied from {at} to {end}, longer than any plan"));
         }
         if findings.is_empty() { Ok(()) } else { Err(EngineError::Edited { findings, original: None }) }
     }
@@ -363,7 +364,7 @@ impl Session {
         let Some(run) = self.with_view(|view| view.runs.get(&id).cloned())? else { return Ok(None) };
         let by = format!("run {id} of {}", run.applier);
         let why = match (run.finished, place) {
-            (Some((at, _)), _) => format!("was used by {by}, which ended at {at}"),
+            (Some((at, _)), _) => format!("was used by {by}, which ended at {}", Instant(at)),
             (None, Some(place)) => format!("is being applied by {by}, {place}"),
             (None, None) => format!("was used by {by}, which has not ended, and nobody is at work on it"),
         };
@@ -469,7 +470,7 @@ pub(super) fn lapsed(
     match (now.reached(expires), now.doubt) {
         (Some(false), _) => Ok(()),
         (None, Some(doubt)) => Err(EngineError::Undated { doubt }),
-        _ => Err(EngineError::Spent { why: format!("expired at {expires}: plan again"), run: None }),
+        _ => Err(EngineError::Spent { why: format!("expired at {}: plan again", Instant(expires)), run: None }),
     }
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use promo_core::Digest;
+use promo_core::gate::Instant;
 use promo_core::ids::RunId;
 use promo_core::ledger::view::Run;
 use promo_ledger::{Lease, LeaseError};
@@ -155,12 +156,13 @@ impl Holder {
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { run, gone, place, since, until } = self;
+        let until = Instant(*until);
         match run {
             Some(run) => write!(f, "run {run} has it, {place}")?,
             None => write!(f, "somebody has it, {place}")?,
         }
         if let Some(since) = since {
-            write!(f, ", since {since}")?;
+            write!(f, ", since {}", Instant(*since))?;
         }
         if *gone {
             write!(f, "; that process is gone, and its lock lapses at {until}")

@@ -1,0 +1,75 @@
+//! How a promotion, and a run, stand or ended: the one place of these words, for every screen. What must not live here: what
+//! becomes of it next.
+
+use promo_core::ids::EnvironmentName;
+use promo_core::ledger::View;
+use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::ledger::view::{Promotion, Run};
+
+use crate::output::labels::Label;
+
+/// Where one that has ended since the ledger was read is told as it was then.
+const UNDER_WAY: (&str, Label) = ("is under way", Label::Waiting);
+
+/// How a run that has no end, and what it moves, stands: by the state of [`crate::view::standing::OpenRunView`].
+pub(crate) fn open(state: Option<&str>) -> (&'static str, Label) {
+    match state {
+        None | Some("alive") => UNDER_WAY,
+        Some("interrupted") => ("was interrupted, and can be resumed", Label::Waiting),
+        Some(_) => ("has stopped without ending", Label::Bad),
+    }
+}
+
+/// How a run ended.
+pub(crate) const fn run(outcome: RunOutcome) -> (&'static str, Label) {
+    match outcome {
+        RunOutcome::Done => ("is done", Label::Good),
+        RunOutcome::Waiting => ("has ended, and a part of it waits", Label::Waiting),
+        RunOutcome::RolledBack => ("failed and was rolled back", Label::Bad),
+        RunOutcome::Held => ("failed and is held for a person", Label::Bad),
+        RunOutcome::Stuck => ("is stuck: a person has to look", Label::Bad),
+        RunOutcome::Cancelled => ("was cancelled", Label::Waiting),
+    }
+}
+
+/// How a promotion ended, by itself, by how its run ended, and by whether that run had begun to go back.
+pub(crate) const fn promotion(
+    outcome: PromotionOutcome,
+    run: Option<RunOutcome>,
+    went_back: bool,
+) -> (&'static str, Label) {
+    match outcome {
+        PromotionOutcome::Verified => ("is verified", Label::Good),
+        PromotionOutcome::RolledBack => ("failed and was rolled back", Label::Bad),
+        // What a cancelled run left half-way did not fail.
+        PromotionOutcome::Held if matches!(run, Some(RunOutcome::Cancelled)) => {
+            ("was cancelled half-way and is held for a person", Label::Bad)
+        }
+        PromotionOutcome::Held if went_back => ("failed, as did going back, and is held for a person", Label::Bad),
+        PromotionOutcome::Held => ("failed and is held for a person", Label::Bad),
+        PromotionOutcome::Stuck => ("is stuck: a person has to look", Label::Bad),
+        PromotionOutcome::Cancelled => ("was cancelled before anything was changed", Label::Waiting),
+    }
+}
+
+/// The same of a promotion of this ledger.
+pub(crate) fn of(
+    view: &View,
+    name: &EnvironmentName,
+    promotion: &Promotion,
+    outcome: PromotionOutcome,
+) -> (&'static str, Label) {
+    let run = view.runs.get(&promotion.run);
+    let ended = run.and_then(|run| run.finished).map(|(_, outcome)| outcome);
+    self::promotion(outcome, ended, run.is_some_and(|run| went_back(run, name)))
+}
+
+/// Whether a run began to take an environment back to what it was.
+pub(crate) fn went_back(run: &Run, name: &EnvironmentName) -> bool {
+    run.steps.keys().any(|step| is_way_back(step, name))
+}
+
+/// Whether a step is one of the way back that a run takes by itself.
+pub(crate) fn is_way_back(step: &str, name: &EnvironmentName) -> bool {
+    step.strip_prefix(name.as_str()).is_some_and(|step| step.starts_with("/rollback/"))
+}

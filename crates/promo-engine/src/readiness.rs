@@ -1,0 +1,93 @@
+//! Whether checks could be run on this machine: what a plan, `why`, `check` and `doctor` ask before anything is changed, in
+//! one wording. No check is run. What must not live here: what follows from it.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use promo_core::Digest;
+use promo_core::gate::Reason;
+use promo_core::ids::{CheckName, EnvironmentName};
+use promo_core::inputs::Inputs;
+use promo_core::model::{Check, Pipeline, Target};
+use promo_sdk::{Blobs, CheckRequest, ErrorKind, ProviderError};
+
+use crate::clock::SystemClock;
+use crate::error::EngineError;
+use crate::observe::contents;
+use crate::session::{Providers, outside};
+
+/// Of each automatic check of an environment, with the files of the directory `root` as they are now, the reason for which
+/// it could not be run here.
+///
+/// # Errors
+/// When a provider is not known, or its files change while they are looked at.
+pub async fn readiness(
+    pipeline: &Pipeline,
+    providers: &Providers,
+    root: &Path,
+    environment: &EnvironmentName,
+) -> Result<Vec<(CheckName, Option<Reason>)>, EngineError> {
+    let mut out = Vec::new();
+    for name in pipeline.environments.get(environment).iter().flat_map(|declared| &declared.verify) {
+        let check = pipeline.checks.get(name).map(|check| check.for_environment(environment));
+        let Some(Check::Automatic { provider, settings, files }) = check else { continue };
+        let found = match contents(root, &files) {
+            Err(error) => Some(Reason::CheckNotRunnable { check: name.clone(), why: with_causes(&error) }),
+            Ok(contents) => {
+                let contents: Vec<(String, Digest, Vec<u8>)> =
+                    contents.into_iter().map(|(path, bytes)| (path, Digest::of(&bytes), bytes)).collect();
+                let inputs = Inputs {
+                    environment: environment.clone(),
+                    release: "r-000000000000".parse().expect("invariant: it has the form of a release's id"),
+                    target: Target(BTreeMap::new()),
+                    settings,
+                    artifacts: BTreeMap::new(),
+                    files: contents.iter().map(|(path, digest, _)| (path.clone(), *digest)).collect(),
+                };
+                let contents = Contents(contents.into_iter().map(|(_, digest, bytes)| (digest, bytes)).collect());
+                let cx = outside(Arc::new(SystemClock), Arc::new(contents), root.to_path_buf());
+                let request = CheckRequest { inputs, check: name.to_string() };
+                unready(name, environment, providers.get(&provider)?.ready(&cx, &request).await)?
+            }
+        };
+        out.push((name.clone(), found));
+    }
+    Ok(out)
+}
+
+/// What a provider's answer says of this machine. What may be so for a moment only says nothing.
+pub(crate) fn unready(
+    check: &CheckName,
+    environment: &EnvironmentName,
+    answer: Result<(), ProviderError>,
+) -> Result<Option<Reason>, EngineError> {
+    let Err(source) = answer else { return Ok(None) };
+    match source.kind {
+        ErrorKind::Transient | ErrorKind::Offline => Ok(None),
+        ErrorKind::Cancelled => Err(EngineError::Stopped),
+        // Its files are not what they were a moment ago: that is no news about the machine.
+        ErrorKind::Conflict | ErrorKind::Integrity | ErrorKind::Moved => {
+            let doing = format!("looking whether {check} could be run for {environment}");
+            Err(EngineError::Provider { doing, source })
+        }
+        _ => Ok(Some(Reason::CheckNotRunnable { check: check.clone(), why: source.to_string() })),
+    }
+}
+
+/// An error with everything beneath it, in a line.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    let words: Vec<String> = std::iter::once(error.to_string()).chain(causes.map(ToString::to_string)).collect();
+    words.join(": ")
+}
+
+/// The files of one check.
+struct Contents(BTreeMap<Digest, Vec<u8>>);
+
+impl Blobs for Contents {
+    fn get(&self, digest: &Digest) -> Result<Vec<u8>, ProviderError> {
+        let none = || ProviderError::new(ErrorKind::NotFound, format!("there is no content with digest {digest}"));
+        self.0.get(digest).cloned().ok_or_else(none)
+    }
+}

@@ -51,7 +51,7 @@ fn what_was_cancelled_half_way_is_told_first_with_what_ends_it() {
     assert!(status.contains("(ended by `promo plan dev --release r-"), "{status}");
     assert!(said(&world, &["history", "dev"]).contains("was cancelled half-way and is held for a person"));
     let newest = world.run(0, &["why", "dev"]);
-    let again = newest["also"].as_array().unwrap().iter().find(|also| also["why"] == "plans it").unwrap();
+    let again = newest["also"].as_array().unwrap().iter().find(|also| also["why"] == "asks for it by name").unwrap();
     assert!(again["command"].as_str().unwrap().contains("--release r-"), "what was tried is planned by name: {again}");
     assert_eq!(next(&world.run(0, &["status"])), "promo why dev");
     let why = said(&world, &["why", "dev"]);

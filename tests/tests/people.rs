@@ -8,6 +8,7 @@ use promo_core::ledger::Event;
 use promo_core::plan::{Document, Request};
 use promo_engine::lifts::{LIFT_NAMESPACE, Lift, LiftStatement};
 use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, Session, exit};
+use promo_tests::small;
 use promo_tests::world::{Setup, World};
 
 fn name(text: &str) -> EnvironmentName {
@@ -194,16 +195,84 @@ async fn only_a_person_with_a_role_and_a_signature_lifts_under_a_policy_s10_4() 
         assert!(again.to_string().contains("no longer in force"), "{again}");
         assert_eq!(lifts(&world, &dana, "riley", lift), None);
     }
-    for (scope, dana_may) in [(Some("production"), false), (None, false), (Some("qa"), true)] {
+    // A scope bars what is reachable from it too, so a rejection of dev takes whoever may let the release into production.
+    for scope in [Some("production"), None, Some("qa"), Some("dev")] {
         dana.reject(&release, scope.map(name), "a reason").unwrap();
-        assert_eq!(lifts(&world, &dana, "dana", quarantine(scope)).is_none(), dana_may, "{scope:?}");
-        if !dana_may {
-            assert_eq!(lifts(&world, &dana, "riley", quarantine(scope)), None);
-        }
+        let why = lifts(&world, &dana, "dana", quarantine(scope)).unwrap();
+        assert!(why.contains("dana holds none of the roles that approve for production"), "{scope:?}: {why}");
+        assert_eq!(lifts(&world, &dana, "riley", quarantine(scope)), None);
         assert!(dana.view().unwrap().quarantines.is_empty());
     }
     let nothing = dana.lift_statement(quarantine(None)).unwrap_err();
     assert_eq!(nothing.code(), "request-invalid");
+}
+
+/// Two approvers, of whom one wrote the release and a rule keeps out who wrote it; and an environment on no way to the other.
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_lifts_what_they_could_not_approve_wherever_it_was_stopped_s10_4() {
+    const ENVIRONMENTS: &str = r#"
+[environments.dev]
+tier   = "development"
+target = { directory = "environments/dev" }
+[environments.lab]
+tier   = "testing"
+target = { directory = "environments/lab" }
+[environments.live]
+tier   = "testing"
+after  = ["dev"]
+start  = "manual"
+target = { directory = "environments/live" }
+[[environments.live.approval]]
+count   = 1
+from    = ["release-manager"]
+exclude = ["author", "builder"]
+"#;
+    const POLICY: &str = r#"
+format = 1
+[policy]
+name    = "authors"
+version = 1
+[identities.riley]
+roles = ["release-manager"]
+keys  = ["ssh-ed25519 RILEY"]
+[identities.alex]
+roles = ["release-manager"]
+keys  = ["ssh-ed25519 ALEX"]
+[identities.sam]
+roles = ["developer"]
+keys  = ["ssh-ed25519 SAM"]
+"#;
+    let pipeline = small::pipeline("authors", ENVIRONMENTS);
+    let files = [("promo.toml", &*pipeline), ("policy.toml", POLICY), ("service.j2", "{{ environment }}\n")];
+    for part in ["authors", "builder"] {
+        let world = World::of_files(&files, Setup::default());
+        world.build("1.0.0").await;
+        let metadata = [(part.to_owned(), "riley".to_owned())].into();
+        let release = promo_engine::NewRelease { metadata, ..world.new_release("1.0.0") };
+        let release = world.session.add_release(release).await.unwrap().0.release.id;
+        let quarantine = |scope: Option<&str>| Lift::Quarantine { release: release.clone(), scope: scope.map(name) };
+        for scope in [Some("dev"), Some("live"), None, Some("lab")] {
+            world.session.reject(&release, scope.map(name), "a reason").unwrap();
+            let (riley, sam) = ("riley", "sam");
+            if scope == Some("lab") {
+                // Nobody approves for it, nor for what comes after it.
+                assert_eq!(lifts(&world, &world.session, sam, quarantine(scope)), None);
+                continue;
+            }
+            let why = lifts(&world, &world.session, sam, quarantine(scope)).unwrap();
+            assert!(why.contains("sam holds none of the roles that approve for live: release-manager"), "{why}");
+            let why = lifts(&world, &world.session, riley, quarantine(scope)).unwrap();
+            let part = part.trim_end_matches('s');
+            assert!(
+                why.contains(&format!("the rule of live excludes the {part} of the release, and riley is that")),
+                "{why}"
+            );
+            assert_eq!(lifts(&world, &world.session, "alex", quarantine(scope)), None);
+        }
+        // A freeze is about no release.
+        world.session.freeze([name("live")].into(), "a reason").unwrap();
+        assert_eq!(lifts(&world, &world.session, "riley", freeze(&["live"])), None);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -54,10 +54,10 @@ pub(crate) struct Global {
     /// Write what happens into this file too, as events: one JSON object a line
     #[arg(long, global = true, value_name = "FILE", env = "PROMO_EVENTS")]
     pub(crate) events: Option<PathBuf>,
-    /// The ledger, in local mode; a trust file names its own
+    /// The ledger, in local mode; a relative path is from the working directory. A trust file names its own
     #[arg(long, global = true, value_name = "PATH", env = "PROMO_LEDGER")]
     pub(crate) ledger: Option<PathBuf>,
-    /// The policy, in local mode; a trust file names its own
+    /// The policy, in local mode; a relative path is from the working directory. A trust file names its own
     #[arg(long, global = true, value_name = "PATH", env = "PROMO_POLICY")]
     pub(crate) policy: Option<PathBuf>,
     /// The trust file; never read from the pipeline's repository

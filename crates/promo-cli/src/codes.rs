@@ -121,6 +121,7 @@ codes! {
     "idle",
     "ledger-busy",
     "ledger-damaged",
+    "ledger-lost",
     "ledger-newer",
     "ledger-other",
     "ledger-refused",

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use promo_core::Digest;
+use promo_core::approval::Decision;
 use promo_core::gate::{self, Gate, GateKind, Instant, Reason};
 use promo_core::ids::RoleName;
 use promo_core::plan::{Document, PlanFileError};
@@ -23,6 +24,16 @@ impl From<EngineError> for CliError {
         let message = error.to_string();
         let new = |next: &str| Self::new(code, exit, message.clone(), next);
         let mut out = match &error {
+            EngineError::Ledger(StoreError::Lost { path, found, origin, mark }) => {
+                let expected =
+                    origin.as_ref().map_or_else(|| "a ledger".into(), |origin| format!("the ledger {origin}"));
+                let way = format!(
+                    "put a copy of the ledger back at {path}; only whoever means to begin with an empty ledger removes what is left of \
+                     this one: {path}, its `-wal` and `-journal`, and {mark}"
+                );
+                let next = command_line(["promo", "explain", code]);
+                new(&next).who(who::OPERATOR).differs(expected, *found).details([way])
+            }
             // What is damaged is looked for; what is no ledger, or is busy, has nothing that could be verified.
             EngineError::Ledger(StoreError::Integrity { .. })
             | EngineError::Illegal(_)
@@ -138,6 +149,7 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
         EngineError::Edited { original: Some(_), .. } => vec!["promo", "show", &original, "--out", &file],
         EngineError::RequestUnsigned { .. } => vec!["promo", "request", &file, "--key", "KEY"],
         EngineError::ApplyUnsigned { run: None, .. } => vec!["promo", "apply", &file, "--key", "KEY"],
+        EngineError::Uncounted { decision: Decision::Revoke, .. } => vec!["promo", "show", &file],
         EngineError::Uncounted { over: false, .. } => vec!["promo", "approve", &file, "--key", "KEY"],
         EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
         EngineError::Spent { run: None, .. } | EngineError::Edited { .. } => again,
@@ -225,6 +237,12 @@ mod tests {
             EngineError::OtherLedger { expected: Box::new(checkpoint()), found: Some(Box::new(checkpoint())) },
             EngineError::OtherLedger { expected: Box::new(checkpoint()), found: None },
             EngineError::Ledger(StoreError::ReadOnly),
+            EngineError::Ledger(StoreError::Lost {
+                path: "a".into(),
+                found: "no file",
+                origin: None,
+                mark: "a.origin".into(),
+            }),
             EngineError::Ledger(StoreError::Busy { waited_ms: 1 }),
             EngineError::Ledger(StoreError::NewerFormat { found: 2, known: 1 }),
             EngineError::Ledger(StoreError::Integrity {

@@ -97,7 +97,15 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
     if !rules.warnings.is_empty() && ui.verbose() > 0 {
         ui.talk(&rules.warnings);
     }
+    let absent = matches!(access, Access::Write) && !global.example && std::fs::metadata(&rules.ledger).is_err();
     let store = global.wiring.ledger(store(&rules.ledger, rules.checkpoint.as_ref(), access)?);
+    if absent {
+        let (path, origin) = (shown(&rules.ledger), store.origin());
+        ui.talk(&format!(
+            "There was no ledger at {path}: a new, empty one was made there, {}",
+            crate::escape::line(&origin)
+        ));
+    }
     let Governed { pipeline, approval, windows, withdraw, first_observation, policy, local, .. } = rules.governed;
     let graph = Graph::new(&pipeline);
     let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
@@ -222,7 +230,9 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
         }
         None => {
             files.extend(global.policy.iter().map(|policy| ("policy", policy.clone())));
-            let policy = global.policy.as_deref().map(|path| read_policy(&unlinked, path)).transpose()?;
+            let read =
+                |path: &Path| read_policy(&unlinked, path).map_err(|error| from_here(error, "policy", path, &root));
+            let policy = global.policy.as_deref().map(read).transpose()?;
             let ledger = global.ledger.clone().unwrap_or_else(|| root.join(".promo/ledger.db"));
             (policy, ledger, TrustMode::Local)
         }
@@ -399,6 +409,31 @@ fn real(path: &Path) -> PathBuf {
     path.canonicalize().ok().or_else(|| above(&absolute)).unwrap_or(absolute)
 }
 
+/// Whether it is the variable of a global flag that names this.
+fn by_variable(key: &str, given: &Path) -> Option<String> {
+    let variable = format!("PROMO_{}", key.to_uppercase());
+    // A flag that says the same as the variable is no other mistake.
+    std::env::var_os(&variable).is_some_and(|said| Path::new(&said) == given).then_some(variable)
+}
+
+/// Of a relative path that cannot be read: what names it, from where it is meant, and where such a file does lie. Flags and
+/// variables mean one thing, so a variable that was set elsewhere means another file here.
+fn from_here(error: CliError, key: &str, given: &Path, root: &Path) -> CliError {
+    if given.is_absolute() {
+        return error;
+    }
+    let variable = by_variable(key, given);
+    let named = variable.clone().unwrap_or_else(|| format!("--{key}"));
+    let here = std::env::current_dir().unwrap_or_default();
+    let told = format!("{named} names it from the working directory, which is {}", here.display());
+    let beside = root.join(given);
+    let way = beside.is_file().then(|| {
+        let way = variable.map_or_else(|| format!("--{key} "), |variable| format!("export {variable}="));
+        format!("such a file lies beside the pipeline: `{way}{}` names it from everywhere", beside.display())
+    });
+    error.details([told]).details(way)
+}
+
 /// Flags and variables may repeat what the trust file names, and cannot change it (S0.1). A policy is what its bytes say,
 /// so a copy of it is no other one; of a ledger there is one.
 fn agrees(key: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Result<(), CliError> {
@@ -407,19 +442,15 @@ fn agrees(key: &str, given: Option<&Path>, named: &Path, trust: &Path) -> Result
     if key == "policy" && bytes(given).is_some_and(|given| bytes(named) == Some(given)) {
         return Ok(());
     }
-    let variable = format!("PROMO_{}", key.to_uppercase());
-    // A flag that says the same as the variable is no other mistake.
-    let from_variable = std::env::var_os(&variable).is_some_and(|said| Path::new(&said) == given);
-    let (from, way) = if from_variable {
-        (
-            variable.clone(),
-            format!("`unset {variable}`: where a trust file is in force, nothing else has to name the {key}"),
-        )
-    } else {
-        (
+    let (from, way) = match by_variable(key, given) {
+        Some(variable) => {
+            let way = format!("`unset {variable}`: where a trust file is in force, nothing else has to name the {key}");
+            (variable, way)
+        }
+        None => (
             format!("--{key}"),
             format!("leave `--{key}` out: where a trust file is in force, nothing else has to name the {key}"),
-        )
+        ),
     };
     let message = format!("{from} names another {key} than the trust file, which alone decides");
     let place = |path: &Path| match real(path) {
@@ -473,7 +504,9 @@ fn with_policy_beside(error: CliError, root: &Path) -> CliError {
         return error;
     }
     let shown = shown(&policy);
-    let way = format!("no policy was named, and {shown} lies beside the pipeline: `export PROMO_POLICY={shown}`");
+    // A relative one would mean another file in another directory.
+    let everywhere = policy.display();
+    let way = format!("no policy was named, and {shown} lies beside the pipeline: `export PROMO_POLICY={everywhere}`");
     error.details([way]).go_on_with(&["promo", "--policy", &shown, "check"])
 }
 
@@ -518,9 +551,10 @@ fn store(path: &Path, pinned: Option<&Checkpoint>, access: Access) -> Result<Arc
         },
         (None, Access::Write) => SqliteStore::open(path),
         // Reading verbs make no file (S0.6): where nothing was ever recorded, an empty ledger says so. A link that leads
-        // nowhere, and a directory that nobody may look into, say nothing of the kind.
+        // nowhere, a directory that nobody may look into, and what a ledger left behind say nothing of the kind.
         (None, Access::Read) => match std::fs::symlink_metadata(path) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                SqliteStore::not_lost(path).map_err(|e| CliError::from(EngineError::from(e)).in_file(path))?;
                 let clock = Arc::new(|| promo_sdk::Clock::now(&SystemClock));
                 return Ok(Arc::new(MemoryStore::new("none yet", clock)));
             }

@@ -17,7 +17,6 @@ use promo_core::windows::Invoker;
 use crate::appliers::Applier;
 use crate::apply::precheck::Use;
 use crate::error::EngineError;
-use crate::metadata::BUILDER;
 use crate::session::Session;
 use crate::signature;
 
@@ -113,8 +112,8 @@ impl Session {
     }
 
     /// Judges a signed statement before anything takes it, as apply would judge it. A yes that fills no slot because others
-    /// do counts too: they may take theirs back. So does a revocation of what this ledger has not seen, for a file may
-    /// bring it.
+    /// do counts too: they may take theirs back. A revocation takes back a yes of the same signer, which the ledger has or
+    /// lies beside the plan.
     ///
     /// # Errors
     /// When the signature, the key or the role does not hold, or it is about another plan; [`EngineError::RequestUnsigned`];
@@ -143,13 +142,24 @@ impl Session {
             Err(spent) => return Err(spent),
         }
         let (others, _) = self.approval_facts(digest, view, beside);
+        let (who, decision) = (fact.identity(), fact.statement().decision);
+        let yes = |other: &&VerifiedApproval| {
+            let said = other.statement();
+            other.identity() == who && said.plan == *digest && said.decision == Decision::Approve
+        };
+        if decision == Decision::Revoke && !others.iter().any(|other| yes(&other)) {
+            let why = [
+                format!("{who} gave no approval of this plan that could be taken back: neither the ledger has one, nor lies one beside the plan"),
+                "put the file of one that was signed with --out beside the plan, or say no to the plan: --decision reject".into(),
+            ];
+            return Err(EngineError::Uncounted { who: who.clone(), decision, over: false, why: why.into() });
+        }
         // What it does of itself: whoever said no or took something back still did, and nobody else said yes.
         let of_itself = others.iter().filter(|other| other.statement().decision != Decision::Approve);
         let of_itself: Vec<VerifiedApproval> = of_itself.chain([&fact]).cloned().collect();
         let alone = self.evaluations(document, digest, view, &of_itself, None, now.at)?;
         let all: Vec<VerifiedApproval> = others.into_iter().chain([fact.clone()]).collect();
         let standings = self.evaluations(document, digest, view, &all, None, now.at)?;
-        let who = fact.identity();
         let counts = |evaluation: &Evaluation| match fact.statement().decision {
             Decision::Approve => {
                 let mut filled = evaluation.rules.iter().flat_map(|rule| &rule.filled);
@@ -158,7 +168,6 @@ impl Session {
             Decision::Reject => evaluation.rejections.iter().any(|rejection| rejection.identity == *who),
             Decision::Revoke | Decision::Breakglass => true,
         };
-        let decision = fact.statement().decision;
         // Where no rule asks, a yes still says that a person stands behind the plan (S9.1).
         if alone.values().any(counts) || (alone.is_empty() && decision != Decision::Reject) {
             return Ok(Weighed { fact, standings });
@@ -169,6 +178,10 @@ impl Session {
             no.chain(uncounted(evaluation)).map(move |why| format!("{environment}: {why}"))
         });
         let mut why: Vec<String> = why.collect();
+        why.extend(
+            alone.values().flat_map(|evaluation| self.by_claim(document, view.requests.get(digest), evaluation)),
+        );
+        why.dedup();
         if alone.is_empty() {
             why.push("no rule of its environments asks for an approval, so none takes a rejection".into());
         }
@@ -251,6 +264,31 @@ impl Session {
         (known.chain(signers).collect(), request.is_some_and(|r| !r.signers.is_empty()))
     }
 
+    /// Who of those that an evaluation keeps out as initiators is one by nothing but a name that was claimed, in words: it is
+    /// neither their key nor their role.
+    pub(crate) fn by_claim(
+        &self,
+        document: &Document,
+        request: Option<&Request>,
+        evaluation: &Evaluation,
+    ) -> Vec<String> {
+        let kept_out = evaluation.rules.iter().flat_map(|rule| &rule.problems).filter_map(|problem| match problem {
+            ApprovalProblem::Excluded { identity, party: Party::Initiator } => Some(identity),
+            _ => None,
+        });
+        let signed = |name: &IdentityName| request.is_some_and(|request| request.signers.contains(name));
+        let planned = |name: &IdentityName| self.person(&document.body.initiator) == Person::Known(name.clone());
+        let claimed: BTreeSet<&IdentityName> = kept_out.filter(|name| !signed(name)).collect();
+        let told = claimed.into_iter().map(|name| {
+            let did = if planned(name) { "planned" } else { "asked for" };
+            format!(
+                "{name} counts as the initiator only because the plan was {did} under that name ({CLAIM}): plan and request it anew \
+                 under the name of whoever asks"
+            )
+        });
+        told.collect()
+    }
+
     /// Who applies, in the same way.
     fn appliers(&self, applier: &Applier) -> BTreeSet<Person> {
         let claimed = Some(self.person(&applier.claimed)).filter(|person| matches!(person, Person::Known(_)));
@@ -275,12 +313,16 @@ impl Session {
             |name: &&EnvironmentName| self.excludes_applier(name) && satisfied(without, name) && !satisfied(with, name);
         let Some(name) = environments.into_iter().find(apart) else { return Ok(()) };
         let who = self.appliers(applier).into_iter().filter_map(|person| match person {
-            Person::Known(name) => Some(name.to_string()),
+            Person::Known(name) => Some(name),
             Person::Unmapped(_) | Person::Unnamed(_) => None,
         });
-        let who = who.collect::<Vec<_>>().join(" and ");
+        let (signed, claimed): (Vec<_>, Vec<_>) = who.partition(|name| applier.signed.contains(name));
+        let claims = claimed.iter().map(|name| format!(", as {name} is named as the one who applies ({CLAIM})"));
+        let claims: String = claims.collect();
+        let who: Vec<&str> = signed.iter().chain(&claimed).map(IdentityName::as_str).collect();
+        let who = who.join(" and ");
         Err(EngineError::Approval(format!(
-            "the rule of {name} excludes the applier, and without {who} it has too few approvals: somebody else applies this"
+            "the rule of {name} excludes the applier, and without {who} it has too few approvals{claims}: somebody else applies this"
         )))
     }
 
@@ -302,9 +344,7 @@ impl Session {
         }
         let mut builder = None;
         if excluded.contains(&Party::Builder) {
-            let said = view.release(&entry.to.id).map(|known| self.metadata(known)).transpose()?.unwrap_or_default();
-            let named = said.get(BUILDER).map(|name| self.person(name));
-            builder = named.or_else(|| Some(Person::Unnamed(entry.to.id.clone())));
+            builder = self.built(view, &entry.to.id)?.or_else(|| Some(Person::Unnamed(entry.to.id.clone())));
         }
         Ok(Parties {
             initiator,
@@ -326,6 +366,9 @@ impl Session {
         }
     }
 }
+
+/// What says who acts, without any proof.
+const CLAIM: &str = "--as, PROMO_ACTOR or the name of the account";
 
 /// That those who took their approval back leave too few who could approve, in words.
 #[must_use]

@@ -14,7 +14,7 @@ use promo_sdk::ResolveRequest;
 use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
-use crate::metadata::{self, AUTHORS};
+use crate::metadata::{self, AUTHORS, BUILDER};
 use crate::releases::untagged;
 use crate::session::{Governance, Session};
 use crate::signature;
@@ -199,6 +199,12 @@ impl Session {
         let between = running + 1..view.lineage(&entry.to.id);
         let along = view.releases.iter().filter(|r| between.contains(&r.lineage)).map(|r| &r.release.id);
         along.chain([&entry.to.id]).cloned().collect()
+    }
+
+    /// Who built a release, where that is said and was not erased.
+    pub(crate) fn built(&self, view: &View, release: &ReleaseId) -> Result<Option<Person>, EngineError> {
+        let said = view.release(release).map(|known| self.metadata(known)).transpose()?.unwrap_or_default();
+        Ok(said.get(BUILDER).map(|name| self.person(name)))
     }
 
     /// Who wrote a release. That nobody is named is not the same as nobody having done so, and names that were erased are

@@ -285,6 +285,7 @@ impl EngineError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Ledger(StoreError::Integrity { .. }) | Self::Illegal(_) => "ledger-damaged",
+            Self::Ledger(StoreError::Lost { .. }) => "ledger-lost",
             Self::Ledger(StoreError::NewerFormat { .. }) => "ledger-newer",
             Self::Ledger(StoreError::Busy { .. }) => "ledger-busy",
             Self::Ledger(_) => "ledger-unusable",
@@ -338,8 +339,8 @@ impl EngineError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self.code() {
-            "ledger-damaged" | "ledger-other" | "ledger-rewritten" | "artifact-damaged" | "plan-unreadable"
-            | "plan-edited" | "plan-other-digest" => exit::INTEGRITY,
+            "ledger-damaged" | "ledger-lost" | "ledger-other" | "ledger-rewritten" | "artifact-damaged"
+            | "plan-unreadable" | "plan-edited" | "plan-other-digest" => exit::INTEGRITY,
             "ledger-unusable" | "ledger-newer" | "run-began" | "ledger-refused" => exit::LEDGER_IO,
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,

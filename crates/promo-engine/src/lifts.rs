@@ -5,11 +5,12 @@
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
-use promo_core::approval::Identity;
+use promo_core::approval::{Identity, Person};
 use promo_core::gate::Instant;
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
 use promo_core::ledger::record::REASON;
 use promo_core::ledger::{ActorKind, Event, View};
+use promo_core::model::{ApprovalRule, Party};
 use promo_ledger::{AppendError, Expect};
 use serde::{Deserialize, Serialize};
 
@@ -141,6 +142,7 @@ impl Session {
                 (view.size, who.transpose().and_then(|who| in_force(view, &statement.lift).map(|_| who)))
             })?;
             let by = who.map_err(EngineError::Lift)?;
+            by.as_ref().map_or(Ok(()), |by| self.took_no_part(by, &statement.lift))?;
             let signed = signed.as_ref().map(Signed::to_value).transpose()?;
             let event = match statement.lift.clone() {
                 Lift::Quarantine { release, scope } => Event::ReleaseLifted { release, scope, by: by.clone(), signed },
@@ -156,6 +158,35 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+impl Session {
+    /// Refuses whom every rule under which they could approve keeps out, as an author or the builder of the release. It is asked
+    /// where somebody lifts, and of no record: names of builds can be erased (S12.5).
+    fn took_no_part(&self, who: &IdentityName, lift: &Lift) -> Result<(), EngineError> {
+        let Lift::Quarantine { release, .. } = lift else { return Ok(()) };
+        let Some(identity) = self.governance.roster.identity(who) else { return Ok(()) };
+        let view = self.view()?;
+        let (me, built) = (Person::Known(who.clone()), self.built(&view, release)?);
+        let wrote = self.written(&view, release)?.contains(&me);
+        let part = |party: &Party| match party {
+            Party::Author => wrote,
+            Party::Builder => built.as_ref() == Some(&me),
+            Party::Initiator | Party::Applier => false,
+        };
+        for (environment, rules) in rules_about(&self.governance, lift) {
+            let rules: Vec<&ApprovalRule> = theirs(rules, identity).collect();
+            let parties: Vec<&Party> =
+                rules.iter().filter_map(|rule| rule.exclude.iter().find(|party| part(party))).collect();
+            if let (Some(party), true) = (parties.first(), parties.len() == rules.len()) {
+                return Err(EngineError::Lift(format!(
+                    "the rule of {environment} excludes the {} of the release, and {who} is that",
+                    party.as_str()
+                )));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -235,25 +266,38 @@ fn signer(
     Ok(signer.identity.name.clone())
 }
 
-/// A person lifts who holds a role that approves for the environment, since lifting lets in again what approving lets in;
-/// where nobody approves, any person whom policy knows. What is about everything takes that for each environment.
+/// A person lifts who holds a role that approves for every environment that this lets something into again; where nobody approves,
+/// any person whom policy knows.
 fn may_lift(governance: &Governance, identity: &Identity, lift: &Lift) -> Result<(), String> {
     let who = &identity.name;
     if !identity.human {
         return Err(format!("{who} is not a person"));
     }
-    let named: BTreeSet<&EnvironmentName> = match lift {
-        Lift::Quarantine { scope, .. } => scope.iter().collect(),
-        Lift::Freeze { environments } => environments.iter().collect(),
-        Lift::Clock { .. } => BTreeSet::new(),
-    };
-    for (environment, rules) in governance.approval.iter().filter(|(name, _)| named.is_empty() || named.contains(name))
-    {
-        let from: BTreeSet<&RoleName> = rules.iter().flat_map(|rule| &rule.from).collect();
-        if !from.is_empty() && !from.iter().any(|role| identity.roles.contains(*role)) {
-            let roles: Vec<&str> = from.into_iter().map(RoleName::as_str).collect();
-            return Err(format!("{who} holds none of the roles that approve for {environment}: {}", roles.join(", ")));
+    for (environment, rules) in rules_about(governance, lift) {
+        if theirs(rules, identity).next().is_none() && !rules.is_empty() {
+            let roles: BTreeSet<&str> = rules.iter().flat_map(|rule| &rule.from).map(RoleName::as_str).collect();
+            let roles = Vec::from_iter(roles).join(", ");
+            return Err(format!("{who} holds none of the roles that approve for {environment}: {roles}"));
         }
     }
     Ok(())
+}
+
+/// The rules of the environments that a lift lets something into again. A quarantine of one scope bars everything reachable from
+/// there too (S10.4), and so lifting it is about all of that.
+fn rules_about<'g>(
+    governance: &'g Governance,
+    lift: &Lift,
+) -> impl Iterator<Item = (&'g EnvironmentName, &'g Vec<ApprovalRule>)> {
+    let about = |name: &EnvironmentName| match lift {
+        Lift::Quarantine { scope: Some(scope), .. } => name == scope || governance.graph.reaches(scope, name),
+        Lift::Freeze { environments } => environments.is_empty() || environments.contains(name),
+        Lift::Quarantine { scope: None, .. } | Lift::Clock { .. } => true,
+    };
+    governance.approval.iter().filter(move |(name, _)| about(name))
+}
+
+/// The rules under which somebody approves.
+fn theirs<'r>(rules: &'r [ApprovalRule], identity: &Identity) -> impl Iterator<Item = &'r ApprovalRule> {
+    rules.iter().filter(|rule| rule.from.iter().any(|role| identity.roles.contains(role)))
 }

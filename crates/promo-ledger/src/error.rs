@@ -38,6 +38,18 @@ pub enum StoreError {
         /// What was found.
         found: String,
     },
+    /// There was a ledger, and its file is gone or empty. No new one is made in its place (S0.1).
+    #[error("the ledger is lost: one was made at {path}, and there is {found} now")]
+    Lost {
+        /// Where it was.
+        path: String,
+        /// What is there.
+        found: &'static str,
+        /// Its origin, where it left word.
+        origin: Option<String>,
+        /// The file in which it left word, whether that is there or not.
+        mark: String,
+    },
     /// The store has a newer format than this version knows: it may be read, never written (S12.1).
     #[error("the ledger has format {found}, this version of promo writes only format {known}")]
     NewerFormat {

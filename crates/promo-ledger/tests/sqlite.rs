@@ -487,6 +487,42 @@ fn a_ledger_that_must_be_there_is_written_and_never_made_s0_1() {
     assert_eq!(std::fs::read(&empty).unwrap(), b"", "an empty file stays one");
 }
 
+/// What is lost is not made anew by mistake, and what was never there is made whole or not at all.
+#[test]
+fn a_ledger_that_was_there_is_not_made_anew_where_it_left_something_behind_s0_1() {
+    let lost = |path: &std::path::Path, found: &str, origin: Option<&str>| match SqliteStore::open(path).unwrap_err() {
+        StoreError::Lost { found: now, origin: was, .. } => {
+            assert_eq!((now, was.as_deref()), (found, origin));
+        }
+        other => panic!("{other:?}"),
+    };
+    let ledger = Ledger::filled();
+    let (path, origin) = (ledger.path(), ledger.open().origin());
+    let beside = |suffix: &str| PathBuf::from(format!("{}{suffix}", path.display()));
+    std::fs::remove_file(&path).unwrap();
+    lost(&path, "no file", Some(&origin));
+    std::fs::write(&path, "").unwrap();
+    lost(&path, "an empty file", Some(&origin));
+    std::fs::remove_file(beside(".origin")).unwrap();
+    lost(&path, "an empty file", None);
+    std::fs::remove_file(&path).unwrap();
+    for log in ["-wal", "-journal"] {
+        std::fs::write(beside(log), "x").unwrap();
+        lost(&path, "no file", None);
+        assert!(matches!(SqliteStore::not_lost(&path), Err(StoreError::Lost { .. })));
+        std::fs::remove_file(beside(log)).unwrap();
+    }
+    SqliteStore::not_lost(&path).unwrap();
+    assert!(!path.exists());
+    let made = SqliteStore::open(&path).unwrap();
+    assert_ne!(made.origin(), origin);
+    assert_eq!(std::fs::read_to_string(beside(".origin")).unwrap().trim(), made.origin());
+    drop(made);
+    let mut left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["ledger.db", "ledger.db.origin"], "nothing of its making is left");
+}
+
 #[test]
 fn what_is_no_ledger_is_left_alone() {
     let directory = tempfile::tempdir().unwrap();

@@ -181,13 +181,16 @@ const UNREAD: &str = "promo ledger verify";
 
 /// What the ledger's head says, and whether it extends the pinned checkpoint. Its records are not read.
 fn ledger(rules: &Rules) -> Result<String, (String, &'static str)> {
+    let unread = |error: StoreError| (error.to_string(), UNREAD);
+    if rules.checkpoint.is_none() {
+        SqliteStore::not_lost(&rules.ledger).map_err(unread)?;
+    }
     if !rules.ledger.is_file() {
         let made = || "made when something is first written".to_owned();
         let missing =
             |pinned: &Checkpoint| format!("not there, and the trust file pins one of {} records", pinned.size);
         return rules.checkpoint.as_ref().map_or_else(|| Ok(made()), |pinned| Err((missing(pinned), OTHER)));
     }
-    let unread = |error: StoreError| (error.to_string(), UNREAD);
     let store = SqliteStore::open_read_only(&rules.ledger).map_err(unread)?;
     let records = format!("{} records", store.head().map_err(unread)?.size);
     let Some(pinned) = &rules.checkpoint else { return Ok(records) };

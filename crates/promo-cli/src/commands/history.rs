@@ -18,6 +18,7 @@ use crate::output::{endings, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{History, PastPromotion, PastStop};
+use crate::view::run::signers;
 use crate::view::{AuthorityView, Standing};
 
 #[derive(Debug, Args)]
@@ -71,6 +72,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             finished: p.finished.map(|f| f.0),
             outcome: p.finished.map(|f| f.1),
             by: p.by.name.clone(),
+            signed_by: signers(&view, &p.run, Some(name)),
             plan: p.plan,
         };
         ui.answer(&History { promotions: rows.into_iter().map(line).collect(), stops, authorities });
@@ -90,7 +92,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             None => endings::open(standing.runs.iter().find(|open| open.run == promotion.run).map(|open| open.state)),
         };
         let ended = label(style, ended);
-        let mut by = format!("by {}", escape::line(&promotion.by.name));
+        let signed_by = signers(&view, &promotion.run, Some(name));
+        let mut by = format!("by {}", words::applied_by(&promotion.by.name, &signed_by));
         let told = authorities.iter().find(|told| promotion.plan == Some(told.plan));
         if let Some(told) = told {
             let let_in = told.let_in();

@@ -6,14 +6,15 @@ use promo_core::ledger::view::Run;
 
 use crate::cli::{Format, Global};
 use crate::error::CliError;
-use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::label;
+use crate::output::standing::applied_by;
 use crate::output::{endings, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::Standing;
 use crate::view::answers::{RunLine, Runs};
+use crate::view::run::signers;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -35,6 +36,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             plan: run.plan,
             environments: run.environments.clone(),
             applier: run.applier.clone(),
+            signed_by: signers(&view, id, None),
             started: run.started,
             finished: run.finished.map(|f| f.0),
             outcome: run.finished.map(|f| f.1),
@@ -57,7 +59,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             id.to_string(),
             started,
             label(style, state),
-            format!("by {}", escape::line(&run.applier)),
+            format!("by {}", applied_by(&run.applier, &signers(&view, id, None))),
             moved.join(", "),
         ]);
     }

@@ -23,7 +23,7 @@ use crate::output::{endings, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{LedgerSize, Status};
-use crate::view::standing::{self, HoldView};
+use crate::view::standing::{self, HoldView, PendingView};
 use crate::view::{ReleaseView, Standing};
 
 #[derive(Debug, Args)]
@@ -251,7 +251,15 @@ fn lead_on(
     if let Some(row) = rows.iter().find(|row| row.holds.iter().any(|hold| hold.run.is_some())) {
         return Ok(why(row));
     }
-    if let Some(pending) = standing.pending.first() {
+    // What such a plan would move is there already, or has gone on: nothing is to be done about it.
+    let there = |to: &ReleaseView, name: &EnvironmentName| {
+        let row = rows.iter().find(|row| row.environment == *name);
+        row.and_then(|row| row.release.as_ref()).is_some_and(|release| release.lineage >= to.lineage)
+    };
+    let left = |pending: &&PendingView| {
+        !pending.over || pending.environments.iter().any(|row| !there(&row.to, &row.environment))
+    };
+    if let Some(pending) = standing.pending.iter().find(left) {
         return Ok(("", Some(pending.next.clone())));
     }
     if let Some(run) = standing.runs.first() {

@@ -46,7 +46,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let row = rows.iter().find(|row| row.environment == *name);
     let holds = standing.holds_of(name);
     let again = |wanted: &str| row.iter().flat_map(|row| &row.checks).any(|(_, stands)| *stands == wanted);
-    let held = holds.iter().find(|hold| hold.run.is_some());
+    // What has to be ended first stands first.
+    let held = holds.first().filter(|_| holds.iter().any(|hold| hold.run.is_some()));
     let next = match held {
         _ if !all => command_line(["promo", "why", name.as_str()]),
         _ if again(status::word(CheckStatus::Flaky)) => command_line(["promo", "verify", name.as_str()]),

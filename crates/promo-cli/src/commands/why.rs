@@ -28,6 +28,7 @@ use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
 use crate::view::gate::lacking;
+use crate::view::run::signers;
 use crate::view::standing::{self, Cause};
 use crate::view::{AuthorityView, GateView, NextCommand, Standing};
 
@@ -433,7 +434,8 @@ impl Case<'_> {
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
             let Some((at, outcome)) = promotion.finished else { continue };
             let (words, style) = endings::of(self.view, self.name, promotion, outcome);
-            let by = escape::line(&promotion.by.name);
+            let signed_by = signers(self.view, &promotion.run, Some(self.name));
+            let by = words::applied_by(&promotion.by.name, &signed_by);
             let when = time::near(at, now, zone);
             out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));
             for told in authorities.iter().filter(|told| promotion.plan == Some(told.plan)) {

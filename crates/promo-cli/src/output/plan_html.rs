@@ -41,7 +41,7 @@ struct RowPage<'a> {
     opens: Option<String>,
     cells: Vec<String>,
     gates: Vec<GatePage>,
-    drift: Vec<[String; 3]>,
+    drift: Vec<[String; 4]>,
     way_back: Option<String>,
     changes: Vec<ChangePage<'a>>,
 }
@@ -106,7 +106,9 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
     });
     let mut gates: Vec<_> = row.gates.iter().collect();
     gates.sort_by_key(|g| (g.outcome.is_open(), g.routine));
-    let drift = row.drift.iter().map(|d| [d.target.clone(), short_state(&d.recorded), short_state(&d.live)]);
+    let drift = row.drift.iter().map(|d| {
+        [d.target.clone(), short_state(&d.recorded), short_state(&d.live), d.repair.clone().unwrap_or_default()]
+    });
     let changes = row.steps.iter().flat_map(|step| {
         step.changes.iter().map(|change| ChangePage {
             provider: &step.provider,

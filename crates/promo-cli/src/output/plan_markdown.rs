@@ -187,11 +187,13 @@ fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
         }
         lines.extend(row.notes.iter().map(|note| format!("- ! {name}: {}", markdown(&cut(note.text.clone())))));
         for drift in &row.drift {
+            let live = if drift.missing { "removed".to_owned() } else { code_span(&short_state(&drift.live)) };
+            let repair = drift.repair.as_ref().map(|repair| format!("; put back by {}", code_span(repair)));
             lines.push(format!(
-                "- ! {name} has drifted on {}: recorded {}, live {}",
+                "- ! {name} has drifted on {}: recorded {}, live {live}{}",
                 code_span(&drift.target),
                 code_span(&short_state(&drift.recorded)),
-                code_span(&short_state(&drift.live))
+                repair.unwrap_or_default()
             ));
         }
     }

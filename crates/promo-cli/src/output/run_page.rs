@@ -1,7 +1,5 @@
 //! A run that is over or interrupted, drawn from the ledger: as text, and as Markdown.
 
-use promo_core::ids::IdentityName;
-
 use crate::escape::{code_span, line, markdown};
 use crate::output::labels::{Label, label};
 use crate::output::plan_text::{Options, short_state};
@@ -80,10 +78,8 @@ fn head(view: &RunView, options: &Options) -> String {
         None => endings::open(view.open.as_ref().map(|open| open.state)).0,
     };
     let after = view.finished.map(|at| format!(" · took {}", time::ago(view.started, at))).unwrap_or_default();
-    let signers: Vec<&str> = view.signed_by.iter().map(IdentityName::as_str).collect();
-    let signed = if signers.is_empty() { String::new() } else { format!(" (signed by {})", signers.join(" and ")) };
-    let (began, applier) = (time::long(view.started, &options.zone), line(&view.applier));
-    format!("{began} · applied by {applier}{signed} · {outcome}{after}")
+    let (began, applier) = (time::long(view.started, &options.zone), words::applied_by(&view.applier, &view.signed_by));
+    format!("{began} · applied by {applier} · {outcome}{after}")
 }
 
 fn moved(row: &RunRow) -> String {

@@ -1,9 +1,12 @@
 //! What holds an environment, which requested plans wait and which runs have not ended, in words. What must not live here:
 //! what is true of them.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::approval::Decision;
+use promo_core::ids::IdentityName;
 
 use crate::escape::line;
 use crate::output::labels::{Label, label};
@@ -17,9 +20,16 @@ pub(crate) fn quoted(reason: Option<&String>) -> String {
     reason.map(|reason| format!(": “{}”", line(reason))).unwrap_or_default()
 }
 
+/// Who applied something: the name that was claimed, and who signed for it where somebody did.
+pub(crate) fn applied_by(claimed: &str, signed_by: &BTreeSet<IdentityName>) -> String {
+    let signers: Vec<&str> = signed_by.iter().map(IdentityName::as_str).collect();
+    let signed = if signers.is_empty() { String::new() } else { format!(" (signed by {})", signers.join(" and ")) };
+    format!("{}{signed}", line(claimed))
+}
+
 /// What holds an environment, in a line with its sign.
 pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
-    let (since, by) = (time::near(hold.since, now, zone), line(&hold.by));
+    let (since, by) = (time::near(hold.since, now, zone), applied_by(&hold.by, &hold.signed_by));
     let run = hold.run.as_ref().map(ToString::to_string).unwrap_or_default();
     let release = hold.release.as_ref().map(|release| line(&release.text())).unwrap_or_default();
     let everywhere = if hold.everywhere { " everywhere" } else { "" };
@@ -68,7 +78,7 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
     let ago = run.last.map(|last| time::ago(last, now));
     let place = run.place.as_deref().map(line);
     let names: Vec<&str> = run.environments.keys().map(promo_core::ids::EnvironmentName::as_str).collect();
-    let (names, applier) = (names.join(", "), line(&run.applier));
+    let (names, applier) = (names.join(", "), applied_by(&run.applier, &run.signed_by));
     let what = format!("run {} by {applier}", run.run);
     let (stands, kind) = endings::open(Some(run.state));
     match run.state {

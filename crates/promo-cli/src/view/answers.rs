@@ -396,8 +396,11 @@ pub(crate) struct PastPromotion {
     pub(crate) finished: Option<Timestamp>,
     /// How it ended.
     pub(crate) outcome: Option<PromotionOutcome>,
-    /// Who applied it.
+    /// Who applied it: a claim.
     pub(crate) by: String,
+    /// Who signed that they applied it there; nobody where no rule asks for that.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) signed_by: BTreeSet<IdentityName>,
     /// By which plan.
     pub(crate) plan: Option<Digest>,
 }
@@ -430,8 +433,11 @@ pub(crate) struct RunLine {
     pub(crate) plan: Digest,
     /// What it moves: environment to release.
     pub(crate) environments: BTreeMap<EnvironmentName, ReleaseId>,
-    /// Who applied it.
+    /// Who applied it: a claim.
     pub(crate) applier: String,
+    /// Who signed that they applied it; nobody where no rule asks for that.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) signed_by: BTreeSet<IdentityName>,
     /// When it began.
     pub(crate) started: Timestamp,
     /// When it ended; null while it is not.

@@ -8,7 +8,7 @@ pub(crate) mod gate;
 mod plan;
 mod release;
 mod row;
-mod run;
+pub(crate) mod run;
 pub(crate) mod standing;
 mod summary;
 

@@ -293,6 +293,9 @@ impl PlanView {
         }
         let about = |one: &&PendingView| one.environments.iter().any(|row| mine(&row.environment));
         self.pending = pending.iter().filter(about).cloned().collect();
+        for one in &mut self.pending {
+            one.over |= one.outdated_by(plan);
+        }
         let other = match plan.request.invoker {
             Invoker::Human => Invoker::Automation,
             Invoker::Automation => Invoker::Human,
@@ -355,7 +358,9 @@ impl PlanView {
                     theirs.is_some_and(|theirs| row.to.as_ref().is_some_and(|to| *to == theirs.to))
                 })
         };
-        let requested = self.pending.iter().filter(same);
+        // One from which only another plan leads on has it in this one.
+        let leads_on = |one: &&PendingView| same(one) && (one.plan == self.digest || !one.over);
+        let requested = self.pending.iter().filter(leads_on);
         out.extend(requested.clone().map(|one| say(&one.next, "goes on with the requested plan")));
         let over = matches!(self.fate.as_ref().map(|fate| fate.state), Some("superseded" | "over"));
         let requested_itself = self.pending.iter().any(|one| one.plan == self.digest);

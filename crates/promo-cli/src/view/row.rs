@@ -5,17 +5,19 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
-use promo_core::ids::ArtifactName;
+use promo_core::ids::{ArtifactName, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::model::OnFailure;
-use promo_core::plan::{Action, Move, Next, Request, Stay, StayReason, Step};
+use promo_core::plan::{Action, Drift, Move, Next, Request, Stay, StayReason, Step};
+use promo_core::state::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::standing::HoldView;
 use super::{GateView, ReleaseView};
+use crate::error::command_line;
 
 /// One environment.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -190,6 +192,37 @@ pub(crate) struct DriftView {
     pub(crate) recorded: String,
     /// What is there.
     pub(crate) live: String,
+    /// Whether nothing is there: what was deployed was removed.
+    #[serde(skip)]
+    pub(crate) missing: bool,
+    /// The command that plans to put back what is recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) repair: Option<String>,
+}
+
+impl DriftView {
+    fn of(stay: &Stay, target: &TargetName, drift: &Drift) -> Self {
+        // What runs there and has drifted is deployed again by name (S3.3).
+        let repair = stay.current.as_ref().map(|current| {
+            let words = ["promo", "plan", stay.environment.as_str(), "--release", current.id.as_str()];
+            command_line(words.into_iter().chain(["--out", "plan.json"]))
+        });
+        Self {
+            target: target.to_string(),
+            recorded: drift.recorded.to_string(),
+            live: drift.live.to_string(),
+            missing: drift.live == State::Absent,
+            repair,
+        }
+    }
+
+    /// What became of the place, in words: what is recorded is named by `recorded`, what is there by `live`.
+    pub(crate) fn words(&self, recorded: &str, live: &str) -> String {
+        if self.missing {
+            return format!("missing on {}: the ledger says {recorded}, and it was removed", self.target);
+        }
+        format!("drift on {}: the ledger says {recorded}, and {live} is there", self.target)
+    }
 }
 
 impl Row {
@@ -290,7 +323,8 @@ impl Row {
     pub(super) fn of_stay(stay: &Stay, request: &Request, forecasts: &[Gate]) -> Self {
         let gates = stay.next.as_ref().map(|next| gates(&next.gates, forecasts)).unwrap_or_default();
         let (state, says) = match stay.why {
-            StayReason::UpToDate => (RowState::Unchanged, "up to date"),
+            StayReason::UpToDate if stay.drift.is_empty() => (RowState::Unchanged, "up to date"),
+            StayReason::UpToDate => (RowState::Unchanged, "not as it is recorded"),
             StayReason::NoReleases => (RowState::Unchanged, "nothing was ever released"),
             StayReason::NothingArrived => (RowState::Unchanged, "no release has come as far as this"),
             StayReason::HeldBack => (RowState::HeldBack, "held back"),
@@ -331,15 +365,7 @@ impl Row {
             notes: stay.newer.as_ref().and_then(Note::newer).into_iter().collect(),
             configuration: None,
             holds: Vec::new(),
-            drift: stay
-                .drift
-                .iter()
-                .map(|(target, drift)| DriftView {
-                    target: target.to_string(),
-                    recorded: drift.recorded.to_string(),
-                    live: drift.live.to_string(),
-                })
-                .collect(),
+            drift: stay.drift.iter().map(|(target, drift)| DriftView::of(stay, target, drift)).collect(),
         }
     }
 }

@@ -131,7 +131,7 @@ impl RunView {
             run: id.clone(),
             plan: run.plan,
             applier: run.applier.clone(),
-            signed_by: view.appliers.get(id).into_iter().flatten().map(|applier| applier.by.clone()).collect(),
+            signed_by: signers(view, id, None),
             started: run.started,
             finished: run.finished.map(|f| f.0),
             outcome: run.finished.map(|f| f.1),
@@ -160,6 +160,13 @@ impl RunView {
         }
         Self { open, now, ..self }
     }
+}
+
+/// Who signed that they apply a run, of one environment where it is named. Whoever began it only claimed a name (S6.3).
+pub(crate) fn signers(view: &View, run: &RunId, environment: Option<&EnvironmentName>) -> BTreeSet<IdentityName> {
+    let all = view.appliers.get(run).into_iter().flatten();
+    let theirs = all.filter(|applier| environment.is_none_or(|name| applier.environments.contains(name)));
+    theirs.map(|applier| applier.by.clone()).collect()
 }
 
 fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &ReleaseId) -> RunRow {

@@ -1,23 +1,25 @@
 //! What the reading verbs tell beside gates, format 1: what holds an environment, which requested plans wait, and which runs
 //! have not ended; each with the command that leads on. What must not live here: how it is drawn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::eligibility::{self, CheckStatus, Hold};
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, opens_at, overall};
-use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
+use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Note, Promotion, Said, VerdictEntry};
-use promo_core::plan::{Document, MAX_BYTES};
+use promo_core::plan::{Document, MAX_BYTES, Plan};
 use promo_core::planner;
 use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::run::signers;
 use super::{GateView, ReleaseView};
 use crate::commands::approve::apply_words;
 use crate::error::{CliError, command_line};
@@ -31,8 +33,11 @@ pub(crate) struct HoldView {
     pub(crate) kind: &'static str,
     /// Since when.
     pub(crate) since: Timestamp,
-    /// Who froze it, or applied what failed.
+    /// Who froze it, or applied what failed: a claim.
     pub(crate) by: String,
+    /// Of what failed: who signed that they applied it; nobody where no rule asks for that.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) signed_by: BTreeSet<IdentityName>,
     /// The reason that was given.
     pub(crate) reason: Option<String>,
     /// Of a freeze or pause: whether it is one of every environment.
@@ -95,6 +100,11 @@ pub(crate) struct PendingView {
     pub(crate) environments: Vec<PendingRow>,
     /// The command that leads on.
     pub(crate) next: String,
+    /// Whether nothing leads on from it any more but another plan.
+    #[serde(skip)]
+    pub(crate) over: bool,
+    #[serde(skip)]
+    document: Arc<Document>,
 }
 
 /// One move of a requested plan.
@@ -153,8 +163,11 @@ pub(crate) struct RejectionView {
 pub(crate) struct OpenRunView {
     /// Which.
     pub(crate) run: RunId,
-    /// Who applies.
+    /// Who applies: a claim.
     pub(crate) applier: String,
+    /// Who signed that they apply it; nobody where no rule asks for that.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) signed_by: BTreeSet<IdentityName>,
     /// What it moves: environment to release.
     pub(crate) environments: BTreeMap<EnvironmentName, ReleaseId>,
     /// When it began.
@@ -173,7 +186,7 @@ pub(crate) struct OpenRunView {
 }
 
 impl OpenRunView {
-    fn of(open: &OpenRun) -> Self {
+    fn of(view: &View, open: &OpenRun) -> Self {
         let (state, place, last, until) = match &open.sign {
             Sign::Alive { place, renewed, until } => ("alive", Some(place.clone()), *renewed, Some(*until)),
             Sign::Gone { place, last } => ("gone", Some(place.clone()), Some(*last), None),
@@ -184,6 +197,7 @@ impl OpenRunView {
         Self {
             run: open.id.clone(),
             applier: open.run.applier.clone(),
+            signed_by: signers(view, &open.id, None),
             environments: open.run.environments.clone(),
             started: open.run.started,
             state,
@@ -203,7 +217,7 @@ impl OpenRunView {
 /// All of it, for one pipeline.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Standing {
-    /// What holds each environment that is held, what stops most first.
+    /// What holds each environment that is held, what has to be ended first before the others.
     pub(crate) holds: BTreeMap<EnvironmentName, Vec<HoldView>>,
     /// Requested plans, the oldest request first.
     pub(crate) pending: Vec<PendingView>,
@@ -216,7 +230,7 @@ pub(crate) struct Standing {
 impl Standing {
     /// How a pipeline stands.
     pub(crate) fn of(session: &Session, view: &View) -> Result<Self, CliError> {
-        let runs: Vec<OpenRunView> = session.unfinished(view)?.iter().map(OpenRunView::of).collect();
+        let runs: Vec<OpenRunView> = session.unfinished(view)?.iter().map(|open| OpenRunView::of(view, open)).collect();
         let (mut holds, mut returns) = (BTreeMap::new(), BTreeMap::new());
         let rules = session.governance().rules();
         for name in session.governance().pipeline.environments.keys() {
@@ -225,14 +239,21 @@ impl Standing {
             returns.extend(back.map(|back| (name.clone(), (back.to.clone(), back.run.clone()))));
             let found = eligibility::holds(view, name);
             let here = found.iter().map(|hold| hold_view(session, view, name, hold));
-            let here = here.collect::<Result<Vec<_>, CliError>>()?;
+            let mut here = here.collect::<Result<Vec<_>, CliError>>()?;
+            // A freeze stops what ends another hold too, unless that is to go back (S5.4): what has to be ended first goes first.
+            here.sort_by_key(|hold| match hold.kind {
+                "frozen" => 1,
+                "paused" => 3,
+                _ if hold.ends.starts_with("promo rollback") => 0,
+                _ => 2,
+            });
             if !here.is_empty() {
                 holds.insert(name.clone(), here);
             }
         }
         let mut out = Self { holds, pending: Vec::new(), runs, returns };
         for pending in session.pending(view)? {
-            let view = pending_view(&out, session, view, &pending);
+            let view = pending_view(&out, session, view, pending);
             out.pending.push(view?);
         }
         Ok(out)
@@ -293,6 +314,18 @@ impl Standing {
 }
 
 impl PendingView {
+    /// Whether a plan of the same moves that was made since shows that this one is stale (S8.2).
+    pub(crate) fn outdated_by(&self, newer: &Plan) -> bool {
+        let moved = |plan: &Plan| plan.moves.iter().map(|entry| entry.environment.clone()).collect::<BTreeSet<_>>();
+        let old = &self.document.body;
+        // Who asked is no part of what is so.
+        let inputs = newer.inputs.iter().map(|(name, now)| (name.clone(), now.clone()));
+        let asked = old.inputs.get("invoker").map(|invoker| ("invoker".to_owned(), invoker.clone()));
+        newer.planned_at > old.planned_at
+            && moved(newer) == moved(old)
+            && !planner::stale(old, &inputs.chain(asked).collect(), &newer.moves).is_empty()
+    }
+
     /// What it would do to an environment.
     pub(crate) fn row(&self, name: &str) -> Option<&PendingRow> {
         self.environments.iter().find(|row| row.environment.as_str() == name)
@@ -305,6 +338,7 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             kind,
             since: note.at,
             by: note.by.name.clone(),
+            signed_by: BTreeSet::new(),
             reason: session.reason_given(note.seq)?,
             everywhere,
             run: None,
@@ -329,6 +363,7 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 kind: if cancelled { "cancelled" } else { "failed" },
                 since: promotion.finished.map_or(promotion.started, |(at, _)| at),
                 by: run.map_or_else(|| promotion.by.name.clone(), |run| run.applier.clone()),
+                signed_by: signers(view, &promotion.run, Some(name)),
                 reason: None,
                 everywhere: false,
                 run: Some(promotion.run.clone()),
@@ -417,7 +452,7 @@ fn pending_view(
     standing: &Standing,
     session: &Session,
     view: &View,
-    pending: &Pending,
+    pending: Pending,
 ) -> Result<PendingView, CliError> {
     let request = &pending.request;
     let signers: Vec<String> = request.signers.iter().map(ToString::to_string).collect();
@@ -453,11 +488,15 @@ fn pending_view(
         signed: !signers.is_empty(),
         by: if signers.is_empty() { request.initiators.iter().cloned().collect() } else { signers },
         file: find(&pending.plan),
-        moved: pending.moved.clone(),
+        moved: pending.moved,
         environments: rows,
         next: String::new(),
+        over: false,
+        document: Arc::new(pending.document),
     };
-    out.next = lead_on(standing, session, &pending.document, &out, session.now()?);
+    let refused = out.environments.iter().any(|row| row.outcome >= Outcome::Expired || !row.lost.is_empty());
+    out.over = refused || !out.moved.is_empty();
+    out.next = lead_on(standing, session, &out.document, &out, session.now()?);
     Ok(out)
 }
 
@@ -500,8 +539,7 @@ fn lead_on(
     if let Some(run) = rows.iter().find_map(|row| standing.run_in(row.environment.as_str())) {
         return run.next.clone();
     }
-    let refused = rows.iter().any(|row| row.outcome >= Outcome::Expired || !row.lost.is_empty());
-    if refused || !pending.moved.is_empty() {
+    if pending.over {
         return plan_again(session, document);
     }
     let name = format!("{}.plan.json", session.governance().pipeline.name);

@@ -87,7 +87,7 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
         true if unfinished => "Nothing would move before the run that is not over has ended. ".to_owned(),
         true if moves || !out.refused.is_empty() => String::new(),
         // What is held is something to do, and not for a plan.
-        true if !held.is_empty() => "Nothing would move. ".to_owned(),
+        true if !held.is_empty() || !out.drift.is_empty() => "Nothing would move. ".to_owned(),
         true if settled => "Nothing to do: everything is where it should be. ".to_owned(),
         true => "Nothing to do. ".to_owned(),
         false => format!("{}. ", parts.join(", ")),
@@ -130,6 +130,18 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
     let names = |rows: &[&Row]| few(&rows.iter().map(|r| r.environment.as_str()).collect::<Vec<_>>());
     if in_plan.is_empty() {
         let closed = rows.iter().find(|r| matches!(r.state, RowState::Refused | RowState::HeldBack));
+        // Where a gate is closed it comes first: what is asked for by name waits for it too.
+        let drifted = rows.iter().filter(|row| !row.held && row.state == RowState::Unchanged);
+        let drifted = drifted.flat_map(|row| row.drift.iter().map(move |drift| (row, drift.repair.as_ref())));
+        let repair = drifted.filter_map(|(row, repair)| {
+            let why = format!("plans to put back what is recorded for {}", row.environment);
+            Some(NextCommand { command: repair?.clone(), why })
+        });
+        let mut repairs: Vec<NextCommand> = repair.collect();
+        repairs.dedup_by(|a, b| a.command == b.command);
+        if !repairs.is_empty() {
+            return repairs;
+        }
         return vec![match rows.iter().find(|row| row.held).or(closed) {
             Some(row) if row.held => NextCommand {
                 command: command_line(["promo", "why", &row.environment]),

@@ -105,6 +105,41 @@ fn a_plan_whose_rule_excludes_the_applier_says_so_and_is_applied_with_a_key_only
     world.run(0, &[&apply(&["--as", "ci"]), &DANA[..]].concat());
     let run = world.run(0, &["show", &world.newest_run()]);
     assert_eq!((&run["applier"], &run["signed_by"]), (&"ci".into(), &serde_json::json!(["dana"])), "{run}");
+    // Every verb that looks back tells who signed from the name that was claimed.
+    let promotion = world.run(0, &["history", "production"])["promotions"][0].clone();
+    let line = world.run(0, &["runs"])["runs"][0].clone();
+    for (told, claimed) in [(promotion, "by"), (line, "applier")] {
+        assert_eq!((&told[claimed], &told["signed_by"]), (&"ci".into(), &serde_json::json!(["dana"])), "{told}");
+    }
+    for words in [&["history", "production"][..], &["runs"], &["why", "production"]] {
+        let (out, _) = texts(&promo(&world.at, words));
+        assert!(out.contains("by ci (signed by dana)"), "{words:?}: {out}");
+    }
+}
+
+#[test]
+fn status_tells_who_signed_for_a_run_that_failed_from_the_name_that_was_claimed_s6_3() {
+    let world = apart();
+    world.edit("promo.toml", "on_failure = \"rollback\"", "on_failure = \"hold\"");
+    world.hold_check("production");
+    world.release("1.3.0", 3);
+    world.write("broken", "");
+    world.plan("p.json");
+    world.run(0, &[&["request", "p.json"], &DANA[..]].concat());
+    world.run(0, &[&["approve", "p.json"], &RILEY[..]].concat());
+    let run = world.start(&[&["apply", "p.json", "--as", "ci"], &DANA[..]].concat());
+    let told = |what: &str| {
+        let status = world.run(0, &["status"]);
+        let rows = status["environments"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["environment"] == "production").unwrap();
+        let told = if what == "runs" { &status["runs"][0] } else { &row["holds"][0] };
+        assert_eq!(told["signed_by"], serde_json::json!(["dana"]), "{told}");
+        let (out, _) = texts(&promo(&world.at, &["status"]));
+        assert!(out.contains("by ci (signed by dana)"), "{out}");
+    };
+    told("runs");
+    run.go_on(41);
+    told("holds");
 }
 
 #[test]

@@ -24,6 +24,7 @@ mod setup;
 mod suggestions;
 mod telling;
 mod unfinished;
+mod ways_on;
 mod words;
 
 /// One test for each line: it tells the story, and then its runs must have reached every cell that the page documents for

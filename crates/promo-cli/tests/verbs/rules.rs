@@ -147,13 +147,14 @@ fn a_policy_that_lies_there_and_was_not_named_is_pointed_at() {
         command.env_remove("PROMO_POLICY");
         texts(&end(command, words)).1
     };
+    let export = format!("`export PROMO_POLICY={}`", world.at.join("policy.toml").display());
     let err = bare(&["status"]);
-    assert!(err.contains("`export PROMO_POLICY=policy.toml`"), "{err}");
+    assert!(err.contains(&export), "{err}");
     assert!(err.ends_with("Next: promo --policy policy.toml check\n"), "{err}");
     // Also where nothing in the pipeline needs one, and the ledger remembers it.
     world.edit("promo.toml", "\"production\"", "\"staging\"");
     let err = bare(&["status"]);
-    assert!(err.contains("error[policy-not-adopted]") && err.contains("`export PROMO_POLICY=policy.toml`"), "{err}");
+    assert!(err.contains("error[policy-not-adopted]") && err.contains(&export), "{err}");
     std::fs::remove_file(world.at.join("policy.toml")).unwrap();
     assert!(!bare(&["status"]).contains("export"));
 }

@@ -262,6 +262,8 @@ impl Session {
                 let standing = standings.get(&entry.environment);
                 let mut why = self.reasons(view, &entry.environment, &entry.to.id, &gates)?;
                 why.extend(standing.map(uncounted).unwrap_or_default());
+                let claims = standing.map(|standing| self.by_claim(document, view.requests.get(digest), standing));
+                why.extend(claims.unwrap_or_default());
                 why.extend(standing.iter().flat_map(|standing| self.missing(&entry.environment, standing)));
                 let request = view.uncounted.iter().filter(|u| u.about == Spoken::Request { plan: *digest });
                 why.extend(request.map(|u| format!("the request in record {} counts as unsigned: {}", u.seq, u.why)));

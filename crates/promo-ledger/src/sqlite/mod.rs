@@ -48,12 +48,21 @@ enum Access {
 
 impl SqliteStore {
     /// Opens the ledger at `path` for reading and writing. When there is none it is made, readable by its owner alone,
-    /// with its directory and a random origin. A ledger of a newer format is opened, and refuses every write.
+    /// with its directory and a random origin, which a file beside it keeps (`.origin` behind its name). A ledger of a newer
+    /// format is opened, and refuses every write.
     ///
     /// # Errors
-    /// [`StoreError::NetworkFilesystem`], [`StoreError::NotALedger`], or a failure of the file itself.
+    /// [`StoreError::NetworkFilesystem`], [`StoreError::NotALedger`], [`StoreError::Lost`], or a failure of the file itself.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         open::open(path.as_ref())
+    }
+
+    /// Whether what a ledger leaves beside its file says that one was at `path` and is gone. Nothing is made.
+    ///
+    /// # Errors
+    /// [`StoreError::Lost`] where one was.
+    pub fn not_lost(path: impl AsRef<Path>) -> Result<()> {
+        open::not_lost(path.as_ref())
     }
 
     /// Opens the ledger at `path` for reading and writing as [`Self::open`] does, and makes none: neither the file, nor a

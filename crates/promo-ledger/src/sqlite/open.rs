@@ -4,7 +4,6 @@ use std::fs::{DirBuilder, OpenOptions};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
-use std::time::Duration;
 
 use promo_core::Digest;
 use rusqlite::config::DbConfig;
@@ -23,48 +22,65 @@ pub const FORMAT: u64 = 1;
 /// What every SQLite database begins with: <https://www.sqlite.org/fileformat.html#magic_header_string>.
 const MAGIC: &[u8] = b"SQLite format 3\0";
 
-/// How long between two tries to choose the log.
-const MODE_WAIT: Duration = Duration::from_millis(10);
+/// How the file beside a ledger ends that holds its origin: what says that a ledger was made here when its file is gone.
+const MARK: &str = ".origin";
 
 const SCHEMA: &str = include_str!("schema.sql");
-
-/// Whether an empty file becomes a ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Empty {
-    Made,
-    Refused,
-}
 
 pub(super) fn open(path: &Path) -> Result<SqliteStore> {
     make_directory(directory_of(path))?;
     // Before the file is made, so that none is left on a file system that is refused.
     refuse_network(path)?;
-    make_file(path)?;
-    open_what_is_there(path, Empty::Made)
+    if !there(path)? {
+        not_lost(path)?;
+        make(path)?;
+    }
+    open_what_is_there(path)
 }
 
 pub(super) fn open_existing(path: &Path) -> Result<SqliteStore> {
     refuse_network(path)?;
-    open_what_is_there(path, Empty::Refused)
+    open_what_is_there(path)
 }
 
-fn open_what_is_there(path: &Path, empty: Empty) -> Result<SqliteStore> {
+/// Whether there is a file. An empty one was something once: a ledger is in place only when it is whole.
+fn there(path: &Path) -> Result<bool> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.is_file() && file.len() == 0 => Err(lost(path, "an empty file")),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(StoreError::io("looking for the ledger's file")(error)),
+    }
+}
+
+/// Refuses a place where a ledger was, by what it leaves beside its file: to make a new one there would hide that it is gone.
+pub(super) fn not_lost(path: &Path) -> Result<()> {
+    let traces = [beside(path, MARK), beside(path, "-wal"), beside(path, "-journal")];
+    let found = traces.iter().any(|trace| std::fs::symlink_metadata(trace).is_ok());
+    // Traces appear after the file: whoever made it since has it in place by now.
+    if found && !there(path)? { Err(lost(path, "no file")) } else { Ok(()) }
+}
+
+fn lost(path: &Path, found: &'static str) -> StoreError {
+    let mark = beside(path, MARK);
+    let mut text = String::new();
+    let read = std::fs::File::open(&mark).and_then(|file| file.take(1_024).read_to_string(&mut text));
+    let origin = read.is_ok().then(|| text.trim().to_owned()).filter(|origin| !origin.is_empty());
+    StoreError::Lost { path: path.display().to_string(), found, origin, mark: mark.display().to_string() }
+}
+
+fn open_what_is_there(path: &Path) -> Result<SqliteStore> {
     refuse_other_files(path)?;
-    match open_to_write(path, empty) {
+    match open_to_write(path) {
         // On a medium that cannot be written, as an auditor has it, a ledger is still there to be read.
         Err(error @ (StoreError::Io { .. } | StoreError::ReadOnly)) => open_read_only(path).map_err(|_| error),
         result => result,
     }
 }
 
-fn open_to_write(path: &Path, empty: Empty) -> Result<SqliteStore> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
-    configure(&connection)?;
-    match empty {
-        Empty::Made => initialize(&mut connection, path)?,
-        Empty::Refused => identify(&connection, path)?,
-    }
+fn open_to_write(path: &Path) -> Result<SqliteStore> {
+    let connection = connect(path)?;
+    identify(&connection, path)?;
     let access = match check_format(&connection) {
         Ok(()) => Access::Write,
         Err(StoreError::NewerFormat { found, .. }) => Access::Newer(found),
@@ -73,20 +89,18 @@ fn open_to_write(path: &Path, empty: Empty) -> Result<SqliteStore> {
     store(connection, access)
 }
 
+fn connect(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags).map_err(sql("opening the file"))?;
+    configure(&connection)?;
+    Ok(connection)
+}
+
 /// A write-ahead log, synced at every commit: one sync where a rollback journal takes three, and what returned survives a
 /// power cut all the same. Readers and writers do not wait for each other. The mode is a property of the file.
 fn write_ahead(connection: &Connection) -> Result<()> {
-    let mut waited = Duration::ZERO;
-    let mode: String = loop {
-        match connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sql("choosing the log")) {
-            // SQLite does not wait here by itself for another process that makes the same file.
-            Err(StoreError::Busy { .. }) if waited < BUSY_TIMEOUT => {
-                std::thread::sleep(MODE_WAIT);
-                waited += MODE_WAIT;
-            }
-            result => break result?,
-        }
-    };
+    let mode: String =
+        connection.query_row("PRAGMA journal_mode = WAL", [], |row| row.get(0)).map_err(sql("choosing the log"))?;
     if mode == "wal" { Ok(()) } else { Err(StoreError::damaged("the journal mode", "wal", mode)) }
 }
 
@@ -102,15 +116,16 @@ pub(super) fn open_read_only(path: &Path) -> Result<SqliteStore> {
     };
     match read(path, OpenFlags::empty()) {
         // Without a log nobody writes, and where none can be made nobody will: then SQLite may do without one.
-        Err(_) if !log_of(path).exists() => read(&immutable(path), OpenFlags::SQLITE_OPEN_URI),
+        Err(_) if !beside(path, "-wal").exists() => read(&immutable(path), OpenFlags::SQLITE_OPEN_URI),
         result => result,
     }
 }
 
-/// The write-ahead log of a database: <https://www.sqlite.org/wal.html#the_wal_file>.
-fn log_of(path: &Path) -> PathBuf {
+/// The file beside a database whose name ends with this. Of SQLite's own: `-wal`, the write-ahead log, and `-journal`
+/// (<https://www.sqlite.org/tempfiles.html>).
+fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push("-wal");
+    name.push(suffix);
     name.into()
 }
 
@@ -178,33 +193,44 @@ pub(super) fn check_format(connection: &Connection) -> Result<()> {
     }
 }
 
-/// Whether somebody made something of the file, whoever it was.
-fn has_content(connection: &Connection) -> Result<bool> {
-    let objects: i64 = connection
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(sql("looking into the file"))?;
-    Ok(objects > 0 || pragma(connection, "application_id")? != 0)
+/// Makes a whole ledger beside its place and then puts it there, so that nobody ever sees a part of one: what is cut short
+/// leaves a file of another name. Of several processes the first one wins.
+fn make(path: &Path) -> Result<()> {
+    let id = random()?;
+    let draft = beside(path, &format!(".{}.new", &id[..16]));
+    let origin = format!("promo.local/ledger/{id}");
+    let done = make_file(&draft).and_then(|()| initialize(&draft, &origin)).and_then(|()| {
+        match std::fs::hard_link(&draft, path) {
+            Ok(()) => mark(path, &origin).map(|()| true),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) => Err(StoreError::io("putting the ledger's file in place")(error)),
+        }
+    });
+    let removed = std::fs::remove_file(&draft).map_err(StoreError::io("removing the draft of the ledger's file"));
+    if done? {
+        removed?;
+        // A name survives a power cut when its directory was synced.
+        let directory = std::fs::File::open(directory_of(path)).and_then(|directory| directory.sync_all());
+        directory.map_err(StoreError::io("syncing the ledger's directory"))?;
+    }
+    Ok(())
 }
 
-/// Writes the schema into an empty file; two processes may try at once.
-fn initialize(connection: &mut Connection, path: &Path) -> Result<()> {
-    if pragma(connection, "application_id")? == APPLICATION_ID {
-        return Ok(());
-    }
-    if has_content(connection)? {
-        return identify(connection, path);
-    }
-    write_ahead(connection)?;
-    let transaction = connection
-        .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(sql("starting to make the ledger"))?;
-    if has_content(&transaction)? {
-        return identify(&transaction, path);
-    }
+/// 32 random hexadecimal digits.
+fn random() -> Result<String> {
     let mut id = [0; 16];
     getrandom::fill(&mut id)
         .map_err(|source| StoreError::Io { doing: "drawing a random origin", source: Box::new(source) })?;
-    let origin = format!("promo.local/ledger/{}", &Digest::of(&id).hex()[..32]);
+    Ok(Digest::of(&id).hex()[..32].to_owned())
+}
+
+/// Writes the schema into an empty file.
+fn initialize(path: &Path, origin: &str) -> Result<()> {
+    let mut connection = connect(path)?;
+    write_ahead(&connection)?;
+    let transaction = connection
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .map_err(sql("starting to make the ledger"))?;
     let insert = "INSERT INTO ledger (id, origin, size, root, last, epoch) VALUES (1, ?1, 0, ?2, ?3, 0)";
     let make = || {
         transaction.execute_batch(SCHEMA)?;
@@ -214,7 +240,14 @@ fn initialize(connection: &mut Connection, path: &Path) -> Result<()> {
         transaction.pragma_update(None, "user_version", super::int(FORMAT))
     };
     make().map_err(sql("making the ledger"))?;
-    transaction.commit().map_err(sql("making the ledger"))
+    transaction.commit().map_err(sql("making the ledger"))?;
+    // Its log ends here: what is put in place is one file.
+    connection.close().map_err(|(_, error)| sql("making the ledger")(error))
+}
+
+/// Leaves word beside a ledger that it is there, once it is.
+fn mark(path: &Path, origin: &str) -> Result<()> {
+    std::fs::write(beside(path, MARK), format!("{origin}\n")).map_err(StoreError::io("marking the ledger's place"))
 }
 
 fn directory_of(path: &Path) -> &Path {
@@ -234,12 +267,7 @@ fn make_file(path: &Path) -> Result<()> {
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    match options.open(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
-            Err(StoreError::io("making the ledger's file")(error))
-        }
-        _ => Ok(()),
-    }
+    options.open(path).map(|_| ()).map_err(StoreError::io("making the ledger's file"))
 }
 
 /// On systems without mountinfo nothing is known, and nothing is refused.

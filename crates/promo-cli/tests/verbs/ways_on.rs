@@ -1,0 +1,234 @@
+//! Where a screen ends, the next command gets on: it never leads back to where it came from, and what is refused names what was
+//! at fault. What must not live here: what decides.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::fixture::{World, command, end, promo, texts};
+
+/// Standard output and standard error of a call.
+fn said(world: &World, words: &[&str]) -> String {
+    let (out, err) = texts(&promo(&world.at, words));
+    out + &err
+}
+
+/// The next command of an answer, without the flags of this call: of several, the best.
+fn next(value: &Value) -> String {
+    let next = if value["next"].is_array() { &value["next"][0]["command"] } else { &value["next"] };
+    next.as_str().unwrap_or_default().replace(" --policy policy.toml", "")
+}
+
+/// The words of a next command.
+fn words(next: &str) -> Vec<&str> {
+    next.split(' ').skip(1).collect()
+}
+
+#[test]
+fn a_relative_path_of_a_variable_is_from_the_working_directory_as_that_of_a_flag_is_and_it_is_said() {
+    let world = World::new();
+    std::fs::create_dir(world.at.join(".git")).unwrap();
+    let below = world.at.join("checks");
+    let call = |words: &[&str], variable: Option<&str>| {
+        let mut command = command(&below, words);
+        command.env_remove("PROMO_POLICY");
+        command.envs(variable.map(|path| ("PROMO_POLICY", path)));
+        let output = end(command, words);
+        (output.status.code(), texts(&output).1)
+    };
+    let everywhere = world.at.join("policy.toml").display().to_string();
+    for (named, (code, err)) in [
+        ("PROMO_POLICY", call(&["status"], Some("policy.toml"))),
+        ("--policy", call(&["status", "--policy", "policy.toml"], None)),
+    ] {
+        assert_eq!(code, Some(65), "{err}");
+        let here = format!("{named} names it from the working directory, which is {}", below.display());
+        assert!(err.contains(&here), "{err}");
+        assert!(err.contains("such a file lies beside the pipeline") && err.contains(&everywhere), "{err}");
+    }
+    for (words, variable) in [
+        (&["status"][..], Some("../policy.toml")),
+        (&["status"], Some(everywhere.as_str())),
+        (&["status", "--policy", "../policy.toml"], None),
+    ] {
+        assert_eq!(call(words, variable).0, Some(0), "{words:?} {variable:?}");
+    }
+    // What is to be pasted where none is named holds in every directory.
+    let (_, err) = call(&["status"], None);
+    assert!(err.contains(&format!("`export PROMO_POLICY={everywhere}`")), "{err}");
+}
+
+/// A request with its approval, and then another configuration: the plan is stale, and somebody goes by what is said next.
+#[test]
+fn from_an_approved_request_that_became_stale_a_new_plan_leads_on_to_its_own_request_s6_7() {
+    for file in ["p.json", "another.json"] {
+        let world = World::new();
+        world.release("1.2.0", 3);
+        world.plan("p.json");
+        world.approve("p.json");
+        world.write("config/production.env", "WORKERS=9\n");
+        let stale = world.refuses(22, "plan-stale", &["apply", "p.json"]);
+        assert_eq!(next(&stale), "promo plan production --out p.json");
+        let planned = world.run(0, &["plan", "production", "--out", file]);
+        assert_eq!(next(&planned), format!("promo request {file} --key KEY"), "{planned}");
+        world.ask(file);
+        assert!(next(&world.run(0, &["status"])).starts_with("promo approve "));
+    }
+    // The same where the ledger itself tells that it is stale, and where somebody said no.
+    for reject in [false, true] {
+        let world = World::new();
+        world.release("1.2.0", 3);
+        world.plan("p.json");
+        world.ask("p.json");
+        let decision = if reject { "reject" } else { "approve" };
+        let approve = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in", "--decision", decision];
+        world.run(0, &approve);
+        world.edit("policy.toml", "version = 1", "version = 2");
+        world.edit("policy.toml", "count = 1", "count = 2");
+        let again = next(&world.run(0, &["status"]));
+        assert_eq!(again, "promo plan production --out quickstart.plan.json");
+        let planned = world.run(0, &words(&again));
+        assert_eq!(next(&planned), "promo request quickstart.plan.json --key KEY", "{planned}");
+        let unsaved = world.run(0, &["plan", "production"]);
+        assert_eq!(next(&unsaved), again, "{unsaved}");
+    }
+}
+
+#[test]
+fn where_an_environment_is_held_and_frozen_what_unblocks_it_comes_first() {
+    let world = World::new();
+    world.edit("promo.toml", "tier   = \"staging\"", "tier   = \"staging\"\non_failure = \"hold\"");
+    let broken =
+        format!("if [ $PROMO_ENVIRONMENT = staging ] && [ -e '{}/broken' ]; then exit 1; fi\n", world.at.display());
+    world.edit("checks/smoke.sh", "set -eu\n", &format!("set -eu\n{broken}"));
+    world.write("broken", "");
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.2.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(41, &["advance"]);
+    world.run(0, &["freeze", "staging", "--reason", "the fair"]);
+    // To go back is no promotion, which is what a freeze stops (S5.4).
+    assert_eq!(next(&world.run(0, &["why", "staging"])), "promo rollback staging --out back.plan.json");
+    std::fs::remove_file(world.at.join("broken")).unwrap();
+    world.run(0, &["verify", "staging"]);
+    let verified = next(&world.run(0, &["verify", "staging"]));
+    let thaw = "promo unfreeze staging --reason '…' --key KEY";
+    assert_eq!(verified, thaw);
+    let why = world.run(0, &["why", "staging"]);
+    assert_eq!(next(&why), thaw, "{why}");
+    assert!(why["also"][0]["command"].as_str().unwrap().contains(" plan staging --release r-"), "{why}");
+    let plan = world.run(0, &["plan", "staging", "--release", "1.2.0"]);
+    assert!(next(&plan).starts_with("promo why staging"), "{plan}");
+    world.run(0, &["unfreeze", "staging", "--reason", "over", "--key", "keys/riley", "--signer", "built-in"]);
+    let again = next(&world.run(0, &["why", "staging"]));
+    world.run(0, &words(&again));
+    world.run(0, &["apply", "plan.json"]);
+    assert_eq!(world.run(0, &["why", "staging"])["holds"], Value::Null);
+}
+
+#[test]
+fn a_deployment_that_was_removed_is_told_as_missing_with_the_command_that_puts_it_back_s3_3() {
+    let world = World::new();
+    std::fs::remove_dir_all(world.at.join("environments/dev")).unwrap();
+    let text = said(&world, &["plan", "dev"]);
+    assert!(
+        text.contains("missing on default: the ledger says sha256:") && text.contains("and it was removed"),
+        "{text}"
+    );
+    assert!(!text.contains("up to date"), "{text}");
+    let plan = world.run(0, &["plan", "dev"]);
+    let repair = plan["environments"][0]["drift"][0]["repair"].as_str().unwrap().to_owned();
+    assert!(repair.starts_with("promo plan dev --release r-"), "{plan}");
+    assert_eq!(next(&plan), repair);
+    for format in ["text", "markdown", "html"] {
+        let text = said(&world, &["plan", "dev", "--format", format]);
+        assert!(text.contains(repair.split(" --out").next().unwrap()), "{format}: {text}");
+    }
+    // Frozen, it leads to what unblocks it, not back to itself.
+    world.run(0, &["freeze", "dev", "--reason", "the fair"]);
+    assert!(next(&world.run(0, &words(&repair))).starts_with("promo why dev"));
+    world.run(0, &["unfreeze", "dev", "--reason", "over", "--key", "keys/riley", "--signer", "built-in"]);
+    assert_eq!(next(&world.run(0, &words(&repair))), "promo apply plan.json");
+    world.run(0, &["apply", "plan.json"]);
+    assert!(world.at.join("environments/dev").exists());
+    assert_eq!(world.run(0, &["plan", "dev"])["environments"][0]["drift"], serde_json::json!([]));
+}
+
+#[test]
+fn a_new_ledger_is_announced_and_a_lost_or_emptied_one_is_missed_s0_1() {
+    let world = World::new();
+    let ledger = world.at.join(".promo/ledger.db");
+    let origin = std::fs::read_to_string(world.at.join(".promo/ledger.db.origin")).unwrap();
+    let freeze = ["freeze", "dev", "--reason", "a test"];
+    let lost = |what: &str| {
+        for verb in [&["status"][..], &["plan"], &["ledger", "verify"], &freeze] {
+            let error = world.refuses(30, "ledger-lost", verb);
+            assert_eq!(error["found"], what, "{error}");
+            assert!(error["expected"].as_str().unwrap().ends_with(origin.trim()), "{error}");
+            assert!(error["details"].to_string().contains("ledger.db.origin"), "{error}");
+        }
+        let doctor = world.run(1, &["doctor", "--offline"]);
+        assert!(doctor["findings"].to_string().contains("the ledger is lost"), "{doctor}");
+    };
+    let kept = std::fs::read(&ledger).unwrap();
+    std::fs::remove_file(&ledger).unwrap();
+    lost("no file");
+    assert!(!ledger.exists(), "nothing is made in its place");
+    std::fs::write(&ledger, "").unwrap();
+    lost("an empty file");
+    assert_eq!(std::fs::metadata(&ledger).unwrap().len(), 0);
+    // Also without word of what it was.
+    std::fs::remove_file(world.at.join(".promo/ledger.db.origin")).unwrap();
+    assert_eq!(world.refuses(30, "ledger-lost", &freeze)["expected"], "a ledger");
+    std::fs::write(&ledger, kept).unwrap();
+    world.run(0, &["ledger", "verify"]);
+
+    // Whoever removes all of it begins anew, and is told so, once.
+    std::fs::remove_dir_all(world.at.join(".promo")).unwrap();
+    world.run(0, &["status"]);
+    assert!(!Path::new(&ledger).exists());
+    let announced = "There was no ledger at .promo/ledger.db: a new, empty one was made there, promo.local/ledger/";
+    assert!(said(&world, &freeze).contains(announced));
+    assert!(!said(&world, &freeze).contains("a new, empty one"));
+}
+
+#[test]
+fn nobody_takes_back_what_they_never_gave_s6_6() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    let sign = ["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"];
+    let revoke = [&sign[..], &["--decision", "revoke"]].concat();
+    let records = || world.run(0, &["status"])["ledger"]["size"].clone();
+    let before = records();
+    let error = world.refuses(21, "approval-refused", &revoke);
+    assert!(
+        error["details"].to_string().contains("riley gave no approval of this plan that could be taken back"),
+        "{error}"
+    );
+    assert_eq!(next(&error), "promo show p.json", "{error}");
+    assert_eq!(records(), before, "nothing was recorded");
+    // One that is in a file beside the plan is taken back, though the ledger has never seen it.
+    world.run(0, &[&sign[..], &["--out", "p.riley.approval.json"]].concat());
+    let beside = world.run(0, &revoke);
+    assert_eq!(beside["identity"], "riley", "{beside}");
+    world.refuses(21, "approval-refused", &sign);
+}
+
+#[test]
+fn a_name_that_was_only_claimed_is_named_where_it_keeps_somebody_from_approving_s6_3() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.run(0, &["plan", "production", "--out", "p.json", "--as", "riley"]);
+    world.ask("p.json");
+    let error =
+        world.refuses(21, "approval-refused", &["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"]);
+    let told = "riley counts as the initiator only because the plan was planned under that name (--as, PROMO_ACTOR or the name of the account)";
+    assert!(error["details"].to_string().contains(told), "{error}");
+    // Of whoever signed the request it is their key, and no name.
+    world.plan("q.json");
+    world.run(0, &["request", "q.json", "--key", "keys/riley", "--signer", "built-in"]);
+    let error =
+        world.refuses(21, "approval-refused", &["approve", "q.json", "--key", "keys/riley", "--signer", "built-in"]);
+    assert!(!error["details"].to_string().contains("only because"), "{error}");
+}

@@ -417,7 +417,7 @@ impl fmt::Display for Reason {
             Self::TagMoved { artifact, reference, recorded, found } => {
                 write!(f, "{artifact}: {reference} was recorded as {recorded} and is now {found}")
             }
-            Self::ArtifactUnavailable { artifact, why } => write!(f, "{artifact} cannot be had: {why}"),
+            Self::ArtifactUnavailable { artifact, why } => write!(f, "{artifact}: {why}"),
             Self::DestinationTaken { artifact, reference, wanted, found } => {
                 write!(f, "{artifact}: {reference} holds {found}, and {wanted} would be written there")
             }

@@ -19,6 +19,8 @@ pub struct Behaviour {
     pub mount: Mounting,
     /// `Docker-Content-Digest` in answers; registries of older versions leave it out.
     pub digest_header: bool,
+    /// `ETag` with manifests, and a PUT with `If-Match` only on what has it, else 412 (RFC 9110, 13.1.1).
+    pub validators: bool,
     /// Blobs are taken with the first POST.
     pub single_post: bool,
     /// Said as `OCI-Chunk-Min-Length`.
@@ -51,6 +53,7 @@ impl Default for Behaviour {
             referrers_page: None,
             mount: Mounting::Honour,
             digest_header: true,
+            validators: false,
             single_post: true,
             least_chunk: None,
             largest_request: None,

@@ -61,7 +61,10 @@ pub(super) fn manifest(
             let Some((digest, stored)) = digest.and_then(|digest| Some((digest, there.manifests.get(&digest)?))) else {
                 return unknown();
             };
-            let answer = Answer::new(200).body(&stored.media_type, stored.bytes.clone());
+            let mut answer = Answer::new(200).body(&stored.media_type, stored.bytes.clone());
+            if behaviour.validators {
+                answer = answer.with("etag", validator(&digest));
+            }
             with_digest(answer, behaviour, &digest)
         }
         "PUT" => put(content, behaviour, repository, &reference, headers, body),
@@ -120,6 +123,12 @@ fn put(
     {
         return refused;
     }
+    let condition = headers.get("if-match").filter(|_| behaviour.validators);
+    if let (Reference::Tag(tag), Some(condition)) = (reference, condition)
+        && there.tags.get(*tag).is_none_or(|held| condition.as_bytes() != validator(held).as_bytes())
+    {
+        return Answer::error(412, "PRECONDITION", "the tag holds something else");
+    }
     there.manifests.insert(digest, Stored { media_type, bytes: body.to_vec().into() });
     if let Reference::Tag(tag) = reference
         && !(behaviour.tags == Tags::Silent && there.tags.contains_key(*tag))
@@ -153,6 +162,10 @@ fn missing(content: &Content, repository: &str, document: &Value) -> Option<Stri
     let blobs = config.chain(list("layers")).filter(|descriptor| !has(descriptor, false));
     let manifests = list("manifests").into_iter().filter(|descriptor| !has(descriptor, true));
     blobs.chain(manifests).map(|descriptor| descriptor["digest"].to_string()).next()
+}
+
+fn validator(digest: &Digest) -> String {
+    format!("\"{digest}\"")
 }
 
 fn refused(tags: Tags, tag: &str, same: bool) -> Option<Answer> {

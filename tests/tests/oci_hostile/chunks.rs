@@ -323,3 +323,43 @@ async fn an_upload_that_comes_to_nothing_is_given_up_at_the_registry_and_its_ans
     copy(&world, []).await.unwrap();
     assert!(world.destination.journal().iter().all(|e: &Entry| e.method != "DELETE"));
 }
+
+/// A source that breaks off while a chunk is on its way: the chunk is broken off too, and both go on from where the
+/// registry says that it stands. Nothing that it has is sent again.
+#[tokio::test]
+async fn a_source_that_breaks_off_in_a_chunk_is_read_on_from_where_the_upload_stands() {
+    let world = world().await;
+    let layer = world.what.blobs.iter().max_by_key(|blob| blob.size).unwrap().digest;
+    let get = || On::of(Method::GET, format!("/blobs/{layer}"));
+    for sent in [0, 3 << 20, CHUNK as usize, (CHUNK + CHUNK / 2) as usize, SIZE as usize - 1] {
+        let context = format!("{sent} bytes of the source");
+        let breaks = Fault::new(get().times(1), What::Reset(Reset::InAnswer(sent)));
+        world.again(Behaviour::faulty([breaks]), Behaviour::default());
+        world.promote(&network(&world, &[])).await.unwrap_or_else(|error| panic!("{context}: {error}"));
+        world.assert_whole(&context);
+        let journal = world.source.journal();
+        assert_eq!(journal.iter().filter(|entry| entry.faulty).count(), 1, "{context}: it is reached");
+        let mut reached = 0;
+        for entry in world.destination.journal().iter().filter(|entry| entry.method == "PATCH") {
+            let begin: u64 = entry.range.split('-').next().unwrap().parse().unwrap();
+            assert_eq!(begin, reached, "{context}: {}", entry.range);
+            reached = begin + entry.received;
+        }
+        assert_eq!(reached, SIZE, "{context}");
+    }
+}
+
+#[tokio::test]
+async fn a_source_that_never_gives_a_byte_to_the_first_chunk_ends_as_transient_and_leaves_nothing() {
+    let world = world().await;
+    let layer = world.what.blobs.iter().max_by_key(|blob| blob.size).unwrap().digest;
+    let breaks = Fault::new(On::of(Method::GET, format!("/blobs/{layer}")), What::Reset(Reset::InAnswer(0)));
+    world.again(Behaviour::faulty([breaks]), Behaviour::default());
+    let error = world.promote(&network(&world, &[])).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+    assert!(
+        error.message.contains(&format!("/blobs/{layer}")) || error.message.contains(&layer.to_string()),
+        "{error}"
+    );
+    nothing_of_it(&world, "a source that never gives a byte");
+}

@@ -3,11 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::Method;
 use jiff::SignedDuration;
+use promo_core::Digest;
 use promo_providers::oci::Oci;
+use promo_providers::oci::{OCI_INDEX, OCI_MANIFEST};
 use promo_sdk::testing::FakeClock;
 use promo_sdk::{EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider as _};
-use promo_tests::oci_registry::{Behaviour, Entry};
+use promo_tests::oci_registry::{Behaviour, Entry, Fault, On, Stored, What};
+use serde_json::{Value, json};
 
 use crate::world::{DESTINATION, SOURCE, TAG, World, sign};
 
@@ -85,4 +89,143 @@ async fn s2_3_a_signature_that_came_or_went_since_the_plan_is_refused_before_a_w
         assert!(error.message.contains(words) && error.message.contains(&which.to_string()), "{error}");
         assert_eq!(world.writes(), Vec::<String>::new(), "gone: {gone}");
     }
+}
+
+/// The tag under which the list of what refers to the artifact is kept.
+fn list_tag(world: &World) -> String {
+    world.what.digest.to_string().replace(':', "-")
+}
+
+/// Puts a list of what others have put there into the destination; under the tag only with `tagged`.
+fn list_of_others(world: &World, texts: &[&str], tagged: bool) -> (Digest, Vec<Digest>) {
+    let (mut list, mut others) = (None, Vec::new());
+    world.destination.edit(DESTINATION, |there| {
+        others = texts.iter().map(|text| there.put(text, Some((&world.what.digest, world.what.size)))).collect();
+        let entry = |digest: &Digest| json!({ "mediaType": OCI_MANIFEST, "digest": digest.to_string(), "size": there.manifests[digest].bytes.len() });
+        let all: Vec<Value> = others.iter().map(entry).collect();
+        let bytes = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": all }).to_string().into_bytes();
+        let digest = Digest::of(&bytes);
+        there.manifests.insert(digest, Stored { media_type: OCI_INDEX.into(), bytes: bytes.into() });
+        if tagged {
+            there.tags.insert(list_tag(world), digest);
+        }
+        list = Some(digest);
+    });
+    (list.unwrap(), others)
+}
+
+/// What the list at the destination names.
+fn listed(world: &World) -> Vec<Digest> {
+    let there = world.destination.repository(DESTINATION);
+    let index: Value = serde_json::from_slice(&there.manifests[&there.tags[&list_tag(world)]].bytes).unwrap();
+    index["manifests"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| entry["digest"].as_str().unwrap().parse().unwrap())
+        .collect()
+}
+
+fn without_the_api(validators: bool, faults: Vec<Fault>) -> Behaviour {
+    Behaviour { referrers: false, validators, faults, ..Behaviour::default() }
+}
+
+/// Two promos have read the same list, and the other one writes its own over that of this one.
+#[tokio::test]
+async fn what_another_writers_list_has_left_out_is_added_once_more_before_the_tag_is_written() {
+    let world = World::start().await;
+    world.again(Behaviour::default(), without_the_api(false, Vec::new()));
+    let (list, others) = list_of_others(&world, &["of another promo"], false);
+    let moved = What::MoveTag { repository: DESTINATION.into(), tag: list_tag(&world), to: list };
+    // The first look is before the list is written, the second one after.
+    let look = On::of(Method::GET, format!("/manifests/{}", list_tag(&world))).after(1).times(1);
+    world.destination.behave(without_the_api(false, vec![Fault::new(look, moved)]));
+    world.promote(&world.network()).await.unwrap();
+    assert_eq!(world.destination.journal().iter().filter(|entry| entry.faulty).count(), 1, "it was reached");
+    assert_eq!(listed(&world), [others[0], world.signature]);
+    world.assert_whole("beside another writer");
+    let last = world.destination.journal().into_iter().rfind(Entry::publishes).unwrap();
+    assert!(last.path.ends_with(TAG), "{}", last.line());
+}
+
+/// Where the registry ties writes to what was read, nothing is written over.
+#[tokio::test]
+async fn a_list_is_written_only_on_what_was_read_where_the_registry_gives_a_validator() {
+    for validators in [true, false] {
+        let world = World::start().await;
+        world.again(Behaviour::default(), without_the_api(validators, Vec::new()));
+        let (first, _) = list_of_others(&world, &["one"], true);
+        let (more, both) = list_of_others(&world, &["one", "two"], false);
+        assert_ne!(first, more);
+        let moved = What::MoveTag { repository: DESTINATION.into(), tag: list_tag(&world), to: more };
+        let write = On::of(Method::PUT, format!("/manifests/{}", list_tag(&world))).times(1);
+        world.destination.behave(without_the_api(validators, vec![Fault::new(write, moved)]));
+        world.promote(&world.network()).await.unwrap();
+        let refused = world.destination.journal().iter().filter(|entry| entry.status == 412).count();
+        assert_eq!(refused, usize::from(validators));
+        // Without one the other promo finds out, as this one does in the test above.
+        let expected =
+            if validators { vec![both[0], both[1], world.signature] } else { vec![both[0], world.signature] };
+        assert_eq!(listed(&world), expected);
+        world.assert_whole("beside another writer");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_that_add_to_one_list_at_once_lose_nothing_where_the_registry_gives_validators() {
+    for round in 0..20 {
+        // Two sources of the very same artifact, each with a signature of its own.
+        let world = World::start().await;
+        let other = World::start().await;
+        assert_eq!(world.what, other.what);
+        let own = sign(&other.source, &other.what, &format!("of the other source {round}"));
+        world.again(Behaviour::default(), without_the_api(true, Vec::new()));
+        let (_, others) = list_of_others(&world, &["one"], true);
+        let cx = |root: &str| promo_sdk::testing::context(root);
+        // Under tags of their own: what is there already under its tag is not copied.
+        let ensure = |source: &World, tag: &str| {
+            let mut inputs = world.inputs();
+            for artifact in inputs.artifacts.values_mut() {
+                artifact.tag = Some(tag.into());
+                artifact.source = Some(format!("{}/{SOURCE}", source.source.address()));
+            }
+            let (expected, desired) = (promo_sdk::State::Absent, promo_sdk::State::Present(world.what.digest));
+            EnsureRequest { inputs, expected, desired, changes: Vec::new(), token: "run/1".into(), epoch: 1 }
+        };
+        let (first, second) = (ensure(&world, TAG), ensure(&other, "1.0.1"));
+        let one = tokio::spawn(async move { Oci::new().ensure(&cx("/nowhere"), &first).await });
+        let two = tokio::spawn(async move { Oci::new().ensure(&cx("/elsewhere"), &second).await });
+        one.await.unwrap().unwrap();
+        two.await.unwrap().unwrap();
+        let mut all = listed(&world);
+        let mut expected = vec![others[0], world.signature, own];
+        all.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(all, expected, "round {round}");
+    }
+}
+
+/// Everything that belongs to an artifact goes along, or the copy is refused: nothing is left behind without a word.
+#[tokio::test]
+async fn referrers_below_the_third_level_are_refused_by_the_preview_and_nothing_is_copied() {
+    let world = World::start().await;
+    let below = |subject: &Digest, text: &str| {
+        let mut digest = None;
+        world.source.edit(SOURCE, |there| {
+            let size = there.manifests[subject].bytes.len() as u64;
+            digest = Some(there.put(text, Some((subject, size))));
+        });
+        digest.unwrap()
+    };
+    let second = below(&world.signature, "two deep");
+    let third = below(&second, "three deep");
+    let cx = promo_sdk::testing::context("/nowhere");
+    let look = async || Oci::new().preview(&cx, &ObserveRequest { inputs: world.inputs() }).await;
+    assert_eq!(look().await.unwrap().changes.len(), 1 + 3);
+    let fourth = below(&third, "four deep");
+    let error = look().await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
+    assert!(error.message.contains(&fourth.to_string()) && error.message.contains("at most 3, found 4"), "{error}");
+    assert_eq!(world.copy(&world.network()).await.unwrap_err().kind, ErrorKind::Invalid);
+    assert_eq!(world.writes(), Vec::<String>::new());
 }

@@ -7,8 +7,9 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use promo_core::Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use super::document;
+use super::document::{self, RawManifest};
 use super::error::OciError;
 use super::referrers::{self, Companions};
 use super::registry::Registry;
@@ -145,22 +146,30 @@ pub(super) async fn copy_to_free(request: Copy<'_>, companions: &Companions) -> 
 
 async fn copy_parts(request: Copy<'_>, companions: &Companions) -> Result<CopyReport, OciError> {
     let Copy { source, destination, resolved, tags, limits, .. } = request;
-    let mut work = Work { source, destination, limits, report: CopyReport::default(), brought: BTreeSet::new() };
+    let mut work = Work {
+        source,
+        destination,
+        limits,
+        report: CopyReport::default(),
+        brought: BTreeSet::new(),
+        listed: Vec::new(),
+    };
     if source.name() != destination.name() {
         let sidecars = referrers::sidecars_to_copy(source, destination, companions, &limits).await?;
         work.bring(resolved, tags.is_empty() || !companions.referrers.is_empty()).await?;
         referrers::copy(&mut work, &companions.referrers).await?;
         for (sidecar, replaces) in &sidecars {
             work.bring(&sidecar.resolved, false).await?;
-            let subject = read_manifest(source, &sidecar.resolved.tree_entry(), &limits).await?;
+            let subject = manifest_of(source, &sidecar.resolved, &sidecar.resolved.tree_entry(), &limits).await?;
             destination.put_tag(&sidecar.tag, &subject, replaces.as_ref()).await?;
             work.report.referrers += 1;
         }
+        referrers::look_again(&work).await?;
     }
     if tags.is_empty() {
         return Ok(work.report);
     }
-    let subject = read_manifest(source, &resolved.tree_entry(), &limits).await?;
+    let subject = manifest_of(source, resolved, &resolved.tree_entry(), &limits).await?;
     for tag in tags {
         destination.put_tag(tag, &subject, None).await?;
         work.report.tags += 1;
@@ -176,6 +185,8 @@ pub(super) struct Work<'a> {
     pub(super) report: CopyReport,
     /// What was not at the destination before: nothing that has it as a part can have been there.
     brought: BTreeSet<Digest>,
+    /// What was added to lists under fallback tags: subjects, and the descriptors of what refers to them.
+    pub(super) listed: Vec<(Digest, Vec<Value>)>,
 }
 
 impl Work<'_> {
@@ -188,7 +199,7 @@ impl Work<'_> {
         self.blobs(&resolved.blobs).await?;
         for entry in &resolved.tree {
             if top || entry.digest != resolved.digest || matches!(self.destination, Store::Layout(_)) {
-                self.manifest(entry).await?;
+                self.manifest(resolved, entry).await?;
             }
         }
         Ok(())
@@ -238,8 +249,8 @@ impl Work<'_> {
     }
 
     /// Puts a manifest under its digest, unless it is there.
-    async fn manifest(&mut self, entry: &ManifestEntry) -> Result<(), OciError> {
-        let manifest = read_manifest(self.source, entry, &self.limits).await?;
+    async fn manifest(&mut self, resolved: &Resolved, entry: &ManifestEntry) -> Result<(), OciError> {
+        let manifest = manifest_of(self.source, resolved, entry, &self.limits).await?;
         let document = document::parse(self.source.name(), &manifest)?;
         let new = document.parts().iter().any(|part| self.brought.contains(part));
         let there = match self.destination {
@@ -371,11 +382,17 @@ async fn try_move(
     })
 }
 
-pub(super) async fn read_manifest(
+/// A manifest of an artifact: as a registry has sent it, else as it is read now. Image layouts are files, and always read.
+pub(super) async fn manifest_of(
     store: &Store,
+    resolved: &Resolved,
     entry: &ManifestEntry,
     limits: &Limits,
-) -> Result<super::document::RawManifest, OciError> {
+) -> Result<RawManifest, OciError> {
+    let received = resolved.received.iter().find(|raw| raw.digest == entry.digest);
+    if let (Store::Registry(_), Some(received)) = (store, received) {
+        return Ok(received.clone());
+    }
     let manifest = store.get_manifest(Selector::Digest(&entry.digest), Some(&entry.media_type), limits).await?;
     if manifest.bytes.len() as u64 != entry.size {
         let what = format!("{}@{}: size", store.name(), entry.digest);

@@ -12,7 +12,7 @@ use promo_core::{Digest, canonical};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::copy::{Work, read_manifest};
+use super::copy::{Work, manifest_of};
 use super::document::{self, Body, Document, OCI_INDEX, RawManifest};
 use super::error::{OciError, tame};
 use super::registry::{Registry, header, next_page, tags};
@@ -94,7 +94,7 @@ pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) 
     let mut out = Companions::default();
     let mut seen: BTreeSet<Digest> = tree.iter().copied().collect();
     let mut level = tree.clone();
-    for _ in 0..DEPTH {
+    for depth in 0..=DEPTH {
         let asked = level.iter().map(|subject| list(store, &tags, *subject, limits)).collect::<Vec<_>>();
         let found: Vec<BTreeSet<Digest>> = futures_util::stream::iter(asked).buffered(PARALLEL).try_collect().await?;
         let pairs: Vec<(Digest, Digest)> =
@@ -114,6 +114,11 @@ pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) 
             if document.subject != Some(subject) {
                 tracing::warn!(%digest, %subject, "is listed as a referrer and does not refer to it: left out");
                 continue;
+            }
+            // What is left behind would be missing without a word.
+            if depth == DEPTH {
+                let what = format!("{}@{}: levels of referrers, with {digest}", store.name(), resolved.digest);
+                return Err(OciError::TooLarge { what, limit: DEPTH as u64, found: DEPTH as u64 + 1 });
             }
             let artifact_type = document.artifact_type;
             let resolved = walk(store, manifest, limits).await?;
@@ -232,7 +237,8 @@ pub(super) async fn copy(work: &mut Work<'_>, referrers: &[Referrer]) -> Result<
         let mut unlisted = Vec::new();
         for referrer in all.into_iter().filter(|referrer| !there.contains(&referrer.resolved.digest)) {
             work.bring(&referrer.resolved, false).await?;
-            let manifest = read_manifest(work.source, &referrer.resolved.tree_entry(), &limits).await?;
+            let resolved = &referrer.resolved;
+            let manifest = manifest_of(work.source, resolved, &resolved.tree_entry(), &limits).await?;
             if !destination.put_manifest_with_subject(&manifest).await? {
                 unlisted.push(descriptor(referrer));
             }
@@ -240,7 +246,19 @@ pub(super) async fn copy(work: &mut Work<'_>, referrers: &[Referrer]) -> Result<
         }
         if !unlisted.is_empty() {
             enlist(destination, &subject, &unlisted, &limits).await?;
+            work.listed.push((subject, unlisted));
         }
+    }
+    Ok(())
+}
+
+/// Adds once more what another writer's list has left out since. A registry cannot be told to write only on what was read,
+/// unless it gives an `ETag`: of two that read the same list and write it, the second one takes away what the first one
+/// added, and only a later look shows that.
+pub(super) async fn look_again(work: &Work<'_>) -> Result<(), OciError> {
+    let (destination, limits) = (work.destination, &work.limits);
+    for (subject, all) in &work.listed {
+        enlist(destination, subject, all, limits).await?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use promo_core::Digest;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, HeaderMap, LINK, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, LINK, RANGE};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
@@ -174,6 +174,11 @@ impl Registry {
     }
 
     pub(super) async fn head(&self, selector: Selector<'_>) -> Result<Option<Head>, OciError> {
+        Ok(self.validated(selector).await?.map(|(head, _)| head))
+    }
+
+    /// What is there, and the strong validator (RFC 9110, 8.8.3) by which a write can be tied to it, if the registry gives one.
+    async fn validated(&self, selector: Selector<'_>) -> Result<Option<(Head, Option<String>)>, OciError> {
         let url = self.manifest_url(selector);
         let response = self.read(&Method::HEAD, &url, Some(&MANIFEST_TYPES.join(", "))).await?;
         match response.status() {
@@ -182,22 +187,22 @@ impl Registry {
             _ => return Err(status(what(&Method::HEAD, &url), response).await),
         }
         let headers = response.headers();
+        let validator = header(headers, ETAG.as_str()).filter(|text| text.starts_with('"')).map(String::from);
         match (header(headers, DIGEST_HEADER).and_then(|text| text.parse::<Digest>().ok()), selector) {
             (Some(found), Selector::Digest(wanted)) if found != *wanted => {
                 Err(OciError::integrity(self.what(selector), wanted, found))
             }
-            (Some(digest), _) => Ok(Some(Head {
-                digest,
-                media_type: header(headers, CONTENT_TYPE.as_str()).map(String::from),
-                size: header(headers, CONTENT_LENGTH.as_str()).and_then(|n| n.parse().ok()),
-            })),
+            (Some(digest), _) => {
+                let media_type = header(headers, CONTENT_TYPE.as_str()).map(String::from);
+                let size = header(headers, CONTENT_LENGTH.as_str()).and_then(|n| n.parse().ok());
+                Ok(Some((Head { digest, media_type, size }, validator)))
+            }
             // The header is optional in the specification: then the manifest itself has to be looked at.
             (None, _) => match self.get_manifest(selector, None, &Limits::default()).await {
-                Ok(m) => Ok(Some(Head {
-                    digest: m.digest,
-                    size: Some(m.bytes.len() as u64),
-                    media_type: Some(m.media_type),
-                })),
+                Ok(RawManifest { digest, media_type, bytes }) => {
+                    let (size, media_type) = (Some(bytes.len() as u64), Some(media_type));
+                    Ok(Some((Head { digest, media_type, size }, None)))
+                }
                 Err(OciError::NotFound { .. }) => Ok(None),
                 Err(error) => Err(error),
             },
@@ -272,12 +277,21 @@ impl Registry {
         (same && self.repository != other.repository).then_some(&*other.repository)
     }
 
-    /// One PUT of a manifest, by digest or by tag. Says whether the registry took notice of its subject.
-    async fn put_once(&self, selector: Selector<'_>, manifest: &RawManifest) -> Result<bool, OciError> {
+    /// One PUT of a manifest, by digest or by tag, where `on` is given only on what has this validator. Says whether the registry
+    /// took notice of its subject.
+    async fn put_once(
+        &self,
+        selector: Selector<'_>,
+        manifest: &RawManifest,
+        on: Option<&str>,
+    ) -> Result<bool, OciError> {
         let url = self.manifest_url(selector);
         let what = what(&Method::PUT, &url);
         let build = |request: reqwest::RequestBuilder| {
-            let request = request.header(CONTENT_TYPE, &manifest.media_type).timeout(SHORT);
+            let mut request = request.header(CONTENT_TYPE, &manifest.media_type).timeout(SHORT);
+            if let Some(validator) = on {
+                request = request.header(IF_MATCH, validator);
+            }
             Some(request.body(manifest.bytes.clone()))
         };
         let response = self.server.send_once(&Method::PUT, &url, &self.push(), false, build).await?;
@@ -297,7 +311,7 @@ impl Registry {
         let selector = Selector::Digest(&manifest.digest);
         let mut attempt = 1;
         loop {
-            match self.put_once(selector, manifest).await {
+            match self.put_once(selector, manifest, None).await {
                 Err(error) if error.is_transient() => {
                     // After a doubt the next act is a look, never a repetition (S9.2).
                     self.server.wire.pause(attempt, error.retry_after()).await;
@@ -325,13 +339,14 @@ impl Registry {
         let selector = Selector::Tag(tag);
         let mut attempt = 1;
         // Any look from before is too old to write on: right before is all that a registry allows.
-        match self.head(selector).await? {
-            Some(head) if head.digest == manifest.digest => return Ok(()),
-            Some(head) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
-            _ => {}
-        }
+        let mut held = match self.validated(selector).await? {
+            Some((head, _)) if head.digest == manifest.digest => return Ok(()),
+            Some((head, _)) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
+            Some((_, validator)) => validator,
+            None => None,
+        };
         loop {
-            let Err(error) = self.put_once(selector, manifest).await else { return Ok(()) };
+            let Err(error) = self.put_once(selector, manifest, held.as_deref()).await else { return Ok(()) };
             // Registries with immutable tags say one of these, some even to the very same bytes (registry.md 1.6).
             let refused = match error {
                 OciError::Status { code: code @ (400 | 403 | 405 | 409 | 412), .. } => Some(code),
@@ -343,6 +358,12 @@ impl Registry {
             }
             match (self.head(selector).await?, refused) {
                 (Some(head), _) if head.digest == manifest.digest => return Ok(()),
+                // What was read is not there any more; or it is, and the validator was none for writing.
+                (Some(head), Some(412)) if held.take().is_some() => {
+                    if expected != Some(&head.digest) {
+                        return Err(conflict(head.digest));
+                    }
+                }
                 (Some(Head { digest: found, .. }), Some(code)) => {
                     let reference = format!("{}:{tag}", self.name);
                     return Err(OciError::TagKept { reference, wanted: manifest.digest, found, code });

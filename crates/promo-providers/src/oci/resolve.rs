@@ -14,6 +14,8 @@ use super::store::{Limits, Selector, Store};
 
 /// Manifests that are fetched at once.
 const PARALLEL: usize = 4;
+/// Bytes of manifests that are kept to be written elsewhere, together: what is behind one reference seldom has more.
+const KEPT: usize = 64 << 10;
 /// A configuration is read for its labels; larger ones are refused.
 const CONFIG_LIMIT: u64 = 4 << 20;
 
@@ -67,6 +69,10 @@ pub struct Resolved {
     pub annotations: BTreeMap<String, String>,
     /// The images of the artifact, one for each platform, attestations left out, in the order of the index.
     pub images: Vec<PlatformImage>,
+    /// Manifests as they were received, as long as they are small: a digest stands for the same bytes wherever and whenever
+    /// they are read.
+    #[serde(skip)]
+    pub(super) received: Vec<RawManifest>,
 }
 
 impl Resolved {
@@ -119,6 +125,7 @@ pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -
     let mut nodes: BTreeMap<Digest, Node> = BTreeMap::new();
     let mut level: Vec<(RawManifest, Option<String>, bool)> = vec![(subject, None, false)];
     let mut depth = 0;
+    let mut received: Vec<RawManifest> = Vec::new();
     // Level by level: each digest is fetched once, so neither a cycle nor a crowd of repetitions costs anything.
     loop {
         let mut wanted: BTreeMap<Digest, Link> = BTreeMap::new();
@@ -128,7 +135,7 @@ pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -
             let what = format!("{}@{}", store.name(), raw.digest);
             let document = document::parse(&what, &raw)?;
             let manifest =
-                ManifestEntry { digest: raw.digest, media_type: raw.media_type, size: raw.bytes.len() as u64 };
+                ManifestEntry { digest: raw.digest, media_type: raw.media_type.clone(), size: raw.bytes.len() as u64 };
             if let Body::Index { children } = &document.body {
                 for child in children {
                     if let Some(earlier) = wanted.get(&child.digest) {
@@ -140,6 +147,9 @@ pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -
                 }
             }
             nodes.insert(raw.digest, Node { manifest, document, platform, attestation });
+            if received.iter().map(|kept| kept.bytes.len()).sum::<usize>() + raw.bytes.len() <= KEPT {
+                received.push(raw);
+            }
         }
         if order.is_empty() {
             break;
@@ -171,7 +181,7 @@ pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -
             }
         }
     }
-    finish(store, &top, &nodes).await
+    finish(store, &top, &nodes, received).await
 }
 
 fn agree(what: &str, child: &Link, size: u64, media_type: &str) -> Result<(), OciError> {
@@ -192,7 +202,12 @@ fn too_large(store: &Store, top: &Digest, unit: &str, limit: usize, found: usize
     OciError::TooLarge { what: format!("{}@{top}: {unit}", store.name()), limit: limit as u64, found: found as u64 }
 }
 
-async fn finish(store: &Store, top: &Digest, nodes: &BTreeMap<Digest, Node>) -> Result<Resolved, OciError> {
+async fn finish(
+    store: &Store,
+    top: &Digest,
+    nodes: &BTreeMap<Digest, Node>,
+    received: Vec<RawManifest>,
+) -> Result<Resolved, OciError> {
     let mut tree = Vec::new();
     let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
     let mut foreign = BTreeSet::new();
@@ -232,6 +247,7 @@ async fn finish(store: &Store, top: &Digest, nodes: &BTreeMap<Digest, Node>) -> 
         foreign: foreign.into_iter().collect(),
         annotations: subject.document.annotations.clone(),
         images,
+        received,
     })
 }
 

@@ -314,6 +314,7 @@ mod tests {
             ErrorKind::NotFound,
             ErrorKind::Conflict,
             ErrorKind::Broken,
+            ErrorKind::Newer,
             ErrorKind::Invalid,
         ] {
             let source = ProviderError::new(kind, "no\u{1b}[2J");

@@ -37,6 +37,7 @@ pub(crate) const SCHEMAS: &[Published] = &[
     Published { name: "pipeline", about: "promo.toml", make: config::schema },
     Published { name: "policy", about: "policy.toml", make: |_| config::policy_schema() },
     Published { name: "trust", about: "trust.toml", make: |_| config::trust_schema() },
+    Published { name: "registries", about: "registries.toml", make: |_| registries() },
     Published { name: "plan", about: "A saved plan", make: |_| plan() },
     Published { name: "approval", about: "A signed approval, as a file or in the ledger", make: |_| approval() },
     Published {
@@ -97,6 +98,16 @@ fn document<T: JsonSchema>(about: &str) -> Value {
     prose(&mut schema);
     let found = schema["description"].as_str().map(|text| format!("{text} {about}"));
     schema["description"] = found.unwrap_or_else(|| about.to_owned()).into();
+    schema
+}
+
+/// That of `registries.toml`, in the draft that editors of TOML read.
+fn registries() -> Value {
+    let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<promo_providers::oci::Settings>().to_value();
+    prose(&mut schema);
+    schema["title"] = "promo registries".into();
+    schema["properties"]["format"] = json!({"const": 1, "description": "version of this file's format"});
     schema
 }
 

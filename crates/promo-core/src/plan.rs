@@ -109,10 +109,11 @@ impl Document {
         if format != u64::from(FORMAT) {
             return Err(PlanFileError::Format(format));
         }
-        let document: Self = canonical::from_slice(bytes)?;
-        if let Some(feature) = document.requires.first() {
-            return Err(PlanFileError::Requires(feature.clone()));
+        // Before the rest is understood, which may bear the gates and reasons of such a feature.
+        if let Some(feature) = header.get("requires").and_then(|all| all.get(0)).and_then(Value::as_str) {
+            return Err(PlanFileError::Requires(feature.to_string()));
         }
+        let document: Self = canonical::from_slice(bytes)?;
         Ok((document, Digest::of(bytes)))
     }
 }

@@ -305,6 +305,7 @@ impl EngineError {
                 ErrorKind::Denied => "provider-denied",
                 ErrorKind::Conflict => "provider-conflict",
                 ErrorKind::Broken => "provider-broken",
+                ErrorKind::Newer => "config-format",
                 _ => "provider-failed",
             },
             Self::NoProvider(_) => "provider-unknown",
@@ -347,7 +348,9 @@ impl EngineError {
             "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
             "denied" | "approval-refused" | "request-unsigned" | "apply-unsigned" | "lift-refused" => exit::DENIED,
             "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
-            | "policy-not-adopted" | "policy-replaced" | "policy-reused" | "format-newer" => exit::BAD_INPUT,
+            | "policy-not-adopted" | "policy-replaced" | "policy-reused" | "format-newer" | "config-format" => {
+                exit::BAD_INPUT
+            }
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }

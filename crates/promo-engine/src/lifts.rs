@@ -251,9 +251,9 @@ fn signer(
     Signed { statement, signature }: &Signed,
 ) -> Result<IdentityName, String> {
     let bytes = statement.as_bytes();
+    let statement = LiftStatement::from_bytes(bytes)?;
     let signer = signature::verify_bytes(bytes, signature, LIFT_NAMESPACE, &governance.roster)
         .map_err(|error| error.to_string())?;
-    let statement = LiftStatement::from_bytes(bytes)?;
     // The clock is that of the ledger: one pipeline speaks for all in which the signer may.
     let here = statement.pipeline == governance.pipeline.name || matches!(lift, Lift::Clock { .. });
     if statement.lift != *lift || statement.ledger != origin || !here {

@@ -124,7 +124,7 @@ pub(crate) async fn artifacts(
             let unavailable = match error.kind {
                 ErrorKind::Cancelled => return Err(EngineError::Stopped),
                 ErrorKind::NotFound | ErrorKind::Offline => true,
-                ErrorKind::Integrity | ErrorKind::Transient | ErrorKind::Broken => false,
+                ErrorKind::Integrity | ErrorKind::Transient | ErrorKind::Broken | ErrorKind::Newer => false,
                 _ => *ask == Ask::AsWayBack,
             };
             if !unavailable {

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorKind {
     /// The settings or the request make no sense: a person must change a file.
     Invalid,
+    /// A file of settings is of a newer format: nothing in it is guessed at.
+    Newer,
     /// What was asked for is not there.
     NotFound,
     /// What is there is neither the expected nor the desired state: somebody else changed it.

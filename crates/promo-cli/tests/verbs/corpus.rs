@@ -8,10 +8,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use promo_core::approval::{Decision, Envelope, Identity, PublicKey, Roster, Statement};
+use promo_core::config::Places;
 use promo_core::ids::{EnvironmentName, RoleName};
 use promo_core::ledger::event::KINDS;
 use promo_core::ledger::{Actor, ActorKind, Draft, Event, Record, View, fold};
 use promo_core::plan::Document;
+use promo_core::policy::TrustMode;
 use promo_core::{Digest, canonical};
 use promo_engine::appliers::{APPLY_NAMESPACE, ApplyStatement};
 use promo_engine::authors::{AUTHORS_NAMESPACE, AuthorsStatement};
@@ -23,7 +25,7 @@ use promo_ledger::{Checkpoint, Expect, RawRecord, SqliteStore, Store as _, verif
 use serde_json::{Value, json};
 
 use crate::fixture::{World, promo, texts};
-use crate::{applying, schemas};
+use crate::{applying, frozen, schemas};
 
 const RILEY: [&str; 4] = ["--key", "keys/riley", "--signer", "built-in"];
 const DANA: [&str; 4] = ["--key", "keys/dana", "--signer", "built-in"];
@@ -33,19 +35,19 @@ fn corpus() -> PathBuf {
 }
 
 /// The files of a folder, by name.
-fn files(folder: &str) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn files(folder: &str) -> BTreeMap<String, Vec<u8>> {
     let all = fs::read_dir(corpus().join(folder)).unwrap_or_else(|error| panic!("{folder}: {error}"));
     let name = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
     all.map(|entry| entry.unwrap().path()).map(|path| (name(&path), fs::read(&path).unwrap())).collect()
 }
 
 /// Adds files that are not there yet, and never touches one that is.
-struct Adding {
+pub(crate) struct Adding {
     added: Vec<String>,
 }
 
 impl Adding {
-    fn file(&mut self, path: &str, bytes: &[u8]) {
+    pub(crate) fn file(&mut self, path: &str, bytes: &[u8]) {
         let target = corpus().join(path);
         fs::create_dir_all(target.parent().unwrap()).unwrap();
         match OpenOptions::new().write(true).create_new(true).open(target) {
@@ -224,7 +226,18 @@ fn story(adding: &mut Adding) {
     for file in ["promo.toml", "policy.toml"] {
         adding.file(&format!("settings/{file}"), &fs::read(world.at.join(file)).unwrap());
     }
-    adding.file("settings/trust.toml", b"format = 1\nledger = \"ledger.db\"\n\n[policy]\npath = \"policy.toml\"\n");
+    let trust = "format = 1\nledger = \"ledger.db\"\n\n[policy]\npath = \"policy.toml\"\n";
+    adding.file("settings/trust.toml", trust.as_bytes());
+    let registries = "format = 1\n\n[registry.\"registry.example:5000\"]\nca = \"ca.pem\"\nplain_http = false\n\
+                      allow = [\"10.0.0.7:8443\"]\nuser = \"promo\"\nsecret = \"registry\"\nrate = 50\nchunk = 67108864\n\
+                      immutable_tags = [\"prod\"]\n\n[registry.\"other.example\"]\n";
+    adding.file("settings/registries.toml", registries.as_bytes());
+    // Those of the corpus, whatever this story made.
+    let read = |file: &str| fs::read_to_string(corpus().join("settings").join(file)).unwrap();
+    adding.file(
+        "settings/lowered.json",
+        format!("{:#}\n", lowered(&read("promo.toml"), &read("policy.toml"))).as_bytes(),
+    );
     let records: Vec<Record> = raws.iter().map(|raw| raw.parse().unwrap()).collect();
     let state = state(&fold(&records).unwrap());
     let Checkpoint { origin, size, root } = store.checkpoint().unwrap();
@@ -303,7 +316,9 @@ fn state(view: &View) -> Value {
 #[test]
 fn nothing_in_the_corpus_ever_changes_and_what_is_missing_is_added_on_request() {
     if std::env::var_os("PROMO_COMPAT").is_some_and(|value| value == "add") {
-        story(&mut Adding { added: Vec::new() });
+        let mut adding = Adding { added: Vec::new() };
+        frozen::add(&mut adding);
+        story(&mut adding);
     }
     let listed = fs::read_to_string(corpus().join("digests.txt")).unwrap();
     let listed: BTreeMap<&str, &str> =
@@ -436,6 +451,59 @@ fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6
 }
 
 #[test]
+fn every_statement_of_the_corpus_is_refused_by_its_format_when_that_is_newer() {
+    for (file, bytes) in files("statements") {
+        let signed: Value = serde_json::from_slice(&bytes).unwrap();
+        let newer = signed["statement"].as_str().unwrap().replacen("/v1\"", "/v2\"", 1);
+        let newer = newer.replacen('{', "{\"another\":1,", 1);
+        let read = match file.as_str() {
+            "request.json" => RequestStatement::from_bytes(newer.as_bytes()).map(drop),
+            "release.authors.json" => AuthorsStatement::from_bytes(newer.as_bytes()).map(drop),
+            "run.signed.json" => ApplyStatement::from_bytes(newer.as_bytes()).map(drop),
+            "clock.accepted.json" | "environment.unfrozen.json" | "release.lifted.json" => {
+                LiftStatement::from_bytes(newer.as_bytes()).map(drop)
+            }
+            _ => VerdictStatement::from_bytes(newer.as_bytes()).map(drop),
+        };
+        let why = read.unwrap_err();
+        assert!(why.ends_with("has format 2, and this version of promo knows format 1"), "{file}: {why}");
+    }
+}
+
+/// Each kind of record that carries a signature, as it was recorded: the signature is over the very statement inside.
+#[test]
+fn the_corpus_has_a_signature_for_each_kind_of_record_that_carries_one_s12_3() {
+    let roster = roster();
+    let mut kinds = BTreeSet::new();
+    for (file, bytes) in files("records") {
+        let record: Value = serde_json::from_slice(&bytes).unwrap();
+        let body = &record["body"];
+        let (signed, namespace) = match record["kind"].as_str().unwrap() {
+            "approval.recorded" => (&body["envelope"], promo_core::approval::NAMESPACE),
+            "plan.requested" => (&body["signed"], REQUEST_NAMESPACE),
+            "release.authors" => (&body["signed"], AUTHORS_NAMESPACE),
+            "run.signed" => (&body["signed"], APPLY_NAMESPACE),
+            "verdict.withdrawn" => (&body["signed"], VERDICT_NAMESPACE),
+            "clock.accepted" | "environment.unfrozen" | "release.lifted" => (&body["signed"], LIFT_NAMESPACE),
+            _ => continue,
+        };
+        let (statement, signature) = (signed["statement"].as_str().unwrap(), signed["signature"].as_str().unwrap());
+        signature::verify_bytes(statement.as_bytes(), signature, namespace, &roster)
+            .unwrap_or_else(|error| panic!("{file}: {error}"));
+        kinds.insert(record["kind"].as_str().unwrap().to_owned());
+    }
+    // A verdict is a person's or a check's: the person's are among the statements.
+    kinds.insert("verdict.recorded".to_owned());
+    let record = schemas::published("record");
+    let carries = |kind: &&Value| {
+        let body = &kind["properties"]["body"]["properties"];
+        body.get("signed").is_some() || body.get("envelope").is_some()
+    };
+    let all = record["oneOf"].as_array().unwrap().iter().filter(carries);
+    assert_eq!(kinds, all.map(|kind| kind["properties"]["kind"]["const"].as_str().unwrap().to_owned()).collect());
+}
+
+#[test]
 fn the_corpus_has_a_record_of_every_kind_and_each_is_read_as_it_was_written_s12_1() {
     let mut kinds = BTreeSet::new();
     for (file, bytes) in files("records") {
@@ -504,9 +572,48 @@ fn every_event_and_every_document_of_the_corpus_is_as_published() {
     assert_eq!(missing, [""; 0], "PROMO_COMPAT=add adds what is missing");
 }
 
+/// What pipeline and policy come to: digests of what everything is decided from.
+fn lowered(pipeline: &str, policy: &str) -> Value {
+    let (pipeline, _) =
+        promo_core::config::pipeline(pipeline, &promo_engine::Providers::new(promo_providers::builtin()).kinds());
+    let (pipeline, policy) = (pipeline.unwrap(), promo_core::policy::policy(policy).0.unwrap());
+    let (governed, diagnostics) =
+        promo_core::policy::govern(&pipeline, &Places::default(), Some(&policy), TrustMode::Trusted);
+    let governed = governed.unwrap_or_else(|| panic!("{diagnostics:?}"));
+    let identities = policy.roster.identities().map(|who| {
+        let keys: Vec<String> = who.keys.iter().map(|key| key.fingerprint().to_string()).collect();
+        json!([who.name, who.roles, keys, who.human, who.emails])
+    });
+    json!({
+        "pipeline": canonical::digest(&pipeline).unwrap(),
+        "identities": canonical::digest(&identities.collect::<Vec<_>>()).unwrap(),
+        "windows": canonical::digest(&policy.windows).unwrap(),
+        "approval": canonical::digest(&governed.approval).unwrap(),
+        "always open": canonical::digest(&governed.always_open).unwrap(),
+        "withdraw": canonical::digest(&governed.withdraw).unwrap(),
+        "first observation": governed.first_observation,
+        "policy": governed.policy,
+    })
+}
+
 #[test]
-fn every_file_of_settings_of_the_corpus_is_read_without_a_word() {
+fn every_file_of_settings_of_the_corpus_is_as_published_and_comes_to_what_it_did() {
     let text = |file: &str| String::from_utf8(files("settings")[file].clone()).unwrap();
+    for (file, schema) in [
+        ("promo.toml", "pipeline"),
+        ("policy.toml", "policy"),
+        ("trust.toml", "trust"),
+        ("registries.toml", "registries"),
+    ] {
+        schemas::check(schema, file, &toml::from_str::<Value>(&text(file)).unwrap());
+    }
+    let expected: Value = serde_json::from_str(&text("lowered.json")).unwrap();
+    assert_eq!(lowered(&text("promo.toml"), &text("policy.toml")), expected, "the same settings mean something else");
+    let registries = promo_providers::oci::Settings::read(&corpus().join("settings/registries.toml")).unwrap();
+    let read = &registries.registries["registry.example:5000"];
+    assert_eq!((read.plain_http, read.rate, read.chunk), (Some(false), Some(50), Some(67_108_864)));
+    assert_eq!((read.user.as_deref(), read.secret.as_deref()), (Some("promo"), Some("registry")));
+    assert_eq!((read.allow.len(), &read.immutable_tags[..]), (1, &["prod".to_owned()][..]));
     let (policy, diagnostics) = promo_core::policy::policy(&text("policy.toml"));
     assert!(policy.is_some() && diagnostics.is_empty(), "{diagnostics:?}");
     let (trust, diagnostics) = promo_core::trust::trust(&text("trust.toml"));

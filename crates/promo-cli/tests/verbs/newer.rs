@@ -5,7 +5,7 @@ use promo_ledger::{SqliteStore, Store as _};
 use rusqlite::Connection;
 use serde_json::json;
 
-use crate::fixture::World;
+use crate::fixture::{World, command, end, promo, texts};
 
 fn ledger(world: &World) -> std::path::PathBuf {
     world.at.join(".promo/ledger.db")
@@ -93,6 +93,16 @@ fn a_plan_and_a_statement_of_a_newer_format_are_refused_by_it_s8_1() {
 #[test]
 fn a_file_of_settings_of_another_format_is_refused_by_it_and_by_nothing_else() {
     let world = World::new();
+    let runner = tempfile::tempdir().unwrap();
+    let trust = runner.path().join("trust.toml");
+    std::fs::write(&trust, "format = 2\nledger = 7\n").unwrap();
+    let output = promo(&world.at, &["--trust", trust.to_str().unwrap(), "status", "--format", "json"]);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(65), "{out}{err}");
+    let error: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let codes: Vec<&str> =
+        error["diagnostics"].as_array().unwrap().iter().map(|one| one["code"].as_str().unwrap()).collect();
+    assert_eq!(codes, ["config-format"], "{error}");
     for file in ["promo.toml", "policy.toml"] {
         let text = std::fs::read_to_string(world.at.join(file)).unwrap();
         world.write(file, &format!("{}\n[rings.of]\nsaturn = 1\n", text.replacen("format = 1", "format = 2", 1)));
@@ -103,4 +113,41 @@ fn a_file_of_settings_of_another_format_is_refused_by_it_and_by_nothing_else() {
         assert_eq!(all[0]["message"], "the file has format 2, and this version of promo reads format 1 only");
         world.write(file, &text);
     }
+}
+
+/// What such a lift, verdict or request says is not guessed at: it counts for nothing, and `why` says so.
+#[test]
+fn a_signed_record_with_a_statement_of_a_newer_format_counts_for_nothing_and_is_told_s12_3() {
+    let world = World::new();
+    world.run(0, &["freeze", "--reason", "a test"]);
+    let signed = json!({"statement": "{\"kind\":\"promo/lift/v2\",\"all\":true}", "signature": "none"});
+    world.write_record(|record, _| {
+        record.kind = "environment.unfrozen".into();
+        record.body = json!({"environments": [], "by": "riley", "signed": signed});
+    });
+    let told = world.run(0, &["why", "production"]);
+    assert!(told["uncounted"].to_string().contains("has format 2, and this version of promo knows format 1"), "{told}");
+    let gates = told.to_string();
+    assert!(gates.contains("\"frozen\""), "{told}");
+}
+
+#[test]
+fn a_file_of_registries_of_a_newer_format_is_refused_by_it_where_a_registry_is_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| std::fs::write(directory.path().join(name), text).unwrap();
+    let pipeline = "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.shop]\nimage = \"127.0.0.1:9/shop\"\n\
+                    [environments.dev]\ntier = \"development\"\ndeploy = \"none\"\n";
+    file("promo.toml", pipeline);
+    file("registries.toml", "format = 2\n[mirrors]\nall = true\n");
+    let words = ["release", "add", "shop=1.0.0", "--format", "json"];
+    let mut command = command(directory.path(), &words);
+    command.env("PROMO_REGISTRIES", directory.path().join("registries.toml")).env_remove("PROMO_POLICY");
+    let output = end(command, &words);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(65), "{out}{err}");
+    let error: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(
+        (&error["code"], &error["expected"], &error["found"]),
+        (&json!("config-format"), &json!("format 1"), &json!("format 2"))
+    );
 }

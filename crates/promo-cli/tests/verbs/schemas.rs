@@ -8,7 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use jsonschema::Validator;
 use serde_json::{Value, json};
 
-fn published(name: &str) -> Value {
+pub(crate) fn published(name: &str) -> Value {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../../docs/reference/schemas/{name}.json"));
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_json::from_str(&text).unwrap()
@@ -61,6 +61,12 @@ pub(crate) fn check(schema: &str, what: &str, value: &Value) {
 /// One document, or one event, of standard output.
 pub(crate) fn check_answer(what: &str, value: &Value) {
     check(if value.get("event").is_some() { "events" } else { "output" }, what, value);
+}
+
+/// The files of all published schemas.
+pub(crate) fn names() -> BTreeSet<String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/schemas");
+    std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect()
 }
 
 /// Every kind of document that is published.

@@ -160,6 +160,16 @@ pub enum OciError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The settings of registries are of a newer format.
+    #[error("{path}: the file has format {found}, and this version of promo reads format {known} only")]
+    NewerSettings {
+        /// The file.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// The newest that is known.
+        known: u32,
+    },
     /// The server's certificate is not trusted.
     #[error("{what}: the server's certificate is not trusted: {problem}")]
     Certificate {

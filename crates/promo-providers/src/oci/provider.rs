@@ -372,6 +372,7 @@ impl From<OciError> for ProviderError {
             | OciError::Unsupported { .. }
             | OciError::Settings { .. }
             | OciError::TooLarge { .. } => ErrorKind::Invalid,
+            OciError::NewerSettings { .. } => ErrorKind::Newer,
             OciError::TagMoved { .. } => ErrorKind::Moved,
             OciError::TagConflict { .. } | OciError::TagKept { .. } | OciError::TagRaced { .. } => ErrorKind::Conflict,
             OciError::Integrity { .. } => ErrorKind::Integrity,
@@ -398,6 +399,9 @@ impl From<OciError> for ProviderError {
             | OciError::TagConflict { wanted: expected, found, .. }
             | OciError::TagKept { wanted: expected, found, .. } => answer.differs(expected, found),
             OciError::TagRaced { wrote, found, .. } => answer.differs(wrote, found),
+            OciError::NewerSettings { found, known, .. } => {
+                answer.differs(format!("format {known}"), format!("format {found}"))
+            }
             OciError::Integrity { expected, found, .. } => answer.differs(expected, found),
             _ => answer,
         }

@@ -16,12 +16,17 @@ const LIMIT: usize = 1 << 20;
 /// Chunks are never smaller: each costs a round trip.
 pub(super) const SMALLEST_CHUNK: u64 = 8 << 20;
 
+/// The format of `registries.toml`.
+const FORMAT: u32 = 1;
+
 /// Everything that is said about registries: `registries.toml`, format 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Settings {
     /// Version of the format; 1.
     #[serde(default)]
+    #[cfg_attr(feature = "schema", schemars(required))]
     format: u32,
     /// By registry: host, with the port where one is used in references.
     #[serde(default, rename = "registry")]
@@ -30,6 +35,7 @@ pub struct Settings {
 
 /// What is said about one registry.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RegistrySettings {
     /// A file with certificates in PEM that are trusted for this registry, beside those of the machine.
@@ -44,8 +50,10 @@ pub struct RegistrySettings {
     /// The name of a secret: `registry` stands for the variable `PROMO_SECRET_REGISTRY`.
     pub secret: Option<String>,
     /// Requests in a second, tokens included; 100 without a word.
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub rate: Option<u32>,
     /// Blobs of more bytes are uploaded in chunks of this size, at least 8 MiB. Without a word each goes in one request.
+    #[cfg_attr(feature = "schema", schemars(range(min = SMALLEST_CHUNK)))]
     pub chunk: Option<u64>,
     /// Repositories, with all below them, whose tags the registry lets nobody move; `*` for all. The word of whoever set
     /// the registry up: promo does not try it.
@@ -82,9 +90,15 @@ impl Settings {
         if text.len() > LIMIT {
             return Err(bad(format!("more than {LIMIT} bytes")));
         }
+        // Of a newer file nothing else is understood, and nothing else is said.
+        if let Ok(Versioned { format }) = toml::from_str(&text)
+            && format > FORMAT
+        {
+            return Err(OciError::NewerSettings { path: path.into(), found: format, known: FORMAT });
+        }
         let mut settings: Self =
             toml::from_str(&text).map_err(|error| bad(error.to_string().trim().replace('\n', " ")))?;
-        if settings.format != 1 {
+        if settings.format != FORMAT {
             return Err(bad(format!("`format` is {}, expected 1", settings.format)));
         }
         let directory = path.parent().unwrap_or(Path::new("."));
@@ -112,13 +126,19 @@ impl Settings {
     }
 }
 
+/// What a file of any format says first.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
 fn is_repository_path(path: &str) -> bool {
     path == EVERYTHING || format!("registry.example/{path}").parse::<Location>().is_ok()
 }
 
 impl FromIterator<(String, RegistrySettings)> for Settings {
     fn from_iter<T: IntoIterator<Item = (String, RegistrySettings)>>(registries: T) -> Self {
-        Self { format: 1, registries: registries.into_iter().collect() }
+        Self { format: FORMAT, registries: registries.into_iter().collect() }
     }
 }
 
@@ -159,7 +179,7 @@ mod tests {
     fn what_is_not_understood_is_refused_and_never_passed_over() {
         for (text, names) in [
             ("", "format"),
-            ("format = 2", "format"),
+            ("format = 0", "format"),
             ("format = 1\nregistries = 1", "registries"),
             ("format = 1\n[registry.\"r.example\"]\npassword = \"x\"", "password"),
             ("format = 1\n[registry.\"r.example\"]\nuser = \"x\"", "secret"),
@@ -172,6 +192,15 @@ mod tests {
             let error = read(text).unwrap_err().to_string();
             assert!(error.contains(names), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn of_a_newer_file_only_its_format_is_told() {
+        let error = read("format = 2\nmirrors = true\n[registry.\"r.example\"]\nrate = 0").unwrap_err();
+        assert!(matches!(error, OciError::NewerSettings { found: 2, known: 1, .. }), "{error}");
+        let error = promo_sdk::ProviderError::from(error);
+        assert_eq!(error.kind, promo_sdk::ErrorKind::Newer);
+        assert_eq!((error.expected.as_deref(), error.found.as_deref()), (Some("format 1"), Some("format 2")));
     }
 
     #[test]

@@ -27,7 +27,8 @@ pull_request() { [ "$event" = pull_request ] || [ "$event" = pull_request_target
 # The token must not reach promo, nor anything that promo starts.
 token=$INPUT_TOKEN
 unset INPUT_TOKEN
-promo() { "$INPUT_PROMO" -C "$directory" --color never "$@"; }
+# `command`: by its usual name the program would be this function, which would call itself for ever.
+promo() { command "$INPUT_PROMO" -C "$directory" --color never "$@"; }
 
 # Finds this action's own comment, or nothing. Only comments of the token's own author count: anybody can write a marker.
 find_comment() {

@@ -106,12 +106,16 @@ mod needs_act {
             for name in ["checks", "config", "templates", "registry"] {
                 copy(&example.join(name), &repository.join(name));
             }
+            // A release that production can take, too.
+            std::fs::write(repository.join("config/common.env"), "NEEDS_WORKERS=2\n").unwrap();
             std::fs::copy(root().join("action.yml"), repository.join("action.yml")).unwrap();
             copy(&root().join("ci"), &repository.join("ci"));
             // What promo deploys stays where it is while the runner's copy of the repository comes and goes.
             let text = std::fs::read_to_string(repository.join("promo.toml")).unwrap();
             let live = world.path("live");
             let text = text.replace("\"environments/", &format!("\"{}/", live.display()));
+            let mirror = format!("oci-layout:{}", world.path("registry-production").display());
+            let text = text.replace("oci-layout:registry-production", &mirror);
             std::fs::write(repository.join("promo.toml"), text).unwrap();
             good(&world.promo(&["release", "add", "shop=1.0.0"]));
             world
@@ -157,9 +161,18 @@ mod needs_act {
                 promo().display(),
                 self.api,
             );
-            let file = self.path("repository/.github/workflows/promo.yml");
+            self.workflow("promo.yml", &workflow);
+            self.event(event, payload, "ubuntu-latest", &[])
+        }
+
+        fn workflow(&self, name: &str, text: &str) {
+            let file = self.path("repository/.github/workflows").join(name);
             std::fs::create_dir_all(file.parent().unwrap()).unwrap();
-            std::fs::write(file, workflow).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+
+        /// Commits what there is, and runs what the workflows have for an event on this machine, which has this label.
+        fn event(&self, event: &str, payload: &Value, label: &str, more: &[String]) -> Output {
             if !self.path("repository/.git").exists() {
                 self.git(&["init", "-q", "-b", "main"]);
                 self.git(&["remote", "add", "origin", "https://github.com/example/shop.git"]);
@@ -172,9 +185,55 @@ mod needs_act {
             let mut run = command(act);
             run.current_dir(self.path("repository")).env_clear();
             run.env("PATH", std::env::var("PATH").unwrap()).env("HOME", self.path("home"));
-            run.args([event, "--platform", "ubuntu-latest=-self-hosted", "--eventpath"]).arg(&event_file);
-            run.arg("--action-offline-mode").output().unwrap()
+            run.args([event, "--platform", &format!("{label}=-self-hosted"), "--eventpath"]).arg(&event_file);
+            run.arg("--action-offline-mode").args(more).output().unwrap()
         }
+
+        /// The same with the workflows of the guide, on a runner that has promo, the ledger and the policy.
+        fn of_guide(&self, event: &str, payload: &Value) -> Output {
+            for (name, text) in workflows() {
+                self.workflow(&name, &text.replace("OWNER/promo@VERSION", "./"));
+            }
+            let own = [("GITHUB_API_URL", self.api.clone()), ("PATH", with_promo())];
+            let variables = self.environment().into_iter().chain(own);
+            let mut more: Vec<String> =
+                variables.flat_map(|(name, value)| ["--env".to_owned(), format!("{name}={value}")]).collect();
+            more.extend(["--secret".to_owned(), "GITHUB_TOKEN=s3cret-token".to_owned()]);
+            self.event(event, payload, "self-hosted", &more)
+        }
+
+        /// Signs with a key that the quickstart made.
+        fn signed(&self, verb: &str, plan: &str, who: &str) {
+            let key = self.path("example/keys").join(who).display().to_string();
+            good(&self.promo(&[verb, plan, "--key", &key, "--signer", "built-in"]));
+        }
+
+        /// A plan of production, as somebody commits it for review. Gives its digest.
+        fn plan_of_production(&self, plan: &str) -> String {
+            std::fs::create_dir_all(self.path("repository/promotions")).unwrap();
+            good(&self.promo(&["plan", "production", "--out", plan]));
+            let shown = self.promo(&["show", plan, "--format", "json"]);
+            let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+            shown["digest"].as_str().unwrap().to_owned()
+        }
+    }
+
+    /// The path of this machine, and promo on it.
+    fn with_promo() -> String {
+        format!("{}:{}", promo().parent().unwrap().display(), std::env::var("PATH").unwrap())
+    }
+
+    /// The workflows of the guide, as whoever follows it puts them into files: name and text.
+    fn workflows() -> Vec<(String, String)> {
+        let guide = std::fs::read_to_string(root().join("docs/guide/pull-requests.md")).unwrap();
+        let blocks = guide.split("```yaml\n").skip(1).filter_map(|block| block.split("```").next());
+        let named = blocks.filter_map(|block| {
+            let name = block.lines().next()?.strip_prefix("# .github/workflows/")?;
+            Some((name.to_owned(), block.to_owned()))
+        });
+        let all: Vec<_> = named.collect();
+        assert_eq!(all.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["promo.yml", "promo-apply.yml"]);
+        all
     }
 
     fn from_repository(head: &str) -> Value {
@@ -270,6 +329,99 @@ mod needs_act {
         good(&world.act("push", "          command: advance\n", &nothing));
         assert!(world.path("live/staging/current").exists());
         assert!(!world.path("live/production").exists(), "production never starts by itself (R21)");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_guide_s_own_workflows_plan_on_a_pull_request_and_advance_from_a_timer() {
+        let world = World::start().await;
+        good(&world.of_guide("pull_request", &from_repository("example/shop")));
+        {
+            let forge = world.forge.lock().unwrap();
+            let [comment] = forge.comments.as_slice() else { panic!("{:?}", forge.asked) };
+            assert!(comment["body"].as_str().unwrap().contains("<!-- promo:plan pipeline=quickstart -->"), "{comment}");
+            assert!(forge.tokens.iter().all(|token| token == "Bearer s3cret-token"));
+        }
+        assert!(!world.path("live").exists(), "a pull request deploys nothing");
+        good(&world.of_guide("schedule", &json!({"schedule": "*/10 * * * *"})));
+        assert!(world.path("live/staging/current").exists());
+        assert!(!world.path("live/production").exists(), "production never starts by itself (R21)");
+        // What waits for a person is no failure of a timer.
+        good(&world.promo(&["release", "add", "shop=1.1.0"]));
+        good(&world.promo(&["freeze", "dev", "--reason", "a test"]));
+        let text = good(&world.of_guide("schedule", &json!({"schedule": "*/10 * * * *"})));
+        assert!(text.contains("something waits"), "{text}");
+        assert_eq!(world.forge.lock().unwrap().comments.len(), 1, "a timer comments nothing");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_guide_s_protected_job_applies_a_plan_of_production_once_it_is_approved_and_not_before() {
+        let world = World::start().await;
+        good(&world.of_guide("push", &json!({"ref": "refs/heads/main"})));
+        assert!(world.path("live/staging/current").exists(), "a merge advances too");
+        let plan = "promotions/production.plan.json";
+        let digest = world.plan_of_production(plan);
+        let dispatch = |digest: &str| {
+            let inputs = json!({"plan": "production.plan.json", "digest": digest});
+            world.of_guide("workflow_dispatch", &json!({"inputs": inputs}))
+        };
+        world.signed("request", plan, "dana");
+        let waits = dispatch(&digest);
+        assert!(!waits.status.success() && said(&waits).contains("approval 0 of 1"), "{}", said(&waits));
+        world.signed("approve", plan, "riley");
+        let other = dispatch(&format!("sha256:{}", "0".repeat(64)));
+        assert!(!other.status.success() && said(&other).contains("plan-other-digest"), "{}", said(&other));
+        assert!(!world.path("live/production").exists());
+        good(&dispatch(&digest));
+        assert!(world.path("live/production/current").exists());
+        assert!(world.path("registry-production/shop").exists(), "copied there first");
+    }
+
+    /// The lines of a block of the template that stand deeper than `head`, which begins it.
+    fn below<'t>(text: &'t str, head: &str) -> impl Iterator<Item = &'t str> {
+        let depth = head.len() - head.trim_start().len();
+        let deeper = move |line: &&str| line.is_empty() || line.len() - line.trim_start().len() > depth;
+        let (_, rest) = text.split_once(&format!("\n{head}\n")).unwrap_or_else(|| panic!("the template has {head}"));
+        rest.lines().take_while(deeper)
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_gitlab_template_s_writing_jobs_advance_and_apply_what_is_approved() {
+        let world = World::start().await;
+        let text = std::fs::read_to_string(root().join("ci/gitlab/promo.gitlab-ci.yml")).unwrap();
+        let variable = |line: &str| {
+            let (name, value) = line.trim().split_once(": ").unwrap();
+            (name.to_owned(), value.trim_matches('"').to_owned())
+        };
+        let variables: Vec<(String, String)> =
+            below(&text, "variables:").filter(|l| !l.is_empty()).map(variable).collect();
+        assert_eq!(variables.len(), 3, "{variables:?}");
+        let job = |name: &str| -> (i32, String) {
+            let job: String = below(&text, &format!("{name}:")).map(|line| format!("{line}\n")).collect();
+            let job = format!("\n{job}");
+            let script: String =
+                below(&job, "  script:").map(|l| format!("{}\n", l.trim().trim_start_matches("- "))).collect();
+            assert!(script.starts_with("promo "), "{script}");
+            let mut bash = command("bash");
+            bash.args(["-e", "-c", &script]).current_dir(world.path("repository")).env_clear();
+            bash.env("PATH", with_promo()).env("CI", "true").envs(world.environment()).envs(variables.clone());
+            let output = bash.output().unwrap();
+            (output.status.code().unwrap(), said(&output))
+        };
+        let (code, said) = job("promo-advance");
+        assert!(code == 0 && world.path("live/staging/current").exists(), "{said}");
+        let plan = &variables.iter().find(|(name, _)| name == "PROMO_PLAN").unwrap().1;
+        world.plan_of_production(plan);
+        world.signed("request", plan, "dana");
+        assert_eq!(job("promo-apply").0, 20);
+        world.signed("approve", plan, "riley");
+        let (code, said) = job("promo-apply");
+        assert!(code == 0 && world.path("live/production/current").exists(), "{said}");
+        // What waits for a person is let through by the template itself.
+        good(&world.promo(&["release", "add", "shop=1.1.0"]));
+        good(&world.promo(&["freeze", "dev", "--reason", "a test"]));
+        let (code, said) = job("promo-advance");
+        let allowed: Vec<&str> = below(&text, "  allow_failure:").map(str::trim).collect();
+        assert_eq!((code, allowed[0]), (20, "exit_codes: [20]"), "{said}");
     }
 
     /// The script of the template's job `promo-plan`, as a runner would be given it.

@@ -157,6 +157,13 @@ async fn eleven_environments_take_two_releases_as_its_readme_tells() {
     assert_eq!(to_production(&world, "production-eu").await.outcome, Some(RunOutcome::Done));
     assert_eq!(world.current("production-eu"), Some(first.clone()));
     tell("3. production-eu has it").await;
+    // Each region in the hours of its own people, and the last one when the two before it have it.
+    for (opens, region) in [("2026-03-23T14:00:00Z", "production-us"), ("2026-03-24T02:00:00Z", "production-ap")] {
+        time.until(opens.parse().unwrap());
+        assert_eq!(to_production(&world, region).await.outcome, Some(RunOutcome::Done));
+        assert_eq!(world.current(region), Some(first.clone()), "{region}");
+        tell(&format!("3. {region} has it")).await;
+    }
 
     std::fs::write(world.path("config/load-gpu.env"), "REPLICAS=1\nLAB=down\n").unwrap();
     let second = world.release("1.1.0").await;
@@ -194,4 +201,84 @@ async fn two_registries_copy_an_image_into_the_release_registry() {
         assert!(deployed.contains(&format!("oci-layout:{repository}")), "{environment}: {deployed}");
     }
     promo_ledger::verify(world.session.store().as_ref()).unwrap();
+}
+
+/// Numbers that are the same in every run (xorshift).
+struct Numbers(u64);
+
+impl Numbers {
+    fn shuffled<T>(&mut self, mut items: Vec<T>) -> Vec<T> {
+        for at in (1..items.len()).rev() {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            items.swap(at, usize::try_from(self.0 % (at as u64 + 1)).unwrap());
+        }
+        items
+    }
+}
+
+/// The same file with its tables, and the keys of each, in another order; what stands before the first table stays there.
+fn reordered(text: &str, numbers: &mut Numbers) -> String {
+    let mut tables: Vec<Vec<&str>> = vec![Vec::new()];
+    for line in text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if line.starts_with('[') {
+            tables.push(Vec::new());
+        }
+        tables.last_mut().unwrap().push(line);
+    }
+    let root = tables.remove(0);
+    let mut out = root.join("\n") + "\n";
+    for table in numbers.shuffled(tables) {
+        let (head, keys) = table.split_first().unwrap();
+        out.push_str(&format!("{head}\n{}\n", numbers.shuffled(keys.to_vec()).join("\n")));
+    }
+    // What comes before an environment is a set, however it is written down.
+    out.replace("[\"integration-cpu\", \"integration-gpu\"]", "[\"integration-gpu\", \"integration-cpu\"]")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_3_the_order_in_which_inputs_are_written_down_changes_no_byte_of_a_plan() {
+    let time = Time::at("2026-03-23T09:00:00Z");
+    let world = World::with("eleven-environments", time.setup());
+    world.release("1.0.0").await;
+    let _ = advance(&world).await;
+    accept(&world, &time);
+    world.release("1.1.0").await;
+    let until = Request {
+        goal: Goal::Promote,
+        environments: [].into(),
+        release: None,
+        until: Some("production-eu".parse().unwrap()),
+        invoker: Invoker::Human,
+    };
+    let plans = async |session: &promo_engine::Session| {
+        let everything = Request { until: None, ..until.clone() };
+        let mut out = Vec::new();
+        for request in [everything, until.clone()] {
+            out.push(session.plan(request, PLAN_LIFETIME).await.unwrap().to_bytes().unwrap());
+        }
+        out
+    };
+    let before = plans(&world.session_as("dana")).await;
+    assert!(before.iter().all(|bytes| bytes.len() > 10_000), "the plans move something");
+    let text = std::fs::read_to_string(world.path("promo.toml")).unwrap();
+    let files: Vec<(std::path::PathBuf, Vec<u8>)> = ["checks", "config", "templates"]
+        .iter()
+        .flat_map(|folder| std::fs::read_dir(world.path(folder)).unwrap())
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .collect();
+    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    for round in 0..8 {
+        let other = reordered(&text, &mut numbers);
+        assert_ne!(other, text);
+        std::fs::write(world.path("promo.toml"), other).unwrap();
+        // A directory gives its files in another order once they were made in another.
+        files.iter().for_each(|(path, _)| std::fs::remove_file(path).unwrap());
+        for (path, bytes) in numbers.shuffled(files.iter().collect()) {
+            std::fs::write(path, bytes).unwrap();
+        }
+        assert_eq!(plans(&world.session_as("dana")).await, before, "round {round}");
+    }
 }

@@ -196,6 +196,44 @@ mod needs_script {
         ends(0, &on_a_terminal(&root, &[], &lift));
     }
 
+    /// cli.md: a progress line for each environment on a terminal, plain lines in CI, and nothing but JSON with `--format json`.
+    #[test]
+    fn progress_moves_on_a_terminal_is_plain_in_ci_and_is_none_beside_json() {
+        let (_directory, root) = world();
+        let release = |alias: &str| {
+            let file = root.join("config/common.env");
+            std::fs::write(file, format!("NEEDS_WORKERS=3\n# {alias}\n")).unwrap();
+            ends(0, &promo(&root, &[], &["release", "add", "shop=1.0.0", "--alias", alias]));
+        };
+        // Lines are drawn over: the cursor goes up or back, and a spinner turns in front of the environment.
+        let moves = |said: &str| said.contains("\u{1b}[1A") || said.contains("\u{1b}[2K") || said.contains("\r\u{1b}[");
+        let spins = |said: &str| ('\u{2800}'..='\u{28ff}').any(|braille| said.contains(braille));
+        let term = ("TERM", "xterm-256color");
+        release("a");
+        let bars = ends(0, &on_a_terminal(&root, &[term], &["advance"]));
+        assert!(moves(&bars) && spins(&bars), "{bars:?}");
+        for done in ["dev", "qa", "perf", "staging"] {
+            assert!(bars.lines().any(|line| line.contains(done) && line.contains("is verified")), "{done}: {bars:?}");
+        }
+        let plain = |said: &str| !said.contains('\u{1b}') && !spins(said) && said.contains("check smoke …\n");
+        for (alias, output) in [
+            ("b", on_a_terminal as fn(&Path, &[(&str, &str)], &[&str]) -> Output),
+            ("c", in_a_pipe as fn(&Path, &[(&str, &str)], &[&str]) -> Output),
+        ] {
+            release(alias);
+            let said =
+                ends(0, &output(&root, &[term, ("CI", "true"), ("NO_COLOR", "1")], &["advance"])).replace('\r', "");
+            assert!(plain(&said), "{alias}: {said:?}");
+        }
+        release("d");
+        let output = promo(&root, &[], &["advance", "--format", "json"]);
+        assert_eq!((output.status.code(), told(&output).is_empty()), (Some(0), false));
+        assert_eq!(String::from_utf8(output.stderr).unwrap(), "", "nothing beside the events");
+        for line in String::from_utf8(output.stdout).unwrap().lines() {
+            serde_json::from_str::<Value>(line).unwrap_or_else(|error| panic!("{error}: {line}"));
+        }
+    }
+
     mod needs_ssh_keygen {
         use std::io::{Read as _, Write as _};
 

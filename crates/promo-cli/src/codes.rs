@@ -60,8 +60,26 @@ codes! {
     "after-this-plan",
     "ahead",
     "apply-unsigned",
+    "approval-bot",
+    "approval-counted-elsewhere",
+    "approval-excluded",
+    "approval-expired",
+    "approval-not-yet-valid",
+    "approval-other-environment",
+    "approval-other-key",
+    "approval-other-ledger",
+    "approval-other-pipeline",
+    "approval-other-plan",
+    "approval-other-policy",
+    "approval-other-release",
     "approval-refused",
     "approval-rejected",
+    "approval-revoked",
+    "approval-role-not-asked",
+    "approval-role-not-held",
+    "approval-unknown-key",
+    "approval-unmapped-party",
+    "approval-unnamed-party",
     "approvals",
     "artifact-damaged",
     "artifact-moving-tag",
@@ -283,17 +301,22 @@ mod tests {
         for (code, _) in promo_core::diagnostic::CODES {
             assert!(find(code).is_some(), "{code}");
         }
-        // A reason's code stands in one match of the core; a new one there needs a page here.
-        let source = include_str!("../../promo-core/src/gate.rs");
-        let body = source.split("pub fn code(&self)").nth(1).and_then(|s| s.split("\n    }\n").next());
-        let reasons: Vec<&str> = body
-            .expect("the match of codes")
-            .lines()
-            .filter_map(|l| l.split("=> \"").nth(1)?.split('"').next())
-            .collect();
-        assert!(reasons.len() > 30, "{reasons:?}");
-        for code in reasons {
-            assert!(find(code).is_some(), "{code}");
+        // The codes of reasons, and of approvals that do not count, stand in one match each of the core; a new one there needs
+        // a page here.
+        for (source, least) in [
+            (include_str!("../../promo-core/src/gate.rs"), 30),
+            (include_str!("../../promo-core/src/approval/problem.rs"), 20),
+        ] {
+            let body = source.split("fn code(&self)").nth(1).and_then(|s| s.split("\n    }\n").next());
+            let codes: Vec<&str> = body
+                .expect("the match of codes")
+                .lines()
+                .filter_map(|l| l.split("=> \"").nth(1)?.split('"').next())
+                .collect();
+            assert!(codes.len() >= least, "{codes:?}");
+            for code in codes {
+                assert!(find(code).is_some(), "{code}");
+            }
         }
     }
 }

@@ -113,9 +113,10 @@ impl Ui {
         self.verbose
     }
 
-    /// Whether a person can be asked and shown things that move.
+    /// Whether a person can be asked and shown things that move. In CI nobody watches, also where it gives a terminal.
     pub(crate) fn is_interactive(&self) -> bool {
-        self.format == Format::Text && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        let watched = std::env::var_os("CI").is_none();
+        watched && self.format == Format::Text && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Data. A reader that has gone away has what it wanted, so a closed pipe is no error; a full disk is one

@@ -215,14 +215,16 @@ mod needs_script {
         for done in ["dev", "qa", "perf", "staging"] {
             assert!(bars.lines().any(|line| line.contains(done) && line.contains("is verified")), "{done}: {bars:?}");
         }
-        let plain = |said: &str| !said.contains('\u{1b}') && !spins(said) && said.contains("check smoke …\n");
+        release("n");
+        let bare = ends(0, &on_a_terminal(&root, &[term, ("NO_COLOR", "1")], &["advance"]));
+        assert!(spins(&bare) && !bare.contains("\u{1b}[32m") && bars.contains("\u{1b}[32m"), "{bare:?}");
+        let plain = |said: &str| !moves(said) && !spins(said) && said.contains("check smoke …\n");
         for (alias, output) in [
             ("b", on_a_terminal as fn(&Path, &[(&str, &str)], &[&str]) -> Output),
             ("c", in_a_pipe as fn(&Path, &[(&str, &str)], &[&str]) -> Output),
         ] {
             release(alias);
-            let said =
-                ends(0, &output(&root, &[term, ("CI", "true"), ("NO_COLOR", "1")], &["advance"])).replace('\r', "");
+            let said = ends(0, &output(&root, &[term, ("CI", "true")], &["advance"])).replace('\r', "");
             assert!(plain(&said), "{alias}: {said:?}");
         }
         release("d");

@@ -56,10 +56,13 @@ fn environments(ui: &Ui, width: usize) -> Sink {
         });
     }
     let bars = MultiProgress::new();
+    let plain = anstream::AutoStream::choice(&std::io::stderr()) == anstream::ColorChoice::Never;
     let lines: Mutex<BTreeMap<EnvironmentName, ProgressBar>> = Mutex::default();
     Arc::new(move |event| {
         ui.event(&event);
         let Some((name, text)) = words(&event) else { return };
+        // Bars are drawn beside the streams that take colour away where it is not wanted.
+        let text = if plain { anstream::adapter::strip_str(&text).to_string() } else { text };
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let bar = lines.entry(name.clone()).or_insert_with(|| {
             let style = ProgressStyle::with_template(&format!("{{spinner}} {{prefix:{width}}} {{wide_msg}}"));

@@ -13,6 +13,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::json;
 
+use crate::front::Tls;
 use crate::registry::LOGIN;
 
 /// The one identity token that is taken.
@@ -40,6 +41,7 @@ pub struct TokenServer {
     inner: Arc<Inner>,
     pem: String,
     address: String,
+    tls: Option<Tls>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -82,13 +84,32 @@ impl TokenServer {
         let task = tokio::spawn(async move {
             let _ = axum::serve(listener, app).await;
         });
-        Self { inner, pem: certificate.pem(), address, task }
+        Self { inner, pem: certificate.pem(), address, tls: None, task }
+    }
+
+    /// The same server behind TLS, certified by an authority of its own.
+    ///
+    /// # Panics
+    /// As [`Tls::before`].
+    #[must_use]
+    pub async fn encrypted(mut self) -> Self {
+        self.tls = Some(Tls::before(&self.address).await);
+        self
     }
 
     /// Where tokens are had.
     #[must_use]
     pub fn realm(&self) -> String {
-        format!("http://{}/token", self.address)
+        match &self.tls {
+            Some(tls) => format!("https://{}/token", tls.address),
+            None => format!("http://{}/token", self.address),
+        }
+    }
+
+    /// The certificate of the authority that certifies the server, in PEM; none without TLS.
+    #[must_use]
+    pub fn ca(&self) -> Option<&str> {
+        self.tls.as_ref().map(|tls| tls.ca.as_str())
     }
 
     /// The certificate of the key that tokens are signed with, in PEM.

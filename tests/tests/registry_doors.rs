@@ -216,6 +216,33 @@ mod needs_docker_registry {
         assert_eq!(tokens.journal(), []);
     }
 
+    /// Trust belongs to an address: a token server with an authority of its own has an entry of its own.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn tokens_are_had_behind_tls_from_a_server_with_an_authority_of_its_own() {
+        let tokens = TokenServer::start(&[]).await.encrypted().await;
+        let Some(registry) = Registry::behind(Door::Token(&tokens), true) else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let cx = context(directory.path(), &[("DOCKER_AUTH_CONFIG", &basic(&registry, LOGIN.1))]);
+        let (layout, what) = built(directory.path(), 1).await;
+        // Whoever trusts the registry alone does not tell its password to a server that anybody could be.
+        let network = Network::of(&cx).unwrap().with_settings(trusting(&registry));
+        let error = bring(&layout, &at(&network, &registry, "app"), &what).await.unwrap_err();
+        assert!(matches!(error, OciError::Certificate { .. }) && !error.is_transient(), "{error:?}");
+        assert_eq!(tokens.journal(), []);
+
+        let own = directory.path().join("tokens-ca.pem");
+        std::fs::write(&own, tokens.ca().unwrap()).unwrap();
+        let place = tokens.realm().trim_start_matches("https://").trim_end_matches("/token").to_string();
+        let entries = [(registry.address().to_string(), registry.ca()), (place, own)];
+        let with = |ca| RegistrySettings { ca: Some(ca), ..RegistrySettings::default() };
+        let settings: Settings = entries.into_iter().map(|(place, ca)| (place, with(ca))).collect();
+        let network = Network::of(&cx).unwrap().with_settings(settings);
+        let there = at(&network, &registry, "app");
+        assert_eq!(bring(&layout, &there, &what).await.unwrap().blobs_copied, 3);
+        assert_eq!(verify(&there, &what.digest, &Limits::default()).await.unwrap(), what);
+        assert!(!tokens.journal().is_empty());
+    }
+
     /// promo as a process of its own promotes within a registry behind a door, and is refused with another password.
     async fn promoted_behind_a_door(registry: &Registry, plain_http: bool) {
         let directory = tempfile::tempdir().unwrap();

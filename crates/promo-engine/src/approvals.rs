@@ -391,6 +391,10 @@ fn in_words(problem: &ApprovalProblem) -> String {
         ApprovalProblem::UnnamedParty { party: Party::Author, release } => {
             format!("{problem}: promo release authors {release} --author NAME --key KEY")
         }
+        ApprovalProblem::UnnamedParty { party: Party::Builder, release } => format!(
+            "{problem}: its build says so (`builder` of its images, or promo release add NAME=TAG --meta builder=NAME), which nobody \
+             can say of {release} afterwards: add a release that says it"
+        ),
         problem => problem.to_string(),
     }
 }

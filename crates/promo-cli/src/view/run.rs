@@ -157,6 +157,8 @@ impl RunView {
         // One that is told as unfinished and is not open has ended since the ledger was read.
         if self.finished.is_none() && open.as_ref().is_none_or(OpenRunView::alive) {
             self.next = String::new();
+        } else if let Some(open) = &open {
+            self.next.clone_from(&open.next);
         }
         Self { open, now, ..self }
     }

@@ -186,14 +186,18 @@ pub(crate) struct OpenRunView {
 }
 
 impl OpenRunView {
-    fn of(view: &View, open: &OpenRun) -> Self {
+    fn of(session: &Session, view: &View, open: &OpenRun) -> Self {
         let (state, place, last, until) = match &open.sign {
             Sign::Alive { place, renewed, until } => ("alive", Some(place.clone()), *renewed, Some(*until)),
             Sign::Gone { place, last } => ("gone", Some(place.clone()), Some(*last), None),
             Sign::Silent { last } => ("silent", None, Some(*last), None),
             Sign::Interrupted { at } => ("interrupted", None, Some(*at), None),
         };
-        let verb = if state == "alive" { "show" } else { "resume" };
+        let next = if state == "alive" {
+            command_line(["promo", "show", open.id.as_str()])
+        } else {
+            resume_words(session, &open.id, open.run.environments.keys())
+        };
         Self {
             run: open.id.clone(),
             applier: open.run.applier.clone(),
@@ -204,7 +208,7 @@ impl OpenRunView {
             place,
             last,
             until,
-            next: command_line(["promo", verb, open.id.as_str()]),
+            next,
         }
     }
 
@@ -212,6 +216,16 @@ impl OpenRunView {
     pub(crate) fn alive(&self) -> bool {
         self.state == "alive"
     }
+}
+
+/// The command that goes on with a run: with a key where a rule of one of its environments excludes the applier (S6.4).
+fn resume_words<'e>(
+    session: &Session,
+    run: &RunId,
+    mut environments: impl Iterator<Item = &'e EnvironmentName>,
+) -> String {
+    let key = environments.any(|name| session.excludes_applier(name)).then_some(["--key", "KEY"]);
+    command_line(["promo", "resume", run.as_str()].into_iter().chain(key.into_iter().flatten()))
 }
 
 /// All of it, for one pipeline.
@@ -230,7 +244,8 @@ pub(crate) struct Standing {
 impl Standing {
     /// How a pipeline stands.
     pub(crate) fn of(session: &Session, view: &View) -> Result<Self, CliError> {
-        let runs: Vec<OpenRunView> = session.unfinished(view)?.iter().map(|open| OpenRunView::of(view, open)).collect();
+        let runs: Vec<OpenRunView> =
+            session.unfinished(view)?.iter().map(|open| OpenRunView::of(session, view, open)).collect();
         let (mut holds, mut returns) = (BTreeMap::new(), BTreeMap::new());
         let rules = session.governance().rules();
         for name in session.governance().pipeline.environments.keys() {

@@ -138,7 +138,14 @@ fn status_tells_who_signed_for_a_run_that_failed_from_the_name_that_was_claimed_
         assert!(out.contains("by ci (signed by dana)"), "{out}");
     };
     told("runs");
-    run.go_on(41);
+    run.kill();
+    // Whoever goes on with it signs anew.
+    let dead = world.newest_run();
+    for words in [&["status"][..], &["show", &dead], &["why", "production"], &["runs"]] {
+        let (out, _) = texts(&promo(&world.at, words));
+        assert!(out.lines().last().unwrap().ends_with(&format!("resume {dead} --key KEY")), "{words:?}: {out}");
+    }
+    world.run(41, &[&["resume", dead.as_str(), "--as", "ci"], &DANA[..]].concat());
     told("holds");
 }
 

@@ -4,6 +4,7 @@
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+use core::net::{Ipv4Addr, Ipv6Addr};
 use core::ops::Range;
 
 use crate::config::{Checker, Table, tier};
@@ -134,8 +135,8 @@ impl Settled {
         Self(["directory"].into_iter().chain(components(path)).map(str::to_string).collect())
     }
 
-    /// The scheme may be left out, a host is the same in capitals and with the port that it has anyway, and a layout is a
-    /// directory.
+    /// The scheme may be left out, a host is the same in capitals, as whatever number it is written, and with the port that it
+    /// has anyway, and a layout is a directory.
     fn repository(text: &str) -> Self {
         if let Some(path) = text.strip_prefix("oci-layout:") {
             return Self::directory(path);
@@ -144,8 +145,41 @@ impl Settled {
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
         let host = host.to_ascii_lowercase();
         let name = [":443", ":80"].into_iter().find_map(|port| host.strip_suffix(port)).unwrap_or(&host);
+        let name = address(name).unwrap_or_else(|| name.to_string());
+        let name = name.as_str();
         Self(["registry", name].into_iter().chain(components(path)).map(str::to_string).collect())
     }
+}
+
+/// A host that is an address, with its port, as one number written in one way: `127.1`, `0x7f000001`, `2130706433` and
+/// `[::ffff:127.0.0.1]` are where `127.0.0.1` is, for whoever connects. None for a name.
+fn address(host: &str) -> Option<String> {
+    if let Some((inner, rest)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+        let v6: Ipv6Addr = inner.parse().ok()?;
+        return Some(match v6.to_ipv4_mapped() {
+            Some(v4) => format!("{v4}{rest}"),
+            None => format!("[{v6}]{rest}"),
+        });
+    }
+    let (name, port) = host.split_once(':').map_or((host, ""), |(name, _)| (name, &host[name.len()..]));
+    Some(format!("{}{port}", number(name.strip_suffix('.').unwrap_or(name))?))
+}
+
+/// An IPv4 address as `inet_aton` and the URL standard read it (<https://url.spec.whatwg.org/#concept-ipv4-parser>): up to four
+/// numbers, decimal, `0x` hexadecimal or `0` octal, of which the last one fills what is left.
+fn number(name: &str) -> Option<Ipv4Addr> {
+    let one = |part: &str| match part.as_bytes() {
+        [b'0', b'x', ..] => u32::from_str_radix(&part[2..], 16).ok(),
+        [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
+        [b'0'..=b'9', ..] => part.parse().ok(),
+        _ => None,
+    };
+    let parts = name.split('.').map(one).collect::<Option<Vec<u32>>>()?;
+    let (last, first) = parts.split_last()?;
+    let left = 4_usize.checked_sub(first.len()).filter(|left| *left > 0)?;
+    let fits = u64::from(*last) < 1_u64 << (8 * left) && first.iter().all(|byte| *byte < 256);
+    let above = first.iter().enumerate().fold(0, |sum, (at, byte)| sum | byte << (24 - 8 * at));
+    fits.then(|| Ipv4Addr::from(above | *last))
 }
 
 /// The components of a path in one spelling. `..` takes the component before it away, so that `dev/../prod` is `prod`;
@@ -199,6 +233,12 @@ mod tests {
             ("oci-layout:prod", "oci-layout:./dev/../prod//api"),
             ("oci-layout:/srv/prod", "oci-layout:/srv/./prod"),
             ("oci-layout:.", "oci-layout:prod"),
+            ("127.0.0.1:5000/prod", "127.1:5000/prod"),
+            ("127.0.0.1:5000", "2130706433:5000/prod"),
+            ("0x7f.1:5000", "0177.0.0.01:5000/prod"),
+            ("127.0.0.1:5000", "[::ffff:127.0.0.1]:5000/prod"),
+            ("[::1]:5000", "[0:0:0:0:0:0:0:1]:5000/prod"),
+            ("10.0.0.1", "167772161:443/prod"),
         ] {
             let claim = claim(Place::Registry(prefix.into()));
             assert!(claim.covers_repository(repository) && claim.touched_by_repository(repository), "{repository}");
@@ -207,6 +247,10 @@ mod tests {
             ("r.example", "r.example.org/shop"),
             ("r.example/shop", "r.example/shopping"),
             ("r.example", "r.example:8443/shop"),
+            ("127.0.0.1:5000", "127.0.0.2:5000/prod"),
+            ("127.0.0.1:5000", "127.0.0.1:5001/prod"),
+            ("1.2.3.4", "1.2.3.4.5/prod"),
+            ("1.2.3.4", "1.2.3.256/prod"),
             ("oci-layout:prod", "oci-layout:prod-eu"),
             ("oci-layout:prod", "oci-layout:/prod"),
         ] {

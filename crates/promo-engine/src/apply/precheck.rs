@@ -83,9 +83,15 @@ impl Session {
         let observed = std::mem::take(&mut again.observations);
         let known = (observed.clone(), std::mem::take(&mut again.previews));
         let then = self.planned_then(plan, &view, known).await;
-        if let (Ok(then), false) = (&then, kept) {
-            unedited(&planner::edited(plan, then))?;
-        }
+        let then = match then {
+            Ok(then) if !kept => {
+                unedited(&planner::edited(plan, &then))?;
+                Ok(then)
+            }
+            // What could not be told is no sign of a plan that is as it was written, whatever else it waits for.
+            Err(error) if !kept && lapsed.is_ok() => return Err(error),
+            then => then,
+        };
         lapsed?;
         applier.map_or(Ok(()), |applier| self.needs_signed_apply(&plan.moves, applier, None))?;
         if plan.moves.is_empty() {

@@ -2,6 +2,7 @@
 //! tests only. What must not live here: anything that the product calls.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
 use serde_json::Value;
@@ -11,6 +12,7 @@ use super::auth::{AuthFile, Challenge, Entry, challenges};
 use super::document::{self, Body, DOCKER_LIST, Document, Link, MANIFEST_TYPES, OCI_INDEX, RawManifest};
 use super::error::tame;
 use super::reference::Location;
+use super::settings::Settings;
 use super::{address, referrers, registry, upload, wire};
 
 /// Values of `WWW-Authenticate`, one a line.
@@ -187,6 +189,29 @@ pub fn authfile(bytes: &[u8]) {
     }
 }
 
+/// A `registries.toml`.
+///
+/// # Panics
+/// When it is taken and says something else than a plain reading of it: the finding.
+pub fn registries(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let settings = match Settings::parse(text, Path::new("/etc/promo/registries.toml")) {
+        Ok(settings) => settings,
+        Err(error) => return says_something_tame(&error.to_string()),
+    };
+    let plain: toml::Table = toml::from_str(text).expect("what was read is TOML");
+    assert_eq!(plain.get("format").and_then(toml::Value::as_integer), Some(1));
+    let registries = plain.get("registry").and_then(toml::Value::as_table).cloned().unwrap_or_default();
+    assert!(registries.keys().eq(settings.registries.keys()), "{registries:?}");
+    for (host, registry) in &settings.registries {
+        let number = |key: &str| registries[host].get(key).and_then(toml::Value::as_integer);
+        assert_eq!(registry.rate.map(i64::from), number("rate"));
+        assert_eq!(registry.chunk.and_then(|chunk| i64::try_from(chunk).ok()), number("chunk"));
+        assert!(registry.rate != Some(0) && registry.ca.as_deref().is_none_or(Path::is_absolute), "{registry:?}");
+        assert!(registry.user.is_none() || registry.secret.is_some(), "{registry:?}");
+    }
+}
+
 /// Whether a key of an auth file is of this registry, by a plain look: its host is what stands between a scheme and a path.
 fn is_for(key: &str, host: &str) -> bool {
     let docker = ["docker.io", "index.docker.io", "registry-1.docker.io"];
@@ -267,6 +292,11 @@ mod tests {
     #[test]
     fn secrets_go_to_the_registry_that_they_are_for() {
         all("authfile", authfile);
+    }
+
+    #[test]
+    fn settings_say_what_a_plain_reading_says() {
+        all("registries", registries);
     }
 
     #[test]

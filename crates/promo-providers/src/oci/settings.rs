@@ -90,19 +90,30 @@ impl Settings {
         if text.len() > LIMIT {
             return Err(bad(format!("more than {LIMIT} bytes")));
         }
+        Self::parse(&text, path)
+    }
+
+    /// Reads the text of a file that is at `path`.
+    pub(super) fn parse(text: &str, path: &Path) -> Result<Self, OciError> {
+        let bad = |problem: String| OciError::Settings { path: path.into(), problem };
         // Of a newer file nothing else is understood, and nothing else is said.
-        if let Ok(Versioned { format }) = toml::from_str(&text)
+        if let Ok(Versioned { format }) = toml::from_str(text)
             && format > FORMAT
         {
             return Err(OciError::NewerSettings { path: path.into(), found: format, known: FORMAT });
         }
         let mut settings: Self =
-            toml::from_str(&text).map_err(|error| bad(error.to_string().trim().replace('\n', " ")))?;
+            toml::from_str(text).map_err(|error| bad(error.to_string().trim().replace('\n', " ")))?;
         if settings.format != FORMAT {
             return Err(bad(format!("`format` is {}, expected 1", settings.format)));
         }
         let directory = path.parent().unwrap_or(Path::new("."));
         for (host, registry) in &mut settings.registries {
+            // One that no reference names would be set up for nobody, in silence.
+            if !is_host(host) {
+                let host = tame(host);
+                return Err(bad(format!("`{host}` is no registry as references name it: `host` or `host:port`")));
+            }
             if registry.user.is_some() && registry.secret.is_none() {
                 return Err(bad(format!("{host}: `user` without `secret`")));
             }
@@ -130,6 +141,11 @@ impl Settings {
 #[derive(Deserialize)]
 struct Versioned {
     format: u32,
+}
+
+fn is_host(host: &str) -> bool {
+    let named = format!("{host}/repository").parse();
+    matches!(named, Ok(Location::Registry { host: named, .. }) if named == host)
 }
 
 fn is_repository_path(path: &str) -> bool {
@@ -182,6 +198,9 @@ mod tests {
             ("format = 0", "format"),
             ("format = 1\nregistries = 1", "registries"),
             ("format = 1\n[registry.\"r.example\"]\npassword = \"x\"", "password"),
+            ("format = 1\n[registry.\"https://r.example\"]\nrate = 1", "https://r.example"),
+            ("format = 1\n[registry.\"R.example\"]\nrate = 1", "R.example"),
+            ("format = 1\n[registry.\"r.example/team\"]\nrate = 1", "r.example/team"),
             ("format = 1\n[registry.\"r.example\"]\nuser = \"x\"", "secret"),
             ("format = 1\n[registry.\"r.example\"]\nrate = 0", "rate"),
             ("format = 1\n[registry.\"r.example\"]\nchunk = 1000", "chunk"),

@@ -178,8 +178,13 @@ impl Tracer<'_> {
                 (name, false, path_at(thread, address)?)
             };
         let ours = path.file_name()?.to_str()?.strip_prefix(self.ledger.file_name()?.to_str()?)?;
-        let ours = ["", "-wal", "-shm", "-journal"].into_iter().find(|end| *end == ours)?;
-        Some(Call { name, grows, file: format!("ledger{ours}") })
+        // One that is made has another name until it is whole: `.RANDOM.new`.
+        let (draft, end) = match ours.split_once(".new") {
+            Some((_, end)) => (".new", end),
+            None => ("", ours),
+        };
+        let end = ["", "-wal", "-shm", "-journal"].into_iter().find(|known| *known == end)?;
+        Some(Call { name, grows, file: format!("ledger{draft}{end}") })
     }
 }
 

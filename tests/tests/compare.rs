@@ -24,7 +24,7 @@ fn s8_2_an_edited_plan_is_refused_as_the_page_says() {
 
 #[test]
 fn s8_4_a_first_plan_is_applied_once_and_in_its_own_place_as_the_page_says() {
-    let refused = ["plan-spent", "exit 22", "plan-elsewhere", "exit 65", "plan-elsewhere", "exit 65"];
+    let refused = ["plan-spent", "exit 22", "plan-elsewhere", "exit 65", "ledger-lost", "exit 30"];
     let expected: Vec<&str> = ["exit 0"].into_iter().chain(refused).chain(["plan-stale", "exit 22"]).collect();
     assert_eq!(shown("promo-first-plan.sh"), expected);
 }

@@ -28,8 +28,8 @@ impl From<EngineError> for CliError {
                 let expected =
                     origin.as_ref().map_or_else(|| "a ledger".into(), |origin| format!("the ledger {origin}"));
                 let way = format!(
-                    "put a copy of the ledger back at {path}; only whoever means to begin with an empty ledger removes what is left of \
-                     this one: {path}, its `-wal` and `-journal`, and {mark}"
+                    "move aside what is left, {path} with its `-wal`, `-shm` and `-journal`, and put a copy of the ledger back; only \
+                     whoever means to begin with an empty ledger removes {mark} too"
                 );
                 let next = command_line(["promo", "explain", code]);
                 new(&next).who(who::OPERATOR).differs(expected, *found).details([way])

@@ -363,7 +363,7 @@ fn s8_1_what_is_not_a_plan_of_this_format_is_refused_by_name() {
     assert_eq!(read(&text.replace("\"format\":1", "\"format\":0")).unwrap_err(), PlanFileError::Format(0));
     let requires = text.replace("\"requires\":[]", "\"requires\":[\"waves\"]");
     assert_eq!(read(&requires).unwrap_err(), PlanFileError::Requires("waves".into()));
-    let reason = requires.replacen("\"body\":{", "\"body\":{\"new\":1,", 1);
+    let reason = requires.replacen("\"body\":{", "\"body\":{\"a\":1,", 1);
     assert_eq!(read(&reason).unwrap_err(), PlanFileError::Requires("waves".into()), "it is named before it is met");
     // A member that this version does not know is no plan of this format.
     assert!(read(&text.replace("\"kind\":\"promo.plan\"", "\"kind\":\"promo.plan\",\"other\":1")).is_err());

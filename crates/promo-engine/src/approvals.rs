@@ -393,7 +393,7 @@ fn in_words(problem: &ApprovalProblem) -> String {
         }
         ApprovalProblem::UnnamedParty { party: Party::Builder, release } => format!(
             "{problem}: its build says so (`builder` of its images, or promo release add NAME=TAG --meta builder=NAME), which nobody \
-             can say of {release} afterwards: add a release that says it"
+             can say of {release} afterwards: a release with other content can say it"
         ),
         problem => problem.to_string(),
     }

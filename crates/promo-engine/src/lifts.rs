@@ -162,17 +162,19 @@ impl Session {
 }
 
 impl Session {
-    /// Refuses whom every rule under which they could approve keeps out, as an author or the builder of the release. It is asked
-    /// where somebody lifts, and of no record: names of builds can be erased (S12.5).
+    /// Refuses whom every rule under which they could approve keeps out, as an author or the builder of the release; where it
+    /// cannot be told who that is, everybody (S6.4). It is asked where somebody lifts, and of no record: names of builds can be
+    /// erased (S12.5).
     fn took_no_part(&self, who: &IdentityName, lift: &Lift) -> Result<(), EngineError> {
         let Lift::Quarantine { release, .. } = lift else { return Ok(()) };
         let Some(identity) = self.governance.roster.identity(who) else { return Ok(()) };
         let view = self.view()?;
         let (me, built) = (Person::Known(who.clone()), self.built(&view, release)?);
-        let wrote = self.written(&view, release)?.contains(&me);
+        let is_me = |person: &Person| *person == me || !matches!(person, Person::Known(_));
+        let wrote = self.written(&view, release)?.iter().any(is_me);
         let part = |party: &Party| match party {
             Party::Author => wrote,
-            Party::Builder => built.as_ref() == Some(&me),
+            Party::Builder => built.as_ref().is_none_or(is_me),
             Party::Initiator | Party::Applier => false,
         };
         for (environment, rules) in rules_about(&self.governance, lift) {
@@ -181,7 +183,8 @@ impl Session {
                 rules.iter().filter_map(|rule| rule.exclude.iter().find(|party| part(party))).collect();
             if let (Some(party), true) = (parties.first(), parties.len() == rules.len()) {
                 return Err(EngineError::Lift(format!(
-                    "the rule of {environment} excludes the {} of the release, and {who} is that",
+                    "the rule of {environment} excludes the {0} of the release, and {who} is that, or it cannot be told who is: \
+                     `promo release show {release}` has its {0}",
                     party.as_str()
                 )));
             }

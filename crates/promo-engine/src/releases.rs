@@ -141,7 +141,13 @@ impl Session {
                         entry.lineage
                     )));
                 }
-                if let Some(key) = [AUTHORS, BUILDER].into_iter().find(|key| said.get(*key) != known.get(*key)) {
+                // What was erased cannot be said again, and is not contradicted.
+                let differs = |key: &&str| {
+                    let kept = known.get(*key);
+                    said.get(*key) != kept
+                        && !(said.contains_key(*key) && kept.is_some_and(|text| text == crate::ERASED))
+                };
+                if let Some(key) = [AUTHORS, BUILDER].into_iter().find(differs) {
                     let named =
                         |metadata: &BTreeMap<String, String>| metadata.get(key).cloned().unwrap_or("nobody".into());
                     return Err(EngineError::Invalid(format!(

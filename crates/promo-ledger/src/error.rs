@@ -38,7 +38,7 @@ pub enum StoreError {
         /// What was found.
         found: String,
     },
-    /// There was a ledger, and its file is gone or empty. No new one is made in its place (S0.1).
+    /// There was a ledger, and its file is gone, empty or another's. No new one is made in its place (S0.1).
     #[error("the ledger is lost: one was made at {path}, and there is {found} now")]
     Lost {
         /// Where it was.

@@ -57,6 +57,8 @@ impl Ledger {
             connection.execute_batch(&format!("DROP TRIGGER {name}")).unwrap();
         }
         assert!(connection.execute(sql, params).unwrap() > 0, "the attack changed something: {sql}");
+        // What lies beside the ledger is as easily written.
+        let _ = std::fs::remove_file(self.path().with_extension("db.origin"));
     }
 
     fn findings(&self) -> Vec<Finding> {
@@ -180,6 +182,51 @@ fn an_epoch_below_that_of_a_lock_in_force_is_found_and_one_that_is_too_high_does
     store.renew(&lock, Duration::from_secs(600)).unwrap();
 }
 
+/// SQLite removes the log of an empty database, and the log may have the only copy of the newest records.
+#[test]
+fn looking_at_a_ledger_that_was_emptied_leaves_its_log_alone() {
+    let ledger = Ledger::filled();
+    let path = ledger.path();
+    let log = path.with_extension("db-wal");
+    std::fs::write(&path, "").unwrap();
+    std::fs::write(&log, "the last records").unwrap();
+    let looks: [fn(&Path) -> _; 3] = [
+        |path| SqliteStore::open(path),
+        |path| SqliteStore::open_existing(path),
+        |path| SqliteStore::open_read_only(path),
+    ];
+    for look in looks {
+        assert!(matches!(look(&path), Err(StoreError::Lost { found: "an empty file", .. })));
+        assert_eq!(std::fs::read(&log).unwrap(), b"the last records");
+    }
+}
+
+/// The freezes and quarantines of the one that was here would be gone.
+#[test]
+fn another_ledger_in_the_place_of_one_that_left_word_is_refused_s0_1() {
+    let (ours, other) = (Ledger::filled(), Ledger::filled());
+    let mark = ours.path().with_extension("db.origin");
+    let origin = ours.open().origin();
+    std::fs::copy(other.path(), ours.path()).unwrap();
+    let looks: [fn(&Path) -> _; 3] = [
+        |path| SqliteStore::open(path),
+        |path| SqliteStore::open_existing(path),
+        |path| SqliteStore::open_read_only(path),
+    ];
+    for look in looks {
+        match look(&ours.path()).map(drop).unwrap_err() {
+            StoreError::Lost { found: "another ledger", origin: was, .. } => assert_eq!(was, Some(origin.clone())),
+            error => panic!("{error:?}"),
+        }
+    }
+    // Whoever means it removes the word, and the next one who writes leaves their own.
+    std::fs::remove_file(&mark).unwrap();
+    SqliteStore::open_read_only(ours.path()).unwrap();
+    assert!(!mark.exists(), "looking leaves nothing");
+    let store = SqliteStore::open_existing(ours.path()).unwrap();
+    assert_eq!(std::fs::read_to_string(&mark).unwrap().trim(), store.origin());
+}
+
 /// S12.5: not in the rows, not in a free page and not in the log.
 #[test]
 fn an_erased_text_is_nowhere_in_the_files_s12_5() {
@@ -197,6 +244,18 @@ fn an_erased_text_is_nowhere_in_the_files_s12_5() {
     assert!(store.erase(0, "reason").unwrap());
     assert_eq!(has(), 0);
     assert_eq!((verify(&store).unwrap().texts, verify(&store).unwrap().erased), (0, 1));
+    // Whoever reads keeps the log: that is said, and asking again once they are gone empties it.
+    let mut draft = still("b");
+    draft.private = [("reason".to_owned(), "Kirsten asked again".to_owned())].into();
+    store.append_if_head(&Expect::default(), &[draft]).unwrap();
+    let reader = Connection::open(ledger.path()).unwrap();
+    reader.execute_batch("BEGIN; SELECT count(*) FROM records").unwrap();
+    let rows: i64 = reader.query_row("SELECT count(*) FROM records", [], |row| row.get(0)).unwrap();
+    assert_eq!(rows, 2);
+    assert!(matches!(store.erase(1, "reason"), Err(StoreError::Busy { .. })));
+    reader.execute_batch("COMMIT").unwrap();
+    assert!(!store.erase(1, "reason").unwrap(), "it is erased already");
+    assert_eq!(has(), 0);
     assert_eq!(store.texts(0).unwrap(), [("reason".to_owned(), None)].into());
 }
 
@@ -483,7 +542,7 @@ fn a_ledger_that_must_be_there_is_written_and_never_made_s0_1() {
     assert!(!missing.parent().unwrap().exists());
     let empty = ledger.directory.path().join("empty.db");
     std::fs::write(&empty, "").unwrap();
-    assert!(matches!(SqliteStore::open_existing(&empty), Err(StoreError::NotALedger { found: 0, .. })));
+    assert!(matches!(SqliteStore::open_existing(&empty), Err(StoreError::Lost { found: "an empty file", .. })));
     assert_eq!(std::fs::read(&empty).unwrap(), b"", "an empty file stays one");
 }
 

@@ -101,10 +101,16 @@ impl Clean {
         // every one of several runs is passed for certain.
         let others = [Self::new(cells), Self::new(cells)];
         let certain = |point: &(Point, usize)| others.iter().all(|other| other.points.contains(point));
+        // By luck it was slower in all of them: only what was appended is passed whatever comes in between.
+        let appended = |point: &Point| {
+            let after = Point { name: point.name.replace("append before", "append after"), ..point.clone() };
+            last(&after)
+        };
         let fork = cells.scenario() == Scenario::Fork;
         let tried =
             self.points.iter().filter(|point| certain(point)).filter(|(point, count)| match point.name.as_str() {
                 "clock" if fork => *count == 1,
+                name if name.starts_with("append before") => *count <= appended(point),
                 "clock" | "keep before" | "keep after" | "preview" | "resolve" => *count == 1 || *count == last(point),
                 // Only what takes long renews its lock: that has a test of its own.
                 "renew before" | "renew after" => false,

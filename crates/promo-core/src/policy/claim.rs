@@ -144,8 +144,17 @@ impl Settled {
         let text = text.strip_prefix("oci://").unwrap_or(text);
         let (host, path) = text.split_once('/').unwrap_or((text, ""));
         let host = host.to_ascii_lowercase();
-        let name = [":443", ":80"].into_iter().find_map(|port| host.strip_suffix(port)).unwrap_or(&host);
-        let name = address(name).unwrap_or_else(|| name.to_string());
+        // A port is a number, however many zeros stand before it.
+        let (name, port) = match host.rsplit_once(':').map(|(name, port)| (name, port.parse::<u16>())) {
+            Some((name, Ok(443 | 80))) => (name, String::new()),
+            Some((name, Ok(port))) => (name, format!(":{port}")),
+            _ => (host.as_str(), String::new()),
+        };
+        let name = match name {
+            "index.docker.io" | "registry-1.docker.io" => "docker.io",
+            name => name,
+        };
+        let name = address(name).unwrap_or_else(|| name.to_string()) + &port;
         let name = name.as_str();
         Self(["registry", name].into_iter().chain(components(path)).map(str::to_string).collect())
     }
@@ -169,6 +178,7 @@ fn address(host: &str) -> Option<String> {
 /// numbers, decimal, `0x` hexadecimal or `0` octal, of which the last one fills what is left.
 fn number(name: &str) -> Option<Ipv4Addr> {
     let one = |part: &str| match part.as_bytes() {
+        [b'0', b'x'] => Some(0),
         [b'0', b'x', ..] => u32::from_str_radix(&part[2..], 16).ok(),
         [b'0', _, ..] => u32::from_str_radix(part, 8).ok(),
         [b'0'..=b'9', ..] => part.parse().ok(),

@@ -347,7 +347,7 @@ mod tests {
         let here = format!("run {run} has it, in process {} of this machine, since 20", std::process::id());
         assert!(text.starts_with(&here) && !text.contains('/'), "{text}");
         let strange = Holder::of("\u{1b}[2J", Timestamp::UNIX_EPOCH).to_string();
-        assert_eq!(strange, "somebody has it, somewhere, until 1970-01-01T00:00:00Z unless it renews it");
+        assert_eq!(strange, "somebody has it, somewhere, until 1970-01-01 00:00:00 UTC unless it renews it");
         assert_eq!(words(&named), format!("in process {} of this machine", std::process::id()));
         assert_eq!(words("run/uuid/60000/ci-7.internal@boot:1:42:9"), "in process 42 on ci-7.internal");
         assert_eq!((words("run/uuid"), lifetime("run/uuid")), ("somewhere".into(), None));

@@ -115,12 +115,14 @@ struct SqliteRows<'a> {
     sql: &'a Connection,
 }
 
+fn busy() -> StoreError {
+    StoreError::Busy { waited_ms: u64::try_from(BUSY_TIMEOUT.as_millis()).unwrap_or(u64::MAX) }
+}
+
 /// Turns an error of SQLite into one of the store.
 fn sql(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
     move |error| match error.sqlite_error_code() {
-        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => {
-            StoreError::Busy { waited_ms: u64::try_from(BUSY_TIMEOUT.as_millis()).unwrap_or(u64::MAX) }
-        }
+        Some(rusqlite::ErrorCode::DatabaseBusy | rusqlite::ErrorCode::DatabaseLocked) => busy(),
         Some(rusqlite::ErrorCode::ReadOnly) => StoreError::ReadOnly,
         Some(rusqlite::ErrorCode::DatabaseCorrupt | rusqlite::ErrorCode::NotADatabase) => {
             StoreError::damaged("the database file", "an SQLite database", error)
@@ -193,10 +195,10 @@ impl Store for SqliteStore {
             let erased = rows.sql.execute("DELETE FROM sides WHERE seq = ?1 AND field = ?2", params![int(seq), field]);
             Ok::<_, StoreError>(erased.map_err(sql("erasing a text"))? == 1)
         })?;
-        // The log still has it. Whoever reads meanwhile keeps the log: then it goes with the next writer who is alone.
+        // The log still has it, for as long as somebody reads: asking again then empties it.
         let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
-        self.connection().query_row(truncate, [], |_| Ok(())).map_err(sql("emptying the log"))?;
-        Ok(erased)
+        let kept: i64 = self.connection().query_row(truncate, [], |row| row.get(0)).map_err(sql("emptying the log"))?;
+        if kept == 0 { Ok(erased) } else { Err(busy()) }
     }
 
     fn generations(&self) -> Result<Vec<Generation>> {

@@ -1,7 +1,7 @@
 //! Opening and making a ledger file: permissions, settings, format, and the file systems that are refused.
 
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -62,14 +62,13 @@ pub(super) fn not_lost(path: &Path) -> Result<()> {
 }
 
 fn lost(path: &Path, found: &'static str) -> StoreError {
-    let mark = beside(path, MARK);
-    let mut text = String::new();
-    let read = std::fs::File::open(&mark).and_then(|file| file.take(1_024).read_to_string(&mut text));
-    let origin = read.is_ok().then(|| text.trim().to_owned()).filter(|origin| !origin.is_empty());
-    StoreError::Lost { path: path.display().to_string(), found, origin, mark: mark.display().to_string() }
+    let mark = beside(path, MARK).display().to_string();
+    StoreError::Lost { path: path.display().to_string(), found, origin: marked(path), mark }
 }
 
 fn open_what_is_there(path: &Path) -> Result<SqliteStore> {
+    // Before SQLite sees it: beside an empty database it removes the log, which then has the only copy of the last records.
+    there(path)?;
     refuse_other_files(path)?;
     match open_to_write(path) {
         // On a medium that cannot be written, as an auditor has it, a ledger is still there to be read.
@@ -86,7 +85,26 @@ fn open_to_write(path: &Path) -> Result<SqliteStore> {
         Err(StoreError::NewerFormat { found, .. }) => Access::Newer(found),
         Err(error) => return Err(error),
     };
-    store(connection, access)
+    let store = store(connection, access)?;
+    is_the_marked_one(path, &store)?;
+    if !matches!(store.access, Access::Newer(_)) && marked(path).is_none() {
+        mark(path, &store.origin)?;
+    }
+    Ok(store)
+}
+
+/// Refuses a ledger in the place of another one, by what that one left beside it: the other one's freezes and quarantines
+/// would be gone.
+fn is_the_marked_one(path: &Path, store: &SqliteStore) -> Result<()> {
+    if marked(path).is_none_or(|origin| origin == store.origin) { Ok(()) } else { Err(lost(path, "another ledger")) }
+}
+
+/// The origin that a ledger left beside its place, if it did.
+fn marked(path: &Path) -> Option<String> {
+    let mut text = String::new();
+    let file = std::fs::File::open(beside(path, MARK)).ok()?;
+    file.take(1_024).read_to_string(&mut text).ok()?;
+    Some(text.trim().to_owned()).filter(|origin| !origin.is_empty())
 }
 
 fn connect(path: &Path) -> Result<Connection> {
@@ -106,13 +124,16 @@ fn write_ahead(connection: &Connection) -> Result<()> {
 
 pub(super) fn open_read_only(path: &Path) -> Result<SqliteStore> {
     refuse_network(path)?;
+    there(path)?;
     refuse_other_files(path)?;
     let read = |file: &Path, more| {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | more;
         let connection = Connection::open_with_flags(file, flags).map_err(sql("opening the file"))?;
         configure(&connection)?;
         identify(&connection, path)?;
-        store(connection, Access::Read)
+        let store = store(connection, Access::Read)?;
+        is_the_marked_one(path, &store)?;
+        Ok(store)
     };
     match read(path, OpenFlags::empty()) {
         // Without a log nobody writes, and where none can be made nobody will: then SQLite may do without one.
@@ -201,12 +222,17 @@ fn make(path: &Path) -> Result<()> {
     let origin = format!("promo.local/ledger/{id}");
     let done = make_file(&draft).and_then(|()| initialize(&draft, &origin)).and_then(|()| {
         match std::fs::hard_link(&draft, path) {
+            // Cut short here, the next one who opens it to write leaves the mark.
             Ok(()) => mark(path, &origin).map(|()| true),
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(StoreError::io("putting the ledger's file in place")(error)),
         }
     });
     let removed = std::fs::remove_file(&draft).map_err(StoreError::io("removing the draft of the ledger's file"));
+    // SQLite's own, where it was cut short.
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(beside(&draft, suffix));
+    }
     if done? {
         removed?;
         // A name survives a power cut when its directory was synced.
@@ -247,7 +273,12 @@ fn initialize(path: &Path, origin: &str) -> Result<()> {
 
 /// Leaves word beside a ledger that it is there, once it is.
 fn mark(path: &Path, origin: &str) -> Result<()> {
-    std::fs::write(beside(path, MARK), format!("{origin}\n")).map_err(StoreError::io("marking the ledger's place"))
+    let write = || -> std::io::Result<()> {
+        let mut file = std::fs::File::create(beside(path, MARK))?;
+        file.write_all(format!("{origin}\n").as_bytes())?;
+        file.sync_all()
+    };
+    write().map_err(StoreError::io("marking the ledger's place"))
 }
 
 fn directory_of(path: &Path) -> &Path {

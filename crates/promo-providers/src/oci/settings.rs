@@ -102,8 +102,7 @@ impl Settings {
         {
             return Err(OciError::NewerSettings { path: path.into(), found: format, known: FORMAT });
         }
-        let mut settings: Self =
-            toml::from_str(text).map_err(|error| bad(error.to_string().trim().replace('\n', " ")))?;
+        let mut settings: Self = toml::from_str(text).map_err(|error| bad(told(&error, text)))?;
         if settings.format != FORMAT {
             return Err(bad(format!("`format` is {}, expected 1", settings.format)));
         }
@@ -135,6 +134,14 @@ impl Settings {
     pub(super) fn of(&self, host: &str) -> RegistrySettings {
         self.registries.get(host).cloned().unwrap_or_default()
     }
+}
+
+/// Where a file cannot be read and why, on one line and without what could steer a terminal.
+fn told(error: &toml::de::Error, text: &str) -> String {
+    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
+    format!("line {line}, column {column}: {}", tame(error.message()))
 }
 
 /// What a file of any format says first.

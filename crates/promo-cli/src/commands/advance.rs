@@ -46,7 +46,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     // What was done is told also where what came after it failed.
     for report in &reports {
-        run_report::draw(ui, report, true);
+        run_report::draw(ui, &project.session, report, true);
     }
     let document = end?;
     let session = &project.session;

@@ -80,7 +80,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let over = Instant::now() + wait;
     let progress = progress::sink(ui, progress::width(document.body.moves.iter().map(|entry| &entry.environment)));
     let mut said = None;
-    let report = loop {
+    let (project, report) = loop {
         // What was signed or thawed up to the end of the wait still counts: it is tried once more after it.
         let last = Instant::now() >= over;
         // Rules that changed meanwhile count as they are now.
@@ -96,10 +96,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
         let look = Look { document: &document, digest, arguments, progress: &progress, over, last };
         if let Some(report) = project.runtime.block_on(look.once(&project.session, &mut said))? {
-            break report;
+            break (project, report);
         }
     };
-    Ok(end(ui, &report))
+    Ok(end(ui, &project.session, &report))
 }
 
 /// One try at a plan that may have to wait.
@@ -265,7 +265,7 @@ pub(super) fn beside(plan: Option<&Path>) -> Vec<PathBuf> {
 }
 
 /// Prints how a run ended.
-pub(crate) fn end(ui: &Ui, report: &RunReport) -> Exit {
-    run_report::print(ui, report, true);
+pub(crate) fn end(ui: &Ui, session: &Session, report: &RunReport) -> Exit {
+    run_report::print(ui, session, report, true);
     Exit(report.exit_code())
 }

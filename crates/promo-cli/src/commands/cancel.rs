@@ -25,6 +25,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
     project.session.with_view(|view| select::run(view, &arguments.run))??;
     let report = project.runtime.block_on(project.session.cancel(&arguments.run))?;
-    run_report::print(ui, &report, false);
+    run_report::print(ui, &project.session, &report, false);
     Ok(DONE)
 }

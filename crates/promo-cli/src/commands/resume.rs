@@ -44,5 +44,5 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         };
         project.session.resume(&arguments.run, options).await
     })?;
-    Ok(super::apply::end(ui, &report))
+    Ok(super::apply::end(ui, &project.session, &report))
 }

@@ -7,7 +7,7 @@ use promo_core::eligibility::{self, CheckStatus};
 use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
-use promo_core::ledger::event::PromotionOutcome;
+use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::model::Tier;
 use promo_core::planner;
 use promo_engine::Session;
@@ -23,7 +23,7 @@ use crate::output::{endings, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{LedgerSize, Status};
-use crate::view::standing::{self, HoldView, PendingView};
+use crate::view::standing::{self, HoldView, PendingRow, PendingView};
 use crate::view::{ReleaseView, Standing};
 
 #[derive(Debug, Args)]
@@ -252,13 +252,16 @@ fn lead_on(
         return Ok(why(row));
     }
     // What such a plan would move is there already, or has gone on: nothing is to be done about it.
-    let there = |to: &ReleaseView, name: &EnvironmentName| {
-        let row = rows.iter().find(|row| row.environment == *name);
-        row.and_then(|row| row.release.as_ref()).is_some_and(|release| release.lineage >= to.lineage)
+    let there = |asked: &PendingRow| {
+        let row = rows.iter().find(|row| row.environment == asked.environment);
+        row.and_then(|row| row.release.as_ref()).is_some_and(|release| match asked.movement {
+            Movement::Promotion => release.lineage >= asked.to.lineage,
+            Movement::Rollback => release.id == asked.to.id,
+            // The release was there from the beginning: what was asked for is another configuration of it.
+            Movement::Reconfiguration => false,
+        })
     };
-    let left = |pending: &&PendingView| {
-        !pending.over || pending.environments.iter().any(|row| !there(&row.to, &row.environment))
-    };
+    let left = |pending: &&PendingView| !pending.over || pending.environments.iter().any(|row| !there(row));
     if let Some(pending) = standing.pending.iter().find(left) {
         return Ok(("", Some(pending.next.clone())));
     }

@@ -57,9 +57,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let requested = standing.pending_in(name.as_str()).filter(|pending| pending.moved.is_empty());
     let requested = requested.and_then(|pending| pending.row(name.as_str()));
     let requested = requested.filter(|row| row.to.id == release.as_str() && row.movement == Movement::Promotion);
-    // It answers what `promo plan` with the same words would ask: only a person repeats what was tried before, and by name.
-    let named = |invoker| invoker == Invoker::Human && arguments.release.is_some();
-    let asked = |invoker| project.runtime.block_on(session.gates_here(name, &release, (invoker, named(invoker))));
+    // It answers what `promo plan` with the same words would ask, whoever asks: by name is with the release (S3.3).
+    let named = arguments.release.is_some();
+    let asked = |invoker| project.runtime.block_on(session.gates_here(name, &release, (invoker, named)));
     let judged = asked(session.invoker())?;
     let other = overall(&asked(self::other(session.invoker()))?);
     let differs = overall(&judged) != other;

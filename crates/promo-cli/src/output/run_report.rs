@@ -1,8 +1,9 @@
 //! How a run ended: the same table on a terminal and in CI.
 
 use promo_core::gate::Gate;
-use promo_core::ids::RunId;
-use promo_engine::{Fate, RunReport};
+use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::ledger::event::PromotionOutcome;
+use promo_engine::{Fate, RunReport, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -51,25 +52,29 @@ struct RowView<'a> {
 }
 
 /// Prints it, as an event where the verb `streams`. The last line is the next command.
-pub(crate) fn print(ui: &Ui, report: &RunReport, streams: bool) {
-    draw(ui, report, streams);
+pub(crate) fn print(ui: &Ui, session: &Session, report: &RunReport, streams: bool) {
+    draw(ui, session, report, streams);
     if ui.format() != Format::Json {
         ui.data(&ui.next(&next(report)));
     }
 }
 
 /// The same for one of several, of which only the last one leads on.
-pub(crate) fn draw(ui: &Ui, report: &RunReport, streams: bool) {
+pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool) {
     let next = ui.to_paste(&next(report));
+    // How it ended is known without the ledger: where that cannot be read now, no way back is told.
+    let view = session.view().ok();
+    let ended = |name: &EnvironmentName, outcome: PromotionOutcome| {
+        let run = view.as_ref().and_then(|view| view.runs.get(&report.run));
+        endings::promotion(outcome, report.outcome, run.is_some_and(|run| endings::went_back(run, name)))
+    };
     {
         let environments = report
             .environments
             .iter()
             .map(|(name, release, fate)| {
                 let (fate, why, gates): (_, _, &[Gate]) = match fate {
-                    Fate::Ended { outcome, why } => {
-                        (endings::promotion(*outcome, report.outcome, false).0, why.as_deref(), &[])
-                    }
+                    Fate::Ended { outcome, why } => (ended(name, *outcome).0, why.as_deref(), &[]),
                     Fate::NotStarted { why, gates } => ("was not started", Some(why.as_str()), gates),
                     Fate::Interrupted => (endings::open(Some("interrupted")).0, None, &[]),
                 };
@@ -89,7 +94,7 @@ pub(crate) fn draw(ui: &Ui, report: &RunReport, streams: bool) {
     for (name, release, fate) in &report.environments {
         let (words, style, why) = match fate {
             Fate::Ended { outcome, why } => {
-                let (words, style) = endings::promotion(*outcome, report.outcome, false);
+                let (words, style) = ended(name, *outcome);
                 (words, style, why.as_deref())
             }
             Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),
@@ -112,9 +117,10 @@ pub(crate) fn next(report: &RunReport) -> String {
     if report.outcome.is_none() {
         return command_line(["promo", "resume", run]);
     }
-    let bad = report.environments.iter().find(|(_, _, fate)| {
-        !matches!(fate, Fate::Ended { outcome: promo_core::ledger::event::PromotionOutcome::Verified, .. })
-    });
+    let bad = report
+        .environments
+        .iter()
+        .find(|(_, _, fate)| !matches!(fate, Fate::Ended { outcome: PromotionOutcome::Verified, .. }));
     match bad {
         Some((name, release, _)) => command_line(["promo", "why", name.as_str(), release.as_str()]),
         None => "promo status".to_owned(),

@@ -361,7 +361,22 @@ impl PlanView {
         // One from which only another plan leads on has it in this one.
         let leads_on = |one: &&PendingView| same(one) && (one.plan == self.digest || !one.over);
         let requested = self.pending.iter().filter(leads_on);
-        out.extend(requested.clone().map(|one| say(&one.next, "goes on with the requested plan")));
+        // Who sees this plan is not sent to see it.
+        let shows_itself = |one: &PendingView| {
+            let shown = one.file.as_deref().map(|file| command_line(["promo", "show", file]));
+            one.plan == self.digest && shown.as_ref() == Some(&one.next)
+        };
+        out.extend(
+            requested
+                .clone()
+                .filter(|one| !shows_itself(one))
+                .map(|one| say(&one.next, "goes on with the requested plan")),
+        );
+        if let Some(until) = self.pending.iter().find(|one| shows_itself(one)).map(|one| one.until) {
+            let why = format!("plans again after {until}, when the request is over; its last gate opens only later");
+            let plan = next(&self.pipeline, &self.environments, &self.request, None);
+            out.extend(plan.into_iter().map(|next| NextCommand { why: why.clone(), ..next }));
+        }
         let over = matches!(self.fate.as_ref().map(|fate| fate.state), Some("superseded" | "over"));
         let requested_itself = self.pending.iter().any(|one| one.plan == self.digest);
         if over {

@@ -22,6 +22,7 @@ use serde::Serialize;
 use super::run::signers;
 use super::{GateView, ReleaseView};
 use crate::commands::approve::apply_words;
+use crate::commands::plan::again;
 use crate::error::{CliError, command_line};
 use crate::input;
 use crate::output::endings;
@@ -555,7 +556,8 @@ fn lead_on(
         return run.next.clone();
     }
     if pending.over {
-        return plan_again(session, document);
+        let file = format!("{}.plan.json", session.governance().pipeline.name);
+        return command_line(again(&document.body.request, &file).iter().map(String::as_str));
     }
     let name = format!("{}.plan.json", session.governance().pipeline.name);
     let digest = pending.plan.to_string();
@@ -602,20 +604,6 @@ const SOME_HOURS: i64 = 2;
 fn reaching(at: Timestamp, now: Timestamp) -> String {
     let seconds = at.duration_since(now).as_secs().max(0);
     format!("{}h", (seconds / 3_600 + 1).max(SOME_HOURS))
-}
-
-/// The command that makes a plan of what a plan asked for, once more.
-fn plan_again(session: &Session, document: &Document) -> String {
-    let request = &document.body.request;
-    let out = format!("{}.plan.json", session.governance().pipeline.name);
-    let back = request.goal == promo_core::plan::Goal::Rollback;
-    let mut words = vec!["promo", if back { "rollback" } else { "plan" }];
-    words.extend(request.environments.iter().map(EnvironmentName::as_str));
-    if let Some(until) = &request.until {
-        words.extend(["--until", until.as_str()]);
-    }
-    words.extend(["--out", &out]);
-    command_line(words)
 }
 
 /// The file in the working directory, or in its folder of requested plans, that holds a plan.

@@ -328,13 +328,22 @@ fn what_stands_otherwise_for_the_other_kind_of_actor_says_so() {
     world.run(0, &["freeze", "dev", "--reason", "x"]);
     let text = said(&world, &["why", "production", "1.0.0"]);
     assert!(!text.contains("judged for"), "nothing differs: {text}");
-    world.run(0, &["plan", "dev", "--release", "1.1.0"]);
-    // A release that failed and was lifted is repeated by a person, by name, and by nothing else.
+    // What failed and was lifted is repeated by name, by whoever names it (S3.3).
     let id = ["release", "lift", "1.1.0", "--environment", "production", "--reason", "no fault"];
     world.run(0, &[&id[..], &["--key", "keys/riley", "--signer", "built-in"]].concat());
     let text = said(&world, &["why", "production", "1.1.0"]);
-    assert!(text.contains("judged for a person; for automation (--actor-kind automation) it may not enter"), "{text}");
-    assert_eq!(world.run(0, &["why", "production", "1.1.0"])["judged_for"], "human");
+    assert!(!text.contains("judged for"), "nothing differs: {text}");
+    // Going back pauses what is automatic, and nothing else.
+    world.run(0, &["rollback", "qa", "--out", "back.json"]);
+    world.run(0, &["apply", "back.json"]);
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.3.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    world.run(0, &["unfreeze", "dev", "--reason", "over", "--key", "keys/riley", "--signer", "built-in"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    world.run(0, &["apply", "p.json"]);
+    let text = said(&world, &["why", "qa", "1.3.0"]);
+    assert!(text.contains("judged for a person; for automation (--actor-kind automation) it waits"), "{text}");
+    assert_eq!(world.run(0, &["why", "qa", "1.3.0"])["judged_for"], "human");
 }
 
 #[test]

@@ -232,3 +232,42 @@ fn a_name_that_was_only_claimed_is_named_where_it_keeps_somebody_from_approving_
         world.refuses(21, "approval-refused", &["approve", "q.json", "--key", "keys/riley", "--signer", "built-in"]);
     assert!(!error["details"].to_string().contains("only because"), "{error}");
 }
+
+#[test]
+fn a_request_that_came_to_nothing_leads_to_what_it_asked_for() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(0, &["apply", "p.json"]);
+    let rejected = |asked: &[&str]| {
+        world.run(0, &[asked, &["--out", "p.json"]].concat());
+        world.ask("p.json");
+        world.run(0, &["approve", "p.json", "--decision", "reject", "--key", "keys/riley", "--signer", "built-in"]);
+        next(&world.run(0, &["status"]))
+    };
+    // What runs there is newer than what it was to go back to, and it did not go back.
+    let back = rejected(&["rollback", "production", "--to", "1.0.0"]);
+    assert!(back.starts_with("promo rollback production --to r-"), "{back}");
+    assert_eq!(next(&world.run(0, &["why", "production"])), back);
+    // The same release with another configuration is there only by its number.
+    world.write("config/production.env", "WORKERS=7\n");
+    assert_eq!(rejected(&["plan", "production"]), "promo plan production --out quickstart.plan.json");
+}
+
+#[test]
+fn a_plan_whose_request_is_over_before_its_gate_opens_does_not_lead_to_itself() {
+    let world = World::new();
+    let day = "weekly   = { days = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"] }";
+    let now: jiff::Timestamp = world.run(0, &["plan"])["planned_at"].as_str().unwrap().parse().unwrap();
+    let opens = (now + std::time::Duration::from_secs(60 * 86_400)).strftime("%Y-%m-%d");
+    world.edit("promo.toml", day, &format!("once = {{ start = \"{opens}T00:00\", end = \"{opens}T23:00\" }}"));
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    assert_eq!(next(&world.run(0, &["status"])), "promo show p.json");
+    let shown = world.run(0, &["show", "p.json"]);
+    let first = &shown["next"][0];
+    assert!(first["command"].as_str().unwrap().contains("plan production --out"), "{shown}");
+    assert!(first["why"].as_str().unwrap().starts_with("plans again after "), "{shown}");
+}

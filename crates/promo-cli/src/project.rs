@@ -23,11 +23,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Global, Kind};
 use crate::error::{CliError, who};
-use crate::escape::line;
+use crate::escape::{line, shell_word};
 use crate::input;
 use crate::output::diagnostics::{self, DiagnosticView};
 use crate::output::labels::{Label, label};
-use crate::ui::Ui;
+use crate::ui::{Ui, in_ci};
 
 /// The name of the pipeline file.
 pub(crate) const PIPELINE_FILE: &str = "promo.toml";
@@ -321,7 +321,7 @@ fn actor(global: &Global) -> Actor {
     let name = global.actor.clone().or_else(variables).or_else(account).unwrap_or_else(|| UNKNOWN.into());
     let person = match global.actor_kind {
         Some(kind) => kind == Kind::Human,
-        None => std::env::var_os("CI").is_none() && std::io::stdin().is_terminal(),
+        None => !in_ci() && std::io::stdin().is_terminal(),
     };
     Actor { name, kind: if person { ActorKind::Human } else { ActorKind::Automation } }
 }
@@ -429,7 +429,8 @@ fn from_here(error: CliError, key: &str, given: &Path, root: &Path) -> CliError 
     let beside = root.join(given);
     let way = beside.is_file().then(|| {
         let way = variable.map_or_else(|| format!("--{key} "), |variable| format!("export {variable}="));
-        format!("such a file lies beside the pipeline: `{way}{}` names it from everywhere", beside.display())
+        let beside = shell_word(&beside.to_string_lossy());
+        format!("such a file lies beside the pipeline: `{way}{beside}` names it from everywhere")
     });
     error.details([told]).details(way)
 }
@@ -505,7 +506,7 @@ fn with_policy_beside(error: CliError, root: &Path) -> CliError {
     }
     let shown = shown(&policy);
     // A relative one would mean another file in another directory.
-    let everywhere = policy.display();
+    let everywhere = shell_word(&policy.to_string_lossy());
     let way = format!("no policy was named, and {shown} lies beside the pipeline: `export PROMO_POLICY={everywhere}`");
     error.details([way]).go_on_with(&["promo", "--policy", &shown, "check"])
 }

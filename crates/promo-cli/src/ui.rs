@@ -1,5 +1,6 @@
 //! Where a verb puts what it says: data to standard output, talk to standard error, in the format that was asked for.
 
+use std::ffi::OsStr;
 use std::io::{Error, ErrorKind, IsTerminal as _, Write as _};
 use std::sync::{Arc, OnceLock};
 
@@ -115,8 +116,7 @@ impl Ui {
 
     /// Whether a person can be asked and shown things that move. In CI nobody watches, also where it gives a terminal.
     pub(crate) fn is_interactive(&self) -> bool {
-        let watched = std::env::var_os("CI").is_none();
-        watched && self.format == Format::Text && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
+        !in_ci() && self.format == Format::Text && std::io::stdin().is_terminal() && std::io::stderr().is_terminal()
     }
 
     /// Data. A reader that has gone away has what it wanted, so a closed pipe is no error; a full disk is one
@@ -175,4 +175,25 @@ pub(crate) fn lose(lost: &Lost, written: Result<(), Error>) {
 pub(crate) fn zone(global: &Global) -> Result<TimeZone, CliError> {
     promo_core::windows::zone(&global.timezone)
         .map_err(|error| CliError::invalid_value("--timezone", &error, Some(error.help())))
+}
+
+/// Whether this is a job of CI: its variable says so, unless it is set to say that this is none.
+pub(crate) fn in_ci() -> bool {
+    std::env::var_os("CI").is_some_and(|value| means_yes(&value))
+}
+
+fn means_yes(value: &OsStr) -> bool {
+    !["", "0", "false"].map(OsStr::new).contains(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ci_is_off_only_for_the_values_that_say_so() {
+        for (value, yes) in [("true", true), ("1", true), ("yes", true), ("", false), ("0", false), ("false", false)] {
+            assert_eq!(means_yes(OsStr::new(value)), yes, "CI={value}");
+        }
+    }
 }

@@ -32,8 +32,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Err(error) => {
             let error = CliError::from(error);
             // A run is in the way: what ends it, or shows how far it is, comes first.
-            let standing = Standing::of(session, &*session.view()?)?;
-            let run = standing.run_in(name.as_str()).map(|run| run.next.clone());
+            // Where that cannot be told, the error is still the one that was met.
+            let standing = session.view().ok().and_then(|view| Standing::of(session, &view).ok());
+            let run = standing.as_ref().and_then(|standing| standing.run_in(name.as_str())).map(|run| run.next.clone());
             let run = run.as_deref().map(|next| next.split(' ').collect::<Vec<_>>());
             return Err(run.into_iter().fold(error, |error, words| error.go_on_with(&words)));
         }

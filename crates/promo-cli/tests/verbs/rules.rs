@@ -3,7 +3,7 @@
 use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
 
-use crate::fixture::{World, command, end, promo, texts};
+use crate::fixture::{World, command, copy, end, promo, texts};
 
 pub(crate) fn row_of_accept_clock() {
     let world = World::new();
@@ -157,6 +157,28 @@ fn a_policy_that_lies_there_and_was_not_named_is_pointed_at() {
     assert!(err.contains("error[policy-not-adopted]") && err.contains(&export), "{err}");
     std::fs::remove_file(world.at.join("policy.toml")).unwrap();
     assert!(!bare(&["status"]).contains("export"));
+}
+
+#[test]
+fn a_path_that_is_to_be_exported_is_quoted_as_commands_are() {
+    let world = World::new();
+    let spaced = world.at.join("a folder");
+    copy(&world.at.join("config"), &spaced.join("config"));
+    for file in ["promo.toml", "policy.toml"] {
+        std::fs::copy(world.at.join(file), spaced.join(file)).unwrap();
+    }
+    let export = format!("`export PROMO_POLICY='{}'`", spaced.join("policy.toml").display());
+    let told = |directory: &std::path::Path, policy: Option<&str>| {
+        let mut command = command(directory, &["status"]);
+        command.env_remove("PROMO_POLICY").envs(policy.map(|policy| ("PROMO_POLICY", policy)));
+        texts(&end(command, &["status"])).1
+    };
+    let unnamed = told(&spaced, None);
+    assert!(unnamed.contains(&export), "{unnamed}");
+    // One that was named from elsewhere.
+    std::fs::create_dir(spaced.join(".git")).unwrap();
+    let elsewhere = told(&spaced.join("config"), Some("policy.toml"));
+    assert!(elsewhere.contains(&export), "{elsewhere}");
 }
 
 #[test]

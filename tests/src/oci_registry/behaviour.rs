@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use promo_core::Digest;
+use tokio::sync::Notify;
 
 /// What the registry offers, whom it lets in, and what it does wrong. The default does nothing wrong and keeps to
 /// version 1.1 of the distribution specification.
@@ -19,7 +20,8 @@ pub struct Behaviour {
     pub mount: Mounting,
     /// `Docker-Content-Digest` in answers; registries of older versions leave it out.
     pub digest_header: bool,
-    /// `ETag` with manifests, and a PUT with `If-Match` only on what has it, else 412 (RFC 9110, 13.1.1).
+    /// `ETag` with manifests, a PUT with `If-Match` only on what has it, and one with `If-None-Match: *` only where nothing
+    /// is, else 412 (RFC 9110, 13.1.1 and 13.1.2).
     pub validators: bool,
     /// Blobs are taken with the first POST.
     pub single_post: bool,
@@ -270,6 +272,8 @@ pub enum What {
     Endless,
     /// This is done just before a connection is reset that another fault resets.
     Tell(Told),
+    /// Nothing is done with the request before the test lets it go on.
+    Hold(Hold),
     /// All open uploads are forgotten just before the request.
     EndSessions,
     /// Somebody else points a tag elsewhere just before the request.
@@ -281,6 +285,27 @@ pub enum What {
         /// Where to.
         to: Digest,
     },
+}
+
+/// Where a request waits for the test, and the test for the request.
+#[derive(Debug, Clone, Default)]
+pub struct Hold(Arc<(Notify, Notify)>);
+
+impl Hold {
+    /// Waits until the request is there.
+    pub async fn arrived(&self) {
+        self.0.0.notified().await;
+    }
+
+    /// Lets it go on.
+    pub fn release(&self) {
+        self.0.1.notify_one();
+    }
+
+    pub(super) async fn wait(&self) {
+        self.0.0.notify_one();
+        self.0.1.notified().await;
+    }
 }
 
 /// Something that a test does in the middle of a request.

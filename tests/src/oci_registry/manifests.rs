@@ -129,6 +129,13 @@ fn put(
     {
         return Answer::error(412, "PRECONDITION", "the tag holds something else");
     }
+    if let Reference::Tag(tag) = reference
+        && behaviour.validators
+        && headers.get("if-none-match").is_some_and(|condition| condition == "*")
+        && there.tags.get(*tag).is_some_and(|held| there.manifests.contains_key(held))
+    {
+        return Answer::error(412, "PRECONDITION", "the tag holds something");
+    }
     there.manifests.insert(digest, Stored { media_type, bytes: body.to_vec().into() });
     if let Reference::Tag(tag) = reference
         && !(behaviour.tags == Tags::Silent && there.tags.contains_key(*tag))

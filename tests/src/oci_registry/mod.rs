@@ -31,7 +31,7 @@ use journal::{Journal, Slot};
 use line::{Cord, Line};
 use uploads::Sent;
 
-pub use behaviour::{Behaviour, Door, Fault, Mounting, On, Reset, Tags, TokenDoor, Told, What};
+pub use behaviour::{Behaviour, Door, Fault, Hold, Mounting, On, Reset, Tags, TokenDoor, Told, What};
 pub use content::{Repository, Stored};
 pub use journal::{Credential, Entry, writes_after};
 
@@ -371,6 +371,11 @@ async fn answer(State(inner): State<Arc<Inner>>, ConnectInfo(cord): ConnectInfo<
             serve(&inner, &behaviour, &parts, body, false);
         }
         return reset();
+    }
+    for fault in &faults {
+        if let What::Hold(hold) = fault {
+            hold.wait().await;
+        }
     }
     let stands = faults.iter().find_map(|fault| match fault {
         What::Answer { status, headers } => {

@@ -363,3 +363,21 @@ async fn a_source_that_never_gives_a_byte_to_the_first_chunk_ends_as_transient_a
     );
     nothing_of_it(&world, "a source that never gives a byte");
 }
+
+/// However large the blob is, a copy of which hardly a byte comes with each answer comes to an end.
+#[tokio::test]
+async fn a_source_or_a_registry_that_gets_hardly_ahead_uses_up_its_attempts() {
+    let world = world().await;
+    let layer = world.what.blobs.iter().max_by_key(|blob| blob.size).unwrap().digest;
+    let breaks = Fault::new(On::of(Method::GET, format!("/blobs/{layer}")), What::Reset(Reset::InAnswer(9_000)));
+    world.again(Behaviour::faulty([breaks]), Behaviour::default());
+    let error = world.promote(&network(&world, &[])).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+    nothing_of_it(&world, "a source that gives some bytes each time");
+    let error = copy(&world, [Fault::new(patch(), What::Reset(Reset::InRequest(9_000)))]).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+    nothing_of_it(&world, "a registry that takes some bytes each time");
+    let all = chunks(&world);
+    let first = all.split(|line| line.starts_with("DELETE")).next().unwrap();
+    assert_eq!(first.iter().filter(|line| line.ends_with(" 0")).count(), 5, "attempts in one session: {all:?}");
+}

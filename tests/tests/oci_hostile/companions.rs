@@ -10,7 +10,7 @@ use promo_providers::oci::Oci;
 use promo_providers::oci::{OCI_INDEX, OCI_MANIFEST};
 use promo_sdk::testing::FakeClock;
 use promo_sdk::{EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider as _};
-use promo_tests::oci_registry::{Behaviour, Entry, Fault, On, Stored, What};
+use promo_tests::oci_registry::{Behaviour, Entry, Fault, Hold, On, Stored, What};
 use serde_json::{Value, json};
 
 use crate::world::{DESTINATION, SOURCE, TAG, World, sign};
@@ -171,16 +171,21 @@ async fn a_list_is_written_only_on_what_was_read_where_the_registry_gives_a_vali
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+/// Both have read the same list, or that there is none, and one writes when the other has come to its end: no look of that
+/// one can find what is lost after.
+#[tokio::test]
 async fn two_that_add_to_one_list_at_once_lose_nothing_where_the_registry_gives_validators() {
-    for round in 0..20 {
+    for earlier in [&["one"][..], &[]] {
         // Two sources of the very same artifact, each with a signature of its own.
         let world = World::start().await;
         let other = World::start().await;
         assert_eq!(world.what, other.what);
-        let own = sign(&other.source, &other.what, &format!("of the other source {round}"));
-        world.again(Behaviour::default(), without_the_api(true, Vec::new()));
-        let (_, others) = list_of_others(&world, &["one"], true);
+        let own = sign(&other.source, &other.what, "of the other source");
+        let hold = Hold::default();
+        let write = On::of(Method::PUT, format!("/manifests/{}", list_tag(&world))).times(1);
+        let held = Fault::new(write, What::Hold(hold.clone()));
+        world.again(Behaviour::default(), without_the_api(true, vec![held]));
+        let mut expected = list_of_others(&world, earlier, !earlier.is_empty()).1;
         let cx = |root: &str| promo_sdk::testing::context(root);
         // Under tags of their own: what is there already under its tag is not copied.
         let ensure = |source: &World, tag: &str| {
@@ -193,16 +198,95 @@ async fn two_that_add_to_one_list_at_once_lose_nothing_where_the_registry_gives_
             EnsureRequest { inputs, expected, desired, changes: Vec::new(), token: "run/1".into(), epoch: 1 }
         };
         let (first, second) = (ensure(&world, TAG), ensure(&other, "1.0.1"));
-        let one = tokio::spawn(async move { Oci::new().ensure(&cx("/nowhere"), &first).await });
-        let two = tokio::spawn(async move { Oci::new().ensure(&cx("/elsewhere"), &second).await });
-        one.await.unwrap().unwrap();
-        two.await.unwrap().unwrap();
+        let late = tokio::spawn(async move { Oci::new().ensure(&cx("/nowhere"), &first).await });
+        hold.arrived().await;
+        Oci::new().ensure(&cx("/elsewhere"), &second).await.unwrap();
+        hold.release();
+        late.await.unwrap().unwrap();
         let mut all = listed(&world);
-        let mut expected = vec![others[0], world.signature, own];
+        expected.extend([world.signature, own]);
         all.sort_unstable();
         expected.sort_unstable();
-        assert_eq!(all, expected, "round {round}");
+        assert_eq!(all, expected, "there were {earlier:?}");
+        let refused = world.destination.journal().iter().filter(|entry| entry.status == 412).count();
+        assert_eq!(refused, 1, "there were {earlier:?}");
     }
+}
+
+/// How often the list was written, and with what success.
+fn list_writes(world: &World) -> Vec<u16> {
+    let path = format!("/manifests/{}", list_tag(world));
+    let journal = world.destination.journal();
+    journal.iter().filter(|entry| entry.method == "PUT" && entry.path.ends_with(&path)).map(|e| e.status).collect()
+}
+
+/// A look from a cache that lags behind shows once more what was read, after the write on that was refused.
+#[tokio::test]
+async fn what_a_refusal_has_kept_is_not_written_over_after_a_look_that_lags_behind() {
+    let world = World::start().await;
+    world.again(Behaviour::default(), without_the_api(true, Vec::new()));
+    let (first, _) = list_of_others(&world, &["one"], true);
+    let (more, both) = list_of_others(&world, &["one", "two"], false);
+    let path = format!("/manifests/{}", list_tag(&world));
+    let moved = What::MoveTag { repository: DESTINATION.into(), tag: list_tag(&world), to: more };
+    // Looks at the list: whether there is one, right before the write, and after the refusal.
+    let lags = || On::of(Method::HEAD, path.clone()).after(2).times(1);
+    let faults = vec![
+        Fault::new(On::of(Method::PUT, path.clone()).times(1), moved),
+        Fault::new(lags(), What::Header("docker-content-digest", Some(first.to_string()))),
+        Fault::new(lags(), What::Header("etag", Some(format!("\"{first}\"")))),
+    ];
+    world.destination.behave(without_the_api(true, faults));
+    world.promote(&world.network()).await.unwrap();
+    assert_eq!(list_writes(&world), [412, 412, 201]);
+    assert_eq!(listed(&world), [both[0], both[1], world.signature]);
+    world.assert_whole("beside another writer");
+}
+
+/// The list has another validator than before, and is the same: written is on the new one.
+#[tokio::test]
+async fn a_list_that_was_put_again_is_written_on_its_new_validator() {
+    let world = World::start().await;
+    world.again(Behaviour::default(), without_the_api(true, Vec::new()));
+    let (_, others) = list_of_others(&world, &["one"], true);
+    let path = format!("/manifests/{}", list_tag(&world));
+    let before = On::of(Method::HEAD, path).after(1).times(1);
+    let old = Fault::new(before, What::Header("etag", Some("\"of an earlier time\"".into())));
+    world.destination.behave(without_the_api(true, vec![old]));
+    world.promote(&world.network()).await.unwrap();
+    assert_eq!(list_writes(&world), [412, 201]);
+    assert_eq!(listed(&world), [others[0], world.signature]);
+}
+
+/// A validator that is refused twice for the very bytes that it stands for is none for writing.
+#[tokio::test]
+async fn a_registry_that_takes_no_validator_of_its_own_gets_the_list_without_one() {
+    let world = World::start().await;
+    world.again(Behaviour::default(), without_the_api(true, Vec::new()));
+    let (_, others) = list_of_others(&world, &["one"], true);
+    // It compares with something that no answer of it says.
+    let path = format!("/manifests/{}", list_tag(&world));
+    let said = Fault::new(On::of(Method::HEAD, path), What::Header("etag", Some("\"for reading\"".into())));
+    world.destination.behave(without_the_api(true, vec![said]));
+    world.promote(&world.network()).await.unwrap();
+    assert_eq!(list_writes(&world), [412, 412, 201]);
+    assert_eq!(listed(&world), [others[0], world.signature]);
+}
+
+#[tokio::test]
+async fn a_list_that_is_taken_away_before_it_is_written_is_read_anew() {
+    let world = World::start().await;
+    world.again(Behaviour::default(), without_the_api(true, Vec::new()));
+    list_of_others(&world, &["one"], true);
+    // A tag of a manifest that is not there is no tag.
+    let gone = What::MoveTag { repository: DESTINATION.into(), tag: list_tag(&world), to: Digest::of(b"gone") };
+    let write = On::of(Method::PUT, format!("/manifests/{}", list_tag(&world))).times(1);
+    world.destination.behave(without_the_api(true, vec![Fault::new(write, gone)]));
+    world.promote(&world.network()).await.unwrap();
+    assert_eq!(list_writes(&world), [412, 201]);
+    // What whoever took it away wanted away stays so.
+    assert_eq!(listed(&world), [world.signature]);
+    world.assert_whole("beside one that deletes");
 }
 
 /// Everything that belongs to an artifact goes along, or the copy is refused: nothing is left behind without a word.

@@ -7,11 +7,10 @@ use std::collections::BTreeSet;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use promo_core::Digest;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::document::{self, RawManifest};
 use super::error::OciError;
-use super::referrers::{self, Companions};
+use super::referrers::{self, Companions, Listed};
 use super::registry::Registry;
 use super::resolve::{BlobEntry, ManifestEntry, Resolved};
 use super::store::{Limits, Selector, Store};
@@ -164,7 +163,7 @@ async fn copy_parts(request: Copy<'_>, companions: &Companions) -> Result<CopyRe
             destination.put_tag(&sidecar.tag, &subject, replaces.as_ref()).await?;
             work.report.referrers += 1;
         }
-        referrers::look_again(&work).await?;
+        referrers::look_again(destination, &work.listed, &limits).await?;
     }
     if tags.is_empty() {
         return Ok(work.report);
@@ -185,8 +184,8 @@ pub(super) struct Work<'a> {
     pub(super) report: CopyReport,
     /// What was not at the destination before: nothing that has it as a part can have been there.
     brought: BTreeSet<Digest>,
-    /// What was added to lists under fallback tags: subjects, and the descriptors of what refers to them.
-    pub(super) listed: Vec<(Digest, Vec<Value>)>,
+    /// What was added to lists under fallback tags.
+    pub(super) listed: Vec<Listed>,
 }
 
 impl Work<'_> {

@@ -59,12 +59,13 @@ pub enum OciError {
         /// How the registry refused.
         code: u16,
     },
-    /// Right after it was written the tag held something else: another writer came in between.
+    /// Right after it was written the tag held something else, or it was gone when it was to be written only on what it had
+    /// held: another writer came in between.
     #[error("{reference}: another writer was faster: wrote {wrote}, found {found}")]
     TagRaced {
         /// The tag, with registry and repository.
         reference: String,
-        /// What was written.
+        /// What was written, or refused.
         wrote: Digest,
         /// What was read back (`nothing`, or a digest).
         found: String,

@@ -11,6 +11,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use promo_core::{Digest, canonical};
 use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::sync::OwnedMutexGuard;
 
 use super::copy::{Work, manifest_of};
 use super::document::{self, Body, Document, OCI_INDEX, RawManifest};
@@ -48,6 +49,9 @@ pub(super) struct Sidecar {
     pub(super) resolved: Resolved,
     layers: BTreeSet<Digest>,
 }
+
+/// What was added to the list of a subject: the descriptors of what refers to it.
+pub(super) type Listed = (Digest, Vec<Value>);
 
 /// Everything that goes along with an artifact.
 #[derive(Debug, Default)]
@@ -212,6 +216,15 @@ pub(super) async fn sidecars_to_copy<'a>(
     Ok(out)
 }
 
+/// The turn for reading, adding to and writing the list of a subject's referrers, among the copies of this process. A layout
+/// compares and writes in one step.
+async fn turn(destination: &Store, subject: &Digest) -> Option<OwnedMutexGuard<()>> {
+    match destination {
+        Store::Registry(registry) => Some(registry.server.turn_of_subject(subject).lock_owned().await),
+        Store::Layout(_) => None,
+    }
+}
+
 /// Copies referrers and keeps them findable: by the registry itself, or in the list under the fallback tag.
 pub(super) async fn copy(work: &mut Work<'_>, referrers: &[Referrer]) -> Result<(), OciError> {
     let mut by_subject: BTreeMap<usize, (Digest, Vec<&Referrer>)> = BTreeMap::new();
@@ -223,14 +236,7 @@ pub(super) async fn copy(work: &mut Work<'_>, referrers: &[Referrer]) -> Result<
         }
     }
     for (subject, all) in by_subject.into_values() {
-        let turn = match work.destination {
-            Store::Registry(registry) => Some(registry.server.turn_of_subject(&subject)),
-            Store::Layout(_) => None,
-        };
-        let _turn = match &turn {
-            Some(turn) => Some(turn.lock().await),
-            None => None,
-        };
+        let _turn = turn(work.destination, &subject).await;
         let (destination, limits) = (work.destination, work.limits);
         let tags = Tags { store: destination, all: None };
         let there = list(destination, &tags, subject, &limits).await?;
@@ -255,9 +261,9 @@ pub(super) async fn copy(work: &mut Work<'_>, referrers: &[Referrer]) -> Result<
 /// Adds once more what another writer's list has left out since. A registry cannot be told to write only on what was read,
 /// unless it gives an `ETag`: of two that read the same list and write it, the second one takes away what the first one
 /// added, and only a later look shows that.
-pub(super) async fn look_again(work: &Work<'_>) -> Result<(), OciError> {
-    let (destination, limits) = (work.destination, &work.limits);
-    for (subject, all) in &work.listed {
+pub(super) async fn look_again(destination: &Store, listed: &[Listed], limits: &Limits) -> Result<(), OciError> {
+    for (subject, all) in listed {
+        let _turn = turn(destination, subject).await;
         enlist(destination, subject, all, limits).await?;
     }
     Ok(())
@@ -279,7 +285,7 @@ fn descriptor(referrer: &Referrer) -> Value {
     out
 }
 
-/// Adds descriptors to the list under the fallback tag. What others wrote there stays.
+/// Adds descriptors to the list under the fallback tag, in the subject's [`turn`]. What others wrote there stays.
 async fn enlist(store: &Store, subject: &Digest, new: &[Value], limits: &Limits) -> Result<(), OciError> {
     let tag = fallback(subject);
     let name = format!("{}:{tag}", store.name());
@@ -310,7 +316,7 @@ async fn enlist(store: &Store, subject: &Digest, new: &[Value], limits: &Limits)
             store.put_manifest(&manifest).await?;
         }
         let held = current.map(|(manifest, _)| manifest.digest);
-        match store.put_tag(&tag, &manifest, held.as_ref()).await {
+        match store.put_list(&tag, &manifest, held.as_ref()).await {
             // Somebody else wrote: their list is read, and ours is added to it.
             Err(error @ (OciError::TagRaced { .. } | OciError::TagConflict { .. })) => last = Some(error),
             done => return done,

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use futures_util::StreamExt as _;
 use promo_core::Digest;
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, LINK, RANGE};
+use reqwest::header::{
+    CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HeaderMap, IF_MATCH, IF_NONE_MATCH, LINK, RANGE,
+};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use url::Url;
@@ -35,6 +37,17 @@ pub struct Registry {
     /// Another repository of the same registry that blobs are mounted from: tokens for writing allow reading it too.
     mounts_from: Option<String>,
     pub(super) sessions: Arc<Mutex<Sessions>>,
+}
+
+/// What a registry is asked to hold a write to (RFC 9110, 13.1): one that knows no such thing writes as it always does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Only {
+    /// Nothing.
+    Always,
+    /// There is nothing yet.
+    OnNothing,
+    /// What is there has this strong validator.
+    On(String),
 }
 
 /// The tags on a page of their list (distribution specification, "Listing Tags").
@@ -277,21 +290,17 @@ impl Registry {
         (same && self.repository != other.repository).then_some(&*other.repository)
     }
 
-    /// One PUT of a manifest, by digest or by tag, where `on` is given only on what has this validator. Says whether the registry
-    /// took notice of its subject.
-    async fn put_once(
-        &self,
-        selector: Selector<'_>,
-        manifest: &RawManifest,
-        on: Option<&str>,
-    ) -> Result<bool, OciError> {
+    /// One PUT of a manifest, by digest or by tag. Says whether the registry took notice of its subject.
+    async fn put_once(&self, selector: Selector<'_>, manifest: &RawManifest, only: &Only) -> Result<bool, OciError> {
         let url = self.manifest_url(selector);
         let what = what(&Method::PUT, &url);
         let build = |request: reqwest::RequestBuilder| {
-            let mut request = request.header(CONTENT_TYPE, &manifest.media_type).timeout(SHORT);
-            if let Some(validator) = on {
-                request = request.header(IF_MATCH, validator);
-            }
+            let request = request.header(CONTENT_TYPE, &manifest.media_type).timeout(SHORT);
+            let request = match only {
+                Only::Always => request,
+                Only::OnNothing => request.header(IF_NONE_MATCH, "*"),
+                Only::On(validator) => request.header(IF_MATCH, validator),
+            };
             Some(request.body(manifest.bytes.clone()))
         };
         let response = self.server.send_once(&Method::PUT, &url, &self.push(), false, build).await?;
@@ -311,7 +320,7 @@ impl Registry {
         let selector = Selector::Digest(&manifest.digest);
         let mut attempt = 1;
         loop {
-            match self.put_once(selector, manifest, None).await {
+            match self.put_once(selector, manifest, &Only::Always).await {
                 Err(error) if error.is_transient() => {
                     // After a doubt the next act is a look, never a repetition (S9.2).
                     self.server.wire.pause(attempt, error.retry_after()).await;
@@ -328,47 +337,62 @@ impl Registry {
         }
     }
 
+    /// Writes a tag that holds `expected`, or nothing. With `add`, what is written is made from what was read: where there is
+    /// nothing yet, the registry is asked to write only on that.
     pub(super) async fn put_tag(
         &self,
         tag: &str,
         manifest: &RawManifest,
         expected: Option<&Digest>,
+        add: bool,
     ) -> Result<(), OciError> {
-        let conflict =
-            |found| OciError::TagConflict { reference: format!("{}:{tag}", self.name), wanted: manifest.digest, found };
+        let reference = || format!("{}:{tag}", self.name);
+        let conflict = |found| OciError::TagConflict { reference: reference(), wanted: manifest.digest, found };
         let selector = Selector::Tag(tag);
-        let mut attempt = 1;
+        let (mut attempt, mut doubted) = (1, false);
         // Any look from before is too old to write on: right before is all that a registry allows.
-        let mut held = match self.validated(selector).await? {
+        let mut only = match self.validated(selector).await? {
             Some((head, _)) if head.digest == manifest.digest => return Ok(()),
             Some((head, _)) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
-            Some((_, validator)) => validator,
-            None => None,
+            Some((_, validator)) => validator.map_or(Only::Always, Only::On),
+            None if add => Only::OnNothing,
+            None => Only::Always,
         };
         loop {
-            let Err(error) = self.put_once(selector, manifest, held.as_deref()).await else { return Ok(()) };
+            let Err(error) = self.put_once(selector, manifest, &only).await else { return Ok(()) };
             // Registries with immutable tags say one of these, some even to the very same bytes (registry.md 1.6).
             let refused = match error {
                 OciError::Status { code: code @ (400 | 403 | 405 | 409 | 412), .. } => Some(code),
                 _ if error.is_transient() => None,
                 error => return Err(error),
             };
-            if refused.is_none() {
+            let unmet = refused == Some(412) && only != Only::Always;
+            // Of what was not met, too, the look may come from a cache that lags behind.
+            if refused.is_none() || unmet {
                 self.server.wire.pause(attempt, error.retry_after()).await;
             }
-            match (self.head(selector).await?, refused) {
-                (Some(head), _) if head.digest == manifest.digest => return Ok(()),
-                // What was read is not there any more; or it is, and the validator was none for writing.
-                (Some(head), Some(412)) if held.take().is_some() => {
-                    if expected != Some(&head.digest) {
-                        return Err(conflict(head.digest));
+            match (self.validated(selector).await?, refused) {
+                (Some((head, _)), _) if head.digest == manifest.digest => return Ok(()),
+                (Some((head, validator)), _) if unmet => match &only {
+                    Only::On(held) if expected == Some(&head.digest) && attempt < self.attempts() => {
+                        // Refused twice on the very thing that it is said to be, it is none for writing.
+                        let next = validator.unwrap_or_else(|| held.clone());
+                        let same = next == *held;
+                        only = if same && doubted { Only::Always } else { Only::On(next) };
+                        doubted = same;
+                        attempt += 1;
                     }
+                    _ => return Err(conflict(head.digest)),
+                },
+                // It was there and is gone, or the other way round.
+                (None, _) if unmet => {
+                    let (wrote, found) = (manifest.digest, "nothing".into());
+                    return Err(OciError::TagRaced { reference: reference(), wrote, found });
                 }
-                (Some(Head { digest: found, .. }), Some(code)) => {
-                    let reference = format!("{}:{tag}", self.name);
-                    return Err(OciError::TagKept { reference, wanted: manifest.digest, found, code });
+                (Some((Head { digest: found, .. }, _)), Some(code)) => {
+                    return Err(OciError::TagKept { reference: reference(), wanted: manifest.digest, found, code });
                 }
-                (Some(head), None) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
+                (Some((head, _)), None) if expected != Some(&head.digest) => return Err(conflict(head.digest)),
                 (_, refused) if refused.is_some() || attempt >= self.attempts() => return Err(error),
                 _ => attempt += 1,
             }

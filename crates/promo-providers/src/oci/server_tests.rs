@@ -481,3 +481,21 @@ async fn lists_of_tags_follow_pages_and_stop_without_progress() {
     let none = server(|_, _, _| answer(200, &[], r#"{"name":"app","tags":null}"#)).await;
     assert_eq!(none.store("app").list_tags().await.unwrap(), Vec::<String>::new());
 }
+
+/// Another copy of this process must not write the list between this one's look and its write.
+#[tokio::test]
+async fn the_last_look_at_a_list_has_the_turn_of_its_subject() {
+    let subject = Digest::of(b"subject");
+    let turn: Arc<std::sync::OnceLock<Arc<tokio::sync::Mutex<()>>>> = Arc::default();
+    let asked = turn.clone();
+    let server = server(move |_, _, _| {
+        let held = asked.get().unwrap().try_lock().is_err();
+        answer(if held { 200 } else { 418 }, &[("content-type", OCI_INDEX)], EMPTY_INDEX)
+    })
+    .await;
+    let store = server.store("app");
+    let Store::Registry(registry) = &store else { unreachable!() };
+    turn.set(registry.server.turn_of_subject(&subject)).unwrap();
+    referrers::look_again(&store, &[(subject, Vec::new())], &Limits::default()).await.unwrap();
+    assert_eq!(server.total(), 1);
+}

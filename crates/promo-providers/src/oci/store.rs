@@ -256,6 +256,27 @@ impl Store {
     /// [`OciError::TagConflict`] when the tag holds something else, [`OciError::TagKept`] when the registry says so first;
     /// [`OciError::TagRaced`] when it does so right after the write; what the transport or the file system says.
     pub async fn put_tag(&self, tag: &str, manifest: &RawManifest, expected: Option<&Digest>) -> Result<(), OciError> {
+        self.point(tag, manifest, expected, false).await
+    }
+
+    /// The same for a list that is read, added to and written: also where there was none, a registry that can be told to
+    /// is told to write only on what was read. Its refusal is [`OciError::TagConflict`] or [`OciError::TagRaced`].
+    pub(super) async fn put_list(
+        &self,
+        tag: &str,
+        manifest: &RawManifest,
+        read: Option<&Digest>,
+    ) -> Result<(), OciError> {
+        self.point(tag, manifest, read, true).await
+    }
+
+    async fn point(
+        &self,
+        tag: &str,
+        manifest: &RawManifest,
+        expected: Option<&Digest>,
+        add: bool,
+    ) -> Result<(), OciError> {
         match self {
             Self::Layout(layout) => {
                 // Waiting for another process's lock must not hold up the other transfers of this thread.
@@ -264,7 +285,7 @@ impl Store {
                 let write = move || layout.put_tag(&tag, &manifest, expected.as_ref());
                 tokio::task::spawn_blocking(write).await.expect("invariant: writing a tag does not panic")?;
             }
-            Self::Registry(registry) => registry.put_tag(tag, manifest, expected).await?,
+            Self::Registry(registry) => registry.put_tag(tag, manifest, expected, add).await?,
         }
         match self.head_tag(tag).await? {
             Some(head) if head.digest == manifest.digest => Ok(()),

@@ -20,6 +20,8 @@ use super::server::short;
 use super::store::{BlobStream, Store, keep_error, verified};
 use super::wire::{SHORT, status, what};
 
+/// Bytes of a broken chunk that count as getting ahead, where it is no whole one.
+const AHEAD: u64 = 1 << 20;
 const BYTES: &str = "application/octet-stream";
 /// How long a registry is listened to that is asked to forget an upload.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -306,12 +308,15 @@ impl Registry {
                 }
                 Err(error) => return Err(error),
             };
-            // Whoever gets ahead has its attempts anew: only standing still uses them up.
-            let ahead = there > start;
+            // Whoever gets ahead has its attempts anew: only standing still uses them up, and a crawl that has no end.
+            let ahead = there == end || there.saturating_sub(start) >= AHEAD;
             attempt = if ahead { 1 } else { attempt + 1 };
-            if !(ahead || again) || !(start..=end).contains(&there) {
-                let what = format!("{digest} for {}: bytes in the session", self.name());
-                return Err(OciError::integrity(what, format!("{start} to {end}"), there));
+            let what = || format!("{digest} for {}: bytes in the session", self.name());
+            if !(start..=end).contains(&there) {
+                return Err(OciError::integrity(what(), format!("{start} to {end}"), there));
+            }
+            if !(ahead || again) {
+                return Err(OciError::malformed(what(), format!("{there}, and hardly more with each chunk")));
             }
             self.moved(session, next);
             feed = Feed::open(source, blob, start, hash).await?;

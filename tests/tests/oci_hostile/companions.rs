@@ -243,19 +243,23 @@ async fn what_a_refusal_has_kept_is_not_written_over_after_a_look_that_lags_behi
     world.assert_whole("beside another writer");
 }
 
-/// The list has another validator than before, and is the same: written is on the new one.
+/// The list has another validator than before, and is the same: what is written then is on the new one.
 #[tokio::test]
 async fn a_list_that_was_put_again_is_written_on_its_new_validator() {
     let world = World::start().await;
     world.again(Behaviour::default(), without_the_api(true, Vec::new()));
-    let (_, others) = list_of_others(&world, &["one"], true);
+    list_of_others(&world, &["one"], true);
+    let (more, both) = list_of_others(&world, &["one", "two"], false);
     let path = format!("/manifests/{}", list_tag(&world));
-    let before = On::of(Method::HEAD, path).after(1).times(1);
+    let before = On::of(Method::HEAD, path.clone()).after(1).times(1);
     let old = Fault::new(before, What::Header("etag", Some("\"of an earlier time\"".into())));
-    world.destination.behave(without_the_api(true, vec![old]));
+    // And just before that write somebody else adds to it.
+    let moved = What::MoveTag { repository: DESTINATION.into(), tag: list_tag(&world), to: more };
+    let second = Fault::new(On::of(Method::PUT, path).after(1).times(1), moved);
+    world.destination.behave(without_the_api(true, vec![old, second]));
     world.promote(&world.network()).await.unwrap();
-    assert_eq!(list_writes(&world), [412, 201]);
-    assert_eq!(listed(&world), [others[0], world.signature]);
+    assert_eq!(list_writes(&world), [412, 412, 201]);
+    assert_eq!(listed(&world), [both[0], both[1], world.signature]);
 }
 
 /// A validator that is refused twice for the very bytes that it stands for is none for writing.

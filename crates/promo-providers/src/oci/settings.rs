@@ -136,12 +136,16 @@ impl Settings {
     }
 }
 
-/// Where a file cannot be read and why, on one line and without what could steer a terminal.
+/// Where a file cannot be read and why, on one line, without what could steer a terminal and without the line itself, in which a secret
+/// may stand by mistake (S13.4).
 fn told(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
-    let line = before.matches('\n').count() + 1;
-    let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
-    format!("line {line}, column {column}: {}", tame(error.message()))
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or_default();
+    let (line, start) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |end| end + 1));
+    let column = before[start..].chars().count() + 1;
+    let key = text[start..].lines().next().and_then(|line| line.split_once('=')).map(|(key, _)| tame(key.trim()));
+    let key = key.map(|key| format!(", `{key}`")).unwrap_or_default();
+    format!("line {line}, column {column}{key}: {}", tame(error.message()))
 }
 
 /// What a file of any format says first.

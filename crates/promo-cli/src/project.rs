@@ -539,7 +539,11 @@ fn store(path: &Path, pinned: Option<&Checkpoint>, access: Access) -> Result<Arc
     };
     let opened = match (pinned, access) {
         (Some(pinned), _) => match SqliteStore::open_existing(path) {
-            Err(StoreError::NotALedger { .. } | StoreError::NoDatabase { .. }) if path.exists() => {
+            Err(
+                StoreError::NotALedger { .. }
+                | StoreError::NoDatabase { .. }
+                | StoreError::Lost { found: StoreError::EMPTY, .. },
+            ) if path.exists() => {
                 let mut error = missing(pinned);
                 let way = "move the file away, and put back a copy of the ledger that is pinned; nothing is made in its place";
                 error = error

@@ -97,6 +97,12 @@ impl World {
         self.done(&["freeze", environment, "--reason", "a test"]);
     }
 
+    /// Removes the ledger and the word that it left beside it.
+    fn remove_ledger(&self) {
+        std::fs::remove_file(self.ledger()).unwrap();
+        std::fs::remove_file(self.ledger().with_extension("db.origin")).unwrap();
+    }
+
     /// What the ledger prints of itself, put into the trust file as the documentation says.
     fn pin(&self) -> Value {
         self.trust(&self.done(&["ledger", "checkpoint"]));
@@ -233,7 +239,7 @@ fn the_lines_to_paste_say_where_they_belong_and_a_second_table_is_a_mistake() {
     assert_eq!(output.status.code(), Some(65), "{}", text(&output));
     // Of a ledger without a record nothing could be pinned.
     world.trust("");
-    std::fs::remove_file(world.ledger()).unwrap();
+    world.remove_ledger();
     let output = world.run(&["ledger", "checkpoint"]);
     assert_eq!(output.status.code(), Some(65), "{}", text(&output));
     assert!(text(&output).contains("nothing to pin"), "{}", text(&output));
@@ -268,9 +274,10 @@ fn a_deleted_or_emptied_ledger_is_missed_by_every_verb_and_never_made_anew_s0_1(
 fn a_ledger_of_another_origin_is_refused_by_every_verb_s0_1() {
     let world = World::new();
     let pinned = world.pin();
-    // Whoever removes the trust file's line gets a fresh ledger there; whoever pinned the old one notices.
+    // Whoever removes the trust file's line, and all that is left of the ledger, gets a fresh one there; whoever pinned the old
+    // one notices.
     let trust = std::fs::read(world.at("runner/trust.toml")).unwrap();
-    std::fs::remove_file(world.ledger()).unwrap();
+    world.remove_ledger();
     world.trust("");
     world.done(&["release", "add", "shop=1.0.0", "--alias", "1.0.0"]);
     for _ in 0..pinned["size"].as_u64().unwrap() {

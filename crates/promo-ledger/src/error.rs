@@ -88,6 +88,9 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// What there is in the place of a ledger that was emptied.
+    pub const EMPTY: &'static str = "an empty file";
+
     pub(crate) fn io(doing: &'static str) -> impl Fn(std::io::Error) -> Self {
         move |source| Self::Io { doing, source: Box::new(source) }
     }

@@ -46,7 +46,7 @@ pub(super) fn open_existing(path: &Path) -> Result<SqliteStore> {
 /// Whether there is a file. An empty one was something once: a ledger is in place only when it is whole.
 fn there(path: &Path) -> Result<bool> {
     match std::fs::metadata(path) {
-        Ok(file) if file.is_file() && file.len() == 0 => Err(lost(path, "an empty file")),
+        Ok(file) if file.is_file() && file.len() == 0 => Err(lost(path, StoreError::EMPTY)),
         Ok(_) => Ok(true),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StoreError::io("looking for the ledger's file")(error)),

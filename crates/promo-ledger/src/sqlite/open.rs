@@ -253,7 +253,6 @@ fn random() -> Result<String> {
 /// Writes the schema into an empty file.
 fn initialize(path: &Path, origin: &str) -> Result<()> {
     let mut connection = connect(path)?;
-    write_ahead(&connection)?;
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .map_err(sql("starting to make the ledger"))?;
@@ -267,7 +266,9 @@ fn initialize(path: &Path, origin: &str) -> Result<()> {
     };
     make().map_err(sql("making the ledger"))?;
     transaction.commit().map_err(sql("making the ledger"))?;
-    // Its log ends here: what is put in place is one file.
+    // Only now, when all is in the file: closing a connection does not tell when it could not empty the log, and what is put in
+    // place is one file.
+    write_ahead(&connection)?;
     connection.close().map_err(|(_, error)| sql("making the ledger")(error))
 }
 

@@ -38,8 +38,9 @@ fn cell(cells: &Cells, clean: &Clean, failure: Failure, ends: &mut Vec<(String, 
     let Traced { end, failed, counted } = run(cells, failure, &["apply", "plan.json"], ends);
     let begun = told(cells);
     let Some(first) = failed.first() else {
-        // The sweep is over because it succeeded, with one call less than the next that would fail.
-        assert_eq!((end.code, end.error.as_deref(), counted), (Some(0), None, failure.from - 1), "{}", end.said);
+        // The sweep is over because it succeeded with fewer calls than that; how many they are depends on what waits for what.
+        assert_eq!((end.code, end.error.as_deref()), (Some(0), None), "{}", end.said);
+        assert!(counted < failure.from, "{counted} calls were counted, and none of them failed");
         return failed;
     };
     match end.error.as_deref() {

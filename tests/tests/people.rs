@@ -244,10 +244,12 @@ keys  = ["ssh-ed25519 SAM"]
 "#;
     let pipeline = small::pipeline("authors", ENVIRONMENTS);
     let files = [("promo.toml", &*pipeline), ("policy.toml", POLICY), ("service.j2", "{{ environment }}\n")];
-    for part in ["authors", "builder"] {
+    for (part, other) in [("authors", "builder"), ("builder", "authors")] {
         let world = World::of_files(&files, Setup::default());
         world.build("1.0.0").await;
-        let metadata = [(part.to_owned(), "riley".to_owned())].into();
+        let said =
+            |riley: &str, sam: &str| [(riley.to_owned(), "riley".to_owned()), (sam.to_owned(), "sam".to_owned())];
+        let metadata = said(part, other).into();
         let release = promo_engine::NewRelease { metadata, ..world.new_release("1.0.0") };
         let release = world.session.add_release(release).await.unwrap().0.release.id;
         let quarantine = |scope: Option<&str>| Lift::Quarantine { release: release.clone(), scope: scope.map(name) };
@@ -268,6 +270,19 @@ keys  = ["ssh-ed25519 SAM"]
                 "{why}"
             );
             assert_eq!(lifts(&world, &world.session, "alex", quarantine(scope)), None);
+        }
+        // Of whom it is not said who they are, or not whom policy knows, nobody can be told apart.
+        for unknown in [None, Some("somebody@old.example")] {
+            let version = if unknown.is_none() { "1.1.0" } else { "1.2.0" };
+            world.build(version).await;
+            let metadata = [(other.to_owned(), "sam".to_owned())].into_iter();
+            let metadata = metadata.chain(unknown.map(|who| (part.to_owned(), who.to_owned()))).collect();
+            let release = promo_engine::NewRelease { metadata, ..world.new_release(version) };
+            let release = world.session.add_release(release).await.unwrap().0.release.id;
+            world.session.reject(&release, Some(name("dev")), "a reason").unwrap();
+            let lift = Lift::Quarantine { release: release.clone(), scope: Some(name("dev")) };
+            let why = lifts(&world, &world.session, "alex", lift).unwrap();
+            assert!(why.contains("or it cannot be told who is"), "{why}");
         }
         // A freeze is about no release.
         world.session.freeze([name("live")].into(), "a reason").unwrap();

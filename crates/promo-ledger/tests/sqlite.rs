@@ -182,6 +182,10 @@ fn an_epoch_below_that_of_a_lock_in_force_is_found_and_one_that_is_too_high_does
     store.renew(&lock, Duration::from_secs(600)).unwrap();
 }
 
+/// Every way to open a ledger.
+const LOOKS: [fn(&Path) -> Result<SqliteStore, StoreError>; 3] =
+    [|path| SqliteStore::open(path), |path| SqliteStore::open_existing(path), |path| SqliteStore::open_read_only(path)];
+
 /// SQLite removes the log of an empty database, and the log may have the only copy of the newest records.
 #[test]
 fn looking_at_a_ledger_that_was_emptied_leaves_its_log_alone() {
@@ -190,12 +194,7 @@ fn looking_at_a_ledger_that_was_emptied_leaves_its_log_alone() {
     let log = path.with_extension("db-wal");
     std::fs::write(&path, "").unwrap();
     std::fs::write(&log, "the last records").unwrap();
-    let looks: [fn(&Path) -> _; 3] = [
-        |path| SqliteStore::open(path),
-        |path| SqliteStore::open_existing(path),
-        |path| SqliteStore::open_read_only(path),
-    ];
-    for look in looks {
+    for look in LOOKS {
         assert!(matches!(look(&path), Err(StoreError::Lost { found: "an empty file", .. })));
         assert_eq!(std::fs::read(&log).unwrap(), b"the last records");
     }
@@ -208,12 +207,7 @@ fn another_ledger_in_the_place_of_one_that_left_word_is_refused_s0_1() {
     let mark = ours.path().with_extension("db.origin");
     let origin = ours.open().origin();
     std::fs::copy(other.path(), ours.path()).unwrap();
-    let looks: [fn(&Path) -> _; 3] = [
-        |path| SqliteStore::open(path),
-        |path| SqliteStore::open_existing(path),
-        |path| SqliteStore::open_read_only(path),
-    ];
-    for look in looks {
+    for look in LOOKS {
         match look(&ours.path()).map(drop).unwrap_err() {
             StoreError::Lost { found: "another ledger", origin: was, .. } => assert_eq!(was, Some(origin.clone())),
             error => panic!("{error:?}"),

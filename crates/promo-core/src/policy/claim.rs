@@ -160,18 +160,14 @@ impl Settled {
     }
 }
 
-/// A host that is an address, with its port, as one number written in one way: `127.1`, `0x7f000001`, `2130706433` and
+/// A host that is an address as one number written in one way: `127.1`, `0x7f000001`, `2130706433` and
 /// `[::ffff:127.0.0.1]` are where `127.0.0.1` is, for whoever connects. None for a name.
 fn address(host: &str) -> Option<String> {
-    if let Some((inner, rest)) = host.strip_prefix('[').and_then(|host| host.split_once(']')) {
+    if let Some(inner) = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
         let v6: Ipv6Addr = inner.parse().ok()?;
-        return Some(match v6.to_ipv4_mapped() {
-            Some(v4) => format!("{v4}{rest}"),
-            None => format!("[{v6}]{rest}"),
-        });
+        return Some(v6.to_ipv4_mapped().map_or_else(|| format!("[{v6}]"), |v4| v4.to_string()));
     }
-    let (name, port) = host.split_once(':').map_or((host, ""), |(name, _)| (name, &host[name.len()..]));
-    Some(format!("{}{port}", number(name.strip_suffix('.').unwrap_or(name))?))
+    Some(number(host.strip_suffix('.').unwrap_or(host))?.to_string())
 }
 
 /// An IPv4 address as `inet_aton` and the URL standard read it (<https://url.spec.whatwg.org/#concept-ipv4-parser>): up to four
@@ -249,6 +245,12 @@ mod tests {
             ("127.0.0.1:5000", "[::ffff:127.0.0.1]:5000/prod"),
             ("[::1]:5000", "[0:0:0:0:0:0:0:1]:5000/prod"),
             ("10.0.0.1", "167772161:443/prod"),
+            ("127.0.0.1:5000", "127.0x.1:05000/prod"),
+            ("r.example:5000", "r.example:05000/prod"),
+            ("r.example", "r.example:0443/prod"),
+            ("[::1]:5000", "[0:0::1]:05000/prod"),
+            ("docker.io/acme", "registry-1.docker.io/acme/prod"),
+            ("index.docker.io/acme", "docker.io/acme/prod"),
         ] {
             let claim = claim(Place::Registry(prefix.into()));
             assert!(claim.covers_repository(repository) && claim.touched_by_repository(repository), "{repository}");

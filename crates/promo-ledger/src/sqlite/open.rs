@@ -230,7 +230,7 @@ fn make(path: &Path) -> Result<()> {
     });
     let removed = std::fs::remove_file(&draft).map_err(StoreError::io("removing the draft of the ledger's file"));
     // SQLite's own, where it was cut short.
-    for suffix in ["-wal", "-shm"] {
+    for suffix in ["-journal", "-wal", "-shm"] {
         let _ = std::fs::remove_file(beside(&draft, suffix));
     }
     if done? {

@@ -234,6 +234,14 @@ mod tests {
     }
 
     #[test]
+    fn a_mistake_has_a_place_and_nothing_steers_the_terminal() {
+        let error = read("format = 1\n[registry.\"r.example\"]\nimmutable_tags = true").unwrap_err().to_string();
+        assert!(error.contains("line 3, column 18, `immutable_tags`: "), "{error}");
+        let error = read("format = 1\n\u{1b}[2J = 1").unwrap_err().to_string();
+        assert!(error.contains("line 2, column ") && !error.contains('\u{1b}'), "{error}");
+    }
+
+    #[test]
     fn a_file_that_is_named_must_be_there() {
         let named: std::sync::Arc<dyn Secrets> = Variables::of(&[("PROMO_REGISTRIES", "/no/such/file")]).into_inner();
         assert!(matches!(Settings::of_user(&named), Err(OciError::Settings { .. })));

@@ -77,8 +77,11 @@ async fn whose_names_were_erased_is_known_by_nobody_and_is_not_named_anew_s6_4()
     let world = World::with("quickstart", Setup { replace: vec![excluding], ..Setup::default() });
     let session = &world.session;
     world.build("1.0.0").await;
-    let metadata = [("authors".to_owned(), "dana".to_owned())].into();
-    let release = session.add_release(NewRelease { metadata, ..world.new_release("1.0.0") }).await.unwrap().0;
+    let add = || {
+        let metadata = [("authors".to_owned(), "dana".to_owned())].into();
+        session.add_release(NewRelease { metadata, ..world.new_release("1.0.0") })
+    };
+    let release = add().await.unwrap().0;
     session.advance(world.options()).await.unwrap();
     let plan = session.plan(world.request("production"), PLAN_LIFETIME).await.unwrap();
     let digest = plan.digest().unwrap();
@@ -97,6 +100,10 @@ async fn whose_names_were_erased_is_known_by_nobody_and_is_not_named_anew_s6_4()
     let key = world.key.public_key().fingerprint().clone();
     let anew = session.authors_statement(&release.release.id, ["riley".to_owned()].into(), key).await;
     assert!(anew.unwrap_err().to_string().contains("came with its authors"));
+    // A build that is run again says what it said: that contradicts nothing, and brings nothing back.
+    let (same, new) = add().await.unwrap();
+    assert_eq!((same.release.id, new), (release.release.id.clone(), false));
+    assert!(!satisfied());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -182,8 +182,10 @@ fn an_epoch_below_that_of_a_lock_in_force_is_found_and_one_that_is_too_high_does
     store.renew(&lock, Duration::from_secs(600)).unwrap();
 }
 
+type Look = fn(&Path) -> Result<SqliteStore, StoreError>;
+
 /// Every way to open a ledger.
-const LOOKS: [fn(&Path) -> Result<SqliteStore, StoreError>; 3] =
+const LOOKS: [Look; 3] =
     [|path| SqliteStore::open(path), |path| SqliteStore::open_existing(path), |path| SqliteStore::open_read_only(path)];
 
 /// SQLite removes the log of an empty database, and the log may have the only copy of the newest records.

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use promo_core::ledger::Record;
 use promo_ledger::{SqliteStore, Store as _};
 use tempfile::TempDir;
 
@@ -144,13 +145,22 @@ impl Project {
     /// The run that was begun, if one was, and the number of records.
     ///
     /// # Panics
-    /// When the ledger cannot be read.
+    /// As [`Project::records`].
     #[must_use]
     pub fn begun(&self) -> (Option<String>, usize) {
-        let ledger = SqliteStore::open(self.ledger_directory().join("ledger.db")).expect("the ledger can be opened");
-        let records = ledger.records(0, usize::MAX).expect("the ledger can be read");
+        let records = self.records();
         let run = records.iter().rfind(|record| record.kind == "run.started").and_then(|record| record.run.as_ref());
         (run.map(ToString::to_string), records.len())
+    }
+
+    /// What the ledger holds.
+    ///
+    /// # Panics
+    /// When it cannot be read.
+    #[must_use]
+    pub fn records(&self) -> Vec<Record> {
+        let ledger = SqliteStore::open(self.ledger_directory().join("ledger.db")).expect("the ledger can be opened");
+        ledger.records(0, usize::MAX).expect("the ledger can be read")
     }
 }
 

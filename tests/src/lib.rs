@@ -3,6 +3,8 @@
 pub mod binary;
 pub mod cells;
 pub mod copying;
+#[cfg(unix)]
+pub mod counting;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod failing_disk;
 pub mod faults;

@@ -2,6 +2,7 @@
 //! 127.0.0.1 with storage in a private directory; open, behind a password, or behind a token server; in plain http or
 //! with a certificate of its own authority. What must not live here: a registry of our own.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -48,6 +49,17 @@ pub struct Request {
     pub path: String,
     /// The status of the answer.
     pub status: u16,
+}
+
+/// What a repository holds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Tags with the digests that they point at.
+    pub tags: BTreeMap<String, String>,
+    /// Manifests by the hexadecimal digits of their digests.
+    pub manifests: BTreeMap<String, Vec<u8>>,
+    /// Blobs by the same.
+    pub blobs: BTreeMap<String, Vec<u8>>,
 }
 
 impl Request {
@@ -170,7 +182,40 @@ impl Registry {
     /// The file that holds a blob or manifest with these hexadecimal digits, for tests that damage it.
     #[must_use]
     pub fn file(&self, hex: &str) -> PathBuf {
-        self.directory.path().join("storage/docker/registry/v2/blobs/sha256").join(&hex[..2]).join(hex).join("data")
+        self.content().join("blobs/sha256").join(&hex[..2]).join(hex).join("data")
+    }
+
+    /// The directory that holds `blobs` and `repositories`, as the server lays them out; it keeps nothing of it in memory.
+    #[must_use]
+    pub fn content(&self) -> PathBuf {
+        self.directory.path().join("storage/docker/registry/v2")
+    }
+
+    /// What a repository holds, as it lies on disk.
+    ///
+    /// # Panics
+    /// When something that the repository names cannot be read.
+    #[must_use]
+    pub fn held(&self, repository: &str) -> Held {
+        let directory = self.content().join("repositories").join(repository);
+        let names = |below: &str| {
+            let entries = fs::read_dir(directory.join(below)).into_iter().flatten();
+            entries.map(|entry| entry.expect("it can be read").file_name().into_string().expect("a name"))
+        };
+        let bytes = |hex: String| {
+            let bytes = fs::read(self.file(&hex)).unwrap_or_else(|error| panic!("{repository}: {hex}: {error}"));
+            (hex, bytes)
+        };
+        let link = |tag: String| {
+            let link = fs::read_to_string(directory.join("_manifests/tags").join(&tag).join("current/link"));
+            // The directory of a tag comes before what it points at.
+            Some((tag, link.ok()?))
+        };
+        Held {
+            tags: names("_manifests/tags").filter_map(link).collect(),
+            manifests: names("_manifests/revisions/sha256").map(bytes).collect(),
+            blobs: names("_layers/sha256").map(bytes).collect(),
+        }
     }
 
     /// The requests answered so far. Waits until the log has been quiet for a moment.

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::escape;
 use crate::output::plan_markdown::{artifact_columns, digests, sign};
-use crate::output::plan_text::{self, FORECAST, Options, deadlines, gate, requested, short_state, way_back};
+use crate::output::plan_text::{self, FORECAST, Options, deadlines, gate, requested, way_back};
 use crate::output::{diff, standing as words, time};
 use crate::view::{PlanView, ReleaseView, Row};
 
@@ -41,7 +41,7 @@ struct RowPage<'a> {
     opens: Option<String>,
     cells: Vec<String>,
     gates: Vec<GatePage>,
-    drift: Vec<[String; 4]>,
+    drift: Vec<String>,
     way_back: Option<String>,
     changes: Vec<ChangePage<'a>>,
 }
@@ -106,9 +106,6 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
     });
     let mut gates: Vec<_> = row.gates.iter().collect();
     gates.sort_by_key(|g| (g.outcome.is_open(), g.routine));
-    let drift = row.drift.iter().map(|d| {
-        [d.target.clone(), short_state(&d.recorded), short_state(&d.live), d.repair.clone().unwrap_or_default()]
-    });
     let changes = row.steps.iter().flat_map(|step| {
         step.changes.iter().map(|change| ChangePage {
             provider: &step.provider,
@@ -134,7 +131,7 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
                 GatePage { class, sign, word, text: gate(g, view, options) }
             })
             .collect(),
-        drift: drift.collect(),
+        drift: row.drift.iter().map(words::drift).collect(),
         way_back: row.movement.map(|_| way_back(row)),
         changes: changes.collect(),
     }

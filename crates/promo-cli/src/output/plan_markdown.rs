@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::escape::{self, code_span, fenced, markdown};
-use crate::output::plan_text::{FORECAST, Options, deadlines, gate, requested, short_state, standing, way_back};
+use crate::output::plan_text::{FORECAST, Options, deadlines, gate, requested, standing, way_back};
 use crate::output::{diff, standing as words, time};
 use crate::view::{ArtifactView, PlanView, ReleaseView, Row, RowState};
 
@@ -186,16 +186,7 @@ fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
             lines.push(format!("- ✗ {name} is refused: {why}"));
         }
         lines.extend(row.notes.iter().map(|note| format!("- ! {name}: {}", markdown(&cut(note.text.clone())))));
-        for drift in &row.drift {
-            let live = if drift.missing { "removed".to_owned() } else { code_span(&short_state(&drift.live)) };
-            let repair = drift.repair.as_ref().map(|repair| format!("; put back by {}", code_span(repair)));
-            lines.push(format!(
-                "- ! {name} has drifted on {}: recorded {}, live {live}{}",
-                code_span(&drift.target),
-                code_span(&short_state(&drift.recorded)),
-                repair.unwrap_or_default()
-            ));
-        }
+        lines.extend(row.drift.iter().map(|drift| format!("- ! {name}: {}", markdown(&cut(words::drift(drift))))));
     }
     if !lines.is_empty() {
         out.push_str(&format!("{}\n\n", lines.join("\n")));

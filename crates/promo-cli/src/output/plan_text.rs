@@ -249,12 +249,7 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
         out.push_str(&format!("{indent}{text}\n"));
     }
     for drift in &row.drift {
-        let mut text = drift.words(&short_state(&drift.recorded), &short_state(&drift.live));
-        // The whole command is among the next ones.
-        if let Some(repair) = drift.repair.as_ref().and_then(|repair| repair.split(" --out").next()) {
-            text.push_str(&format!(" (put back by `{repair}`)"));
-        }
-        out.push_str(&format!("{indent}{} {}\n", label(Label::Bad, "!"), label(Label::Bad, &text)));
+        out.push_str(&format!("{indent}{} {}\n", label(Label::Bad, "!"), label(Label::Bad, &words::drift(drift))));
     }
     for note in &row.notes {
         out.push_str(&format!("{indent}{} {}\n", label(Label::Bad, "!"), label(Label::Bad, &line(&note.text))));

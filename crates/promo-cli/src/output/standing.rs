@@ -1,5 +1,5 @@
-//! What holds an environment, which requested plans wait and which runs have not ended, in words. What must not live here:
-//! what is true of them.
+//! What holds an environment, where it drifted, which requested plans wait and which runs have not ended, in words. What must
+//! not live here: what is true of them.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use promo_core::ids::IdentityName;
 
 use crate::escape::line;
 use crate::output::labels::{Label, label};
+use crate::output::plan_text::short_state;
 use crate::output::{endings, time};
 use crate::view::standing::{ApprovalView, Cause, HoldView, OpenRunView, PendingRow, PendingView};
-use crate::view::{AskedView, AuthorityView, StatedView};
-use crate::view::{GateView, ReleaseView};
+use crate::view::{AskedView, AuthorityView, DriftView, GateView, ReleaseView, StatedView};
 
 /// The reason that somebody gave, as it is quoted.
 pub(crate) fn quoted(reason: Option<&String>) -> String {
@@ -62,6 +62,19 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
     };
     let kind = if hold.run.is_some() { Label::Bad } else { Label::Waiting };
     label(kind, &format!("{text} (ended by `{ends}`)"))
+}
+
+/// A place that was changed by someone else, in a line without its sign.
+pub(crate) fn drift(drift: &DriftView) -> String {
+    let (target, recorded) = (&drift.target, short_state(&drift.recorded));
+    let what = if drift.missing {
+        format!("missing on {target}: the ledger says {recorded}, and it was removed")
+    } else {
+        format!("drift on {target}: the ledger says {recorded}, and {} is there", short_state(&drift.live))
+    };
+    // The whole command, with the file that it writes, is among the next ones.
+    let repair = drift.repair.as_ref().and_then(|repair| repair.split(" --out").next());
+    what + &repair.map(|repair| format!(" (put back by `{repair}`)")).unwrap_or_default()
 }
 
 /// What is there where a run began to go back and did not get there.

@@ -19,7 +19,7 @@ use serde::Serialize;
 use super::AuthorityView;
 use super::row::{Note, Row, RowState};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
-use super::summary::{NextCommand, Summary, next, summary};
+use super::summary::{NextCommand, Summary, moving_on, next, summary};
 use crate::error::{CliError, command_line};
 use crate::output::endings;
 use crate::tags::{self, TagView};
@@ -374,13 +374,13 @@ impl PlanView {
         );
         if let Some(until) = self.pending.iter().find(|one| shows_itself(one)).map(|one| one.until) {
             let why = format!("plans again after {until}, when the request is over; its last gate opens only later");
-            let plan = next(&self.pipeline, &self.environments, &self.request, None);
+            let plan = moving_on(&self.pipeline, &self.environments, &self.request, None);
             out.extend(plan.into_iter().map(|next| NextCommand { why: why.clone(), ..next }));
         }
         let over = matches!(self.fate.as_ref().map(|fate| fate.state), Some("superseded" | "over"));
         let requested_itself = self.pending.iter().any(|one| one.plan == self.digest);
         if over {
-            let plan = next(&self.pipeline, &self.environments, &self.request, None);
+            let plan = moving_on(&self.pipeline, &self.environments, &self.request, None);
             out.extend(plan.into_iter().map(|next| NextCommand { why: "plans again".into(), ..next }));
         } else if !requested_itself {
             let instead = self.instead();

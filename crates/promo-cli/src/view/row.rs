@@ -205,7 +205,9 @@ impl DriftView {
         // What runs there and has drifted is deployed again by name (S3.3).
         let repair = stay.current.as_ref().map(|current| {
             let words = ["promo", "plan", stay.environment.as_str(), "--release", current.id.as_str()];
-            command_line(words.into_iter().chain(["--out", "plan.json"]))
+            // A file of its own: whoever types the repairs of several places keeps every plan.
+            let file = format!("{}.plan.json", stay.environment);
+            command_line(words.into_iter().chain(["--out", file.as_str()]))
         });
         Self {
             target: target.to_string(),
@@ -214,14 +216,6 @@ impl DriftView {
             missing: drift.live == State::Absent,
             repair,
         }
-    }
-
-    /// What became of the place, in words: what is recorded is named by `recorded`, what is there by `live`.
-    pub(crate) fn words(&self, recorded: &str, live: &str) -> String {
-        if self.missing {
-            return format!("missing on {}: the ledger says {recorded}, and it was removed", self.target);
-        }
-        format!("drift on {}: the ledger says {recorded}, and {live} is there", self.target)
     }
 }
 

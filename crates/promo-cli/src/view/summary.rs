@@ -126,6 +126,29 @@ fn few(names: &[impl AsRef<str>]) -> String {
 
 /// What can be done with a plan, best first: only commands that lead on from how its environments stand.
 pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>) -> Vec<NextCommand> {
+    let mut out = moving_on(pipeline, rows, request, file);
+    // What moves the others leads on for none that is refused.
+    let refused = rows.iter().find(|row| row.movement.is_none() && !row.held && row.state == RowState::Refused);
+    if let Some(refused) = refused.map(why).filter(|why| !out.iter().any(|one| one.command == why.command)) {
+        out.push(refused);
+    }
+    out
+}
+
+/// The command that says why an environment goes no further, or what this machine lacks for it.
+fn why(row: &Row) -> NextCommand {
+    let shut = row.gates.iter().filter(|gate| !gate.outcome.is_open()).map(|gate| gate.code);
+    match lacking(shut) {
+        Some(command) => NextCommand { command, why: "says what this machine lacks".into() },
+        None => NextCommand {
+            command: command_line(["promo", "why", &row.environment]),
+            why: format!("says why {} goes no further", row.environment),
+        },
+    }
+}
+
+/// The commands that move what the plan moves, or that put back what was changed behind it.
+pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>) -> Vec<NextCommand> {
     let in_plan: Vec<&Row> = rows.iter().filter(|r| r.movement.is_some()).collect();
     let names = |rows: &[&Row]| few(&rows.iter().map(|r| r.environment.as_str()).collect::<Vec<_>>());
     if in_plan.is_empty() {
@@ -147,16 +170,7 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
                 command: command_line(["promo", "why", &row.environment]),
                 why: format!("says what holds {}, and what ends it", row.environment),
             },
-            Some(row) => {
-                let shut = row.gates.iter().filter(|gate| !gate.outcome.is_open()).map(|gate| gate.code);
-                match lacking(shut) {
-                    Some(command) => NextCommand { command, why: "says what this machine lacks".into() },
-                    None => NextCommand {
-                        command: command_line(["promo", "why", &row.environment]),
-                        why: format!("says why {} goes no further", row.environment),
-                    },
-                }
-            }
+            Some(row) => why(row),
             // Where everything is as it should be, nothing leads on.
             None if rows.iter().all(|row| row.settled) => return Vec::new(),
             None => NextCommand { command: "promo status".into(), why: "shows what is where".into() },

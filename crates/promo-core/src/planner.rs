@@ -18,7 +18,7 @@ pub use assemble::{assemble, refused};
 pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};
 pub(crate) use stale::told_twice;
-pub use stale::{Moved, differences, doubt, edited, inputs, misquoted, rules, stale};
+pub use stale::{Moved, differences, doubt, edited, inputs, inputs_here, misquoted, rules, stale};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

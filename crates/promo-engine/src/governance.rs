@@ -26,8 +26,8 @@ impl Session {
     ///
     /// # Errors
     /// When the ledger cannot be read or no random bytes are to be had; [`EngineError::Elsewhere`], [`EngineError::Spent`] and
-    /// [`EngineError::Stale`] for a yes to a plan on which nobody decides here, or any more, [`EngineError::RequestUnsigned`] for one that would not count because
-    /// nobody signed a request.
+    /// [`EngineError::Stale`] for a yes to a plan on which nobody decides here, or any more, or of which an input has changed
+    /// ([`Session::unchanged`]); [`EngineError::RequestUnsigned`] for one that would not count because nobody signed a request.
     pub fn statement(
         &self,
         document: &Document,
@@ -46,6 +46,10 @@ impl Session {
                 // Whether time is up is judged again when it is applied.
                 Ok(()) | Err(EngineError::Undated { .. }) => {}
                 Err(spent) => return Err(spent),
+            }
+            // What cannot be read here is judged where the plan is applied.
+            if let Err(stale @ EngineError::Stale { .. }) = self.unchanged(document) {
+                return Err(stale);
             }
             self.needs_signed_request(&digest, document.body.moves.iter().map(|m| &m.environment))?;
         }

@@ -20,16 +20,22 @@ use crate::session::Session;
 /// Files larger than this are refused as configuration (S13.2).
 const MAX_FILE: u64 = 1 << 20;
 
-/// Everything but the artifacts.
-pub(crate) async fn observe(session: &Session, view: &View) -> Result<Observations, EngineError> {
+/// What no provider has to be asked for: the files of the working tree, and the settings of earlier residences.
+pub(crate) fn here(session: &Session, view: &View) -> Result<Observations, EngineError> {
     let files = working_tree(session)?;
     let mut observations = Observations { files, ..Observations::default() };
-    for (name, environment) in &view.environments {
-        for residence in &environment.residences {
-            if let Some(settings) = recorded_settings(session, &residence.settings)? {
-                observations.settings.insert(residence.settings, settings);
-            }
+    for residence in view.environments.values().flat_map(|environment| &environment.residences) {
+        if let Some(settings) = recorded_settings(session, &residence.settings)? {
+            observations.settings.insert(residence.settings, settings);
         }
+    }
+    Ok(observations)
+}
+
+/// Everything but the artifacts.
+pub(crate) async fn observe(session: &Session, view: &View) -> Result<Observations, EngineError> {
+    let mut observations = here(session, view)?;
+    for (name, environment) in &view.environments {
         let Some(current) = environment.residences.last() else { continue };
         let Some(settings) = observations.settings.get(&current.settings).cloned() else { continue };
         for target in current.targets.keys() {

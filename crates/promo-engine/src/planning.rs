@@ -198,7 +198,7 @@ impl Session {
     }
 
     /// The providers that do it, and the policy that it is done under.
-    fn tools(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
+    pub(crate) fn tools(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
         let mut inputs = BTreeMap::new();
         let used: BTreeSet<&str> = moves.iter().flat_map(|m| m.steps.iter().map(|s| s.provider.as_str())).collect();
         for (name, version) in self.providers.versions() {

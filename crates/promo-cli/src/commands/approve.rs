@@ -119,8 +119,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let project = project::open(ui, global, Access::Write)?;
     // What cannot be looked at from here is judged where the plan is applied.
     let genuine = project.runtime.block_on(project.session.genuine(&document, &digest));
-    let unseen = match genuine {
-        Ok(()) => None,
+    let unseen = match genuine.and_then(|()| project.session.unchanged(&document)) {
+        // Refused below, behind what else has become of the plan, and only a yes is.
+        Ok(()) | Err(EngineError::Stale { .. }) => None,
         Err(edited @ (EngineError::Edited { .. } | EngineError::NotAnExtension { .. })) => {
             return Err(of_plan(edited, &document, &arguments.file));
         }

@@ -6,7 +6,7 @@ use clap::Args;
 use promo_core::Digest;
 use promo_core::ids::RunId;
 use promo_core::plan::{Document, KIND, MAX_BYTES, PlanFileError};
-use promo_engine::EngineError;
+use promo_engine::{EngineError, Session};
 
 use crate::cli::{Format, Global};
 use crate::engine_error::of_plan;
@@ -86,7 +86,9 @@ fn beside_ledger(
             }
         }
         let ledger = session.view()?;
-        Ok(Some(Ok(view.clone().with_standing(session, &ledger, document, session.now()?)?)))
+        let view = view.clone().with_standing(session, &ledger, document, session.now()?)?;
+        tell_stale(ui, session, document, &view);
+        Ok(Some(Ok(view)))
     });
     match looked_up {
         Ok(Some(judged)) => return judged,
@@ -100,6 +102,15 @@ fn beside_ledger(
     }
     promo_engine::consistent(&document.body).map_err(|error| of_plan(error, document, path))?;
     Ok(view)
+}
+
+/// Says of a plan that could still be used that apply would refuse it, as far as this can be seen from here.
+fn tell_stale(ui: &Ui, session: &Session, document: &Document, view: &PlanView) {
+    let open = view.fate.as_ref().is_none_or(|fate| fate.state == "requested");
+    if let (true, Err(stale @ EngineError::Stale { .. })) = (open, session.unchanged(document)) {
+        let stale = escape::line(&stale.to_string());
+        ui.talk(&format!("Nobody can approve or apply this plan any more: {stale}"));
+    }
 }
 
 /// What looks like the digest of a plan and is no file.
@@ -126,7 +137,9 @@ fn show_kept(ui: &Ui, global: &Global, arguments: &Arguments, digest: &Digest) -
     }
     let file = arguments.out.as_ref().map(|path| path.to_string_lossy().into_owned());
     let view = PlanView::new(&document, *digest, file.as_deref(), &Forecasts::new()).with_tags(&document);
-    print(ui, global, view.with_standing(session, &ledger, &document, session.now()?)?, arguments.full)?;
+    let view = view.with_standing(session, &ledger, &document, session.now()?)?;
+    tell_stale(ui, session, &document, &view);
+    print(ui, global, view, arguments.full)?;
     Ok(DONE)
 }
 

@@ -360,3 +360,77 @@ fn a_plan_under_a_policy_that_was_replaced_is_not_approved_s8_2() {
     // A no needs no rules to hold.
     world.run(0, &[&approve[..], &["--decision", "reject"]].concat());
 }
+
+/// Whoever says yes says it to what would be applied: what apply would refuse from here is refused before it is signed.
+#[test]
+fn a_yes_to_a_plan_of_which_an_input_has_changed_is_refused_as_stale_s8_2() {
+    let rules = ("promo.toml", "count   = 1", "count   = 2", "approval rules of production");
+    let pipeline = ("promo.toml", "on_failure = \"rollback\"", "on_failure = \"hold\"", "pipeline");
+    let file = ("config/production.env", "WORKERS", "MORE_WORKERS", "file config/production.env in production");
+    for (requested, (path, from, to, input)) in [(true, rules), (true, pipeline), (true, file), (false, file)] {
+        let world = World::new();
+        world.release("1.2.0", 3);
+        world.plan("p.json");
+        if requested {
+            world.ask("p.json");
+        }
+        world.edit(path, from, to);
+        let records = || world.run(0, &["ledger", "verify"])["records"].clone();
+        let before = records();
+        let (request, approve) =
+            ([&["request", "p.json"], &DANA[..]].concat(), [&["approve", "p.json"], &RILEY[..]].concat());
+        let beside = [&approve[..], &["--out", "yes.json"]].concat();
+        for words in [&request, &approve, &beside] {
+            let error = world.refuses(22, "plan-stale", words);
+            let details = error["details"].to_string();
+            assert!(details.contains(&format!("{input}: ")) && details.contains("(was "), "{error}");
+            assert_eq!(error["next"], "promo --policy policy.toml plan production --out p.json", "{error}");
+        }
+        assert!(!world.at.join("yes.json").exists());
+        assert_eq!(records(), before, "a refusal writes nothing");
+        // It is drawn, and says so; and whoever is against it can say no.
+        let (drawn, told) = texts(&promo(&world.at, &["show", "p.json"]));
+        assert!(drawn.contains("production"), "{drawn}");
+        assert!(told.contains("Nobody can approve or apply this plan any more: the plan is stale: "), "{told}");
+        assert!(told.contains(input), "{told}");
+        world.run(0, &["show", "p.json"]);
+        world.run(0, &[&approve[..], &["--decision", "reject"]].concat());
+        // As it was, it holds.
+        world.edit(path, to, from);
+        let (_, told) = texts(&promo(&world.at, &["show", "p.json"]));
+        assert!(!told.contains("stale"), "{told}");
+    }
+}
+
+/// Approvers need none of what their plan is about: neither its places nor its registries.
+#[test]
+fn who_approves_a_requested_plan_needs_nothing_outside_s8_2() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    for place in ["registry", "registry-production", "environments"] {
+        std::fs::rename(world.at.join(place), world.at.join(format!("away-{place}"))).unwrap();
+    }
+    let (_, told) = texts(&promo(&world.at, &["show", "p.json"]));
+    assert!(!told.contains("stale") && !told.contains("cannot be told"), "{told}");
+    world.run(0, &[&["approve", "p.json"], &RILEY[..]].concat());
+}
+
+/// A gate that is shut for now hides from nobody that the plan is over.
+#[test]
+fn a_stale_plan_is_no_plan_that_waits_s8_2() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.run(0, &["freeze", "production", "--reason", "a test"]);
+    let request = [&["request", "p.json"], &DANA[..]].concat();
+    world.refuses(20, "waiting", &["apply", "p.json"]);
+    world.edit("config/production.env", "WORKERS", "MORE_WORKERS");
+    for words in [&request[..], &["apply", "p.json"]] {
+        let error = world.refuses(22, "plan-stale", words);
+        assert!(error["details"].to_string().contains("file config/production.env in production"), "{error}");
+    }
+    world.edit("config/production.env", "MORE_WORKERS", "WORKERS");
+    world.run(0, &request);
+}

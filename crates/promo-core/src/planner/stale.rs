@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::PlanInput;
+use super::{PlanInput, Planner};
 use crate::canonical;
 use crate::clock::Doubt;
 use crate::eligibility::Rules;
@@ -29,6 +29,21 @@ pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String>
         out.insert(generation_of(&entry.environment), generation.to_string());
     }
     out
+}
+
+/// What the moves of a saved plan would depend on now: its rules, its files, its generations. Of what only a provider can
+/// see, the live state of each step, the plan's own word is taken, so nothing outside is asked for.
+#[must_use]
+pub fn inputs_here(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String> {
+    let planner = Planner::new(input);
+    let environments = &input.rules.pipeline.environments;
+    let again = moves.iter().filter_map(|entry| {
+        let name = &entry.environment;
+        let drafted =
+            planner.draft(name, environments.get(name)?, &entry.to.id, entry.movement, &entry.after, Vec::new());
+        Some(Move { steps: entry.steps.clone(), ..drafted.head })
+    });
+    inputs(input, &again.collect::<Vec<_>>())
 }
 
 fn generation_of(name: &EnvironmentName) -> String {

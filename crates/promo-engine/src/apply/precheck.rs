@@ -12,7 +12,7 @@ use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::Spoken;
 use promo_core::plan::{Document, Move, Plan, Request, StayReason};
-use promo_core::planner::{self, Observations};
+use promo_core::planner::{self, Observations, PlanInput};
 use promo_core::windows::Invoker;
 use promo_ledger::tree::verify_consistency;
 
@@ -20,6 +20,7 @@ use super::wait;
 use crate::appliers::Applier;
 use crate::approvals::uncounted;
 use crate::error::EngineError;
+use crate::observe;
 use crate::planning::Previews;
 use crate::session::{Session, TOOL};
 
@@ -107,6 +108,8 @@ impl Session {
         for entry in &plan.moves {
             let refused = again.stays.iter().find(|s| s.environment == entry.environment);
             if let Some((stay, next)) = refused.and_then(|s| Some((s, s.next.as_ref()?))) {
+                // Nobody waits for a gate of what is stale already.
+                self.unmoved(plan, &view)?;
                 let name = &entry.environment;
                 let mut gates = next.gates.clone();
                 if next.release.id == entry.to.id {
@@ -131,10 +134,7 @@ impl Session {
             moved = planner::differences(plan, &then?);
         }
         if !moved.is_empty() {
-            return Err(EngineError::Stale {
-                by: last_change(&view, plan, &plan.moves),
-                moved: in_words(&view, plan, moved),
-            });
+            return Err(stale(&view, plan, &plan.moves, moved));
         }
         // Observing can take minutes: what people said meanwhile counts.
         self.judge(document, digest, beside, &observed, &*self.view()?, applier)?;
@@ -153,9 +153,33 @@ impl Session {
             return Ok(());
         }
         self.belongs_here(plan)?;
-        let observations = crate::observe::observe(self, &view).await?;
+        let observations = observe::observe(self, &view).await?;
         let then = self.planned_then(plan, &view, (observations, Previews::new())).await?;
         unedited(&planner::edited(plan, &then))
+    }
+
+    /// Refuses a plan that could not be applied any more, as far as this can be told without asking anything outside: its
+    /// rules, files and tools must be those that it was made with, and nobody may have moved its environments since. What is
+    /// live is looked at where it is applied (S8.2). Reads only.
+    ///
+    /// # Errors
+    /// [`EngineError::Stale`]; [`EngineError::Elsewhere`] and those of files where it cannot be told here.
+    pub fn unchanged(&self, document: &Document) -> Result<(), EngineError> {
+        self.belongs_here(&document.body)?;
+        self.unmoved(&document.body, &*self.view()?)
+    }
+
+    /// The same about a plan of here.
+    fn unmoved(&self, plan: &Plan, view: &View) -> Result<(), EngineError> {
+        let observations = &observe::here(self, view)?;
+        let (rules, request, now) = (self.governance.rules(), &plan.request, self.present()?);
+        let mut inputs =
+            planner::inputs_here(&PlanInput { rules, view, observations, request, pinned: None, now }, &plan.moves);
+        inputs.extend(self.tools(&plan.moves)?);
+        match planner::stale(plan, &inputs, &plan.moves) {
+            moved if moved.is_empty() => Ok(()),
+            moved => Err(stale(view, plan, &plan.moves, moved)),
+        }
     }
 
     /// Refuses a plan that was edited, as far as this can be told from itself and from the ledger that it names. Gives whether
@@ -472,7 +496,7 @@ pub(super) fn lapsed(
     }
     let moved: Vec<_> = moves.iter().filter_map(|m| moved_generation(plan, m, view)).collect();
     if !moved.is_empty() {
-        return Err(EngineError::Stale { by: last_change(view, plan, moves), moved: in_words(view, plan, moved) });
+        return Err(stale(view, plan, moves, moved));
     }
     let expires = request.map_or(plan.expires, |own| own.expires);
     match (now.reached(expires), now.doubt) {
@@ -507,6 +531,11 @@ fn closed(
     } else {
         EngineError::Waiting { environment, release, gates, notes: Vec::new() }
     }
+}
+
+/// That these inputs of a plan have moved, in words.
+fn stale(view: &View, plan: &Plan, moves: &[Move], moved: Vec<planner::Moved>) -> EngineError {
+    EngineError::Stale { by: last_change(view, plan, moves), moved: in_words(view, plan, moved) }
 }
 
 /// The same for people: an environment that was moved by what runs there, not by how often it was moved.

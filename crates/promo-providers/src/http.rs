@@ -83,7 +83,7 @@ impl Provider for Http {
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         let settings: Settings = settings::read("http", &request.inputs)?;
         let url = address(&settings)?;
-        let http = cx.http()?;
+        let http = cx.http()?.shared();
         let shown = escape::line(url.as_str());
         let period = Duration::from_secs(settings.period);
         let interval = Duration::from_secs(settings.interval);

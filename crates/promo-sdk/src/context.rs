@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,9 +22,7 @@ pub struct Context {
     /// Child processes.
     pub processes: Arc<dyn ProcessRunner>,
     /// HTTP, or nothing where no server may be reached; ask [`Context::http`].
-    pub http: Option<reqwest::Client>,
-    /// Makes more clients with the manners of `http`, for servers with certificates of their own.
-    pub clients: fn() -> reqwest::ClientBuilder,
+    pub http: Option<Http>,
     /// Cancelled when the run is stopped: return soon with [`crate::ErrorKind::Cancelled`].
     pub cancelled: CancellationToken,
     /// Credentials by name.
@@ -36,11 +34,11 @@ pub struct Context {
 }
 
 impl Context {
-    /// The HTTP client. It follows no redirect by itself, and sends no credentials by itself.
+    /// HTTP: its clients follow no redirect by themselves, and send no credentials by themselves.
     ///
     /// # Errors
     /// [`crate::ErrorKind::Offline`] where no server may be reached.
-    pub fn http(&self) -> Result<&reqwest::Client, ProviderError> {
+    pub fn http(&self) -> Result<&Http, ProviderError> {
         let offline =
             || ProviderError::new(ErrorKind::Offline, "no server may be reached: promo runs with `--offline`");
         self.http.as_ref().ok_or_else(offline)
@@ -53,6 +51,14 @@ impl Context {
     }
 }
 
+/// The HTTP clients of a process: one that all share, and others with the same manners. None is made before it is asked
+/// for: most commands speak to nobody, and the certificates of a system take milliseconds and megabytes to read.
+#[derive(Debug, Clone)]
+pub struct Http {
+    manners: fn() -> reqwest::ClientBuilder,
+    shared: Arc<OnceLock<reqwest::Client>>,
+}
+
 /// The manners of every HTTP client: no redirects, promo's name, 30 seconds to connect, proxies of the environment
 /// (`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`).
 pub fn http_clients() -> reqwest::ClientBuilder {
@@ -60,6 +66,50 @@ pub fn http_clients() -> reqwest::ClientBuilder {
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(30))
         .user_agent(concat!("promo/", env!("CARGO_PKG_VERSION")))
+}
+
+impl Default for Http {
+    /// Clients with the manners of [`http_clients`].
+    fn default() -> Self {
+        Self::new(http_clients)
+    }
+}
+
+impl Http {
+    /// Clients with these manners.
+    #[must_use]
+    pub fn new(manners: fn() -> reqwest::ClientBuilder) -> Self {
+        Self { manners, shared: Arc::default() }
+    }
+
+    /// The client that all share.
+    ///
+    /// # Panics
+    /// When the manners themselves are such as no client can have.
+    #[must_use]
+    pub fn shared(&self) -> &reqwest::Client {
+        self.shared.get_or_init(|| self.client(|manners| manners).expect("invariant: a client needs no files"))
+    }
+
+    /// A client of one's own, for a server with certificates of its own. Where the system has no certificates (a small
+    /// container image has none), the client trusts those only that `configure` adds, and plain http works.
+    ///
+    /// # Errors
+    /// What `configure` asks for cannot be had.
+    pub fn client(
+        &self,
+        configure: impl Fn(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
+    ) -> reqwest::Result<reqwest::Client> {
+        let usual = configure((self.manners)()).build();
+        usual.or_else(|_| configure((self.manners)().tls_certs_only([])).build())
+    }
+}
+
+impl From<reqwest::Client> for Http {
+    /// Shares `client`; others have the manners of [`http_clients`].
+    fn from(client: reqwest::Client) -> Self {
+        Self { shared: Arc::new(client.into()), ..Self::default() }
+    }
 }
 
 /// The one source of time.

@@ -11,7 +11,7 @@ pub mod error;
 pub mod provider;
 pub mod testing;
 
-pub use context::{Blobs, Clock, Context, Output, ProcessRequest, ProcessRunner, Secrets, http_clients};
+pub use context::{Blobs, Clock, Context, Http, Output, ProcessRequest, ProcessRunner, Secrets, http_clients};
 pub use error::{ErrorKind, ProviderError};
 pub use promo_core::{Digest, state::State};
 pub use provider::{

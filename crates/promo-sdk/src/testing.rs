@@ -12,7 +12,7 @@ use promo_core::Digest;
 use secrecy::SecretString;
 use tokio_util::sync::CancellationToken;
 
-use crate::context::{Blobs, Clock, Context, Output, ProcessRequest, ProcessRunner, Secrets};
+use crate::context::{Blobs, Clock, Context, Http, Output, ProcessRequest, ProcessRunner, Secrets};
 use crate::error::{ErrorKind, ProviderError};
 
 /// A clock that stands still until somebody sleeps: a sleep returns at once and moves it by that long.
@@ -137,10 +137,6 @@ impl ProcessRunner for ScriptedProcesses {
     }
 }
 
-fn clients() -> reqwest::ClientBuilder {
-    crate::context::http_clients().no_proxy()
-}
-
 /// A context over `root` with a [`FakeClock`], empty [`MemoryBlobs`], [`NoProcesses`] and [`NoSecrets`]; replace the
 /// fields that a test is about.
 #[must_use]
@@ -148,8 +144,7 @@ pub fn context(root: impl Into<PathBuf>) -> Context {
     Context {
         clock: Arc::new(FakeClock::default()),
         processes: Arc::new(NoProcesses),
-        http: Some(clients().build().expect("a client without options can be built")),
-        clients,
+        http: Some(Http::new(|| crate::http_clients().no_proxy())),
         cancelled: CancellationToken::new(),
         secrets: Arc::new(NoSecrets),
         blobs: Arc::new(MemoryBlobs::default()),

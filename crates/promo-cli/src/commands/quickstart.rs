@@ -206,7 +206,7 @@ fn build(version: &str) -> Result<(), CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(&e))?;
     runtime
         .block_on(async {
-            let network = Network::new(reqwest::Client::new(), Arc::new(SystemClock));
+            let network = Network::new(promo_sdk::Http::default(), Arc::new(SystemClock));
             let store = Store::open(&location, Path::new("."), &network)?;
             let labels = [("org.opencontainers.image.version", version)];
             let layers = vec![format!("the shop, version {version}\n").into_bytes()];

@@ -67,8 +67,7 @@ pub fn outside(clock: Arc<dyn Clock>, blobs: Arc<dyn Blobs>, root: PathBuf) -> C
     Context {
         clock,
         processes: Arc::new(Processes::new(cancelled.clone())),
-        http: Some(promo_sdk::http_clients().build().expect("invariant: the HTTP client needs no files")),
-        clients: promo_sdk::http_clients,
+        http: Some(promo_sdk::Http::default()),
         cancelled,
         secrets: Arc::new(EnvironmentSecrets),
         blobs,

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use reqwest::{Certificate, ClientBuilder, Identity};
+use promo_sdk::Http;
+use reqwest::{Certificate, Identity};
 
 use super::address::Guard;
 use super::auth::Variables;
@@ -18,27 +19,30 @@ use super::settings::Settings;
 
 /// Makes clients, and keeps them: a client is its connections.
 pub(super) struct Clients {
-    plain: reqwest::Client,
-    make: fn() -> ClientBuilder,
+    http: Http,
     settings: Arc<Settings>,
     directories: Vec<PathBuf>,
     made: Mutex<BTreeMap<(String, bool), reqwest::Client>>,
 }
 
+/// Certificates of one's own for a place.
+#[derive(Default)]
+struct Own {
+    /// Who is trusted there besides the system's authorities.
+    authorities: Vec<Certificate>,
+    /// What shows who asks.
+    identity: Option<Identity>,
+}
+
 impl Clients {
-    pub(super) fn new(
-        plain: reqwest::Client,
-        make: fn() -> ClientBuilder,
-        settings: Arc<Settings>,
-        variables: &Variables,
-    ) -> Self {
+    pub(super) fn new(http: Http, settings: Arc<Settings>, variables: &Variables) -> Self {
         let mut directories: Vec<PathBuf> = Vec::new();
         let home = variables.get("HOME").map(|home| Path::new(&home).join(".config"));
         if let Some(config) = variables.get("XDG_CONFIG_HOME").map(PathBuf::from).or(home) {
             directories.extend(["containers/certs.d", "docker/certs.d"].map(|name| config.join(name)));
         }
         directories.extend(["/etc/containers/certs.d", "/etc/docker/certs.d"].map(PathBuf::from));
-        Self { plain, make, settings, directories, made: Mutex::default() }
+        Self { http, settings, directories, made: Mutex::default() }
     }
 
     /// Directories with certificates for `place`, a host with the port that references use.
@@ -62,27 +66,31 @@ impl Clients {
     pub(super) fn get(&self, place: &str, guarded: bool) -> Result<reqwest::Client, OciError> {
         let own = self.has_own(place);
         if !own && !guarded {
-            return Ok(self.plain.clone());
+            return Ok(self.http.shared().clone());
         }
         let key = (if own { place.to_owned() } else { String::new() }, guarded);
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = made.get(&key) {
             return Ok(client.clone());
         }
-        let mut builder = (self.make)();
-        if own {
-            builder = self.with_certificates(builder, place)?;
-        }
-        if guarded {
-            builder = builder.dns_resolver(Arc::new(Guard));
-        }
+        let own = if own { self.own(place)? } else { Own::default() };
+        let client = self.http.client(|mut builder| {
+            if let Some(identity) = &own.identity {
+                builder = builder.identity(identity.clone());
+            }
+            if guarded {
+                builder = builder.dns_resolver(Arc::new(Guard));
+            }
+            builder.tls_certs_merge(own.authorities.clone())
+        });
         let bad = |error: reqwest::Error| OciError::Settings { path: place.into(), problem: error.to_string() };
-        let client = builder.build().map_err(bad)?;
+        let client = client.map_err(bad)?;
         made.insert(key, client.clone());
         Ok(client)
     }
 
-    fn with_certificates(&self, mut builder: ClientBuilder, place: &str) -> Result<ClientBuilder, OciError> {
+    fn own(&self, place: &str) -> Result<Own, OciError> {
+        let mut own = Own::default();
         let mut authorities = Vec::new();
         authorities.extend(self.settings.registries.get(place).and_then(|r| r.ca.clone()));
         for directory in self.of(place) {
@@ -101,20 +109,18 @@ impl Clients {
                 let mut pem = read(&certificate)?;
                 pem.extend_from_slice(b"\n");
                 pem.extend_from_slice(&read(&key)?);
-                builder =
-                    builder.identity(Identity::from_pem(&pem).map_err(|_| bad(&key, "no certificate with its key"))?);
+                own.identity = Some(Identity::from_pem(&pem).map_err(|_| bad(&key, "no certificate with its key"))?);
             }
         }
-        let mut certificates = Vec::new();
         for file in authorities {
             let found =
                 Certificate::from_pem_bundle(&read(&file)?).map_err(|_| bad(&file, "no certificates in PEM"))?;
             if found.is_empty() {
                 return Err(bad(&file, "no certificates in PEM"));
             }
-            certificates.extend(found);
+            own.authorities.extend(found);
         }
-        Ok(builder.tls_certs_merge(certificates))
+        Ok(own)
     }
 }
 
@@ -135,8 +141,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().display().to_string();
         let variables = Variables::of(&[("HOME", &path)]);
-        let make: fn() -> ClientBuilder = promo_sdk::http_clients;
-        let clients = Clients::new(make().build().unwrap(), make, Arc::default(), &variables);
+        let clients = Clients::new(Http::default(), Arc::default(), &variables);
         let directory = home.path().join(".config/containers/certs.d/r.example:5000");
         std::fs::create_dir_all(&directory).unwrap();
         std::fs::create_dir_all(home.path().join(".config/containers/certs.d/sub/r.example")).unwrap();

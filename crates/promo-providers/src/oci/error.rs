@@ -172,7 +172,10 @@ pub enum OciError {
         known: u32,
     },
     /// The server's certificate is not trusted.
-    #[error("{what}: the server's certificate is not trusted: {problem}")]
+    #[error(
+        "{what}: the server's certificate is not trusted: {problem}; is its authority named in registries.toml (`ca`), or \
+         known to this machine (package `ca-certificates`)?"
+    )]
     Certificate {
         /// Method and address.
         what: String,

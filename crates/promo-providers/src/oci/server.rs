@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use promo_core::Digest;
 use promo_sdk::testing::{NoProcesses, NoSecrets};
-use promo_sdk::{Clock, Context, ProcessRunner, ProviderError, Secrets};
+use promo_sdk::{Clock, Context, Http, ProcessRunner, ProviderError, Secrets};
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use url::{Host, Url};
@@ -31,8 +31,7 @@ const CHEAP: u64 = 256 << 10;
 /// The way to all registries of one run: connections, manners, credentials, and what was learnt on the way are shared.
 #[derive(Clone)]
 pub struct Network {
-    plain: reqwest::Client,
-    make: fn() -> reqwest::ClientBuilder,
+    http: Http,
     variables: Variables,
     clients: Arc<Clients>,
     finder: Arc<Finder>,
@@ -50,11 +49,11 @@ impl fmt::Debug for Network {
 }
 
 impl Network {
-    /// A network without any credentials and settings. `client` must follow no redirects by itself and send no
-    /// credentials by itself; `clock` is slept on between retries.
+    /// A network without any credentials and settings. A client must follow no redirects by itself and send no credentials
+    /// by itself; `clock` is slept on between retries.
     #[must_use]
-    pub fn new(client: reqwest::Client, clock: Arc<dyn Clock>) -> Self {
-        Self::with(client, promo_sdk::http_clients, clock, Arc::new(NoSecrets), Arc::new(NoProcesses), PathBuf::new())
+    pub fn new(http: impl Into<Http>, clock: Arc<dyn Clock>) -> Self {
+        Self::with(http.into(), clock, Arc::new(NoSecrets), Arc::new(NoProcesses), PathBuf::new())
     }
 
     /// The network of a run: with the credentials that the context's variables lead to, and the user's settings.
@@ -64,12 +63,11 @@ impl Network {
     pub fn of(cx: &Context) -> Result<Self, ProviderError> {
         let (http, settings) = (cx.http()?.clone(), Settings::of_user(&cx.secrets)?);
         let doors = (cx.secrets.clone(), cx.processes.clone());
-        Ok(Self::with(http, cx.clients, cx.clock.clone(), doors.0, doors.1, cx.root.clone()).with_settings(settings))
+        Ok(Self::with(http, cx.clock.clone(), doors.0, doors.1, cx.root.clone()).with_settings(settings))
     }
 
     fn with(
-        plain: reqwest::Client,
-        make: fn() -> reqwest::ClientBuilder,
+        http: Http,
         clock: Arc<dyn Clock>,
         secrets: Arc<dyn Secrets>,
         processes: Arc<dyn ProcessRunner>,
@@ -78,10 +76,9 @@ impl Network {
         let variables = Variables::new(secrets);
         let settings: Arc<Settings> = Arc::default();
         Self {
-            clients: Arc::new(Clients::new(plain.clone(), make, settings.clone(), &variables)),
+            clients: Arc::new(Clients::new(http.clone(), settings.clone(), &variables)),
             finder: Arc::new(Finder::new(variables.clone(), processes, clock.clone(), root)),
-            plain,
-            make,
+            http,
             variables,
             clock,
             settings,
@@ -101,7 +98,7 @@ impl Network {
     #[must_use]
     pub fn with_settings(self, settings: Settings) -> Self {
         let settings = Arc::new(settings);
-        let clients = Clients::new(self.plain.clone(), self.make, settings.clone(), &self.variables);
+        let clients = Clients::new(self.http.clone(), settings.clone(), &self.variables);
         Self { settings, clients: Arc::new(clients), servers: Arc::default(), ..self }
     }
 

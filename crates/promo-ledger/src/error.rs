@@ -85,6 +85,18 @@ pub enum StoreError {
         /// Its type, as the kernel names it.
         filesystem: String,
     },
+    /// A ledger is made beside its place and put there by a hard link, which no other process can come before and which is
+    /// never half done. There are none on FAT, and on some file systems of FUSE.
+    #[error(
+        "no ledger can be made at {path}: its file system has no hard links. Choose a place on another one (`--ledger`, or \
+         the trust file)"
+    )]
+    NoHardLinks {
+        /// Where it was to be.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
 }
 
 impl StoreError {

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use promo_ledger::Store as _;
@@ -112,20 +113,44 @@ fn however_full_the_disk_is_beneath_the_ledger_one_resume_ends_it_once_there_is_
     assert!(failed.len() > 50, "{failed:?}");
 }
 
+/// The first verb that writes, where there is no ledger yet.
+const FREEZE: [&str; 4] = ["freeze", "stage", "--reason", "the fair is on"];
+
+/// All that a ledger leaves: where some of it is, it is lost and not made anew.
+fn files(cells: &Cells) -> Vec<PathBuf> {
+    let all = std::fs::read_dir(cells.path("world/shared")).unwrap().map(|file| file.unwrap().path());
+    all.filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger.db"))).collect()
+}
+
+/// Removes the ledger.
+fn unmake(cells: &Cells) {
+    cells.reset();
+    for path in files(cells) {
+        std::fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn where_there_are_no_hard_links_no_ledger_is_made_nothing_is_left_and_it_is_said_where_and_what_to_do() {
+    let cells = Cells::new(PROGRAM, Scenario::Gate);
+    for error in [Errno::EPERM, Errno::EOPNOTSUPP] {
+        unmake(&cells);
+        let failure = Failure { calls: Calls::Linking, from: 1, lasting: true, error };
+        let Traced { end, failed, .. } = run(&cells, failure, &FREEZE, &mut Vec::new());
+        assert_eq!(failed, ["linkat ledger.new"], "{error}: {}", end.said);
+        refused(&end, &failed[0]);
+        for told in ["shared/ledger.db: its file system has no hard links", "`--ledger`"] {
+            assert!(end.said.contains(told), "{error}, {told}: {}", end.said);
+        }
+        assert_eq!(files(&cells), Vec::<PathBuf>::new(), "{error}");
+        assert_eq!(cells.run(Host::Two, None, &FREEZE).code, Some(0), "{error}");
+    }
+}
+
 #[test]
 fn a_ledger_that_could_not_be_made_is_made_by_the_next_command() {
     let cells = Cells::new(PROGRAM, Scenario::Gate);
-    let freeze = ["freeze", "stage", "--reason", "the fair is on"];
-    let nothing = || {
-        cells.reset();
-        // All that a ledger leaves: where some of it is, it is lost and not made anew.
-        for file in std::fs::read_dir(cells.path("world/shared")).unwrap() {
-            let path = file.unwrap().path();
-            if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("ledger.db")) {
-                std::fs::remove_file(path).unwrap();
-            }
-        }
-    };
+    let (freeze, nothing) = (FREEZE, || unmake(&cells));
     nothing();
     let [once, twice] = [(); 2].map(|()| {
         assert_eq!(cells.run(Host::Two, None, &freeze).code, Some(0));

@@ -1,7 +1,7 @@
 //! Opening and making a ledger file: permissions, settings, format, and the file systems that are refused.
 
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -48,7 +48,7 @@ fn there(path: &Path) -> Result<bool> {
     match std::fs::metadata(path) {
         Ok(file) if file.is_file() && file.len() == 0 => Err(lost(path, StoreError::EMPTY)),
         Ok(_) => Ok(true),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
         Err(error) => Err(StoreError::io("looking for the ledger's file")(error)),
     }
 }
@@ -224,7 +224,11 @@ fn make(path: &Path) -> Result<()> {
         match std::fs::hard_link(&draft, path) {
             // Cut short here, the next one who opens it to write leaves the mark.
             Ok(()) => mark(path, &origin).map(|()| true),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            // Where a file could just be made in the directory it is not its rights: EPERM of link(2).
+            Err(source) if matches!(source.kind(), ErrorKind::PermissionDenied | ErrorKind::Unsupported) => {
+                Err(StoreError::NoHardLinks { path: path.display().to_string(), source })
+            }
             Err(error) => Err(StoreError::io("putting the ledger's file in place")(error)),
         }
     });

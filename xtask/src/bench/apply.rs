@@ -15,8 +15,8 @@ const PEER_UP_TO: usize = 100;
 
 fn bar(nodes: usize) -> Bar {
     match nodes {
-        1_000 => Bar { cpu: Some(5.0), ..Bar::default() },
-        _ => Bar::default(),
+        1_000 => Bar { cpu: Some(5.0), ..Bar::NONE },
+        _ => Bar::NONE,
     }
 }
 
@@ -65,8 +65,8 @@ pub(super) fn run(bench: &Bench) -> Outcome {
                 let terraform = Contender::new("terraform", start).prepare(again).note(written);
                 contenders.push(terraform.at_most(if nodes < 1_000 { u32::MAX } else { 1 }));
             }
-            let cpu = table::row(&format!("{nodes}"), contenders, bench.runs, bar(nodes))?;
-            table::growth(&mut before, nodes, cpu, 1.1);
+            let cpu = table::row(bench, &format!("{nodes}"), contenders, bench.runs, bar(nodes))?;
+            table::growth(bench, &mut before, nodes, cpu, 1.1);
         }
     }
     Ok(())

@@ -10,7 +10,7 @@ use std::fs;
 const PIPELINES: [&str; 2] = ["1000", "10"];
 
 /// The noted milliseconds are of the asking alone, on one core; the processes make up and fold the histories first.
-const BAR: Bar = Bar { wall: None, cpu: None, peak: None, note: Some(1_000.0) };
+const BAR: Bar = Bar { note: Some(1_000.0), ..Bar::NONE };
 
 /// Both questions, and the slow reference of the tests beside the first.
 pub(super) fn run(bench: &Bench) -> Outcome {
@@ -31,7 +31,7 @@ pub(super) fn run(bench: &Bench) -> Outcome {
         Contender::new("promo", || start("sets", all)).note(asking),
         Contender::new(format!("slow reference, {few} pipelines"), || start("reference", few)).note(asking).at_most(3),
     ];
-    table::row("what may enter", sets, bench.runs, BAR)?;
+    table::row(bench, "what may enter", sets, bench.runs, BAR)?;
     let gates = vec![Contender::new("promo", || start("gates", all)).note(asking)];
-    table::row("every gate of every release", gates, bench.runs, Bar::default()).map(drop)
+    table::row(bench, "every gate of every release", gates, bench.runs, Bar::NONE).map(drop)
 }

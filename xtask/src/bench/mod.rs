@@ -1,7 +1,7 @@
 //! `cargo xtask bench`: whole processes of the release binary, measured from outside and next to their peers.
 //!
 //! Contenders of one row run in turns, so that a busy minute of a shared machine hits all of them. What lives here: which
-//! groups of rows there are. How a process is measured is in `measure`, how rows are shown in `table`, and each group
+//! groups of rows there are, and that a bar which is missed ends in an error. How a process is measured is in `measure`, how rows are shown in `table`, and each group
 //! has a file of its own. Numbers that a person wrote down with their circumstances are in `docs/performance.md`.
 
 mod apply;
@@ -19,6 +19,7 @@ mod table;
 use crate::process::Run;
 use crate::{Outcome, workspace};
 pub(crate) use measure::{Args as MeasureArgs, run as measure};
+use std::cell::RefCell;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -46,6 +47,8 @@ struct Bench {
     runs: u32,
     full: bool,
     work: PathBuf,
+    /// Rows that missed a bar, and how.
+    missed: RefCell<Vec<String>>,
 }
 
 type Group = fn(&Bench) -> Outcome;
@@ -80,8 +83,19 @@ pub(crate) fn run(args: &Args) -> Outcome {
         runs: args.runs,
         full: args.full,
         work: work.path().to_path_buf(),
+        missed: RefCell::default(),
     };
-    chosen.into_iter().try_for_each(|(_, group)| group(&bench))
+    for (name, group) in chosen {
+        let before = bench.missed.borrow().len();
+        group(&bench)?;
+        bench.missed.borrow_mut()[before..].iter_mut().for_each(|row| row.insert_str(0, &format!("{name}, ")));
+    }
+    ended(&bench.missed.borrow())
+}
+
+/// All rows are shown by then; an error says which of them missed a bar.
+fn ended(missed: &[String]) -> Outcome {
+    if missed.is_empty() { Ok(()) } else { Err(format!("bars were missed:\n{}", missed.join("\n"))) }
 }
 
 fn chosen(names: &[String]) -> Outcome<Vec<(&'static str, Group)>> {
@@ -100,6 +114,13 @@ fn build(what: &[&str], binary: &str) -> Outcome<PathBuf> {
 }
 
 impl Bench {
+    /// Keeps what a row says when it misses a bar.
+    fn judge(&self, row: &str, verdict: &str) {
+        if verdict.starts_with(table::MISSES) {
+            self.missed.borrow_mut().push(format!("{row}: {verdict}"));
+        }
+    }
+
     /// A directory of its own for one fixture.
     fn dir(&self, name: &str) -> Outcome<PathBuf> {
         let dir = self.work.join(name);
@@ -145,7 +166,31 @@ fn remove(dir: &Path) -> Outcome {
 
 #[cfg(test)]
 mod tests {
-    use super::{GROUPS, chosen};
+    use super::{Bench, GROUPS, chosen, ended, table};
+
+    fn bench() -> Bench {
+        Bench {
+            promo: "promo".into(),
+            ledger_load: None,
+            eligibility_load: None,
+            runs: 1,
+            full: false,
+            work: "work".into(),
+            missed: Default::default(),
+        }
+    }
+
+    #[test]
+    fn a_row_that_misses_its_bar_ends_the_benchmarks_in_an_error_that_names_it() {
+        let bench = bench();
+        for verdict in ["", "meets", "meets 1.2"] {
+            bench.judge("a row", verdict);
+        }
+        assert_eq!(ended(&bench.missed.borrow()), Ok(()));
+        bench.judge("10 layers of 20 MiB", &format!("{} 40 MiB (41.000)", table::MISSES));
+        let error = ended(&bench.missed.borrow()).unwrap_err();
+        assert!(error.contains("10 layers of 20 MiB: MISSES 40 MiB (41.000)"), "{error}");
+    }
 
     #[test]
     fn no_name_means_every_group_and_an_unknown_one_is_answered_with_the_known_ones() {

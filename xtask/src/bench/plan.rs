@@ -13,9 +13,9 @@ const PEER_UP_TO: usize = 1_000;
 /// The last nodes that a shape is measured with, and what promo may cost there.
 fn bar(nodes: usize) -> Bar {
     match nodes {
-        1_000 => Bar { cpu: Some(0.15), peak: Some(60.0), ..Bar::default() },
-        10_000 => Bar { cpu: Some(1.5), peak: Some(250.0), ..Bar::default() },
-        _ => Bar::default(),
+        1_000 => Bar { cpu: Some(0.15), peak: Some(60.0), ..Bar::NONE },
+        10_000 => Bar { cpu: Some(1.5), peak: Some(250.0), ..Bar::NONE },
+        _ => Bar::NONE,
     }
 }
 
@@ -47,8 +47,8 @@ pub(super) fn run(bench: &Bench) -> Outcome {
                 };
                 contenders.push(Contender::new("terraform", start).at_most(if nodes < 1_000 { u32::MAX } else { 3 }));
             }
-            let cpu = table::row(&format!("{nodes}"), contenders, bench.runs, bar(nodes))?;
-            table::growth(&mut before, nodes, cpu, 1.2);
+            let cpu = table::row(bench, &format!("{nodes}"), contenders, bench.runs, bar(nodes))?;
+            table::growth(bench, &mut before, nodes, cpu, 1.2);
         }
     }
     Ok(())

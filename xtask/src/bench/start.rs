@@ -6,7 +6,7 @@ use super::{Bench, remove};
 use crate::Outcome;
 
 /// What a verb that does next to nothing may cost.
-const START: Bar = Bar { wall: Some(0.02), cpu: None, peak: Some(20.0), note: None };
+const START: Bar = Bar { wall: Some(0.02), peak: Some(20.0), ..Bar::NONE };
 
 /// `--version`, `--help`, and `status` of the ledger that the quickstart leaves.
 pub(super) fn run(bench: &Bench) -> Outcome {
@@ -15,7 +15,7 @@ pub(super) fn run(bench: &Bench) -> Outcome {
     bench.promo(&dir).args(["quickstart".as_ref(), shop.as_os_str()]).quiet()?;
     table::head("start-up", "");
     let nothing = || Measured::new(["true"], &dir, &bench.work);
-    table::row("an empty process", vec![Contender::new("true", nothing)], bench.runs, Bar::default())?;
+    table::row(bench, "an empty process", vec![Contender::new("true", nothing)], bench.runs, Bar::NONE)?;
     let peer = super::graph::terraform();
     for (name, words) in [
         ("--version", &["--version"][..]),
@@ -32,7 +32,7 @@ pub(super) fn run(bench: &Bench) -> Outcome {
             let theirs = || Measured::new([peer.as_os_str(), "version".as_ref()], &dir, &bench.work);
             contenders.push(Contender::new("terraform version", theirs));
         }
-        table::row(name, contenders, bench.runs.max(15), START)?;
+        table::row(bench, name, contenders, bench.runs.max(15), START)?;
     }
     Ok(())
 }
@@ -44,5 +44,5 @@ pub(super) fn quickstart(bench: &Bench) -> Outcome {
     table::head("quickstart", "");
     let tour = || Measured::new([bench.promo.as_os_str(), "quickstart".as_ref(), into.as_os_str()], &dir, &bench.work);
     let contender = Contender::new("promo", tour).prepare(|| remove(&into));
-    table::row("quickstart", vec![contender], bench.runs, Bar::default()).map(drop)
+    table::row(bench, "quickstart", vec![contender], bench.runs, Bar::NONE).map(drop)
 }

@@ -30,6 +30,8 @@ pub enum Door<'a> {
     Password,
     /// Who has a token of this server.
     Token(&'a TokenServer),
+    /// Who shows a certificate of the authority in [`Registry::ca`]; only with TLS.
+    Certificate,
 }
 
 /// A running registry; stopped and removed when it is dropped.
@@ -112,6 +114,7 @@ impl Registry {
         }
         match door {
             Door::Open => {}
+            Door::Certificate => config.push_str(&format!("    clientcas: ['{}']\n", path("ca.pem").display())),
             Door::Password => {
                 fs::write(path("htpasswd"), HTPASSWD).expect("the temporary directory can be written");
                 let file = path("htpasswd");
@@ -177,6 +180,12 @@ impl Registry {
     #[must_use]
     pub fn ca(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
+    }
+
+    /// A certificate of that authority for a client, and its key, in PEM.
+    #[must_use]
+    pub fn client(&self) -> [PathBuf; 2] {
+        ["client.pem", "client.key"].map(|name| self.directory.path().join(name))
     }
 
     /// The file that holds a blob or manifest with these hexadecimal digits, for tests that damage it.
@@ -251,22 +260,24 @@ impl Registry {
     }
 }
 
-/// Makes an authority, and a server that it certifies for 127.0.0.1 and localhost.
+/// Makes an authority, a server that it certifies for 127.0.0.1 and localhost, and a client.
 fn certify(directory: &std::path::Path) {
     use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
     let key = || KeyPair::generate().expect("a key can be made");
+    let write = |name: &str, text: String| {
+        fs::write(directory.join(name), text).expect("the temporary directory can be written");
+    };
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     authority.distinguished_name.push(DnType::CommonName, "Authority of a test");
     let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority certifies itself");
-    let names = ["127.0.0.1", "localhost"].map(String::from).to_vec();
-    let server_key = key();
-    let server = CertificateParams::new(names).expect("names");
-    let server = server.signed_by(&server_key, &authority).expect("an authority certifies a server");
-    for (name, text) in
-        [("ca.pem", authority.pem()), ("server.pem", server.pem()), ("server.key", server_key.serialize_pem())]
-    {
-        fs::write(directory.join(name), text).expect("the temporary directory can be written");
+    write("ca.pem", authority.pem());
+    for (who, names) in [("server", &["127.0.0.1", "localhost"][..]), ("client", &["client.test"])] {
+        let own = key();
+        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
+        let certificate = CertificateParams::new(names).expect("names").signed_by(&own, &authority);
+        write(&format!("{who}.pem"), certificate.expect("an authority certifies others").pem());
+        write(&format!("{who}.key"), own.serialize_pem());
     }
 }
 

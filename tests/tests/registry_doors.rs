@@ -297,4 +297,82 @@ mod needs_docker_registry {
             |asked: &&promo_tests::token_server::Asked| asked.scopes.len() > 1 && asked.scopes.iter().any(mounts);
         assert!(server.journal().iter().any(|asked| both(&asked)), "{:?}", server.journal());
     }
+
+    /// What promo says at a registry that demands a certificate, with these words in `registries.toml` beside `ca`.
+    fn showing(registry: &Registry, words: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, Project) {
+        let directory = tempfile::tempdir().unwrap();
+        let (file, address) = (directory.path().join("registries.toml"), registry.address());
+        let text = format!("format = 1\n[registry.\"{address}\"]\nca = '{}'\n{words}", registry.ca().display());
+        std::fs::write(&file, text).unwrap();
+        let file = file.display().to_string();
+        let project = Project::new(address, address, &[("PROMO_REGISTRIES", &file)]);
+        (directory, project.with(variables))
+    }
+
+    fn shown([certificate, key]: &[std::path::PathBuf; 2]) -> String {
+        format!("certificate = '{}'\nkey = '{}'\n", certificate.display(), key.display())
+    }
+
+    /// An image in a registry that demands a certificate.
+    async fn filled(registry: &Registry) -> Resolved {
+        let directory = tempfile::tempdir().unwrap();
+        let [certificate, key] = registry.client().map(Some);
+        let settings = RegistrySettings { ca: Some(registry.ca()), certificate, key, ..RegistrySettings::default() };
+        let settings: Settings = [(registry.address().to_string(), settings)].into_iter().collect();
+        let network = Network::of(&context(directory.path(), &[])).unwrap().with_settings(settings);
+        let (layout, what) = built(directory.path(), 1).await;
+        bring(&layout, &at(&network, registry, FROM), &what).await.unwrap();
+        verify(&at(&network, registry, FROM), &what.digest, &Limits::default()).await.unwrap()
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_registry_that_demands_a_certificate_is_reached_with_it() {
+        let Some(registry) = Registry::behind(Door::Certificate, true) else { return };
+        let what = filled(&registry).await;
+        let named = showing(&registry, &shown(&registry.client()), &[]);
+        // The same where the other tools keep it, and what the file names comes first.
+        let config = tempfile::tempdir().unwrap();
+        let place = config.path().join("containers/certs.d").join(registry.address());
+        std::fs::create_dir_all(&place).unwrap();
+        let [certificate, key] = registry.client();
+        std::fs::copy(certificate, place.join("promo.cert")).unwrap();
+        std::fs::copy(key, place.join("promo.key")).unwrap();
+        let config = config.path().display().to_string();
+        let kept = showing(&registry, "", &[("XDG_CONFIG_HOME", &config)]);
+        for (_directory, project) in [named, kept] {
+            let _ = std::fs::remove_dir_all(registry.content().join("repositories").join(TO));
+            tokio::task::block_in_place(|| {
+                project.prepare();
+                let end = project.run(&["apply", PLAN]);
+                assert_eq!(end.code, Some(0), "{}", end.said);
+            });
+            assert_eq!(registry.held(TO), registry.held(FROM));
+            assert_eq!(registry.held(TO).tags[TAG], what.digest.to_string());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_registry_that_demands_a_certificate_refuses_who_has_none_or_that_of_a_stranger_at_once() {
+        let Some(registry) = Registry::behind(Door::Certificate, true) else { return };
+        filled(&registry).await;
+        let directory = tempfile::tempdir().unwrap();
+        let stranger = ["stranger.pem", "stranger.key"].map(|name| directory.path().join(name));
+        let made = rcgen::generate_simple_self_signed(["client.test".to_string()]).unwrap();
+        std::fs::write(&stranger[0], made.cert.pem()).unwrap();
+        std::fs::write(&stranger[1], made.signing_key.serialize_pem()).unwrap();
+        let before = registry.requests().len();
+        for words in [String::new(), shown(&stranger)] {
+            let (_directory, project) = showing(&registry, &words, &[]);
+            let end = tokio::task::block_in_place(|| project.run(&["release", "add", &format!("app={TAG}")]));
+            assert_eq!((end.code, end.error.as_deref()), (Some(1), Some("provider-denied")), "{words}: {}", end.said);
+            assert!(end.said.contains("lets in only who shows a certificate"), "{}", end.said);
+        }
+        // A key that is not the certificate's is no way in, and says which file it is.
+        let (_directory, project) =
+            showing(&registry, &shown(&[registry.client()[0].clone(), stranger[1].clone()]), &[]);
+        let end = tokio::task::block_in_place(|| project.run(&["release", "add", &format!("app={TAG}")]));
+        assert_eq!(end.code, Some(1), "{}", end.said);
+        assert!(end.said.contains("stranger.key"), "{}", end.said);
+        assert_eq!(registry.requests().len(), before, "nobody got as far as a request");
+    }
 }

@@ -1,11 +1,13 @@
 //! HTTP clients for registries. What lives here: certificates of one's own for a registry, and clients that are kept from
 //! private addresses. What must not: requests.
 //!
-//! Certificates are found as docker and the containers tools find them: `ca` of the registry's settings, and the
-//! directories `certs.d/HOST[:PORT]`, in which `*.crt` are authorities, and `NAME.cert` with `NAME.key` is what promo
-//! shows of itself (`containers-certs.d(5)`).
+//! Certificates are those of the registry's settings (`ca`, `certificate` with `key`), and what docker and the containers
+//! tools find: the directories `certs.d/HOST[:PORT]`, in which `*.crt` are authorities, and `NAME.cert` with `NAME.key` is
+//! what promo shows of itself (`containers-certs.d(5)`).
 
 use std::collections::BTreeMap;
+use std::error::Error as _;
+use std::iter::successors;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +17,7 @@ use reqwest::{Certificate, Identity};
 use super::address::Guard;
 use super::auth::Variables;
 use super::error::OciError;
-use super::settings::Settings;
+use super::settings::{RegistrySettings, Settings};
 
 /// Makes clients, and keeps them: a client is its connections.
 pub(super) struct Clients {
@@ -30,8 +32,8 @@ pub(super) struct Clients {
 struct Own {
     /// Who is trusted there besides the system's authorities.
     authorities: Vec<Certificate>,
-    /// What shows who asks.
-    identity: Option<Identity>,
+    /// What shows who asks, and the file with its key.
+    identity: Option<(Identity, PathBuf)>,
 }
 
 impl Clients {
@@ -56,7 +58,8 @@ impl Clients {
 
     /// Whether there are certificates of one's own for `place`.
     pub(super) fn has_own(&self, place: &str) -> bool {
-        self.settings.registries.get(place).is_some_and(|r| r.ca.is_some()) || !self.of(place).is_empty()
+        let named = |r: &RegistrySettings| r.ca.is_some() || r.certificate.is_some();
+        self.settings.registries.get(place).is_some_and(named) || !self.of(place).is_empty()
     }
 
     /// The client for `place`; a guarded one connects to no private address.
@@ -75,7 +78,7 @@ impl Clients {
         }
         let own = if own { self.own(place)? } else { Own::default() };
         let client = self.http.client(|mut builder| {
-            if let Some(identity) = &own.identity {
+            if let Some((identity, _)) = &own.identity {
                 builder = builder.identity(identity.clone());
             }
             if guarded {
@@ -83,16 +86,24 @@ impl Clients {
             }
             builder.tls_certs_merge(own.authorities.clone())
         });
-        let bad = |error: reqwest::Error| OciError::Settings { path: place.into(), problem: error.to_string() };
-        let client = client.map_err(bad)?;
+        // What certificate and key are to each other is looked at only here.
+        let client = client.map_err(|error| {
+            let cause = successors(error.source(), |&cause| cause.source()).last().map(ToString::to_string);
+            let cause = cause.unwrap_or_else(|| error.to_string());
+            match &own.identity {
+                Some((_, key)) => bad(key, &format!("no key that fits its certificate: {cause}")),
+                None => bad(Path::new(place), &cause),
+            }
+        })?;
         made.insert(key, client.clone());
         Ok(client)
     }
 
     fn own(&self, place: &str) -> Result<Own, OciError> {
         let mut own = Own::default();
-        let mut authorities = Vec::new();
-        authorities.extend(self.settings.registries.get(place).and_then(|r| r.ca.clone()));
+        let named = self.settings.registries.get(place);
+        let mut authorities: Vec<PathBuf> = named.and_then(|r| r.ca.clone()).into_iter().collect();
+        let mut shown = named.and_then(|r| r.certificate.clone().zip(r.key.clone()));
         for directory in self.of(place) {
             let mut files: Vec<PathBuf> = std::fs::read_dir(&directory)
                 .map_err(OciError::io(&directory))?
@@ -103,14 +114,16 @@ impl Clients {
                 files.iter().filter(|f| f.extension().is_some_and(|e| e == end)).cloned().collect::<Vec<_>>()
             };
             authorities.extend(with("crt"));
-            // One client shows one certificate: the first is it.
-            if let Some(certificate) = with("cert").into_iter().next() {
-                let key = certificate.with_extension("key");
-                let mut pem = read(&certificate)?;
-                pem.extend_from_slice(b"\n");
-                pem.extend_from_slice(&read(&key)?);
-                own.identity = Some(Identity::from_pem(&pem).map_err(|_| bad(&key, "no certificate with its key"))?);
-            }
+            let certificate = with("cert").into_iter().next();
+            shown = shown.or_else(|| certificate.map(|file| (file.clone(), file.with_extension("key"))));
+        }
+        // One client shows one certificate: the first is it.
+        if let Some((certificate, key)) = shown {
+            let mut pem = read(&certificate)?;
+            pem.extend_from_slice(b"\n");
+            pem.extend_from_slice(&read(&key)?);
+            let identity = Identity::from_pem(&pem).map_err(|_| bad(&key, "no certificate with its key"))?;
+            own.identity = Some((identity, key));
         }
         for file in authorities {
             let found =

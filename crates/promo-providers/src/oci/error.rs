@@ -182,6 +182,14 @@ pub enum OciError {
         /// Why not.
         problem: String,
     },
+    /// The server asks for a certificate, and there is none for it, or it does not take the one that it is shown.
+    #[error("{what}: the server lets in only who shows a certificate that it trusts: {problem}")]
+    ClientCertificate {
+        /// Method and address.
+        what: String,
+        /// What the server said.
+        problem: String,
+    },
     /// The run was stopped.
     #[error("stopped")]
     Cancelled,

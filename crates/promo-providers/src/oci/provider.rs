@@ -381,6 +381,7 @@ impl From<OciError> for ProviderError {
             | OciError::Unauthorized { .. }
             | OciError::Credentials { .. }
             | OciError::Certificate { .. }
+            | OciError::ClientCertificate { .. }
             | OciError::ForeignAddress { .. } => ErrorKind::Denied,
             OciError::Cancelled => ErrorKind::Cancelled,
             other if other.is_transient() => ErrorKind::Transient,

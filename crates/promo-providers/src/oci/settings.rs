@@ -40,6 +40,11 @@ pub struct Settings {
 pub struct RegistrySettings {
     /// A file with certificates in PEM that are trusted for this registry, beside those of the machine.
     pub ca: Option<PathBuf>,
+    /// A file with the certificate in PEM that is shown to this registry when it asks who is there, with `key`. It comes
+    /// before those in `certs.d`.
+    pub certificate: Option<PathBuf>,
+    /// The file with the private key of `certificate`, in PEM.
+    pub key: Option<PathBuf>,
     /// Plain http instead of https. Without a word: https, and http on loopback when no certificates are given.
     pub plain_http: Option<bool>,
     /// Addresses (`host` or `host:port`) that this registry may name although they are private (S13.5).
@@ -116,6 +121,9 @@ impl Settings {
             if registry.user.is_some() && registry.secret.is_none() {
                 return Err(bad(format!("{host}: `user` without `secret`")));
             }
+            if registry.certificate.is_some() != registry.key.is_some() {
+                return Err(bad(format!("{host}: `certificate` and `key` go together")));
+            }
             if registry.rate == Some(0) {
                 return Err(bad(format!("{host}: `rate` is at least 1")));
             }
@@ -125,7 +133,9 @@ impl Settings {
             if let Some(path) = registry.immutable_tags.iter().find(|path| !is_repository_path(path)) {
                 return Err(bad(format!("{host}: `immutable_tags`: `{}` is no path of a repository", tame(path))));
             }
-            registry.ca = registry.ca.take().map(|file| directory.join(file));
+            for file in [&mut registry.ca, &mut registry.certificate, &mut registry.key] {
+                *file = file.take().map(|file| directory.join(file));
+            }
         }
         Ok(settings)
     }
@@ -181,7 +191,9 @@ mod tests {
         // The directory goes away; only where paths start matters here.
         read.map(|mut settings| {
             for registry in settings.registries.values_mut() {
-                registry.ca = registry.ca.take().map(|p| p.strip_prefix(directory.path()).unwrap_or(&p).to_path_buf());
+                for file in [&mut registry.ca, &mut registry.certificate, &mut registry.key] {
+                    *file = file.take().map(|p| p.strip_prefix(directory.path()).unwrap_or(&p).to_path_buf());
+                }
             }
             settings
         })
@@ -190,12 +202,14 @@ mod tests {
     #[test]
     fn every_key_is_read_and_paths_start_at_the_file() {
         let settings = read(
-            "format = 1\n[registry.\"r.example:5000\"]\nca = \"own.pem\"\nplain_http = false\nallow = [\"10.0.0.1:80\"]\n\
+            "format = 1\n[registry.\"r.example:5000\"]\nca = \"own.pem\"\ncertificate = \"me.pem\"\nkey = \"me.key\"\nplain_http = false\nallow = [\"10.0.0.1:80\"]\n\
              user = \"ci\"\nsecret = \"registry\"\nrate = 50\nchunk = 67108864\nimmutable_tags = [\"prod\", \"team/app\"]\n",
         )
         .unwrap();
         let registry = settings.of("r.example:5000");
         assert_eq!(registry.ca.as_deref(), Some(Path::new("own.pem")));
+        assert_eq!(registry.certificate.as_deref(), Some(Path::new("me.pem")));
+        assert_eq!(registry.key.as_deref(), Some(Path::new("me.key")));
         assert_eq!((registry.plain_http, registry.rate, registry.chunk), (Some(false), Some(50), Some(64 << 20)));
         assert!(registry.allow.contains("10.0.0.1:80"));
         assert_eq!(registry.immutable_tags, ["prod", "team/app"]);
@@ -213,6 +227,8 @@ mod tests {
             ("format = 1\n[registry.\"R.example\"]\nrate = 1", "R.example"),
             ("format = 1\n[registry.\"r.example/team\"]\nrate = 1", "r.example/team"),
             ("format = 1\n[registry.\"r.example\"]\nuser = \"x\"", "secret"),
+            ("format = 1\n[registry.\"r.example\"]\ncertificate = \"me.pem\"", "`key`"),
+            ("format = 1\n[registry.\"r.example\"]\nkey = \"me.key\"", "`certificate`"),
             ("format = 1\n[registry.\"r.example\"]\nrate = 0", "rate"),
             ("format = 1\n[registry.\"r.example\"]\nchunk = 1000", "chunk"),
             ("format = 1\n[registry.\"r.example\"]\nimmutable_tags = [\"prod/*\"]", "prod/*"),

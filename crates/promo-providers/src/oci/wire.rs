@@ -135,7 +135,19 @@ impl Wire {
     }
 }
 
-/// A failed request as an error: a certificate that is not trusted gets no better by asking again.
+/// What servers say about the certificate of whoever asks (RFC 8446, 6.2), as rustls names it.
+const REFUSALS: [&str; 8] = [
+    "CertificateRequired",
+    "BadCertificate",
+    "UnsupportedCertificate",
+    "CertificateRevoked",
+    "CertificateExpired",
+    "CertificateUnknown",
+    "UnknownCA",
+    "AccessDenied",
+];
+
+/// A failed request as an error: a certificate that is not trusted, on either side, gets no better by asking again.
 fn broken(what: String, attempts: u32, error: reqwest::Error) -> OciError {
     let error = error.without_url();
     let mut cause = error.source();
@@ -143,6 +155,10 @@ fn broken(what: String, attempts: u32, error: reqwest::Error) -> OciError {
         let text = source.to_string();
         if text.contains("invalid peer certificate") {
             return OciError::Certificate { what, problem: tame(&text) };
+        }
+        let said = text.split_once("received fatal alert: ").map(|(_, alert)| alert);
+        if said.is_some_and(|alert| REFUSALS.iter().any(|refusal| alert.starts_with(refusal))) {
+            return OciError::ClientCertificate { what, problem: tame(&text) };
         }
         cause = source.source();
     }

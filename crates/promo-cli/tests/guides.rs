@@ -41,13 +41,16 @@ fn typed(page: &str, hidden: bool) -> Vec<Typed> {
     all
 }
 
-/// What differs from run to run, masked: long hexadecimal words, times, dates, days and durations.
+/// What differs from run to run, masked: long hexadecimal words, fingerprints of keys, times, dates, days and durations.
 fn masked(line: &str) -> String {
     let word = |word: &str| {
         let shape: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
-        let bare = shape.trim_matches(['(', ')', ',', ';', '.']);
+        let bare = shape.trim_matches(['(', ')', ',', ';', '.', ':']);
         if matches!(bare, "Mon" | "Tue" | "Wed" | "Thu" | "Fri" | "Sat" | "Sun" | "00:00" | "0000-00-00") {
             return "*".to_owned();
+        }
+        if word.starts_with("SHA256:") {
+            return "SHA256:*".to_owned();
         }
         let duration = word.strip_prefix('(').is_some_and(|n| n.parse::<u64>().is_ok());
         if duration {
@@ -124,6 +127,17 @@ fn what_the_readme_of_the_example_says_to_try_works() {
     let all: Vec<Typed> = begin.into_iter().chain(typed(&page(path), true)).collect();
     assert!(all.len() > 8, "{all:?}");
     types(path, at.path(), &all);
+}
+
+#[test]
+fn the_readme_shows_what_why_prints_after_the_quickstart() {
+    let at = tempfile::tempdir().unwrap();
+    let begin =
+        ["promo quickstart", "cd promo-quickstart"].map(|command| Typed { command: command.into(), shown: Vec::new() });
+    let why = typed(&page("README.md"), false).into_iter().filter(|typed| typed.command.contains(" why production"));
+    let all: Vec<Typed> = begin.into_iter().chain(why).collect();
+    assert!(all.len() == 3 && all[2].shown.len() > 10, "{all:?}");
+    types("README.md", at.path(), &all);
 }
 
 mod needs_git {

@@ -1,6 +1,7 @@
 //! `promo doctor`: which files, tools and servers there are, in which versions, and what is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
@@ -9,7 +10,7 @@ use promo_core::config::Limits;
 use promo_core::gate::Reason;
 use promo_core::ids::{CheckName, EnvironmentName};
 use promo_engine::process::Processes;
-use promo_ledger::{Checkpoint, SqliteStore, Store as _, StoreError, VerifyError};
+use promo_ledger::{SqliteStore, StoreError, VerifyError, What};
 use promo_providers::oci::{Network, Retry};
 use promo_sdk::{ProcessRequest, ProcessRunner as _};
 use schemars::JsonSchema;
@@ -178,30 +179,53 @@ fn files(rules: &Rules, findings: &mut Vec<Finding>) -> Option<&'static str> {
 /// the code, and the next command for it.
 const OTHER: &str = "promo explain ledger-other";
 const UNREAD: &str = "promo ledger verify";
+const UNWRITTEN: &str = "promo explain ledger-unusable";
 
-/// What the ledger's head says, and whether it extends the pinned checkpoint. Its records are not read.
+/// Whether the ledger verifies, extends the pinned checkpoint, and can be written.
 fn ledger(rules: &Rules) -> Result<String, (String, &'static str)> {
     let unread = |error: StoreError| (error.to_string(), UNREAD);
     if rules.checkpoint.is_none() {
         SqliteStore::not_lost(&rules.ledger).map_err(unread)?;
     }
     if !rules.ledger.is_file() {
-        let made = || "made when something is first written".to_owned();
-        let missing =
-            |pinned: &Checkpoint| format!("not there, and the trust file pins one of {} records", pinned.size);
-        return rules.checkpoint.as_ref().map_or_else(|| Ok(made()), |pinned| Err((missing(pinned), OTHER)));
+        if let Some(pinned) = &rules.checkpoint {
+            return Err((format!("not there, and the trust file pins one of {} records", pinned.size), OTHER));
+        }
+        writable(&rules.ledger)?;
+        return Ok("made when something is first written".to_owned());
     }
     let store = SqliteStore::open_read_only(&rules.ledger).map_err(unread)?;
-    let records = format!("{} records", store.head().map_err(unread)?.size);
-    let Some(pinned) = &rules.checkpoint else { return Ok(records) };
-    match promo_ledger::extends(&store, pinned) {
-        Ok(()) => Ok(format!("{records}, which extend the {} that the trust file pins", pinned.size)),
+    let verified = promo_ledger::verify_against(&store, rules.checkpoint.as_slice());
+    let records = match verified {
+        Ok(report) => format!("{} records, verified", report.records),
+        Err(VerifyError::Store(error)) => return Err(unread(error)),
         Err(VerifyError::Findings(findings)) => {
-            let differs = findings.iter().map(|f| format!("expected {}, found {}", f.expected, f.found));
-            Err((format!("not the one that the trust file pins: {}", differs.collect::<Vec<_>>().join("; ")), OTHER))
+            let (pinned, own): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.what == What::Checkpoint);
+            return Err(if own.is_empty() {
+                let differs = pinned.iter().map(|f| format!("expected {}, found {}", f.expected, f.found));
+                (format!("not the one that the trust file pins: {}", differs.collect::<Vec<_>>().join("; ")), OTHER)
+            } else {
+                (format!("{}{}", own[0], and_more(own.len() - 1)), UNREAD)
+            });
         }
-        Err(VerifyError::Store(error)) => Err(unread(error)),
-    }
+    };
+    writable(&rules.ledger)?;
+    let Some(pinned) = &rules.checkpoint else { return Ok(records) };
+    Ok(format!("{records}, which extend the {} that the trust file pins", pinned.size))
+}
+
+/// How many more there are.
+fn and_more(others: usize) -> String {
+    if others == 0 { String::new() } else { format!(" (and {others} more)") }
+}
+
+/// Whether files can be made where the ledger is, as SQLite does whenever it writes.
+fn writable(ledger: &Path) -> Result<(), (String, &'static str)> {
+    let Some(directory) = ledger.ancestors().skip(1).find(|directory| directory.is_dir()) else { return Ok(()) };
+    let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
+    tempfile::tempfile_in(place).map(drop).map_err(|error| {
+        (format!("nothing can be recorded: {} cannot be written: {error}", place.display()), UNWRITTEN)
+    })
 }
 
 /// What keeps the tags of each repository that the pipeline copies to where they are. No server is asked.

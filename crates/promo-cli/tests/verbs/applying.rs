@@ -180,4 +180,7 @@ fn a_record_of_who_applies_that_is_edited_is_named_s12_1() {
     let error = world.refuses(30, "ledger-damaged", &["ledger", "verify"]);
     assert!(error["details"].to_string().contains(&format!("record {}", raw.seq)), "{error}");
     world.refuses(30, "ledger-damaged", &["status"]);
+    let doctor = world.run(1, &["doctor", "--offline"]);
+    assert!(doctor["findings"].to_string().contains(&format!("record {}", raw.seq)), "{doctor}");
+    assert_eq!(doctor["next"], "promo --policy policy.toml ledger verify");
 }

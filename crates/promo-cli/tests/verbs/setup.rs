@@ -30,6 +30,13 @@ pub(crate) fn row() {
     world.run(0, &["fmt"]);
     world.run(0, &["fmt", "--check"]);
     world.run(0, &["doctor", "--offline"]);
+    // Nobody can make a file there, not even root.
+    let words = ["doctor", "--offline", "--format", "json"];
+    let mut command = crate::fixture::command(&world.at, &words);
+    command.env("PROMO_LEDGER", "/proc/promo/ledger.db");
+    let said = texts(&end(command, &words)).0;
+    assert!(said.contains("nothing can be recorded: /proc cannot be written"), "{said}");
+    assert!(said.contains("explain ledger-unusable"), "{said}");
     world.edit("promo.toml", "format = 1", "format   =   1");
     world.refuses(1, "not-formatted", &["fmt", "--check"]);
     assert_eq!(world.run(0, &["fmt"])["formatted"], serde_json::json!(["promo.toml"]));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use clap::{Args, ValueEnum};
-use promo_core::ids::EnvironmentName;
+use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::model::{After, Pipeline, Start};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -72,8 +72,20 @@ struct Node {
     release: Option<ReleaseView>,
     /// Whether all its checks hold.
     verified: bool,
+    /// The run that deploys again what runs there: until its checks have spoken, `verified` is of the earlier deployment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    redeploying: Option<RunId>,
     #[serde(skip)]
     state: Vec<(Standing, String)>,
+}
+
+impl Node {
+    /// What runs there where there is room for no more than that, each line behind a break: a release that is deployed again
+    /// is not taken for one that stands.
+    fn runs(&self, line: &str) -> String {
+        let again = if self.redeploying.is_some() { format!("{line}{EARLIER}") } else { String::new() };
+        self.release.as_ref().map(|release| format!("{line}{}{again}", release.id)).unwrap_or_default()
+    }
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
@@ -126,15 +138,20 @@ fn nodes(pipeline: &Pipeline, rows: Vec<status::Row>, stands: &crate::view::Stan
             state: state(&row, stands),
             release: row.release,
             verified: row.verified,
+            redeploying: row.redeploying,
         });
     }
     out
 }
 
+/// What there is to say of a release that a run is deploying again: its verdict is still the old one (S16).
+const EARLIER: &str = "verified by its earlier deployment";
+
 /// How an environment stands, in words with signs.
 fn state(row: &status::Row, stands: &crate::view::Standing) -> Vec<(Standing, String)> {
     let mut out = match (&row.release, row.verified) {
         (None, _) => Vec::new(),
+        (Some(_), true) if row.redeploying.is_some() => vec![(Standing::Waiting, format!("… {EARLIER}"))],
         (Some(_), true) => vec![(Standing::Good, "✓ verified".to_owned())],
         (Some(_), false) => vec![(Standing::Waiting, "… not verified".to_owned())],
     };
@@ -213,7 +230,7 @@ fn mermaid(nodes: &[Node]) -> String {
     let id = |name: &str| name.replace('-', "_");
     let mut out = "flowchart LR\n".to_owned();
     for node in nodes {
-        let release = node.release.as_ref().map(|r| format!("<br/>{}", r.id)).unwrap_or_default();
+        let release = node.runs("<br/>");
         out.push_str(&format!("  {}[\"{}<br/>{}{release}\"]\n", id(&node.name), node.name, node.tier));
     }
     for node in nodes {
@@ -228,7 +245,7 @@ fn mermaid(nodes: &[Node]) -> String {
 fn dot(pipeline: &str, nodes: &[Node]) -> String {
     let mut out = format!("digraph \"{pipeline}\" {{\n  rankdir=LR;\n  node [shape=box];\n");
     for node in nodes {
-        let release = node.release.as_ref().map(|r| format!("\\n{}", r.id)).unwrap_or_default();
+        let release = node.runs("\\n");
         out.push_str(&format!("  \"{}\" [label=\"{}\\n{}{release}\"];\n", node.name, node.name, node.tier));
     }
     for node in nodes {

@@ -10,7 +10,7 @@ use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
-use promo_core::plan::{Action, Document, LedgerRef, Move, Plan, Request};
+use promo_core::plan::{Action, Document, LedgerRef, Move, Next, Plan, Request};
 use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, StepDraft};
 use promo_core::state::State;
 use promo_sdk::{CheckRequest, ErrorKind, ObserveRequest, Preview};
@@ -285,15 +285,24 @@ impl Session {
 
 /// Takes the plan's word for what was live where it moves nothing and where nothing can be proven any more: where something
 /// was moved since, and where a reading failed, then or now. So it does for checks that the machine of the plan could not
-/// run there.
+/// run there, of whatever release it names beside a move or a stay.
 fn told(plan: &Plan, then: &View, now: &View, observations: &mut Observations) {
     let generation = |view: &View, name| view.environment(name).map_or(0, |e| e.generation);
+    let of_stays = plan.stays.iter().flat_map(|s| s.next.iter().chain(&s.newer).map(|next| (&s.environment, next)));
+    let of_moves = plan.moves.iter().filter_map(|m| Some((&m.environment, m.newer.as_ref()?)));
+    for (name, next) in of_stays.chain(of_moves) {
+        let unready = unready_then(next);
+        if !unready.is_empty() {
+            observations.checks.insert((name.clone(), next.release.id.clone()), unready);
+        }
+    }
     for stay in &plan.stays {
         let name = &stay.environment;
-        let reasons = stay.next.iter().flat_map(|next| &next.gates).map(|gate| &gate.reason);
-        let unready: Vec<Reason> = reasons.filter(|r| matches!(r, Reason::CheckNotRunnable { .. })).cloned().collect();
-        if let (Some(next), false) = (&stay.next, unready.is_empty()) {
-            observations.checks.insert((name.clone(), next.release.id.clone()), unready);
+        // Where the next release is told as refused, what runs there could not be reconfigured instead: for the same check,
+        // as far as anybody knows.
+        let unready = stay.next.as_ref().map(unready_then).filter(|unready| !unready.is_empty());
+        if let (Some(unready), Some(current)) = (unready, then.current(name)) {
+            observations.checks.entry((name.clone(), current.release.clone())).or_insert(unready);
         }
         let moved = generation(then, name) != generation(now, name);
         for (target, recorded) in then.current(name).iter().flat_map(|current| &current.targets) {
@@ -304,6 +313,12 @@ fn told(plan: &Plan, then: &View, now: &View, observations: &mut Observations) {
             }
         }
     }
+}
+
+/// Why checks of a release that a plan names could not be run where it was made.
+fn unready_then(next: &Next) -> Vec<Reason> {
+    let reasons = next.gates.iter().map(|gate| &gate.reason);
+    reasons.filter(|reason| matches!(reason, Reason::CheckNotRunnable { .. })).cloned().collect()
 }
 
 fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {

@@ -21,6 +21,8 @@ pub(crate) struct Policed {
     inner: Arc<dyn Provider>,
     /// What it said of itself when the session began, and all that is ever believed of it.
     description: Description,
+    /// The same of whether its checks look at targets; they do where it cannot say.
+    looks_at_targets: bool,
     /// Why it cannot be used: said by every call, since one broken provider is no reason to refuse pipelines without it.
     unusable: Option<String>,
 }
@@ -40,7 +42,8 @@ impl Policed {
             }
             None => (nothing(), Some("it panicked".to_string())),
         };
-        Self { inner, description, unusable }
+        let looks_at_targets = catch_unwind(AssertUnwindSafe(|| inner.looks_at_targets())).unwrap_or(true);
+        Self { inner, description, looks_at_targets, unusable }
     }
 
     /// Makes one call of the provider: its panic is an error, its answer is judged by `wrong`.
@@ -120,6 +123,10 @@ impl Provider for Policed {
 
     async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
         self.call("ready", async || self.inner.ready(cx, request).await, |()| None).await
+    }
+
+    fn looks_at_targets(&self) -> bool {
+        self.looks_at_targets
     }
 
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {

@@ -80,6 +80,11 @@ impl Provider for Http {
         }
     }
 
+    /// The address is the same for every target of an environment.
+    fn looks_at_targets(&self) -> bool {
+        false
+    }
+
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         let settings: Settings = settings::read("http", &request.inputs)?;
         let url = address(&settings)?;

@@ -51,6 +51,12 @@ pub trait Provider: Send + Sync {
         Ok(())
     }
 
+    /// Whether a check looks at the target that it is asked about. One that does not is asked once for an environment,
+    /// however many targets that has.
+    fn looks_at_targets(&self) -> bool {
+        true
+    }
+
     /// Runs a check.
     async fn verify(&self, _cx: &Context, _request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         Err(unsupported(self, "verify"))

@@ -89,6 +89,10 @@ impl Provider for Watched {
         self.inner.ready(cx, request).await
     }
 
+    fn looks_at_targets(&self) -> bool {
+        self.inner.looks_at_targets()
+    }
+
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         let (environment, check) = (&request.inputs.environment, &request.check);
         let (short, long) =

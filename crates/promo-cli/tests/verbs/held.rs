@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use crate::fixture::{World, next, promo, row, said, texts};
+use crate::fixture::{Server, World, next, promo, row, said, texts};
 
 /// A world in which staging holds what fails there, and one release failed its check there.
 fn held() -> World {
@@ -115,6 +115,27 @@ fn s16_a_verdict_of_an_earlier_deployment_is_called_that_while_the_release_is_de
         assert!(text.contains(&words), "{verb:?}: {text}");
     }
     assert_eq!(world.run(0, &["why", "production"])["earlier_verdicts"], serde_json::json!([words]));
+    // The graph has room for less, in every form, and takes nothing for verified that is to be judged anew.
+    let graph = world.run(0, &["graph"]);
+    let node =
+        |name: &str| graph["environments"].as_array().unwrap().iter().find(|n| n["name"] == name).unwrap().clone();
+    assert_eq!((&node("staging")["redeploying"], &node("qa")["redeploying"]), (&run.clone().into(), &Value::Null));
+    for (syntax, words) in [
+        ("levels", "… verified by its earlier deployment"),
+        ("svg", "… verified by its earlier deployment"),
+        ("mermaid", "<br/>verified by its earlier deployment\"]"),
+        ("dot", "\\nverified by its earlier deployment\"];"),
+    ] {
+        let drawn = said(&world, &["graph", "--syntax", syntax]);
+        let lines: Vec<&str> =
+            drawn.lines().filter(|l| l.contains(words) && !l.contains("title>") && !l.starts_with("<desc")).collect();
+        assert!(lines.len() == 1 && (syntax == "svg" || lines[0].contains("staging")), "{syntax}: {drawn}");
+        let plainly = drawn
+            .lines()
+            .filter(|l| l.contains("✓ verified") && !l.contains("title>") && !l.starts_with("<desc"))
+            .count();
+        assert_eq!(plainly, if matches!(syntax, "levels" | "svg") { 4 } else { 0 }, "{syntax}: {drawn}");
+    }
     apply.kill();
     let why = world.run(0, &["why", "production"]);
     assert!(
@@ -241,6 +262,63 @@ fn s9_1_a_check_that_could_not_be_run_is_refused_at_plan_and_at_apply() {
     std::fs::rename(world.at.join("away"), &tool).unwrap();
     world.run(0, &["doctor", "--offline"]);
     world.run(0, &["apply", "p.json"]);
+}
+
+/// S8.2: what could not be run where a plan was made says nothing of where it is applied, of no release that the plan names.
+#[test]
+fn s8_2_a_plan_holds_where_the_program_of_a_check_that_it_does_not_ask_is_there_again() {
+    // Neither the next release nor a reconfiguration of what runs could enter perf, and qa moves.
+    let (world, tool) = with_tool();
+    let away = world.at.join("away");
+    let put = |there: bool| match there {
+        true => std::fs::rename(&away, &tool).unwrap(),
+        false => std::fs::rename(&tool, &away).unwrap(),
+    };
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.2.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "dev", "--out", "d.json"]);
+    world.run(0, &["apply", "d.json"]);
+    world.edit("config/perf.env", "WORKERS", "# more\nWORKERS");
+    put(false);
+    let plan = world.run(0, &["plan", "qa", "perf", "--out", "p.json"]);
+    assert!(plan.to_string().contains("check-not-runnable"), "{plan}");
+    put(true);
+    world.run(0, &["apply", "p.json"]);
+
+    // The next release's own script wants a program that is missing, and what runs is reconfigured meanwhile.
+    let world = World::new();
+    let shell = world.at.join("shell");
+    let link = || std::os::unix::fs::symlink("/bin/sh", &shell).unwrap();
+    link();
+    world.edit("checks/smoke.sh", "#!/bin/sh\n", &format!("#!{}\n", shell.display()));
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "dev", "--out", "d.json"]);
+    world.run(0, &["apply", "d.json"]);
+    world.edit("config/perf.env", "WORKERS", "# more\nWORKERS");
+    std::fs::remove_file(&shell).unwrap();
+    let plan = world.run(0, &["plan", "perf", "--out", "p.json"]);
+    assert!(plan.to_string().contains("check-not-runnable"), "{plan}");
+    link();
+    world.run(0, &["apply", "p.json"]);
+}
+
+/// S3.1: `http` has one address for all targets; `command` is given each.
+#[test]
+fn s3_1_a_check_that_looks_at_no_target_is_asked_once_however_many_there_are() {
+    let world = World::new();
+    let server = Server::new(|_| 200);
+    let health = format!("[checks.health]\nhttp = {{ url = \"http://{}/\" }}\n\n[environments.dev]", server.address);
+    world.edit("promo.toml", "[environments.dev]", &health);
+    let one = "target = { directory = \"environments/dev\" }\nverify = [\"smoke\"]";
+    let two = "targets = { a = { directory = \"environments/dev\" }, b = { directory = \"environments/dev-b\" } }\n\
+               verify = [\"smoke\", \"health\"]";
+    world.edit("promo.toml", one, two);
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    world.run(0, &["apply", "p.json"]);
+    assert_eq!(server.requests(), 1);
+    world.run(0, &["verify", "dev"]);
+    assert_eq!(server.requests(), 2);
 }
 
 #[test]

@@ -214,6 +214,7 @@ codes! {
     "tag-moved",
     "target-duplicate",
     "target-keys",
+    "target-taken",
     "toml-encoding",
     "toml-syntax",
     "tried-before",

@@ -145,6 +145,11 @@ pub enum Reason {
         /// The digest that is there.
         found: Digest,
     },
+    /// The place that it would be deployed to holds what promo has not made, and would not replace (S9.2).
+    TargetTaken {
+        /// Where, and what is there.
+        why: String,
+    },
     /// What is asked afterwards cannot be asked here: it would count as failed, after everything was changed (S9.1).
     CheckNotRunnable {
         /// Which check.
@@ -368,6 +373,7 @@ impl Reason {
             Self::TagMoved { .. } => "tag-moved",
             Self::ArtifactUnavailable { .. } => "artifact-unavailable",
             Self::DestinationTaken { .. } => "destination-taken",
+            Self::TargetTaken { .. } => "target-taken",
             Self::CheckNotRunnable { .. } => "check-not-runnable",
             Self::OtherPlace { .. } => "other-place",
             Self::OtherProvider { .. } => "other-provider",
@@ -421,6 +427,7 @@ impl fmt::Display for Reason {
             Self::DestinationTaken { artifact, reference, wanted, found } => {
                 write!(f, "{artifact}: {reference} holds {found}, and {wanted} would be written there")
             }
+            Self::TargetTaken { why } => f.write_str(why),
             Self::CheckNotRunnable { check, why } => write!(f, "the check {check} cannot be run here: {why}"),
             Self::OtherPlace { present, recorded } => {
                 write!(f, "it stood at {recorded}, and the environment is at {present} now")

@@ -273,6 +273,10 @@ impl Session {
                 let why = || Reason::ArtifactUnavailable { artifact: name.clone(), why: error.to_string() };
                 (current, desired, Vec::new(), elsewhere.then(why))
             }
+            // So is a place that holds what is nobody's to replace.
+            (Err(error), None) if error.kind == ErrorKind::Conflict => {
+                (State::Unknown, State::Unknown, Vec::new(), Some(Reason::TargetTaken { why: error.to_string() }))
+            }
             // Where no server may be reached, what a registry holds is not known; what a copy would leave there is.
             (Err(error), Some((_, artifact))) if error.kind == ErrorKind::Offline => {
                 (State::Unknown, State::Present(artifact.digest), Vec::new(), None)

@@ -156,6 +156,27 @@ fn a_deployment_that_was_removed_is_told_as_missing_with_the_command_that_puts_i
 }
 
 #[test]
+fn what_promo_has_not_made_in_the_place_of_a_deployment_is_refused_by_the_plan_s9_2() {
+    let world = World::new();
+    let current = world.at.join("environments/dev/current");
+    std::fs::remove_file(&current).unwrap();
+    std::fs::create_dir(&current).unwrap();
+    // Everything else can be planned.
+    let plan = world.run(0, &["plan"]);
+    let repair = plan["environments"][0]["drift"][0]["repair"].as_str().unwrap().to_owned();
+    assert_eq!(next(&plan), repair);
+    let plan = world.run(0, &words(&repair));
+    let dev = &plan["environments"][0];
+    assert!(dev["state"] == "refused" && dev.to_string().contains("\"target-taken\""), "{plan}");
+    let text = said(&world, &words(&repair));
+    assert!(text.contains("environments/dev: `current` is not the symbolic link that promo makes"), "{text}");
+    std::fs::remove_dir(&current).unwrap();
+    assert_eq!(next(&world.run(0, &words(&repair))), "promo apply dev.plan.json");
+    world.run(0, &["apply", "dev.plan.json"]);
+    assert!(current.is_symlink());
+}
+
+#[test]
 fn what_puts_back_two_places_works_as_it_is_shown_and_what_is_refused_beside_them_is_led_on_from_s3_3() {
     let world = World::new();
     world.release("1.2.0", 3);

@@ -49,8 +49,8 @@ fn finish(draft: StepDraft, previews: &BTreeMap<String, Previewed>) -> Result<St
     Ok(Step { id, action, provider, target, inputs, expected, desired, changes })
 }
 
-/// Adds a finding for each copy, there or back, that is refused: its destination tag holds something else (S2.3), or its
-/// preview says why. Whether something was found that was not known: then the selection is to be made anew, since a move is
+/// Adds a finding for each step, there or back, that is refused: its preview says why, or the destination tag of a copy holds
+/// something else (S2.3). Whether something was found that was not known: then the selection is to be made anew, since a move is
 /// refused, or goes back elsewhere.
 pub fn refused(selection: &Selection, previews: &BTreeMap<String, Previewed>, observations: &mut Observations) -> bool {
     let known = observations.destinations.len();
@@ -58,10 +58,10 @@ pub fn refused(selection: &Selection, previews: &BTreeMap<String, Previewed>, ob
     let back = |draft: &&Draft| draft.head.movement != Movement::Reconfiguration;
     let there = selection.moves.iter().flat_map(|draft| &draft.steps);
     let steps = there.chain(selection.moves.iter().filter(back).flat_map(|draft| &draft.rollback_steps));
-    for step in steps.filter(|step| step.action == Action::Copy) {
+    for step in steps {
         let Some(Previewed { current, desired, refused, .. }) = previews.get(&step.id) else { continue };
         let mut found: Vec<Reason> = refused.iter().cloned().collect();
-        if let (State::Present(there), State::Present(wanted)) = (current, desired)
+        if let (Action::Copy, State::Present(there), State::Present(wanted)) = (step.action, current, desired)
             && there != wanted
         {
             found.extend(step.inputs.artifacts.iter().map(|(artifact, input)| {

@@ -74,6 +74,10 @@ impl Provider for Directory {
             let place = place::resolve(&cx.root, &inputs.target)?;
             let tree = render::render(cx, inputs)?;
             let live = Live::read(&place)?;
+            if let Live::Foreign(what) = &live {
+                let message = format!("{}: {what}; restore it or move it away", place.display());
+                return Err(ProviderError::new(ErrorKind::Conflict, message));
+            }
             Ok(Preview {
                 current: live.state(),
                 desired: State::Present(tree::fingerprint(&tree.manifest())),

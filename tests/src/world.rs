@@ -281,7 +281,7 @@ impl World {
         let artifacts = &self.session.governance().pipeline.artifacts;
         NewRelease {
             artifacts: artifacts.keys().map(|name| (name.clone(), version.to_string())).collect(),
-            alias: Some(version.to_string()),
+            alias: Some(version.parse().expect("an alias")),
             ..NewRelease::default()
         }
     }

@@ -250,7 +250,7 @@ mod needs_docker_registry {
         assert_eq!((found.digest, found.tree.len()), (digest, 3));
         assert_eq!(found.metadata["org.opencontainers.image.version"], "1.4.2");
         let moving = ResolveRequest { reference: format!("{}/team/app:latest", world.a.address()) };
-        assert_eq!(oci.resolve(cx, &moving).await.unwrap_err().kind, ErrorKind::Invalid);
+        assert_eq!(oci.resolve(cx, &moving).await.unwrap_err().kind, ErrorKind::MovingTag);
 
         let inputs = inputs(&world, digest, "1.4.2");
         let observe = ObserveRequest { inputs: inputs.clone() };

@@ -288,13 +288,23 @@ pub(crate) fn command() -> clap::Command {
 pub(crate) fn parse(words: &[OsString]) -> Result<Cli, Stopped> {
     let json =
         words.windows(2).any(|w| w[0] == "--format" && w[1] == "json") || words.iter().any(|w| w == "--format=json");
-    let command = command();
+    let command = without_empty_variables(command());
     let verb = verb(&command, words);
     let parsed = command.try_get_matches_from(words).and_then(|matches| Cli::from_arg_matches(&matches));
     match parsed {
         Ok(parsed) => Ok(Cli { verb, ..parsed }),
         Err(error) => Err(Stopped { error, json, verb }),
     }
+}
+
+/// A variable that is set to nothing is as one that is not set: in most shells and in CI that is how one is taken back.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let empty = |name: &std::ffi::OsStr| std::env::var_os(name).is_some_and(|value| value.is_empty());
+    let heeded = |argument: clap::Arg| match argument.get_env().is_some_and(empty) {
+        true => argument.env(None::<&'static str>),
+        false => argument,
+    };
+    command.mut_args(heeded).mut_subcommands(without_empty_variables)
 }
 
 /// How a verb is used, in a line.

@@ -229,6 +229,7 @@ codes! {
     "verified",
     "waiting",
     "window-denies",
+    "window-forecast",
     "window-invalid",
     "window-open",
 }

@@ -53,8 +53,10 @@ impl From<EngineError> for CliError {
             EngineError::Append(_) => new("promo runs"),
             EngineError::Provider { source, .. } => {
                 let next = match source.kind {
-                    ErrorKind::Moved => "promo release add --help",
-                    ErrorKind::Conflict | ErrorKind::Integrity => "promo status",
+                    ErrorKind::Moved | ErrorKind::Reference | ErrorKind::MovingTag => "promo release add --help",
+                    // It looks at what is there; `status` tells what the ledger says.
+                    ErrorKind::Conflict => "promo plan",
+                    ErrorKind::Integrity => "promo status",
                     _ => "promo doctor",
                 };
                 let mut out = new(next).details([source.to_string()]);
@@ -316,6 +318,8 @@ mod tests {
             ErrorKind::Broken,
             ErrorKind::Newer,
             ErrorKind::Invalid,
+            ErrorKind::Reference,
+            ErrorKind::MovingTag,
         ] {
             let source = ProviderError::new(kind, "no\u{1b}[2J");
             all.push(EngineError::Provider { doing: "the preview".into(), source });

@@ -5,31 +5,58 @@ use std::str::FromStr;
 
 use promo_core::ids::{ReleaseId, RunId};
 use promo_core::ledger::View;
+use promo_core::ledger::view::ReleaseEntry;
 
 use crate::error::CliError;
 
-/// A release by id, beginning of its id, `#number`, number or alias.
+/// A release by id, `#number`, number, beginning of its id or alias, in this order: nobody takes the id or the number of another
+/// one by an alias, also in a ledger that was written when an alias could look like one.
 pub(crate) fn release(view: &View, text: &str) -> Result<ReleaseId, CliError> {
-    let number = text.trim_start_matches('#').parse::<u64>().ok();
-    let by_alias = view.releases.iter().find(|e| e.release.alias.as_deref() == Some(text));
-    let by_number = || view.releases.iter().find(|e| Some(e.lineage) == number);
+    let all = || view.releases.iter();
+    let number = |digits: &str| digits.parse::<u64>().ok().filter(|_| digits.bytes().all(|b| b.is_ascii_digit()));
+    let numbered = |number: u64| all().find(|e| e.lineage == number);
+    let by_alias = || all().find(|e| e.release.alias.as_deref() == Some(text));
     let by_prefix = || {
-        let mut found = view.releases.iter().filter(|e| text.len() >= 6 && e.release.id.as_str().starts_with(text));
+        let mut found = all().filter(|e| text.len() >= 6 && e.release.id.as_str().starts_with(text));
         found.next().filter(|_| found.next().is_none())
     };
-    match by_alias.or_else(by_number).or_else(by_prefix) {
+    let found = match (text.parse::<ReleaseId>(), text.strip_prefix('#').and_then(number)) {
+        (Ok(id), _) => view.release(&id),
+        (_, Some(number)) => numbered(number),
+        _ => match (number(text).and_then(numbered), by_alias()) {
+            (Some(number), Some(alias)) if number.release.id != alias.release.id => {
+                return Err(ambiguous(text, number, alias));
+            }
+            (Some(entry), _) => Some(entry),
+            (None, alias) => by_prefix().or(alias),
+        },
+    };
+    match found {
         Some(entry) => Ok(entry.release.id.clone()),
         None => {
             let message = format!("there is no release `{text}`");
-            let known = view.releases.iter().rev().take(5).map(|e| match &e.release.alias {
-                Some(alias) => format!("{} (#{}, {alias})", e.release.id, e.lineage),
-                None => format!("{} (#{})", e.release.id, e.lineage),
-            });
+            let known = view.releases.iter().rev().take(5).map(named);
             Err(CliError::new("nothing-selected", 65, message, "promo release list")
                 .expected("its id, number or alias")
                 .details(known))
         }
     }
+}
+
+/// A release with all that it goes by.
+fn named(entry: &ReleaseEntry) -> String {
+    match &entry.release.alias {
+        Some(alias) => format!("{} (#{}, {alias})", entry.release.id, entry.lineage),
+        None => format!("{} (#{})", entry.release.id, entry.lineage),
+    }
+}
+
+/// A number that is also the alias of another release: whoever typed it may mean either.
+fn ambiguous(text: &str, number: &ReleaseEntry, alias: &ReleaseEntry) -> CliError {
+    let message = format!("`{text}` is the number of one release and the alias of another");
+    CliError::new("request-invalid", 65, message, "promo release list")
+        .expected("the id, or `#` and the number")
+        .details([format!("the number of {}", named(number)), format!("the alias of {}", named(alias))])
 }
 
 /// Refuses what is the id of no run.

@@ -306,6 +306,8 @@ impl EngineError {
                 ErrorKind::Conflict => "provider-conflict",
                 ErrorKind::Broken => "provider-broken",
                 ErrorKind::Newer => "config-format",
+                ErrorKind::Reference => "artifact-reference",
+                ErrorKind::MovingTag => "artifact-moving-tag",
                 _ => "provider-failed",
             },
             Self::NoProvider(_) => "provider-unknown",
@@ -347,10 +349,18 @@ impl EngineError {
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
             "locked" | "waiting" | "clock-skew" | "clock-went-back" => exit::WAITING,
             "denied" | "approval-refused" | "request-unsigned" | "apply-unsigned" | "lift-refused" => exit::DENIED,
-            "plan-elsewhere" | "file-unreadable" | "request-invalid" | "provider-unknown" | "provider-not-found"
-            | "policy-not-adopted" | "policy-replaced" | "policy-reused" | "format-newer" | "config-format" => {
-                exit::BAD_INPUT
-            }
+            "plan-elsewhere"
+            | "file-unreadable"
+            | "request-invalid"
+            | "provider-unknown"
+            | "provider-not-found"
+            | "policy-not-adopted"
+            | "policy-replaced"
+            | "policy-reused"
+            | "format-newer"
+            | "config-format"
+            | "artifact-reference"
+            | "artifact-moving-tag" => exit::BAD_INPUT,
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }

@@ -264,7 +264,14 @@ impl Session {
             // A destination that holds something else (S2.3), an artifact that is not copied as it is, or whose tag has moved, is
             // a finding about this environment, not the end of planning for all of them.
             (Err(error), Some((name, artifact)))
-                if matches!(error.kind, ErrorKind::Conflict | ErrorKind::Invalid | ErrorKind::Moved) =>
+                if matches!(
+                    error.kind,
+                    ErrorKind::Conflict
+                        | ErrorKind::Invalid
+                        | ErrorKind::Reference
+                        | ErrorKind::MovingTag
+                        | ErrorKind::Moved
+                ) =>
             {
                 let current = provider.observe(&self.context, &request).await.map_err(failed)?;
                 let desired = State::Present(artifact.digest);

@@ -8,7 +8,7 @@ use promo_core::ledger::Event;
 use promo_core::ledger::record::{METADATA, REASON};
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::planner::shared_files;
-use promo_core::release::{Release, ReleaseContent};
+use promo_core::release::{Alias, Release, ReleaseContent};
 use promo_ledger::{AppendError, Expect};
 use promo_sdk::{Blobs as _, ResolveRequest};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub struct NewRelease {
     /// Component to reference: `TAG`, `sha256:…`, `TAG@sha256:…`, or a whole reference in the artifact's repository.
     pub artifacts: BTreeMap<ArtifactName, String>,
     /// A name for people.
-    pub alias: Option<String>,
+    pub alias: Option<Alias>,
     /// What the build said of itself.
     pub metadata: BTreeMap<String, String>,
 }
@@ -97,7 +97,7 @@ impl Session {
             self.store.put_blob(&bytes)?;
         }
         let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;
-        let release = Release { id: content.id(), content, sources, alias: new.alias };
+        let release = Release { id: content.id(), content, sources, alias: new.alias.map(|alias| alias.to_string()) };
         self.enter(release, &metadata)
     }
 
@@ -219,7 +219,11 @@ impl Session {
         self.known_environments(environment)
     }
 
-    pub(crate) fn known_environments<'a>(
+    /// Refuses what is no environment of the pipeline.
+    ///
+    /// # Errors
+    /// With the names of those that are.
+    pub fn known_environments<'a>(
         &self,
         names: impl IntoIterator<Item = &'a EnvironmentName>,
     ) -> Result<(), EngineError> {

@@ -164,6 +164,18 @@ impl Session {
     }
 }
 
+impl Governance {
+    /// The roles of which a person has one who gives or withdraws a verdict: those of a manual check, and for the withdrawal of
+    /// an automatic check's verdict those that policy names for the environment's tier.
+    #[must_use]
+    pub fn may_speak(&self, environment: &EnvironmentName, check: &CheckName) -> Option<&BTreeSet<RoleName>> {
+        match self.pipeline.checks.get(check) {
+            Some(Check::Manual { from }) => Some(from),
+            _ => self.withdraw.get(environment),
+        }
+    }
+}
+
 /// Whether a record counts after those of `view`: every record does but a verdict on a manual check, a withdrawal, a signed
 /// request, who applies, whose authors somebody names, or a lift under a policy, that no signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
 /// takes nothing back. What the machine found about an automatic check is unsigned. Gives the statement about a check, or about who applies,
@@ -239,16 +251,13 @@ fn speaker<'g>(
 ) -> Result<&'g Identity, String> {
     let signer = signature::verify_bytes(bytes, signature, VERDICT_NAMESPACE, &governance.roster)
         .map_err(|error| error.to_string())?;
-    let (identity, none) = (signer.identity, BTreeSet::new());
-    let from = match governance.pipeline.checks.get(&verdict.check) {
-        Some(Check::Manual { from }) => from,
-        _ => governance.withdraw.get(&verdict.environment).unwrap_or(&none),
-    };
+    let identity = signer.identity;
+    let from = governance.may_speak(&verdict.environment, &verdict.check);
     let who = &identity.name;
-    if from.is_empty() {
+    let Some(from) = from.filter(|from| !from.is_empty()) else {
         let tier = governance.pipeline.environments.get(&verdict.environment).map_or("its tier", |e| e.tier.as_str());
         return Err(format!("policy lets nobody withdraw this: `withdraw` of `tiers.{tier}` names no role"));
-    }
+    };
     if !identity.human {
         return Err(format!("{who} is not a person"));
     }

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 pub enum ErrorKind {
     /// The settings or the request make no sense: a person must change a file.
     Invalid,
+    /// The text that was given names no artifact: a person must type another one.
+    Reference,
+    /// A tag that is expected to move was given where a fixed name is needed (R2).
+    MovingTag,
     /// A file of settings is of a newer format: nothing in it is guessed at.
     Newer,
     /// What was asked for is not there.

@@ -1,6 +1,9 @@
 //! `promo check`: everything that is wrong with pipeline, policy and trust file, and what is probably not meant.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use promo_core::diagnostic::Severity;
 use promo_core::gate::Reason;
 use promo_core::windows::{self, WARNING_DAYS, Window};
 use promo_engine::clock::SystemClock;
@@ -10,7 +13,7 @@ use serde::Serialize;
 
 use super::doctor;
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::escape::line;
 use crate::exit::{DONE, Exit};
 use crate::output::diagnostics::DiagnosticView;
@@ -58,13 +61,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let now = SystemClock.now();
     let own = &governance.pipeline.windows;
     let policies = rules.policy.iter().flat_map(|policy| &policy.windows);
-    let windows: Vec<String> = own
+    let forecasts: Vec<(&str, String)> = own
         .iter()
-        .map(|one| ("", one))
-        .chain(policies.map(|one| ("policy: ", one)))
+        .map(|one| ("pipeline", one))
+        .chain(policies.map(|one| ("policy", one)))
         .filter_map(|(whose, (name, spec))| Some((whose, Window::new(name.as_str(), spec.clone()).ok()?)))
         .flat_map(|(whose, window)| windows::warnings(&window, now, WARNING_DAYS).into_iter().map(move |w| (whose, w)))
-        .map(|(whose, warning)| format!("{whose}{}", warning.message))
+        .map(|(whose, warning)| (whose, warning.message))
         .collect();
     // A file that is not there keeps every plan from being made, so it is an error here too; what this machine lacks may be
     // elsewhere, and is a warning.
@@ -77,9 +80,18 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for (_, _, reason) in doctor::readiness(global, &rules)? {
         lacks.extend(reason.filter(|reason| !lacks.contains(reason)));
     }
-    let elsewhere = lacks.len();
-    let count = rules.warning_views.len() + windows.len() + elsewhere;
-    let next = lacking(lacks.iter().map(Reason::code)).unwrap_or_else(|| "promo graph".to_owned());
+    let mut warnings = rules.warning_views;
+    warnings.extend(forecasts.iter().map(|(whose, message)| forecast(whose, message, &rules.files)));
+    let in_words = |(whose, message): (&str, String)| match whose {
+        "policy" => format!("policy: {message}"),
+        _ => message,
+    };
+    let windows: Vec<String> = forecasts.into_iter().map(in_words).collect();
+    let count = warnings.len() + lacks.len();
+    let refused =
+        warnings.first().filter(|_| arguments.strict).map(|first| command_line(["promo", "explain", first.code]));
+    let exit = if refused.is_some() { Exit(65) } else { DONE };
+    let next = refused.or_else(|| lacking(lacks.iter().map(Reason::code))).unwrap_or_else(|| "promo graph".to_owned());
     let view = View {
         kind: "promo.check",
         format: 1,
@@ -87,7 +99,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         environments: governance.pipeline.environments.len(),
         local: governance.local,
         policy: governance.policy.as_ref().map(|p| format!("{} v{}", p.name, p.version)),
-        warnings: rules.warning_views,
+        warnings,
         windows,
         not_runnable: lacks.iter().map(ToString::to_string).collect(),
         next: ui.to_paste(&next),
@@ -101,8 +113,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         for warning in view.windows.iter().chain(&view.not_runnable) {
             ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), line(warning)));
         }
+        let verdict = if exit == DONE { "is well formed" } else { "has warnings, and --strict takes none" };
         let mut out = format!(
-            "{} is well formed: {} environments, {}",
+            "{} {verdict}: {} environments, {}",
             view.pipeline,
             view.environments,
             view.policy.as_deref().map_or_else(|| "no policy".to_owned(), |p| format!("policy {}", line(p)))
@@ -118,5 +131,21 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         out.push_str(&ui.next(&next));
         ui.data(&out);
     }
-    Ok(if arguments.strict && count > elsewhere { Exit(65) } else { DONE })
+    Ok(exit)
+}
+
+/// A forecast about a window, as a warning about the file that declares it.
+fn forecast(declares: &str, message: &str, files: &[(&'static str, PathBuf)]) -> DiagnosticView {
+    let file = files.iter().find(|(what, _)| *what == declares).map(|(_, path)| path.display().to_string());
+    DiagnosticView {
+        code: "window-forecast",
+        severity: Severity::Warning,
+        message: message.to_owned(),
+        file: file.unwrap_or_default(),
+        line: None,
+        column: None,
+        excerpt: None,
+        help: None,
+        suggestion: None,
+    }
 }

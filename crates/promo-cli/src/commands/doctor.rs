@@ -98,10 +98,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             }
         }
         Err(error) => {
-            let mut detail = error.problem().message.clone();
-            if error.problem().code == "pipeline-not-found" {
-                of_files = "promo init";
-                detail.push_str("; `promo quickstart` shows what one is for");
+            let problem = error.problem();
+            let mut detail = problem.message.clone();
+            problem.causes.iter().for_each(|cause| detail.push_str(&format!(": {cause}")));
+            match problem.code {
+                "pipeline-not-found" => {
+                    of_files = "promo init";
+                    detail.push_str("; `promo quickstart` shows what one is for");
+                }
+                // Whoever reads it again finds no more than this.
+                "file-unreadable" => of_files = "promo explain file-unreadable",
+                _ => {}
             }
             findings.push(Finding { what: "files", name: error.problem().code.to_owned(), state: "bad", detail });
         }

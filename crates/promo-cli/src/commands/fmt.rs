@@ -8,7 +8,7 @@ use promo_core::diagnostic::Diagnostic;
 use toml_edit::{DocumentMut, Item, Table};
 
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, PIPELINE_FILE as PIPELINE};
@@ -32,11 +32,14 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let mut files = arguments.files.clone();
     if files.is_empty() {
-        files.extend([PIPELINE, POLICY].map(PathBuf::from).into_iter().filter(|p| p.is_file()));
+        files.extend([PIPELINE, POLICY].map(PathBuf::from).into_iter().filter(|p| p.symlink_metadata().is_ok()));
     }
     if files.is_empty() {
         let message = format!("there is neither {PIPELINE} nor {POLICY} here");
         return Err(CliError::new("pipeline-not-found", 65, message, "promo init"));
+    }
+    if !files.is_empty() && arguments.files.is_empty() && !files.iter().any(|file| file == Path::new(PIPELINE)) {
+        ui.talk(&format!("There is no {PIPELINE} here: only {POLICY} was looked at"));
     }
     let (mut others, mut formatted) = (Vec::new(), Vec::new());
     for path in &files {
@@ -62,7 +65,9 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
         }
         return Ok(DONE);
     }
-    Err(CliError::new("not-formatted", 1, format!("not formatted: {}", others.join(", ")), "promo fmt"))
+    let named = others.iter().map(String::as_str).filter(|_| !arguments.files.is_empty());
+    let next = command_line(["promo", "fmt"].into_iter().chain(named));
+    Err(CliError::new("not-formatted", 1, format!("not formatted: {}", others.join(", ")), next))
 }
 
 fn broken(path: &Path, text: &str, error: &toml_edit::TomlError) -> CliError {

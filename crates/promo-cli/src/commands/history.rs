@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Read)?;
     let (view, zone) = (project.session.view()?, ui::zone(global)?);
+    // One that the pipeline no longer has keeps its history.
+    let now_unknown = arguments.environment.iter().filter(|only| !view.environments.contains_key(*only));
+    project.session.known_environments(now_unknown)?;
     let mut rows: Vec<_> = view
         .environments
         .iter()
@@ -79,7 +82,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         return Ok(DONE);
     }
     if rows.is_empty() && stops.is_empty() && authorities.is_empty() {
-        ui.data(&format!("Nothing was promoted yet.\n{}", ui.next("promo plan")));
+        let place = arguments.environment.as_ref().map(|only| format!(" to {only}")).unwrap_or_default();
+        ui.data(&format!("Nothing was promoted{place} yet.\n{}", ui.next("promo plan")));
     }
     let standing = Standing::of(&project.session, &view)?;
     let mut lines = Vec::new();

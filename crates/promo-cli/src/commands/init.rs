@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use promo_core::approval::PublicKey;
+use promo_core::config;
 use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, PipelineName};
 use promo_core::model::Tier;
 use promo_engine::signature;
@@ -19,6 +20,13 @@ use crate::{input, save};
 
 /// Where the example policy goes.
 const POLICY: &str = "policy.toml";
+
+/// The template that every environment starts from.
+const TEMPLATE: &str = "deploy/release.env.j2";
+
+/// What is in it.
+const SAMPLE: &str =
+    "# What each environment gets: put your own templates here.\nIMAGE={{ artifacts.app.reference }}\n";
 
 /// What git leaves alone.
 const IGNORE: &str = ".gitignore";
@@ -54,40 +62,48 @@ struct Answers {
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    for file in [PIPELINE, POLICY] {
-        if std::fs::symlink_metadata(file).is_ok() {
-            return Err(save::exists(Path::new(file)));
-        }
+    let there = |file: &Path| std::fs::symlink_metadata(file).is_ok();
+    if there(Path::new(PIPELINE)) {
+        return Err(save::exists(Path::new(PIPELINE)));
     }
     let ignore = ignore_ledger()?;
     let answers = answers(ui, global, arguments)?;
-    save::create(Path::new(PIPELINE), pipeline(&answers).as_bytes())?;
-    save::create(Path::new(POLICY), policy(&answers).as_bytes())?;
-    let sample = Path::new("deploy");
-    if std::fs::symlink_metadata(sample).is_err() {
-        std::fs::create_dir_all(sample).map_err(|e| CliError::file("made", sample, &e))?;
-        let file = sample.join("release.env.j2");
-        save::create(
-            &file,
-            b"# What each environment gets: put your own templates here.\nIMAGE={{ artifacts.app.reference }}\n",
-        )?;
+    let pipeline = pipeline(&answers);
+    readable(global, &pipeline)?;
+    let (mut written, mut kept) = (vec![PIPELINE], Vec::new());
+    for (name, text) in [(POLICY, policy(&answers)), (TEMPLATE, SAMPLE.to_owned())] {
+        let file = Path::new(name);
+        if there(file) {
+            kept.push(name);
+            continue;
+        }
+        if let Some(directory) = file.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory).map_err(|e| CliError::file("made", directory, &e))?;
+        }
+        save::create(file, text.as_bytes())?;
+        written.push(name);
     }
-    let ignored = ignore.is_some();
     if let Some(text) = ignore {
         save::put(Path::new(IGNORE), text.as_bytes())?;
+        written.push(IGNORE);
     }
+    // Last: where it is not there, what was begun can be repeated.
+    save::create(Path::new(PIPELINE), pipeline.as_bytes())?;
     let next = Global { policy: Some(POLICY.into()), ..global.clone() }.suggest(&["check"]);
     if ui.format() == Format::Json {
-        let mut files = vec![PIPELINE, POLICY, "deploy/release.env.j2"];
-        files.extend(ignored.then_some(IGNORE));
-        let files = files.into_iter().map(str::to_owned).collect();
+        let files = written.into_iter().map(str::to_owned).collect();
         ui.answer(&Initialized { files, next });
         return Ok(DONE);
     }
-    let mut out =
-        format!("wrote {PIPELINE}, {POLICY}, deploy/release.env.j2{}\n", if ignored { " and .gitignore" } else { "" });
+    let mut out = format!("wrote {}\n", written.join(", "));
+    if !kept.is_empty() {
+        let were = if kept.len() == 1 { "was" } else { "were" };
+        out.push_str(&format!("kept {}, which {were} there already\n", kept.join(", ")));
+    }
     let who = &answers.approver;
     match &answers.key {
+        // Who may approve is what that policy says.
+        _ if kept.contains(&POLICY) => {}
         Some((file, _)) => {
             // The private half, where it lies beside; else an agent holds it, and the public one names it.
             let private = file.with_extension("");
@@ -183,6 +199,18 @@ fn ignore_ledger() -> Result<Option<String>, CliError> {
     Ok(Some(text))
 }
 
+/// Refuses answers of which a pipeline is made that cannot be read: nobody shall be left with files that `check` refuses.
+fn readable(global: &Global, pipeline: &str) -> Result<(), CliError> {
+    let (_, diagnostics) = config::pipeline(pipeline, &global.wiring.kinds());
+    let Some(wrong) = diagnostics.iter().find(|found| found.is_error()) else { return Ok(()) };
+    let of_environments = pipeline.find("\n[environments.").zip(wrong.labels.first());
+    let flag = match of_environments {
+        Some((begin, label)) if label.span.start > begin => "--environments",
+        _ => "--image",
+    };
+    Err(CliError::invalid_value(flag, &wrong.message, wrong.help.clone()))
+}
+
 fn missing() -> CliError {
     CliError::new(
         "not-interactive",
@@ -209,7 +237,7 @@ fn pipeline(answers: &Answers) -> String {
         "# What is promoted, and from where to where. `promo check` reads it, `promo graph` draws it.\nformat = 1\n\n\
          [pipeline]\nname = \"{}\"\n\n[artifacts.{artifact}]\nimage = \"{}\"\n\n\
          [defaults.deploy.directory]           # every environment starts from this\n\
-         templates = [\"deploy/release.env.j2\"]\n\n\
+         templates = [\"{TEMPLATE}\"]\n\n\
          [checks.deployed]                     # replace it by what tells you that it works\n\
          command = {{ run = [\"true\"], timeout = \"1m\" }}\n",
         answers.name, answers.image

@@ -9,6 +9,7 @@ use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::plan::{Document, Move, PlanFileError};
 use promo_core::planner;
+use promo_core::release::Alias;
 use promo_engine::authors::AUTHORS_NAMESPACE;
 use promo_engine::lifts::Lift;
 use promo_engine::{EngineError, NewRelease, Session};
@@ -50,7 +51,7 @@ enum Verb {
         artifacts: Vec<String>,
         /// A name for people, such as `1.4.2`
         #[arg(long, value_name = "NAME")]
-        alias: Option<String>,
+        alias: Option<Alias>,
         /// What the build says of itself: `KEY=VALUE`, such as the commit; `authors` and `builder` are kept from approving
         #[arg(long = "meta", value_name = "KEY=VALUE")]
         metadata: Vec<String>,
@@ -167,7 +168,7 @@ pub(super) fn add_something(project: &Project) -> String {
 }
 
 /// What the registry serves is not what the build reported: its digest alone names what was built.
-fn pinned(error: EngineError, artifacts: &[String], alias: Option<&String>) -> CliError {
+fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>) -> CliError {
     let moved = matches!(&error, EngineError::Provider { source, .. } if source.kind == ErrorKind::Moved);
     let error = CliError::from(error);
     if !moved {
@@ -190,7 +191,7 @@ fn add(
     ui: &Ui,
     global: &Global,
     artifacts: &[String],
-    alias: Option<&String>,
+    alias: Option<&Alias>,
     metadata: &[String],
 ) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
@@ -202,13 +203,19 @@ fn add(
             None if declared.len() == 1 => (declared[0].clone(), given.as_str()),
             None => return Err(CliError::invalid_value("ARTIFACT=REFERENCE", &"which artifact?", None)),
         };
-        new.artifacts.insert(name, reference.to_owned());
+        if let Some(other) = new.artifacts.insert(name.clone(), reference.to_owned()) {
+            let why = format!("a release has one `{name}`, and two were given: `{other}` and `{reference}`");
+            return Err(CliError::invalid_value("ARTIFACT=REFERENCE", &why, None));
+        }
     }
     for pair in metadata {
         let (key, value) = pair
             .split_once('=')
             .ok_or_else(|| CliError::invalid_value("--meta", &format!("`{pair}` is not KEY=VALUE"), None))?;
-        new.metadata.insert(key.to_owned(), value.to_owned());
+        if let Some(other) = new.metadata.insert(key.to_owned(), value.to_owned()) {
+            let why = format!("`{key}` was given twice: `{other}` and `{value}`");
+            return Err(CliError::invalid_value("--meta", &why, None));
+        }
     }
     let added = project.runtime.block_on(project.session.add_release(new));
     let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias))?;

@@ -3,14 +3,18 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use promo_core::ids::{CheckName, EnvironmentName};
+use promo_core::ids::{CheckName, EnvironmentName, RoleName};
+use promo_core::model::Start;
+use promo_core::planner;
+use promo_engine::EngineError;
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictDecision, VerdictKind, VerdictStatement, verdict_bytes};
 
 use super::approve::{SignerChoice, sign};
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line, who};
+use crate::escape;
 use crate::exit::{DONE, Exit};
-use crate::project::{self, Access};
+use crate::project::{self, Access, Project};
 use crate::select;
 use crate::ui::Ui;
 use crate::view::answers::VerdictRecorded;
@@ -54,6 +58,7 @@ enum Choice {
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     arguments.reason.as_deref().map_or(Ok(()), select::own_words)?;
     let project = project::open(ui, global, Access::Write)?;
+    project.session.known_environments([&arguments.environment])?;
     let view = project.session.view()?;
     let release = match &arguments.release {
         Some(text) => select::release(&view, text)?,
@@ -79,12 +84,54 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     let bytes = verdict_bytes(&verdict)?;
     let signature = sign(&project, &arguments.key, arguments.signer, VERDICT_NAMESPACE, &bytes)?;
-    let who = project.session.record_verdict(&verdict, &signature)?;
+    let who = project.session.record_verdict(&verdict, &signature);
+    let who = who.map_err(|error| by_somebody_else(error, &project, arguments))?;
     if ui.format() == Format::Json {
         let VerdictStatement { environment, release, check, decision, .. } = verdict;
         ui.answer(&VerdictRecorded { identity: who, environment, release, check, decision });
     } else {
-        ui.data(&format!("{who} has spoken about {} in {}\n", arguments.check, arguments.environment));
+        let VerdictStatement { environment, release, check, decision, .. } = &verdict;
+        let release = planner::reference(&view, release);
+        let said = match decision {
+            VerdictDecision::Pass => format!("{who} says that {check} passed in {environment}: {release}"),
+            VerdictDecision::Fail => format!("{who} says that {check} failed in {environment}: {release}"),
+            VerdictDecision::Withdraw => format!("{who} withdrew the verdict of {check} in {environment}: {release}"),
+        };
+        ui.data(&format!("{}\n{}", escape::line(&said), ui.next(&next(&project, environment, *decision))));
     }
     Ok(DONE)
+}
+
+/// What leads on: a pass may let the release go on, and the others keep it where it is.
+fn next(project: &Project, environment: &EnvironmentName, decision: VerdictDecision) -> String {
+    let all = &project.session.governance().pipeline.environments;
+    let after: Vec<_> = all.iter().filter(|(_, one)| one.after.environments().contains(&environment)).collect();
+    match (decision, after.iter().any(|(_, one)| one.start == Start::Auto)) {
+        (VerdictDecision::Pass, true) => "promo advance".to_owned(),
+        (VerdictDecision::Pass, false) if !after.is_empty() => {
+            command_line(["promo", "plan"].into_iter().chain(after.iter().map(|(name, _)| name.as_str())))
+        }
+        _ => "promo status".to_owned(),
+    }
+}
+
+/// Who could say it, where whoever signed could not.
+fn by_somebody_else(error: EngineError, project: &Project, arguments: &Arguments) -> CliError {
+    let Arguments { decision, environment, check, .. } = arguments;
+    let governance = project.session.governance();
+    if !matches!(error, EngineError::Approval(_)) {
+        return error.into();
+    }
+    let error = CliError::from(error);
+    let roles: Vec<&RoleName> = governance.may_speak(environment, check).into_iter().flatten().collect();
+    let people =
+        governance.roster.identities().filter(|one| one.human && roles.iter().any(|role| one.roles.contains(*role)));
+    let people: Vec<&str> = people.map(|one| one.name.as_str()).collect();
+    if people.is_empty() {
+        return error.who(who::PLATFORM).go_on_with(&["promo", "explain", "approval-refused"]);
+    }
+    let roles: Vec<&str> = roles.into_iter().map(RoleName::as_str).collect();
+    let decision = decision.to_possible_value().expect("invariant: no choice is hidden");
+    let words = ["promo", "verdict", decision.get_name(), environment.as_str(), check.as_str(), "--key", "KEY"];
+    error.who(format!("{} ({}), with their key", people.join(" or "), roles.join(" or "))).go_on_with(&words)
 }

@@ -26,16 +26,51 @@ pub(crate) fn row() {
     scripted.then(0, 403);
     scripted.world.refuses(1, "provider-denied", request);
 
-    let world = World::new();
-    let uat = "[checks.uat]\nmanual = { from = [\"release-manager\"] }\n\n[environments.dev]";
-    world.edit("promo.toml", "[environments.dev]", uat);
-    world.edit("promo.toml", "after  = [\"dev\"]\nstart  = \"auto\"\ntarget = { directory = \"environments/qa\" }\nverify = [\"smoke\"]",
-        "after  = [\"dev\"]\nstart  = \"auto\"\ntarget = { directory = \"environments/qa\" }\nverify = [\"smoke\", \"uat\"]");
+    let world = asked_for_uat();
     let verdict = &["verdict", "pass", "qa", "uat"][..];
     world.refuses(21, "approval-refused", &[verdict, &DANA].concat());
     let said = world.run(0, &[verdict, &RILEY].concat());
     assert_eq!((&said["identity"], &said["decision"]), (&"riley".into(), &"pass".into()), "{said}");
     world.refuses(65, "request-invalid", &[&["verdict", "pass", "qa", "smoke"], &RILEY[..]].concat());
+}
+
+/// A pipeline in which a release manager says whether qa is content.
+fn asked_for_uat() -> World {
+    let world = World::new();
+    let uat = "[checks.uat]\nmanual = { from = [\"release-manager\"] }\n\n[environments.dev]";
+    world.edit("promo.toml", "[environments.dev]", uat);
+    world.edit("promo.toml", "after  = [\"dev\"]\nstart  = \"auto\"\ntarget = { directory = \"environments/qa\" }\nverify = [\"smoke\"]",
+        "after  = [\"dev\"]\nstart  = \"auto\"\ntarget = { directory = \"environments/qa\" }\nverify = [\"smoke\", \"uat\"]");
+    world
+}
+
+#[test]
+fn a_verdict_is_told_as_what_was_said_and_of_which_release_and_leads_on_s6_10() {
+    let world = asked_for_uat();
+    let id = world.run(0, &["release", "show", "1.1.0"])["id"].as_str().unwrap().to_owned();
+    let says = |words: &[&str]| texts(&promo(&world.at, &[&["verdict"], words, &RILEY[..]].concat())).0;
+    let release = format!("in qa: {id} (#2)");
+    for (words, said, next) in [
+        (&["pass", "qa", "uat"][..], "riley says that uat passed", "advance"),
+        (&["fail", "qa", "uat"], "riley says that uat failed", "status"),
+        (&["withdraw", "qa", "uat", "--reason", "the wrong page"], "riley withdrew the verdict of uat", "status"),
+    ] {
+        assert_eq!(says(words), format!("{said} {release}\nNext: promo --policy policy.toml {next}\n"));
+    }
+}
+
+#[test]
+fn who_may_not_give_a_verdict_is_told_who_may_s6_10() {
+    let world = asked_for_uat();
+    let error = world.refuses(21, "approval-refused", &[&["verdict", "fail", "qa", "uat"], &DANA[..]].concat());
+    assert_eq!(error["who"], "riley (release-manager), with their key", "{error}");
+    assert_eq!(error["next"], "promo --policy policy.toml verdict fail qa uat --key KEY", "{error}");
+    // Policy names no role that withdraws what a program found.
+    let withdraw = ["verdict", "withdraw", "qa", "smoke", "--reason", "a test"];
+    let error = world.refuses(21, "approval-refused", &[&withdraw[..], &DANA].concat());
+    assert_eq!(error["who"], "whoever keeps the policy", "{error}");
+    let error = world.refuses(65, "request-invalid", &[&["verdict", "pass", "nope", "uat"], &RILEY[..]].concat());
+    assert!(error["message"].as_str().unwrap().starts_with("there is no environment `nope`"), "{error}");
 }
 
 #[test]

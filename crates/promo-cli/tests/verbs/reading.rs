@@ -111,3 +111,21 @@ fn what_was_merged_is_a_forecast_that_nobody_can_apply_s0_5() {
         assert!(error["causes"].to_string().contains("promo.plan.view"), "{error}");
     }
 }
+
+#[test]
+fn a_filter_that_names_no_environment_is_an_error_and_no_empty_history_s14() {
+    let world = World::new();
+    let error = world.refuses(65, "request-invalid", &["history", "nope"]);
+    let said = error["message"].as_str().unwrap();
+    assert!(said.starts_with("there is no environment `nope`: expected one of dev, "), "{error}");
+    // One that the pipeline no longer has keeps its history.
+    let before = world.run(0, &["history", "perf"])["promotions"].clone();
+    let pipeline = std::fs::read_to_string(world.at.join("promo.toml")).unwrap();
+    world.write(
+        "promo.toml",
+        &pipeline.replace("environments.perf", "environments.load").replace("\"perf\"", "\"load\""),
+    );
+    assert_eq!(world.run(0, &["history", "perf"])["promotions"], before);
+    let (out, _) = texts(&promo(&world.at, &["history", "load"]));
+    assert!(out.starts_with("Nothing was promoted to load yet."), "{out}");
+}

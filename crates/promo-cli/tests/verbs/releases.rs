@@ -48,18 +48,18 @@ pub(crate) fn row() {
     world.edit("promo.toml", "image = \"oci-layout:registry/shop\"", &format!("image = \"{}/shop\"", server.address));
     world.refuses(1, "provider-denied", &["release", "add", "shop=1.1.0", "--alias", "1.3.0"]);
     let source = format!("{}/shop:9.9.9", server.address);
-    world.write_record(|record, _| (record.kind, record.body) = elsewhere(&source).to_parts());
+    world.write_record(|record, _| (record.kind, record.body) = elsewhere(&source, "9.9.9").to_parts());
     let authors = ["release", "authors", "9.9.9", "--author", "dana"];
     world.refuses(1, "provider-denied", &[&authors[..], &RILEY].concat());
 }
 
 /// A release that came from a registry.
-fn elsewhere(source: &str) -> Event {
-    let digest = Digest::of(b"an image");
+fn elsewhere(source: &str, alias: &str) -> Event {
+    let digest = Digest::of(alias.as_bytes());
     let components = [("shop".parse().unwrap(), digest)].into();
     let content = ReleaseContent { components, files: [].into() };
     let sources = [("shop".parse().unwrap(), format!("{source}@{digest}"))].into();
-    let release = Release { id: content.id(), content, sources, alias: Some("9.9.9".into()) };
+    let release = Release { id: content.id(), content, sources, alias: Some(alias.into()) };
     Event::ReleaseAdded { release }
 }
 
@@ -112,6 +112,63 @@ fn an_alias_that_would_be_lost_is_refused() {
     assert!(said.contains("in the ledger already, as `1.1.0`") && said.contains("--alias winter"), "{error}");
     for again in [&["release", "add", "shop=1.1.0"][..], &["release", "add", "shop=1.1.0", "--alias", "1.1.0"]] {
         assert_eq!(world.run(0, again)["alias"], "1.1.0");
+    }
+}
+
+#[test]
+fn an_alias_that_could_be_taken_for_an_id_or_a_number_is_refused() {
+    let world = World::new();
+    let id = world.run(0, &["release", "show", "1.1.0"])["id"].as_str().unwrap().to_owned();
+    for alias in [id.as_str(), "r-0546", "7", "#7", "", " a", "a\nb", "\u{1b}[2J"] {
+        let alias = format!("--alias={alias}");
+        let error = world.refuses(64, "usage", &["release", "add", "shop=1.0.0", &alias]);
+        assert!(!error["message"].as_str().unwrap().contains('\u{1b}'), "{error}");
+    }
+    assert_eq!(world.run(0, &["release", "list"])["releases"].as_array().unwrap().len(), 2);
+}
+
+/// Aliases were not always held to a form: what an older promo wrote is read as it is, and takes nobody's place.
+#[test]
+fn the_id_and_the_number_of_a_release_win_over_the_alias_of_another_one() {
+    let world = World::new();
+    let id = world.run(0, &["release", "show", "1.1.0"])["id"].as_str().unwrap().to_owned();
+    for alias in [id.as_str(), &id[..8], "#2", "2"] {
+        world.write_record(|record, _| {
+            (record.kind, record.body) = elsewhere("r.example/shop:9.9.9", alias).to_parts();
+            record.rid = format!("written by hand as {alias}");
+        });
+    }
+    for typed in [id.as_str(), &id[..8], "#2"] {
+        assert_eq!(world.run(0, &["release", "show", typed])["lineage"], 2, "{typed}");
+    }
+    let rejected = world.run(0, &["release", "reject", &id, "--reason", "a test"]);
+    assert_eq!((&rejected["lineage"], &rejected["alias"]), (&2.into(), &"1.1.0".into()), "{rejected}");
+    let error = world.refuses(65, "request-invalid", &["release", "show", "2"]);
+    let told = error["details"].to_string();
+    assert!(told.contains(&format!("the number of {id} (#2, 1.1.0)")) && told.contains("(#6, 2)"), "{error}");
+    world.refuses(65, "nothing-selected", &["release", "show", "#99"]);
+    assert_eq!(world.run(0, &["release", "show", "3"])["lineage"], 3, "a number alone means what it meant");
+}
+
+#[test]
+fn one_artifact_or_label_that_is_given_twice_is_refused_and_not_half_heard() {
+    let world = World::new();
+    for twice in [["1.1.0", "1.0.0"], ["shop=1.1.0", "shop=1.0.0"]] {
+        let error = world.refuses(64, "usage", &["release", "add", twice[0], twice[1]]);
+        let said = error["message"].as_str().unwrap();
+        assert!(said.contains("`1.1.0` and `1.0.0`"), "{error}");
+    }
+    let twice = ["release", "add", "1.0.0", "--meta", "authors=dana", "--meta", "authors=riley"];
+    let error = world.refuses(64, "usage", &twice);
+    assert!(error["message"].as_str().unwrap().contains("`authors` was given twice: `dana` and `riley`"), "{error}");
+}
+
+#[test]
+fn a_tag_that_moves_and_a_text_that_is_no_reference_are_wrong_input_with_a_page_of_their_own_r2() {
+    let world = World::new();
+    for (given, code) in [("shop=1.7", "artifact-moving-tag"), ("shop=sha256:0000", "artifact-reference")] {
+        let error = world.refuses(65, code, &["release", "add", given]);
+        assert_eq!(error["next"], "promo release add --help", "{error}");
     }
 }
 

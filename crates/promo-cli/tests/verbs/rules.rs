@@ -135,8 +135,19 @@ fn a_window_of_policy_that_never_opens_again_is_warned_of_s5_3() {
     let policy = std::fs::read_to_string(world.at.join("policy.toml")).unwrap();
     let over = "[windows.old]\neffect = \"allow\"\ntimezone = \"UTC\"\nonce = { start = \"2020-01-01T00:00\", end = \"2020-02-01T00:00\" }\n";
     world.write("policy.toml", &format!("{policy}\n[tiers.staging]\nwindows = [\"old\"]\n{over}"));
-    let warned = world.run(65, &["check", "--strict"])["windows"].to_string();
+    let told = world.run(65, &["check", "--strict"]);
+    let warned = told["windows"].to_string();
     assert!(warned.contains("policy: `old` does not open any more"), "{warned}");
+    // Text, JSON and exit code say the same about why it ended like that.
+    let warning = &told["warnings"][0];
+    assert_eq!((&warning["code"], &warning["file"]), (&"window-forecast".into(), &"policy.toml".into()), "{told}");
+    assert!(warning["message"].as_str().unwrap().starts_with("`old` does not open any more"), "{told}");
+    assert_eq!(told["next"], "promo explain window-forecast");
+    let (out, _) = texts(&promo(&world.at, &["check", "--strict"]));
+    assert!(out.contains("has warnings, and --strict takes none") && !out.contains("well formed"), "{out}");
+    assert!(out.ends_with("1 warning\nNext: promo explain window-forecast\n"), "{out}");
+    let (out, _) = texts(&promo(&world.at, &["check"]));
+    assert!(out.contains("is well formed") && out.ends_with("Next: promo --policy policy.toml graph\n"), "{out}");
 }
 
 #[test]

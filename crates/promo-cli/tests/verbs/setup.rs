@@ -113,3 +113,84 @@ fn what_init_writes_can_be_approved_by_the_one_person_who_is_there() {
     let (out, _) = texts(&promo(at, &["check"]));
     assert!(out.contains("Next: promo --policy policy.toml graph"), "{out}");
 }
+
+#[test]
+fn answers_of_which_no_pipeline_can_be_made_are_refused_before_anything_is_written() {
+    let directory = tempfile::tempdir().unwrap();
+    let init = ["init", "--name", "shop", "--image"];
+    for (more, flag) in [
+        (&["foo bar"][..], "--image"),
+        (&["shop/api:latest"], "--image"),
+        (&["r.example/a", "--environments", "dev,dev"], "--environments"),
+    ] {
+        let output = promo(directory.path(), &[&init, more].concat());
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(64), "{more:?}: {out}{err}");
+        assert!(err.starts_with(&format!("error[usage]: {flag}: ")), "{more:?}: {err}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0, "{more:?}");
+    }
+}
+
+#[test]
+fn init_keeps_a_policy_and_a_template_that_are_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let (at, init) = (directory.path(), ["init", "--name", "shop", "--image", "r.example/shop/api"]);
+    assert_eq!(promo(at, &init).status.code(), Some(0));
+    std::fs::remove_file(at.join("promo.toml")).unwrap();
+    std::fs::write(at.join("deploy/release.env.j2"), "MINE={{ release }}\n").unwrap();
+    let policy = std::fs::read_to_string(at.join("policy.toml")).unwrap() + "# mine\n";
+    std::fs::write(at.join("policy.toml"), &policy).unwrap();
+    // What leads here without a pipeline leads on.
+    let (_, err) = texts(&promo(at, &["status"]));
+    assert!(err.ends_with("Next: promo --policy policy.toml init\n"), "{err}");
+    let (out, err) = texts(&promo(at, &init));
+    assert!(
+        out.starts_with("wrote promo.toml\nkept policy.toml, deploy/release.env.j2, which were there"),
+        "{out}{err}"
+    );
+    assert_eq!(std::fs::read_to_string(at.join("policy.toml")).unwrap(), policy);
+    assert_eq!(promo(at, &["check"]).status.code(), Some(0));
+}
+
+#[test]
+fn what_is_no_pipeline_file_leads_to_what_to_do_and_in_no_circle() {
+    let world = World::new();
+    let at = &world.at;
+    std::fs::remove_file(at.join("promo.toml")).unwrap();
+    std::fs::create_dir(at.join("promo.toml")).unwrap();
+    let (_, err) = texts(&promo(at, &["check"]));
+    assert!(err.contains("error[file-unreadable]") && err.ends_with("doctor\n"), "{err}");
+    let (out, _) = texts(&promo(at, &["doctor", "--offline"]));
+    assert!(out.contains("directory") && out.ends_with("Next: promo explain file-unreadable\n"), "{out}");
+    let output = promo(at, &["fmt"]);
+    assert_eq!(output.status.code(), Some(65), "{:?}", texts(&output));
+}
+
+#[test]
+fn fmt_says_what_it_did_not_find_and_names_the_files_that_were_named() {
+    let world = World::new();
+    std::fs::rename(world.at.join("promo.toml"), world.at.join("f.toml")).unwrap();
+    let (_, err) = texts(&promo(&world.at, &["fmt"]));
+    assert_eq!(err, "There is no promo.toml here: only policy.toml was looked at\n");
+    world.edit("f.toml", "format = 1", "format   =   1");
+    let error = world.refuses(1, "not-formatted", &["fmt", "--check", "f.toml", "policy.toml"]);
+    assert_eq!(error["next"], "promo --policy policy.toml fmt f.toml");
+    assert_eq!(world.run(0, &["fmt", "f.toml"])["formatted"], serde_json::json!(["f.toml"]));
+}
+
+#[test]
+fn a_variable_that_is_set_to_nothing_is_as_one_that_is_not_set() {
+    let world = World::new();
+    let words = ["history", "--format", "json"];
+    let mut command = command(&world.at, &words);
+    for name in ["DIRECTORY", "COLOR", "LOG_FORMAT", "OFFLINE", "EVENTS", "LEDGER", "TRUST", "ACTOR_KIND", "TIMEZONE"] {
+        command.env(format!("PROMO_{name}"), "");
+    }
+    let output = end(command, &words);
+    assert_eq!(output.status.code(), Some(0), "{:?}", texts(&output));
+    let words = ["verdict", "pass", "qa", "uat"];
+    let mut command = crate::fixture::command(&world.at, &words);
+    command.env("PROMO_KEY", "").env("PROMO_POLICY", "");
+    let (_, err) = texts(&end(command, &words));
+    assert!(err.contains("--key <KEY>") && err.contains("not provided"), "{err}");
+}

@@ -140,16 +140,13 @@ impl<'a> Checker<'a> {
 
     /// Whether `text` is a name, told if not.
     pub(crate) fn name(&mut self, text: &str, span: &Span) -> bool {
-        if text.parse::<EnvironmentName>().is_ok() {
+        if is_name(text) {
             return true;
         }
         let shown: String = text.chars().take(100).collect();
         let mut diagnostic = Diagnostic::at("config-name", span.clone(), format!("`{shown}` is not a name"))
             .help("names have 1 to 63 lower-case letters, digits and inner hyphens");
-        let better: String = text.to_lowercase().replace(['_', ' ', '.'], "-");
-        if better.parse::<EnvironmentName>().is_ok() {
-            diagnostic.suggestion = Some(better);
-        }
+        diagnostic.suggestion = proper(text);
         self.push(diagnostic);
         false
     }
@@ -427,6 +424,23 @@ impl<'a> Checker<'a> {
             }
         }
     }
+}
+
+fn is_name(text: &str) -> bool {
+    text.parse::<EnvironmentName>().is_ok()
+}
+
+/// The name that a text which is none was probably meant to be.
+fn proper(text: &str) -> Option<String> {
+    Some(text.to_lowercase().replace(['_', ' ', '.'], "-")).filter(|better| is_name(better))
+}
+
+/// Those of `known` that `text` could have been meant to be: the names among them. None where `text` is no name, or what it
+/// means is declared under a text that is none: that is told there, and the one says nothing of the other's way out.
+pub(crate) fn candidates<'k>(text: &str, known: &[&'k str]) -> Option<Vec<&'k str>> {
+    let (names, wrong): (Vec<&str>, Vec<&str>) = known.iter().copied().partition(|known| is_name(known));
+    let declared = || wrong.iter().any(|wrong| proper(wrong).as_deref() == Some(text));
+    (is_name(text) && !declared()).then_some(names)
 }
 
 /// The texts of a setting that names files.

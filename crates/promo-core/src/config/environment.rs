@@ -6,7 +6,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::check::{Checker, words};
+use super::check::{Checker, candidates, words};
 use super::duration;
 use super::lower::{
     Names, approval_rules, environment_references, names, placeholders, references, required_settings, settings,
@@ -203,7 +203,7 @@ fn soak(after: &After, own: &Table, known: &Names<'_>, checker: &mut Checker<'_>
     let mut soaks = BTreeMap::new();
     let before: Vec<&str> = after.environments().into_iter().map(EnvironmentName::as_str).collect();
     for entry in own.table("soak").map(|t| t.entries.as_slice()).unwrap_or_default() {
-        if !before.contains(&entry.key.as_str()) {
+        if !before.contains(&entry.key.as_str()) && candidates(&entry.key, &known.environments).is_some() {
             let exists = known.environment_set.contains(entry.key.as_str());
             let message = if exists {
                 format!(

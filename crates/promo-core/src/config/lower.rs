@@ -10,7 +10,7 @@ use core::str::FromStr;
 use serde_json::{Map, Number, Value};
 
 use super::Limits;
-use super::check::{Checker, files, words};
+use super::check::{Checker, candidates, files, words};
 use super::duration;
 use super::environment;
 use super::tree::{Data, Entry, Node, Span, Table};
@@ -145,7 +145,9 @@ pub(crate) fn environment_references(checker: &mut Checker<'_>, texts: &[(&str, 
 /// Texts that must be among `known`.
 pub(crate) fn references(checker: &mut Checker<'_>, texts: &[(&str, Span)], known: &[&str], what: &str) {
     for (text, span) in texts {
-        if !text.is_empty() && !known.contains(text) {
+        if !known.contains(text)
+            && let Some(known) = candidates(text, known)
+        {
             let message = format!("there is no {what} `{text}`");
             let diagnostic =
                 Diagnostic::at("config-unknown-name", span.clone(), message).nearest(text, known.iter().copied());

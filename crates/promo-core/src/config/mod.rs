@@ -20,7 +20,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-pub(crate) use check::{Checker, words};
+pub(crate) use check::{Checker, candidates, words};
 pub(crate) use environment::tier;
 pub(crate) use lower::{approval_rules, names, references, window};
 pub use places::Places;

@@ -17,8 +17,8 @@ use jiff::tz::TimeZone;
 use crate::Digest;
 use crate::approval::{Identity, PublicKey, Roster, RosterError};
 use crate::config::{
-    self, Checker, Entry, Limits, Node, Parsed, Places, START, Table, approval_rules, keys, names, references, tier,
-    window,
+    self, Checker, Entry, Limits, Node, Parsed, Places, START, Table, approval_rules, candidates, keys, names,
+    references, tier, window,
 };
 use crate::diagnostic::Diagnostic;
 use crate::ids::{CheckName, IdentityName, RoleName, WindowName};
@@ -121,8 +121,9 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
         used.extend(table.texts("windows").into_iter().map(|(name, _)| name.to_string()));
         let asked = table.list("approval").iter().filter_map(Node::table).flat_map(|rule| rule.texts("from"));
         for (role, span) in asked.chain(table.texts("withdraw")).filter(|(role, _)| !roles.contains(role)) {
+            let Some(held) = candidates(role, &roles) else { continue };
             let message = format!("no person holds the role `{role}`");
-            checker.push(Diagnostic::at("policy-unknown-role", span, message).nearest(role, roles.iter().copied()));
+            checker.push(Diagnostic::at("policy-unknown-role", span, message).nearest(role, held));
         }
         tiers.insert(tier, rules(entry, table, checker));
     }

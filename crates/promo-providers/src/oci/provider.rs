@@ -367,11 +367,9 @@ impl Provider for Oci {
 impl From<OciError> for ProviderError {
     fn from(error: OciError) -> Self {
         let kind = match &error {
-            OciError::InvalidReference { .. }
-            | OciError::MovingTag { .. }
-            | OciError::Unsupported { .. }
-            | OciError::Settings { .. }
-            | OciError::TooLarge { .. } => ErrorKind::Invalid,
+            OciError::InvalidReference { .. } => ErrorKind::Reference,
+            OciError::MovingTag { .. } => ErrorKind::MovingTag,
+            OciError::Unsupported { .. } | OciError::Settings { .. } | OciError::TooLarge { .. } => ErrorKind::Invalid,
             OciError::NewerSettings { .. } => ErrorKind::Newer,
             OciError::TagMoved { .. } => ErrorKind::Moved,
             OciError::TagConflict { .. } | OciError::TagKept { .. } | OciError::TagRaced { .. } => ErrorKind::Conflict,

@@ -94,9 +94,9 @@ async fn s2_6_the_digest_that_the_build_reported_must_be_what_is_served() {
     assert_eq!(error.kind, ErrorKind::Moved);
     assert_eq!((error.expected, error.found), (Some(other.to_string()), Some(world.digest.to_string())));
     for (reference, kind) in [
-        ("oci-layout:images", ErrorKind::Invalid),
-        ("oci-layout:images:latest", ErrorKind::Invalid),
-        ("oci-layout:images@sha256:00", ErrorKind::Invalid),
+        ("oci-layout:images", ErrorKind::Reference),
+        ("oci-layout:images:latest", ErrorKind::MovingTag),
+        ("oci-layout:images@sha256:00", ErrorKind::Reference),
         ("oci-layout:images:9.9.9", ErrorKind::NotFound),
         ("oci-layout:nowhere:1.4.2", ErrorKind::NotFound),
     ] {
@@ -161,12 +161,13 @@ async fn requests_that_make_no_sense_are_refused_before_anything_is_touched() {
         change(&mut request);
         request
     };
+    let place = ask(&|r| r.inputs.artifacts.values_mut().for_each(|a| a.repository = "app".into()));
+    assert_eq!(world.oci.ensure(&world.cx, &place).await.unwrap_err().kind, ErrorKind::Reference);
     for (what, request) in [
         ("nothing wanted", ask(&|r| r.desired = State::Absent)),
         ("another digest wanted", ask(&|r| r.desired = State::Present(Digest::of(b"other")))),
         ("no artifact", ask(&|r| r.inputs.artifacts.clear())),
         ("no source", ask(&|r| r.inputs.artifacts.values_mut().for_each(|a| a.source = None))),
-        ("no place", ask(&|r| r.inputs.artifacts.values_mut().for_each(|a| a.repository = "app".into()))),
     ] {
         let error = world.oci.ensure(&world.cx, &request).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid, "{what}: {error}");

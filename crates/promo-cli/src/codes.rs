@@ -215,6 +215,7 @@ codes! {
     "target-duplicate",
     "target-keys",
     "target-taken",
+    "template-invalid",
     "toml-encoding",
     "toml-syntax",
     "tried-before",

@@ -34,6 +34,6 @@ pub use looks::{ERASED, OpenRun, Pending, PendingMove};
 pub use observe::readable;
 pub use planning::PLAN_LIFETIME;
 pub use progress::{Progress, Sink};
-pub use readiness::readiness;
+pub use readiness::{readiness, unsound};
 pub use releases::{NewRelease, SharedChange};
 pub use session::{Governance, Providers, Session, TOOL, outside};

@@ -1,4 +1,4 @@
-//! Whether checks could be run on this machine: what a plan, `why`, `check` and `doctor` ask before anything is changed, in
+//! Whether what a pipeline names can be deployed at all, and whether checks could be run on this machine: what a plan, `why`, `check` and `doctor` ask before anything is changed, in
 //! one wording. No check is run. What must not live here: what follows from it.
 
 use std::collections::BTreeMap;
@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use promo_core::Digest;
 use promo_core::gate::Reason;
-use promo_core::ids::{CheckName, EnvironmentName};
-use promo_core::inputs::Inputs;
+use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
+use promo_core::inputs::{ArtifactInput, Inputs};
 use promo_core::model::{Check, Pipeline, Target};
+use promo_core::planner::mirror;
 use promo_sdk::{Blobs, CheckRequest, ErrorKind, ProviderError};
 
 use crate::clock::SystemClock;
@@ -39,7 +40,7 @@ pub async fn readiness(
                     contents.into_iter().map(|(path, bytes)| (path, Digest::of(&bytes), bytes)).collect();
                 let inputs = Inputs {
                     environment: environment.clone(),
-                    release: "r-000000000000".parse().expect("invariant: it has the form of a release's id"),
+                    release: no_release(),
                     target: Target(BTreeMap::new()),
                     settings,
                     artifacts: BTreeMap::new(),
@@ -54,6 +55,53 @@ pub async fn readiness(
         out.push((name.clone(), found));
     }
     Ok(out)
+}
+
+/// Of each environment, what is certainly wrong with what is deployed there, whatever the release, with the files of the
+/// directory `root` as they are now: a template that names a value that there is not. No server is asked.
+///
+/// # Errors
+/// When a provider is not known, or a file cannot be read.
+pub async fn unsound(
+    pipeline: &Pipeline,
+    providers: &Providers,
+    root: &Path,
+) -> Result<Vec<(EnvironmentName, ProviderError)>, EngineError> {
+    let mut out = Vec::new();
+    for (name, environment) in &pipeline.environments {
+        let Some(deploy) = &environment.deploy else { continue };
+        let found: Vec<(String, Digest, Vec<u8>)> =
+            contents(root, &deploy.files)?.into_iter().map(|(path, bytes)| (path, Digest::of(&bytes), bytes)).collect();
+        let artifacts = pipeline.artifacts.iter().map(|(artifact, declared)| {
+            let repository = mirror(&environment.mirror, &declared.repository);
+            let input = ArtifactInput {
+                repository: repository.unwrap_or_else(|| declared.repository.clone()),
+                digest: Digest::of(b""),
+                tag: Some("0.0.0".into()),
+                source: None,
+            };
+            (artifact.clone(), input)
+        });
+        let inputs = Inputs {
+            environment: name.clone(),
+            release: no_release(),
+            target: environment.targets.values().next().cloned().unwrap_or_else(|| Target(BTreeMap::new())),
+            settings: deploy.settings.clone(),
+            artifacts: artifacts.collect(),
+            files: found.iter().map(|(path, digest, _)| (path.clone(), *digest)).collect(),
+        };
+        let contents = Contents(found.into_iter().map(|(_, digest, bytes)| (digest, bytes)).collect());
+        let cx = outside(Arc::new(SystemClock), Arc::new(contents), root.to_path_buf());
+        if let Err(error) = providers.get(&deploy.provider)?.lint(&cx, &inputs).await {
+            out.push((name.clone(), error));
+        }
+    }
+    Ok(out)
+}
+
+/// What stands for a release where there is none yet.
+fn no_release() -> ReleaseId {
+    "r-000000000000".parse().expect("invariant: it has the form of a release's id")
 }
 
 /// What a provider's answer says of this machine. What may be so for a moment only says nothing.

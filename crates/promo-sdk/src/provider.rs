@@ -45,6 +45,12 @@ pub trait Provider: Send + Sync {
         Err(unsupported(self, "ensure"))
     }
 
+    /// Whether a deployment can be made from these inputs, of which release, artifacts and tags only stand for real ones: what is
+    /// certainly wrong whatever the release. Looks at no place and changes nothing.
+    async fn lint(&self, _cx: &Context, _inputs: &Inputs) -> Result<(), ProviderError> {
+        Ok(())
+    }
+
     /// Whether a check could be run here at all: its program is there, and its settings make sense. Asked before anything
     /// is changed; runs nothing, and sees nothing of what the check is about.
     async fn ready(&self, _cx: &Context, _request: &CheckRequest) -> Result<(), ProviderError> {

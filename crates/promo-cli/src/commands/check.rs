@@ -1,19 +1,21 @@
 //! `promo check`: everything that is wrong with pipeline, policy and trust file, and what is probably not meant.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
 use promo_core::diagnostic::Severity;
 use promo_core::gate::Reason;
+use promo_core::ids::EnvironmentName;
 use promo_core::windows::{self, WARNING_DAYS, Window};
 use promo_engine::clock::SystemClock;
-use promo_sdk::Clock as _;
+use promo_sdk::{Clock as _, ProviderError};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::doctor;
 use crate::cli::{Format, Global};
-use crate::error::{CliError, command_line};
+use crate::error::{CliError, command_line, who};
 use crate::escape::line;
 use crate::exit::{DONE, Exit};
 use crate::output::diagnostics::DiagnosticView;
@@ -76,6 +78,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let page = ["promo", "explain", error.problem().code];
         return Err(error.go_on_with(&page));
     }
+    let providers = global.wiring.providers();
+    let unsound = promo_engine::unsound(&rules.governed.pipeline, &providers, &rules.root);
+    if let Some(error) = wrong_templates(doctor::wait(unsound)??) {
+        return Err(error);
+    }
     let mut lacks: Vec<Reason> = Vec::new();
     for (_, _, reason) in doctor::readiness(global, &rules)? {
         lacks.extend(reason.filter(|reason| !lacks.contains(reason)));
@@ -132,6 +139,22 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.data(&out);
     }
     Ok(exit)
+}
+
+/// What no release could be deployed with, each once with the environments in which it is.
+fn wrong_templates(found: Vec<(EnvironmentName, ProviderError)>) -> Option<CliError> {
+    let mut places: BTreeMap<String, Vec<EnvironmentName>> = BTreeMap::new();
+    for (environment, error) in found {
+        places.entry(error.message).or_default().push(environment);
+    }
+    let lines = places.iter().map(|(message, names)| {
+        let names: Vec<&str> = names.iter().map(EnvironmentName::as_str).collect();
+        format!("{message} (for {})", names.join(", "))
+    });
+    let lines: Vec<String> = lines.collect();
+    let message = "what is to be deployed cannot be made of any release";
+    let error = CliError::new("template-invalid", 65, message, "promo explain template-invalid");
+    (!lines.is_empty()).then(|| error.who(who::PIPELINE).details(lines))
 }
 
 /// A forecast about a window, as a warning about the file that declares it.

@@ -149,7 +149,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
 }
 
 /// Waits for what is asked of the outside.
-fn wait<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
+pub(crate) fn wait<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let failed = |e: std::io::Error| {
         CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor --help").because(&e)

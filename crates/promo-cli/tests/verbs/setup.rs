@@ -194,3 +194,14 @@ fn a_variable_that_is_set_to_nothing_is_as_one_that_is_not_set() {
     let (_, err) = texts(&end(command, &words));
     assert!(err.contains("--key <KEY>") && err.contains("not provided"), "{err}");
 }
+
+#[test]
+fn check_finds_a_template_that_names_an_unknown_value() {
+    let world = World::new();
+    let template = "templates/service.toml.j2";
+    let text = std::fs::read_to_string(world.at.join(template)).unwrap();
+    world.write(template, &(text + "colour = \"{{ values.colour }}\"\n"));
+    let error = world.refuses(65, "template-invalid", &["check"]);
+    let told = error["details"].to_string();
+    assert!(told.contains(template) && told.contains("values.colour") && told.contains("(for dev, "), "{error}");
+}

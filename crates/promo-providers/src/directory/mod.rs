@@ -62,6 +62,10 @@ impl Provider for Directory {
         }
     }
 
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
+        in_background(cx, inputs, render::lint).await
+    }
+
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
         in_background(cx, &request.inputs, |cx, inputs| {
             Ok(Live::read(&place::resolve(&cx.root, &inputs.target)?)?.state())

@@ -49,6 +49,10 @@ impl Tree {
     }
 }
 
+/// The names that a template sees, as [`Scope`] and [`Artifact`] have them.
+const ROOTS: [&str; 4] = ["environment", "release", "artifacts", "values"];
+const ARTIFACT: [&str; 4] = ["repository", "digest", "reference", "tag"];
+
 /// What a template sees.
 #[derive(Serialize)]
 struct Scope<'a> {
@@ -74,6 +78,83 @@ struct Artifact<'a> {
 /// what reading a content gives.
 pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Tree, ProviderError> {
     let settings: Settings = settings::read("directory", inputs)?;
+    let (sources, plain) = read(cx, inputs, &settings)?;
+
+    let mut tree =
+        Destination { strip: settings.strip.as_deref(), tree: BTreeMap::new(), from: BTreeMap::new(), size: 0 };
+    for (path, bytes) in plain {
+        tree.put(path, path, bytes)?;
+    }
+    if !sources.is_empty() {
+        let environment = environment(&sources)?;
+        let scope = scope(inputs, &settings.values);
+        for path in sources.keys() {
+            let out = text(&environment, path, &scope).map_err(|e| template_error(path, &e, &sources))?;
+            tree.put(path, path.strip_suffix(".j2").unwrap_or(path), out)?;
+        }
+    }
+    tree.finish()
+}
+
+/// Finds templates that cannot be parsed, and names in them that no release gives a value. What depends on the values that
+/// `inputs` only stand in for is never taken for wrong: a name is told only where rendering did end at it, and where it is none
+/// of those that a template sees.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for the first of them; what reading a content gives.
+pub(super) fn lint(cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
+    let settings: Settings = settings::read("directory", inputs)?;
+    let (sources, _) = read(cx, inputs, &settings)?;
+    let environment = environment(&sources)?;
+    let scope = scope(inputs, &settings.values);
+    for path in sources.keys() {
+        let Err(error) = text(&environment, path, &scope) else { continue };
+        if names_nothing(&environment, path, &error, inputs, &settings.values, &sources) {
+            return Err(template_error(path, &error, &sources));
+        }
+    }
+    Ok(())
+}
+
+/// Whether an error of rendering is about a name that no template has.
+fn names_nothing(
+    environment: &Environment<'_>,
+    path: &str,
+    error: &minijinja::Error,
+    inputs: &Inputs,
+    values: &BTreeMap<String, String>,
+    sources: &BTreeMap<&str, String>,
+) -> bool {
+    let (error, name, line) = innermost(path, error);
+    let unknown = |name: &String| {
+        let parts: Vec<&str> = name.split('.').collect();
+        let told = match parts.as_slice() {
+            ["values", value, ..] => (!values.contains_key(*value)).then_some(2),
+            ["artifacts", artifact, ..] if !inputs.artifacts.contains_key(*artifact) => Some(2),
+            ["artifacts", _, field, ..] => (!ARTIFACT.contains(field)).then_some(3),
+            [root, ..] => {
+                (!ROOTS.contains(root) && environment.globals().all(|(known, _)| known != *root)).then_some(1)
+            }
+            [] => None,
+        };
+        told.map(|depth| parts[..depth].join("."))
+    };
+    let excerpt = sources.get(name).and_then(|text| text.lines().nth(line - 1)).unwrap_or_default();
+    match error.kind() {
+        minijinja::ErrorKind::UnknownFilter
+        | minijinja::ErrorKind::UnknownTest
+        | minijinja::ErrorKind::UnknownFunction => true,
+        minijinja::ErrorKind::UndefinedError => environment.get_template(name).is_ok_and(|template| {
+            template.undeclared_variables(true).iter().filter_map(unknown).any(|name| excerpt.contains(&name))
+        }),
+        _ => false,
+    }
+}
+
+/// The contents of templates and of plain files, by path.
+type Contents<'a> = (BTreeMap<&'a str, String>, BTreeMap<&'a str, Vec<u8>>);
+
+fn read<'a>(cx: &Context, inputs: &'a Inputs, settings: &Settings) -> Result<Contents<'a>, ProviderError> {
     let templates = Patterns::new("templates", &settings.templates)?;
     let files = Patterns::new("files", &settings.files)?;
     let mut sources = BTreeMap::new();
@@ -92,25 +173,13 @@ pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Tree, ProviderErro
             )));
         }
     }
+    Ok((sources, plain))
+}
 
-    let mut tree =
-        Destination { strip: settings.strip.as_deref(), tree: BTreeMap::new(), from: BTreeMap::new(), size: 0 };
-    for (path, bytes) in plain {
-        tree.put(path, path, bytes)?;
-    }
-    if !sources.is_empty() {
-        let environment = environment(&sources)?;
-        let scope = scope(inputs, &settings.values);
-        for path in sources.keys() {
-            let mut out = Bounded(Vec::new());
-            environment
-                .get_template(path)
-                .and_then(|template| template.render_captured_to(scope.clone(), &mut out))
-                .map_err(|e| template_error(path, &e, &sources))?;
-            tree.put(path, path.strip_suffix(".j2").unwrap_or(path), out.0)?;
-        }
-    }
-    tree.finish()
+fn text(environment: &Environment<'_>, path: &str, scope: &Value) -> Result<Vec<u8>, minijinja::Error> {
+    let mut out = Bounded(Vec::new());
+    environment.get_template(path)?.render_captured_to(scope.clone(), &mut out)?;
+    Ok(out.0)
 }
 
 fn invalid(message: String) -> ProviderError {
@@ -226,14 +295,19 @@ fn scope(inputs: &Inputs, values: &BTreeMap<String, String>) -> Value {
     Value::from(Serde(scope))
 }
 
-/// Where the error is, innermost template first, what it is, and the line that holds it.
-fn template_error(name: &str, error: &minijinja::Error, sources: &BTreeMap<&str, String>) -> ProviderError {
+/// The error beneath all others, the template that it is in, and its line from 1.
+fn innermost<'e>(name: &'e str, error: &'e minijinja::Error) -> (&'e minijinja::Error, &'e str, usize) {
     let mut inner = error;
     while let Some(source) = inner.source().and_then(|e| e.downcast_ref::<minijinja::Error>()) {
         inner = source;
     }
     let name = inner.name().or_else(|| error.name()).unwrap_or(name);
-    let line = inner.line().or_else(|| error.line()).unwrap_or(1);
+    (inner, name, inner.line().or_else(|| error.line()).unwrap_or(1).max(1))
+}
+
+/// Where the error is, innermost template first, what it is, and the line that holds it.
+fn template_error(name: &str, error: &minijinja::Error, sources: &BTreeMap<&str, String>) -> ProviderError {
+    let (inner, name, line) = innermost(name, error);
     let what = match (inner.kind(), inner.detail()) {
         (minijinja::ErrorKind::WriteFailure, _) => format!("the template renders to more than {} MiB", RENDERED >> 20),
         (kind, Some(detail)) => format!("{kind}: {detail}"),

@@ -179,6 +179,38 @@ async fn an_undefined_value_is_refused_with_file_and_line() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_release_gives_a_value_is_found_before_there_is_a_release_and_nothing_else_is() {
+    let world = World::new();
+    let lint = async |template: &str| {
+        let settings = json!({ "templates": ["t.j2"], "values": { "colour": "red" } });
+        Directory.lint(&world.cx, &world.inputs(settings, &[("t.j2", template.as_bytes())])).await
+    };
+    for wrong in [
+        "{{ enviroment }}",
+        "{{ values.color }}",
+        "{{ artifacts.nope.digest }}",
+        "{{ artifacts.api.dijest }}",
+        "{% for n in numbers %}{{ n }}{% endfor %}",
+        "{% if %}",
+        "{{ 'a' | nofilter }}",
+    ] {
+        let error = lint(&format!("first\n{wrong}\n")).await.expect_err(wrong);
+        assert!(error.message.starts_with("t.j2:2: "), "{wrong}: {error}");
+    }
+    for right in [
+        "{{ environment }} {{ release }} {{ values.colour | upper }} {{ artifacts.api.reference }}",
+        "{% for n in range(3) %}{{ n }}{% endfor %}{% set x = 1 %}{{ x }}",
+        "{% if color is defined %}{{ color }}{% endif %}{{ shade | default('none') }}",
+        "{% if values.debug is defined %}{{ values.debug }}{% endif %}",
+        // What a real tag would give.
+        "{{ artifacts.api.tag.split('-')[7].x }} {{ release.upper() }}",
+        "{% if release == 'r-other' %}{{ never }}{% endif %}",
+    ] {
+        lint(right).await.expect(right);
+    }
+}
+
+#[tokio::test]
 async fn a_template_cannot_run_away() {
     let world = World::new();
     let settings = json!({"templates": ["t"]});

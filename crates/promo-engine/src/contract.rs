@@ -121,6 +121,10 @@ impl Provider for Policed {
         .await
     }
 
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
+        self.call("lint", async || self.inner.lint(cx, inputs).await, |()| None).await
+    }
+
     async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
         self.call("ready", async || self.inner.ready(cx, request).await, |()| None).await
     }

@@ -92,8 +92,12 @@ pub async fn unsound(
         };
         let contents = Contents(found.into_iter().map(|(_, digest, bytes)| (digest, bytes)).collect());
         let cx = outside(Arc::new(SystemClock), Arc::new(contents), root.to_path_buf());
-        if let Err(error) = providers.get(&deploy.provider)?.lint(&cx, &inputs).await {
-            out.push((name.clone(), error));
+        match providers.get(&deploy.provider)?.lint(&cx, &inputs).await {
+            Ok(()) => {}
+            Err(error) if error.kind == ErrorKind::Invalid => out.push((name.clone(), error)),
+            Err(source) => {
+                return Err(EngineError::Provider { doing: format!("looking at what is deployed to {name}"), source });
+            }
         }
     }
     Ok(out)

@@ -85,6 +85,10 @@ impl Provider for Watched {
         answer
     }
 
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
+        self.inner.lint(cx, inputs).await
+    }
+
     async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
         self.inner.ready(cx, request).await
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use promo_core::Digest;
-use promo_core::approval::{self, Envelope, StatementError};
+use promo_core::approval::{self, Envelope, Statement, StatementError};
 use promo_core::plan::{Document, Goal, Request};
 use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, Progress, RunReport, Session, Sink, exit};
 use tokio::time::Instant;
@@ -18,7 +18,7 @@ use super::approve::Signing;
 use super::{plan, show};
 use crate::cli::Global;
 use crate::engine_error::of_plan;
-use crate::error::{CliError, Problem};
+use crate::error::{CliError, Problem, command_line};
 use crate::exit::{DONE, Exit};
 use crate::input;
 use crate::output::{progress, run_report};
@@ -124,7 +124,7 @@ impl Look<'_> {
     /// The report of the run, or none once it is time to look again.
     async fn once(&self, session: &Session, said: &mut Option<Progress>) -> Result<Option<RunReport>, CliError> {
         let stop = project::stop_on_ctrl_c(session);
-        let waits = match approvals(self.arguments) {
+        let waits = match approvals(self.arguments, &self.digest) {
             Ok(approvals) => {
                 let (begun, said) = (Arc::new(AtomicBool::new(false)), Arc::clone(self.progress));
                 let begins = begun.clone();
@@ -195,8 +195,8 @@ fn pause(over: Instant) -> Result<(), CliError> {
     })
 }
 
-/// The statements that were named, and those beside the plan as they are now.
-fn approvals(arguments: &Arguments) -> Result<Vec<Envelope>, CliError> {
+/// The statements about a plan that were named, and those beside it as they are now.
+fn approvals(arguments: &Arguments, plan: &Digest) -> Result<Vec<Envelope>, CliError> {
     let mut out = Vec::new();
     for path in arguments.approvals.iter().chain(&beside(arguments.file.as_deref())) {
         let bytes = input::at_most(path, approval::MAX_BYTES).map_err(|e| CliError::file("read", path, &e))?;
@@ -207,6 +207,17 @@ fn approvals(arguments: &Arguments) -> Result<Vec<Envelope>, CliError> {
                 CliError::new("approval-refused", 21, message, "promo approve --help").because(error).in_file(path)
             }
         })?;
+        // Beside a file that a newer plan has taken the place of, the answers to the older one are left.
+        if let Ok(statement) = Statement::from_bytes(envelope.statement.as_bytes())
+            && statement.plan != *plan
+        {
+            let message = format!("{} is about another plan, {}: expected {plan}", path.display(), statement.plan);
+            let file = arguments.file.as_deref().unwrap_or(Path::new("PLAN")).to_string_lossy();
+            let error = CliError::new("approval-refused", 21, message, command_line(["promo", "show", &file]));
+            return Err(error
+                .in_file(path)
+                .details(["remove it: whoever approved that plan has not seen this one".to_owned()]));
+        }
         out.push(envelope);
     }
     Ok(out)

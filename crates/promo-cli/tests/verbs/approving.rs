@@ -82,6 +82,12 @@ fn an_approval_beside_the_plan_counts_s0_5() {
     world.ask("p.plan.json");
     let words = ["approve", "p.plan.json", "--out", "p.plan.riley.approval.json"];
     world.run(0, &[&words[..], &signer[..]].concat());
+    // A newer plan under the name of the older one: whoever answered has not seen it.
+    std::fs::rename(world.at.join("p.plan.json"), world.at.join("kept.json")).unwrap();
+    world.run(0, &["plan", "production", "--expires", "1h", "--out", "p.plan.json"]);
+    let error = world.refuses(21, "approval-refused", &["apply", "p.plan.json"]);
+    assert!(error["message"].as_str().unwrap().contains("p.plan.riley.approval.json is about another plan"), "{error}");
+    std::fs::rename(world.at.join("kept.json"), world.at.join("p.plan.json")).unwrap();
     world.run(0, &["apply", "p.plan.json"]);
 }
 

@@ -52,11 +52,13 @@ impl From<EngineError> for CliError {
             },
             EngineError::Append(_) => new("promo runs"),
             EngineError::Provider { source, .. } => {
+                // What is damaged stops every plan that reads it: the page says what to do about it, and on which side.
+                let page = command_line(["promo", "explain", code]);
                 let next = match source.kind {
                     ErrorKind::Moved | ErrorKind::Reference | ErrorKind::MovingTag => "promo release add --help",
                     // It looks at what is there; `status` tells what the ledger says.
                     ErrorKind::Conflict => "promo plan",
-                    ErrorKind::Integrity => "promo status",
+                    ErrorKind::Integrity => &page,
                     _ => "promo doctor",
                 };
                 let mut out = new(next).details([source.to_string()]);

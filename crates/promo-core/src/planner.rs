@@ -185,16 +185,24 @@ pub fn checks_of(
     release: &ReleaseId,
 ) -> Vec<PlannedCheck> {
     let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
-    let request = Request {
-        goal: Goal::Promote,
-        environments: BTreeSet::new(),
-        release: None,
-        until: None,
-        invoker: Invoker::Human,
-    };
-    let (rules, request) = (rules.clone(), &request);
+    let (rules, request) = (rules.clone(), &nothing_named());
     let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
     Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment))
+}
+
+/// The environments whose own files or settings are others than those that were deployed: what a plan would move as a
+/// reconfiguration as far as gates let it. Of what was observed only the files are looked at.
+#[must_use]
+pub fn reconfigured(rules: &Rules<'_>, view: &View, observations: &Observations) -> BTreeSet<EnvironmentName> {
+    let (rules, request) = (rules.clone(), &nothing_named());
+    let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
+    let planner = Planner::new(&input);
+    let names = input.rules.pipeline.environments.keys();
+    names.filter(|name| planner.reconfigured(name)).cloned().collect()
+}
+
+fn nothing_named() -> Request {
+    Request { goal: Goal::Promote, environments: BTreeSet::new(), release: None, until: None, invoker: Invoker::Human }
 }
 
 struct Planner<'a> {

@@ -13,9 +13,11 @@ use promo_core::ledger::View;
 use promo_core::ledger::record::{DETAIL, METADATA, REASON};
 use promo_core::ledger::view::{ReleaseEntry, Request, Run};
 use promo_core::plan::Document;
+use promo_core::planner::{self, Observations};
 
 use crate::apply::{Sign, moved_since, sign};
 use crate::error::EngineError;
+use crate::observe;
 use crate::session::Session;
 use crate::signature;
 
@@ -201,6 +203,16 @@ impl Session {
             out.push(OpenRun { id: id.clone(), run, sign: told });
         }
         Ok(out)
+    }
+
+    /// The environments whose configuration in the working tree is another than the one that was deployed. Files are read;
+    /// no place and no registry is looked at.
+    ///
+    /// # Errors
+    /// When a file that the pipeline names cannot be read.
+    pub fn reconfigured(&self, view: &View) -> Result<BTreeSet<EnvironmentName>, EngineError> {
+        let observations = Observations { files: observe::working_tree(self)?, ..Observations::default() };
+        Ok(planner::reconfigured(&self.governance.rules(), view, &observations))
     }
 
     /// When a move that a window allows now has to have begun, where that window closes.

@@ -8,7 +8,7 @@ use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::model::Start;
 use promo_core::plan::{Document, ReleaseRef, StayReason};
-use promo_engine::{ApplyOptions, Progress, Session, exit};
+use promo_engine::{ApplyOptions, EngineError, Progress, Session, exit};
 
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
@@ -48,7 +48,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for report in &reports {
         run_report::draw(ui, &project.session, report, true);
     }
-    let document = end?;
+    // Its plans are its own: whoever lost a race against another run makes the next pass.
+    let document = end.map_err(|error| match error {
+        EngineError::Stale { .. } | EngineError::Elsewhere { .. } => {
+            CliError::from(error).go_on_with(&["promo", "advance"])
+        }
+        error => error.into(),
+    })?;
     let session = &project.session;
     let (view, now, zone) = (session.view()?, session.now()?, ui::zone(global)?);
     let standing = Standing::of(session, &view)?;
@@ -57,7 +63,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         waits.extend(Wait::of(session, &standing, &document, name));
     }
     for wait in &waits {
-        if let Some(gates) = wait.gates.clone().filter(|_| ui.format() == Format::Json) {
+        let gates = wait.gates.clone().or_else(|| wait.person.then(Vec::new));
+        if let Some(gates) = gates.filter(|_| ui.format() == Format::Json) {
             let (environment, code) = (Some(wait.environment.clone()), "waiting".to_owned());
             ui.event(&Progress::Waiting { environment, code, why: wait.why(), gates });
         }
@@ -124,7 +131,9 @@ impl<'a> Wait<'a> {
         let by_itself = session.governance().pipeline.environments.get(name)?.start == Start::Auto;
         // What a check needs comes to this machine by somebody's hand.
         let lacks = lacking(gates.iter().flatten().map(|gate| gate.reason.code())).is_some();
-        let person = by_itself && (dead || lacks || waits && gates.iter().flatten().any(by_person));
+        // What is held is let go by a person only, also where nothing waits to enter behind it.
+        let held = standing.holds_of(name).iter().any(|hold| hold.run.is_some());
+        let person = by_itself && (dead || lacks || held || waits && gates.iter().flatten().any(by_person));
         let told = release.is_some() || dead || !standing.holds_of(name).is_empty();
         let by_request = stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
         let environment = name.clone();
@@ -133,7 +142,8 @@ impl<'a> Wait<'a> {
 
     /// Why nothing enters, in words.
     fn why(&self) -> String {
-        let (name, release) = (&self.environment, self.release.map(ToString::to_string).unwrap_or_default());
+        let name = &self.environment;
+        let Some(release) = self.release else { return format!("{name} waits for a person") };
         match self.by_request {
             true => format!("{release} enters {name} only when a person asks for it"),
             false => format!("{release} stays out of {name}"),
@@ -154,10 +164,11 @@ impl<'a> Wait<'a> {
         let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
         let mut out: Vec<String> = holds.chain(runs.map(|run| words::run(run, now))).collect();
         let Some(release) = self.release else { return Ok(out) };
-        // What holds it or moves it has been told.
-        let told = |gate: &&Gate| !matches!(gate.kind, GateKind::Freeze | GateKind::Lock);
+        // What holds it or moves it has been told, and is the reason where there is no other.
+        let told = |gate: &&Gate| matches!(gate.kind, GateKind::Freeze | GateKind::Lock);
+        let only = self.gates.iter().flatten().all(|gate| told(&gate));
         let mut why = Vec::new();
-        for gate in self.gates.iter().flatten().filter(told) {
+        for gate in self.gates.iter().flatten().filter(|gate| only || !told(gate)) {
             let remark = session.reason_behind(view, name, &release.id, &gate.reason)?;
             why.push(words::closed(&GateView { remark, ..standing.gate(gate) }, now, zone));
         }

@@ -8,7 +8,7 @@ use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
-use promo_core::model::Tier;
+use promo_core::model::{Start, Tier};
 use promo_core::planner;
 use promo_engine::Session;
 use schemars::JsonSchema;
@@ -57,6 +57,9 @@ pub(crate) struct Row {
     /// Checks upstream that held for what runs there and hold no longer, in words (S3, S16).
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) lost_evidence: Vec<String>,
+    /// Whether its configuration in the working tree is another than the one that was deployed: a plan would tell.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) reconfigured: bool,
     /// How the last promotion ended, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
@@ -106,6 +109,8 @@ impl Rejected {
 /// How every environment stands, in the order of the graph.
 pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Result<Vec<Row>, CliError> {
     let governance = session.governance();
+    // A file that cannot be read keeps every plan from being made, which is no reason to say nothing else.
+    let reconfigured = session.reconfigured(view).unwrap_or_default();
     let mut rows = Vec::new();
     for name in governance.graph.topological() {
         let environment = &governance.pipeline.environments[name];
@@ -132,6 +137,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            reconfigured: reconfigured.contains(name),
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
                 .map(|(p, outcome)| format!("{} {}", p.to, endings::of(view, name, p, outcome).0)),
@@ -225,6 +231,9 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
     let held = row.holds.iter().any(|hold| hold.run.is_some());
     state.extend(row.last.iter().filter(|_| !held).map(|l| label(Label::Bad, &format!("last: {l}"))));
     state.extend(row.lost_evidence.iter().map(|l| label(Label::Bad, &format!("stands on lost evidence: {l}"))));
+    if row.reconfigured {
+        state.push(label(Label::Waiting, "… its configuration here is another than the one that was deployed"));
+    }
     for pending in &standing.pending {
         let Some(move_) = pending.row(name) else { continue };
         let to = words::release(Some(&move_.to));
@@ -233,6 +242,14 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
     }
     state
 }
+
+/// What is said where nothing is to be done. It is said by the ledger and by the files here (S9.1).
+const EVERYWHERE: &str = "Everything is where it should be: the newest release is verified everywhere. What is there now was not \
+                          looked at: `promo plan` looks.";
+
+/// The same where a file that the pipeline names cannot be read, which keeps every plan from being made.
+const UNREAD: &str = "The newest release is verified everywhere. Whether its configuration here is another one is not known: a file \
+                      that the pipeline names cannot be read.";
 
 /// What there is to do, in words where it is nothing, and the command that leads on.
 fn lead_on(
@@ -276,20 +293,37 @@ fn lead_on(
         |row: &Row, id: &ReleaseId| view.environment(&row.environment).is_some_and(|known| known.fired.contains(id));
     let moves =
         |row: &Row| eligibility::candidate(&rules, view, &row.environment, present).is_some_and(|id| !tried(row, &id));
+    // Where a check only has to be run again, that comes first: what is planned waits for it too.
+    let flaky = |row: &&Row| row.checks.iter().any(|(_, stands)| *stands == word(CheckStatus::Flaky));
+    let again = rows
+        .iter()
+        .find(flaky)
+        .and_then(|row| standing::open_checks(session, view, &row.environment).into_iter().next());
+    if let Some(again) = again {
+        return Ok(("", Some(again.command)));
+    }
     if rows.iter().filter(free).any(moves) {
         return Ok(("", Some("promo plan".to_owned())));
+    }
+    // What starts only by request is planned by name (S3.2).
+    if let Some(row) = rows.iter().filter(free).find(|row| row.reconfigured) {
+        let start = session.governance().pipeline.environments[&row.environment].start;
+        let named = (start == Start::Manual).then_some(row.environment.as_str());
+        return Ok(("", Some(command_line(["promo", "plan"].into_iter().chain(named)))));
+    }
+    // Before what has only lost its evidence by it.
+    if let Some(row) = rows.iter().find(|row| row.release.is_some() && !row.verified) {
+        return Ok(why(row));
     }
     let wrong = |row: &&Row| row.last.is_some() || !row.holds.is_empty() || !row.lost_evidence.is_empty();
     if let Some(row) = rows.iter().filter(|row| row.release.is_some()).find(wrong).or(rows.iter().find(wrong)) {
         return Ok(why(row));
     }
-    if let Some(row) = rows.iter().find(|row| row.release.is_some() && !row.verified) {
-        return Ok(why(row));
-    }
     let newest = view.releases.last().map(|entry| entry.release.id.as_str());
     let everywhere = |row: &Row| row.release.as_ref().map(|release| release.id.as_str()) == newest;
     match rows.iter().find(|row| !everywhere(row)) {
-        None => Ok(("Everything is where it should be: the newest release is verified everywhere.", None)),
+        None if session.reconfigured(view).is_err() => Ok((UNREAD, Some("promo check".to_owned()))),
+        None => Ok((EVERYWHERE, None)),
         Some(row) => Ok(why(row)),
     }
 }

@@ -50,7 +50,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     // What has to be ended first stands first.
     let held = holds.first().filter(|_| holds.iter().any(|hold| hold.run.is_some()));
     let next = match held {
-        _ if !all => command_line(["promo", "why", name.as_str()]),
+        Some(_) if !all => command_line(["promo", "why", name.as_str()]),
+        // Only a plan looks whether what is there is still what was deployed.
+        None if !all => command_line(["promo", "plan", name.as_str()]),
         _ if again(status::word(CheckStatus::Flaky)) => command_line(["promo", "verify", name.as_str()]),
         Some(hold) => hold.ends.clone(),
         None if row.is_some_and(|row| !row.verified) => command_line(["promo", "why", name.as_str()]),

@@ -11,7 +11,6 @@ use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::ledger::view::{Promotion, Said, Spoken, Uncounted, VerdictEntry};
-use promo_core::model::Check;
 use promo_core::planner;
 use promo_core::windows::Invoker;
 use promo_engine::Session;
@@ -54,7 +53,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     let standing = Standing::of(session, &view)?;
     // Of a requested plan the approvals count; a new one would begin without any.
-    let requested = standing.pending_in(name.as_str()).filter(|pending| pending.moved.is_empty());
+    // One that was rejected, or is stale, says nothing of the release any more.
+    let requested = standing.pending_in(name.as_str()).filter(|pending| !pending.over);
     let requested = requested.and_then(|pending| pending.row(name.as_str()));
     let requested = requested.filter(|row| row.to.id == release.as_str() && row.movement == Movement::Promotion);
     // It answers what `promo plan` with the same words would ask, whoever asks: by name is with the release (S3.3).
@@ -132,13 +132,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         });
         return Ok(DONE);
     }
-    let answer = match (outcome, failed) {
+    // The headline follows the gates: what failed before and may be tried again is told below.
+    let quarantine = view.quarantine(&release, name, &session.governance().graph);
+    let automatic = quarantine.is_some_and(|(_, note)| note.automatic);
+    let tried = |gate: &Gate| gate.reason == Reason::TriedBefore;
+    let others: Vec<Gate> = gates.iter().filter(|gate| !tried(gate)).cloned().collect();
+    let by_name = others.len() < gates.len() && overall(&others) < Outcome::Expired;
+    let answer = match outcome {
         _ if here => format!("{shown} runs in {name}"),
-        (_, Some(PromotionOutcome::RolledBack)) => {
+        Outcome::Refused if automatic && failed == Some(PromotionOutcome::RolledBack) => {
             format!("{shown} failed in {name} and was rolled back there; the way on is a newer release")
         }
-        (Outcome::Satisfied | Outcome::Overridden, _) => format!("{shown} can enter {name} now"),
-        (Outcome::Refused | Outcome::Expired, _) => format!("{shown} may not enter {name}"),
+        Outcome::Refused if by_name => format!("{shown} enters {name} only when it is asked for by name"),
+        Outcome::Satisfied | Outcome::Overridden => format!("{shown} can enter {name} now"),
+        Outcome::Refused | Outcome::Expired => format!("{shown} may not enter {name}"),
         _ => match opens_at(&gates) {
             Some(at) => format!("{shown} can enter {name} from {}", time::near(at, now, &zone)),
             None => format!("{shown} cannot enter {name} yet"),
@@ -287,7 +294,8 @@ impl Case<'_> {
             }
         }
         if self.here {
-            out.extend(self.open_checks().or_else(|| self.further()));
+            let checks = standing::open_checks(self.session, self.view, self.name);
+            out.extend(if checks.is_empty() { self.further().into_iter().collect() } else { checks });
         } else if let Some((scope, note)) =
             self.view.quarantine(self.release, self.name, &self.session.governance().graph)
         {
@@ -362,24 +370,6 @@ impl Case<'_> {
         }
         let by_plan = |gate: &&Gate| matches!(gate.kind, GateKind::Approval | GateKind::Window);
         closed.iter().all(by_plan).then(plan)
-    }
-
-    /// What its open checks wait for.
-    fn open_checks(&self) -> Option<NextCommand> {
-        let pipeline = &self.session.governance().pipeline;
-        let environment = pipeline.environments.get(self.name)?;
-        let checks = eligibility::verification(self.view, self.name, environment, self.release).checks;
-        let (check, _) = checks.iter().find(|(_, status)| !matches!(status, CheckStatus::Passed { .. }))?;
-        Some(match pipeline.checks.get(check) {
-            Some(Check::Manual { .. }) => NextCommand {
-                command: command_line(["promo", "verdict", "pass", self.name.as_str(), check.as_str(), "--key", "KEY"]),
-                why: format!("says that {check} passed, where it did"),
-            },
-            _ => NextCommand {
-                command: command_line(["promo", "verify", self.name.as_str()]),
-                why: "runs its checks again".into(),
-            },
-        })
     }
 
     /// The environment after this one where it is not yet.

@@ -144,8 +144,12 @@ pub(crate) fn deadlines(view: &PlanView, options: &Options) -> Vec<String> {
     let mut out = Vec::new();
     match view.fate.as_ref() {
         Some(fate) => {
+            // One that was rejected is open no more, whatever time it has left.
+            let over = view.pending.iter().any(|one| one.plan == view.digest && one.over);
             out.extend(
-                fate.until.map(|until| format!("the request, and with it the plan: open until {}", short(until))),
+                fate.until
+                    .filter(|_| !over)
+                    .map(|until| format!("the request, and with it the plan: open until {}", short(until))),
             );
         }
         None => {

@@ -121,12 +121,14 @@ pub(crate) fn requested(pending: &PendingView, now: Timestamp, zone: &TimeZone) 
     let by: Vec<String> = pending.by.iter().map(|name| line(name)).collect();
     let signed = if pending.signed { "" } else { ", unsigned" };
     let file = pending.file.as_ref().map(|file| format!(" ({})", line(file))).unwrap_or_default();
+    // What was rejected, or is stale, is open no more, whatever time its request has left.
+    let open =
+        if pending.over { String::new() } else { format!(", open until {}", time::near(pending.until, now, zone)) };
     format!(
-        "requested by {} {}{signed}, plan sha256:{}…{file}, open until {}",
+        "requested by {} {}{signed}, plan sha256:{}…{file}{open}",
         by.join(" and "),
         time::near(pending.requested, now, zone),
-        pending.plan.short(),
-        time::near(pending.until, now, zone)
+        pending.plan.short()
     )
 }
 

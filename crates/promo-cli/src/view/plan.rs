@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::AuthorityView;
 use super::row::{Note, Row, RowState};
-use super::standing::{HoldView, OpenRunView, PendingView, Standing};
+use super::standing::{HoldView, OpenRunView, PendingView, Standing, mends, open_checks};
 use super::summary::{NextCommand, Summary, moving_on, next, summary};
 use crate::error::{CliError, command_line};
 use crate::output::endings;
@@ -279,6 +279,14 @@ impl PlanView {
             });
             row.unfinished = standing.run_in(&row.environment).is_some();
             row.settled &= verified && !row.unfinished && standing.holds_of(&name).is_empty();
+            if !row.unfinished && !row.held && row.state == RowState::Unchanged {
+                row.open_checks = open_checks(session, view, &name);
+                // This plan has looked.
+                let itself = command_line(["promo", "plan", name.as_str()]);
+                if let Some(look) = row.open_checks.iter_mut().find(|next| next.command == itself) {
+                    *look = mends(session, view, &name);
+                }
+            }
         }
         let names: BTreeSet<String> = self.environments.iter().map(|row| row.environment.clone()).collect();
         let mine = |moved: &EnvironmentName| names.contains(moved.as_str());

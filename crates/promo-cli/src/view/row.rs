@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::standing::HoldView;
-use super::{GateView, ReleaseView};
+use super::{GateView, NextCommand, ReleaseView};
 use crate::error::command_line;
 
 /// One environment.
@@ -47,6 +47,9 @@ pub(crate) struct Row {
     /// Whether a promotion failed there and a person has to look.
     #[serde(skip)]
     pub(crate) held: bool,
+    /// What leads on where a check of what runs there does not hold, best first.
+    #[serde(skip)]
+    pub(crate) open_checks: Vec<NextCommand>,
     /// When the last closed gate opens by itself, where that is known.
     pub(crate) opens_at: Option<Timestamp>,
     /// How every gate stands.
@@ -241,6 +244,7 @@ impl Row {
             settled: false,
             unfinished: false,
             held: false,
+            open_checks: Vec::new(),
             from: entry.from.as_ref().map(ReleaseView::of),
             to: Some(ReleaseView::of(&entry.to)),
             opens_at: opens_at(&gates),
@@ -342,6 +346,7 @@ impl Row {
             backward: false,
             unfinished: false,
             held: false,
+            open_checks: Vec::new(),
             settled: stay.why == StayReason::UpToDate && stay.drift.is_empty(),
             from: stay.current.as_ref().map(ReleaseView::of),
             to: stay.next.as_ref().map(|next| ReleaseView::of(&next.release)),

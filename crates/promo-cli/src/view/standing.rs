@@ -13,6 +13,7 @@ use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Note, Promotion, Said, VerdictEntry};
+use promo_core::model::Check;
 use promo_core::plan::{Document, MAX_BYTES, Plan};
 use promo_core::planner;
 use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
@@ -20,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::signers;
-use super::{GateView, ReleaseView};
+use super::{GateView, NextCommand, ReleaseView};
 use crate::commands::approve::apply_words;
 use crate::commands::plan::again;
 use crate::error::{CliError, command_line};
@@ -455,6 +456,46 @@ fn way_out(
         Some(_) => command_line(["promo", "rollback", name.as_str(), "--out", "back.plan.json"]),
         None => new_release(session),
     }
+}
+
+/// What leads on where a check of what runs in an environment does not hold, best first; nothing where all hold.
+pub(crate) fn open_checks(session: &Session, view: &View, name: &EnvironmentName) -> Vec<NextCommand> {
+    let say = |words: &[&str], why: String| NextCommand { command: command_line(words.iter().copied()), why };
+    let pipeline = &session.governance().pipeline;
+    let (Some(environment), Some(current)) = (pipeline.environments.get(name), view.current(name)) else {
+        return Vec::new();
+    };
+    let checks = eligibility::verification(view, name, environment, &current.release).checks;
+    let mut open = checks.iter().filter(|(_, status)| !matches!(status, CheckStatus::Passed { .. }));
+    let manual = |check: &CheckName| matches!(pipeline.checks.get(check), Some(Check::Manual { .. }));
+    let again = || say(&["promo", "verify", name.as_str()], "runs its checks again".into());
+    match open.clone().find(|(check, _)| !manual(check)).or_else(|| open.next()) {
+        None => Vec::new(),
+        Some((check, _)) if manual(check) => vec![say(
+            &["promo", "verdict", "pass", name.as_str(), check.as_str(), "--key", "KEY"],
+            format!("says that {check} passed, where it did"),
+        )],
+        // Only a plan looks at the place: somebody may have changed there what the check saw.
+        Some((_, CheckStatus::Failed)) => {
+            vec![
+                say(&["promo", "plan", name.as_str()], "looks whether what is there is what was deployed".into()),
+                again(),
+            ]
+        }
+        Some(_) => vec![again()],
+    }
+}
+
+/// What leads on where a check failed and what is there is what was deployed: the way back, or a newer release.
+pub(crate) fn mends(session: &Session, view: &View, name: &EnvironmentName) -> NextCommand {
+    let rules = session.governance().rules();
+    let here = view.current(name).map(|current| &current.release);
+    let back = here.and_then(|here| eligibility::rollback_targets(&rules, view, name, here).next());
+    let back = back.map(|_| NextCommand {
+        command: command_line(["promo", "rollback", name.as_str(), "--out", "back.plan.json"]),
+        why: format!("plans the way back of {name} from what failed its check"),
+    });
+    back.unwrap_or_else(|| NextCommand { command: new_release(session), why: "adds a release that mends it".into() })
 }
 
 /// The command that adds the next release, with every artifact that it needs.

@@ -1,10 +1,11 @@
 //! A plan in short, and the commands to go on with.
 
+use promo_core::gate::GateKind;
 use promo_core::plan::Goal;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::gate::lacking;
+use super::gate::{GateView, lacking};
 use super::plan::RequestView;
 use super::{Row, RowState};
 use crate::error::command_line;
@@ -138,8 +139,17 @@ pub(super) fn next(pipeline: &str, rows: &[Row], request: &RequestView, file: Op
 /// The command that says why an environment goes no further, or what this machine lacks for it.
 fn why(row: &Row) -> NextCommand {
     let shut = row.gates.iter().filter(|gate| !gate.outcome.is_open()).map(|gate| gate.code);
+    let waits = |gate: &&GateView| matches!(gate.kind, GateKind::Approval | GateKind::Window);
+    let mut others = row.gates.iter().filter(|gate| !gate.outcome.is_open() && !waits(gate)).peekable();
+    let first = others.peek().map(|gate| gate.code);
+    // What only a plan sees, because it looks at artifacts and places: `promo why` asks the ledger, and would lead back here.
+    let seen = first.filter(|_| others.all(|gate| gate.kind == GateKind::Artifact));
     match lacking(shut) {
         Some(command) => NextCommand { command, why: "says what this machine lacks".into() },
+        None if seen.is_some() => NextCommand {
+            command: command_line(["promo", "explain"].into_iter().chain(seen)),
+            why: format!("says what can be done about what keeps {} back", row.environment),
+        },
         None => NextCommand {
             command: command_line(["promo", "why", &row.environment]),
             why: format!("says why {} goes no further", row.environment),
@@ -165,7 +175,13 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
         if !repairs.is_empty() {
             return repairs;
         }
-        return vec![match rows.iter().find(|row| row.held).or(closed) {
+        let held = rows.iter().find(|row| row.held);
+        // What a check waits for keeps the others back too.
+        let open = rows.iter().find(|row| !row.open_checks.is_empty());
+        if let Some(row) = open.filter(|_| held.is_none()) {
+            return row.open_checks.clone();
+        }
+        return vec![match held.or(closed) {
             Some(row) if row.held => NextCommand {
                 command: command_line(["promo", "why", &row.environment]),
                 why: format!("says what holds {}, and what ends it", row.environment),

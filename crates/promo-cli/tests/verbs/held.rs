@@ -61,6 +61,25 @@ fn an_environment_that_is_held_says_so_first_and_what_ends_it() {
 }
 
 #[test]
+fn advance_waits_for_a_person_where_something_is_held_also_with_nothing_behind_it() {
+    let world = held();
+    let output = promo(&world.at, &["advance"]);
+    let text = texts(&output).0;
+    assert_eq!(output.status.code(), Some(20), "{text}");
+    assert!(
+        text.contains("staging    ✗ held since ") && text.lines().last().unwrap().ends_with("why staging"),
+        "{text}"
+    );
+    world.write("config/common.env", "NEEDS_WORKERS=2\n# 1.3.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    let output = promo(&world.at, &["advance"]);
+    let text = texts(&output).0;
+    assert_eq!(output.status.code(), Some(20), "{text}");
+    let out = text.lines().find(|line| line.starts_with("staging ") && line.contains(" stays out")).unwrap();
+    assert!(out.contains(" is held for a person"), "it says why: {text}");
+}
+
+#[test]
 fn what_was_rejected_is_marked_where_it_runs() {
     let world = World::new();
     world.release("1.2.0", 3);

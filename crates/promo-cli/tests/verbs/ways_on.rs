@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::fixture::{World, command, end, promo, texts};
+use crate::fixture::{World, command, end, promo, row, texts};
 
 /// Standard output and standard error of a call.
 fn said(world: &World, words: &[&str]) -> String {
@@ -322,4 +322,168 @@ fn a_plan_whose_request_is_over_before_its_gate_opens_does_not_lead_to_itself() 
     let first = &shown["next"][0];
     assert!(first["command"].as_str().unwrap().contains("plan production --out"), "{shown}");
     assert!(first["why"].as_str().unwrap().starts_with("plans again after "), "{shown}");
+}
+
+#[test]
+fn s9_1_status_tells_a_configuration_that_waits_and_claims_nothing_that_it_did_not_look_at() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.run(0, &["apply", "p.json"]);
+    world.run(0, &["unfreeze", "production", "--reason", "better", "--key", "keys/riley", "--signer", "built-in"]);
+    let says = |status: &Value| status["says"].as_str().unwrap_or_default().to_owned();
+    let status = world.run(0, &["status"]);
+    assert!(says(&status).ends_with("What is there now was not looked at: `promo plan` looks."), "{status}");
+    assert_eq!((next(&status), &row(&world, "qa")["reconfigured"]), (String::new(), &Value::Null));
+    world.write("config/qa.env", "WORKERS=7\n");
+    let status = world.run(0, &["status"]);
+    assert_eq!((says(&status), next(&status)), (String::new(), "promo plan".to_owned()), "{status}");
+    assert_eq!(row(&world, "qa")["reconfigured"], true);
+    assert!(said(&world, &["status"]).contains("… its configuration here is another than the one that was deployed"));
+    world.run(2, &["plan", "--detailed-exitcode"]);
+    world.run(0, &["advance"]);
+    assert_eq!(row(&world, "qa")["reconfigured"], Value::Null, "it is deployed");
+    // What starts only when somebody asks for it is planned by name.
+    world.write("config/production.env", "WORKERS=7\n");
+    assert_eq!(next(&world.run(0, &["status"])), "promo plan production");
+    std::fs::remove_file(world.at.join("config/production.env")).unwrap();
+    let status = world.run(0, &["status"]);
+    assert!(says(&status).contains("is not known: a file that the pipeline names cannot be read"), "{status}");
+    assert_eq!(next(&status), "promo check");
+}
+
+#[test]
+fn an_artifact_that_cannot_be_had_leads_to_its_page_and_not_to_why_which_did_not_look() {
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.2.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    std::fs::rename(world.at.join("registry"), world.at.join("elsewhere")).unwrap();
+    let plan = world.run(0, &["plan", "dev"]);
+    assert_eq!(next(&plan), "promo explain artifact-unavailable", "{plan}");
+    let page = said(&world, &words(&next(&plan)));
+    assert!(page.contains("promo release add") && page.contains("promo doctor"), "{page}");
+    assert_eq!(plan["environments"][0]["gates"][0]["code"], "artifact-unavailable", "{plan}");
+}
+
+#[test]
+fn a_damaged_copy_is_told_from_a_damaged_source_and_neither_leads_around_s2_2() {
+    let damage = |world: &World, registry: &str| {
+        for entry in std::fs::read_dir(world.at.join(registry).join("shop/blobs/sha256")).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = [std::fs::read(&path).unwrap(), b" ".to_vec()].concat();
+            std::fs::remove_file(&path).unwrap();
+            std::fs::write(path, bytes).unwrap();
+        }
+    };
+    let at_destination = "the copy at the destination is damaged, not its source: oci-layout:registry-production/shop";
+    for (registry, destination) in [("registry-production", true), ("registry", false)] {
+        let world = World::new();
+        world.release("1.2.0", 3);
+        damage(&world, registry);
+        let error = world.refuses(30, "artifact-damaged", &["plan", "production"]);
+        assert_eq!(error["details"].to_string().contains(at_destination), destination, "{error}");
+        assert_eq!(next(&error), "promo explain artifact-damaged", "{error}");
+        let page = said(&world, &words(&next(&error)));
+        assert!(page.contains("at the destination is damaged") && page.contains("plan again"), "{page}");
+        if destination {
+            std::fs::remove_dir_all(world.at.join("registry-production")).unwrap();
+            world.plan("p.json");
+        }
+    }
+}
+
+#[test]
+fn a_check_that_fails_leads_to_the_plan_that_looks_and_from_there_on() {
+    let world = World::new();
+    let edited = world.at.join("environments/dev/current/templates/service.toml");
+    std::fs::write(&edited, "image = \"another\"\n").unwrap();
+    assert_eq!(next(&world.run(21, &["verify", "dev"])), "promo plan dev");
+    let why = world.run(0, &["why", "dev"]);
+    assert_eq!(next(&why), "promo plan dev");
+    assert!(why["also"][0]["command"].as_str().unwrap().ends_with(" verify dev"), "{why}");
+    assert_eq!(next(&world.run(0, &["status"])), "promo why dev");
+    let repair = next(&world.run(0, &["plan", "dev"]));
+    assert!(repair.starts_with("promo plan dev --release r-"), "{repair}");
+    world.run(0, &words(&repair));
+    world.run(0, &["apply", "dev.plan.json"]);
+    // Where what is there is what was deployed, the plan has looked, and leads to what mends it.
+    world.edit("checks/smoke.sh", "set -eu\n", "set -eu\nif [ -e ../broken ] || [ -e broken ]; then exit 1; fi\n");
+    let root = world.at.display().to_string();
+    world.edit("checks/smoke.sh", "-e broken", &format!("-e '{root}/broken'"));
+    world.release("1.2.0", 3);
+    world.write("broken", "");
+    assert_eq!(next(&world.run(21, &["verify", "dev"])), "promo plan dev");
+    let plan = world.run(0, &["plan", "dev"]);
+    assert_eq!(next(&plan), "promo rollback dev --out back.plan.json", "{plan}");
+    assert!(plan["next"][1]["command"].as_str().unwrap().ends_with(" verify dev"), "{plan}");
+    // Once it passes it must pass once more (S3.1), and every screen says how.
+    std::fs::remove_file(world.at.join("broken")).unwrap();
+    world.run(0, &["verify", "dev"]);
+    for verb in [&["status"][..], &["plan", "dev"], &["why", "dev"]] {
+        let told = world.run(0, verb);
+        assert_eq!(next(&told), "promo verify dev", "{verb:?}: {told}");
+    }
+}
+
+#[test]
+fn the_headline_of_why_follows_the_gates() {
+    let world = World::new();
+    let headline = |asked: &[&str]| said(&world, asked).lines().next().unwrap().to_owned();
+    assert!(headline(&["why", "production"]).ends_with("the way on is a newer release"));
+    let lift = ["release", "lift", "1.1.0", "--environment", "production", "--reason", "it was the check"];
+    world.run(0, &[&lift[..], &["--key", "keys/riley", "--signer", "built-in"]].concat());
+    // Without a name it is not tried again, and with one it is (S3.3).
+    let unnamed = world.run(0, &["why", "production"]);
+    assert!(headline(&["why", "production"]).ends_with(" enters production only when it is asked for by name"));
+    assert!(next(&unnamed).starts_with("promo plan production --release r-"), "{unnamed}");
+    assert!(
+        headline(&["why", "production", "1.1.0"]).ends_with(" cannot enter production yet"),
+        "an approval is missing"
+    );
+    assert_eq!(unnamed["failed"], "rolled-back", "what happened is told all the same");
+}
+
+#[test]
+fn a_rejected_request_is_not_told_as_open_and_what_it_asked_for_may_be_planned_anew() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    for words in [&["status"][..], &["plan", "production"], &["why", "production"], &["show", "p.json"]] {
+        assert!(said(&world, words).contains("open until "), "{words:?}");
+    }
+    world.run(0, &["approve", "p.json", "--decision", "reject", "--key", "keys/riley", "--signer", "built-in"]);
+    for words in [&["status"][..], &["plan", "production"], &["why", "production"], &["show", "p.json"]] {
+        let text = said(&world, words);
+        assert!(text.contains("✗ rejected by riley") && !text.contains("open until "), "{words:?}: {text}");
+    }
+    let why = said(&world, &["why", "production"]);
+    assert!(why.lines().next().unwrap().ends_with("cannot enter production yet"), "{why}");
+    let why = world.run(0, &["why", "production"]);
+    assert_eq!(
+        (next(&why).as_str(), &why["outcome"]),
+        ("promo plan production --out quickstart.plan.json", &"waiting".into())
+    );
+}
+
+/// Who comes too late is told what moved, also where the same release runs there as before.
+#[test]
+fn a_plan_that_comes_too_late_says_which_run_came_first_and_not_that_something_was_deployed_again() {
+    let world = World::new();
+    world.edit("checks/smoke.sh", "set -eu\n", "set -eu\nif [ \"$NEEDS\" = 3 ]; then exit 1; fi\n");
+    world.edit(
+        "checks/smoke.sh",
+        "set -eu\n",
+        "set -eu\nNEEDS=$(sed -n 's/^NEEDS_WORKERS=//p' \"$PROMO_TARGET_DIRECTORY/current/config/common.env\")\n",
+    );
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.2.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "dev", "--out", "late.json"]);
+    world.run(40, &["advance"]);
+    let run = world.newest_run();
+    let error = world.refuses(22, "plan-stale", &["apply", "late.json"]);
+    let details = error["details"].to_string();
+    assert!(details.contains(&format!("(#2 1.1.0), after run {run} tried r-")), "{error}");
+    assert!(!details.contains("deployed again"), "{error}");
 }

@@ -69,7 +69,8 @@ fn s9_6_a_way_back_that_failed_is_told_as_what_happened_and_what_is_there_now() 
     assert!(applied.contains("failed, as did going back, and is held for a person"), "{applied}");
     let run = world.newest_run();
     for words in [&["status"][..], &["why", "dev"], &["plan", "dev"], &["advance"]] {
-        let text = screen(&world, 0, words);
+        // What is held waits for a person, and a timer says so.
+        let text = screen(&world, if words == ["advance"] { 20 } else { 0 }, words);
         assert!(
             text.contains("which was deployed and failed a check; going back failed too, and"),
             "{words:?}: {text}"

@@ -176,7 +176,7 @@ impl Planner<'_> {
     }
 
     /// Whether the environment's own files or settings are others than those that were deployed.
-    fn reconfigured(&self, name: &EnvironmentName) -> bool {
+    pub(super) fn reconfigured(&self, name: &EnvironmentName) -> bool {
         let Some(current) = self.input.view.current(name) else { return false };
         let Some(environment) = self.input.rules.pipeline.environments.get(name) else { return false };
         let (files, missing) = self.deployment_files(environment, &current.release);

@@ -550,8 +550,22 @@ fn in_words(view: &View, plan: &Plan, moved: Vec<planner::Moved>) -> Vec<planner
         let planned = entry.from.as_ref().map(|r| shown(&r.id, r.lineage, r.alias.as_ref()));
         let current = view.current(&entry.environment).and_then(|r| view.release(&r.release));
         let current = current.map(|e| shown(&e.release.id, e.lineage, e.release.alias.as_ref()));
-        let again = if planned == current { ", deployed again" } else { "" };
-        let current = current.map(|current| format!("{current}{again}"));
+        // What counts is that it was moved, also where the same release runs: that has begun only, or came to nothing.
+        let known = view.environment(&entry.environment).filter(|_| planned == current);
+        let last = known.and_then(|known| known.active.as_ref().or(known.history.last()));
+        let since = last.map(|last| {
+            let (to, run) = (&last.to, &last.run);
+            let here = view.current(&entry.environment).is_some_and(|here| here.release == *to);
+            match last.finished {
+                None => format!("with run {run} moving it to {to}"),
+                Some(_) if here => "deployed again".to_owned(),
+                Some(_) => format!("after run {run} tried {to} there"),
+            }
+        });
+        let current = match since {
+            Some(since) => Some(format!("{}, {since}", current.as_deref().unwrap_or("nothing"))),
+            None => current,
+        };
         planner::Moved { input: format!("what runs in {}", entry.environment), planned, current }
     };
     moved.into_iter().map(words).collect()

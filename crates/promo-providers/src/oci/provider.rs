@@ -98,17 +98,29 @@ impl Oci {
         Ok(State::Present(digest))
     }
 
+    /// The same for a copy. Its source is read by another way, so that whoever reads of damage knows on which side it is.
+    async fn destination(&self, store: &Store, artifact: &ArtifactInput) -> Result<State, ProviderError> {
+        self.state(store, artifact).await.map_err(|error| {
+            let damaged = matches!(error, OciError::Integrity { .. });
+            let mut error = ProviderError::from(error);
+            if damaged {
+                error.message = format!("the copy at the destination is damaged, not its source: {}", error.message);
+            }
+            error
+        })
+    }
+
     /// The state for a step, which looks before it acts and after: once for the step and the action that follows, and not
     /// at all where it was just seen to be settled.
-    async fn observed(&self, cx: &Context, store: &Store, artifact: &ArtifactInput) -> Result<State, OciError> {
+    async fn observed(&self, cx: &Context, store: &Store, artifact: &ArtifactInput) -> Result<State, ProviderError> {
         if matches!(store, Store::Layout(_)) {
-            return self.state(store, artifact).await;
+            return self.destination(store, artifact).await;
         }
         let place = name(store, artifact);
         if let Some(settled) = self.recent.settled.take(cx.clock.now(), &place) {
             return Ok(settled);
         }
-        let state = self.state(store, artifact).await?;
+        let state = self.destination(store, artifact).await?;
         self.recent.before.note(cx.clock.now(), place, state);
         Ok(state)
     }
@@ -276,7 +288,7 @@ impl Provider for Oci {
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
         until_cancelled(cx, async {
             let (store, artifact) = self.place(cx, &request.inputs)?;
-            Ok(self.observed(cx, &store, &artifact).await?)
+            self.observed(cx, &store, &artifact).await
         })
         .await
     }
@@ -287,7 +299,7 @@ impl Provider for Oci {
             let desired = State::Present(artifact.digest);
             // What was seen before says nothing beside what is seen now.
             self.recent.settled.take(cx.clock.now(), &name(&store, &artifact));
-            let current = self.state(&store, &artifact).await?;
+            let current = self.destination(&store, &artifact).await?;
             if current == desired {
                 self.settled(cx, &store, &artifact);
                 return Ok(Preview { current, desired, changes: Vec::new() });
@@ -321,7 +333,7 @@ impl Provider for Oci {
             let place = name(&store, &artifact);
             let current = match self.recent.before.take(cx.clock.now(), &place) {
                 Some(seen) => seen,
-                None => self.state(&store, &artifact).await?,
+                None => self.destination(&store, &artifact).await?,
             };
             if current == request.desired {
                 return Ok(EnsureAnswer { changed: false, detail: "there already".into() });

@@ -153,17 +153,15 @@ impl Counter {
                 // Until its sender is gone.
                 return copy(&mut asks, &mut sink()).map(drop);
             }
+            let on_its_way = OnItsWay(self);
             (&mut &*server).write_all(&request.bytes)?;
             if copy(&mut asks.by_ref().take(request.length), &mut &*server)? < request.length {
                 return Err(ErrorKind::UnexpectedEof.into());
             }
             let (answer, reply) =
                 Head::read(&mut answers)?.ok_or(ErrorKind::UnexpectedEof)?.whole(&request, &mut answers)?;
-            let mut state = self.state();
-            state.heard.push(answer);
-            state.running -= 1;
-            drop(state);
-            self.0.changed.notify_all();
+            self.state().heard.push(answer);
+            drop(on_its_way);
             if let Fate::Kill(When::Done) = fate {
                 self.kill();
                 return Ok(());
@@ -203,6 +201,16 @@ impl Counter {
         state.left = state.running;
         let victim = state.victim.and_then(|process| i32::try_from(process).ok()).expect("it is being watched");
         let _ = kill(Pid::from_raw(victim), Signal::SIGKILL);
+    }
+}
+
+/// A request that was passed on, until it is answered or its connection ends.
+struct OnItsWay<'a>(&'a Counter);
+
+impl Drop for OnItsWay<'_> {
+    fn drop(&mut self) {
+        self.0.state().running -= 1;
+        self.0.0.changed.notify_all();
     }
 }
 

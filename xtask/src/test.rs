@@ -150,8 +150,10 @@ fn nextest_args(ci: bool, missing: &[&str]) -> Vec<String> {
         args.extend(["--profile".into(), "ci".into()]);
     }
     // The longest tests wait for locks to run out and for servers to answer: half as many again keep the cores busy.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    args.extend(["--test-threads".into(), (cores + cores / 2).to_string()]);
+    if std::env::var_os("NEXTEST_TEST_THREADS").is_none() {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        args.extend(["--test-threads".into(), (cores + cores / 2).to_string()]);
+    }
     if !missing.is_empty() {
         let skips: Vec<_> = missing.iter().map(|name| format!("not test(/{}/)", marker(name))).collect();
         args.extend(["-E".into(), skips.join(" and ")]);

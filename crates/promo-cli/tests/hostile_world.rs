@@ -386,7 +386,7 @@ fn the_same_is_said_whatever_the_machine_is_set_to_and_what_is_missing_is_named(
         ("HOME", ""),
         ("COLUMNS", "0"),
         ("PATH", ""),
-        // As on a machine without any certificates, which is what a small container image is.
+        // As on a machine without any certificates: whoever speaks to no server needs none.
         ("SSL_CERT_FILE", "/dev/null"),
     ] {
         let mut command = world.command("graph");

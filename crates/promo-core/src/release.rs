@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::Digest;
 use crate::canonical;
 use crate::ids::{ArtifactName, ReleaseId};
+use crate::print;
 
 /// What a release is made of: its id is the digest of exactly this.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,8 +82,8 @@ impl FromStr for Alias {
         let of_id = |hex: &str| !hex.is_empty() && hex.bytes().all(|b| b.is_ascii_hexdigit());
         if text.is_empty() {
             Err(InvalidAlias("must not be empty"))
-        } else if text.chars().any(char::is_control) {
-            Err(InvalidAlias("has no line breaks and no other control characters"))
+        } else if text.chars().any(print::is_unsafe) {
+            Err(InvalidAlias("has no line breaks and nothing else that moves a cursor or cannot be seen"))
         } else if text.trim() != text {
             Err(InvalidAlias("neither begins nor ends with a space"))
         } else if number.bytes().all(|b| b.is_ascii_digit()) {
@@ -110,9 +111,23 @@ mod tests {
         for good in ["1.4.2", "v7", "winter", "r-next", "#winter", "2026-11", "spring and summer", "r-", "7a"] {
             assert_eq!(good.parse::<Alias>().map(|alias| alias.to_string()).as_deref(), Ok(good));
         }
-        for bad in
-            ["", "7", "#7", "#", "007", "r-05469a5afcdd", "r-0546", "r-A", " a", "a ", "a\nb", "\u{1b}[2J", "\u{a0}a"]
-        {
+        for bad in [
+            "",
+            "7",
+            "#7",
+            "#",
+            "007",
+            "r-05469a5afcdd",
+            "r-0546",
+            "r-A",
+            " a",
+            "a ",
+            "a\nb",
+            "\u{1b}[2J",
+            "1.4.2\u{200b}",
+            "1.4.2\u{202e}",
+            "\u{a0}a",
+        ] {
             assert!(bad.parse::<Alias>().is_err(), "{bad:?}");
         }
     }

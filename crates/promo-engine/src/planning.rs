@@ -280,8 +280,11 @@ impl Session {
                 let why = || Reason::ArtifactUnavailable { artifact: name.clone(), why: error.to_string() };
                 (current, desired, Vec::new(), elsewhere.then(why))
             }
-            // So is a place that holds what is nobody's to replace.
-            (Err(error), None) if error.kind == ErrorKind::Conflict => {
+            // So is a place that holds what is nobody's to replace: its state cannot be told.
+            (Err(error), None)
+                if error.kind == ErrorKind::Conflict
+                    && matches!(provider.observe(&self.context, &request).await, Ok(State::Unknown)) =>
+            {
                 (State::Unknown, State::Unknown, Vec::new(), Some(Reason::TargetTaken { why: error.to_string() }))
             }
             // Where no server may be reached, what a registry holds is not known; what a copy would leave there is.

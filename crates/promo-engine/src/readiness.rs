@@ -1,5 +1,6 @@
-//! Whether what a pipeline names can be deployed at all, and whether checks could be run on this machine: what a plan, `why`, `check` and `doctor` ask before anything is changed, in
-//! one wording. No check is run. What must not live here: what follows from it.
+//! Whether checks could be run on this machine, which a plan, `why`, `check` and `doctor` ask before anything is changed, in
+//! one wording; and whether what a pipeline names can be deployed at all, which `check` asks. No check is run. What must not
+//! live here: what follows from it.
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -177,9 +177,10 @@ impl Governance {
 }
 
 /// Whether a record counts after those of `view`: every record does but a verdict on a manual check, a withdrawal, a signed
-/// request, who applies, whose authors somebody names, or a lift under a policy, that no signature bears out. `spoken` holds the statements that counted before, because each counts once: an old pass that is recorded again
-/// takes nothing back. What the machine found about an automatic check is unsigned. Gives the statement about a check, or about who applies,
-/// that has spoken once the record is taken, which the fold may still refuse.
+/// request, who applies, whose authors somebody names, or a lift under a policy, that no signature bears out. `spoken` holds
+/// the statements that counted before, because each counts once: an old pass that is recorded again takes nothing back. What
+/// the machine found about an automatic check is unsigned. Gives the statement about a check, or about who applies, that has
+/// spoken once the record is taken, which the fold may still refuse.
 ///
 /// # Errors
 /// Why it counts for nothing, in words.

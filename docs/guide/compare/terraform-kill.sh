@@ -13,7 +13,7 @@ cat >main.tf <<'TF'
 resource "terraform_data" "production" {
   count = 200
   provisioner "local-exec" {
-    command = "echo ${count.index} >> deployed.log"
+    command = "echo ${count.index} >> $DEPLOYED"
   }
 }
 TF
@@ -21,7 +21,10 @@ TF
 "$terraform" plan -input=false -no-color -out=first.tfplan >/dev/null
 
 for attempt in $(seq 1 100); do
-    rm -f terraform.tfstate .terraform.tfstate.lock.info deployed.log
+    rm -f terraform.tfstate .terraform.tfstate.lock.info
+    # What an earlier try started may still be writing.
+    export DEPLOYED="deployed-$attempt.log"
+    : >"$DEPLOYED"
     "$terraform" apply -input=false -no-color first.tfplan >/dev/null 2>&1 &
     pid=$!
     while [ ! -s terraform.tfstate ] && kill -0 "$pid" 2>/dev/null; do :; done
@@ -32,13 +35,13 @@ for attempt in $(seq 1 100); do
     sleep 0.2
     if [ -e terraform.tfstate ] && [ ! -s terraform.tfstate ]; then
         echo "kill -9 number $attempt left terraform.tfstate with $(stat -c %s terraform.tfstate) bytes"
-        echo "made before the kill: $(wc -l <deployed.log) of 200"
+        echo "made before the kill: $(wc -l <"$DEPLOYED") of 200"
         rm -f .terraform.tfstate.lock.info
         echo '$ terraform state list | wc -l'
         { "$terraform" state list -no-color 2>/dev/null || true; } | wc -l
         echo '$ terraform apply first.tfplan'
         { "$terraform" apply -input=false -no-color first.tfplan 2>&1 || true; } | grep -E 'Apply complete|Error'
-        echo "made in all: $(wc -l <deployed.log), made twice: $(sort deployed.log | uniq -d | wc -l)"
+        echo "made in all: $(wc -l <"$DEPLOYED"), made twice: $(sort "$DEPLOYED" | uniq -d | wc -l)"
         exit 0
     fi
 done

@@ -1,8 +1,9 @@
 //! `cargo xtask bench`: whole processes of the release binary, measured from outside and next to their peers.
 //!
 //! Contenders of one row run in turns, so that a busy minute of a shared machine hits all of them. What lives here: which
-//! groups of rows there are, and that a bar which is missed ends in an error. How a process is measured is in `measure`, how rows are shown in `table`, and each group
-//! has a file of its own. Numbers that a person wrote down with their circumstances are in `docs/performance.md`.
+//! groups of rows there are, and that a bar which is missed ends in an error. How a process is measured is in `measure`, how
+//! rows are shown in `table`, and each group has a file of its own. Numbers that a person wrote down with their
+//! circumstances are in `docs/performance.md`.
 
 mod apply;
 mod copy;
@@ -87,8 +88,12 @@ pub(crate) fn run(args: &Args) -> Outcome {
     };
     for (name, group) in chosen {
         let before = bench.missed.borrow().len();
-        group(&bench)?;
+        let done = group(&bench);
         bench.missed.borrow_mut()[before..].iter_mut().for_each(|row| row.insert_str(0, &format!("{name}, ")));
+        if let Err(why) = done {
+            let missed = ended(&bench.missed.borrow()).err();
+            return Err(missed.into_iter().fold(why, |why, missed| format!("{why}\n{missed}")));
+        }
     }
     ended(&bench.missed.borrow())
 }

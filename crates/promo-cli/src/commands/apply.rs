@@ -265,10 +265,11 @@ pub(super) fn beside(plan: Option<&Path>) -> Vec<PathBuf> {
     };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
-    let prefix = format!("{stem}.");
     let fits = |path: &PathBuf| {
         let name = path.file_name().and_then(|n| n.to_str());
-        name.is_some_and(|n| n.starts_with(&prefix) && n.ends_with(".approval.json"))
+        let of_plan = name.and_then(|n| n.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".approval.json"));
+        // With a dot in it, it is the answer to another plan, whose name goes on.
+        of_plan.is_some_and(|who| !who.contains('.'))
     };
     let mut out: Vec<PathBuf> = entries.filter_map(|e| Some(e.ok()?.path())).filter(fits).collect();
     out.sort();

@@ -226,13 +226,17 @@ fn and_more(others: usize) -> String {
     if others == 0 { String::new() } else { format!(" (and {others} more)") }
 }
 
-/// Whether files can be made where the ledger is, as SQLite does whenever it writes.
+/// Whether the ledger can be written, and files made beside it, as SQLite does whenever it writes.
 fn writable(ledger: &Path) -> Result<(), (String, &'static str)> {
-    let Some(directory) = ledger.ancestors().skip(1).find(|directory| directory.is_dir()) else { return Ok(()) };
-    let place = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
-    tempfile::tempfile_in(place).map(drop).map_err(|error| {
+    let refused = |place: &Path, error: &std::io::Error| {
         (format!("nothing can be recorded: {} cannot be written: {error}", place.display()), UNWRITTEN)
-    })
+    };
+    let ledger = std::path::absolute(ledger).map_err(|error| refused(ledger, &error))?;
+    if ledger.is_file() {
+        std::fs::OpenOptions::new().append(true).open(&ledger).map_err(|error| refused(&ledger, &error))?;
+    }
+    let place = ledger.ancestors().skip(1).find(|directory| directory.is_dir());
+    place.map_or(Ok(()), |place| tempfile::tempfile_in(place).map(drop).map_err(|error| refused(place, &error)))
 }
 
 /// What keeps the tags of each repository that the pipeline copies to where they are. No server is asked.

@@ -38,7 +38,7 @@ pub(crate) fn run(ui: &Ui, _global: &Global, arguments: &Arguments) -> Result<Ex
         let message = format!("there is neither {PIPELINE} nor {POLICY} here");
         return Err(CliError::new("pipeline-not-found", 65, message, "promo init"));
     }
-    if !files.is_empty() && arguments.files.is_empty() && !files.iter().any(|file| file == Path::new(PIPELINE)) {
+    if arguments.files.is_empty() && !files.iter().any(|file| file == Path::new(PIPELINE)) {
         ui.talk(&format!("There is no {PIPELINE} here: only {POLICY} was looked at"));
     }
     let (mut others, mut formatted) = (Vec::new(), Vec::new());

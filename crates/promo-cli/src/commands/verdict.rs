@@ -132,6 +132,9 @@ fn by_somebody_else(error: EngineError, project: &Project, arguments: &Arguments
     }
     let roles: Vec<&str> = roles.into_iter().map(RoleName::as_str).collect();
     let decision = decision.to_possible_value().expect("invariant: no choice is hidden");
-    let words = ["promo", "verdict", decision.get_name(), environment.as_str(), check.as_str(), "--key", "KEY"];
+    let mut words = vec!["promo", "verdict", decision.get_name(), environment.as_str(), check.as_str()];
+    let given = [("--release", &arguments.release), ("--reason", &arguments.reason)];
+    words.extend(given.into_iter().filter_map(|(flag, value)| Some([flag, value.as_deref()?])).flatten());
+    words.extend(["--key", "KEY"]);
     error.who(format!("{} ({}), with their key", people.join(" or "), roles.join(" or "))).go_on_with(&words)
 }

@@ -65,6 +65,11 @@ fn who_may_not_give_a_verdict_is_told_who_may_s6_10() {
     let error = world.refuses(21, "approval-refused", &[&["verdict", "fail", "qa", "uat"], &DANA[..]].concat());
     assert_eq!(error["who"], "riley (release-manager), with their key", "{error}");
     assert_eq!(error["next"], "promo --policy policy.toml verdict fail qa uat --key KEY", "{error}");
+    // What they say is what was meant: about that release, and why.
+    let words = ["verdict", "pass", "qa", "uat", "--release", "1.1.0", "--reason", "looked at it"];
+    let error = world.refuses(21, "approval-refused", &[&words[..], &DANA].concat());
+    let expected = "verdict pass qa uat --release 1.1.0 --reason 'looked at it' --key KEY";
+    assert_eq!(error["next"], format!("promo --policy policy.toml {expected}"), "{error}");
     // Policy names no role that withdraws what a program found.
     let withdraw = ["verdict", "withdraw", "qa", "smoke", "--reason", "a test"];
     let error = world.refuses(21, "approval-refused", &[&withdraw[..], &DANA].concat());
@@ -87,6 +92,9 @@ fn an_approval_beside_the_plan_counts_s0_5() {
     world.run(0, &["plan", "production", "--expires", "1h", "--out", "p.plan.json"]);
     let error = world.refuses(21, "approval-refused", &["apply", "p.plan.json"]);
     assert!(error["message"].as_str().unwrap().contains("p.plan.riley.approval.json is about another plan"), "{error}");
+    // Beside a plan whose name begins as that one's does, it is no answer to it.
+    std::fs::copy(world.at.join("p.plan.json"), world.at.join("p.json")).unwrap();
+    world.refuses(20, "waiting", &["apply", "p.json"]);
     std::fs::rename(world.at.join("kept.json"), world.at.join("p.plan.json")).unwrap();
     world.run(0, &["apply", "p.plan.json"]);
 }

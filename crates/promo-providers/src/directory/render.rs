@@ -97,8 +97,8 @@ pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Tree, ProviderErro
 }
 
 /// Finds templates that cannot be parsed, and names in them that no release gives a value. What depends on the values that
-/// `inputs` only stand in for is never taken for wrong: a name is told only where rendering did end at it, and where it is none
-/// of those that a template sees.
+/// `inputs` only stand in for is never taken for wrong: a name is told only where it is none of those that a template sees,
+/// and rendering would not end there if it were.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for the first of them; what reading a content gives.
@@ -109,46 +109,62 @@ pub(super) fn lint(cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
     let scope = scope(inputs, &settings.values);
     for path in sources.keys() {
         let Err(error) = text(&environment, path, &scope) else { continue };
-        if names_nothing(&environment, path, &error, inputs, &settings.values, &sources) {
+        if is_certain(&environment, path, &error, &scope, (inputs, &settings.values)) {
             return Err(template_error(path, &error, &sources));
         }
     }
     Ok(())
 }
 
-/// Whether an error of rendering is about a name that no template has.
-fn names_nothing(
+/// Whether an error of rendering is certain whatever the release: what it names is nowhere, or is a name that no template
+/// gets, without which rendering would not have ended there.
+fn is_certain(
     environment: &Environment<'_>,
     path: &str,
     error: &minijinja::Error,
-    inputs: &Inputs,
-    values: &BTreeMap<String, String>,
-    sources: &BTreeMap<&str, String>,
+    scope: &Value,
+    (inputs, values): (&Inputs, &BTreeMap<String, String>),
 ) -> bool {
-    let (error, name, line) = innermost(path, error);
-    let unknown = |name: &String| {
-        let parts: Vec<&str> = name.split('.').collect();
-        let told = match parts.as_slice() {
-            ["values", value, ..] => (!values.contains_key(*value)).then_some(2),
-            ["artifacts", artifact, ..] if !inputs.artifacts.contains_key(*artifact) => Some(2),
-            ["artifacts", _, field, ..] => (!ARTIFACT.contains(field)).then_some(3),
-            [root, ..] => {
-                (!ROOTS.contains(root) && environment.globals().all(|(known, _)| known != *root)).then_some(1)
-            }
-            [] => None,
-        };
-        told.map(|depth| parts[..depth].join("."))
+    use minijinja::ErrorKind::{UndefinedError, UnknownFilter, UnknownFunction, UnknownMethod, UnknownTest};
+    let unknown = |name: &[&str]| match name {
+        ["values", value, ..] => !values.contains_key(*value),
+        ["artifacts", artifact, rest @ ..] => {
+            !inputs.artifacts.contains_key(*artifact) || rest.first().is_some_and(|field| !ARTIFACT.contains(field))
+        }
+        [root, ..] => !ROOTS.contains(root) && environment.globals().all(|(known, _)| known != *root),
+        [] => false,
     };
-    let excerpt = sources.get(name).and_then(|text| text.lines().nth(line - 1)).unwrap_or_default();
-    match error.kind() {
-        minijinja::ErrorKind::UnknownFilter
-        | minijinja::ErrorKind::UnknownTest
-        | minijinja::ErrorKind::UnknownFunction => true,
-        minijinja::ErrorKind::UndefinedError => environment.get_template(name).is_ok_and(|template| {
-            template.undeclared_variables(true).iter().filter_map(unknown).any(|name| excerpt.contains(&name))
+    let (inner, template, line) = innermost(path, error);
+    let elsewhere = |scope: &Value| match text(environment, path, scope) {
+        Ok(_) => true,
+        Err(error) => {
+            let (other, name, at) = innermost(path, &error);
+            (other.kind(), name, at) != (inner.kind(), template, line)
+        }
+    };
+    match inner.kind() {
+        UnknownFilter | UnknownTest | UnknownFunction | UnknownMethod => true,
+        UndefinedError => environment.get_template(template).is_ok_and(|found| {
+            let names = found.undeclared_variables(true);
+            let mut unknown = names.iter().map(|name| name.split('.').collect::<Vec<_>>()).filter(|name| unknown(name));
+            unknown.any(|name| elsewhere(&with(scope, &name)))
         }),
         _ => false,
     }
+}
+
+/// What a template sees, and a value of that name besides.
+fn with(scope: &Value, name: &[&str]) -> Value {
+    let mut whole = serde_json::to_value(scope).unwrap_or_default();
+    let mut at = &mut whole;
+    for part in name {
+        if !at.is_object() {
+            *at = serde_json::Value::Object(serde_json::Map::new());
+        }
+        at = &mut at[*part];
+    }
+    *at = "0".into();
+    Value::from(Serde(whole))
 }
 
 /// The contents of templates and of plain files, by path.

@@ -193,6 +193,9 @@ async fn a_name_that_no_release_gives_a_value_is_found_before_there_is_a_release
         "{% for n in numbers %}{{ n }}{% endfor %}",
         "{% if %}",
         "{{ 'a' | nofilter }}",
+        // Texts have no methods.
+        "{{ release.upper() }}",
+        "{{ shade | default('none') }}{{ enviroment.name }}",
     ] {
         let error = lint(&format!("first\n{wrong}\n")).await.expect_err(wrong);
         assert!(error.message.starts_with("t.j2:2: "), "{wrong}: {error}");
@@ -202,8 +205,9 @@ async fn a_name_that_no_release_gives_a_value_is_found_before_there_is_a_release
         "{% for n in range(3) %}{{ n }}{% endfor %}{% set x = 1 %}{{ x }}",
         "{% if color is defined %}{{ color }}{% endif %}{{ shade | default('none') }}",
         "{% if values.debug is defined %}{{ values.debug }}{% endif %}",
-        // What a real tag would give.
-        "{{ artifacts.api.tag.split('-')[7].x }} {{ release.upper() }}",
+        // What a real tag would give; the names beside it are none that this waits for.
+        "{{ (artifacts.api.tag | split('-') | list)[7] }}",
+        "{{ host | default('x') }} hostname={{ (artifacts.api.tag | split('-') | list)[7] }}",
         "{% if release == 'r-other' %}{{ never }}{% endif %}",
     ] {
         lint(right).await.expect(right);

@@ -340,6 +340,14 @@ fn many() {
                 }
             }
         }
+        let done = seed - first + 1;
+        if done % 10 == 0 && done < rounds {
+            println!(
+                "{done} of {rounds} rounds in {:.0} s, {} races failed",
+                begun.elapsed().as_secs_f64(),
+                failed.len()
+            );
+        }
     }
     for (race, tally) in &mut tallies {
         print!("{}: {}", race.name(), tally.text());

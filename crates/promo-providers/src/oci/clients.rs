@@ -77,24 +77,25 @@ impl Clients {
             return Ok(client.clone());
         }
         let own = if own { self.own(place)? } else { Own::default() };
-        let client = self.http.client(|mut builder| {
-            if let Some((identity, _)) = &own.identity {
-                builder = builder.identity(identity.clone());
-            }
-            if guarded {
-                builder = builder.dns_resolver(Arc::new(Guard));
-            }
-            builder.tls_certs_merge(own.authorities.clone())
-        });
-        // What certificate and key are to each other is looked at only here.
-        let client = client.map_err(|error| {
-            let cause = successors(error.source(), |&cause| cause.source()).last().map(ToString::to_string);
-            let cause = cause.unwrap_or_else(|| error.to_string());
-            match &own.identity {
-                Some((_, key)) => bad(key, &format!("no key that fits its certificate: {cause}")),
-                None => bad(Path::new(place), &cause),
-            }
-        })?;
+        let with = |identity: Option<&Identity>| {
+            self.http.client(|mut builder| {
+                if let Some(identity) = identity {
+                    builder = builder.identity(identity.clone());
+                }
+                if guarded {
+                    builder = builder.dns_resolver(Arc::new(Guard));
+                }
+                builder.tls_certs_merge(own.authorities.clone())
+            })
+        };
+        let client =
+            with(own.identity.as_ref().map(|(identity, _)| identity)).map_err(|error| match &own.identity {
+                // What certificate and key are to each other is looked at only here, and so is what an authority says.
+                Some((_, key)) if with(None).is_ok() => {
+                    bad(key, &format!("no key that fits its certificate: {}", innermost(&error)))
+                }
+                _ => bad(Path::new(place), &format!("an authority that cannot be used: {}", innermost(&error))),
+            })?;
         made.insert(key, client.clone());
         Ok(client)
     }
@@ -135,6 +136,12 @@ impl Clients {
         }
         Ok(own)
     }
+}
+
+/// What was behind an error of making a client.
+fn innermost(error: &reqwest::Error) -> String {
+    let cause = successors(error.source(), |&cause| cause.source()).last().map(ToString::to_string);
+    cause.unwrap_or_else(|| error.to_string())
 }
 
 fn bad(path: &Path, problem: &str) -> OciError {

@@ -17,6 +17,7 @@ mod output;
 mod project;
 #[cfg(test)]
 mod reference;
+mod runtime;
 mod save;
 mod schemas;
 mod select;

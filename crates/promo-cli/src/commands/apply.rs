@@ -23,6 +23,7 @@ use crate::exit::{DONE, Exit};
 use crate::input;
 use crate::output::{progress, run_report};
 use crate::project::{self, Access};
+use crate::runtime;
 use crate::ui::Ui;
 
 /// How often it is looked whether what is waited for has happened.
@@ -184,15 +185,12 @@ fn unanswered(error: &CliError) -> Progress {
 
 /// Until it is time to look again, where there is no session whose runtime would wait.
 fn pause(over: Instant) -> Result<(), CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let failed =
-        |e: std::io::Error| CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor").because(&e);
-    runtime.map_err(failed)?.block_on(async {
+    runtime::wait(async {
         tokio::select! {
             _asked = project::asked_to_stop() => Err(EngineError::Stopped.into()),
             () = tokio::time::sleep_until(over.min(Instant::now() + LOOK)) => Ok(()),
         }
-    })
+    })?
 }
 
 /// The statements about a plan that were named, and those beside it as they are now.

@@ -21,6 +21,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::diagnostics::DiagnosticView;
 use crate::output::labels::{Label, label};
 use crate::project;
+use crate::runtime;
 use crate::ui::Ui;
 use crate::view::gate::lacking;
 
@@ -80,7 +81,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     let providers = global.wiring.providers();
     let unsound = promo_engine::unsound(&rules.governed.pipeline, &providers, &rules.root);
-    if let Some(error) = wrong_templates(doctor::wait(unsound)??) {
+    if let Some(error) = wrong_templates(runtime::wait(unsound)??) {
         return Err(error);
     }
     let mut lacks: Vec<Reason> = Vec::new();

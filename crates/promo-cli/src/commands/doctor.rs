@@ -25,6 +25,7 @@ use crate::input;
 use crate::output::labels::{Label, label};
 use crate::output::table;
 use crate::project::{self, Rules};
+use crate::runtime::wait;
 use crate::tags;
 use crate::ui::Ui;
 
@@ -146,15 +147,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         ui.data(&format!("{}{}", table::columns(&rows, "", ui.width()), ui.next(next)));
     }
     Ok(if view.healthy { DONE } else { Exit(1) })
-}
-
-/// Waits for what is asked of the outside.
-pub(crate) fn wait<T>(work: impl Future<Output = T>) -> Result<T, CliError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let failed = |e: std::io::Error| {
-        CliError::new("unexpected", 1, "the runtime cannot be started", "promo doctor --help").because(&e)
-    };
-    Ok(runtime.map_err(failed)?.block_on(work))
 }
 
 /// The first line that a tool says of its version.

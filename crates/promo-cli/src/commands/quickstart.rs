@@ -17,6 +17,7 @@ use crate::cli::{self, Format, Global, Kind};
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
+use crate::runtime;
 use crate::save;
 use crate::ui::Ui;
 use crate::view::answers::Example;
@@ -203,15 +204,12 @@ fn build(version: &str) -> Result<(), CliError> {
         CliError::new("unexpected", exit::FAILURE, "the example image cannot be built", "promo doctor").because(e)
     };
     let location: Location = "oci-layout:registry/shop".parse().expect("invariant: the example's repository is valid");
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| failed(&e))?;
-    runtime
-        .block_on(async {
-            let network = Network::new(promo_sdk::Http::default(), Arc::new(SystemClock));
-            let store = Store::open(&location, Path::new("."), &network)?;
-            let labels = [("org.opencontainers.image.version", version)];
-            let layers = vec![format!("the shop, version {version}\n").into_bytes()];
-            image(&store, version, &Image::new(labels, layers)).await
-        })
-        .map_err(|e| failed(&e))?;
-    Ok(())
+    let built = runtime::wait(async {
+        let network = Network::new(promo_sdk::Http::default(), Arc::new(SystemClock));
+        let store = Store::open(&location, Path::new("."), &network)?;
+        let labels = [("org.opencontainers.image.version", version)];
+        let layers = vec![format!("the shop, version {version}\n").into_bytes()];
+        image(&store, version, &Image::new(labels, layers)).await
+    })?;
+    built.map(|_| ()).map_err(|e| failed(&e))
 }

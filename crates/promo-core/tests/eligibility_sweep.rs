@@ -147,10 +147,13 @@ fn agree(world: &World, seen: &mut Seen) {
     let (rules, view, now) = (world.rules(), world.view(), world.now());
     let reference = Reference::new(&world.pipeline, &world.records, now);
     let ids: Vec<ReleaseId> = view.releases.iter().map(|r| r.release.id.clone()).collect();
+    let mut lost_everywhere = lost_evidence(&rules, &view, world.pipeline.environments.keys());
     for (here, environment) in &world.pipeline.environments {
         let may = eligible(&rules, &view, here, now);
-        let lost: BTreeSet<_> = lost_evidence(&rules, &view, here)
+        let lost: BTreeSet<_> = lost_everywhere
+            .remove(here)
             .into_iter()
+            .flatten()
             .map(|reason| match reason {
                 Reason::CheckWithdrawn { environment, check }
                 | Reason::CheckFailed { environment, check }

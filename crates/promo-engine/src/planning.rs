@@ -91,9 +91,8 @@ impl Session {
         planned: Planned,
     ) -> Plan {
         let rules = self.governance.rules();
-        let lost = |name: &EnvironmentName| (name.clone(), eligibility::lost_evidence(&rules, view, name));
         let shown = planned.moves.iter().map(|m| &m.environment).chain(planned.stays.iter().map(|s| &s.environment));
-        let lost_evidence = shown.map(lost).filter(|(_, lost)| !lost.is_empty()).collect();
+        let lost_evidence = eligibility::lost_evidence(&rules, view, shown);
         Plan {
             pipeline: self.governance.pipeline.name.clone(),
             policy: self.governance.policy.clone(),

@@ -111,6 +111,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
     let governance = session.governance();
     // A file that cannot be read keeps every plan from being made, which is no reason to say nothing else.
     let reconfigured = session.reconfigured(view).unwrap_or_default();
+    let lost = eligibility::lost_evidence(&governance.rules(), view, governance.graph.topological());
     let mut rows = Vec::new();
     for name in governance.graph.topological() {
         let environment = &governance.pipeline.environments[name];
@@ -133,10 +134,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
                 None => None,
             },
             frozen: view.freeze(name).map(|f| if f.note.automatic { "paused after a rollback" } else { "frozen" }),
-            lost_evidence: eligibility::lost_evidence(&governance.rules(), view, name)
-                .iter()
-                .map(ToString::to_string)
-                .collect(),
+            lost_evidence: lost.get(name).into_iter().flatten().map(ToString::to_string).collect(),
             reconfigured: reconfigured.contains(name),
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)

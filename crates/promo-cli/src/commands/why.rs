@@ -82,8 +82,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let remarks = remarks.collect::<Result<Vec<_>, _>>()?;
     let (here, outcome) = (case.here, case.outcome);
     let shown = planner::reference(&view, &release);
-    let lost: Vec<_> = eligibility::lost_evidence(&session.governance().rules(), &view, name);
-    let lost: Vec<String> = lost.iter().filter(|_| here).map(ToString::to_string).collect();
+    let lost = eligibility::lost_evidence(&session.governance().rules(), &view, here.then_some(name));
+    let lost: Vec<String> = lost.values().flatten().map(ToString::to_string).collect();
     // While a run brings it back, a release counts as verified by its earlier deployment (S16).
     let earlier: Vec<String> = match here {
         true => standing.earlier_verdict(name, &release).into_iter().collect(),

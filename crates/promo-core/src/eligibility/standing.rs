@@ -1,6 +1,7 @@
 //! How what runs in an environment stands: whether something went wrong there, what holds it, and whether it has lost
 //! evidence since.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use super::{CheckStatus, Rules, verification};
@@ -9,7 +10,7 @@ use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::PromotionOutcome;
 use crate::ledger::view::{Note, Promotion};
-use crate::model::Check;
+use crate::model::{Check, Environment};
 
 /// Whether what runs in an environment is to be deployed again when it is asked for by name (S3.3): the last promotion
 /// that touched the environment did not end verified, or the latest verdict of an automatic check on what runs is a
@@ -96,25 +97,48 @@ pub fn failed_there<'a>(view: &'a View, name: &EnvironmentName, release: &Releas
     (!matches!(last.finished, Some((_, PromotionOutcome::Verified)))).then_some(last)
 }
 
-/// The evidence that what runs in an environment has lost: checks upstream, anywhere on the way (S16), that once held for
-/// it and hold no longer, because a verdict was withdrawn or a newer one is a failure. Lower environments first; nothing
-/// moves because of it, it is shown.
+/// The evidence that what runs in these environments has lost: checks upstream, anywhere on the way (S16), that once held
+/// for it and hold no longer, because a verdict was withdrawn or a newer one is a failure. Lower environments first; nothing
+/// moves because of it, it is shown. Environments that have lost none are left out.
 #[must_use]
-pub fn lost_evidence(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> Vec<Reason> {
-    let Some(current) = view.current(name) else { return Vec::new() };
-    let upstream = rules.graph.ancestors(name);
-    let mut out = Vec::new();
-    for before in rules.graph.topological().iter().filter(|before| upstream.contains(*before)) {
-        let Some(environment) = rules.pipeline.environments.get(before) else { continue };
-        let verified = verification(view, before, environment, &current.release);
-        for check in &verified.lost {
-            let (environment, check) = (before.clone(), check.clone());
-            out.push(match verified.checks[&check] {
-                CheckStatus::Withdrawn => Reason::CheckWithdrawn { environment, check },
-                CheckStatus::Flaky => Reason::CheckFlaky { environment, check },
-                _ => Reason::CheckFailed { environment, check },
-            });
+pub fn lost_evidence<'n>(
+    rules: &Rules<'_>,
+    view: &View,
+    names: impl IntoIterator<Item = &'n EnvironmentName>,
+) -> BTreeMap<EnvironmentName, Vec<Reason>> {
+    let mut standing_on: BTreeMap<&ReleaseId, BTreeSet<&EnvironmentName>> = BTreeMap::new();
+    for name in names {
+        if let Some(current) = view.current(name) {
+            standing_on.entry(&current.release).or_default().insert(name);
+        }
+    }
+    let mut out: BTreeMap<EnvironmentName, Vec<Reason>> = BTreeMap::new();
+    // What a release has lost is looked for once, however many environments stand on it.
+    for (release, standing) in standing_on {
+        for before in rules.graph.topological() {
+            let Some(environment) = rules.pipeline.environments.get(before) else { continue };
+            let lost = lost_by(view, before, environment, release);
+            if lost.is_empty() {
+                continue;
+            }
+            for name in rules.graph.descendants(before).iter().filter(|name| standing.contains(name)) {
+                out.entry(name.clone()).or_default().extend(lost.iter().cloned());
+            }
         }
     }
     out
+}
+
+/// The checks of one environment that held for a release and hold no longer.
+fn lost_by(view: &View, name: &EnvironmentName, environment: &Environment, release: &ReleaseId) -> Vec<Reason> {
+    let verified = verification(view, name, environment, release);
+    let reason = |check: &CheckName| {
+        let (environment, check) = (name.clone(), check.clone());
+        match verified.checks[&check] {
+            CheckStatus::Withdrawn => Reason::CheckWithdrawn { environment, check },
+            CheckStatus::Flaky => Reason::CheckFlaky { environment, check },
+            _ => Reason::CheckFailed { environment, check },
+        }
+    };
+    verified.lost.iter().map(reason).collect()
 }

@@ -94,9 +94,7 @@ impl Bench {
                 break (selection, previews);
             }
         };
-        let shown = self.world.pipeline.environments.keys();
-        let lost = shown.map(|name| (name.clone(), lost_evidence(&rules, &view, name)));
-        let lost_evidence = lost.filter(|(_, lost)| !lost.is_empty()).collect();
+        let lost_evidence = lost_evidence(&rules, &view, self.world.pipeline.environments.keys());
         let input = PlanInput { rules, view: &view, observations: &observations, request, pinned, now: now.into() };
         let (moves, stays) = assemble(selection, &previews).expect("every step was previewed");
         Plan {

@@ -81,9 +81,11 @@ impl RunContext {
         outlived: Option<String>,
     ) -> Self {
         let (session, run, fence) = (session.clone(), run.clone(), held.fence());
-        let part = |entry| lease::resources(&session, std::slice::from_ref(entry)).into_iter().collect();
-        let moves = document.body.moves.iter();
-        let locks = moves.map(|m| (m.environment.clone(), Fence { resources: part(m), ..fence.clone() })).collect();
+        let part = |entry| {
+            let resources = lease::resources(&session, std::slice::from_ref(entry)).into_iter().collect();
+            Fence { resources, holder: fence.holder.clone(), epoch: fence.epoch }
+        };
+        let locks = document.body.moves.iter().map(|entry| (entry.environment.clone(), part(entry))).collect();
         let document = Arc::new(document.clone());
         Self { session, run, plan, fence, locks, options, document, outlived }
     }
@@ -99,7 +101,18 @@ impl RunContext {
         step: Option<&str>,
         events: Vec<Event>,
     ) -> Result<(), EngineError> {
-        self.append_at(None, environment, step, events)
+        let drafts = events.into_iter().map(|event| self.session.draft(event)).collect();
+        self.append_drafts(environment, step, drafts)
+    }
+
+    /// The same with drafts that bear texts of their own.
+    fn append_drafts(
+        &self,
+        environment: &EnvironmentName,
+        step: Option<&str>,
+        drafts: Vec<Draft>,
+    ) -> Result<(), EngineError> {
+        self.session.in_turn(|| self.write(None, environment, step, drafts))
     }
 
     /// The same, as long as `bar` finds nothing against it in the very ledger that it is appended to: what was judged
@@ -108,39 +121,29 @@ impl RunContext {
         &self,
         environment: &EnvironmentName,
         step: Option<&str>,
-        events: &[Event],
+        event: &Event,
         mut bar: impl FnMut(&View) -> Result<Option<T>, EngineError>,
     ) -> Result<Option<T>, EngineError> {
-        loop {
-            let view = self.session.view()?;
-            if let Some(found) = bar(&view)? {
-                return Ok(Some(found));
+        self.session.in_turn(|| {
+            loop {
+                let view = self.session.view()?;
+                if let Some(found) = bar(&view)? {
+                    return Ok(Some(found));
+                }
+                let head = view.size;
+                drop(view);
+                match self.write(Some(head), environment, step, vec![self.session.draft(event.clone())]) {
+                    Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                    result => return result.map(|()| None),
+                }
             }
-            let head = view.size;
-            drop(view);
-            match self.append_at(Some(head), environment, step, events.to_vec()) {
-                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
-                result => return result.map(|()| None),
-            }
-        }
+        })
     }
 
-    /// Appends under the lease, where one is given to a ledger of just so many records. Leases are taken, renewed and lost
-    /// together, so the part that the record is about says as much as all of it; asking for all of it would cost each record
-    /// as much as the whole run.
-    fn append_at(
-        &self,
-        head: Option<u64>,
-        environment: &EnvironmentName,
-        step: Option<&str>,
-        events: Vec<Event>,
-    ) -> Result<(), EngineError> {
-        let drafts = events.into_iter().map(|event| self.session.draft(event)).collect();
-        self.append_drafts(head, environment, step, drafts)
-    }
-
-    /// The same with drafts that bear texts of their own.
-    fn append_drafts(
+    /// Appends under the lease, where one is given to a ledger of just so many records, for whoever has the turn. Leases are
+    /// taken, renewed and lost together, so the part that the record is about says as much as all of it; asking for all of it
+    /// would cost each record as much as the whole run.
+    fn write(
         &self,
         head: Option<u64>,
         environment: &EnvironmentName,
@@ -156,7 +159,7 @@ impl RunContext {
         }
         let fence = self.locks.get(environment).unwrap_or(&self.fence).clone();
         let expect = Expect { fences: vec![fence], head, ..Expect::default() };
-        self.session.append(&expect, &drafts).map(|_| ())
+        self.session.append_now(&expect, &drafts).map(|_| ())
     }
 }
 

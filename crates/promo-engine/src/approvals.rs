@@ -229,20 +229,38 @@ impl Session {
     ) -> Result<BTreeMap<EnvironmentName, Evaluation>, EngineError> {
         let mut out = BTreeMap::new();
         for entry in &document.body.moves {
-            let rules = self.governance.approval.get(&entry.environment).cloned().unwrap_or_default();
-            if rules.is_empty() {
-                continue;
-            }
-            let rules = Rules::new(rules).map_err(|errors| {
-                let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
-                EngineError::Invalid(text.join("; "))
-            })?;
-            let subject = self.subject(document, digest, entry);
-            let initiators = self.initiators(document, view.requests.get(digest));
-            let parties = self.parties(view, entry, &rules, initiators, applier)?;
-            out.insert(entry.environment.clone(), approval::evaluate(&rules, facts, &parties, &subject, now));
+            let evaluation = self.evaluation(document, digest, view, entry, facts, applier, now)?;
+            out.extend(evaluation.map(|evaluation| (entry.environment.clone(), evaluation)));
         }
         Ok(out)
+    }
+
+    /// The rules of one environment that a plan moves, over facts; nothing where it has none.
+    ///
+    /// # Errors
+    /// As [`Session::standings`].
+    #[expect(clippy::too_many_arguments, reason = "everything that an approval depends on")]
+    pub(crate) fn evaluation(
+        &self,
+        document: &Document,
+        digest: &Digest,
+        view: &View,
+        entry: &Move,
+        facts: &[VerifiedApproval],
+        applier: Option<&Applier>,
+        now: Timestamp,
+    ) -> Result<Option<Evaluation>, EngineError> {
+        let Some(rules) = self.governance.approval.get(&entry.environment).filter(|rules| !rules.is_empty()) else {
+            return Ok(None);
+        };
+        let rules = Rules::new(rules.clone()).map_err(|errors| {
+            let text: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            EngineError::Invalid(text.join("; "))
+        })?;
+        let subject = self.subject(document, digest, entry);
+        let initiators = self.initiators(document, view.requests.get(digest));
+        let parties = self.parties(view, entry, &rules, initiators, applier)?;
+        Ok(Some(approval::evaluate(&rules, facts, &parties, &subject, now)))
     }
 
     fn subject(&self, document: &Document, digest: &Digest, entry: &Move) -> Subject {

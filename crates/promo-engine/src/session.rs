@@ -116,6 +116,8 @@ pub struct Session {
     pub(crate) actor: Actor,
     pub(crate) lease_ttl: Duration,
     folded: Arc<Mutex<Folded>>,
+    /// Whoever judges and appends holds it: see [`Session::in_turn`].
+    turn: Arc<Mutex<()>>,
     files: Arc<Files>,
 }
 
@@ -137,8 +139,17 @@ impl Session {
         let store: Arc<dyn Store> = Arc::new(HandedOver(store));
         let files = Arc::new(Files { store: store.clone(), tree: Mutex::default(), root: root.clone() });
         let context = outside(clock, files.clone(), root);
-        let folded = Arc::default();
-        Self { governance: Arc::new(governance), store, providers, context, actor, lease_ttl: LEASE_TTL, folded, files }
+        Self {
+            governance: Arc::new(governance),
+            store,
+            providers,
+            context,
+            actor,
+            lease_ttl: LEASE_TTL,
+            folded: Arc::default(),
+            turn: Arc::default(),
+            files,
+        }
     }
 
     /// The same session without a way to any server: a provider that needs one is refused by [`Context::http`].
@@ -375,6 +386,21 @@ impl Session {
     /// # Errors
     /// What the ledger says; [`Session::admit_policy`] for what is written outside of a run.
     pub fn append(&self, expect: &Expect, drafts: &[Draft]) -> Result<Vec<Record>, EngineError> {
+        self.in_turn(|| self.append_now(expect, drafts))
+    }
+
+    /// Judges and appends while no other branch of this process does: none has to judge again because another one was
+    /// quicker, and what the ledger says, which the ledger's growth would have to copy, is not held by anybody meanwhile.
+    /// Other processes are kept out by the head that an append expects, as ever. Turns do not nest.
+    pub(crate) fn in_turn<T>(&self, work: impl FnOnce() -> T) -> T {
+        blocking(|| {
+            let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+            work()
+        })
+    }
+
+    /// The same as [`Session::append`], for whoever has the turn.
+    pub(crate) fn append_now(&self, expect: &Expect, drafts: &[Draft]) -> Result<Vec<Record>, EngineError> {
         // What was legal when it was checked may no longer be, under a lock too: what a run is started with is no part of what
         // the lock protects. An illegal record would stay for good, so each is judged against the very head that it is
         // appended to.
@@ -416,15 +442,17 @@ impl Session {
         judge: impl Fn(&View) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
         let drafts = [draft];
-        loop {
-            let view = self.view()?;
-            let judged = judge(&view)?;
-            match self.append(&Expect { head: Some(view.size), ..Expect::default() }, &drafts) {
-                Ok(_) => return Ok(judged),
-                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
-                Err(error) => return Err(error),
+        self.in_turn(|| {
+            loop {
+                let view = self.view()?;
+                let judged = judge(&view)?;
+                match self.append_now(&Expect { head: Some(view.size), ..Expect::default() }, &drafts) {
+                    Ok(_) => return Ok(judged),
+                    Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                    Err(error) => return Err(error),
+                }
             }
-        }
+        })
     }
 
     /// Whether these may follow what the ledger says. Of several, each is looked at behind those before it; for one alone,

@@ -56,7 +56,7 @@ pub(super) async fn deploy(
             targets,
         };
         let found =
-            context.append_unless(&entry.environment, None, &[event], |view| Ok(bar.and_then(|bar| bar(view))))?;
+            context.append_unless(&entry.environment, None, &event, |view| Ok(bar.and_then(|bar| bar(view))))?;
         if let Some(why) = found {
             return Ok(End::Failed(why));
         }

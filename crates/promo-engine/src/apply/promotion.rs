@@ -114,8 +114,9 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             let (environment, run) = (name.clone(), Some(context.run.clone()));
             return Err(EngineError::ApplyUnsigned { environment, run });
         }
-        let standings = session.standings(document, &context.plan, view, beside, Some(&applier), now.at)?;
-        let approvals = standings.get(&entry.environment).map(promo_core::approval::Evaluation::status);
+        let (facts, _) = session.approval_facts(&context.plan, view, beside);
+        let standing = session.evaluation(document, &context.plan, view, entry, &facts, Some(&applier), now.at)?;
+        let approvals = standing.as_ref().map(promo_core::approval::Evaluation::status);
         let invoker = session.counts_as(&document.body, &context.plan, view, beside);
         let request = Request { invoker, ..document.body.request.clone() };
         let question = Question {
@@ -148,7 +149,7 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         movement: entry.movement,
     };
     // A freeze or a revocation that comes before this record holds it up, however shortly before it comes.
-    let Some((why, gates)) = context.append_unless(&entry.environment, None, &[event], shut)? else { return Ok(None) };
+    let Some((why, gates)) = context.append_unless(&entry.environment, None, &event, shut)? else { return Ok(None) };
     context.say(Progress::NotStarted {
         environment: entry.environment.clone(),
         why: why.clone(),
@@ -194,12 +195,7 @@ async fn verify(
                 return Ok(End::Interrupted);
             }
         };
-        context.append_drafts(
-            None,
-            &environment,
-            None,
-            vec![verdict.draft(&context.session, &environment, release)],
-        )?;
+        context.append_drafts(&environment, None, vec![verdict.draft(&context.session, &environment, release)])?;
         let Verdict { check, passed, detail, .. } = verdict;
         let milliseconds = elapsed(context, begun);
         if !passed {

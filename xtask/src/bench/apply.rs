@@ -8,7 +8,7 @@ use super::{Bench, copy_files, remove, write};
 use crate::Outcome;
 use crate::process::Run;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// A peer that applies more than this takes minutes, so it runs only when asked for.
 const PEER_UP_TO: usize = 100;
@@ -20,7 +20,7 @@ fn bar(nodes: usize) -> Bar {
     }
 }
 
-/// Both shapes in every size.
+/// Both shapes in every size, and what it costs to look at them afterwards.
 pub(super) fn run(bench: &Bench) -> Outcome {
     let peer = terraform();
     if peer.is_none() {
@@ -28,7 +28,7 @@ pub(super) fn run(bench: &Bench) -> Outcome {
     }
     for shape in [Shape::Chain, Shape::Layers] {
         table::head(&format!("apply, {shape:?}"), "KiB written");
-        let mut before = None;
+        let (mut before, mut applied) = (None, Vec::new());
         for nodes in [100, 1_000] {
             let dir = bench.dir(&format!("apply-{shape:?}-{nodes}"))?;
             fixture(bench, &dir, shape, nodes)?;
@@ -67,6 +67,27 @@ pub(super) fn run(bench: &Bench) -> Outcome {
             }
             let cpu = table::row(bench, &format!("{nodes}"), contenders, bench.runs, bar(nodes))?;
             table::growth(bench, &mut before, nodes, cpu, 1.1);
+            applied.push((nodes, dir));
+        }
+        afterwards(bench, shape, &applied)?;
+    }
+    Ok(())
+}
+
+/// What it costs to look at environments that all stand where they should: nothing moves, and everything is looked at.
+fn afterwards(bench: &Bench, shape: Shape, applied: &[(usize, PathBuf)]) -> Outcome {
+    for verb in ["status", "plan"] {
+        table::head(&format!("{verb} after that, {shape:?}"), "");
+        let mut before = None;
+        for (nodes, dir) in applied {
+            let ours = || {
+                let words = ["--policy", "policy.toml", verb];
+                let line = [bench.promo.as_os_str()].into_iter().chain(words.map(AsRef::as_ref));
+                Measured::new(line, dir, &bench.work)
+            };
+            let contenders = vec![Contender::new("promo", ours)];
+            let cpu = table::row(bench, &format!("{nodes}"), contenders, bench.runs, Bar::NONE)?;
+            table::growth(bench, &mut before, *nodes, cpu, 1.2);
         }
     }
     Ok(())

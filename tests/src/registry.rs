@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::certificates;
 use crate::token_server::TokenServer;
 
 /// Names the program; set by `cargo xtask components env` and `cargo xtask test`.
@@ -107,7 +108,7 @@ impl Registry {
             storage.display()
         );
         if tls {
-            certify(directory.path());
+            certificates::certify(directory.path());
             let (certificate, key) = (path("server.pem"), path("server.key"));
             let tls = format!("  tls:\n    certificate: '{}'\n    key: '{}'\n", certificate.display(), key.display());
             config.push_str(&tls);
@@ -257,27 +258,6 @@ impl Registry {
                 }
             })
             .collect()
-    }
-}
-
-/// Makes an authority, a server that it certifies for 127.0.0.1 and localhost, and a client.
-fn certify(directory: &std::path::Path) {
-    use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-    let key = || KeyPair::generate().expect("a key can be made");
-    let write = |name: &str, text: String| {
-        fs::write(directory.join(name), text).expect("the temporary directory can be written");
-    };
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.distinguished_name.push(DnType::CommonName, "Authority of a test");
-    let authority = CertifiedIssuer::self_signed(authority, key()).expect("an authority certifies itself");
-    write("ca.pem", authority.pem());
-    for (who, names) in [("server", &["127.0.0.1", "localhost"][..]), ("client", &["client.test"])] {
-        let own = key();
-        let names: Vec<String> = names.iter().map(|name| (*name).into()).collect();
-        let certificate = CertificateParams::new(names).expect("names").signed_by(&own, &authority);
-        write(&format!("{who}.pem"), certificate.expect("an authority certifies others").pem());
-        write(&format!("{who}.key"), own.serialize_pem());
     }
 }
 

@@ -13,6 +13,7 @@ use kube::api::{
 };
 use kube::{Api, Client};
 use serde_json::{Value, json};
+use tokio::time::MissedTickBehavior;
 
 use super::status::{self, Behaviour};
 
@@ -125,6 +126,8 @@ impl Pods {
         let events = api.watch(&WatchParams::default().timeout(290), &version).await?;
         let mut events = std::pin::pin!(events.fuse());
         let mut tick = tokio::time::interval(TICK);
+        // What was missed while there was much to do is not made up for: events come first.
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 event = events.try_next() => match event? {
@@ -164,10 +167,15 @@ impl Pods {
         self.act(&uid).await;
     }
 
-    /// Does for a pod what is to be done now. What fails is tried again at the next tick.
+    /// Does for a pod what is to be done now. What fails is tried again at the next tick, unless the pod is gone or another one
+    /// than it was when it was last heard of: an event tells.
     async fn act(&mut self, uid: &str) {
         let Some(known) = self.known.get(uid) else { return };
-        let settled = self.serve(uid, known).await.unwrap_or(false);
+        let settled = match self.serve(uid, known).await {
+            Ok(settled) => settled,
+            Err(kube::Error::Api(status)) => matches!(status.code, 404 | 409),
+            Err(_) => false,
+        };
         if let Some(known) = self.known.get_mut(uid) {
             known.settled = settled;
         }

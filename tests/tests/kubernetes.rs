@@ -140,6 +140,13 @@ mod needs_kubernetes {
         }
 
         #[test]
+        fn a_new_namespace_lets_a_pod_in_at_once() {
+            let Some(namespace) = Namespace::new() else { return };
+            well(namespace.kubectl().args(["run", "pod", "--image=registry.test/team/app:1"]));
+            well(namespace.kubectl().args(["wait", "--for=condition=Ready", "--timeout=60s", "pod/pod"]));
+        }
+
+        #[test]
         fn what_is_never_ready_never_becomes_available_until_the_switch_is_removed() {
             let Some(namespace) = Namespace::new() else { return };
             apply(&namespace, APP, "never-ready:1");

@@ -45,7 +45,7 @@ impl Namespace {
         ControlPlane::shared().map(|control_plane| Self::on(&control_plane))
     }
 
-    /// A new one on this control plane. Its service account is there.
+    /// A new one on this control plane. Its service account is there: a pod is let in at once.
     ///
     /// # Panics
     /// When the control plane does not work.
@@ -75,10 +75,13 @@ impl Namespace {
         };
         let made = Api::all(client.clone()).create(&PostParams::default(), &object).await;
         made.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        // Before 1.24 a pod is refused also while the account has no token yet.
+        let version = client.apiserver_version().await.unwrap_or_else(|error| panic!("{}: {error}", self.name));
+        let tokens = version.minor.trim_end_matches('+').parse().is_ok_and(|minor: u32| minor < 24);
+        let usable = |account: ServiceAccount| !tokens || account.secrets.is_some_and(|secrets| !secrets.is_empty());
         let accounts: Api<ServiceAccount> = Api::namespaced(client, &self.name);
         let deadline = Instant::now() + READY_WITHIN;
-        // Without it no pod is let in.
-        while accounts.get_opt("default").await.ok().flatten().is_none() {
+        while !accounts.get_opt("default").await.ok().flatten().is_some_and(usable) {
             assert!(Instant::now() < deadline, "{} got no service account in {READY_WITHIN:?}", self.name);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

@@ -105,7 +105,7 @@ fn serve(directory: &Path, owner: Option<Owner>) -> Result<(), String> {
 /// Starts everything and waits for the end of the owner.
 fn own(directory: &Path, owner: Option<Owner>) -> Result<(), String> {
     let gone = || owner.is_some_and(|owner| !owner.lives());
-    let mut servers = Servers::start(directory)?;
+    let mut servers = Servers::start(directory, owner)?;
     let connection = servers.connection().clone();
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

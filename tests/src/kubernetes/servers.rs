@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::connection::{CONTROLLER_MANAGER, Connection};
+use super::owner::Owner;
 use crate::binary::command;
 use crate::certificates;
 
@@ -18,6 +19,7 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 /// etcd, kube-apiserver and kube-controller-manager, which end with the value.
 pub(super) struct Servers {
     directory: PathBuf,
+    owner: Option<Owner>,
     /// What etcd keeps, in memory.
     data: TempDir,
     programs: Programs,
@@ -55,8 +57,8 @@ impl Programs {
 }
 
 impl Servers {
-    /// Starts them with what they need in `directory`, and waits until the API server answers.
-    pub(super) fn start(directory: &Path) -> Result<Self, String> {
+    /// Starts them with what they need in `directory`, and waits until the API server answers or the owner is gone.
+    pub(super) fn start(directory: &Path, owner: Option<Owner>) -> Result<Self, String> {
         let programs = Programs::find()?;
         let failed = |error: std::io::Error| format!("{}: {error}", directory.display());
         // In memory where that can be had: it writes every object several times.
@@ -74,6 +76,7 @@ impl Servers {
         fs::write(directory.join("controller-manager.kubeconfig"), kubeconfig).map_err(failed)?;
         let mut servers = Self {
             directory: directory.to_owned(),
+            owner,
             data,
             programs,
             connection,
@@ -105,7 +108,7 @@ impl Servers {
         // The API server tries at once, and then again after a second.
         let deadline = Instant::now() + READY_WITHIN;
         while TcpStream::connect(("127.0.0.1", self.etcd_port)).is_err() {
-            self.check()?;
+            self.check_waiting()?;
             if Instant::now() > deadline {
                 return Err(format!("etcd does not listen after {READY_WITHIN:?}: {}", self.log("etcd")));
             }
@@ -188,7 +191,7 @@ impl Servers {
         let deadline = Instant::now() + READY_WITHIN;
         let connection = self.connection.clone();
         while !super::server::block_on(ready(&connection)) {
-            self.check()?;
+            self.check_waiting()?;
             if Instant::now() > deadline {
                 return Err(format!(
                     "kube-apiserver is not ready after {READY_WITHIN:?}: {}",
@@ -198,6 +201,14 @@ impl Servers {
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
+    }
+
+    /// Tells why there is nothing to wait for.
+    fn check_waiting(&mut self) -> Result<(), String> {
+        if self.owner.is_some_and(|owner| !owner.lives()) {
+            return Err("the owner is gone".into());
+        }
+        self.check()
     }
 
     /// Tells of a server that ended by itself.

@@ -5,17 +5,18 @@ use std::borrow::Cow;
 use std::path::Path;
 
 use promo_core::Digest;
-use promo_core::approval::Decision;
+use promo_core::approval::{Decision, Envelope};
 use promo_core::gate::{self, Gate, GateKind, Instant, Reason};
 use promo_core::ids::RoleName;
 use promo_core::plan::{Document, PlanFileError};
 use promo_core::planner::Moved;
-use promo_engine::{EngineError, Holder};
+use promo_engine::{EngineError, Holder, Session};
 use promo_ledger::{LeaseError, StoreError};
 use promo_sdk::ErrorKind;
 
 use crate::commands::plan::again;
 use crate::error::{CliError, HELP, command_line, who};
+use crate::view::approving::{self, Way};
 use crate::view::gate::lacking;
 
 impl From<EngineError> for CliError {
@@ -107,7 +108,7 @@ impl From<EngineError> for CliError {
                 let shut = gate::closed(gates);
                 let next = lacking(shut.iter().map(|gate| gate.reason.code()));
                 let next = next.unwrap_or_else(|| why(environment.as_str(), release.as_str()));
-                closed(new(&next), &shut).details(notes.iter().cloned())
+                closed(new(&next), &shut, notes).details(notes.iter().cloned())
             }
             EngineError::Invalid(_) => new("promo status"),
             EngineError::Approval(_) => new(HELP),
@@ -164,6 +165,48 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
     CliError::from(error).go_on_with(&next)
 }
 
+/// The same where its ledger is at hand, with the statements that lie beside it: what is left to do of it, and what its approvals
+/// wait for.
+pub(crate) fn of_plan_here(
+    error: EngineError,
+    session: &Session,
+    (document, digest): (&Document, &Digest),
+    beside: &[Envelope],
+    file: &Path,
+) -> CliError {
+    match &error {
+        // Planned again it would move nothing.
+        EngineError::Stale { .. } if session.moot(document).unwrap_or(false) => {
+            CliError::from(error).go_on_with(&["promo", "status"])
+        }
+        EngineError::Uncounted { .. } | EngineError::Waiting { .. } | EngineError::Denied { .. }
+            if asks_people(&error) =>
+        {
+            let way = || -> Result<Option<Way>, CliError> {
+                let view = session.view()?;
+                let standings = session.standings(document, digest, &view, beside, None, session.now()?)?;
+                approving::lead_on(session, &view, (document, digest), &standings, (&file.to_string_lossy(), &[]))
+            };
+            match way() {
+                Ok(Some(way)) => CliError::from(error).who(way.who).with_next(way.next),
+                _ => of_plan(error, document, file),
+            }
+        }
+        _ => of_plan(error, document, file),
+    }
+}
+
+/// Whether it is about approvals that a plan still waits for, or that came to nothing.
+fn asks_people(error: &EngineError) -> bool {
+    match error {
+        EngineError::Uncounted { decision, over, .. } => *decision == Decision::Approve && !over,
+        EngineError::Waiting { gates, .. } | EngineError::Denied { gates, .. } => {
+            gate::closed(gates).first().is_some_and(|gate| gate.kind == GateKind::Approval)
+        }
+        _ => false,
+    }
+}
+
 fn why(environment: &str, release: &str) -> String {
     command_line(["promo", "why", environment, release])
 }
@@ -188,7 +231,7 @@ fn moved_line(moved: &Moved) -> String {
 }
 
 /// The closed gates, a line each, and whose turn it is.
-fn closed(error: CliError, shut: &[&Gate]) -> CliError {
+fn closed(error: CliError, shut: &[&Gate], notes: &[String]) -> CliError {
     let clock = |g: &&Gate| matches!(g.reason, Reason::ClockSkew { .. } | Reason::ClockWentBack { .. });
     let who: Cow<'static, str> = match shut.first() {
         _ if shut.iter().any(clock) => who::OPERATOR.into(),
@@ -203,7 +246,12 @@ fn closed(error: CliError, shut: &[&Gate]) -> CliError {
         },
         None => "whoever answers for the release".into(),
     };
-    let lines = shut.iter().map(|gate| {
+    // One whose reason somebody gave is told with it.
+    let told = |gate: &&&Gate| {
+        let bare = format!("{}: ", gate.reason);
+        !notes.iter().any(|note| note.starts_with(&bare))
+    };
+    let lines = shut.iter().filter(told).map(|gate| {
         let until = gate.until.map(|at| format!(" (until {})", Instant(at))).unwrap_or_default();
         format!("{}{until}", gate.reason)
     });

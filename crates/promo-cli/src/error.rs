@@ -116,9 +116,19 @@ impl CliError {
     pub(crate) fn because(mut self, error: &(dyn std::error::Error + 'static)) -> Self {
         let mut next = Some(error);
         while let Some(error) = next {
-            self.0.causes.push(error.to_string());
+            let cause = error.to_string();
+            // A wrapper that says what it wraps is told once.
+            if !self.0.causes.last().is_some_and(|last| last.ends_with(&cause)) {
+                self.0.causes.push(cause);
+            }
             next = error.source();
         }
+        self
+    }
+
+    /// With another next command, as it is to be pasted.
+    pub(crate) fn with_next(mut self, next: String) -> Self {
+        self.0.next = next;
         self
     }
 

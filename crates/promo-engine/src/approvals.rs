@@ -199,11 +199,19 @@ impl Session {
     /// and who of those whom policy knows could be it.
     #[must_use]
     pub fn missing(&self, environment: &EnvironmentName, standing: &Evaluation) -> Vec<String> {
+        // Where somebody said no, or too few are left, it waits for nobody any more.
+        if !standing.rejections.is_empty() {
+            return Vec::new();
+        }
+        if standing.lost(&self.governance.roster) {
+            return vec![format!("{environment}: {}", taken_back(standing))];
+        }
         let open = standing.rules.iter().filter(|rule| rule.missing > 0);
         let said = open.map(|rule| {
             // What nobody can do before somebody has said who it was comes first.
             let unknown = |problem: &&ApprovalProblem| {
-                matches!(problem, ApprovalProblem::UnnamedParty { .. } | ApprovalProblem::UnmappedParty { .. })
+                use ApprovalProblem::{RequestUnsigned, UnmappedParty, UnnamedParty};
+                matches!(problem, UnnamedParty { .. } | UnmappedParty { .. } | RequestUnsigned)
             };
             if let Some(problem) = rule.problems.iter().find(unknown) {
                 return format!("{environment}: {}", in_words(problem));

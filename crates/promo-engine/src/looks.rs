@@ -10,9 +10,10 @@ use promo_core::eligibility::{self, ArtifactFindings, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
+use promo_core::ledger::event::Movement;
 use promo_core::ledger::record::{DETAIL, METADATA, REASON};
 use promo_core::ledger::view::{ReleaseEntry, Request, Run};
-use promo_core::plan::Document;
+use promo_core::plan::{Document, Plan};
 use promo_core::planner::{self, Observations};
 
 use crate::apply::{Sign, moved_since, sign};
@@ -39,9 +40,13 @@ pub struct Pending {
     pub document: Document,
     /// How each of its moves stands now, in the order of the plan.
     pub moves: Vec<PendingMove>,
-    /// Environments of it that somebody has moved since it was made, and all of them where the rules are others now: it is
-    /// stale.
+    /// Why nobody can approve or apply it any more, where what it was made from is no longer so ([`Session::unchanged`]).
+    pub stale: Option<String>,
+    /// Where it is stale: environments of it that somebody has moved since it was made, and all of them where it is something
+    /// else that changed.
     pub moved: Vec<EnvironmentName>,
+    /// Whether nothing is left to do of what it asked for ([`Session::moot`]).
+    pub moot: bool,
 }
 
 /// How one move of a requested plan stands.
@@ -66,6 +71,25 @@ pub struct OpenRun {
     pub run: Run,
     /// Whether somebody is at work on it.
     pub sign: Sign,
+}
+
+/// The most of what changed that one line names.
+const FEW: usize = 3;
+
+/// Whether what a plan asked for is there. `reconfigured` are the environments whose configuration is another than the deployed
+/// one; nothing where that is not known.
+fn moot(plan: &Plan, view: &View, reconfigured: Option<&BTreeSet<EnvironmentName>>) -> bool {
+    plan.moves.iter().all(|entry| {
+        let Some(here) = view.current(&entry.environment).map(|here| &here.release) else { return false };
+        match entry.movement {
+            Movement::Promotion => view.lineage(here) >= entry.to.lineage,
+            Movement::Rollback => *here == entry.to.id,
+            // The release was there from the beginning: what was asked for is another configuration of it.
+            Movement::Reconfiguration => {
+                *here != entry.to.id || reconfigured.is_some_and(|names| !names.contains(&entry.environment))
+            }
+        }
+    })
 }
 
 impl Session {
@@ -133,6 +157,9 @@ impl Session {
         let mut open: Vec<(&Digest, &Request)> = view.pending(now.at).collect();
         open.sort_by_key(|(_, request)| request.seq);
         let mut out = Vec::new();
+        // The files are read once, whatever is requested; one that cannot be read says nothing of a plan.
+        let here = if open.is_empty() { None } else { observe::here(self, view).ok() };
+        let reconfigured = here.as_ref().map(|here| planner::reconfigured(&self.governance.rules(), view, here));
         for (plan, request) in open {
             let Some(bytes) = self.store.get_blob(plan)? else { continue };
             let Ok((document, digest)) = Document::from_bytes(&bytes) else { continue };
@@ -165,13 +192,56 @@ impl Session {
                 let rejected = rejected.collect::<Result<Vec<_>, EngineError>>()?;
                 moves.push(PendingMove { environment: entry.environment.clone(), gates, evaluation, rejected });
             }
-            let moved = match self.outlived(&document.body)? {
-                None => moved_since(&document.body, view),
-                Some(_) => document.body.moves.iter().map(|entry| entry.environment.clone()).collect(),
-            };
-            out.push(Pending { plan: *plan, request: request.clone(), document, moves, moved });
+            let stale = self.stale_by(&document.body, view, here.as_ref())?;
+            let mut moved = moved_since(&document.body, view);
+            if stale.is_some() && moved.is_empty() {
+                moved = document.body.moves.iter().map(|entry| entry.environment.clone()).collect();
+            }
+            let moot = moot(&document.body, view, reconfigured.as_ref());
+            out.push(Pending { plan: *plan, request: request.clone(), document, moves, stale, moved, moot });
         }
         Ok(out)
+    }
+
+    /// Why nobody can approve or apply a plan any more, in words, as far as this can be told without asking anything outside
+    /// ([`Session::unchanged`]); nothing where it can still be used, or where it cannot be told here.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn stale(&self, document: &Document) -> Result<Option<String>, EngineError> {
+        let view = self.view()?;
+        self.stale_by(&document.body, &view, observe::here(self, &view).ok().as_ref())
+    }
+
+    fn stale_by(&self, plan: &Plan, view: &View, here: Option<&Observations>) -> Result<Option<String>, EngineError> {
+        let judged = self.belongs_here(plan).and_then(|()| match here {
+            Some(here) => self.unmoved(plan, view, here),
+            // What moved is told by the ledger too.
+            None => self.rules_stand(plan, view),
+        });
+        match judged {
+            Ok(()) => Ok(None),
+            Err(EngineError::Stale { moved, by }) => {
+                let (told, more) = moved.split_at(moved.len().min(FEW));
+                let told: Vec<&str> = told.iter().map(|moved| moved.input.as_str()).collect();
+                let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+                let by = by.map(|by| format!(" ({by})")).unwrap_or_default();
+                Ok(Some(format!("since it was planned, this changed: {}{more}{by}", told.join(", "))))
+            }
+            Err(EngineError::Elsewhere { what, .. }) => Ok(Some(format!("it was made under another {what}"))),
+            Err(EngineError::Ledger(error)) => Err(error.into()),
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// Whether nothing is left to do of what a plan asked for: everything that it would move is there already, or has gone on,
+    /// and the configuration that it would deploy is that of the working tree no more. To plan it again would move nothing.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn moot(&self, document: &Document) -> Result<bool, EngineError> {
+        let view = self.view()?;
+        Ok(moot(&document.body, &view, self.reconfigured(&view).ok().as_ref()))
     }
 
     /// The reason that somebody gave with the rejection of a plan.

@@ -172,7 +172,13 @@ impl<'a> Wait<'a> {
             let remark = session.reason_behind(view, name, &release.id, &gate.reason)?;
             why.push(words::closed(&GateView { remark, ..standing.gate(gate) }, now, zone));
         }
-        let asks = if self.by_request { " starts only when a person asks for it" } else { " stays out" };
+        let here = view.current(name).is_some_and(|current| current.release == release.id);
+        let asks = match (self.by_request, here) {
+            (true, true) => " stays, and another configuration of it starts only when a person asks for it",
+            (true, false) => " starts only when a person asks for it",
+            (false, true) => " stays, and another configuration of it stays out",
+            (false, false) => " stays out",
+        };
         let why = if why.is_empty() { String::new() } else { format!(": {}", why.join("; ")) };
         out.push(format!("{release}{asks}{why}"));
         Ok(out)

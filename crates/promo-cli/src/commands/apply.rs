@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::approve::Signing;
 use super::{plan, show};
 use crate::cli::Global;
-use crate::engine_error::of_plan;
+use crate::engine_error::of_plan_here;
 use crate::error::{CliError, Problem, command_line};
 use crate::exit::{DONE, Exit};
 use crate::input;
@@ -115,9 +115,12 @@ struct Look<'a> {
 
 impl Look<'_> {
     /// An error about the plan: where it lies in a file, the next command names it.
-    fn of_plan(&self, error: EngineError) -> CliError {
+    fn of_plan(&self, session: &Session, error: EngineError) -> CliError {
         match &self.arguments.file {
-            Some(file) => of_plan(error, self.document, file),
+            Some(file) => {
+                let beside = approvals(self.arguments, &self.digest).unwrap_or_default();
+                of_plan_here(error, session, (self.document, &self.digest), &beside, file)
+            }
             None => error.into(),
         }
     }
@@ -149,7 +152,7 @@ impl Look<'_> {
                     {
                         unanswered(&CliError::from(error))
                     }
-                    Err(error) => return Err(self.of_plan(error)),
+                    Err(error) => return Err(self.of_plan(session, error)),
                     Ok(report) => return Ok(Some(report)),
                 }
             }

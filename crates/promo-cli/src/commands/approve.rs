@@ -4,18 +4,18 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use promo_core::Digest;
-use promo_core::approval::{Decision, Envelope, Evaluation, Fingerprint, MAX_BYTES, NAMESPACE};
+use promo_core::approval::{Decision, Envelope, Fingerprint, MAX_BYTES, NAMESPACE};
 use promo_core::ids::RoleName;
-use promo_core::plan::Document;
+use promo_core::ledger::event::Movement;
+use promo_core::plan::{Document, Move};
 use promo_engine::approvals::{Weighed, taken_back};
 use promo_engine::signature::{Key, SignatureError, SigningKey};
 use promo_engine::{EngineError, Session};
 use secrecy::SecretString;
 
-use super::plan::again as plan_again;
 use super::{apply, show};
 use crate::cli::{Format, Global};
-use crate::engine_error::of_plan;
+use crate::engine_error::{of_plan, of_plan_here};
 use crate::error::{CliError, HELP, command_line};
 use crate::escape::line;
 use crate::exit::{DONE, Exit};
@@ -23,6 +23,7 @@ use crate::output::time;
 use crate::project::{self, Access, Project};
 use crate::ui::{self, Ui};
 use crate::view::answers::{ApprovalRecorded, ApprovalSigned, ApprovalStanding};
+use crate::view::approving;
 use crate::{input, save, select};
 
 /// The most that a key file may have, in bytes.
@@ -82,6 +83,16 @@ pub(crate) enum SignerChoice {
     BuiltIn,
 }
 
+impl SignerChoice {
+    /// The words that choose it; none for the usual one.
+    pub(crate) const fn words(self) -> &'static [&'static str] {
+        match self {
+            Self::SshKeygen => &[],
+            Self::BuiltIn => &["--signer", "built-in"],
+        }
+    }
+}
+
 /// The key of whoever applies.
 #[derive(Debug, Args)]
 pub(crate) struct Signing {
@@ -135,25 +146,25 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let fingerprint = fingerprint(&arguments.key, arguments.signer)?;
     let role = role(&project, &document, arguments, &fingerprint)?;
     let statement = project.session.statement(&document, digest, decision, role, fingerprint);
-    let statement = statement.map_err(|error| of_plan(error, &document, &arguments.file))?;
+    let refused_here = |error| of_plan_here(error, &project.session, (&document, &digest), &[], &arguments.file);
+    let statement = statement.map_err(refused_here)?;
     ui.talk(&format!("{} the plan {digest}", decision.as_str()));
     if let Some(why) = unseen.filter(|_| decision == Decision::Approve) {
         ui.talk(&format!("  {}", show::cannot_be_told(&why)));
     }
     for entry in &document.body.moves {
-        let from = entry.from.as_ref().map_or_else(|| "nothing".to_owned(), ToString::to_string);
-        ui.talk(&format!("  {} from {from} to {}", entry.environment, entry.to));
+        changes(entry).iter().for_each(|line| ui.talk(line));
         if decision == Decision::Approve && entry.rollback.is_none() {
             ui.talk("    if it fails there is nothing to go back to: approving it says so too");
         }
     }
     let until = time::long(statement.expires, &ui::zone(global)?);
-    ui.talk(&format!("  as {}, until {until}", statement.role));
-    match decision {
-        Decision::Reject => ui.talk("  for good: this plan can never be applied"),
-        Decision::Revoke => ui.talk("  for good: whoever signs this can never approve this plan again"),
-        Decision::Approve | Decision::Breakglass => {}
-    }
+    let role = &statement.role;
+    ui.talk(&match decision {
+        Decision::Reject => format!("  as {role}, for good: this plan can never be applied"),
+        Decision::Revoke => format!("  as {role}, for good: whoever signs this can never approve this plan again"),
+        Decision::Approve | Decision::Breakglass => format!("  as {role}, until {until}"),
+    });
     let bytes = statement.to_bytes().map_err(|e| refused(&e.into()))?;
     let signature = sign(&project, &arguments.key, arguments.signer, NAMESPACE, &bytes)?;
     let envelope = Envelope::new(String::from_utf8_lossy(&bytes).into_owned(), signature);
@@ -167,31 +178,51 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Some(_) => session.weigh(&*session.view()?, &document, &digest, &envelope, &beside),
         None => session.record_approval(&document, &digest, &envelope, &beside, reason),
     };
-    let weighed = weighed.map_err(|error| of_plan(error, &document, &arguments.file))?;
+    let weighed = weighed.map_err(refused_here)?;
     if let Some(path) = &arguments.out {
         APPROVAL.may_be_at(path)?;
         save::put(path, &envelope.to_bytes())?;
     }
-    tell(ui, &project, arguments, &document, (digest, &weighed));
+    tell(ui, &project, arguments, &document, (digest, &weighed))?;
     Ok(DONE)
 }
 
+/// What a move of the plan does, in lines.
+fn changes(entry: &Move) -> Vec<String> {
+    let (name, to) = (&entry.environment, &entry.to);
+    match (&entry.from, entry.movement) {
+        (Some(_), Movement::Reconfiguration) => vec![format!("  {name} keeps {to}, and its configuration changes")],
+        (Some(from), Movement::Rollback) => vec![
+            format!("  {name} goes BACK from {from} to {to}"),
+            format!(
+                "    afterwards {from} is quarantined for {name} and downstream, and automatic promotion into {name} is paused"
+            ),
+        ],
+        (Some(from), _) => vec![format!("  {name} from {from} to {to}")],
+        (None, _) => vec![format!("  {name} from nothing to {to}")],
+    }
+}
+
 /// How the plan stands with what was signed, and the command that leads on from there.
-fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, (plan, weighed): (Digest, &Weighed)) {
+fn tell(
+    ui: &Ui,
+    project: &Project,
+    arguments: &Arguments,
+    document: &Document,
+    (plan, weighed): (Digest, &Weighed),
+) -> Result<(), CliError> {
     let (file, session) = (arguments.file.to_string_lossy(), &project.session);
     let place = arguments.out.as_deref().map(Path::to_string_lossy);
-    let satisfied = weighed.standings.values().all(Evaluation::satisfied);
-    let rejected = weighed.standings.values().any(|standing| !standing.rejections.is_empty());
-    let lost = weighed.standings.values().any(|standing| standing.lost(&session.governance().roster));
-    let next = if rejected || lost {
-        command_line(plan_again(&document.body.request, &file).iter().map(String::as_str))
-    } else if satisfied {
-        let approval = place.iter().flat_map(|place| ["--approval", place.as_ref()]);
-        command_line(apply_words(session, document, &file).into_iter().chain(approval))
-    } else {
-        let signer = (arguments.signer == SignerChoice::BuiltIn).then_some(["--signer", "built-in"]);
-        command_line(["promo", "approve", &file, "--key", "KEY"].into_iter().chain(signer.into_iter().flatten()))
-    };
+    let ledger = session.view()?;
+    let signer = arguments.signer.words();
+    let way = approving::lead_on(session, &ledger, (document, &plan), &weighed.standings, (&file, signer))?;
+    let next = way.map_or_else(
+        || {
+            let approval = place.iter().flat_map(|place| ["--approval", place.as_ref()]);
+            command_line(apply_words(session, document, &file).into_iter().chain(approval))
+        },
+        |way| way.next,
+    );
     let identity = weighed.fact.identity().clone();
     if ui.format() == Format::Json {
         let (next, environments) = (ui.to_paste(&next), standings(weighed));
@@ -201,7 +232,7 @@ fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, 
             }
             None => ui.answer(&ApprovalRecorded { plan, identity, environments, next }),
         }
-        return;
+        return Ok(());
     }
     let place = place.map_or_else(|| "and in the ledger".to_owned(), |place| format!("in {}", line(&place)));
     let mut out = format!("signed by {identity}, {place}\n");
@@ -218,8 +249,7 @@ fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, 
             out.push_str(&format!("  {name}: {}: plan and request anew\n", taken_back(standing)));
             continue;
         }
-        let missing = session.missing(name, standing).into_iter().filter(|_| standing.rejections.is_empty());
-        missing.for_each(|missing| out.push_str(&format!("  {missing}\n")));
+        session.missing(name, standing).iter().for_each(|missing| out.push_str(&format!("  {missing}\n")));
     }
     if weighed.standings.is_empty() {
         out.push_str(match weighed.fact.statement().decision {
@@ -228,6 +258,7 @@ fn tell(ui: &Ui, project: &Project, arguments: &Arguments, document: &Document, 
         });
     }
     ui.data(&format!("{out}{}", ui.next(&next)));
+    Ok(())
 }
 
 /// The same as views.

@@ -131,7 +131,7 @@ pub(crate) fn finish(
     let file = out.map(|p| p.to_string_lossy().into_owned());
     let (session, ledger) = (&project.session, project.session.view()?);
     let view = PlanView::new(document, digest, file.as_deref(), &forecasts).with_tags(document);
-    let mut view = view.with_standing(session, &ledger, document, session.now()?)?;
+    let mut view = view.with_standing(session, &ledger, document, session.now()?, None)?;
     if if_merged {
         view = view.forecast_of_merge(project.session.shared_changes()?);
     }

@@ -1,6 +1,5 @@
 //! `promo release`: candidates and quarantine.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -28,6 +27,7 @@ use crate::select;
 use crate::tags;
 use crate::ui::{self, Ui};
 use crate::view::answers::{ListedRelease, Releases};
+use crate::view::approving;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -249,7 +249,7 @@ fn add(
 }
 
 /// The words of the command that says who wrote a release.
-fn name_authors(release: &ReleaseId) -> [&str; 8] {
+pub(crate) fn name_authors(release: &ReleaseId) -> [&str; 8] {
     ["promo", "release", "authors", release.as_str(), "--author", "NAME", "--key", "KEY"]
 }
 
@@ -264,18 +264,10 @@ pub(super) fn warn_where_nobody_can_approve(ui: &Ui, project: &Project, document
     let digest = document.digest().map_err(|error| EngineError::from(PlanFileError::from(error)))?;
     let standings = project.session.standings(document, &digest, &view, &[], None, project.session.now()?)?;
     let roster = &project.session.governance().roster;
-    for (environment, standing) in standings.iter().filter(|(_, standing)| !standing.enough(roster)) {
-        let excluded: BTreeSet<(&str, &str)> = standing
-            .rules
-            .iter()
-            .flat_map(|rule| rule.excluded.iter().map(|(who, party)| (who.as_str(), party.as_str())))
-            .collect();
-        let excluded: Vec<String> = excluded.into_iter().map(|(who, party)| format!("{who} ({party})")).collect();
-        let text = match excluded.is_empty() {
-            true => "policy knows too few people with its roles".to_owned(),
-            false => format!("too few are left without {}; somebody else has to do that part", excluded.join(" and ")),
-        };
-        ui.talk(&format!("{warning}: nobody can approve {environment}: {text}"));
+    for (environment, standing) in &standings {
+        if let Some(text) = approving::nobody(standing, roster) {
+            ui.talk(&format!("{warning}: nobody can approve {environment}: {text}"));
+        }
     }
     let mut unwritten = Vec::new();
     for entry in &document.body.moves {

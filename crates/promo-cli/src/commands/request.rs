@@ -4,13 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 use promo_core::ids::{EnvironmentName, IdentityName};
-use promo_core::plan::Move;
 use promo_engine::requests::REQUEST_NAMESPACE;
 
 use super::approve::{self, SignerChoice};
 use super::{release, show};
 use crate::cli::{Format, Global};
-use crate::engine_error::of_plan;
+use crate::engine_error::of_plan_here;
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
@@ -18,6 +17,7 @@ use crate::output::time;
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{Requested, SupersededPlan};
+use crate::view::approving;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -45,15 +45,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let signed = signed.transpose()?;
     let signed = signed.as_ref().map(|(statement, signature)| (statement, signature.as_str()));
     let requested = project.runtime.block_on(project.session.request(&document, digest, signed));
-    let recorded = requested.map_err(|error| of_plan(error, &document, &arguments.file))?;
+    let recorded =
+        requested.map_err(|error| of_plan_here(error, &project.session, (&document, &digest), &[], &arguments.file))?;
     let file = arguments.file.to_string_lossy();
-    let asked = document.body.moves.iter().any(Move::needs_approval);
-    let signer = (arguments.signer == SignerChoice::BuiltIn).then_some(["--signer", "built-in"]);
-    let next = if asked {
-        command_line(["promo", "approve", &file, "--key", "KEY"].into_iter().chain(signer.into_iter().flatten()))
-    } else {
-        command_line(approve::apply_words(&project.session, &document, &file))
-    };
+    let (session, now) = (&project.session, project.session.now()?);
+    let ledger = session.view()?;
+    let standings = session.standings(&document, &digest, &ledger, &[], None, now)?;
+    let way =
+        approving::lead_on(session, &ledger, (&document, &digest), &standings, (&file, arguments.signer.words()))?;
+    let next = way.map_or_else(|| command_line(approve::apply_words(session, &document, &file)), |way| way.next);
     release::warn_where_nobody_can_approve(ui, &project, &document)?;
     if ui.format() == Format::Json {
         let superseded = recorded.superseded.into_iter().map(|one| SupersededPlan {

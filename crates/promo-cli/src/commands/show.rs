@@ -6,7 +6,7 @@ use clap::Args;
 use promo_core::Digest;
 use promo_core::ids::RunId;
 use promo_core::plan::{Document, KIND, MAX_BYTES, PlanFileError};
-use promo_engine::{EngineError, Session};
+use promo_engine::EngineError;
 
 use crate::cli::{Format, Global};
 use crate::engine_error::of_plan;
@@ -86,8 +86,8 @@ fn beside_ledger(
             }
         }
         let ledger = session.view()?;
-        let view = view.clone().with_standing(session, &ledger, document, session.now()?)?;
-        tell_stale(ui, session, document, &view);
+        let stale = session.stale(document)?;
+        let view = view.clone().with_standing(session, &ledger, document, session.now()?, stale)?;
         Ok(Some(Ok(view)))
     });
     match looked_up {
@@ -102,15 +102,6 @@ fn beside_ledger(
     }
     promo_engine::consistent(&document.body).map_err(|error| of_plan(error, document, path))?;
     Ok(view)
-}
-
-/// Says of a plan that could still be used that apply would refuse it, as far as this can be seen from here.
-fn tell_stale(ui: &Ui, session: &Session, document: &Document, view: &PlanView) {
-    let open = view.fate.as_ref().is_none_or(|fate| fate.state == "requested");
-    if let (true, Err(stale @ EngineError::Stale { .. })) = (open, session.unchanged(document)) {
-        let stale = escape::line(&stale.to_string());
-        ui.talk(&format!("Nobody can approve or apply this plan any more: {stale}"));
-    }
 }
 
 /// What looks like the digest of a plan and is no file.
@@ -137,8 +128,7 @@ fn show_kept(ui: &Ui, global: &Global, arguments: &Arguments, digest: &Digest) -
     }
     let file = arguments.out.as_ref().map(|path| path.to_string_lossy().into_owned());
     let view = PlanView::new(&document, *digest, file.as_deref(), &Forecasts::new()).with_tags(&document);
-    let view = view.with_standing(session, &ledger, &document, session.now()?)?;
-    tell_stale(ui, session, &document, &view);
+    let view = view.with_standing(session, &ledger, &document, session.now()?, session.stale(&document)?)?;
     print(ui, global, view, arguments.full)?;
     Ok(DONE)
 }

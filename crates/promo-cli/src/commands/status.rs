@@ -7,7 +7,7 @@ use promo_core::eligibility::{self, CheckStatus};
 use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
-use promo_core::ledger::event::{Movement, PromotionOutcome};
+use promo_core::ledger::event::PromotionOutcome;
 use promo_core::model::{Start, Tier};
 use promo_core::planner;
 use promo_engine::Session;
@@ -23,7 +23,8 @@ use crate::output::{endings, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{LedgerSize, Status};
-use crate::view::standing::{self, HoldView, PendingRow, PendingView};
+use crate::view::standing::{HoldView, PendingView};
+use crate::view::ways;
 use crate::view::{ReleaseView, Standing};
 
 #[derive(Debug, Args)]
@@ -261,22 +262,13 @@ fn lead_on(
         return Ok(("", Some(dead.next.clone())));
     }
     if view.releases.is_empty() {
-        return Ok(("There are no releases yet.", Some(standing::new_release(session))));
+        return Ok(("There are no releases yet.", Some(ways::new_release(session))));
     }
     if let Some(row) = rows.iter().find(|row| row.holds.iter().any(|hold| hold.run.is_some())) {
         return Ok(why(row));
     }
-    // What such a plan would move is there already, or has gone on: nothing is to be done about it.
-    let there = |asked: &PendingRow| {
-        let row = rows.iter().find(|row| row.environment == asked.environment);
-        row.and_then(|row| row.release.as_ref()).is_some_and(|release| match asked.movement {
-            Movement::Promotion => release.lineage >= asked.to.lineage,
-            Movement::Rollback => release.id == asked.to.id,
-            // The release was there from the beginning: what was asked for is another configuration of it.
-            Movement::Reconfiguration => false,
-        })
-    };
-    let left = |pending: &&PendingView| !pending.over || pending.environments.iter().any(|row| !there(row));
+    // Of one that is over and moot nothing is to be done.
+    let left = |pending: &&PendingView| !pending.next.is_empty();
     if let Some(pending) = standing.pending.iter().find(left) {
         return Ok(("", Some(pending.next.clone())));
     }
@@ -296,7 +288,7 @@ fn lead_on(
     let again = rows
         .iter()
         .find(flaky)
-        .and_then(|row| standing::open_checks(session, view, &row.environment).into_iter().next());
+        .and_then(|row| ways::open_checks(session, view, &row.environment, false).into_iter().next());
     if let Some(again) = again {
         return Ok(("", Some(again.command)));
     }
@@ -311,6 +303,9 @@ fn lead_on(
     }
     // Before what has only lost its evidence by it.
     if let Some(row) = rows.iter().find(|row| row.release.is_some() && !row.verified) {
+        return Ok(why(row));
+    }
+    if let Some(row) = rows.iter().find(|row| row.rejected.is_some()) {
         return Ok(why(row));
     }
     let wrong = |row: &&Row| row.last.is_some() || !row.holds.is_empty() || !row.lost_evidence.is_empty();

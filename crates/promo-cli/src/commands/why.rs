@@ -28,7 +28,8 @@ use crate::ui::{self, Ui};
 use crate::view::answers::Why;
 use crate::view::gate::lacking;
 use crate::view::run::signers;
-use crate::view::standing::{self, Cause};
+use crate::view::standing::Cause;
+use crate::view::ways;
 use crate::view::{AuthorityView, GateView, NextCommand, Standing};
 
 #[derive(Debug, Args)]
@@ -68,19 +69,22 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Some(row) => row.gates.iter().chain(judged.iter().filter(lacks)).cloned().collect(),
         None => judged,
     };
+    let here = view.current(name).is_some_and(|r| r.release == release);
     let case = Case {
         session,
         view: &view,
         standing: &standing,
         name,
         release: &release,
-        here: view.current(name).is_some_and(|r| r.release == release),
+        here,
         outcome: overall(&gates),
         failed: eligibility::failed_there(&view, name, &release),
+        // A file that cannot be read keeps every plan from being made, which is no reason to say nothing else.
+        reconfigured: here && session.reconfigured(&view).unwrap_or_default().contains(name),
     };
     let remarks = gates.iter().map(|gate| session.reason_behind(&view, name, &release, &gate.reason));
     let remarks = remarks.collect::<Result<Vec<_>, _>>()?;
-    let (here, outcome) = (case.here, case.outcome);
+    let outcome = case.outcome;
     let shown = planner::reference(&view, &release);
     let lost = eligibility::lost_evidence(&session.governance().rules(), &view, here.then_some(name));
     let lost: Vec<String> = lost.values().flatten().map(ToString::to_string).collect();
@@ -94,7 +98,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         About::Release(other) => **other == release,
         About::Environments(names) => names.contains(name),
     };
-    let mut next = case.lead_on(&gates).into_iter().map(|mut next| {
+    let mut next = case.lead_on(&gates)?.into_iter().map(|mut next| {
         next.command = ui.to_paste(&next.command);
         next
     });
@@ -124,6 +128,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             authorities,
             failed,
             rejected,
+            reconfigured: case.reconfigured,
             earlier_verdicts: earlier,
             not_looked_at: gates.iter().filter(|gate| !here && unlooked(gate)).map(|gate| gate.reason.code()).collect(),
             gates,
@@ -165,6 +170,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     // What runs there has passed its gates; how it stands with its checks is what matters now.
     if here {
         out.push_str(&case.checks());
+        if case.reconfigured {
+            let text = "… its configuration here is another than the one that was deployed";
+            out.push_str(&format!("  {}\n", label(Label::Waiting, text)));
+        }
         out.extend(earlier.iter().map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))));
         let stands = |text: &String| format!("  {} stands on lost evidence: {text}\n", label(Label::Bad, "✗"));
         out.extend(lost.iter().map(stands));
@@ -175,6 +184,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     // One reason that closes several is told once.
     let again = |gate: &Gate| !gate.outcome.is_open() && !closed.iter().any(|one| std::ptr::eq(*one, gate));
     let shown = |gate: &Gate| !here && !told(gate) && !again(gate);
+    // The approvals of a plan that is over, which are told below, are none of a new one.
+    let over = standing.pending_in(name.as_str()).is_some_and(|pending| pending.over);
     for (gate, remark) in gates.iter().zip(&remarks).filter(|(gate, _)| shown(gate)) {
         let sign = match gate.outcome {
             Outcome::Satisfied | Outcome::Overridden => label(Label::Good, "✓"),
@@ -182,7 +193,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
         };
         let shown = GateView { remark: remark.clone(), ..standing.gate(gate) };
-        let shown = GateView { since: shown.since.filter(|_| !gate.outcome.is_open()), ..shown };
+        let anew = gate.kind == GateKind::Approval && over && gate.reason.code() == "approvals";
+        let text = if anew { format!("a new plan begins without any: {}", shown.text) } else { shown.text };
+        let shown = GateView { text, since: shown.since.filter(|_| !gate.outcome.is_open()), ..shown };
         if unlooked(gate) {
             let text = "… whether artifacts and places are as recorded was not looked at now: `promo plan` looks";
             out.push_str(&format!("  {}\n", label(Label::Dim, text)));
@@ -255,56 +268,60 @@ struct Case<'a> {
     here: bool,
     outcome: Outcome,
     failed: Option<&'a Promotion>,
+    /// Whether it runs there, and its configuration in the working tree is another.
+    reconfigured: bool,
 }
 
 impl Case<'_> {
     /// What leads on, best first; nothing where there is nothing to do but to wait.
-    fn lead_on(&self, gates: &[Gate]) -> Vec<NextCommand> {
+    fn lead_on(&self, gates: &[Gate]) -> Result<Vec<NextCommand>, CliError> {
         let say = |command: String, why: &str| NextCommand { command, why: why.to_owned() };
         let (name, id) = (self.name.as_str(), self.release.as_str());
         if let Some(run) = self.standing.run_in(name) {
-            return vec![say(
-                run.next.clone(),
-                if run.alive() { "shows how far it is" } else { "goes on with the run" },
-            )];
+            let why = if run.alive() { "shows how far it is" } else { "goes on with the run" };
+            return Ok(vec![say(run.next.clone(), why)]);
         }
         let mut out = Vec::new();
         if let Some(pending) = self.standing.pending_in(name) {
-            out.push(say(pending.next.clone(), "goes on with the requested plan"));
-            if pending.row(name).is_some_and(|row| row.to.id == id) {
-                return out;
+            // What is stale is planned anew, unless nothing is left to do of it.
+            let stale = pending.next.is_empty();
+            if !stale {
+                out.push(say(pending.next.clone(), "goes on with the requested plan"));
+            }
+            if !stale && pending.row(name).is_some_and(|row| row.to.id == id) {
+                return Ok(out);
             }
         }
         for hold in self.standing.holds_of(self.name).iter().filter(|hold| hold.kind != "paused") {
             let verify = |why| say(command_line(["promo", "verify", name]), why);
-            let back = hold.ends.starts_with("promo rollback");
             let ends = |why: &str| say(hold.ends.clone(), why);
             match hold.cause {
                 _ if hold.kind == "frozen" => out.push(ends("lifts the freeze")),
                 // What was not seen is looked at before anything is done about it.
-                Some(Cause::Unjudged) => {
-                    out.extend([verify("runs its checks again"), ends("deploys it again, which ends the hold")]);
-                }
+                Some(Cause::Unjudged) => out.extend([verify("runs its checks again"), ends(ways::ends_it(&hold.ends))]),
                 Some(Cause::Check) => {
-                    let why = if back { "goes back, which ends the hold" } else { "adds a release that mends it" };
-                    out.extend([ends(why), verify("runs its checks again, if they were at fault")]);
+                    let again = verify("runs its checks again, if they were at fault");
+                    out.extend([ends(ways::ends_it(&hold.ends)), again]);
                 }
-                Some(Cause::Deployment | Cause::Over) => out.push(ends("deploys it again, which ends the hold")),
-                None => out.push(ends("does what was left half-way")),
+                Some(Cause::Deployment | Cause::Over) | None => out.push(ends(ways::ends_it(&hold.ends))),
             }
         }
         if self.here {
-            let checks = standing::open_checks(self.session, self.view, self.name);
-            out.extend(if checks.is_empty() { self.further().into_iter().collect() } else { checks });
+            out.extend(ways::instead(self.session, self.view, self.name)?);
+            out.extend(ways::open_checks(self.session, self.view, self.name, false));
+            if self.reconfigured {
+                out.push(say(command_line(["promo", "plan", name, "--out", "plan.json"]), "plans its configuration"));
+            }
+            if out.is_empty() {
+                out.extend(self.further());
+            }
         } else if let Some((scope, note)) =
             self.view.quarantine(self.release, self.name, &self.session.governance().graph)
         {
-            let place = scope.iter().flat_map(|scope| ["--environment", scope.as_str()]);
-            let key = self.session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
-            let words = ["promo", "release", "lift", id].into_iter().chain(place).chain(["--reason", "…"]).chain(key);
-            let lift = say(command_line(words), "lifts the quarantine, if the release was not at fault");
+            let lift = ways::lift(self.session, self.release, scope.as_ref());
+            let lift = say(lift, "lifts the quarantine, if the release was not at fault");
             let newer = self.newer().map_or_else(
-                || say(standing::new_release(self.session), "adds a newer release"),
+                || say(ways::new_release(self.session), "adds a newer release"),
                 |newer| say(command_line(["promo", "why", name, newer.as_str()]), "a newer release that is there"),
             );
             // What somebody rejected is lifted when they were wrong; what failed by itself, a newer release mends.
@@ -314,8 +331,9 @@ impl Case<'_> {
         }
         let paused = self.standing.holds_of(self.name).iter().filter(|hold| hold.kind == "paused");
         out.extend(paused.map(|hold| say(hold.ends.clone(), "lets automation promote again")));
-        out.dedup_by(|a, b| a.command == b.command);
-        out
+        let mut seen = BTreeSet::new();
+        out.retain(|next| seen.insert(next.command.clone()));
+        Ok(out)
     }
 
     /// What opens the gates, or enters where they are open.

@@ -96,6 +96,8 @@ pub(crate) fn standing(view: &PlanView, options: &Options) -> Vec<String> {
             "✗ the request for sha256:{}… took the place of this plan: it cannot be applied",
             newer.short()
         )),
+        // Why is told where the plan is summed up.
+        ("stale", ..) => Some("✗ this plan is stale: nobody can approve or apply it any more".to_owned()),
         ("over", ..) => Some(format!("✗ this plan was open until {}: it cannot be applied any more", when(fate.until))),
         _ => None,
     });

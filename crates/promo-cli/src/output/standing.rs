@@ -61,7 +61,13 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
         }
     };
     let kind = if hold.run.is_some() { Label::Bad } else { Label::Waiting };
-    label(kind, &format!("{text} (ended by `{ends}`)"))
+    // What only plans, or adds something to be planned, ends nothing by itself.
+    let ended = match ends.split(' ').nth(1) {
+        Some("plan" | "rollback") => format!("ended by applying what `{ends}` plans"),
+        Some("release") => format!("ended by applying a newer release: `{ends}`"),
+        _ => format!("ended by `{ends}`"),
+    };
+    label(kind, &format!("{text} ({ended})"))
 }
 
 /// A place that was changed by someone else, in a line without its sign.
@@ -139,8 +145,8 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
         let text = format!("✗ rejected by {}{}", line(&rejected.by), quoted(rejected.reason.as_ref()));
         out.push(label(Label::Bad, &text));
     }
-    // Where somebody said no, the plan waits for nobody any more.
-    out.extend(row.approvals.iter().map(|rule| approvals(rule, !row.rejected.is_empty())));
+    // Where somebody said no, too few are left, or it is stale, the plan waits for nobody any more.
+    out.extend(row.approvals.iter().map(|rule| approvals(rule, pending.over)));
     if !row.lost.is_empty() {
         let who = row.lost.join(" and ");
         let text = format!("✗ {who} took their approval back, for good: too few are left who could approve this plan");
@@ -150,9 +156,13 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
     for gate in &row.closed {
         out.push(format!("{} {}", label(Label::Waiting, "…"), closed(gate, now, zone)));
     }
-    if pending.moved.contains(&row.environment) {
-        let text = format!("✗ stale: {} was moved, or its rules were changed, since this was planned", row.environment);
-        out.push(label(Label::Bad, &text));
+    if let Some(why) = &pending.stale {
+        out.push(label(Label::Bad, &format!("✗ stale: {}", line(why))));
+        if pending.moot {
+            let until = time::near(pending.until, now, zone);
+            let text = format!("nothing is left to do of it; the request ends by itself {until}");
+            out.push(label(Label::Dim, &text));
+        }
     } else if row.rejected.is_empty() && row.outcome.is_open() {
         out.push(label(Label::Good, "✓ can be applied now, when artifacts and places are looked at again"));
     }
@@ -160,7 +170,7 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
 }
 
 /// `1 of 2 approvals (qa); 1 more from release-manager, not dana (initiator)`.
-fn approvals(rule: &ApprovalView, rejected: bool) -> String {
+fn approvals(rule: &ApprovalView, over: bool) -> String {
     let by: Vec<String> = rule.by.iter().map(|name| line(name)).collect();
     let counted = if by.is_empty() { String::new() } else { format!(" ({})", by.join(", ")) };
     let plural = if rule.needed == 1 { "" } else { "s" };
@@ -169,7 +179,7 @@ fn approvals(rule: &ApprovalView, rejected: bool) -> String {
     if missing == 0 {
         return format!("{} {head}", label(Label::Good, "✓"));
     }
-    if rejected {
+    if over {
         return format!("{} {head}", label(Label::Bad, "✗"));
     }
     let not: Vec<String> = rule.not.iter().map(|(who, part)| format!("{} ({part})", line(who))).collect();

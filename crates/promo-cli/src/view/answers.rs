@@ -265,6 +265,9 @@ answers! {
         /// What runs there, where it was rejected since.
         #[serde(skip_serializing_if = "Option::is_none")]
         rejected: Option<status::Rejected>,
+        /// Whether it runs there, and its configuration in the working tree is another than the one that was deployed.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        reconfigured: bool,
         /// Where the release counts as verified by an earlier deployment while a run deploys it there again, in words (S16).
         #[serde(skip_serializing_if = "Vec::is_empty")]
         earlier_verdicts: Vec<String>,

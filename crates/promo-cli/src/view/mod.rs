@@ -3,6 +3,7 @@
 //! not say.
 
 pub(crate) mod answers;
+pub(crate) mod approving;
 mod authority;
 pub(crate) mod gate;
 mod plan;
@@ -11,6 +12,7 @@ mod row;
 pub(crate) mod run;
 pub(crate) mod standing;
 mod summary;
+pub(crate) mod ways;
 
 pub(crate) use answers::Answer;
 pub(crate) use authority::{AskedView, AuthorityView, StatedView};

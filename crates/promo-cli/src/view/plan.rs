@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::eligibility;
-use promo_core::gate::{Gate, GateKind, overall};
+use promo_core::gate::{Gate, GateKind, Reason, overall};
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::model::Tier;
@@ -18,8 +18,9 @@ use serde::Serialize;
 
 use super::AuthorityView;
 use super::row::{Note, Row, RowState};
-use super::standing::{HoldView, OpenRunView, PendingView, Standing, mends, open_checks};
+use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, moving_on, next, summary};
+use super::ways;
 use crate::error::{CliError, command_line};
 use crate::output::endings;
 use crate::tags::{self, TagView};
@@ -90,7 +91,7 @@ pub(crate) struct PlanView {
 /// What became of a plan.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Fate {
-    /// `requested`; or `superseded`, `used` or `over` where it cannot be applied any more.
+    /// `requested`; or `superseded`, `used`, `over` or `stale` where it cannot be applied any more.
     pub(crate) state: &'static str,
     /// The run that used it.
     pub(crate) run: Option<RunId>,
@@ -98,6 +99,9 @@ pub(crate) struct Fate {
     pub(crate) superseded_by: Option<Digest>,
     /// Until when it can be applied, by its request.
     pub(crate) until: Option<Timestamp>,
+    /// Of a stale one: why, in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale: Option<String>,
 }
 
 /// A policy by name and version.
@@ -139,7 +143,7 @@ pub(crate) struct RequestView {
 
 /// What the ledger says of a plan.
 fn fate(digest: &Digest, plan: &Plan, view: &View, now: Timestamp) -> Option<Fate> {
-    let none = Fate { state: "requested", run: None, superseded_by: None, until: None };
+    let none = Fate { state: "requested", run: None, superseded_by: None, until: None, stale: None };
     if let Some(run) = view.consumed.get(digest) {
         return Some(Fate { state: "used", run: Some(run.clone()), ..none });
     }
@@ -223,13 +227,15 @@ impl PlanView {
     }
 
     /// The same with what the ledger says now: reasons that people gave, what holds an environment, which runs have not
-    /// ended, which plans were requested, what is replaced, and what became of this very plan.
+    /// ended, which plans were requested, what is replaced, and what became of this very plan; `stale` says why nobody can use it
+    /// any more, where that was looked for and is so.
     pub(crate) fn with_standing(
         mut self,
         session: &Session,
         view: &View,
         document: &Document,
         now: Timestamp,
+        stale: Option<String>,
     ) -> Result<Self, CliError> {
         let (standing, plan) = (Standing::of(session, view)?, &document.body);
         let moves: BTreeMap<&str, &Move> = plan.moves.iter().map(|m| (m.environment.as_str(), m)).collect();
@@ -280,13 +286,20 @@ impl PlanView {
             row.unfinished = standing.run_in(&row.environment).is_some();
             row.settled &= verified && !row.unfinished && standing.holds_of(&name).is_empty();
             if !row.unfinished && !row.held && row.state == RowState::Unchanged {
-                row.open_checks = open_checks(session, view, &name);
                 // This plan has looked.
-                let itself = command_line(["promo", "plan", name.as_str()]);
-                if let Some(look) = row.open_checks.iter_mut().find(|next| next.command == itself) {
-                    *look = mends(session, view, &name);
+                row.open_checks = ways::open_checks(session, view, &name, true);
+                if row.open_checks.is_empty() {
+                    row.open_checks = ways::instead(session, view, &name)?;
                 }
             }
+            let rejected = view.current(&name).and_then(|current| {
+                let (scope, note) = view.quarantine(&current.release, &name, &session.governance().graph)?;
+                let (scope, by) = (scope.clone(), note.by.name.clone());
+                Some(Reason::Quarantined { scope, automatic: note.automatic, by })
+            });
+            row.notes.extend(rejected.iter().filter(|_| row.movement.is_none()).map(Note::rejected));
+            row.rejected = rejected.is_some();
+            row.settled &= !row.rejected;
         }
         let names: BTreeSet<String> = self.environments.iter().map(|row| row.environment.clone()).collect();
         let mine = |moved: &EnvironmentName| names.contains(moved.as_str());
@@ -299,6 +312,9 @@ impl PlanView {
         if let Some(run) = self.fate.as_ref().and_then(|fate| fate.run.clone()) {
             self.used_by(&run, plan, view);
         }
+        let usable = self.fate.as_ref().is_none_or(|fate| fate.state == "requested");
+        let moot =
+            if let Some(why) = stale.filter(|_| usable) { self.is_stale(why, session.moot(document)?) } else { false };
         let about = |one: &&PendingView| one.environments.iter().any(|row| mine(&row.environment));
         self.pending = pending.iter().filter(about).cloned().collect();
         for one in &mut self.pending {
@@ -318,9 +334,22 @@ impl PlanView {
             .any(|(one, other)| overall(one) != overall(other));
         if self.if_merged.is_none() {
             self.next = next(&self.pipeline, &self.environments, &self.request, self.file.as_deref());
-            self.next = self.lead_on();
+            // Planned again it would move nothing.
+            self.next = if moot { Vec::new() } else { self.lead_on() };
         }
         Ok(self)
+    }
+
+    /// The same once what it was made from is so no longer: nobody can approve or apply it. Gives whether nothing is left to do of
+    /// it.
+    fn is_stale(&mut self, why: String, moot: bool) -> bool {
+        let left = if moot { ", and nothing is left to do of what it asked for" } else { "" };
+        let text = format!("Nobody can approve or apply this plan any more{left}: {why}.");
+        self.environments.iter_mut().filter(|row| row.movement.is_some()).for_each(Row::stale);
+        self.summary = Summary { text, ..Summary::default() };
+        let none = Fate { state: "stale", run: None, superseded_by: None, until: None, stale: None };
+        self.fate = Some(Fate { stale: Some(why), ..none });
+        moot
     }
 
     /// The same plan once a run has used it: its moves as that run left them, with the approvals that it began with.
@@ -367,7 +396,7 @@ impl PlanView {
                 })
         };
         // One from which only another plan leads on has it in this one.
-        let leads_on = |one: &&PendingView| same(one) && (one.plan == self.digest || !one.over);
+        let leads_on = |one: &&PendingView| same(one) && (one.plan == self.digest || !one.over) && !one.next.is_empty();
         let requested = self.pending.iter().filter(leads_on);
         // Who sees this plan is not sent to see it.
         let shows_itself = |one: &PendingView| {
@@ -385,7 +414,7 @@ impl PlanView {
             let plan = moving_on(&self.pipeline, &self.environments, &self.request, None);
             out.extend(plan.into_iter().map(|next| NextCommand { why: why.clone(), ..next }));
         }
-        let over = matches!(self.fate.as_ref().map(|fate| fate.state), Some("superseded" | "over"));
+        let over = matches!(self.fate.as_ref().map(|fate| fate.state), Some("superseded" | "over" | "stale"));
         let requested_itself = self.pending.iter().any(|one| one.plan == self.digest);
         if over {
             let plan = moving_on(&self.pipeline, &self.environments, &self.request, None);

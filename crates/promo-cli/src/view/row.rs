@@ -47,9 +47,12 @@ pub(crate) struct Row {
     /// Whether a promotion failed there and a person has to look.
     #[serde(skip)]
     pub(crate) held: bool,
-    /// What leads on where a check of what runs there does not hold, best first.
+    /// What leads on where a check of what runs there does not hold, or it was rejected since, best first.
     #[serde(skip)]
     pub(crate) open_checks: Vec<NextCommand>,
+    /// Whether what runs there was rejected since.
+    #[serde(skip)]
+    pub(crate) rejected: bool,
     /// When the last closed gate opens by itself, where that is known.
     pub(crate) opens_at: Option<Timestamp>,
     /// How every gate stands.
@@ -99,6 +102,11 @@ impl Note {
     /// What runs has lost evidence upstream (S3, S16).
     pub(crate) fn lost_evidence(reason: &Reason) -> Self {
         Self { code: reason.code(), text: format!("stands on lost evidence: {reason}") }
+    }
+
+    /// What runs there was rejected, or quarantined after a rollback, since: it stays, and enters nowhere.
+    pub(super) fn rejected(reason: &Reason) -> Self {
+        Self { code: reason.code(), text: format!("what runs here was {reason}") }
     }
 
     /// What going back does beside going back, once it is verified (S10.4).
@@ -245,6 +253,7 @@ impl Row {
             unfinished: false,
             held: false,
             open_checks: Vec::new(),
+            rejected: false,
             from: entry.from.as_ref().map(ReleaseView::of),
             to: Some(ReleaseView::of(&entry.to)),
             opens_at: opens_at(&gates),
@@ -286,6 +295,12 @@ impl Row {
         let (state, says) = stands(overall(now));
         self.gates = gates(now, now);
         (self.state, self.says, self.opens_at) = (state, says.to_owned(), opens_at(&self.gates));
+    }
+
+    /// The same of a plan that nobody can use any more: nothing of it can start.
+    pub(super) fn stale(&mut self) {
+        (self.state, self.opens_at) = (RowState::Unchanged, None);
+        "stale".clone_into(&mut self.says);
     }
 
     /// The same once a run has used the plan: how it ended there, and whose approvals the run began with.
@@ -347,6 +362,7 @@ impl Row {
             unfinished: false,
             held: false,
             open_checks: Vec::new(),
+            rejected: false,
             settled: stay.why == StayReason::UpToDate && stay.drift.is_empty(),
             from: stay.current.as_ref().map(ReleaseView::of),
             to: stay.next.as_ref().map(|next| ReleaseView::of(&next.release)),

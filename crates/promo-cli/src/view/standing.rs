@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use promo_core::Digest;
+use promo_core::approval::Evaluation;
 use promo_core::eligibility::{self, CheckStatus, Hold};
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Note, Promotion, Said, VerdictEntry};
-use promo_core::model::Check;
 use promo_core::plan::{Document, MAX_BYTES, Plan};
 use promo_core::planner;
 use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
@@ -21,7 +21,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::signers;
-use super::{GateView, NextCommand, ReleaseView};
+use super::ways::{unfreeze, way_out};
+use super::{GateView, ReleaseView, approving};
 use crate::commands::approve::apply_words;
 use crate::commands::plan::again;
 use crate::error::{CliError, command_line};
@@ -56,7 +57,8 @@ pub(crate) struct HoldView {
     /// Of what failed or was cancelled: that its run had begun to go back, and did not get there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) went_back: Option<WentBack>,
-    /// The command that ends it.
+    /// The command that leads to its end: of a freeze or a pause it ends it, and of what failed it plans what does so once it is
+    /// applied, or adds a release that can.
     pub(crate) ends: String,
 }
 
@@ -96,11 +98,18 @@ pub(crate) struct PendingView {
     pub(crate) signed: bool,
     /// The file that holds the plan, where one lies in the working directory or its folder `promotions`.
     pub(crate) file: Option<String>,
-    /// Environments that somebody has moved since the plan was made: it cannot be applied any more.
+    /// Environments that somebody has moved since the plan was made, and all of them where it is something else that changed: it
+    /// cannot be applied any more.
     pub(crate) moved: Vec<EnvironmentName>,
+    /// Why nobody can approve or apply it any more, where what it was made from is no longer so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale: Option<String>,
+    /// Whether nothing is left to do of what it asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) moot: bool,
     /// How each of its moves stands.
     pub(crate) environments: Vec<PendingRow>,
-    /// The command that leads on.
+    /// The command that leads on; empty where nothing is left to do.
     pub(crate) next: String,
     /// Whether nothing leads on from it any more but another plan.
     #[serde(skip)]
@@ -388,17 +397,10 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 backward: promotion.movement == Movement::Rollback,
                 cause: (!cancelled).then_some(cause),
                 went_back: went_back.then(|| WentBack { there: there() }),
-                ends: way_out(session, view, name, promotion, cancelled, cause),
+                ends: way_out(session, view, name, promotion, (cancelled, cause))?,
             })
         }
     }
-}
-
-/// The command that ends a freeze or a pause, of all where no environment is named.
-fn unfreeze(session: &Session, name: Option<&EnvironmentName>) -> String {
-    let key = session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
-    let name = name.map(EnvironmentName::as_str);
-    command_line(["promo", "unfreeze"].into_iter().chain(name).chain(["--reason", "…"]).chain(key))
 }
 
 /// What was at fault where a promotion failed.
@@ -429,82 +431,6 @@ fn cause(session: &Session, view: &View, name: &EnvironmentName, promotion: &Pro
     }
 }
 
-/// What a person does about an environment that a promotion left behind: what was cancelled, could not be deployed, or
-/// was not looked at is done again; and from what a check saw fail there is a way back, or a newer release.
-fn way_out(
-    session: &Session,
-    view: &View,
-    name: &EnvironmentName,
-    promotion: &Promotion,
-    cancelled: bool,
-    cause: Cause,
-) -> String {
-    let (here, to) = (view.current(name).map(|r| &r.release), &promotion.to);
-    let rules = session.governance().rules();
-    if promotion.movement == Movement::Rollback && here != Some(to) {
-        return command_line(["promo", "rollback", name.as_str(), "--to", to.as_str(), "--out", "back.plan.json"]);
-    }
-    // It went back, and what is there now was not seen to be good.
-    if let Some(here) = here.filter(|here| *here != to && cause == Cause::Check) {
-        return command_line(["promo", "plan", name.as_str(), "--release", here.as_str(), "--out", "plan.json"]);
-    }
-    if cancelled || promotion.movement == Movement::Rollback || cause != Cause::Check {
-        return command_line(["promo", "plan", name.as_str(), "--release", to.as_str(), "--out", "plan.json"]);
-    }
-    let back = here.and_then(|here| eligibility::rollback_targets(&rules, view, name, here).next().cloned());
-    match back {
-        Some(_) => command_line(["promo", "rollback", name.as_str(), "--out", "back.plan.json"]),
-        None => new_release(session),
-    }
-}
-
-/// What leads on where a check of what runs in an environment does not hold, best first; nothing where all hold.
-pub(crate) fn open_checks(session: &Session, view: &View, name: &EnvironmentName) -> Vec<NextCommand> {
-    let say = |words: &[&str], why: String| NextCommand { command: command_line(words.iter().copied()), why };
-    let pipeline = &session.governance().pipeline;
-    let (Some(environment), Some(current)) = (pipeline.environments.get(name), view.current(name)) else {
-        return Vec::new();
-    };
-    let checks = eligibility::verification(view, name, environment, &current.release).checks;
-    let mut open = checks.iter().filter(|(_, status)| !matches!(status, CheckStatus::Passed { .. }));
-    let manual = |check: &CheckName| matches!(pipeline.checks.get(check), Some(Check::Manual { .. }));
-    let again = || say(&["promo", "verify", name.as_str()], "runs its checks again".into());
-    match open.clone().find(|(check, _)| !manual(check)).or_else(|| open.next()) {
-        None => Vec::new(),
-        Some((check, _)) if manual(check) => vec![say(
-            &["promo", "verdict", "pass", name.as_str(), check.as_str(), "--key", "KEY"],
-            format!("says that {check} passed, where it did"),
-        )],
-        // Only a plan looks at the place: somebody may have changed there what the check saw.
-        Some((_, CheckStatus::Failed)) => {
-            vec![
-                say(&["promo", "plan", name.as_str()], "looks whether what is there is what was deployed".into()),
-                again(),
-            ]
-        }
-        Some(_) => vec![again()],
-    }
-}
-
-/// What leads on where a check failed and what is there is what was deployed: the way back, or a newer release.
-pub(crate) fn mends(session: &Session, view: &View, name: &EnvironmentName) -> NextCommand {
-    let rules = session.governance().rules();
-    let here = view.current(name).map(|current| &current.release);
-    let back = here.and_then(|here| eligibility::rollback_targets(&rules, view, name, here).next());
-    let back = back.map(|_| NextCommand {
-        command: command_line(["promo", "rollback", name.as_str(), "--out", "back.plan.json"]),
-        why: format!("plans the way back of {name} from what failed its check"),
-    });
-    back.unwrap_or_else(|| NextCommand { command: new_release(session), why: "adds a release that mends it".into() })
-}
-
-/// The command that adds the next release, with every artifact that it needs.
-pub(crate) fn new_release(session: &Session) -> String {
-    let artifacts: Vec<String> =
-        session.governance().pipeline.artifacts.keys().map(|name| format!("{name}=TAG")).collect();
-    command_line(["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str)))
-}
-
 fn pending_view(
     standing: &Standing,
     session: &Session,
@@ -513,6 +439,8 @@ fn pending_view(
 ) -> Result<PendingView, CliError> {
     let request = &pending.request;
     let signers: Vec<String> = request.signers.iter().map(ToString::to_string).collect();
+    let evaluated = |one: &PendingMove| Some((one.environment.clone(), one.evaluation.clone()?));
+    let standings: BTreeMap<EnvironmentName, Evaluation> = pending.moves.iter().filter_map(evaluated).collect();
     let mut rows = Vec::new();
     for (one, entry) in pending.moves.iter().zip(&pending.document.body.moves) {
         let mut closed = Vec::new();
@@ -534,7 +462,7 @@ fn pending_view(
                 .collect(),
             lost: lost(session, one),
             closed,
-            problems: problems(one),
+            problems: problems(session, one),
             gates: one.gates.clone(),
         });
     }
@@ -546,14 +474,16 @@ fn pending_view(
         by: if signers.is_empty() { request.initiators.iter().cloned().collect() } else { signers },
         file: find(&pending.plan),
         moved: pending.moved,
+        stale: pending.stale,
+        moot: pending.moot,
         environments: rows,
         next: String::new(),
         over: false,
         document: Arc::new(pending.document),
     };
     let refused = out.environments.iter().any(|row| row.outcome >= Outcome::Expired || !row.lost.is_empty());
-    out.over = refused || !out.moved.is_empty();
-    out.next = lead_on(standing, session, &out.document, &out, session.now()?);
+    out.over = refused || out.stale.is_some();
+    out.next = lead_on(standing, session, view, &out, &standings)?;
     Ok(out)
 }
 
@@ -575,12 +505,15 @@ fn lost(session: &Session, one: &PendingMove) -> Vec<String> {
 }
 
 /// Why what was said does not count; who is kept out of a rule stands there already.
-fn problems(one: &PendingMove) -> Vec<String> {
+fn problems(session: &Session, one: &PendingMove) -> Vec<String> {
     let evaluation = one.evaluation.iter();
     let all = evaluation.flat_map(|e| e.rules.iter().flat_map(|rule| &rule.problems).chain(&e.problems));
     let mut out: Vec<String> = all.map(ToString::to_string).collect();
     out.sort();
     out.dedup();
+    let short = one.evaluation.iter().filter(|e| !e.satisfied() && e.rejections.is_empty());
+    let nobody = short.filter_map(|e| approving::nobody(e, &session.governance().roster));
+    out.extend(nobody.map(|why| format!("nobody can approve this: {why}")));
     out
 }
 
@@ -588,38 +521,40 @@ fn problems(one: &PendingMove) -> Vec<String> {
 fn lead_on(
     standing: &Standing,
     session: &Session,
-    document: &Document,
+    view: &View,
     pending: &PendingView,
-    now: Timestamp,
-) -> String {
-    let rows = &pending.environments;
+    standings: &BTreeMap<EnvironmentName, Evaluation>,
+) -> Result<String, CliError> {
+    let (rows, document, now) = (&pending.environments, &pending.document, session.now()?);
     if let Some(run) = rows.iter().find_map(|row| standing.run_in(row.environment.as_str())) {
-        return run.next.clone();
+        return Ok(run.next.clone());
     }
     if pending.over {
+        // Planned again it would move nothing, or nothing before the freeze is lifted, which does not stop what goes back (S5.4).
+        if pending.moot {
+            return Ok(String::new());
+        }
+        let stopped = rows.iter().filter(|row| row.movement != Movement::Rollback);
+        let mut holds = stopped.flat_map(|row| standing.holds_of(&row.environment));
+        if let Some(frozen) = holds.find(|hold| hold.kind == "frozen") {
+            return Ok(frozen.ends.clone());
+        }
         let file = format!("{}.plan.json", session.governance().pipeline.name);
-        return command_line(again(&document.body.request, &file).iter().map(String::as_str));
+        return Ok(command_line(again(&document.body.request, &file).iter().map(String::as_str)));
     }
     let name = format!("{}.plan.json", session.governance().pipeline.name);
     let digest = pending.plan.to_string();
     let Some(file) = &pending.file else {
-        return command_line(["promo", "show", &digest, "--out", &name]);
+        return Ok(command_line(["promo", "show", &digest, "--out", &name]));
     };
-    let unsigned = |row: &PendingRow| {
-        row.approvals.iter().any(|rule| rule.by.len() < rule.needed as usize)
-            && session.needs_signed_request(&pending.plan, [&row.environment]).is_err()
-    };
-    if rows.iter().any(unsigned) {
-        return command_line(["promo", "request", file, "--key", "KEY"]);
-    }
-    if rows.iter().flat_map(|row| &row.approvals).any(|rule| rule.by.len() < rule.needed as usize) {
-        return command_line(["promo", "approve", file, "--key", "KEY"]);
+    if let Some(way) = approving::lead_on(session, view, (document, &pending.plan), standings, (file, &[]))? {
+        return Ok(way.next);
     }
     let frozen = rows.iter().find_map(|row| {
         let stops = row.closed.iter().any(|gate| gate.kind == GateKind::Freeze);
         standing.holds_of(&row.environment).iter().find(|hold| stops && matches!(hold.kind, "frozen" | "paused"))
     });
-    match frozen {
+    Ok(match frozen {
         Some(hold) => hold.ends.clone(),
         None => {
             let shut: Vec<Gate> =
@@ -627,7 +562,7 @@ fn lead_on(
             let wait = match opens_at(&shut) {
                 _ if shut.is_empty() => None,
                 // The request is over by then: what it shows says both.
-                Some(at) if at >= pending.until => return command_line(["promo", "show", file]),
+                Some(at) if at >= pending.until => return Ok(command_line(["promo", "show", file])),
                 Some(at) => Some(reaching(at, now)),
                 // Nothing says when, as of a lock: a while, and then it is tried once more.
                 None => Some(format!("{SOME_HOURS}h")),
@@ -635,7 +570,7 @@ fn lead_on(
             let waits = wait.iter().flat_map(|wait| ["--wait", wait.as_str()]);
             command_line(apply_words(session, document, file).into_iter().chain(waits))
         }
-    }
+    })
 }
 
 /// How long a wait is that is suggested where nothing asks for a longer one.

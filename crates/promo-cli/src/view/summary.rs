@@ -88,7 +88,9 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
         true if unfinished => "Nothing would move before the run that is not over has ended. ".to_owned(),
         true if moves || !out.refused.is_empty() => String::new(),
         // What is held is something to do, and not for a plan.
-        true if !held.is_empty() || !out.drift.is_empty() => "Nothing would move. ".to_owned(),
+        true if !held.is_empty() || !out.drift.is_empty() || rows.iter().any(|row| row.rejected) => {
+            "Nothing would move. ".to_owned()
+        }
         true if settled => "Nothing to do: everything is where it should be. ".to_owned(),
         true => "Nothing to do. ".to_owned(),
         false => format!("{}. ", parts.join(", ")),

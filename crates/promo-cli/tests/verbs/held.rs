@@ -26,7 +26,7 @@ fn an_environment_that_is_held_says_so_first_and_what_ends_it() {
     let why = said(&world, &["why", "staging"]);
     let first = why.lines().next().unwrap();
     assert!(first.starts_with("staging ✗ held since ") && first.contains(" failed with r-"), "{why}");
-    assert!(why.contains("(ended by `promo rollback staging`)"), "{why}");
+    assert!(why.contains("(ended by applying what `promo rollback staging` plans)"), "{why}");
     let why = world.run(0, &["why", "staging"]);
     assert_eq!(next(&why), "promo rollback staging --out back.plan.json");
     assert_eq!(why["holds"][0]["cause"], "check", "{why}");

@@ -8,6 +8,7 @@ mod applying;
 mod approving;
 mod authority;
 mod changes;
+mod circles;
 mod corpus;
 mod everywhere;
 mod fixture;

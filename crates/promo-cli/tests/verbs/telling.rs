@@ -48,7 +48,7 @@ fn what_was_cancelled_half_way_is_told_first_with_what_ends_it() {
     let status = said(&world, &["status"]);
     let first = status.lines().find(|line| line.trim_start().starts_with("dev ")).unwrap();
     assert!(first.contains("✗ held since") && first.contains("was cancelled on its way back to"), "{status}");
-    assert!(status.contains("(ended by `promo plan dev --release r-"), "{status}");
+    assert!(status.contains("(ended by applying what `promo plan dev --release r-"), "{status}");
     assert!(said(&world, &["history", "dev"]).contains("was cancelled half-way and is held for a person"));
     let newest = world.run(0, &["why", "dev"]);
     let again = newest["also"].as_array().unwrap().iter().find(|also| also["why"] == "asks for it by name").unwrap();

@@ -414,6 +414,9 @@ fn a_check_that_fails_leads_to_the_plan_that_looks_and_from_there_on() {
     world.release("1.2.0", 3);
     world.write("broken", "");
     assert_eq!(next(&world.run(21, &["verify", "dev"])), "promo plan dev");
+    // What failed once may be the fault of the check; of what fails again there is a way back.
+    assert_eq!(next(&world.run(0, &["plan", "dev"])), "promo verify dev");
+    assert_eq!(next(&world.run(21, &["verify", "dev"])), "promo plan dev");
     let plan = world.run(0, &["plan", "dev"]);
     assert_eq!(next(&plan), "promo rollback dev --out back.plan.json", "{plan}");
     assert!(plan["next"][1]["command"].as_str().unwrap().ends_with(" verify dev"), "{plan}");

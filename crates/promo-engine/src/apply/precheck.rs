@@ -109,7 +109,7 @@ impl Session {
             let refused = again.stays.iter().find(|s| s.environment == entry.environment);
             if let Some((stay, next)) = refused.and_then(|s| Some((s, s.next.as_ref()?))) {
                 // Nobody waits for a gate of what is stale already.
-                self.unmoved(plan, &view)?;
+                self.unmoved(plan, &view, &observed)?;
                 let name = &entry.environment;
                 let mut gates = next.gates.clone();
                 if next.release.id == entry.to.id {
@@ -129,7 +129,17 @@ impl Session {
                 return Err(with_notes(why, closed(name, &next.release.id, gates)));
             }
         }
+        // What does not move any more has no inputs now: those of the plan say why, each by itself.
+        let gone = |entry: &&Move| !again.moves.iter().any(|now| now.environment == entry.environment);
+        let gone: Vec<planner::Moved> = plan.moves.iter().filter(gone).map(no_longer).collect();
+        if !gone.is_empty() {
+            self.unmoved(plan, &view, &observed)?;
+        }
         let mut moved = planner::stale(plan, &again.inputs, &again.moves);
+        if !gone.is_empty() {
+            moved.retain(|moved| moved.current.is_some());
+            moved.extend(gone);
+        }
         if moved.is_empty() {
             moved = planner::differences(plan, &then?);
         }
@@ -166,17 +176,31 @@ impl Session {
     /// [`EngineError::Stale`]; [`EngineError::Elsewhere`] and those of files where it cannot be told here.
     pub fn unchanged(&self, document: &Document) -> Result<(), EngineError> {
         self.belongs_here(&document.body)?;
-        self.unmoved(&document.body, &*self.view()?)
+        let view = self.view()?;
+        self.unmoved(&document.body, &view, &observe::here(self, &view)?)
     }
 
-    /// The same about a plan of here.
-    fn unmoved(&self, plan: &Plan, view: &View) -> Result<(), EngineError> {
-        let observations = &observe::here(self, view)?;
+    /// The same about a plan of here, by these files.
+    pub(crate) fn unmoved(&self, plan: &Plan, view: &View, observations: &Observations) -> Result<(), EngineError> {
         let (rules, request, now) = (self.governance.rules(), &plan.request, self.present()?);
         let mut inputs =
             planner::inputs_here(&PlanInput { rules, view, observations, request, pinned: None, now }, &plan.moves);
         inputs.extend(self.tools(&plan.moves)?);
         match planner::stale(plan, &inputs, &plan.moves) {
+            moved if moved.is_empty() => Ok(()),
+            moved => Err(stale(view, plan, &plan.moves, moved)),
+        }
+    }
+
+    /// The same without its files, where those cannot be read.
+    pub(crate) fn rules_stand(&self, plan: &Plan, view: &View) -> Result<(), EngineError> {
+        let rules = self.bound(&plan.moves)?.into_iter();
+        let other = rules.filter(|(name, now)| plan.inputs.get(name) != Some(now)).map(|(input, now)| {
+            let planned = plan.inputs.get(&input).cloned();
+            planner::Moved { input, planned, current: Some(now) }
+        });
+        let moved = plan.moves.iter().filter_map(|entry| moved_generation(plan, entry, view));
+        match other.chain(moved).collect::<Vec<_>>() {
             moved if moved.is_empty() => Ok(()),
             moved => Err(stale(view, plan, &plan.moves, moved)),
         }
@@ -335,7 +359,7 @@ impl Session {
         Ok(other.map(|(name, _)| format!("the plan is stale: since it was made, this changed: {name}")))
     }
 
-    fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {
+    pub(crate) fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {
         let mode = |local: bool| if local { "local mode" } else { "a trust file" }.to_string();
         alike("version of promo", plan.tool.clone(), TOOL.to_string())?;
         self.ruled_here(plan)?;
@@ -466,7 +490,12 @@ pub(super) fn unproven(plan: &Plan, counts_as: Invoker) -> Option<String> {
     })
 }
 
-fn with_notes(why: Vec<String>, error: EngineError) -> EngineError {
+fn with_notes(mut why: Vec<String>, error: EngineError) -> EngineError {
+    // What is told with its environment is not told without it too.
+    let all = why.clone();
+    let again =
+        |note: &String| all.iter().any(|other| other.strip_suffix(note.as_str()).is_some_and(|to| to.ends_with(": ")));
+    why.retain(|note| !again(note));
     match error {
         EngineError::Waiting { environment, release, gates, .. } => {
             EngineError::Waiting { environment, release, gates, notes: why }
@@ -504,6 +533,12 @@ pub(super) fn lapsed(
         (None, Some(doubt)) => Err(EngineError::Undated { doubt }),
         _ => Err(EngineError::Spent { why: format!("expired at {}: plan again", Instant(expires)), run: None }),
     }
+}
+
+/// That nothing would be moved any more in an environment of a plan.
+fn no_longer(entry: &Move) -> planner::Moved {
+    let input = format!("what would be moved in {}", entry.environment);
+    planner::Moved { input, planned: Some(entry.to.to_string()), current: None }
 }
 
 /// Environments of the plan that somebody has moved since it was made.

@@ -20,6 +20,16 @@ pub enum State {
     Unknown,
 }
 
+impl State {
+    /// The state of a place on its way from one to the other: the way was begun, has not come to its end, and everything there
+    /// is as one of the two has it. A provider whose effects are several tells it by this, so that whoever comes afterwards
+    /// can go on, or back, and never takes a place that is half-way for one that has arrived.
+    #[must_use]
+    pub fn between(from: &Self, to: &Self) -> Self {
+        Self::Present(Digest::of(alloc::format!("promo/half-way/v1\n{from}\n{to}\n").as_bytes()))
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -121,6 +121,10 @@ impl Provider for Policed {
         .await
     }
 
+    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<(), ProviderError> {
+        self.call("settle", async || self.inner.settle(cx, request).await, |()| None).await
+    }
+
     async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
         self.call("lint", async || self.inner.lint(cx, inputs).await, |()| None).await
     }

@@ -40,9 +40,20 @@ pub trait Provider: Send + Sync {
     }
 
     /// Makes a place be as desired. Idempotent: when the desired state is there, nothing is changed; when the state is
-    /// neither the expected nor the desired one, nothing is changed and the error is [`ErrorKind::Conflict`].
+    /// neither the expected nor the desired one, nothing is changed and the error is [`ErrorKind::Conflict`]. Where that takes
+    /// several effects, a place at which only some of them are is observed as [`State::between`] the two.
     async fn ensure(&self, _cx: &Context, _request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
         Err(unsupported(self, "ensure"))
+    }
+
+    /// Waits until what is there runs, after `ensure` or where there was nothing to change: pods are ready, jobs have ended.
+    /// Called before the effect is recorded, and called again by whoever resumes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Failed`] when it does not run in time or says that it never will: then the step has failed although
+    /// the desired state is there.
+    async fn settle(&self, _cx: &Context, _request: &ObserveRequest) -> Result<(), ProviderError> {
+        Ok(())
     }
 
     /// Whether a deployment can be made from these inputs, of which release, artifacts and tags only stand for real ones: what is

@@ -85,6 +85,10 @@ impl Provider for Watched {
         answer
     }
 
+    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<(), ProviderError> {
+        self.inner.settle(cx, request).await
+    }
+
     async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
         self.inner.lint(cx, inputs).await
     }

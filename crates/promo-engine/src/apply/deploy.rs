@@ -131,7 +131,8 @@ async fn together(
     })
 }
 
-/// What a failed step may have left, as the start of its way back: what the promotion found, or what it wanted. Any other
+/// What a failed step may have left, as the start of its way back: what the promotion found, what it wanted, or something on
+/// the way from one to the other. Any other
 /// state only somebody else can have made, or it cannot be told: then nothing is touched (invariant 5).
 fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
     // Copies have no target, and each a place of its own.
@@ -140,7 +141,7 @@ fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
         Action::Deploy => s.target == step.target,
     };
     let there = entry.steps.iter().filter(|s| s.action == step.action).find(same);
-    there.into_iter().flat_map(|s| [s.expected, s.desired])
+    there.into_iter().flat_map(|s| [s.expected, s.desired, State::between(&s.expected, &s.desired)])
 }
 
 #[cfg(test)]

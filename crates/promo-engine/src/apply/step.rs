@@ -66,7 +66,7 @@ pub(crate) async fn take(
     let opaque = provider.describe().effects == EffectClass::Opaque;
     match observed {
         there if there == step.desired => match now.intend(there)? {
-            None => now.done(there, false, "nothing to change".to_string()),
+            None => now.settled(provider, there, false, "nothing to change".to_string()).await,
             Some(why) => Ok(now.fail(why)),
         },
         // An opaque effect that may have happened is not tried again (S9.3).
@@ -74,13 +74,20 @@ pub(crate) async fn take(
             let why = format!("{} may or may not have acted before this run was interrupted", step.provider);
             Ok(StepEnd::Stuck { why })
         }
-        there if there != State::Unknown && starts.contains(&there) => now.act(provider, there, opaque).await,
+        there if there != State::Unknown && begins(starts, there, step.desired) => {
+            now.act(provider, there, opaque).await
+        }
         there => {
             let (place, expected) = (place(step), step.expected);
             let wanted = format!("expected {expected}, or {} as the step would leave it", step.desired);
             Ok(now.fail(format!("{place} holds {there}: {wanted}")))
         }
     }
+}
+
+/// Whether a step may begin at what is there: one of its starts, or what an earlier process left on the way from one of them.
+fn begins(starts: &[State], there: State, desired: State) -> bool {
+    starts.iter().any(|start| *start == there || State::between(start, &desired) == there)
 }
 
 /// A step that is being taken.
@@ -131,10 +138,12 @@ impl Now<'_> {
         // What an opaque provider lets see tells nothing once it broke its contract: it may have acted all the same.
         let in_doubt = |p: &ProviderError| seen == Ok(State::Unknown) || p.kind == ErrorKind::Broken;
         match (&seen, said) {
-            (Ok(state), Ok(answer)) if *state == step.desired => self.done(*state, answer.changed, answer.detail),
+            (Ok(state), Ok(answer)) if *state == step.desired => {
+                self.settled(provider, *state, answer.changed, answer.detail).await
+            }
             // It may have acted before it failed: what is observed decides.
             (Ok(state), Err(error)) if *state == step.desired => {
-                self.done(*state, true, format!("done, although {error}"))
+                self.settled(provider, *state, true, format!("done, although {error}")).await
             }
             (Err(error), _) if comes_back(error) => Ok(self.interrupt(error)),
             (Err(error), _) if opaque => {
@@ -151,6 +160,25 @@ impl Now<'_> {
                 let unlike = || format!("{} holds {state} after the step: expected {}", place(step), step.desired);
                 let problem = said.err().or_else(|| seen.as_ref().err().cloned());
                 Ok(self.fail(problem.map_or_else(unlike, |problem| problem.to_string())))
+            }
+        }
+    }
+
+    /// What was wanted is there. It counts as done once it runs as well.
+    async fn settled(
+        &self,
+        provider: &Arc<dyn Provider>,
+        state: State,
+        changed: bool,
+        detail: String,
+    ) -> Result<StepEnd, EngineError> {
+        let request = ObserveRequest { inputs: self.step.inputs.clone() };
+        match provider.settle(&self.context.session.context, &request).await {
+            Ok(()) => self.done(state, changed, detail),
+            Err(error) if comes_back(&error) => Ok(self.interrupt(&error)),
+            Err(error) => {
+                self.record(State::Unknown)?;
+                Ok(self.fail(error.to_string()))
             }
         }
     }

@@ -10,13 +10,21 @@ pub mod command;
 pub mod directory;
 mod escape;
 pub mod http;
+pub mod kubectl;
+mod kubernetes;
 pub mod oci;
 mod settings;
 
 /// Every built-in provider.
 #[must_use]
 pub fn builtin() -> Vec<Arc<dyn Provider>> {
-    vec![Arc::new(oci::Oci::new()), Arc::new(directory::Directory), Arc::new(http::Http), Arc::new(command::Command)]
+    vec![
+        Arc::new(oci::Oci::new()),
+        Arc::new(directory::Directory),
+        Arc::new(kubectl::Kubectl::default()),
+        Arc::new(http::Http),
+        Arc::new(command::Command),
+    ]
 }
 
 /// What the built-in providers accept in the pipeline file.

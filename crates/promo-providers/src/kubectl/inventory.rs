@@ -1,0 +1,233 @@
+//! What was applied to a place: a Secret in its namespace, which says what belongs to promo there. What must not live here:
+//! requests about the objects themselves.
+
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+
+use flate2::Compression;
+use flate2::read::GzDecoder;
+use flate2::write::GzEncoder;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::api::PostParams;
+use promo_core::Digest;
+use promo_sdk::{ErrorKind, ProviderError, State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::kubernetes::cluster::{MANAGER, Place};
+use crate::kubernetes::error::told;
+use crate::kubernetes::object::{Id, Object};
+use crate::kubernetes::projection;
+
+/// The type of the Secret, and with it the format of what is in it.
+const TYPE: &str = "promo/inventory.v1";
+/// The key of the Secret's data.
+const KEY: &str = "inventory";
+/// What it may unpack to (S13.2).
+const UNPACKED: u64 = 64 << 20;
+
+/// What was applied, and whether all of it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Inventory {
+    /// Of which release.
+    pub(super) release: String,
+    /// By which run and step.
+    pub(super) token: String,
+    /// Under which epoch.
+    pub(super) epoch: u64,
+    pub(super) phase: Phase,
+    /// What is declared.
+    pub(super) entries: Vec<Entry>,
+}
+
+/// How far it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum Phase {
+    /// All of it was applied, and what was no longer declared is gone.
+    Applied,
+    /// It was begun.
+    Applying {
+        /// What was there.
+        from: State,
+        /// What is to be there.
+        to: State,
+        /// What was declared before.
+        before: Vec<Entry>,
+    },
+}
+
+/// One object.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Entry {
+    /// As it is declared.
+    pub(super) object: Object,
+    /// What the live object's declared fields give once it is applied.
+    print: Digest,
+}
+
+impl Entry {
+    /// An object, with what its fields are to be.
+    pub(super) fn new(place: &Place, object: &Object, wanted: &Value) -> Self {
+        Self { object: object.clone(), print: print(place, wanted) }
+    }
+
+    fn is(&self, place: &Place, live: &Value) -> bool {
+        print(place, &projection::object(&self.object.value, live)) == self.print
+    }
+}
+
+impl Inventory {
+    /// Everything that is or was declared, as long as it may be there.
+    pub(super) fn all(&self) -> Vec<Entry> {
+        let mut all = self.entries.clone();
+        if let Phase::Applying { before, .. } = &self.phase {
+            let gone = |entry: &&Entry| !self.entries.iter().any(|kept| kept.object.id.same(&entry.object.id));
+            all.extend(before.iter().filter(gone).cloned());
+        }
+        all
+    }
+
+    /// Whether an object is as it was before, or as it is to be: nobody else has touched it meanwhile.
+    pub(super) fn knows(&self, place: &Place, before: &[Entry], id: &Id, live: Option<&Value>) -> bool {
+        let of = |entries: &[Entry]| entries.iter().find(|entry| entry.object.id.same(id)).cloned();
+        let (was, will_be) = (of(before), of(&self.entries));
+        match live {
+            None => was.is_none() || will_be.is_none(),
+            Some(live) => [was, will_be].iter().flatten().any(|entry| entry.is(place, live)),
+        }
+    }
+}
+
+/// An inventory as it was read, with the version that was read.
+#[derive(Debug)]
+pub(super) struct Kept {
+    pub(super) inventory: Inventory,
+    version: Option<String>,
+}
+
+fn secret(name: &str) -> String {
+    format!("promo.{name}")
+}
+
+/// Reads the inventory of that name.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] for a Secret of that name that is none.
+pub(super) async fn read(place: &Place, name: &str) -> Result<Option<Kept>, ProviderError> {
+    let secret = secret(name);
+    let found = place.typed::<Secret>().get_opt(&secret).await;
+    let found = found.map_err(|error| told(&format!("reading Secret/{secret}"), &error))?;
+    let Some(found) = found else { return Ok(None) };
+    let foreign = |why: &str| {
+        let message = format!("Secret/{secret} in namespace {} is no inventory of promo: {why}", place.namespace);
+        ProviderError::new(ErrorKind::Conflict, message)
+    };
+    if found.type_.as_deref() != Some(TYPE) {
+        let kind = found.type_.unwrap_or_default();
+        return Err(foreign(&format!("its type is `{}`, expected `{TYPE}`", crate::escape::line(&kind))));
+    }
+    let packed = found.data.unwrap_or_default().remove(KEY).ok_or_else(|| foreign("it has no inventory"))?;
+    let mut bytes = Vec::new();
+    let unpacked = GzDecoder::new(packed.0.as_slice()).take(UNPACKED).read_to_end(&mut bytes);
+    unpacked.map_err(|_| foreign("it cannot be unpacked"))?;
+    let inventory = serde_json::from_slice(&bytes).map_err(|error| foreign(&error.to_string()))?;
+    Ok(Some(Kept { inventory, version: found.metadata.resource_version }))
+}
+
+/// Writes an inventory over the version that was read, or anew where there was none.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] when somebody else has written meanwhile, [`ErrorKind::Invalid`] for more than a Secret holds.
+pub(super) async fn write(
+    place: &Place,
+    name: &str,
+    over: Option<&Kept>,
+    inventory: &Inventory,
+) -> Result<Kept, ProviderError> {
+    let name = secret(name);
+    let failed =
+        |why: &dyn std::fmt::Display| ProviderError::new(ErrorKind::Failed, format!("packing the inventory: {why}"));
+    let mut packer = GzEncoder::new(Vec::new(), Compression::default());
+    let bytes = serde_json::to_vec(inventory).map_err(|error| failed(&error))?;
+    let packed = packer.write_all(&bytes).and_then(|()| packer.finish()).map_err(|error| failed(&error))?;
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            resource_version: over.and_then(|kept| kept.version.clone()),
+            labels: Some(BTreeMap::from([("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned())])),
+            ..ObjectMeta::default()
+        },
+        type_: Some(TYPE.to_owned()),
+        data: Some(BTreeMap::from([(KEY.to_owned(), ByteString(packed))])),
+        ..Secret::default()
+    };
+    let (api, params) = (place.typed::<Secret>(), PostParams { field_manager: Some(MANAGER.into()), dry_run: false });
+    let written = match over {
+        None => api.create(&params, &secret).await,
+        Some(_) => api.replace(&name, &params, &secret).await,
+    };
+    let written = written.map_err(|error| match error {
+        kube::Error::Api(status) if status.code == 409 => {
+            let message = format!("another run writes to namespace {}: Secret/{name} has changed", place.namespace);
+            ProviderError::new(ErrorKind::Conflict, message)
+        }
+        error => told(&format!("writing Secret/{name}"), &error),
+    })?;
+    Ok(Kept { inventory: inventory.clone(), version: written.metadata.resource_version })
+}
+
+/// The state of a place at which these objects have these fields.
+pub(super) fn state(place: &Place, wanted: &[(Object, Value)]) -> State {
+    of_parts(place, wanted.iter().map(|(object, value)| (&object.id, value.clone())))
+}
+
+/// The state of a place at which the objects are so.
+pub(super) fn state_of<'a>(place: &Place, found: impl Iterator<Item = (&'a Object, Option<&'a Value>)>) -> State {
+    let part = |(object, live): (&'a Object, Option<&Value>)| {
+        (&object.id, live.map_or(Value::Null, |live| projection::object(&object.value, live)))
+    };
+    of_parts(place, found.map(part))
+}
+
+fn of_parts<'a>(place: &Place, parts: impl Iterator<Item = (&'a Id, Value)>) -> State {
+    let parts: BTreeMap<String, Value> =
+        parts.map(|(id, value)| (format!("{}.{}/{}", id.kind.kind, id.kind.group, id.name), value)).collect();
+    State::Present(print(place, &serde_json::json!(parts)))
+}
+
+/// A digest that tells nobody what it is of who does not know the namespace's id.
+fn print(place: &Place, value: &Value) -> Digest {
+    let mut text = format!("promo/kubectl/v1\n{}\n", place.uid);
+    spell(value, &mut text);
+    Digest::of(text.as_bytes())
+}
+
+/// JSON with the keys of objects in order.
+fn spell(value: &Value, out: &mut String) {
+    match value {
+        Value::Object(map) => {
+            out.push('{');
+            for (key, value) in map.iter().collect::<BTreeMap<_, _>>() {
+                out.push_str(&Value::from(key.as_str()).to_string());
+                out.push(':');
+                spell(value, out);
+                out.push(',');
+            }
+            out.push('}');
+        }
+        Value::Array(items) => {
+            out.push('[');
+            for item in items {
+                spell(item, out);
+                out.push(',');
+            }
+            out.push(']');
+        }
+        other => out.push_str(&other.to_string()),
+    }
+}

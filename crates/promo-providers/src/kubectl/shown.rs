@@ -1,0 +1,88 @@
+//! What a plan shows of a change: each object's declared fields, before and after, in YAML, with secrets masked. What must
+//! not live here: what is compared; a state is.
+
+use std::collections::BTreeMap;
+
+use promo_sdk::{ErrorKind, FileChange, ProviderError};
+use serde_json::Value;
+
+use crate::kubernetes::object::Object;
+
+/// The objects that differ. What is there is shown with the fields that it was declared with, what is wanted with those that
+/// are declared now.
+///
+/// # Errors
+/// When an object cannot be written as YAML, which no object of a server is.
+pub(super) fn changes(
+    there: &[(Object, Option<Value>)],
+    wanted: &[(Object, Value)],
+) -> Result<Vec<FileChange>, ProviderError> {
+    let mut all: BTreeMap<String, (Option<&Value>, Option<&Value>)> = BTreeMap::new();
+    for (object, live) in there {
+        all.entry(object.id.to_string()).or_default().0 = live.as_ref();
+    }
+    for (object, value) in wanted {
+        all.entry(object.id.to_string()).or_default().1 = Some(value);
+    }
+    let mut changes = Vec::new();
+    for (path, (before, after)) in all {
+        if before == after {
+            continue;
+        }
+        let (before, after) = (before.map(|value| masked(value, after)), after.map(|value| masked(value, before)));
+        let (before, after) = (before.map(|v| yaml(&v)).transpose()?, after.map(|v| yaml(&v)).transpose()?);
+        changes.push(FileChange { path, before, after });
+    }
+    Ok(changes)
+}
+
+fn yaml(value: &Value) -> Result<String, ProviderError> {
+    serde_saphyr::to_string(value)
+        .map_err(|error| ProviderError::new(ErrorKind::Failed, format!("an object cannot be shown: {error}")))
+}
+
+/// A Secret without what is secret in it. What differs from `other` says that it does, and not how.
+fn masked(value: &Value, other: Option<&Value>) -> Value {
+    let mut value = value.clone();
+    if value.get("kind").and_then(Value::as_str) != Some("Secret") {
+        return value;
+    }
+    for field in ["data", "stringData"] {
+        let Some(entries) = value.get_mut(field).and_then(Value::as_object_mut) else { continue };
+        for (key, entry) in entries.iter_mut() {
+            let same = other.is_none_or(|other| other.get(field).and_then(|map| map.get(key)) == Some(&*entry));
+            *entry = Value::from(if same { "(masked)" } else { "(masked, changed)" });
+        }
+    }
+    value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn secret(token: &str) -> (Object, Value) {
+        let value = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "data": { "token": token, "user": "YQ==" },
+        });
+        (Object::try_from(value.clone()).unwrap(), value)
+    }
+
+    #[test]
+    fn s8_6_a_secret_is_never_shown_and_that_it_changes_is() {
+        let (object, old) = secret("b2xk");
+        let (_, new) = secret("bmV3");
+        let changes = changes(&[(object.clone(), Some(old))], &[(object, new)]).unwrap();
+        let told = format!("{changes:?}");
+        assert!(!told.contains("b2xk") && !told.contains("bmV3"), "{told}");
+        let after = changes[0].after.as_deref().unwrap();
+        assert!(after.contains("token: (masked, changed)") && after.contains("user: (masked)"), "{after}");
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_no_change() {
+        let (object, value) = secret("YQ==");
+        assert_eq!(changes(&[(object.clone(), Some(value.clone()))], &[(object, value)]).unwrap(), []);
+    }
+}

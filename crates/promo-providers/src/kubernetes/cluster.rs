@@ -1,0 +1,278 @@
+//! A cluster that a target names, and the namespace in it. What lives here: connecting, and single requests about objects.
+//! What must not: what several objects are together.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::GroupVersionKind;
+use kube::core::discovery::{ApiResource, Scope};
+use promo_core::model::Target;
+use promo_sdk::{Context, ErrorKind, ProviderError};
+use serde_json::Value;
+
+use super::credentials;
+use super::error::{refused, told};
+use super::object::{Id, Object};
+use super::settings::Settings;
+
+/// The field manager of everything that promo applies.
+pub(crate) const MANAGER: &str = "promo";
+
+/// A credential is asked for anew when it is good for less than this.
+const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+
+/// The clusters of one run, connected once.
+#[derive(Debug, Default)]
+pub(crate) struct Clusters {
+    connected: Mutex<BTreeMap<String, Connected>>,
+}
+
+#[derive(Clone)]
+struct Connected {
+    client: kube::Client,
+    kinds: Arc<Mutex<HashMap<GroupVersionKind, Kind>>>,
+    until: Option<Timestamp>,
+}
+
+impl std::fmt::Debug for Connected {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connected").field("until", &self.until).finish_non_exhaustive()
+    }
+}
+
+/// What a server says of a kind.
+#[derive(Debug, Clone)]
+pub(crate) struct Kind {
+    pub(crate) resource: ApiResource,
+    pub(crate) namespaced: bool,
+}
+
+/// One namespace of one cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    pub(crate) namespace: String,
+    /// The namespace's own id: nobody without access to the cluster knows it, and another namespace of the same name has
+    /// another one.
+    pub(crate) uid: String,
+    connected: Connected,
+}
+
+impl Clusters {
+    /// The namespace that a target names.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a target, settings or a kubeconfig that make no sense; [`ErrorKind::NotFound`] where there
+    /// is no such namespace; what connecting gives.
+    pub(crate) async fn place(&self, cx: &Context, target: &Target) -> Result<Place, ProviderError> {
+        let key = |name: &str| {
+            let missing = || ProviderError::new(ErrorKind::Invalid, format!("the target has no key `{name}`"));
+            target.0.get(name).cloned().ok_or_else(missing)
+        };
+        let (cluster, namespace) = (key("cluster")?, key("namespace")?);
+        // Promo's own door to servers: closed with `--offline`.
+        cx.http()?;
+        let connected = self.connected(cx, &cluster).await?;
+        let doing = format!("looking for namespace {namespace} of cluster {cluster}");
+        let found = Api::<Namespace>::all(connected.client.clone()).get_opt(&namespace).await;
+        let found = found.map_err(|error| told(&doing, &error))?.ok_or_else(|| {
+            let why = "it is not made here: who owns the cluster makes it, with its quotas and its rights";
+            ProviderError::new(ErrorKind::NotFound, format!("cluster {cluster} has no namespace {namespace}; {why}"))
+        })?;
+        let uid = found.metadata.uid.unwrap_or_default();
+        Ok(Place { namespace, uid, connected })
+    }
+
+    async fn connected(&self, cx: &Context, name: &str) -> Result<Connected, ProviderError> {
+        let fresh =
+            |connected: &&Connected| connected.until.is_none_or(|until| until.duration_since(cx.clock.now()) > FRESH);
+        let known = self.connected.lock().unwrap_or_else(PoisonError::into_inner).get(name).filter(fresh).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let connected = connect(cx, name).await?;
+        let mut all = self.connected.lock().unwrap_or_else(PoisonError::into_inner);
+        all.insert(name.to_owned(), connected.clone());
+        Ok(connected)
+    }
+}
+
+async fn connect(cx: &Context, name: &str) -> Result<Connected, ProviderError> {
+    let settings = Settings::of_user(cx)?;
+    let cluster = settings.named(name)?;
+    let file = &cluster.kubeconfig;
+    let invalid =
+        |why: &dyn std::fmt::Display| ProviderError::new(ErrorKind::Invalid, format!("{}: {why}", file.display()));
+    let mut kubeconfig = Kubeconfig::read_from(file).map_err(|error| invalid(&error))?;
+    let context = kubeconfig.contexts.iter().find(|context| context.name == cluster.context);
+    let Some(context) = context.and_then(|context| context.context.as_ref()) else {
+        let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
+        return Err(invalid(&format!("no context `{}`: expected one of {}", cluster.context, known.join(", "))));
+    };
+    let mut until = None;
+    if let Some(user) = context.user.clone() {
+        let named = kubeconfig.auth_infos.iter_mut().find(|named| named.name == user);
+        let user = named.and_then(|named| named.auth_info.as_mut());
+        let user =
+            user.ok_or_else(|| invalid(&format!("context `{}` names a user that is not there", cluster.context)))?;
+        until = credentials::settle(cx, file, user).await?;
+    }
+    let options = KubeConfigOptions { context: Some(cluster.context.clone()), ..KubeConfigOptions::default() };
+    let mut config =
+        kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| invalid(&error))?;
+    config.connect_timeout = Some(Duration::from_secs(30));
+    let client = kube::Client::try_from(config).map_err(|error| invalid(&error))?;
+    Ok(Connected { client, kinds: Arc::default(), until })
+}
+
+impl Place {
+    /// What the server calls a kind.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a kind that the server does not know.
+    pub(crate) async fn kind(&self, id: &Id) -> Result<Kind, ProviderError> {
+        let kinds = &self.connected.kinds;
+        let known = kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&id.kind).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let doing = format!("asking what {} is", id.kind_in_words());
+        let missing =
+            || ProviderError::new(ErrorKind::NotFound, format!("the cluster knows no {}", id.kind_in_words()));
+        let found = match kube::discovery::oneshot::pinned_kind(&self.connected.client, &id.kind).await {
+            Ok(found) => found,
+            Err(kube::Error::Discovery(_)) => return Err(missing()),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Err(missing()),
+            Err(error) => return Err(told(&doing, &error)),
+        };
+        let kind = Kind { namespaced: found.1.scope == Scope::Namespaced, resource: found.0 };
+        kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(id.kind.clone(), kind.clone());
+        Ok(kind)
+    }
+
+    /// The objects of a kind, in this namespace where the kind has any.
+    pub(crate) fn api(&self, kind: &Kind) -> Api<DynamicObject> {
+        let client = self.connected.client.clone();
+        if kind.namespaced {
+            Api::namespaced_with(client, &self.namespace, &kind.resource)
+        } else {
+            Api::all_with(client, &kind.resource)
+        }
+    }
+
+    /// An API of a known kind in this namespace.
+    pub(crate) fn typed<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+        K::DynamicType: Default,
+    {
+        Api::namespaced(self.connected.client.clone(), &self.namespace)
+    }
+
+    /// What is there under a name; nothing where the kind is not known either.
+    pub(crate) async fn live(&self, id: &Id) -> Result<Option<Value>, ProviderError> {
+        let kind = match self.kind(id).await {
+            Ok(kind) => kind,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let doing = format!("looking at {id}");
+        match self.api(&kind).get(&id.name).await {
+            Ok(object) => as_value(&doing, &object).map(Some),
+            // Also where the whole kind has gone since it was asked for.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
+            Err(error) => Err(told(&doing, &error)),
+        }
+    }
+
+    /// Applies an object server-side; gives what is there then, or would be there where it only tries. What somebody changed
+    /// by hand in an object of `ours` is taken back, as the plan shows; any other field of another manager is not.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`] naming each field that another manager owns, and who that is.
+    pub(crate) async fn apply(&self, object: &Object, ours: bool, try_only: bool) -> Result<Value, ProviderError> {
+        let kind = self.kind(&object.id).await?;
+        let doing = format!("{} {}", if try_only { "trying" } else { "applying" }, object.id);
+        let mut params =
+            PatchParams { dry_run: try_only, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        let patch = async |params: &PatchParams| {
+            self.api(&kind).patch(&object.id.name, params, &Patch::Apply(&object.value)).await
+        };
+        let mut applied = patch(&params).await;
+        if let Err(kube::Error::Api(status)) = &applied
+            && ours
+            && owned(status).is_some_and(|owned| owned.iter().all(Owned::by_hand))
+        {
+            params.force = true;
+            applied = patch(&params).await;
+        }
+        match applied {
+            Ok(applied) => as_value(&doing, &applied),
+            Err(kube::Error::Api(status)) => Err(conflict(&object.id, &doing, &status)),
+            Err(error) => Err(told(&doing, &error)),
+        }
+    }
+
+    /// Deletes the very object of that id, with all that belongs to it. One that is gone, or that is another by now, is left.
+    pub(crate) async fn delete(&self, id: &Id, uid: &str) -> Result<(), ProviderError> {
+        let kind = match self.kind(id).await {
+            Ok(kind) => kind,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        match self.api(&kind).delete(&id.name, &params).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),
+            Err(error) => Err(told(&format!("deleting {id}"), &error)),
+        }
+    }
+}
+
+fn as_value(doing: &str, object: &DynamicObject) -> Result<Value, ProviderError> {
+    serde_json::to_value(object).map_err(|error| ProviderError::new(ErrorKind::Failed, format!("{doing}: {error}")))
+}
+
+/// A field that another manager owns.
+struct Owned {
+    field: String,
+    /// As the server names it: `"kubectl-edit" using apps/v1`.
+    owner: String,
+}
+
+impl Owned {
+    /// Whether it was changed with kubectl's own verbs, `edit`, `patch`, `scale` and their like, by a person or a script: not by
+    /// a controller, nor by what applies manifests of its own.
+    fn by_hand(&self) -> bool {
+        self.owner.starts_with("\"kubectl-") && !self.owner.contains("-apply\"")
+    }
+}
+
+/// Which fields belong to whom, as the server tells it (`StatusCause` of reason `FieldManagerConflict`); nothing where it is
+/// another refusal.
+fn owned(status: &kube::core::Status) -> Option<Vec<Owned>> {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    let owned: Vec<Owned> = causes
+        .filter(|cause| cause.reason == "FieldManagerConflict")
+        .map(|cause| Owned {
+            field: crate::escape::line(cause.field.trim_start_matches('.')),
+            owner: crate::escape::line(cause.message.strip_prefix("conflict with ").unwrap_or(&cause.message)),
+        })
+        .collect();
+    (!owned.is_empty()).then_some(owned)
+}
+
+fn conflict(id: &Id, doing: &str, status: &kube::core::Status) -> ProviderError {
+    let Some(owned) = owned(status) else { return refused(doing, status) };
+    let owned: Vec<String> = owned.iter().map(|owned| format!("{} belongs to {}", owned.field, owned.owner)).collect();
+    let message = format!(
+        "{id}: {}; let that manager give it up, or leave the field out here: promo takes no field from anybody",
+        owned.join(", ")
+    );
+    ProviderError::new(ErrorKind::Conflict, message)
+}

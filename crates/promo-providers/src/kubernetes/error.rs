@@ -1,0 +1,40 @@
+//! Errors of an API server and of the way to it, in the words of a provider.
+
+use kube::core::Status;
+use promo_sdk::{ErrorKind, ProviderError};
+
+use crate::escape;
+
+/// What the engine does about an error of a cluster while `doing` something.
+pub(crate) fn told(doing: &str, error: &kube::Error) -> ProviderError {
+    match error {
+        kube::Error::Api(status) => refused(doing, status),
+        // The server could not be asked, or did not answer to the end.
+        kube::Error::Service(source) => transient(doing, &innermost(source.as_ref())),
+        kube::Error::HyperError(source) => transient(doing, &innermost(source)),
+        kube::Error::ReadEvents(source) => transient(doing, &source.to_string()),
+        other => ProviderError::new(ErrorKind::Failed, format!("{doing}: {}", escape::line(&other.to_string()))),
+    }
+}
+
+/// What an API server answered instead of doing it.
+pub(crate) fn refused(doing: &str, status: &Status) -> ProviderError {
+    let kind = match status.code {
+        401 | 403 => ErrorKind::Denied,
+        404 => ErrorKind::NotFound,
+        409 => ErrorKind::Conflict,
+        400 | 405 | 406 | 413 | 415 | 422 => ErrorKind::Invalid,
+        408 | 425 | 429 | 500..=599 => ErrorKind::Transient,
+        _ => ErrorKind::Failed,
+    };
+    ProviderError::new(kind, format!("{doing}: {}", escape::line(&status.message)))
+}
+
+fn transient(doing: &str, why: &str) -> ProviderError {
+    ProviderError::new(ErrorKind::Transient, format!("{doing}: {}", escape::line(why)))
+}
+
+/// The cause behind all others: the outer ones say only that a request failed.
+fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
+    std::iter::successors(Some(error), |&error| error.source()).last().unwrap_or(error).to_string()
+}

@@ -1,0 +1,14 @@
+//! What the providers that deploy to Kubernetes share: clusters by name and their credentials, objects as the API server has
+//! them, and when they have settled. What must not live here: what a deployment is made of, and what it leaves behind.
+//!
+//! A cluster is reached through the crate `kube`; only credential plugins are run by promo itself, because whatever promo
+//! starts dies with it (S9.3).
+
+pub(crate) mod cluster;
+mod credentials;
+pub(crate) mod error;
+pub(crate) mod object;
+pub(crate) mod projection;
+pub(crate) mod settings;
+pub(crate) mod settled;
+pub(crate) mod status;

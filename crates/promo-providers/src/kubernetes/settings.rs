@@ -1,0 +1,133 @@
+//! What the machine that runs promo says about clusters. What lives here: reading `clusters.toml`. What must not: anything
+//! that a pipeline could set: whoever writes the pipeline names a cluster and must not choose where that name leads (S0.1).
+//! There is no ambient cluster: neither `KUBECONFIG` nor a current context counts.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use promo_sdk::{Context, ErrorKind, ProviderError};
+use secrecy::ExposeSecret as _;
+use serde::Deserialize;
+
+/// The format of `clusters.toml`.
+const FORMAT: u32 = 1;
+
+/// Everything that is said about clusters: `clusters.toml`, format 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Version of the format; 1.
+    format: u32,
+    /// By the name that targets use.
+    #[serde(default, rename = "cluster")]
+    clusters: BTreeMap<String, ClusterSettings>,
+}
+
+/// How one cluster is reached.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ClusterSettings {
+    /// A kubeconfig file.
+    pub(crate) kubeconfig: PathBuf,
+    /// The context in it; it is always named, so that `kubectl config use-context` moves nothing.
+    pub(crate) context: String,
+}
+
+impl Settings {
+    /// The settings of the user who runs promo: the file that `PROMO_CLUSTERS` names, else `promo/clusters.toml` in the
+    /// user's configuration directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a file that is missing or not what it should be, [`ErrorKind::Newer`] for a newer format.
+    pub(crate) fn of_user(cx: &Context) -> Result<Self, ProviderError> {
+        let variable = |name: &str| cx.secrets.variable(name).map(|value| PathBuf::from(value.expose_secret()));
+        if let Some(named) = variable("PROMO_CLUSTERS") {
+            return Self::read(&named);
+        }
+        let home = || variable("HOME").map(|home| home.join(".config"));
+        match variable("XDG_CONFIG_HOME").or_else(home).map(|directory| directory.join("promo/clusters.toml")) {
+            Some(file) if file.is_file() => Self::read(&file),
+            _ => Ok(Self { format: FORMAT, clusters: BTreeMap::new() }),
+        }
+    }
+
+    /// Reads a file. Paths in it are relative to its directory.
+    fn read(path: &Path) -> Result<Self, ProviderError> {
+        let invalid = |kind, why: String| ProviderError::new(kind, format!("{}: {why}", path.display()));
+        let text = std::fs::read_to_string(path).map_err(|error| invalid(ErrorKind::Invalid, error.to_string()))?;
+        // Of a newer file nothing else is understood, and nothing else is said.
+        if let Ok(Versioned { format }) = toml::from_str(&text)
+            && format > FORMAT
+        {
+            let why = format!("`format` is {format}, and this promo reads up to {FORMAT}: a newer promo wrote it");
+            return Err(invalid(ErrorKind::Newer, why));
+        }
+        let mut settings: Self =
+            toml::from_str(&text).map_err(|error| invalid(ErrorKind::Invalid, error.message().to_owned()))?;
+        if settings.format != FORMAT {
+            return Err(invalid(ErrorKind::Invalid, format!("`format` is {}, expected {FORMAT}", settings.format)));
+        }
+        let directory = path.parent().unwrap_or(Path::new("."));
+        for cluster in settings.clusters.values_mut() {
+            cluster.kubeconfig = directory.join(&cluster.kubeconfig);
+        }
+        Ok(settings)
+    }
+
+    /// How the cluster of that name is reached.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a name that nothing is said about.
+    pub(crate) fn named(&self, name: &str) -> Result<&ClusterSettings, ProviderError> {
+        self.clusters.get(name).ok_or_else(|| {
+            let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
+            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let message = format!(
+                "nothing says where cluster `{name}` is (known: {known}): name its kubeconfig and context in \
+                 promo/clusters.toml of the user's configuration directory, or in the file that PROMO_CLUSTERS names"
+            );
+            ProviderError::new(ErrorKind::Invalid, message)
+        })
+    }
+}
+
+/// What a file of any format says first.
+#[derive(Deserialize)]
+struct Versioned {
+    format: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Settings, ProviderError> {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("clusters.toml");
+        std::fs::write(&file, text).unwrap();
+        Settings::read(&file)
+    }
+
+    #[test]
+    fn a_cluster_is_a_kubeconfig_and_a_context_that_is_always_named() {
+        let good = "format = 1\n[cluster.nonprod]\nkubeconfig = \"nonprod.yaml\"\ncontext = \"admin\"\n";
+        let settings = read(good).unwrap();
+        let cluster = settings.named("nonprod").unwrap();
+        assert!(cluster.kubeconfig.is_absolute() && cluster.kubeconfig.ends_with("nonprod.yaml"), "{cluster:?}");
+        let error = settings.named("prod").unwrap_err();
+        assert!(error.message.contains("`prod`") && error.message.contains("known: nonprod"), "{error}");
+        for (bad, kind, word) in [
+            ("format = 1\n[cluster.a]\nkubeconfig = \"a\"\n", ErrorKind::Invalid, "context"),
+            (
+                "format = 1\n[cluster.a]\nkubeconfig = \"a\"\ncontext = \"b\"\ntoken = \"c\"\n",
+                ErrorKind::Invalid,
+                "token",
+            ),
+            ("format = 0\n", ErrorKind::Invalid, "expected 1"),
+            ("format = 2\n[future]\n", ErrorKind::Newer, "newer promo"),
+        ] {
+            let error = read(bad).unwrap_err();
+            assert!(error.kind == kind && error.message.contains(word), "{bad}: {error}");
+        }
+    }
+}

@@ -1,0 +1,416 @@
+//! The `kubectl` deployment on a real control plane (R40, S8, S9): what a plan shows is what the cluster has afterwards,
+//! what others own is left to them, what is no longer declared goes away, and a way that was broken off can be gone on.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use promo_engine::clock::SystemClock;
+use promo_engine::process::Processes;
+use promo_providers::kubectl::Kubectl;
+use promo_sdk::testing::{MemoryBlobs, context};
+use promo_sdk::{
+    ArtifactInput, Context, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Preview, Provider as _, ProviderError,
+    Secrets, State,
+};
+use promo_tests::kubernetes::Namespace;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+/// Variables of promo's environment.
+struct Variables(BTreeMap<String, String>);
+
+impl Secrets for Variables {
+    fn get(&self, _name: &str) -> Option<SecretString> {
+        None
+    }
+
+    fn variable(&self, name: &str) -> Option<SecretString> {
+        self.0.get(name).map(|value| SecretString::from(value.clone()))
+    }
+}
+
+/// A namespace, and the machine from which it is deployed to.
+struct World {
+    namespace: Namespace,
+    kubectl: Kubectl,
+    blobs: Arc<MemoryBlobs>,
+    cx: Context,
+    root: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let namespace = Namespace::new()?;
+        let root = tempfile::tempdir().unwrap();
+        let clusters = clusters(root.path(), &namespace.kubeconfig(), "admin");
+        let blobs = Arc::new(MemoryBlobs::default());
+        let variables = BTreeMap::from([("PROMO_CLUSTERS".to_owned(), clusters)]);
+        let cx = Context {
+            clock: Arc::new(SystemClock),
+            blobs: blobs.clone(),
+            secrets: Arc::new(Variables(variables)),
+            processes: Arc::new(Processes::new(CancellationToken::new())),
+            ..context(root.path())
+        };
+        Some(Self { namespace, kubectl: Kubectl::default(), blobs, cx, root })
+    }
+
+    /// The inputs that deploy these manifests.
+    fn inputs(&self, manifests: &[&str]) -> Inputs {
+        self.with(manifests, json!({}))
+    }
+
+    fn with(&self, manifests: &[&str], also: Value) -> Inputs {
+        let files = manifests.iter().enumerate();
+        let files = files.map(|(place, text)| (format!("manifests/{place}.yaml"), self.blobs.put(*text))).collect();
+        let mut settings = json!({ "manifests": ["manifests/*.yaml"], "images": { "shop/web": "web" }, "timeout": 30 });
+        settings.as_object_mut().unwrap().extend(also.as_object().unwrap().clone());
+        let target = [("cluster", "kit"), ("namespace", self.namespace.name())];
+        Inputs {
+            environment: "dev".parse().unwrap(),
+            release: format!("r-{}", "0".repeat(12)).parse().unwrap(),
+            target: promo_core::model::Target(target.map(|(key, value)| (key.into(), value.into())).into()),
+            settings,
+            artifacts: BTreeMap::from([(
+                "web".parse().unwrap(),
+                ArtifactInput {
+                    repository: "registry.test/shop/web".into(),
+                    digest: DIGEST.parse().unwrap(),
+                    tag: Some("1.0.0".into()),
+                    source: None,
+                },
+            )]),
+            files,
+        }
+    }
+
+    async fn observe(&self, inputs: &Inputs) -> State {
+        self.kubectl.observe(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap()
+    }
+
+    async fn preview(&self, inputs: &Inputs) -> Result<Preview, ProviderError> {
+        self.kubectl.preview(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await
+    }
+
+    async fn ensure(
+        &self,
+        cx: &Context,
+        inputs: &Inputs,
+        expected: State,
+        desired: State,
+    ) -> Result<(), ProviderError> {
+        let (inputs, token) = (inputs.clone(), "run/step".to_owned());
+        let request = EnsureRequest { inputs, expected, desired, changes: Vec::new(), token, epoch: 1 };
+        self.kubectl.ensure(cx, &request).await.map(drop)
+    }
+
+    async fn settle(&self, inputs: &Inputs) -> Result<(), ProviderError> {
+        self.kubectl.settle(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await
+    }
+
+    /// Plans and applies; what is there then is what the plan said.
+    async fn deploy(&self, inputs: &Inputs) -> Preview {
+        let preview = self.preview(inputs).await.unwrap();
+        self.ensure(&self.cx, inputs, preview.current, preview.desired).await.unwrap();
+        assert_eq!(self.observe(inputs).await, preview.desired, "what the plan said");
+        preview
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let output = self.namespace.kubectl().args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn names(&self, kind: &str) -> Vec<String> {
+        let names = self.kubectl(&["get", kind, "-o", "jsonpath={.items[*].metadata.name}"]);
+        names.split(' ').filter(|name| *name != "kube-root-ca.crt").map(String::from).collect()
+    }
+}
+
+/// Writes what the machine says about clusters; gives where.
+fn clusters(root: &Path, kubeconfig: &Path, context: &str) -> String {
+    let file = root.join("clusters.toml");
+    let text = format!("format = 1\n[cluster.kit]\nkubeconfig = {kubeconfig:?}\ncontext = \"{context}\"\n");
+    std::fs::write(&file, text).unwrap();
+    file.display().to_string()
+}
+
+fn config(name: &str, value: &str) -> String {
+    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ key: \"{value}\" }}\n")
+}
+
+/// A Deployment of two pods, whose image is the release's; `also` goes into the pods' metadata.
+fn web(also: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 2\n  \
+         selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    \
+         metadata: {{ labels: {{ app: web }}{also} }}\n    \
+         spec: {{ containers: [{{ name: web, image: shop/web, resources: {{ requests: {{ cpu: 1000m }} }} }}] }}\n"
+    )
+}
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: { name: web }\n\
+                       spec: { selector: { app: web }, ports: [{ port: 80, protocol: TCP }] }\n";
+
+mod needs_kubernetes {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn it_keeps_the_contract_of_deployments() {
+        let Some(world) = World::new() else { return };
+        let (first, second) = (config("a", "one"), config("b", "two"));
+        let disturb = || {
+            world.kubectl(&["patch", "configmap", "a", "--type=merge", "-p", r#"{"data":{"key":"by hand"}}"#]);
+        };
+        let snapshot = || {
+            world.kubectl(&[
+                "get",
+                "configmaps,secrets",
+                "-o",
+                "json",
+                "--field-selector",
+                "metadata.name!=kube-root-ca.crt",
+            ])
+        };
+        let cases = promo_sdk::conformance::DeploymentCases {
+            first: world.inputs(&[&first]),
+            second: world.inputs(&[&first, &second]),
+            disturb: &disturb,
+            snapshot: &snapshot,
+        };
+        promo_sdk::conformance::deployment(&world.kubectl, &world.cx, &cases).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_release_is_applied_runs_and_is_replaced_and_what_it_no_longer_declares_goes_away() {
+        let Some(world) = World::new() else { return };
+        world.kubectl(&["create", "configmap", "somebody-elses"]);
+        let (one, two) = (config("one", "1"), config("two", "2"));
+        let first = world.inputs(&[&one, &two, &web(""), SERVICE]);
+        let preview = world.deploy(&first).await;
+        let paths: Vec<&str> = preview.changes.iter().map(|change| change.path.as_str()).collect();
+        assert_eq!(paths, ["ConfigMap/one", "ConfigMap/two", "Deployment/web", "Service/web"]);
+        let shown = preview.changes[2].after.as_deref().unwrap();
+        assert!(shown.contains(&format!("registry.test/shop/web@{DIGEST}")), "{shown}");
+        world.settle(&first).await.unwrap();
+        let ready = world.kubectl(&["get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}"]);
+        assert_eq!(ready, "2", "it was waited for");
+        // S8.5: planning again shows no change.
+        let again = world.preview(&first).await.unwrap();
+        assert_eq!((again.current, again.changes.len()), (again.desired, 0), "{:?}", again.changes);
+
+        let changed = config("one", "other");
+        let second = world.inputs(&[&changed, &web(""), SERVICE]);
+        let preview = world.deploy(&second).await;
+        let gone = preview.changes.iter().find(|change| change.path == "ConfigMap/two").unwrap();
+        assert!(gone.before.is_some() && gone.after.is_none(), "{gone:?}");
+        let one = preview.changes.iter().find(|change| change.path == "ConfigMap/one").unwrap();
+        assert!(
+            one.before.as_deref().unwrap().contains("key: '1'")
+                || one.before.as_deref().unwrap().contains("key: \"1\""),
+            "{one:?}"
+        );
+        assert_eq!(preview.changes.len(), 2, "{:?}", preview.changes);
+        assert_eq!(world.names("configmaps"), ["one", "somebody-elses"], "and nothing of anybody else's");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_others_own_is_no_change_and_what_somebody_patches_by_hand_is() {
+        let Some(world) = World::new() else { return };
+        let inputs = world.inputs(&[&web("")]);
+        let desired = world.deploy(&inputs).await.desired;
+        world.kubectl(&["label", "deployment", "web", "team=other"]);
+        world.kubectl(&["annotate", "deployment", "web", "note=seen"]);
+        assert_eq!(world.observe(&inputs).await, desired, "nobody declared those");
+        world.kubectl(&["scale", "deployment", "web", "--replicas=5"]);
+        assert_ne!(world.observe(&inputs).await, desired);
+        // The server canonicalises quantities: what is declared as 1000m it has as 1.
+        world.kubectl(&["scale", "deployment", "web", "--replicas=2"]);
+        assert_eq!(world.observe(&inputs).await, desired);
+        world.kubectl(&["delete", "deployment", "web"]);
+        assert_ne!(world.observe(&inputs).await, desired);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_field_that_another_manager_owns_is_named_with_its_owner_and_not_taken() {
+        let Some(world) = World::new() else { return };
+        let file = world.root.path().join("theirs.yaml");
+        std::fs::write(&file, config("shared", "theirs")).unwrap();
+        let file = file.display().to_string();
+        world.kubectl(&["apply", "--server-side", "--field-manager=autoscaler", "-f", &file]);
+        let ours = config("shared", "ours");
+        let error = world.preview(&world.inputs(&[&ours])).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
+        assert!(error.message.contains("ConfigMap/shared: data.key belongs to \"autoscaler\""), "{error}");
+        let value = world.kubectl(&["get", "configmap", "shared", "-o", "jsonpath={.data.key}"]);
+        assert_eq!(value, "theirs");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s9_2_a_way_that_was_broken_off_is_told_from_both_its_ends_and_can_be_gone_on_and_back() {
+        let Some(world) = World::new() else { return };
+        let first = world.inputs(&[&config("a", "1")]);
+        let from = world.deploy(&first).await.desired;
+        let second = world.inputs(&[&config("a", "2"), &config("b", "2")]);
+        let to = world.preview(&second).await.unwrap().desired;
+        // Stopped before the first object: what is to be done is known to the cluster, and nothing of it is done.
+        let stopped = Context { cancelled: CancellationToken::new(), ..world.cx.clone() };
+        stopped.cancelled.cancel();
+        let error = world.ensure(&stopped, &second, from, to).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+        let between = State::between(&from, &to);
+        assert_eq!(world.observe(&second).await, between);
+        world.ensure(&world.cx, &second, between, to).await.unwrap();
+        assert_eq!((world.observe(&second).await, world.names("configmaps")), (to, vec!["a".into(), "b".into()]));
+        // And back from half of the way, with one object of the new state there already.
+        let third = world.inputs(&[&config("a", "3"), &config("b", "3")]);
+        let next = world.preview(&third).await.unwrap().desired;
+        world.ensure(&stopped, &third, to, next).await.unwrap_err();
+        let half = State::between(&to, &next);
+        assert_eq!(world.observe(&third).await, half);
+        world.ensure(&world.cx, &second, half, to).await.unwrap();
+        assert_eq!(world.observe(&second).await, to);
+        // What somebody does by hand in between is neither of the two.
+        world.ensure(&stopped, &third, to, next).await.unwrap_err();
+        world.kubectl(&["patch", "configmap", "a", "--type=merge", "-p", r#"{"data":{"key":"by hand"}}"#]);
+        assert_eq!(world.observe(&third).await, State::Unknown);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_does_not_run_in_time_is_named_with_the_reason_of_its_pods() {
+        for (switch, reason) in [("imagepull", "ImagePull"), ("crash", "CrashLoopBackOff"), ("notready", "are ready")] {
+            let Some(world) = World::new() else { return };
+            let annotated = web(&format!(", annotations: {{ promo.test/kubelet: {switch} }}"));
+            let inputs = world.with(&[&annotated], json!({ "timeout": 3 }));
+            world.deploy(&inputs).await;
+            let began = Instant::now();
+            let error = world.settle(&inputs).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Failed, "{error}");
+            assert!(error.message.contains("Deployment/web: ") && error.message.contains(reason), "{switch}: {error}");
+            assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn the_wait_ends_within_a_second_of_the_cluster_getting_there() {
+        let Some(world) = World::new() else { return };
+        let waiting = world.inputs(&[&web(", annotations: { promo.test/kubelet: notready }")]);
+        world.deploy(&waiting).await;
+        let heal = || {
+            std::thread::sleep(Duration::from_secs(2));
+            let patch = r#"{"metadata":{"annotations":{"promo.test/kubelet":null}}}"#;
+            for pod in world.names("pods") {
+                world.kubectl(&["patch", "pod", &pod, "--type=merge", "-p", patch]);
+            }
+            world.kubectl(&["rollout", "status", "deployment", "web", "--timeout=20s"]);
+            Instant::now()
+        };
+        let settle = async {
+            world.settle(&waiting).await.unwrap();
+            Instant::now()
+        };
+        let (there, seen) = tokio::join!(async { tokio::task::block_in_place(heal) }, settle);
+        // kubectl's own watch is the clock: neither is to be a second behind the other.
+        let late = seen.saturating_duration_since(there);
+        assert!(late < Duration::from_secs(1), "{late:?} after kubectl");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_definition_and_what_it_defines_can_be_in_one_release() {
+        let Some(world) = World::new() else { return };
+        let group = format!("{}.example.com", world.namespace.name());
+        let definition = format!(
+            "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{ name: shops.{group} }}\n\
+             spec:\n  group: {group}\n  scope: Namespaced\n  names: {{ plural: shops, singular: shop, kind: Shop }}\n  \
+             versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: {{ openAPIV3Schema: {{ type: object, \
+             properties: {{ spec: {{ type: object, properties: {{ size: {{ type: integer }} }} }} }} }} }}\n"
+        );
+        let shop = format!("apiVersion: {group}/v1\nkind: Shop\nmetadata: {{ name: corner }}\nspec: {{ size: 3 }}\n");
+        let inputs = world.inputs(&[&shop, &definition]);
+        world.deploy(&inputs).await;
+        world.settle(&inputs).await.unwrap();
+        assert_eq!(world.kubectl(&["get", "shop", "corner", "-o", "jsonpath={.spec.size}"]), "3");
+        world.kubectl(&["delete", "crd", &format!("shops.{group}")]);
+        assert_ne!(world.observe(&inputs).await, State::Absent, "the inventory is still there");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_has_no_rights_is_told_so_and_nothing_is_written() {
+        let Some(mut world) = World::new() else { return };
+        let file = clusters(world.root.path(), &world.namespace.kubeconfig_of("nobody"), "nobody");
+        world.cx.secrets = Arc::new(Variables(BTreeMap::from([("PROMO_CLUSTERS".to_owned(), file)])));
+        let error = world.preview(&world.inputs(&[&config("a", "1")])).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Denied, "{error}");
+        assert!(error.message.contains(world.namespace.name()), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_namespace_that_is_not_there_and_a_cluster_that_nobody_named_are_told_apart() {
+        let Some(world) = World::new() else { return };
+        let mut elsewhere = world.inputs(&[&config("a", "1")]);
+        elsewhere.target.0.insert("namespace".into(), "nowhere".into());
+        let error = world.preview(&elsewhere).await.unwrap_err();
+        assert!(error.kind == ErrorKind::NotFound && error.message.contains("no namespace nowhere"), "{error}");
+        elsewhere.target.0.insert("cluster".into(), "prod".into());
+        let error = world.preview(&elsewhere).await.unwrap_err();
+        assert!(
+            error.kind == ErrorKind::Invalid && error.message.contains("where cluster `prod` is (known: kit)"),
+            "{error}"
+        );
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_credential_plugin_is_asked_and_what_it_says_wrong_is_told_without_its_secrets() {
+        let Some(mut world) = World::new() else { return };
+        let kubeconfig = std::fs::read_to_string(world.namespace.kubeconfig()).unwrap();
+        let token =
+            kubeconfig.lines().find(|line| line.contains("\"admin\"") || line.contains("name: \"admin\"")).unwrap();
+        assert!(!token.is_empty());
+        let parsed = kube::config::Kubeconfig::from_yaml(&kubeconfig).unwrap();
+        let admin = parsed.auth_infos.iter().find(|user| user.name == "admin").unwrap();
+        let token = admin.auth_info.as_ref().unwrap().token.as_ref().unwrap();
+        let token = secrecy::ExposeSecret::expose_secret(token).to_owned();
+        let plugin = world.root.path().join("plugin");
+        let file = world.root.path().join("plugin.kubeconfig");
+        let cluster = parsed.clusters[0].cluster.as_ref().unwrap();
+        let text = format!(
+            "apiVersion: v1\nkind: Config\nclusters:\n- name: kit\n  cluster: {{ server: {:?}, certificate-authority-data: {:?} }}\n\
+             contexts:\n- name: ci\n  context: {{ cluster: kit, user: ci }}\nusers:\n- name: ci\n  user:\n    exec:\n      \
+             apiVersion: client.authentication.k8s.io/v1\n      command: ./plugin\n      interactiveMode: Never\n",
+            cluster.server.as_ref().unwrap(),
+            cluster.certificate_authority_data.as_ref().unwrap()
+        );
+        std::fs::write(&file, text).unwrap();
+        let clusters = clusters(world.root.path(), &file, "ci");
+        world.cx.secrets = Arc::new(Variables(BTreeMap::from([("PROMO_CLUSTERS".to_owned(), clusters)])));
+        let script = |body: &str| {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::write(&plugin, format!("#!/bin/sh\n{body}\n")).unwrap();
+            std::fs::set_permissions(&plugin, std::fs::Permissions::from_mode(0o755)).unwrap();
+        };
+        let inputs = world.inputs(&[&config("a", "1")]);
+        script("echo the password is hunter2; exit 0");
+        let error = world.preview(&inputs).await.unwrap_err();
+        assert!(error.kind == ErrorKind::Denied && error.message.contains("printed no ExecCredential"), "{error}");
+        assert!(!error.message.contains("hunter2"), "{error}");
+        script(&format!(
+            "echo '{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}'"
+        ));
+        world.deploy(&inputs).await;
+        assert_eq!(world.names("configmaps"), ["a"]);
+        std::fs::remove_file(&plugin).unwrap();
+        // One run asks once; another one has to.
+        world.observe(&inputs).await;
+        world.kubectl = Kubectl::default();
+        let error = world.preview(&inputs).await.unwrap_err();
+        assert!(error.kind == ErrorKind::NotFound && error.message.contains("./plugin"), "{error}");
+    }
+}

@@ -1,0 +1,177 @@
+//! promo as a process of its own that promotes a release into real namespaces (R32-R34): what does not run is rolled back by
+//! itself, and a run that was killed while it waited for the cluster is gone on with.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
+
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use promo_providers::oci::build::{Image, image};
+use promo_providers::oci::{Network, Store};
+use promo_tests::binary;
+use promo_tests::kubernetes::Namespace;
+use promo_tests::oci_registry::{Behaviour, OciRegistry};
+
+/// A pipeline of two namespaces, and the registry from which they take their image.
+struct World {
+    dev: Namespace,
+    staging: Namespace,
+    registry: OciRegistry,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Option<Self> {
+        let (dev, staging) = (Namespace::new()?, Namespace::new()?);
+        let registry = OciRegistry::start(Behaviour::default()).await;
+        let world = Self { dev, staging, registry, directory: tempfile::tempdir().unwrap() };
+        let (address, timeout) = (world.registry.address(), "\"6s\"");
+        let environment = |name: &str, tier: &str, also: &str, namespace: &Namespace| {
+            format!(
+                "[environments.{name}]\ntier = \"{tier}\"\nstart = \"auto\"\nverify = [\"smoke\"]\n{also}\
+                 target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
+                namespace.name()
+            )
+        };
+        let pipeline = format!(
+            "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.web]\nimage = \"{address}/team/web\"\ntags = \"[0-9]*\"\n\
+             [defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = {{ \"shop/web\" = \"web\" }}\n\
+             timeout = {timeout}\n[checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}{}",
+            environment("dev", "development", "", &world.dev),
+            environment("staging", "staging", "after = [\"dev\"]\n", &world.staging),
+        );
+        world.write("promo.toml", &pipeline);
+        world.write(
+            "clusters.toml",
+            &format!("format = 1\n[cluster.kit]\nkubeconfig = {:?}\ncontext = \"admin\"\n", world.dev.kubeconfig()),
+        );
+        world.pods("run");
+        Some(world)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// What the next release declares, with what becomes of its pods.
+    fn pods(&self, switch: &str) {
+        let text = format!(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 2\n  \
+             selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    \
+             metadata: {{ labels: {{ app: web }}, annotations: {{ promo.test/kubelet: {switch} }} }}\n    \
+             spec: {{ containers: [{{ name: web, image: shop/web }}] }}\n"
+        );
+        self.write("manifests/web.yaml", &text);
+    }
+
+    async fn release(&self, tag: &str) {
+        let network = Network::of(&promo_sdk::testing::context(self.directory.path())).unwrap();
+        let store = Store::Registry(network.repository(self.registry.address(), "team/web").unwrap());
+        let labels = [("org.opencontainers.image.version", tag)];
+        image(&store, tag, &Image::new(labels, vec![tag.as_bytes().to_vec()])).await.unwrap();
+        self.ends(0, &["release", "add", &format!("web={tag}")]);
+    }
+
+    fn promo(&self, words: &[&str]) -> Command {
+        let mut command = binary::command(binary::promo());
+        command.current_dir(self.directory.path()).args(words).env("PROMO_CLUSTERS", self.path("clusters.toml"));
+        command.env("PROMO_ACTOR", "ci").env("HOME", self.directory.path()).stdin(Stdio::null());
+        command
+    }
+
+    fn ends(&self, code: i32, words: &[&str]) -> String {
+        let output = self.promo(words).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        said
+    }
+
+    fn image_in(namespace: &Namespace) -> String {
+        let path = "jsonpath={.spec.template.spec.containers[0].image}";
+        let output = namespace.kubectl().args(["get", "deployment", "web", "-o", path]).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+mod needs_kubernetes {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_release_that_does_not_run_is_rolled_back_and_goes_no_further() {
+        let Some(world) = World::new().await else { return };
+        world.release("1.0.0").await;
+        world.ends(0, &["advance"]);
+        let good = World::image_in(&world.dev);
+        assert!(good.contains("/team/web@sha256:") && good == World::image_in(&world.staging), "{good}");
+        world.pods("crash");
+        world.release("1.1.0").await;
+        let plan = world.ends(0, &["plan", "dev"]);
+        assert!(plan.contains("Deployment/web") && plan.contains("promo.test/kubelet: crash"), "{plan}");
+        let said = world.ends(40, &["advance"]);
+        assert!(said.contains("not settled within 6 s: Deployment/web: "), "{said}");
+        assert!(said.contains("CrashLoopBackOff"), "the reason of its pods: {said}");
+        assert_eq!((World::image_in(&world.dev), World::image_in(&world.staging)), (good.clone(), good));
+        // What was left behind is what the release before it declares, and nothing is under way.
+        world.ends(0, &["plan", "dev", "--detailed-exitcode"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_run_that_is_killed_while_it_waits_for_the_cluster_is_gone_on_with() {
+        let Some(world) = World::new().await else { return };
+        world.release("1.0.0").await;
+        world.ends(0, &["advance"]);
+        let before = World::image_in(&world.dev);
+        world.pods("notready");
+        let pipeline = std::fs::read_to_string(world.path("promo.toml")).unwrap();
+        world.write("promo.toml", &pipeline.replace("\"6s\"", "\"60s\""));
+        world.release("1.1.0").await;
+        world.ends(0, &["plan", "dev", "--out", "plan.json"]);
+        let mut child =
+            world.promo(&["apply", "plan.json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let there = || World::image_in(&world.dev) != before && pods(&world.dev).len() > 2;
+        while !there() {
+            assert!(Instant::now() < deadline, "nothing was applied");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        assert!(child.try_wait().unwrap().is_none(), "it waits for pods that are not ready");
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let run = world.ends(0, &["runs", "--unfinished", "--format", "json"]);
+        let run: serde_json::Value = serde_json::from_str(&run).unwrap();
+        let run = run["runs"][0]["run"].as_str().unwrap().to_owned();
+        let resume = world.promo(&["resume", &run]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let patch = r#"{"metadata":{"annotations":{"promo.test/kubelet":"run"}}}"#;
+        // Each pod that comes is healed, so that the new ones can take the place of the old.
+        let mut resume = Some(resume);
+        while resume.as_mut().unwrap().try_wait().unwrap().is_none() {
+            for pod in pods(&world.dev) {
+                let _ = world.dev.kubectl().args(["patch", "pod", &pod, "--type=merge", "-p", patch]).output();
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let output = resume.take().unwrap().wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        assert_ne!(World::image_in(&world.dev), before);
+        // A second one changes nothing (S9.5).
+        world.ends(0, &["resume", &run]);
+        world.ends(0, &["ledger", "verify"]);
+    }
+}
+
+fn pods(namespace: &Namespace) -> Vec<String> {
+    let path = "jsonpath={.items[*].metadata.name}";
+    let output = namespace.kubectl().args(["get", "pods", "-l", "app=web", "-o", path]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split_whitespace().map(String::from).collect()
+}

@@ -235,6 +235,7 @@ fn closed(error: CliError, shut: &[&Gate], notes: &[String]) -> CliError {
     let clock = |g: &&Gate| matches!(g.reason, Reason::ClockSkew { .. } | Reason::ClockWentBack { .. });
     let who: Cow<'static, str> = match shut.first() {
         _ if shut.iter().any(clock) => who::OPERATOR.into(),
+        _ if shut.iter().any(|gate| gate.never_opens()) => who::PIPELINE.into(),
         Some(Gate { reason: Reason::Approvals { from, .. }, .. }) => {
             let roles: Vec<&str> = from.iter().map(RoleName::as_str).collect();
             format!("whoever approves: {}", roles.join(" or ")).into()
@@ -253,7 +254,7 @@ fn closed(error: CliError, shut: &[&Gate], notes: &[String]) -> CliError {
     };
     let lines = shut.iter().filter(told).map(|gate| {
         let until = gate.until.map(|at| format!(" (until {})", Instant(at))).unwrap_or_default();
-        format!("{}{until}", gate.reason)
+        format!("{gate}{until}")
     });
     error.who(who).details(lines)
 }

@@ -469,7 +469,10 @@ fn window_gate(rules: &Rules<'_>, question: &Question<'_>, now: Present) -> Gate
             hard: answer.denies.iter().any(|d| d.severity == windows::Severity::Hard),
         }
     };
-    Gate { kind: GateKind::Window, outcome: Outcome::Waiting, reason, until: answer.next_change }
+    // What comes back is waited for; what does not open any more is not a matter of time.
+    let over = answer.next_change.is_none() && answer.denies.is_empty() && windows::over(levels, &query, now.at);
+    let outcome = if over { Outcome::Refused } else { Outcome::Waiting };
+    Gate { kind: GateKind::Window, outcome, reason, until: answer.next_change }
 }
 
 /// A reconfiguration moves no artifact, but deploys all of them again: a window for one of them is about it too.

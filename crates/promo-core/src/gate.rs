@@ -29,6 +29,22 @@ pub struct Gate {
     pub until: Option<Timestamp>,
 }
 
+impl Gate {
+    /// Whether it waits for a window that does not open any more.
+    #[must_use]
+    pub const fn never_opens(&self) -> bool {
+        matches!((&self.reason, self.outcome), (Reason::OutsideWindows { .. }, Outcome::Refused))
+    }
+}
+
+impl fmt::Display for Gate {
+    /// Why it stands as it does.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let over = if self.never_opens() { ", which does not open any more" } else { "" };
+        write!(f, "{}{over}", self.reason)
+    }
+}
+
 /// Gates in the order in which they are shown (S1.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

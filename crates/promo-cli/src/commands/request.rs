@@ -86,7 +86,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     for entry in &document.body.moves {
         for gate in entry.gates.iter().filter(|g| !g.outcome.is_open()) {
-            ui.data(&format!("  {} waits: {}\n", entry.environment, gate.reason));
+            ui.data(&format!("  {} waits: {}\n", entry.environment, gate));
         }
     }
     ui.data(&ui.next(&next));

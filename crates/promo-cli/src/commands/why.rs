@@ -375,6 +375,10 @@ impl Case<'_> {
                     let command = command_line(words.chain(["--out", "back.plan.json"]));
                     return Some(NextCommand { command, why: why.into() });
                 }
+                // Which window that is, and where it stands, is told by what checks the file.
+                _ if gate.never_opens() => {
+                    return Some(say("promo check".to_owned(), "shows the window that does not open any more"));
+                }
                 // The page says what to do about the machine, and for every verb the same.
                 Reason::CheckNotRunnable { .. } => {
                     return Some(say(lacking([gate.reason.code()])?, "says what this machine lacks"));

@@ -67,7 +67,7 @@ impl GateView {
             kind: gate.kind,
             outcome: gate.outcome,
             code: gate.reason.code(),
-            text: gate.reason.to_string(),
+            text: gate.to_string(),
             since,
             until: gate.until.or(forecast),
             remark: None,

@@ -534,6 +534,9 @@ fn lead_on(
         if pending.moot {
             return Ok(String::new());
         }
+        if rows.iter().flat_map(|row| &row.gates).any(Gate::never_opens) {
+            return Ok("promo check".to_owned());
+        }
         let stopped = rows.iter().filter(|row| row.movement != Movement::Rollback);
         let mut holds = stopped.flat_map(|row| standing.holds_of(&row.environment));
         if let Some(frozen) = holds.find(|hold| hold.kind == "frozen") {

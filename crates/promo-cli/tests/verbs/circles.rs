@@ -325,3 +325,32 @@ fn what_stops_an_apply_is_told_once_with_the_reason_that_was_given() {
     let error = world.refuses(30, "plan-unreadable", &["show", "cut.json"]);
     assert_eq!(error["causes"].to_string().matches("EOF while parsing").count(), 1, "{error}");
 }
+
+#[test]
+fn a_window_that_does_not_open_any_more_is_told_by_the_plan_and_not_waited_for_s5_2() {
+    let over = "once = { start = \"2020-11-23T10:00\", end = \"2020-11-24T10:00\" }";
+    let weekly = "weekly   = { days = [\"mon\", \"tue\", \"wed\", \"thu\", \"fri\", \"sat\", \"sun\"] }";
+    for requested in [false, true] {
+        let world = World::new();
+        world.release("1.2.0", 3);
+        if requested {
+            world.plan("p3.json");
+            world.approve("p3.json");
+        }
+        world.edit("promo.toml", weekly, over);
+        let plan = world.run(0, &["plan", "production", "--out", "new.json"]);
+        assert_eq!(best(&plan), "promo why production", "{plan}");
+        let text = said(&world, &["plan", "production"]);
+        assert!(text.contains("outside window every-day, which does not open any more"), "{text}");
+        assert_eq!(next(&world.run(0, &["why", "production"])), "promo check");
+        if requested {
+            assert_eq!(status(&world), "promo check");
+            let error = world.run(22, &["apply", "p3.json"]);
+            assert_eq!(error["code"], "plan-stale", "{error}");
+        } else {
+            assert!(world.run(65, &["request", "new.json"])["code"].is_string());
+        }
+        let check = said(&world, &["check"]);
+        assert!(check.contains("`every-day` does not open any more"), "{check}");
+    }
+}

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::civil::DAY;
 use super::spec::{Action, Effect, Invoker, Severity};
 use super::timeline::{self, Span};
+use super::warning::is_over;
 use super::window::Window;
 
 /// How far ahead [`evaluate`] looks for the next change, in days. More than two years, so that anything that comes once
@@ -209,6 +210,16 @@ impl<'a> Relevant<'a> {
 pub fn bound(levels: &[Level], query: &Query<'_>) -> bool {
     let relevant = Relevant::of(levels, query);
     !relevant.denies.is_empty() || !relevant.gates.is_empty()
+}
+
+/// Whether `query` is closed for good at `at`: a level has windows that could open it, and none of them opens any more.
+#[must_use]
+pub fn over(levels: &[Level], query: &Query<'_>, at: Timestamp) -> bool {
+    let relevant = Relevant::of(levels, query);
+    let second = timeline::second(at);
+    relevant.gates.iter().any(|gate| {
+        !gate.openers.is_empty() && gate.openers.iter().all(|place| is_over(relevant.windows[*place], second))
+    })
 }
 
 /// What the windows of `levels` say to `query` at `at`.

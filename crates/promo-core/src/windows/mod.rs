@@ -17,7 +17,7 @@ mod warning;
 mod window;
 mod zone;
 
-pub use answer::{Answer, ClosedLevel, DenyInForce, HORIZON_DAYS, Level, Query, State, bound, evaluate};
+pub use answer::{Answer, ClosedLevel, DenyInForce, HORIZON_DAYS, Level, Query, State, bound, evaluate, over};
 pub use spec::{
     Action, CivilText, Day, Effect, Invoker, Monthly, Nth, Once, Severity, Valid, Weekly, WindowSpec, Yearly,
 };

@@ -96,7 +96,7 @@ pub fn warnings(window: &Window, from: Timestamp, horizon_days: u32) -> Vec<Wind
 }
 
 /// Whether `window` is in force at no instant from `lo` on.
-fn is_over(window: &Window, lo: i64) -> bool {
+pub(super) fn is_over(window: &Window, lo: i64) -> bool {
     let open_after = |from: i64, until: i64| {
         timeline::in_force(window, from, until.max(from) + 3 * DAY).last().is_some_and(|last| last.1 > lo)
     };

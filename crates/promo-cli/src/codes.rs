@@ -182,6 +182,7 @@ codes! {
     "policy-identity",
     "policy-key",
     "policy-missing",
+    "policy-no-key",
     "policy-not-adopted",
     "policy-provider",
     "policy-replaced",

@@ -215,6 +215,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("policy-expires", "a text that is no date"),
     ("policy-identity", "an identity that cannot be told from another, or an address that is none (S6.3)"),
     ("policy-key", "a text that is no public key, or none that may sign (S6.2)"),
+    ("policy-no-key", "an approval rule that asks for more people than have a key"),
     ("policy-claim", "a claim that does not say what it claims"),
     ("policy-unknown-role", "a role that no human identity holds"),
     ("policy-unclaimed-target", "a target that policy does not know (S0.2)"),

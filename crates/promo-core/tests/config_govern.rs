@@ -440,6 +440,22 @@ fn s7_2_checks_providers_and_roles_that_policy_demands_are_demanded() {
 }
 
 #[test]
+fn a_rule_that_asks_for_more_people_than_have_a_key_is_warned_of() {
+    let app = local_app();
+    let (governed, told) = lay(&app, Some(&permissive()), TrustMode::Local);
+    assert!(told.is_empty() && governed.is_some(), "{told:#?}");
+    let nobody = permissive().replace(&format!("keys = [\"{KEY}\"]"), "");
+    for (app, policy, said) in [
+        (app.clone(), nobody.clone(), "cannot be met: nobody who holds a role that it names has a key"),
+        (app.replace("from = [\"lead\"]", "from = [\"lead\"]\ncount = 2"), permissive(), "no more than 1 of those"),
+    ] {
+        let (governed, told) = lay(&app, Some(&policy), TrustMode::Local);
+        assert_eq!(codes(&told), ["policy-no-key"], "{told:#?}");
+        assert!(told[0].message.contains(said) && !told[0].is_error() && governed.is_some(), "{told:#?}");
+    }
+}
+
+#[test]
 fn a_policy_file_is_judged_as_a_whole() {
     let other = KEY.replace("AAAAIP", "AAAAIQ");
     for (from, to, expected) in [

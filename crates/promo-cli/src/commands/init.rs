@@ -267,11 +267,15 @@ fn pipeline(answers: &Answers) -> String {
 fn policy(answers: &Answers) -> String {
     let production = answers.environments.last().expect("invariant: at least two");
     let approver = &answers.approver;
-    let key = answers.key.as_ref().map_or_else(|| EXAMPLE_KEY.to_owned(), |(_, key)| key.to_string());
+    // Nobody's key stands in for one: whoever has its private half could approve.
+    let keys = match &answers.key {
+        Some((_, key)) => format!("keys = [\"{key}\"]"),
+        None => "# keys = [\"ssh-ed25519 …\"]           # the line of their .pub file: until it stands here nobody can approve".into(),
+    };
     format!(
         "# An example of the platform's side. It belongs into the platform's repository: a trust file names it there.\n\
          format = 1\n\n[policy]\nname = \"{}\"\nversion = 1\n\n\
-         [identities.{approver}]\nroles = [\"release-manager\"]\nkeys = [\"{key}\"]\n\n\
+         [identities.{approver}]\nroles = [\"release-manager\"]\n{keys}\n\n\
          [[claims]]\ndirectory = \"environments/{production}\"\ntier = \"production\"\n\n\
          [[claims]]\ndirectory = \"environments\"\ntier = \"development\"\n\n\
          # With a second person here, add `exclude = [\"initiator\"]` to the rule: then nobody approves what they asked for.\n\
@@ -279,6 +283,3 @@ fn policy(answers: &Answers) -> String {
         answers.name
     )
 }
-
-/// A public key whose private half nobody kept: with it in place nothing can be approved.
-const EXAMPLE_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIKEKgmaSTM0ITpKs90JHIYUXKvHahFptOsHvJ9kBPNLR";

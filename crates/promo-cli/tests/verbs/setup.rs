@@ -115,6 +115,24 @@ fn what_init_writes_can_be_approved_by_the_one_person_who_is_there() {
 }
 
 #[test]
+fn init_without_a_key_lets_nobody_approve_and_check_says_so() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = directory.path();
+    let (out, _) = texts(&promo(at, &["init", "--image", "oci-layout:registry/shop", "--name", "shop"]));
+    assert!(out.contains("nobody can approve yet"), "{out}");
+    // Whoever had the private half of a key that promo brings could approve in every project that was begun so.
+    let policy = std::fs::read_to_string(at.join("policy.toml")).unwrap();
+    assert!(!policy.contains("AAAA") && policy.contains("\n# keys = ["), "{policy}");
+    let output = promo(at, &["check", "--strict"]);
+    let (out, err) = texts(&output);
+    assert_eq!(output.status.code(), Some(65), "{out}{err}");
+    assert!(err.contains("policy-no-key") && err.contains("nobody who holds a role"), "{err}");
+    assert!(out.ends_with("Next: promo explain policy-no-key\n"), "{out}");
+    let (out, _) = texts(&promo(at, &["check"]));
+    assert!(out.contains("is well formed") && out.contains("1 warning"), "{out}");
+}
+
+#[test]
 fn answers_of_which_no_pipeline_can_be_made_are_refused_before_anything_is_written() {
     let directory = tempfile::tempdir().unwrap();
     let init = ["init", "--name", "shop", "--image"];

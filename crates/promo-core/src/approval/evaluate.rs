@@ -176,6 +176,7 @@ impl Evaluation {
         roster.identities().filter(move |who| {
             let mut slots = self.rules.iter().flat_map(|rule| &rule.filled);
             open && who.human
+                && !who.keys.is_empty()
                 && !self.revoked.contains(&who.name)
                 && who.roles.iter().any(|role| rule.who_can.contains(role))
                 && !rule.excluded.iter().any(|(name, _)| *name == who.name)

@@ -6,6 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{Policy, TierRules, about};
+use crate::approval::Identity;
 use crate::config::{Places, words};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::graph::paths_into_production_without_staging;
@@ -252,7 +253,8 @@ impl One<'_> {
         }
     }
 
-    /// Roles that nobody holds: a rule that names only such can never be met.
+    /// Roles that nobody holds: a rule that names only such can never be met. And rules that ask for more people than have a
+    /// key: they cannot be met yet, which does not keep a pipeline from being read, and is to be known before somebody waits.
     fn roles(&self, approval: &[ApprovalRule], out: &mut Vec<Diagnostic>) {
         let Some(policy) = self.policy else { return };
         let held: Vec<&str> = policy
@@ -271,6 +273,21 @@ impl One<'_> {
                 diagnostic.help =
                     nearest(role.as_str(), held.iter().copied()).map(|near| format!("did you mean `{near}`?"));
                 out.push(diagnostic);
+            }
+            let signs = |identity: &&Identity| identity.human && !identity.keys.is_empty();
+            let could = |identity: &&Identity| !identity.roles.is_disjoint(&rule.from);
+            let people = policy.roster.identities().filter(signs).filter(could).count();
+            if people < rule.count as usize && rule.from.iter().all(|role| held.contains(&role.as_str())) {
+                let roles = words(rule.from.iter().map(RoleName::as_str));
+                let who = match people {
+                    0 => "nobody who holds a role that it names has a key".to_string(),
+                    _ => format!("no more than {people} of those who hold a role that it names have a key"),
+                };
+                let message = format!("an approval rule for `{}` cannot be met: {who}", self.name);
+                out.push(self.told("approval", "policy-no-key", message).warning().help(format!(
+                    "it asks for {} of {roles}: put the line of each one's `.pub` file into `keys` of their `[identities]` in the policy",
+                    rule.count
+                )));
             }
         }
     }

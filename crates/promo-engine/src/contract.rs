@@ -226,7 +226,7 @@ fn too_much(what: &str, bytes: usize) -> Option<String> {
 }
 
 /// What an error says stays an error, however long its sentence is.
-fn cut(mut text: String) -> String {
+pub(crate) fn cut(mut text: String) -> String {
     if text.len() > MAX_DETAIL {
         let end = (0..=MAX_DETAIL).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
         text.truncate(end);

@@ -65,20 +65,24 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     authorities.retain(|told| arguments.environment.as_ref().is_none_or(|only| told.environments.contains(only)));
     authorities.sort_by_key(|told| std::cmp::Reverse(told.latest()));
     if ui.format() == Format::Json {
-        let line = |(name, p): (&EnvironmentName, &Promotion)| PastPromotion {
-            environment: name.clone(),
-            run: p.run.clone(),
-            from: p.from.clone(),
-            to: p.to.clone(),
-            movement: p.movement,
-            started: p.started,
-            finished: p.finished.map(|f| f.0),
-            outcome: p.finished.map(|f| f.1),
-            by: p.by.name.clone(),
-            signed_by: signers(&view, &p.run, Some(name)),
-            plan: p.plan,
+        let line = |(name, p): (&EnvironmentName, &Promotion)| {
+            Ok(PastPromotion {
+                environment: name.clone(),
+                run: p.run.clone(),
+                from: p.from.clone(),
+                to: p.to.clone(),
+                movement: p.movement,
+                started: p.started,
+                finished: p.finished.map(|f| f.0),
+                outcome: p.finished.map(|f| f.1),
+                by: p.by.name.clone(),
+                signed_by: signers(&view, &p.run, Some(name)),
+                plan: p.plan,
+                why: why_failed(&project.session, p)?,
+            })
         };
-        ui.answer(&History { promotions: rows.into_iter().map(line).collect(), stops, authorities });
+        let promotions = rows.into_iter().map(line).collect::<Result<_, CliError>>()?;
+        ui.answer(&History { promotions, stops, authorities });
         return Ok(DONE);
     }
     if rows.is_empty() && stops.is_empty() && authorities.is_empty() {
@@ -104,6 +108,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             let approved = if let_in.is_empty() { "nobody".to_owned() } else { let_in.join(" and ") };
             by.push_str(&format!(", {}, approved by {approved}", plan(&told.plan)));
         }
+        by.push_str(&quoted(why_failed(&project.session, promotion)?.as_ref()));
         lines.push((promotion.started, vec![name.to_string(), format!("{from} → {to}"), ended, by]));
     }
     lines.extend(stops.iter().map(|stop| (stop.at, stopped(stop))));
@@ -123,6 +128,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.data(&ui.next(&dead.next));
     }
     Ok(DONE)
+}
+
+/// Why a promotion did not go well, where that is on record.
+pub(super) fn why_failed(session: &Session, promotion: &Promotion) -> Result<Option<String>, CliError> {
+    Ok(promotion.told.map(|seq| session.detail_seen(seq)).transpose()?.flatten())
 }
 
 /// A plan, as it is named beside others.

@@ -15,6 +15,7 @@ use promo_core::planner;
 use promo_core::windows::Invoker;
 use promo_engine::Session;
 
+use super::history::why_failed;
 use super::status::Rejected;
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
@@ -27,7 +28,7 @@ use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
 use crate::view::gate::lacking;
-use crate::view::run::signers;
+use crate::view::run::{says_more, signers};
 use crate::view::standing::Cause;
 use crate::view::ways;
 use crate::view::{AuthorityView, GateView, NextCommand, Standing};
@@ -108,6 +109,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let plans = moves.filter(|promotion| promotion.to == release).filter_map(|promotion| promotion.plan);
     let authorities = AuthorityView::of(session, &view, plans)?;
     let differs = !here && requested.is_none() && differs;
+    let failed_because = case.failed.map(|promotion| why_failed(session, promotion)).transpose()?.flatten();
     let failed = case.failed.and_then(|promotion| promotion.finished).map(|(_, outcome)| outcome);
     if ui.format() == Format::Json {
         ui.answer(&Why {
@@ -127,6 +129,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             pending: standing.pending.iter().filter(|p| p.row(name.as_str()).is_some()).cloned().collect(),
             authorities,
             failed,
+            failed_because,
             rejected,
             reconfigured: case.reconfigured,
             earlier_verdicts: earlier,
@@ -458,13 +461,18 @@ impl Case<'_> {
                 continue;
             }
             let verdicts = known.and_then(|e| e.verdicts.get(self.release)).into_iter().flatten();
+            let mut of_checks = Vec::new();
             for (check, entries) in verdicts {
                 let mine = |v: &&VerdictEntry| v.run.as_ref() == Some(&promotion.run) && v.said == Said::Failed;
                 for entry in entries.iter().filter(mine) {
                     let detail = session.detail_seen(entry.seq)?.unwrap_or_default();
                     out.push_str(&format!("  {} {check}: {}\n", label(Label::Bad, "✗"), escape::line(&detail)));
+                    of_checks.push(format!("{check} failed: {detail}"));
                 }
             }
+            // What stands with a check is not told once more.
+            let why = why_failed(session, promotion)?.filter(|why| says_more(why, &of_checks));
+            out.extend(why.map(|why| format!("  {} {}\n", label(Label::Bad, "✗"), escape::line(&why))));
         }
         Ok(out)
     }

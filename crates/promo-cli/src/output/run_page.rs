@@ -4,6 +4,7 @@ use crate::escape::{code_span, line, markdown};
 use crate::output::labels::{Label, label};
 use crate::output::plan_text::{Options, short_state};
 use crate::output::{endings, standing as words, time};
+use crate::view::run::says_more;
 use crate::view::{RunRow, RunStep, RunView};
 
 /// For a terminal. The last line is the next command.
@@ -117,7 +118,8 @@ fn facts(row: &RunRow) -> Vec<(Label, &'static str, String)> {
         Some(true) => (Label::Good, "✓", format!("{}: {}", step.id, short_state(&step.desired))),
         Some(false) => {
             let seen = step.observed.as_deref().map(short_state).unwrap_or_default();
-            (Label::Bad, "✗", format!("{}: {seen}, not {}", step.id, short_state(&step.desired)))
+            let why = step.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            (Label::Bad, "✗", format!("{}: {seen}, not {}{why}", step.id, short_state(&step.desired)))
         }
         None => (Label::Waiting, "…", format!("{}: began, and was never seen to end", step.id)),
     };
@@ -127,7 +129,12 @@ fn facts(row: &RunRow) -> Vec<(Label, &'static str, String)> {
         let detail = check.detail.as_deref().unwrap_or(if check.passed { "passed" } else { "failed" });
         (kind, sign, format!("{}{of}: {detail}", check.check))
     });
-    row.steps.iter().map(step).chain(checks).collect()
+    // What stands with a step or a check is not told once more.
+    let mut told: Vec<String> = row.steps.iter().filter_map(|step| step.why.clone()).collect();
+    let failed = row.checks.iter().filter(|check| !check.passed && check.release.as_str() == row.release.id);
+    told.extend(failed.filter_map(|check| Some(format!("{} failed: {}", check.check, check.detail.as_ref()?))));
+    let why = row.why.iter().filter(|why| says_more(why, &told)).map(|why| (Label::Bad, "✗", why.clone()));
+    row.steps.iter().map(step).chain(checks).chain(why).collect()
 }
 
 #[cfg(test)]
@@ -154,7 +161,8 @@ mod tests {
         let (old, new): (promo_core::ids::ReleaseId, promo_core::ids::ReleaseId) =
             ("r-111111111111".parse().unwrap(), "r-222222222222".parse().unwrap());
         let state = |text: &str| State::Present(Digest::of(text.as_bytes()));
-        let step = |observed| StepView { expected: state("old"), desired: state("new"), epoch: 1, observed };
+        let step =
+            |observed| StepView { expected: state("old"), desired: state("new"), epoch: 1, observed, told: None };
         let steps = [
             ("staging/copy/api", step(Some(state("new")))),
             ("staging/deploy/default", step(Some(state("other")))),
@@ -179,6 +187,7 @@ mod tests {
             movement: Movement::Promotion,
             started: at("2026-11-20T13:02:10Z"),
             finished: Some((at("2026-11-20T13:07:20Z"), PromotionOutcome::RolledBack)),
+            told: None,
             by: Actor { name: "ci".into(), kind: ActorKind::Automation },
             plan: None,
         };

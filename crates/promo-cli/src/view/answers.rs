@@ -277,6 +277,9 @@ answers! {
         /// How the release failed there, unless it went well since.
         #[serde(skip_serializing_if = "Option::is_none")]
         failed: Option<PromotionOutcome>,
+        /// Why it failed there, in the words of the provider or the check.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failed_because: Option<String>,
         /// Other commands that lead on, and what for.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         also: Vec<NextCommand>,
@@ -406,6 +409,9 @@ pub(crate) struct PastPromotion {
     pub(crate) signed_by: BTreeSet<IdentityName>,
     /// By which plan.
     pub(crate) plan: Option<Digest>,
+    /// Why it did not go well, in the words of the provider or the check; absent where that is not on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
 }
 
 /// Something that stopped promotions, or lifted what stopped them.

@@ -70,6 +70,11 @@ pub(crate) struct RunRow {
     pub(crate) finished: Option<Timestamp>,
     /// How it ended.
     pub(crate) outcome: Option<PromotionOutcome>,
+    /// Why it did not go well, in the words of the provider or the check; absent where that is not on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    #[serde(skip)]
+    told: Option<u64>,
     /// Its steps, by name.
     pub(crate) steps: Vec<RunStep>,
     /// What its checks said, in the order of the ledger; those of the way back among them.
@@ -87,6 +92,11 @@ pub(crate) struct RunStep {
     pub(crate) desired: String,
     /// What was there afterwards; none when that was never seen.
     pub(crate) observed: Option<String>,
+    /// Why it failed, in the words of its provider; absent where that is not on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+    #[serde(skip)]
+    told: Option<u64>,
 }
 
 impl RunStep {
@@ -144,8 +154,14 @@ impl RunView {
         }
     }
 
-    /// The same with what the checks saw, which stands beside their records.
+    /// The same with what the checks saw and why steps failed, which stands beside their records.
     pub(crate) fn seen<E>(mut self, detail: impl Fn(u64) -> Result<Option<String>, E>) -> Result<Self, E> {
+        for row in &mut self.environments {
+            row.why = row.told.map(&detail).transpose()?.flatten();
+            for step in &mut row.steps {
+                step.why = step.told.map(&detail).transpose()?.flatten();
+            }
+        }
         for check in self.environments.iter_mut().flat_map(|row| &mut row.checks) {
             check.detail = detail(check.seq)?;
         }
@@ -171,6 +187,12 @@ pub(crate) fn signers(view: &View, run: &RunId, environment: Option<&Environment
     theirs.map(|applier| applier.by.clone()).collect()
 }
 
+/// Whether why a promotion failed says more than what its steps and checks said, which stands with them.
+pub(crate) fn says_more(why: &str, told: &[String]) -> bool {
+    let rest = told.iter().fold(why.to_owned(), |rest, one| rest.replace(one, ""));
+    !rest.trim_matches([';', ' ']).is_empty()
+}
+
 fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &ReleaseId) -> RunRow {
     let known = view.environment(name);
     let mine = |promotion: &&Promotion| promotion.run == *id;
@@ -182,6 +204,8 @@ fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &Rel
         expected: s.expected.to_string(),
         desired: s.desired.to_string(),
         observed: s.observed.as_ref().map(ToString::to_string),
+        why: None,
+        told: s.told,
     });
     let mut checks = Vec::new();
     for (release, by_check) in known.iter().flat_map(|e| &e.verdicts) {
@@ -205,6 +229,8 @@ fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &Rel
         started: promotion.map(|p| p.started),
         finished: promotion.and_then(|p| p.finished).map(|f| f.0),
         outcome: promotion.and_then(|p| p.finished).map(|f| f.1),
+        why: None,
+        told: promotion.and_then(|p| p.told),
         steps: steps.collect(),
         checks,
     }

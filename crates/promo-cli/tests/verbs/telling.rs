@@ -391,3 +391,31 @@ fn where_a_pipeline_was_looked_for_is_said() {
     let looked = texts(&promo(&below.join("lower"), &["check"])).1;
     assert!(looked.contains("/checks/lower or above it, up to the top of the git repository"), "{looked}");
 }
+
+#[test]
+fn why_a_deployment_failed_is_on_record_and_told_by_every_screen_that_tells_that_it_did() {
+    let world = World::new();
+    // Nobody can open it as the lock of a place, not even root.
+    let lock = world.at.join("environments/dev/.promo.lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    world.write("config/common.env", "NEEDS_WORKERS=1\n# failing\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "failing"]);
+    world.run(40, &["advance"]);
+    std::fs::remove_dir(&lock).unwrap();
+    let said = "cannot open";
+    let run = world.newest_run();
+    let why = world.run(0, &["why", "dev", "failing"]);
+    assert!(why["failed_because"].as_str().is_some_and(|why| why.contains(said)), "{why}");
+    let history = world.run(0, &["history", "dev"]);
+    assert!(history["promotions"][0]["why"].as_str().is_some_and(|why| why.contains(said)), "{history}");
+    let shown = world.run(0, &["show", &run]);
+    let row = &shown["environments"][0];
+    assert!(row["why"].as_str().is_some_and(|why| why.contains(said)), "{shown}");
+    for words in [&["why", "dev", "failing"][..], &["history", "dev"], &["show", &run]] {
+        let (out, err) = texts(&promo(&world.at, words));
+        assert_eq!(out.matches(said).count(), 1, "promo {}: {out}{err}", words.join(" "));
+    }
+    // It stands beside the records, which commit to it.
+    world.run(0, &["ledger", "verify"]);
+}

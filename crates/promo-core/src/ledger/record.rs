@@ -17,7 +17,7 @@ pub const FORMAT: u32 = 1;
 
 /// The text beside a record: why a person did this.
 pub const REASON: &str = "reason";
-/// The text beside a verdict: what was seen, in one line.
+/// The text beside a verdict: what was seen, in one line. Beside the effect of a step and the end of a promotion: why it failed.
 pub const DETAIL: &str = "detail";
 /// The text beside a verdict: what else was seen, an object of texts as canonical JSON.
 pub const EVIDENCE: &str = "evidence";

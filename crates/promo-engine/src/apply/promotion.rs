@@ -6,8 +6,9 @@ use std::slice;
 use promo_core::Digest;
 use promo_core::eligibility::{self, ArtifactFindings, Question};
 use promo_core::gate::{Gate, Reason, overall};
-use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
+use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::event::{Movement, PromotionOutcome};
+use promo_core::ledger::record::DETAIL;
 use promo_core::ledger::view::{Promotion, Said};
 use promo_core::ledger::{Event, View};
 use promo_core::model::{OnFailure, Start};
@@ -16,10 +17,11 @@ use promo_core::planner;
 
 use super::deploy::deploy;
 use super::precheck::{self, Use};
-use super::step::elapsed;
+use super::step::{FAILED_BEFORE, elapsed};
 use super::{Fate, RunContext};
 use crate::appliers::Applier;
 use crate::checks::{self, Verdict};
+use crate::contract::cut;
 use crate::error::EngineError;
 use crate::observe::recorded_settings;
 use crate::progress::Progress;
@@ -54,7 +56,14 @@ pub(super) fn state(view: &View, run: &RunId, environment: &EnvironmentName) -> 
 pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, EngineError> {
     let name = &entry.environment;
     match context.session.with_view(|view| state(view, &context.run, name))? {
-        State::Ended(outcome) => return Ok(Fate::Ended { outcome, why: None }),
+        State::Ended(outcome) => {
+            let told = context.session.with_view(|view| {
+                let mut history = view.environment(name)?.history.iter().rev();
+                history.find(|p| p.run == context.run)?.told
+            })?;
+            let why = told.map(|seq| context.session.detail_seen(seq)).transpose()?.flatten();
+            return Ok(Fate::Ended { outcome, why });
+        }
         // What has begun is finished (S16), one without steps too.
         State::Begun => {}
         // Everything else is judged now, also when a run is resumed.
@@ -67,7 +76,7 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
     let total = entry.steps.len() + checks::by_check(&entry.checks).count();
     context.say(Progress::PromotionStarted { environment: name.clone(), release: entry.to.id.clone(), total });
     if let Some(rollback) = begun_rollback(context, entry)? {
-        return go_back(context, entry, rollback, "it failed before this run was interrupted".into()).await;
+        return go_back(context, entry, rollback, failed_before(context, entry)?).await;
     }
     let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, None).await? {
         End::Good => verify(context, entry, &entry.checks, &entry.to.id, false).await?,
@@ -172,12 +181,12 @@ async fn verify(
         let (environment, check) = (entry.environment.clone(), &group[0]);
         let spoken = context.session.with_view(|view| {
             let verdicts = view.environment(&environment)?.verdicts.get(release)?.get(&check.name)?;
-            verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| v.said)
+            verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| (v.said, v.seq))
         })?;
         match spoken.filter(|_| !anew) {
-            Some(Said::Passed) => continue,
-            Some(_) => {
-                failures.push(format!("{} failed", check.name));
+            Some((Said::Passed, _)) => continue,
+            Some((_, seq)) => {
+                failures.push(check_failed(context, &check.name, seq)?);
                 continue;
             }
             None => {}
@@ -284,6 +293,35 @@ fn held(context: &RunContext, entry: &Move, why: String, to: &ReleaseId, reason:
     end_promotion(context, entry, PromotionOutcome::Held, Some(format!("{why}; {}", no_way(to, reason))))
 }
 
+/// Why what an earlier process had begun to take back failed, as the records of its steps and checks have it beside them.
+fn failed_before(context: &RunContext, entry: &Move) -> Result<String, EngineError> {
+    let (name, run) = (&entry.environment, &context.run);
+    let (steps, checks) = context.session.with_view(|view| {
+        let steps = view.runs.get(run).map(|run| &run.steps);
+        let steps = entry.steps.iter().filter_map(|step| steps?.get(&step.id)?.told).collect::<Vec<_>>();
+        let verdicts = view.environment(name).and_then(|known| known.verdicts.get(&entry.to.id));
+        let failed = verdicts.into_iter().flatten().flat_map(|(check, entries)| {
+            let mine = entries.iter().filter(|v| v.run.as_ref() == Some(run) && v.said == Said::Failed);
+            mine.map(move |verdict| (check.clone(), verdict.seq))
+        });
+        (steps, failed.collect::<Vec<_>>())
+    })?;
+    let mut all = Vec::new();
+    for seq in steps {
+        all.extend(context.session.detail_seen(seq)?);
+    }
+    for (check, seq) in checks {
+        all.push(check_failed(context, &check, seq)?);
+    }
+    Ok(if all.is_empty() { FAILED_BEFORE.to_owned() } else { all.join("; ") })
+}
+
+/// That a check failed, and what it saw.
+fn check_failed(context: &RunContext, check: &CheckName, seq: u64) -> Result<String, EngineError> {
+    let detail = context.session.detail_seen(seq)?;
+    Ok(detail.map_or_else(|| format!("{check} failed"), |detail| format!("{check} failed: {detail}")))
+}
+
 /// The rollback that an earlier process had begun.
 fn begun_rollback<'a>(context: &RunContext, entry: &'a Move) -> Result<Option<&'a Rollback>, EngineError> {
     let Some(rollback) = &entry.rollback else { return Ok(None) };
@@ -344,7 +382,10 @@ fn end_promotion(
     if outcome == PromotionOutcome::RolledBack {
         events.push(Event::Frozen { environments: [environment.clone()].into(), automatic: true });
     }
-    context.append(environment, None, events)?;
+    let mut drafts: Vec<_> = events.into_iter().map(|event| context.session.draft(event)).collect();
+    // What a provider or a check said stands beside the leaf (S12.5): whoever asks later why it failed was not at the terminal.
+    drafts[0].private.extend(why.iter().map(|why| (DETAIL.to_owned(), cut(why.clone()))));
+    context.append_drafts(environment, None, drafts)?;
     context.say(Progress::PromotionFinished {
         environment: environment.clone(),
         release: entry.to.id.clone(),

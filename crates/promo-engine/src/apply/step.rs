@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use promo_core::ledger::record::DETAIL;
 use promo_core::ledger::view::StepView;
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Move, Step};
@@ -10,6 +11,7 @@ use promo_core::state::State;
 use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, Provider, ProviderError};
 
 use super::RunContext;
+use crate::contract::cut;
 use crate::error::EngineError;
 use crate::progress::Progress;
 
@@ -31,6 +33,9 @@ pub(crate) enum StepEnd {
     Interrupted,
 }
 
+/// What a run that was interrupted says of what had failed, where no record tells it.
+pub(crate) const FAILED_BEFORE: &str = "it failed before this run was interrupted";
+
 /// Why a step must not be begun, as the ledger says at the moment of its intent.
 pub(crate) type Bar<'a> = &'a (dyn Fn(&View) -> Option<String> + Sync);
 
@@ -44,13 +49,12 @@ pub(crate) async fn take(
     bar: Option<Bar<'_>>,
 ) -> Result<StepEnd, EngineError> {
     let earlier = context.session.with_view(|view| view.runs.get(&context.run)?.steps.get(&step.id).cloned())?;
-    if let Some(StepView { observed: Some(observed), .. }) = earlier {
-        let end = if observed == step.desired {
-            StepEnd::Done(observed)
-        } else {
-            StepEnd::Failed { why: "it failed before this run was interrupted".into() }
-        };
-        return Ok(end);
+    if let Some(StepView { observed: Some(observed), told, .. }) = earlier {
+        if observed == step.desired {
+            return Ok(StepEnd::Done(observed));
+        }
+        let why = told.map(|seq| context.session.detail_seen(seq)).transpose()?.flatten();
+        return Ok(StepEnd::Failed { why: why.unwrap_or_else(|| FAILED_BEFORE.to_owned()) });
     }
     context.say(Progress::StepStarted { environment: entry.environment.clone(), step: step.id.clone() });
     let now = Now { context, entry, step, bar, begun: context.session.context.clock.now() };
@@ -115,8 +119,11 @@ impl Now<'_> {
         }
     }
 
-    fn record(&self, observed: State) -> Result<(), EngineError> {
-        self.context.append(&self.entry.environment, Some(&self.step.id), vec![Event::StepEffect { observed }])
+    /// Writes what is there now; after a failure with why, which is what a provider says and stands beside the leaf (S12.5).
+    fn record(&self, observed: State, failed: Option<&str>) -> Result<(), EngineError> {
+        let mut draft = self.context.session.draft(Event::StepEffect { observed });
+        draft.private.extend(failed.map(|why| (DETAIL.to_owned(), cut(why.to_owned()))));
+        self.context.append_drafts(&self.entry.environment, Some(&self.step.id), vec![draft])
     }
 
     /// Intent, act, observe, effect. Success is what observe says, not what the tool said (S9.2).
@@ -156,10 +163,11 @@ impl Now<'_> {
             (_, Err(problem)) if comes_back(&problem) => Ok(StepEnd::Interrupted),
             (seen, said) => {
                 let state = *seen.as_ref().unwrap_or(&State::Unknown);
-                self.record(state)?;
                 let unlike = || format!("{} holds {state} after the step: expected {}", place(step), step.desired);
                 let problem = said.err().or_else(|| seen.as_ref().err().cloned());
-                Ok(self.fail(problem.map_or_else(unlike, |problem| problem.to_string())))
+                let why = problem.map_or_else(unlike, |problem| problem.to_string());
+                self.record(state, Some(&why))?;
+                Ok(self.fail(why))
             }
         }
     }
@@ -177,14 +185,15 @@ impl Now<'_> {
             Ok(()) => self.done(state, changed, detail),
             Err(error) if comes_back(&error) => Ok(self.interrupt(&error)),
             Err(error) => {
-                self.record(State::Unknown)?;
-                Ok(self.fail(error.to_string()))
+                let why = error.to_string();
+                self.record(State::Unknown, Some(&why))?;
+                Ok(self.fail(why))
             }
         }
     }
 
     fn done(&self, state: State, changed: bool, detail: String) -> Result<StepEnd, EngineError> {
-        self.record(state)?;
+        self.record(state, None)?;
         let milliseconds = elapsed(self.context, self.begun);
         let (environment, step) = (self.entry.environment.clone(), self.step.id.clone());
         self.context.say(Progress::StepDone { environment, step, changed, detail, milliseconds });

@@ -180,6 +180,8 @@ pub struct Promotion {
     pub started: Timestamp,
     /// When and how it ended.
     pub finished: Option<(Timestamp, PromotionOutcome)>,
+    /// Position of the record of its end, where a text beside that says why it did not go well (S12.5).
+    pub told: Option<u64>,
     /// Who applied it.
     pub by: Actor,
     /// The plan.
@@ -265,6 +267,8 @@ pub struct StepView {
     pub epoch: u64,
     /// What was observed after it acted.
     pub observed: Option<State>,
+    /// Position of the record of that, where a text beside it says why the step failed (S12.5).
+    pub told: Option<u64>,
 }
 
 impl EnvironmentView {

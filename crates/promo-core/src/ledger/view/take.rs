@@ -8,7 +8,7 @@ use super::{
     StopAct, VerdictEntry, View, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
-use crate::ledger::record::METADATA;
+use crate::ledger::record::{DETAIL, METADATA};
 use crate::ledger::{Event, Record};
 
 /// Why what a legal record names is there.
@@ -18,6 +18,7 @@ impl View {
     /// What an event changes, once it is legal.
     pub(super) fn take(&mut self, record: &Record, event: Event) {
         let at = record.recorded_at;
+        let told = record.commitments.contains_key(DETAIL).then_some(record.seq);
         let note = |automatic| Note { seq: record.seq, at, by: record.actor.clone(), automatic };
         match event {
             Event::ReleaseAdded { release } => {
@@ -130,6 +131,7 @@ impl View {
                     movement,
                     started: at,
                     finished: None,
+                    told: None,
                     by: record.actor.clone(),
                     plan: record.plan,
                 });
@@ -138,11 +140,12 @@ impl View {
                 let (step, epoch) = (record.step.clone().expect(NAMED), record.epoch.expect(NAMED));
                 let run = self.run_of(record);
                 run.interrupted = false;
-                run.steps.insert(step, StepView { expected, desired, epoch, observed: None });
+                run.steps.insert(step, StepView { expected, desired, epoch, observed: None, told: None });
             }
             Event::StepEffect { observed } => {
                 let step = record.step.as_ref().and_then(|step| self.run_of(record).steps.get_mut(step));
-                step.expect("invariant: an effect follows its intent").observed = Some(observed);
+                let step = step.expect("invariant: an effect follows its intent");
+                (step.observed, step.told) = (Some(observed), told);
             }
             Event::Deployed { environment, release, files, settings, targets } => {
                 let view = self.environments.entry(environment).or_default();
@@ -169,7 +172,7 @@ impl View {
             Event::PromotionFinished { environment, outcome, .. } => {
                 let view = self.environments.entry(environment).or_default();
                 let mut promotion = view.active.take().expect("invariant: what is finished is under way");
-                promotion.finished = Some((at, outcome));
+                (promotion.finished, promotion.told) = (Some((at, outcome)), told);
                 view.history.push(promotion);
             }
             Event::RunInterrupted {} => self.run_of(record).interrupted = true,

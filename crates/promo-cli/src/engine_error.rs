@@ -60,9 +60,14 @@ impl From<EngineError> for CliError {
                     // It looks at what is there; `status` tells what the ledger says.
                     ErrorKind::Conflict => "promo plan",
                     ErrorKind::Integrity => &page,
+                    // A person must change a file: settings, or a template. `check` knows which, `doctor` looks at the machine.
+                    ErrorKind::Invalid => "promo check",
                     _ => "promo doctor",
                 };
                 let mut out = new(next).details([source.to_string()]);
+                if source.kind == ErrorKind::Invalid {
+                    out = out.details([BROUGHT.to_owned()]);
+                }
                 if let (Some(expected), Some(found)) = (&source.expected, &source.found) {
                     out = out.differs(expected.clone(), found.clone());
                 }
@@ -140,6 +145,9 @@ impl From<EngineError> for CliError {
         out
     }
 }
+
+/// What `check` cannot see of a file that the newest release brought with it.
+const BROUGHT: &str = "where `promo check` finds nothing, the release brought the file as it was: `promo release add` makes one with what there is now";
 
 /// The same about a plan that lies in a file: the next command names it, and plans again what that one was asked for.
 pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> CliError {

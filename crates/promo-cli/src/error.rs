@@ -217,9 +217,12 @@ impl CliError {
         Self::new("file-unreadable", 65, format!("{shown} cannot be {doing}"), HELP).because(error).in_file(path)
     }
 
-    /// Standard output took no more.
-    pub(crate) fn lost_answer(why: &str) -> Self {
-        let message = "standard output cannot be written: what was asked for was done, and the answer is not whole";
+    /// Standard output took no more, after what was asked for was done, or failed.
+    pub(crate) fn lost_answer(why: &str, done: bool) -> Self {
+        let message = match done {
+            true => "standard output cannot be written: what was asked for was done, and the answer is not whole",
+            false => "standard output cannot be written: the command failed, and not all that it said is there",
+        };
         Self::new("file-unreadable", 65, message, "promo status")
             .because(&std::io::Error::other(why))
             .who(who::OPERATOR)

@@ -126,10 +126,13 @@ impl Ui {
         lose(&self.lost, out.write_all(text.as_bytes()).and_then(|()| out.flush()));
     }
 
-    /// Says that an answer is not whole because standard output took no more, as an exit code.
-    pub(crate) fn lost(&self) -> Option<u8> {
-        let error = CliError::lost_answer(self.lost.get()?);
-        // Always as text: where JSON would go, nothing goes any more.
+    /// Says that an answer is not whole because standard output took no more, as an exit code, and first what `failed`, where
+    /// something did.
+    pub(crate) fn lost(&self, failed: Option<&CliError>) -> Option<u8> {
+        let error = CliError::lost_answer(self.lost.get()?, failed.is_none());
+        // Always as text: where JSON would go, nothing goes any more. An error that went there is told here.
+        let unsaid = failed.filter(|_| self.format == Format::Json);
+        unsaid.iter().for_each(|failed| self.talk(&failed.text_to_paste(self)));
         self.talk(&error.text_to_paste(self));
         Some(error.problem().exit)
     }

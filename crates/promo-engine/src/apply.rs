@@ -252,10 +252,7 @@ impl Session {
             return Ok(RunReport::recorded(run, &view, outcome));
         }
         let plan = known.plan;
-        let bytes = self
-            .store
-            .get_blob(&plan)?
-            .ok_or_else(|| EngineError::Invalid(format!("the plan of run {run} is not in the ledger")))?;
+        let bytes = self.kept(&plan, &format!("the plan of run {run}"))?;
         let (document, digest) = Document::from_bytes(&bytes)?;
         self.extends(&document.body)?;
         let outlived = self.outlived(&document.body)?;

@@ -6,15 +6,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation};
-use promo_core::eligibility::{self, ArtifactFindings, Question};
+use promo_core::eligibility::{self, ArtifactFindings, CheckStatus, Question};
 use promo_core::gate::{Gate, Reason};
-use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
+use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::ledger::record::{DETAIL, METADATA, REASON};
 use promo_core::ledger::view::{ReleaseEntry, Request, Run};
+use promo_core::model::Check;
 use promo_core::plan::{Document, Plan};
 use promo_core::planner::{self, Observations};
+use promo_ledger::StoreError;
 
 use crate::apply::{Sign, moved_since, sign};
 use crate::error::EngineError;
@@ -122,6 +124,35 @@ impl Session {
         Ok(said.collect())
     }
 
+    /// The checks of an environment that people answer, and on which a release does not stand as passed there: a promotion
+    /// whose automatic checks passed leaves them open.
+    #[must_use]
+    pub fn unspoken(&self, view: &View, name: &EnvironmentName, release: &ReleaseId) -> Vec<CheckName> {
+        let pipeline = &self.governance.pipeline;
+        let Some(environment) = pipeline.environments.get(name) else { return Vec::new() };
+        let checks = eligibility::verification(view, name, environment, release).checks.into_iter();
+        let open = checks.filter(|(check, status)| {
+            matches!(pipeline.checks.get(check), Some(Check::Manual { .. }))
+                && !matches!(status, CheckStatus::Passed { .. })
+        });
+        open.map(|(check, _)| check).collect()
+    }
+
+    /// What the ledger keeps by a digest that a record of it names: `what` says as what. Nothing may be concluded from its
+    /// being gone but that the ledger is not whole.
+    ///
+    /// # Errors
+    /// When it is gone, or the ledger cannot be read.
+    pub fn kept(&self, digest: &Digest, what: &str) -> Result<Vec<u8>, EngineError> {
+        let bytes = self.store.get_blob(digest)?;
+        let gone = || StoreError::Integrity {
+            place: format!("its kept files, where {what} was"),
+            expected: digest.to_string(),
+            found: "nothing".into(),
+        };
+        Ok(bytes.ok_or_else(gone)?)
+    }
+
     fn text(&self, seq: u64, field: &str) -> Result<Option<String>, EngineError> {
         Ok(self.store.texts(seq)?.remove(field).map(kept))
     }
@@ -147,11 +178,11 @@ impl Session {
         seq.map_or(Ok(None), |seq| self.reason_given(seq))
     }
 
-    /// The requested plans that wait, oldest request first, with what was said about them. One whose plan the ledger does not
-    /// hold, or which another version made, is left out: nobody can apply it here.
+    /// The requested plans that wait, oldest request first, with what was said about them. One that another version made is left
+    /// out: nobody can apply it here.
     ///
     /// # Errors
-    /// When the ledger cannot be read.
+    /// When the ledger cannot be read, or keeps a plan no longer that was requested.
     pub fn pending(&self, view: &View) -> Result<Vec<Pending>, EngineError> {
         let now = self.present()?;
         let mut open: Vec<(&Digest, &Request)> = view.pending(now.at).collect();
@@ -161,7 +192,7 @@ impl Session {
         let here = if open.is_empty() { None } else { observe::here(self, view).ok() };
         let reconfigured = here.as_ref().map(|here| planner::reconfigured(&self.governance.rules(), view, here));
         for (plan, request) in open {
-            let Some(bytes) = self.store.get_blob(plan)? else { continue };
+            let bytes = self.kept(plan, "a requested plan")?;
             let Ok((document, digest)) = Document::from_bytes(&bytes) else { continue };
             let standings = self.standings(&document, &digest, view, &[], None, now.at)?;
             let invoker = self.counts_as(&document.body, &digest, view, &[]);

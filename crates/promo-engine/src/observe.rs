@@ -79,9 +79,9 @@ async fn live(
     }
 }
 
-/// The settings of that digest; none where they are not to be had.
+/// The settings of that digest, which a deployment of the ledger names; none where they are of a form that nobody knows here.
 pub(crate) fn recorded_settings(session: &Session, digest: &Digest) -> Result<Option<DeploymentSettings>, EngineError> {
-    let Some(bytes) = session.store.get_blob(digest)? else { return Ok(None) };
+    let bytes = session.kept(digest, "the settings of a deployment")?;
     Ok(serde_json::from_slice(&bytes).ok())
 }
 

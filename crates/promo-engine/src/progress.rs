@@ -133,6 +133,9 @@ pub enum Progress {
         release: ReleaseId,
         /// How.
         outcome: PromotionOutcome,
+        /// Checks that people answer, and that have not passed: it is not verified before.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        open: Vec<CheckName>,
     },
 }
 

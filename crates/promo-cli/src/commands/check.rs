@@ -143,7 +143,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 }
 
 /// What no release could be deployed with, each once with the environments in which it is.
-fn wrong_templates(found: Vec<(EnvironmentName, ProviderError)>) -> Option<CliError> {
+pub(super) fn wrong_templates(found: Vec<(EnvironmentName, ProviderError)>) -> Option<CliError> {
     let mut places: BTreeMap<String, Vec<EnvironmentName>> = BTreeMap::new();
     for (environment, error) in found {
         places.entry(error.message).or_default().push(environment);

@@ -96,7 +96,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             promotion.from.as_ref().map_or_else(|| "nothing".into(), |r| planner::reference(&view, r).to_string());
         let to = planner::reference(&view, &promotion.to);
         let (ended, style) = match promotion.finished {
-            Some((_, outcome)) => endings::of(&view, name, promotion, outcome),
+            Some((_, outcome)) => endings::of(&project.session, &view, name, promotion, outcome),
             None => endings::open(standing.runs.iter().find(|open| open.run == promotion.run).map(|open| open.state)),
         };
         let ended = label(style, ended);

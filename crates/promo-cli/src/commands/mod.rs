@@ -44,9 +44,10 @@ pub(crate) fn run(ui: &Ui, cli: &Cli) -> Exit {
         Ok(ui) => ui,
         Err(error) => return error.of_verb(&cli.verb).report(ui),
     };
-    let mut exit = decided(&ui, cli).unwrap_or_else(|error| error.of_verb(&cli.verb).report(&ui));
+    let decided = decided(&ui, cli).map_err(|error| error.of_verb(&cli.verb));
+    let mut exit = decided.as_ref().map_or_else(|error| error.report(&ui), |exit| *exit);
     // What was asked for is done, but whoever reads the answer must not take a part of it for the whole.
-    if let (Some(lost), 0 | exit::CHANGES) = (ui.lost(), exit.0) {
+    if let (Some(lost), 0 | exit::CHANGES) = (ui.lost(decided.as_ref().err()), exit.0) {
         exit = Exit(lost);
     }
     ui.end(exit.0);

@@ -15,6 +15,7 @@ use promo_engine::{EngineError, NewRelease, Session};
 use promo_sdk::ErrorKind;
 
 use super::approve::{self, SignerChoice};
+use super::check;
 use super::unfreeze::{self, Signing};
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
@@ -216,6 +217,12 @@ fn add(
             let why = format!("`{key}` was given twice: `{other}` and `{value}`");
             return Err(CliError::invalid_value("--meta", &why, None));
         }
+    }
+    // What no release can be deployed with would come with this one, and only a newer one could mend it.
+    let (pipeline, providers) = (&project.session.governance().pipeline, global.wiring.providers());
+    let unsound = project.runtime.block_on(promo_engine::unsound(pipeline, &providers, project.session.root()))?;
+    if let Some(error) = check::wrong_templates(unsound) {
+        return Err(error);
     }
     let added = project.runtime.block_on(project.session.add_release(new));
     let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias))?;

@@ -117,11 +117,11 @@ fn show_kept(ui: &Ui, global: &Global, arguments: &Arguments, digest: &Digest) -
     let session = &project.session;
     let ledger = session.view()?;
     let known = ledger.requests.contains_key(digest) || ledger.consumed.contains_key(digest);
-    let kept = session.store().get_blob(digest).map_err(promo_engine::EngineError::from)?.filter(|_| known);
-    let Some(bytes) = kept else {
+    if !known {
         let message = format!("no plan {digest} was requested or applied");
         return Err(CliError::new("nothing-selected", 65, message, "promo status"));
-    };
+    }
+    let bytes = session.kept(digest, "a plan that was requested or applied")?;
     let (document, _) = Document::from_bytes(&bytes).map_err(|error| CliError::plan_file(&arguments.what, &error))?;
     if let Some(path) = &arguments.out {
         save::private(path, &bytes)?;
@@ -150,7 +150,9 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
     let standing = Standing::of(&project.session, &ledger)?;
     let open = standing.runs.into_iter().find(|open| open.run == *id);
     let view = RunView::new(&ledger, id, run).open(open, project.session.now()?);
-    let mut view = view.seen(|seq| project.session.detail_seen(seq))?;
+    let session = &project.session;
+    let view = view.unspoken(|name, release| !session.unspoken(&ledger, name, release).is_empty());
+    let mut view = view.seen(|seq| session.detail_seen(seq))?;
     view.authority = AuthorityView::of(&project.session, &ledger, [run.plan])?.pop();
     view.next = if view.next.is_empty() { String::new() } else { ui.to_paste(&view.next) };
     let options = Options { zone: ui::zone(global)?, full: false, width: ui.width() };

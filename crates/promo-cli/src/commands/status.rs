@@ -139,7 +139,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
             reconfigured: reconfigured.contains(name),
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
-                .map(|(p, outcome)| format!("{} {}", p.to, endings::of(view, name, p, outcome).0)),
+                .map(|(p, outcome)| format!("{} {}", p.to, endings::of(session, view, name, p, outcome).0)),
             holds: standing.holds_of(name).to_vec(),
         });
     }

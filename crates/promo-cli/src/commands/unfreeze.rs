@@ -51,6 +51,21 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let freezes = scopes.iter().filter_map(|scope| view.lifted_next(scope));
         freezes.map(|freeze| freeze.note.automatic).collect()
     })?;
+    // A freeze of everything holds each of them, and is lifted as a whole.
+    let whole = project.session.with_view(|view| {
+        let free = environments.iter().find(|name| view.lifted_next(&Some((*name).clone())).is_none());
+        free.cloned().zip(view.lifted_next(&None).map(|freeze| freeze.note.automatic))
+    })?;
+    if let Some((name, automatic)) = whole {
+        project.session.known_environments([&name])?;
+        let stopped = if automatic { "paused" } else { "frozen" };
+        let message = format!(
+            "{name} is {stopped} with everything else, and not by itself: `promo unfreeze` without a name lifts that"
+        );
+        let signed = project.session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
+        let words: Vec<&str> = ["promo", "unfreeze", "--reason", &arguments.reason].into_iter().chain(signed).collect();
+        return Err(CliError::new("request-invalid", 65, message, "promo status").go_on_with(&words));
+    }
     let words = ["unfreeze"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
     lift(
         &project,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use promo_core::eligibility::{self, CheckStatus};
 use promo_core::ids::{CheckName, EnvironmentName, RoleName};
 use promo_core::model::Start;
 use promo_core::planner;
@@ -86,9 +87,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let signature = sign(&project, &arguments.key, arguments.signer, VERDICT_NAMESPACE, &bytes)?;
     let who = project.session.record_verdict(&verdict, &signature);
     let who = who.map_err(|error| by_somebody_else(error, &project, arguments))?;
+    let (next, again) = lead_on(&project, arguments, &verdict)?;
     if ui.format() == Format::Json {
         let VerdictStatement { environment, release, check, decision, .. } = verdict;
-        ui.answer(&VerdictRecorded { identity: who, environment, release, check, decision });
+        let next = ui.to_paste(&next);
+        ui.answer(&VerdictRecorded { identity: who, environment, release, check, decision, again, next });
     } else {
         let VerdictStatement { environment, release, check, decision, .. } = &verdict;
         let release = planner::reference(&view, release);
@@ -97,9 +100,32 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             VerdictDecision::Fail => format!("{who} says that {check} failed in {environment}: {release}"),
             VerdictDecision::Withdraw => format!("{who} withdrew the verdict of {check} in {environment}: {release}"),
         };
-        ui.data(&format!("{}\n{}", escape::line(&said), ui.next(&next(&project, environment, *decision))));
+        let once_more =
+            "  it failed there before, and counts once it has passed twice in a row: it must pass once more\n";
+        let once_more = if again { once_more } else { "" };
+        ui.data(&format!("{}\n{once_more}{}", escape::line(&said), ui.next(&next)));
     }
     Ok(DONE)
+}
+
+/// What leads on, and whether the check must pass once more. A pass that does not open anything leads to what is open still.
+fn lead_on(project: &Project, arguments: &Arguments, verdict: &VerdictStatement) -> Result<(String, bool), CliError> {
+    let VerdictStatement { environment, release, check, decision, .. } = verdict;
+    let declared = &project.session.governance().pipeline.environments[environment];
+    let verified = project.session.with_view(|view| eligibility::verification(view, environment, declared, release))?;
+    let again = verified.checks.get(check) == Some(&CheckStatus::Flaky);
+    let next = match decision {
+        VerdictDecision::Pass if again => {
+            let about = arguments.release.iter().flat_map(|release| ["--release", release]);
+            let words = ["promo", "verdict", "pass", environment.as_str(), check.as_str()].into_iter();
+            command_line(words.chain(about).chain(["--key", "KEY"]))
+        }
+        VerdictDecision::Pass if verified.holds_since.is_none() => {
+            command_line(["promo", "why", environment.as_str(), release.as_str()])
+        }
+        _ => next(project, environment, *decision),
+    };
+    Ok((next, again))
 }
 
 /// What leads on: a pass may let the release go on, and the others keep it where it is.

@@ -448,7 +448,7 @@ impl Case<'_> {
         let mut out = String::new();
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
             let Some((at, outcome)) = promotion.finished else { continue };
-            let (words, style) = endings::of(self.view, self.name, promotion, outcome);
+            let (words, style) = endings::of(session, self.view, self.name, promotion, outcome);
             let signed_by = signers(self.view, &promotion.run, Some(self.name));
             let by = words::applied_by(&promotion.by.name, &signed_by);
             let when = time::near(at, now, zone);

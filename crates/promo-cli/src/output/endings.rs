@@ -5,6 +5,7 @@ use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Promotion, Run};
+use promo_engine::Session;
 
 use crate::output::labels::Label;
 
@@ -32,13 +33,19 @@ pub(crate) const fn run(outcome: RunOutcome) -> (&'static str, Label) {
     }
 }
 
-/// How a promotion ended, by itself, by how its run ended, and by whether that run had begun to go back.
+/// Where checks passed that promo runs, and those of people are open: nothing after it counts it as verified.
+const BY_ITSELF: (&str, Label) = ("passed the checks that promo runs, and not those of people", Label::Waiting);
+
+/// How a promotion ended, by itself, by how its run ended, by whether that run had begun to go back, and by whether checks
+/// that people answer are `open`.
 pub(crate) const fn promotion(
     outcome: PromotionOutcome,
     run: Option<RunOutcome>,
     went_back: bool,
+    open: bool,
 ) -> (&'static str, Label) {
     match outcome {
+        PromotionOutcome::Verified if open => BY_ITSELF,
         PromotionOutcome::Verified => ("is verified", Label::Good),
         PromotionOutcome::RolledBack => ("failed and was rolled back", Label::Bad),
         // What a cancelled run left half-way did not fail.
@@ -54,6 +61,7 @@ pub(crate) const fn promotion(
 
 /// The same of a promotion of this ledger.
 pub(crate) fn of(
+    session: &Session,
     view: &View,
     name: &EnvironmentName,
     promotion: &Promotion,
@@ -61,7 +69,8 @@ pub(crate) fn of(
 ) -> (&'static str, Label) {
     let run = view.runs.get(&promotion.run);
     let ended = run.and_then(|run| run.finished).map(|(_, outcome)| outcome);
-    self::promotion(outcome, ended, run.is_some_and(|run| went_back(run, name)))
+    let open = !session.unspoken(view, name, &promotion.to).is_empty();
+    self::promotion(outcome, ended, run.is_some_and(|run| went_back(run, name)), open)
 }
 
 /// Whether a run began to take an environment back to what it was.

@@ -106,9 +106,9 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
             let text = format!("going back to {to}: {}", escape::line(why));
             (environment, label(Label::Waiting, &text))
         }
-        Progress::PromotionFinished { environment, release, outcome } => {
+        Progress::PromotionFinished { environment, release, outcome, open } => {
             // How its run ends is not known yet, and that it went back has been told.
-            let (text, style) = endings::promotion(*outcome, None, false);
+            let (text, style) = endings::promotion(*outcome, None, false, !open.is_empty());
             (environment, format!("{release} {}", label(style, text)))
         }
     };

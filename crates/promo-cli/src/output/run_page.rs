@@ -94,7 +94,7 @@ fn ended(view: &RunView, row: &RunRow) -> (&'static str, Label) {
     match (row.outcome, row.started) {
         (Some(outcome), _) => {
             let went_back = row.steps.iter().any(|step| endings::is_way_back(&step.id, &row.environment));
-            endings::promotion(outcome, view.outcome, went_back)
+            endings::promotion(outcome, view.outcome, went_back, row.open)
         }
         (None, Some(_)) => endings::open(view.open.as_ref().map(|open| open.state)),
         (None, None) if view.outcome.is_some() => ("was not started", Label::Waiting),

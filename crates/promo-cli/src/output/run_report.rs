@@ -1,7 +1,7 @@
 //! How a run ended: the same table on a terminal and in CI.
 
 use promo_core::gate::Gate;
-use promo_core::ids::{EnvironmentName, RunId};
+use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::event::PromotionOutcome;
 use promo_engine::{Fate, RunReport, Session};
 use schemars::JsonSchema;
@@ -64,9 +64,10 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
     let next = ui.to_paste(&next(report));
     // How it ended is known without the ledger: where that cannot be read now, no way back is told.
     let view = session.view().ok();
-    let ended = |name: &EnvironmentName, outcome: PromotionOutcome| {
+    let ended = |name: &EnvironmentName, release: &ReleaseId, outcome: PromotionOutcome| {
         let run = view.as_ref().and_then(|view| view.runs.get(&report.run));
-        endings::promotion(outcome, report.outcome, run.is_some_and(|run| endings::went_back(run, name)))
+        let open = view.as_ref().is_some_and(|view| !session.unspoken(view, name, release).is_empty());
+        endings::promotion(outcome, report.outcome, run.is_some_and(|run| endings::went_back(run, name)), open)
     };
     {
         let environments = report
@@ -74,7 +75,7 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
             .iter()
             .map(|(name, release, fate)| {
                 let (fate, why, gates): (_, _, &[Gate]) = match fate {
-                    Fate::Ended { outcome, why } => (ended(name, *outcome).0, why.as_deref(), &[]),
+                    Fate::Ended { outcome, why } => (ended(name, release, *outcome).0, why.as_deref(), &[]),
                     Fate::NotStarted { why, gates } => ("was not started", Some(why.as_str()), gates),
                     Fate::Interrupted => (endings::open(Some("interrupted")).0, None, &[]),
                 };
@@ -94,7 +95,7 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
     for (name, release, fate) in &report.environments {
         let (words, style, why) = match fate {
             Fate::Ended { outcome, why } => {
-                let (words, style) = ended(name, *outcome);
+                let (words, style) = ended(name, release, *outcome);
                 (words, style, why.as_deref())
             }
             Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),

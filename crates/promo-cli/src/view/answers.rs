@@ -132,6 +132,12 @@ answers! {
         check: CheckName,
         /// What they said.
         decision: VerdictDecision,
+        /// Whether it failed there before and must pass once more to count.
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        again: bool,
+        /// The next command.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        next: String,
     }
     /// What `promo verify` found.
     "promo.verdicts" Verdicts {

@@ -310,7 +310,7 @@ impl PlanView {
         let Standing { runs, pending, .. } = &standing;
         self.runs = runs.iter().filter(|run| run.environments.keys().any(mine)).cloned().collect();
         if let Some(run) = self.fate.as_ref().and_then(|fate| fate.run.clone()) {
-            self.used_by(&run, plan, view);
+            self.used_by(session, &run, plan, view);
         }
         let usable = self.fate.as_ref().is_none_or(|fate| fate.state == "requested");
         let moot =
@@ -353,14 +353,16 @@ impl PlanView {
     }
 
     /// The same plan once a run has used it: its moves as that run left them, with the approvals that it began with.
-    fn used_by(&mut self, run: &RunId, plan: &Plan, view: &View) {
+    fn used_by(&mut self, session: &Session, run: &RunId, plan: &Plan, view: &View) {
         let let_in = self.authority.as_ref().map(AuthorityView::let_in).unwrap_or_default();
         for entry in &plan.moves {
             let known = view.environment(&entry.environment);
             let promotion = known.and_then(|known| known.history.iter().chain(&known.active).find(|p| p.run == *run));
             let ended = match promotion.map(|promotion| (promotion, promotion.finished)) {
                 None => "was not started",
-                Some((promotion, Some((_, outcome)))) => endings::of(view, &entry.environment, promotion, outcome).0,
+                Some((promotion, Some((_, outcome)))) => {
+                    endings::of(session, view, &entry.environment, promotion, outcome).0
+                }
                 Some(_) => endings::open(self.runs.iter().find(|open| open.run == *run).map(|open| open.state)).0,
             };
             let row = self.environments.iter_mut().find(|row| row.environment == entry.environment.as_str());

@@ -75,6 +75,9 @@ pub(crate) struct RunRow {
     pub(crate) why: Option<String>,
     #[serde(skip)]
     told: Option<u64>,
+    /// Whether checks that people answer have not passed.
+    #[serde(skip)]
+    pub(crate) open: bool,
     /// Its steps, by name.
     pub(crate) steps: Vec<RunStep>,
     /// What its checks said, in the order of the ledger; those of the way back among them.
@@ -168,6 +171,14 @@ impl RunView {
         Ok(self)
     }
 
+    /// The same with what people have not said yet.
+    pub(crate) fn unspoken(mut self, open: impl Fn(&EnvironmentName, &ReleaseId) -> bool) -> Self {
+        for row in &mut self.environments {
+            row.open = row.release.id.parse().is_ok_and(|release| open(&row.environment, &release));
+        }
+        self
+    }
+
     /// The same with whether somebody is at work on it: then there is nothing to do but to wait.
     pub(crate) fn open(mut self, open: Option<OpenRunView>, now: Timestamp) -> Self {
         // One that is told as unfinished and is not open has ended since the ledger was read.
@@ -231,6 +242,7 @@ fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &Rel
         outcome: promotion.and_then(|p| p.finished).map(|f| f.1),
         why: None,
         told: promotion.and_then(|p| p.told),
+        open: false,
         steps: steps.collect(),
         checks,
     }

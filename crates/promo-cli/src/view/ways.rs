@@ -114,10 +114,17 @@ pub(crate) fn open_checks(session: &Session, view: &View, name: &EnvironmentName
     let again = || say(&["promo", "verify", name.as_str()], "runs its checks again".into());
     match open.clone().find(|(check, _)| !manual(check)).or_else(|| open.next()) {
         None => Vec::new(),
-        Some((check, _)) if manual(check) => vec![say(
-            &["promo", "verdict", "pass", name.as_str(), check.as_str(), "--key", "KEY"],
-            format!("says that {check} passed, where it did"),
-        )],
+        Some((check, status)) if manual(check) => {
+            let pass = say(
+                &["promo", "verdict", "pass", name.as_str(), check.as_str(), "--key", "KEY"],
+                format!("says that {check} passed, where it did"),
+            );
+            // Somebody looked, and said no: what mends that comes before their taking it back.
+            match status {
+                CheckStatus::Failed => vec![mends(session, view, name), pass],
+                _ => vec![pass],
+            }
+        }
         // Only a plan looks at the place: somebody may have changed there what the check saw.
         Some((_, CheckStatus::Failed)) if !looked => {
             let look =

@@ -222,7 +222,7 @@ impl Session {
             view.consumed.iter().filter(|(_, run)| view.runs.get(*run).is_some_and(|r| r.started >= plan.planned_at));
         let asked = view.requests.iter().filter(|(_, request)| request.seq >= plan.ledger.size);
         for kept in used.map(|(digest, _)| digest).chain(asked.map(|(digest, _)| digest)) {
-            let Some(bytes) = self.store.get_blob(kept)? else { continue };
+            let bytes = self.kept(kept, "a plan that was requested or applied")?;
             let Ok((Document { body: original, .. }, _)) = Document::from_bytes(&bytes) else { continue };
             let of = |plan: &Plan| (plan.planned_at, plan.ledger.clone(), plan.request.clone());
             // What was asked for at one instant gave one plan, whoever says that they asked.

@@ -386,10 +386,17 @@ fn end_promotion(
     // What a provider or a check said stands beside the leaf (S12.5): whoever asks later why it failed was not at the terminal.
     drafts[0].private.extend(why.iter().map(|why| (DETAIL.to_owned(), cut(why.clone()))));
     context.append_drafts(environment, None, drafts)?;
+    let open = match outcome {
+        PromotionOutcome::Verified => {
+            context.session.with_view(|view| context.session.unspoken(view, environment, &entry.to.id))?
+        }
+        _ => Vec::new(),
+    };
     context.say(Progress::PromotionFinished {
         environment: environment.clone(),
         release: entry.to.id.clone(),
         outcome,
+        open,
     });
     Ok(Fate::Ended { outcome, why })
 }

@@ -55,7 +55,12 @@ impl Blobs for Files {
                     }
                 }
             }
-            (None, None) => Err(ProviderError::new(ErrorKind::NotFound, format!("no file has the content {digest}"))),
+            (None, None) => {
+                let message = format!(
+                    "a kept file is gone: the ledger has nothing with the digest {digest}, and `promo ledger verify` says what else"
+                );
+                Err(ProviderError::new(ErrorKind::Integrity, message).differs(digest, "nothing"))
+            }
         }
     }
 }

@@ -300,9 +300,19 @@ mod needs_docker_registry {
 
     /// What promo says at a registry that demands a certificate, with these words in `registries.toml` beside `ca`.
     fn showing(registry: &Registry, words: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, Project) {
+        trusting(registry, &registry.ca(), words, variables)
+    }
+
+    /// The same with another file as `ca`.
+    fn trusting(
+        registry: &Registry,
+        authority: &std::path::Path,
+        words: &str,
+        variables: &[(&str, &str)],
+    ) -> (tempfile::TempDir, Project) {
         let directory = tempfile::tempdir().unwrap();
         let (file, address) = (directory.path().join("registries.toml"), registry.address());
-        let text = format!("format = 1\n[registry.\"{address}\"]\nca = '{}'\n{words}", registry.ca().display());
+        let text = format!("format = 1\n[registry.\"{address}\"]\nca = '{}'\n{words}", authority.display());
         std::fs::write(&file, text).unwrap();
         let file = file.display().to_string();
         let project = Project::new(address, address, &[("PROMO_REGISTRIES", &file)]);
@@ -373,6 +383,14 @@ mod needs_docker_registry {
         let end = tokio::task::block_in_place(|| project.run(&["release", "add", &format!("app={TAG}")]));
         assert_eq!(end.code, Some(1), "{}", end.said);
         assert!(end.said.contains("stranger.key"), "{}", end.said);
+        // An authority that is PEM and no certificate is at fault itself, not what promo shows beside it.
+        let nonsense = directory.path().join("nonsense.pem");
+        std::fs::write(&nonsense, "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n").unwrap();
+        let (_directory, project) = trusting(&registry, &nonsense, &shown(&registry.client()), &[]);
+        let end = tokio::task::block_in_place(|| project.run(&["release", "add", &format!("app={TAG}")]));
+        assert_eq!(end.code, Some(1), "{}", end.said);
+        assert!(end.said.contains("an authority that cannot be used"), "{}", end.said);
+        assert!(!end.said.contains("no key that fits"), "{}", end.said);
         assert_eq!(registry.requests().len(), before, "nobody got as far as a request");
     }
 }

@@ -207,6 +207,7 @@ codes! {
     "run-interrupted",
     "run-rolled-back",
     "run-stuck",
+    "signing-failed",
     "soak-met",
     "soak-not-predecessor",
     "soak-stopped",

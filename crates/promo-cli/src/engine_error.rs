@@ -14,6 +14,7 @@ use promo_engine::{EngineError, Holder, Session};
 use promo_ledger::{LeaseError, StoreError};
 use promo_sdk::ErrorKind;
 
+use crate::commands::approve::unsigned;
 use crate::commands::plan::again;
 use crate::error::{CliError, HELP, command_line, who};
 use crate::view::approving::{self, Way};
@@ -116,6 +117,7 @@ impl From<EngineError> for CliError {
                 closed(new(&next), &shut, notes).details(notes.iter().cloned())
             }
             EngineError::Invalid(_) => new("promo status"),
+            EngineError::Signing(error) => return unsigned(error),
             EngineError::Approval(_) => new(HELP),
             EngineError::Uncounted { why, .. } => {
                 new(HELP).who("somebody whom the rules count, with their key").details(why.iter().cloned())
@@ -348,6 +350,7 @@ mod tests {
             },
             EngineError::Invalid("no".into()),
             EngineError::Approval("no".into()),
+            EngineError::Signing(promo_engine::signature::SignatureError::Keygen("no".into())),
             EngineError::Uncounted {
                 who: "riley".parse().expect("a name"),
                 decision: promo_core::approval::Decision::Approve,

@@ -101,7 +101,28 @@ pub(crate) fn shell_word(text: &str) -> String {
     if !text.is_empty() && text.bytes().all(plain) {
         return text.to_owned();
     }
-    format!("'{}'", line(text).replace('\'', r"'\''"))
+    if text.chars().any(|ch| is_unsafe(ch) || ch == '\t') {
+        return spelt(text);
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// The same of a word with characters that may not be printed: `$'…'` spells its bytes, as bash, zsh and POSIX of 2024 read it.
+fn spelt(text: &str) -> String {
+    let mut out = String::from("$'");
+    for ch in text.chars() {
+        match ch {
+            '\n' => out.push_str(r"\n"),
+            '\t' => out.push_str(r"\t"),
+            '\'' | '\\' => out.extend(['\\', ch]),
+            ch if is_unsafe(ch) => {
+                let mut bytes = [0; 4];
+                out.extend(ch.encode_utf8(&mut bytes).bytes().map(|byte| format!("\\{byte:03o}")));
+            }
+            ch => out.push(ch),
+        }
+    }
+    out + "'"
 }
 
 fn longest_run(text: &str, wanted: char) -> usize {
@@ -158,5 +179,6 @@ mod tests {
         assert_eq!(shell_word("a b"), "'a b'");
         assert_eq!(shell_word("it's"), r"'it'\''s'");
         assert_eq!(shell_word("$(x)"), "'$(x)'");
+        assert_eq!(shell_word("nl\nx's\u{1b}"), r"$'nl\nx\'s\033'");
     }
 }

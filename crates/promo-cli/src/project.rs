@@ -4,6 +4,7 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use etcetera::BaseStrategy as _;
 use jiff::Timestamp;
@@ -97,7 +98,13 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
     if !rules.warnings.is_empty() && ui.verbose() > 0 {
         ui.talk(&rules.warnings);
     }
-    let absent = matches!(access, Access::Write) && !global.example && std::fs::metadata(&rules.ledger).is_err();
+    let nothing = std::fs::metadata(&rules.ledger).is_err();
+    // What was named and is not there may be a slip of the pen: an empty ledger would be told in its place.
+    if matches!(access, Access::Read) && nothing && global.ledger.is_some() {
+        let path = shown(&rules.ledger);
+        ui.talk(&format!("There is no ledger at {path} yet: the first verb that writes makes one", path = line(&path)));
+    }
+    let absent = matches!(access, Access::Write) && !global.example && nothing;
     let store = global.wiring.ledger(store(&rules.ledger, rules.checkpoint.as_ref(), access)?);
     if absent {
         let (path, origin) = (shown(&rules.ledger), store.origin());
@@ -419,7 +426,8 @@ fn by_variable(key: &str, given: &Path) -> Option<String> {
 /// Of a relative path that cannot be read: what names it, from where it is meant, and where such a file does lie. Flags and
 /// variables mean one thing, so a variable that was set elsewhere means another file here.
 fn from_here(error: CliError, key: &str, given: &Path, root: &Path) -> CliError {
-    if given.is_absolute() {
+    // What was read was found: where it lies is no news.
+    if given.is_absolute() || error.problem().code != "file-unreadable" {
         return error;
     }
     let variable = by_variable(key, given);
@@ -479,7 +487,7 @@ fn read_policy(root: &Path, path: &Path) -> Result<Policy, CliError> {
             }
             Ok(policy)
         }
-        (_, diagnostics) => Err(invalid(path, &text, &diagnostics)),
+        (_, diagnostics) => Err(invalid(path, &text, &diagnostics).who(who::PLATFORM)),
     }
 }
 
@@ -590,12 +598,17 @@ impl Lock {
 }
 
 /// Two-stage Ctrl-C (S9.5): the first one lets the current steps end, the second one stops child processes.
-pub(crate) fn stop_on_ctrl_c(session: &Session) -> CancellationToken {
+pub(crate) fn stop_on_ctrl_c(ui: &Ui, session: &Session) -> CancellationToken {
+    /// Of several that listen, as after a wait, one says so.
+    static SAID: AtomicBool = AtomicBool::new(false);
     let stop = CancellationToken::new();
-    let (first, second) = (stop.clone(), session.cancelled().clone());
+    let (first, second, ui) = (stop.clone(), session.cancelled().clone(), ui.clone());
     tokio::spawn(async move {
         if asked_to_stop().await.is_ok() {
             first.cancel();
+            if !SAID.swap(true, Ordering::Relaxed) {
+                ui.talk("stopping once what has begun is done; Ctrl-C once more breaks it off");
+            }
         }
         if asked_to_stop().await.is_ok() {
             second.cancel();

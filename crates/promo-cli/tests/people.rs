@@ -143,6 +143,8 @@ fn neither_lift_nor_unfreeze_is_taken_from_automation_s10_4() {
 }
 
 mod needs_script {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
 
     /// The same command line on a terminal of its own.
@@ -161,6 +163,67 @@ mod needs_script {
         command.args(["--policy", "policy.toml"]).args(words).current_dir(root).stdin(reader);
         command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", root.join("home"));
         command.envs(environment.iter().copied()).output().unwrap()
+    }
+
+    /// A dialog at a terminal: what is waited for, and what is typed then. The exit code, and what was said.
+    fn dialog(root: &Path, words: &[&str], turns: &[(&str, &str)]) -> (Option<i32>, String) {
+        let script = std::env::var("PROMO_COMPONENT_SCRIPT").unwrap();
+        let line = format!("stty cols 200 rows 50; {} {}", env!("CARGO_BIN_EXE_promo"), words.join(" "));
+        let mut command = Command::new(script);
+        command.args(["-qec", &line, "/dev/null"]).current_dir(root).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command.env_clear().env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", root.join("home"));
+        let mut terminal = command.env("TERM", "xterm").env("PROMO_POLICY", "policy.toml").spawn().unwrap();
+        let (mut input, mut output) = (terminal.stdin.take().unwrap(), terminal.stdout.take().unwrap());
+        let (mut said, mut byte, mut seen, mut turns) = (String::new(), [0], 0, turns.iter());
+        let mut turn = turns.next();
+        while matches!(output.read(&mut byte), Ok(1)) {
+            said.push(char::from(byte[0]));
+            if let Some((wanted, answer)) = turn
+                && said[seen..].contains(wanted)
+            {
+                seen = said.len();
+                input.write_all(answer.as_bytes()).unwrap();
+                turn = turns.next();
+            }
+        }
+        assert_eq!(turn, None, "{said}");
+        (terminal.wait().unwrap().code(), said)
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_used_is_asked_for_again_and_ctrl_c_is_no_missing_terminal() {
+        let directory = tempfile::tempdir().unwrap();
+        let (code, said) = dialog(directory.path(), &["init"], &[("pipeline?", "\u{3}")]);
+        assert_eq!(code, Some(75), "{said}");
+        assert!(said.contains("error[stopped]") && said.contains("nothing was written"), "{said}");
+        assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 0);
+        let gone = "\u{7f}".repeat(20);
+        let turns = [
+            ("pipeline?", "My Shop!\r"),
+            ("lower-case", &*format!("{gone}shop\r")),
+            ("image?", "r.example/a\r"),
+            ("in order?", "dev,dev\r"),
+            ("`dev` is named twice", &*format!("{gone}staging,production\r")),
+        ];
+        let (code, said) = dialog(directory.path(), &["init"], &turns);
+        assert_eq!(code, Some(0), "{said}");
+        let pipeline = std::fs::read_to_string(directory.path().join("promo.toml")).unwrap();
+        assert!(pipeline.contains("name = \"shop\"") && pipeline.contains("[environments.staging]"), "{pipeline}");
+    }
+
+    #[test]
+    fn whoever_does_not_agree_is_told_that_nothing_was_applied_and_a_script_does_not_go_on() {
+        let (_directory, root) = world();
+        std::fs::write(root.join("config/common.env"), "NEEDS_WORKERS=3\n").unwrap();
+        ends(0, &promo(&root, &[], &["release", "add", "shop=1.0.0", "--alias", "asked"]));
+        for answer in ["n\r", "\u{3}", "\u{1b}"] {
+            let (code, said) = dialog(&root, &["apply"], &[("Apply this plan?", answer)]);
+            assert_eq!(code, Some(75), "{answer:?}: {said}");
+            assert!(said.contains("nothing was applied"), "{answer:?}: {said}");
+            // What there is to do is asked, and no command is suggested before it.
+            let asked = said.find("Apply this plan?").unwrap();
+            assert!(!said[..asked].contains("Next:"), "{said}");
+        }
     }
 
     #[test]
@@ -277,14 +340,14 @@ mod needs_script {
             ssh_keygen(&root, &["-q", "-p", "-P", "", "-N", "a passphrase", "-f", "keys/riley"]);
             let lift = ["unfreeze", "production", "--reason", "over", "--key", "keys/riley"];
             let (code, said) = answers(&root, &lift, "another one\n");
-            assert_eq!(code, Some(21), "{said}");
-            assert!(said.contains("incorrect passphrase") && said.contains("error[approval-refused]"), "{said}");
+            assert_eq!(code, Some(1), "{said}");
+            assert!(said.contains("incorrect passphrase") && said.contains("error[signing-failed]"), "{said}");
             let (code, said) = answers(&root, &lift, "a passphrase\n");
             assert_eq!(code, Some(0), "{said}");
             ends(0, &promo(&root, &[], &["ledger", "verify"]));
             // Without a terminal nobody can be asked, which is said at once.
             ends(0, &promo(&root, &[], &["freeze", "production", "--reason", "a test"]));
-            let said = ends(21, &promo(&root, &[HUMAN], &lift));
+            let said = ends(1, &promo(&root, &[HUMAN], &lift));
             assert!(said.contains("passphrase"), "{said}");
         }
     }

@@ -221,9 +221,8 @@ impl Session {
 /// Why a statement that is good in itself does not count a second time.
 pub(crate) const REPEATED: &str = "this very statement was used before, and counts once";
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that `map_err` takes")]
 fn refused(error: SignatureError) -> EngineError {
-    EngineError::Approval(error.to_string())
+    if error.is_of_this_machine() { EngineError::Signing(error) } else { EngineError::Approval(error.to_string()) }
 }
 
 /// Whether what a record says of who applies holds; the digest of the statement, where it is such a record.

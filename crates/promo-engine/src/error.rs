@@ -13,6 +13,7 @@ use promo_ledger::{AppendError, Checkpoint, LeaseError, StoreError};
 use promo_sdk::{ErrorKind, ProviderError};
 
 use crate::apply::Holder;
+use crate::signature::SignatureError;
 
 /// An error of the engine.
 #[derive(Debug, thiserror::Error)]
@@ -172,6 +173,9 @@ pub enum EngineError {
     /// A signed statement cannot be made or taken.
     #[error("the statement cannot be taken: {0}")]
     Approval(String),
+    /// A statement could not be signed on this machine: nothing is wrong with what it says.
+    #[error("the statement cannot be signed here")]
+    Signing(#[source] SignatureError),
     /// A yes or a no that no rule would count (S6.4, S6.6).
     #[error("the {} of {who} would not count", decision_word(*decision))]
     Uncounted {
@@ -328,6 +332,7 @@ impl EngineError {
             Self::Denied { .. } => "denied",
             Self::Waiting { .. } => "waiting",
             Self::Invalid(_) => "request-invalid",
+            Self::Signing(_) => "signing-failed",
             Self::Approval(_) | Self::Uncounted { .. } => "approval-refused",
             Self::RequestUnsigned { .. } => "request-unsigned",
             Self::ApplyUnsigned { .. } => "apply-unsigned",

@@ -173,9 +173,30 @@ impl Session {
             Reason::Quarantined { .. } => {
                 view.quarantine(release, environment, &self.governance.graph).map(|(_, note)| note.seq)
             }
+            Reason::WindowDenies { windows, .. } | Reason::OutsideWindows { windows } => {
+                return Ok(self.reason_of_windows(environment, windows));
+            }
             _ => None,
         };
         seq.map_or(Ok(None), |seq| self.reason_given(seq))
+    }
+
+    /// What the files say these windows of an environment are for, and who answers for them.
+    fn reason_of_windows(&self, environment: &EnvironmentName, names: &[String]) -> Option<String> {
+        let levels = self.governance.windows.get(environment)?;
+        let mut told: Vec<String> = Vec::new();
+        for window in levels.iter().flat_map(|level| &level.windows).filter(|w| names.iter().any(|n| n == w.id())) {
+            let spec = window.spec();
+            let said = match (&spec.reason, &spec.owner) {
+                (Some(reason), Some(owner)) => format!("{reason} ({owner})"),
+                (Some(said), None) | (None, Some(said)) => said.clone(),
+                (None, None) => continue,
+            };
+            if !told.contains(&said) {
+                told.push(said);
+            }
+        }
+        (!told.is_empty()).then(|| told.join("; "))
     }
 
     /// The requested plans that wait, oldest request first, with what was said about them. One that another version made is left

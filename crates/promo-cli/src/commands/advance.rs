@@ -36,7 +36,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             // What has an approval rule waits for somebody who asks for it by a plan of its own.
             key: None,
             progress: progress::sink(ui, width),
-            stop: project::stop_on_ctrl_c(&project.session),
+            stop: project::stop_on_ctrl_c(ui, &project.session),
         };
         project.session.advance(options).await
     });

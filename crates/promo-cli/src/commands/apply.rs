@@ -45,12 +45,17 @@ pub(crate) struct Arguments {
     #[arg(long, value_enum, default_value_t)]
     on_failure: OnFailure,
     /// Wait this long for gates that open by themselves or by an approval; nothing is locked meanwhile
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = how_long, allow_hyphen_values = true)]
     wait: Option<jiff::SignedDuration>,
     #[command(flatten)]
     signing: Signing,
     #[command(flatten)]
     lock: project::Lock,
+}
+
+/// A length of time.
+fn how_long(text: &str) -> Result<jiff::SignedDuration, &'static str> {
+    text.parse().map_err(|_| "expected a time with its unit, such as `5m` or `1h 30m`")
 }
 
 /// What a failure does to the rest.
@@ -95,7 +100,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             opened => opened?,
         };
         project.session = project.session.with_lease_ttl(arguments.lock.ttl()?);
-        let look = Look { document: &document, digest, arguments, progress: &progress, over, last };
+        let look = Look { ui, document: &document, digest, arguments, progress: &progress, over, last };
         if let Some(report) = project.runtime.block_on(look.once(&project.session, &mut said))? {
             break (project, report);
         }
@@ -105,6 +110,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 
 /// One try at a plan that may have to wait.
 struct Look<'a> {
+    ui: &'a Ui,
     document: &'a Document,
     digest: Digest,
     arguments: &'a Arguments,
@@ -127,7 +133,7 @@ impl Look<'_> {
 
     /// The report of the run, or none once it is time to look again.
     async fn once(&self, session: &Session, said: &mut Option<Progress>) -> Result<Option<RunReport>, CliError> {
-        let stop = project::stop_on_ctrl_c(session);
+        let stop = project::stop_on_ctrl_c(self.ui, session);
         let waits = match approvals(self.arguments, &self.digest) {
             Ok(approvals) => {
                 let (begun, said) = (Arc::new(AtomicBool::new(false)), Arc::clone(self.progress));
@@ -205,7 +211,8 @@ fn approvals(arguments: &Arguments, plan: &Digest) -> Result<Vec<Envelope>, CliE
             StatementError::Newer(newer) => CliError::newer(newer).in_file(path),
             error => {
                 let message = format!("{} is no approval", path.display());
-                CliError::new("approval-refused", 21, message, "promo approve --help").because(error).in_file(path)
+                // It never said anything that could be refused.
+                CliError::new("file-unreadable", 65, message, "promo approve --help").because(error).in_file(path)
             }
         })?;
         // Beside a file that a newer plan has taken the place of, the answers to the older one are left.
@@ -235,7 +242,7 @@ fn waits(error: &EngineError) -> Progress {
     Progress::Waiting { environment, code: error.code().to_owned(), why: error.to_string(), gates: closed }
 }
 
-/// Plans, shows the plan, and asks whether it is right. None when there is nothing to do, or the answer was no.
+/// Plans, shows the plan, and asks whether it is right. None when there is nothing to do.
 fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError> {
     if !ui.is_interactive() {
         let message = "without a plan file promo would have to ask, and there is nobody to ask";
@@ -250,13 +257,26 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
         invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
-    let digest = plan::finish(ui, global, &project, &document, None, false, false)?;
+    let bytes = document.to_bytes().map_err(|e| EngineError::PlanFile(e.into()))?;
+    let digest = Digest::of(&bytes);
+    let mut view = plan::drawn(&project, &document, digest, None)?;
+    if !document.body.moves.is_empty() {
+        // What is next is the answer to the question below.
+        view.next.clear();
+    }
+    show::print(ui, global, view, false)?;
     if document.body.moves.is_empty() {
         return Ok(None);
     }
     // Whoever leaves the question unanswered has not agreed.
     let agreed = inquire::Confirm::new("Apply this plan?").with_default(false).prompt().unwrap_or(false);
-    Ok(agreed.then_some((document, digest)))
+    if !agreed {
+        // As when it is stopped before it has begun: whoever goes on after it must not take it for applied.
+        let error =
+            CliError::from(EngineError::Stopped).said("nothing was applied: the question was not answered with yes");
+        return Err(error.go_on_with(&["promo", "plan", "--out", "plan.json"]));
+    }
+    Ok(Some((document, digest)))
 }
 
 /// Approvals that lie beside a plan: `shop.plan.json` has `shop.plan.NAME.approval.json`, in the order of their names.
@@ -266,9 +286,12 @@ pub(super) fn beside(plan: Option<&Path>) -> Vec<PathBuf> {
     };
     let directory = if directory.as_os_str().is_empty() { Path::new(".") } else { directory };
     let Ok(entries) = std::fs::read_dir(directory) else { return Vec::new() };
+    let whole = plan.and_then(|p| p.file_name()?.to_str()).unwrap_or(stem);
     let fits = |path: &PathBuf| {
         let name = path.file_name().and_then(|n| n.to_str());
-        let of_plan = name.and_then(|n| n.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".approval.json"));
+        // Whoever names it after the whole name of the file means the same.
+        let of = |stem: &str| name?.strip_prefix(stem)?.strip_prefix('.')?.strip_suffix(".approval.json");
+        let of_plan = of(whole).or_else(|| of(stem));
         // With a dot in it, it is the answer to another plan, whose name goes on.
         of_plan.is_some_and(|who| !who.contains('.'))
     };

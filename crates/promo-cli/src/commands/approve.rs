@@ -110,7 +110,12 @@ impl Signing {
     pub(crate) fn key(&self, session: &Session) -> Result<Option<Key>, CliError> {
         let mut environments = session.governance().pipeline.environments.keys();
         let asked = environments.any(|name| session.excludes_applier(name));
-        self.key.as_deref().filter(|_| asked).map(|path| key(path, self.signer)).transpose()
+        let key = |path| {
+            let key = self::key(path, self.signer)?;
+            key.fingerprint().map_err(|e| refused_key(path, &e))?;
+            Ok(key)
+        };
+        self.key.as_deref().filter(|_| asked).map(key).transpose()
     }
 }
 
@@ -277,7 +282,7 @@ fn standings(weighed: &Weighed) -> Vec<ApprovalStanding> {
 
 /// The fingerprint of the key that is to sign.
 pub(crate) fn fingerprint(key: &Path, signer: SignerChoice) -> Result<Fingerprint, CliError> {
-    self::key(key, signer)?.fingerprint().map_err(|e| refused(&e))
+    self::key(key, signer)?.fingerprint().map_err(|e| refused_key(key, &e))
 }
 
 /// The key that is to sign. One that `ssh-keygen` signs with is not looked at before it is used.
@@ -296,20 +301,21 @@ pub(crate) fn sign(
     namespace: &str,
     bytes: &[u8],
 ) -> Result<String, CliError> {
-    let key = self::key(key, signer)?;
-    project.runtime.block_on(key.sign(bytes, namespace)).map_err(|e| refused(&e))
+    let path = key;
+    let key = self::key(path, signer)?;
+    project.runtime.block_on(key.sign(bytes, namespace)).map_err(|e| refused_key(path, &e))
 }
 
 /// Reads a private key file without passphrase.
 fn read_key(path: &Path) -> Result<SigningKey, CliError> {
     let unread = |e: &std::io::Error| match path.to_str() {
         Some("KEY") if e.kind() == std::io::ErrorKind::NotFound => {
-            refused(&SignatureError::KeyFile { path: "KEY".into(), problem: String::new() })
+            refused_key(path, &SignatureError::KeyFile { path: "KEY".into(), problem: String::new() })
         }
         _ => CliError::file("read", path, e).expected(KEY),
     };
     let text = input::text_at_most(path, KEY_BYTES).map_err(|e| unread(&e))?;
-    SigningKey::from_openssh(&SecretString::from(text)).map_err(|e| refused(&e).in_file(path).expected(KEY))
+    SigningKey::from_openssh(&SecretString::from(text)).map_err(|e| refused_key(path, &e))
 }
 
 /// The role that was named, else the first role of the signer that a rule asks for.
@@ -335,22 +341,49 @@ fn role(
     })
 }
 
-/// A signature that cannot be made or taken, or a key file that cannot be read.
+/// A signature that cannot be made or taken.
 pub(crate) fn refused(error: &SignatureError) -> CliError {
-    if let SignatureError::KeyFile { path, problem } = error {
-        // What stands in suggested commands for something that only the reader knows.
-        let message = if path == "KEY" && !Path::new(path).exists() {
-            "KEY stands for the path of your own key: put that in its place".to_owned()
-        } else {
-            format!("the key {path} cannot be used: {problem}")
-        };
-        return CliError::new("file-unreadable", 65, message, HELP)
-            .in_file(Path::new(path))
-            .expected("an OpenSSH key: a private key file, or its public half");
+    if error.is_of_this_machine() {
+        return unsigned(error);
     }
-    let refused = CliError::new("approval-refused", 21, "the statement cannot be signed or taken", HELP).because(error);
-    match error {
-        SignatureError::Process(_) => refused.details(["install OpenSSH, or sign with `--signer built-in`".to_owned()]),
-        _ => refused,
+    CliError::new("approval-refused", 21, "the statement cannot be signed or taken", HELP).because(error)
+}
+
+/// The same where the file of a key is at hand: one that is none was the wrong one, whoever it belongs to.
+fn refused_key(path: &Path, error: &SignatureError) -> CliError {
+    if !error.is_of_the_key() {
+        return refused(error);
     }
+    let because = match error {
+        SignatureError::KeyFile { problem, .. } => problem.clone(),
+        error => error.to_string(),
+    };
+    let shown = path.to_string_lossy();
+    // What stands in suggested commands for something that only the reader knows.
+    let message = if shown == "KEY" && !path.exists() {
+        "KEY stands for the path of your own key: put that in its place".to_owned()
+    } else {
+        format!("the key {shown} cannot be used: {because}")
+    };
+    CliError::new("file-unreadable", 65, message, HELP).in_file(path).expected(match error {
+        SignatureError::PrivateKey(_) => KEY,
+        _ => "an OpenSSH key: a private key file, or its public half",
+    })
+}
+
+/// Nothing was signed, and the statement is not at fault.
+pub(crate) fn unsigned(error: &SignatureError) -> CliError {
+    let (next, way) = match error {
+        SignatureError::Process(_) => (
+            "promo doctor",
+            "install OpenSSH; or add `--signer built-in`, which signs with an Ed25519 key without passphrase",
+        ),
+        _ => (
+            "promo explain signing-failed",
+            "nothing was signed and nothing recorded: the same command can be repeated",
+        ),
+    };
+    CliError::new("signing-failed", 1, "the statement cannot be signed here", next)
+        .because(error)
+        .details([way.to_owned()])
 }

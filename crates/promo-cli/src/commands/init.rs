@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use inquire::InquireError;
+use inquire::validator::Validation;
 use promo_core::approval::PublicKey;
 use promo_core::config;
 use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, PipelineName};
 use promo_core::model::Tier;
-use promo_engine::signature;
+use promo_engine::{EngineError, signature};
 
 use crate::cli::{Format, Global};
 use crate::error::CliError;
@@ -124,37 +126,26 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 fn answers(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Answers, CliError> {
     let here = std::env::current_dir().ok().and_then(|d| d.file_name()?.to_str().map(str::to_lowercase));
     let proposed: Option<PipelineName> = here.and_then(|name| name.parse().ok());
-    let ask = |question: &str, default: &str| -> Result<String, CliError> {
-        inquire::Text::new(question).with_default(default).prompt().map_err(|_| missing())
-    };
     let name = match (&arguments.name, ui.is_interactive()) {
         (Some(name), _) => name.clone(),
         (None, true) => {
             let default = proposed.as_ref().map_or("app", PipelineName::as_str);
-            ask("Name of the pipeline?", default)?.parse().map_err(|e| CliError::invalid_value("--name", &e, None))?
+            ask("Name of the pipeline?", default, |text| text.trim().parse().map_err(|e| format!("{e}")))?
         }
         (None, false) => proposed.ok_or_else(missing)?,
     };
     let image = match (&arguments.image, ui.is_interactive()) {
-        (Some(image), _) => image.clone(),
-        (None, true) => ask("Repository of the image?", &format!("registry.example/{name}/app"))?,
+        (Some(image), _) => repository(image).map_err(|why| CliError::invalid_value("--image", &why, None))?,
+        (None, true) => ask("Repository of the image?", &format!("registry.example/{name}/app"), repository)?,
         (None, false) => return Err(missing()),
     };
     let environments = if !arguments.environments.is_empty() {
-        arguments.environments.clone()
+        several(arguments.environments.clone())
     } else {
         let default = "dev,staging,production";
-        let text = if ui.is_interactive() { ask("Environments, in order?", default)? } else { default.to_owned() };
-        let names: Result<Vec<EnvironmentName>, _> = text.split(',').map(|n| n.trim().parse()).collect();
-        names.map_err(|e| CliError::invalid_value("--environments", &e, None))?
+        if ui.is_interactive() { Ok(ask("Environments, in order?", default, listed)?) } else { listed(default) }
     };
-    if environments.len() < 2 {
-        let why = "expected at least two: one before production, and production";
-        return Err(CliError::invalid_value("--environments", &why, None));
-    }
-    if image.contains(['"', '\\']) || image.chars().any(char::is_control) {
-        return Err(CliError::invalid_value("--image", &"that is no repository", None));
-    }
+    let environments = environments.map_err(|why| CliError::invalid_value("--environments", &why, None))?;
     let user = global.actor.clone().or_else(|| std::env::var("USER").ok());
     let approver = user.and_then(|user| user.to_lowercase().parse().ok());
     let approver = approver.unwrap_or_else(|| "release-manager".parse().expect("invariant: a name"));
@@ -172,6 +163,49 @@ fn answers(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Answers, C
         None => usual_key(),
     };
     Ok(Answers { name, image, environments, approver, key })
+}
+
+/// Asks until there is an answer that can be used.
+fn ask<T>(question: &str, default: &str, read: fn(&str) -> Result<T, String>) -> Result<T, CliError> {
+    let usable = move |text: &str| {
+        Ok(match read(text) {
+            Ok(_) => Validation::Valid,
+            Err(why) => Validation::Invalid(why.into()),
+        })
+    };
+    let answer = inquire::Text::new(question).with_default(default).with_validator(usable).prompt();
+    let answer = answer.map_err(|error| match error {
+        InquireError::OperationInterrupted | InquireError::OperationCanceled => {
+            let stopped = CliError::from(EngineError::Stopped).said("stopped: nothing was written");
+            stopped.go_on_with(&["promo", "init"])
+        }
+        _ => missing(),
+    })?;
+    read(&answer).map_err(|why| CliError::invalid_value(question, &why, None))
+}
+
+/// Environments that are listed with commas.
+fn listed(text: &str) -> Result<Vec<EnvironmentName>, String> {
+    let names = text.split(',').map(|name| name.trim().parse().map_err(|e| format!("{e}")));
+    several(names.collect::<Result<_, _>>()?)
+}
+
+/// At least two environments, none of them twice.
+fn several(names: Vec<EnvironmentName>) -> Result<Vec<EnvironmentName>, String> {
+    if names.len() < 2 {
+        return Err("expected at least two: one before production, and production".to_owned());
+    }
+    match names.iter().enumerate().find(|(place, name)| names[..*place].contains(name)) {
+        Some((_, twice)) => Err(format!("`{twice}` is named twice")),
+        None => Ok(names),
+    }
+}
+
+/// A text that can stand as the repository of an image; what it names is judged with the whole pipeline.
+fn repository(text: &str) -> Result<String, String> {
+    let text = text.trim();
+    let wrong = text.is_empty() || text.contains(['"', '\\', ' ']) || text.chars().any(char::is_control);
+    if wrong { Err("that is no repository, such as registry.example/shop/api".to_owned()) } else { Ok(text.to_owned()) }
 }
 
 /// The first public key of the user's that can approve.

@@ -127,16 +127,26 @@ pub(crate) fn finish(
     }
     // What is shown may be as large as what was saved.
     drop(bytes);
-    let forecasts = forecasts(project, document)?;
-    let file = out.map(|p| p.to_string_lossy().into_owned());
-    let (session, ledger) = (&project.session, project.session.view()?);
-    let view = PlanView::new(document, digest, file.as_deref(), &forecasts).with_tags(document);
-    let mut view = view.with_standing(session, &ledger, document, session.now()?, None)?;
+    let mut view = drawn(project, document, digest, out)?;
     if if_merged {
         view = view.forecast_of_merge(project.session.shared_changes()?);
     }
     show::print(ui, global, view, full)?;
     Ok(digest)
+}
+
+/// A plan as it is shown beside its ledger.
+pub(crate) fn drawn(
+    project: &Project,
+    document: &Document,
+    digest: Digest,
+    out: Option<&Path>,
+) -> Result<PlanView, CliError> {
+    let forecasts = forecasts(project, document)?;
+    let file = out.map(|p| p.to_string_lossy().into_owned());
+    let (session, ledger) = (&project.session, project.session.view()?);
+    let view = PlanView::new(document, digest, file.as_deref(), &forecasts).with_tags(document);
+    view.with_standing(session, &ledger, document, session.now()?, None)
 }
 
 /// Gates with the instants at which they lift: shown, and no part of the plan (S8.2).

@@ -17,6 +17,7 @@ use crate::cli::{self, Format, Global, Kind};
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
+use crate::project::{self, Access};
 use crate::runtime;
 use crate::save;
 use crate::ui::Ui;
@@ -80,28 +81,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     write(&directory.join("policy.toml"), policy.as_bytes())?;
     std::env::set_current_dir(directory).map_err(|e| CliError::file("entered", directory, &e))?;
-
-    guide.tell("A build makes version 1.0.0, and reports it");
-    build("1.0.0")?;
-    guide.command(&["release", "add", "shop=1.0.0", "--alias", "1.0.0", "--as", "ci"], exit::DONE)?;
-    guide.tell("What starts by itself: dev, then qa and perf side by side, then staging, which joins them");
-    guide.command(&["advance", "--as", "ci"], exit::DONE)?;
-    guide
-        .tell("Production never starts by itself. Dana plans and asks with her key, Riley reads and signs, CI applies");
-    production(&guide, exit::DONE)?;
-
-    guide.tell("Version 1.1.0 needs more workers. They are there in staging, but not in production");
-    save::put(Path::new("config/common.env"), GREEDY.as_bytes())?;
-    build("1.1.0")?;
-    guide.command(&["release", "add", "shop=1.1.0", "--alias", "1.1.0", "--as", "ci"], exit::DONE)?;
-    guide.command(&["advance", "--as", "ci"], exit::DONE)?;
-    production(&guide, exit::ROLLED_BACK)?;
-
-    guide.tell("The check failed, and production is back on 1.0.0 with its configuration. Why?");
-    guide.command(&["why", "production", "1.1.0", "--as", "dana"], exit::DONE)?;
-    guide.command(&["status"], exit::DONE)?;
-    guide.command(&["ledger", "verify"], exit::DONE)?;
     let place = global.directory.as_deref().map_or_else(|| directory.clone(), |from| from.join(directory));
+    if let Err(error) = story(&guide) {
+        // What leads on is about the example, and goes by no ledger and no rules but its own.
+        let (directory, policy) = (Some(place), Some("policy.toml".into()));
+        let inside = Global { directory, policy, ledger: None, trust: None, ..global.clone() };
+        return Ok(error.report(&ui.for_call(&inside)));
+    }
     let shown = place.to_string_lossy();
     guide.tell(&format!("Everything is in {shown}: go there, `export PROMO_POLICY=policy.toml`, and try it yourself"));
     ui.talk(&format!(
@@ -115,6 +101,31 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.data(&format!("{} {next}\n", label(Label::Next, "Next:")));
     }
     Ok(DONE)
+}
+
+/// Two releases on their way to production.
+fn story(guide: &Guide<'_>) -> Result<(), CliError> {
+    guide.tell("A build makes version 1.0.0, and reports it");
+    build("1.0.0")?;
+    guide.command(&["release", "add", "shop=1.0.0", "--alias", "1.0.0", "--as", "ci"], exit::DONE)?;
+    guide.tell("What starts by itself: dev, then qa and perf side by side, then staging, which joins them");
+    guide.command(&["advance", "--as", "ci"], exit::DONE)?;
+    guide
+        .tell("Production never starts by itself. Dana plans and asks with her key, Riley reads and signs, CI applies");
+    production(guide, exit::DONE)?;
+
+    guide.tell("Version 1.1.0 needs more workers. They are there in staging, but not in production");
+    save::put(Path::new("config/common.env"), GREEDY.as_bytes())?;
+    build("1.1.0")?;
+    guide.command(&["release", "add", "shop=1.1.0", "--alias", "1.1.0", "--as", "ci"], exit::DONE)?;
+    guide.command(&["advance", "--as", "ci"], exit::DONE)?;
+    production(guide, exit::ROLLED_BACK)?;
+
+    guide.tell("The check failed, and production is back on 1.0.0 with its configuration. Why?");
+    guide.command(&["why", "production", "1.1.0", "--as", "dana"], exit::DONE)?;
+    guide.command(&["status"], exit::DONE)?;
+    guide.command(&["ledger", "verify"], exit::DONE)?;
+    Ok(())
 }
 
 /// Plan, request, approval and apply of production.
@@ -161,8 +172,18 @@ impl Guide<'_> {
         }
         let message = format!("`promo {}` ended with {found}", words.join(" "));
         Err(CliError::new("unexpected", exit::FAILURE, message, "promo doctor")
-            .differs(expected.to_string(), found.to_string()))
+            .differs(expected.to_string(), found.to_string())
+            .details(failed(&self.ui.for_call(&parsed.global), &parsed.global)))
     }
+}
+
+/// Why the newest promotion failed, as the ledger has it.
+fn failed(ui: &Ui, global: &Global) -> Option<String> {
+    let project = project::open(ui, global, Access::Read).ok()?;
+    let view = project.session.view().ok()?;
+    let all = view.environments.iter().flat_map(|(name, known)| known.history.iter().map(move |one| (name, one)));
+    let (name, newest) = all.filter(|(_, one)| one.told.is_some()).max_by_key(|(_, one)| one.started)?;
+    Some(format!("{name}: {}", project.session.detail_seen(newest.told?).ok()??))
 }
 
 /// The directory must be new or empty: nothing of the user's is ever overwritten.

@@ -125,9 +125,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         Verb::Reject { release, environment, reason } => {
             select::own_words(reason)?;
             let project = project::open(ui, global, Access::Write)?;
-            let id = select::release(&*project.session.view()?, release)?;
+            let view = project.session.view()?;
+            let id = select::release(&view, release)?;
+            let before = view.quarantines.get(&(id.clone(), environment.clone()));
+            let since = before.map(|note| (note.at, note.by.name.clone()));
+            drop(view);
             project.session.reject(&id, environment.clone(), reason)?;
-            let text = format!("{id} is quarantined {}\n", place(environment.as_ref()));
+            let mut text = format!("{id} is quarantined {}\n", place(environment.as_ref()));
+            if let Some((at, by)) = since {
+                let at = time::long(at, &ui::zone(global)?);
+                text.push_str(&format!(
+                    "  as it was since {at}, by {}: your reason is on record too\n",
+                    escape::line(&by)
+                ));
+            }
             told(ui, &project, &id, &text, &["promo", "status"])
         }
         Verb::Lift { release, environment, reason, signing } => {
@@ -150,7 +161,8 @@ fn told(ui: &Ui, project: &Project, id: &ReleaseId, text: &str, next: &[&str]) -
     if ui.format() == Format::Json {
         let view = project.session.view()?;
         let entry = view.release(id).expect("invariant: it was just changed");
-        ui.answer(&view_of(&project.session, &view, entry)?);
+        let next = ui.to_paste(&command_line(next.iter().copied()));
+        ui.answer(&ListedRelease { next, ..view_of(&project.session, &view, entry)? });
     } else {
         ui.data(&format!("{text}{}", ui.next(&command_line(next.iter().copied()))));
     }
@@ -242,7 +254,8 @@ fn add(
         ));
     }
     if ui.format() == Format::Json {
-        ui.answer(&view_of(&project.session, &view, &entry)?);
+        let next = ui.to_paste("promo advance");
+        ui.answer(&ListedRelease { next, ..view_of(&project.session, &view, &entry)? });
     } else {
         let what = if added { "added" } else { "was there already" };
         let alias = entry.release.alias.as_deref().map(|a| format!(" {}", escape::line(a))).unwrap_or_default();
@@ -318,6 +331,7 @@ fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<Liste
             .map(|(_, scope)| scope.as_ref().map_or_else(|| EVERYWHERE.into(), ToString::to_string))
             .collect(),
         tags: Vec::new(),
+        next: String::new(),
     })
 }
 

@@ -40,7 +40,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             stop_all: false,
             key,
             progress: progress::sink(ui, progress::width(project.session.governance().pipeline.environments.keys())),
-            stop: project::stop_on_ctrl_c(&project.session),
+            stop: project::stop_on_ctrl_c(ui, &project.session),
         };
         project.session.resume(&arguments.run, options).await
     })?;

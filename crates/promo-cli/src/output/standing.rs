@@ -17,7 +17,17 @@ use crate::view::{AskedView, AuthorityView, DriftView, GateView, ReleaseView, St
 
 /// The reason that somebody gave, as it is quoted.
 pub(crate) fn quoted(reason: Option<&String>) -> String {
-    reason.map(|reason| format!(": “{}”", line(reason))).unwrap_or_default()
+    reason.map(|reason| format!(": “{}”", short(&line(reason)))).unwrap_or_default()
+}
+
+/// The longest reason that a screen repeats whole, in characters. JSON has each as it was given.
+const LONGEST: usize = 400;
+
+fn short(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{} … ({} characters)", &text[..end], text.chars().count()),
+        None => text.to_owned(),
+    }
 }
 
 /// Who applied something: the name that was claimed, and who signed for it where somebody did.

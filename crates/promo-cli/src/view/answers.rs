@@ -197,6 +197,9 @@ answers! {
         /// Its tags at destinations, and what keeps them where they are; told of one release only.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tags: Vec<TagView>,
+        /// The next command, after a verb that changed how it stands.
+        #[serde(skip_serializing_if = "String::is_empty")]
+        next: String,
     }
     /// Every release, the newest first.
     "promo.releases" Releases {

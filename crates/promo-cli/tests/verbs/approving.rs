@@ -12,6 +12,7 @@ pub(crate) fn row() {
     let (request, approve) = (&["request", "p.json"][..], &["approve", "p.json"][..]);
     world.refuses(21, "request-unsigned", request);
     world.run(0, &[request, &DANA].concat());
+    world.cannot_sign(approve);
     world.refuses(21, "approval-refused", &[approve, &RILEY, &["--role", "x"]].concat());
     let signed = world.run(0, &[approve, &RILEY, &["--out", "beside.json"]].concat());
     assert_eq!(signed["file"], "beside.json", "{signed}");
@@ -29,6 +30,7 @@ pub(crate) fn row() {
     let world = asked_for_uat();
     let verdict = &["verdict", "pass", "qa", "uat"][..];
     world.refuses(21, "approval-refused", &[verdict, &DANA].concat());
+    world.cannot_sign(verdict);
     let said = world.run(0, &[verdict, &RILEY].concat());
     assert_eq!((&said["identity"], &said["decision"]), (&"riley".into(), &"pass".into()), "{said}");
     world.refuses(65, "request-invalid", &[&["verdict", "pass", "qa", "smoke"], &RILEY[..]].concat());

@@ -152,6 +152,18 @@ impl World {
         value
     }
 
+    /// Where there is no `ssh-keygen`, what has to be signed with it is not: nothing is refused, and nothing recorded.
+    pub(crate) fn cannot_sign(&self, words: &[&str]) {
+        let words = [words, &["--key", "keys/riley", "--format", "json"]].concat();
+        let mut command = command(&self.at, &words);
+        command.env("PATH", &self.at);
+        let output = end(command, &words);
+        let (out, err) = texts(&output);
+        assert_eq!(output.status.code(), Some(1), "promo {}\n{out}\n{err}", words.join(" "));
+        let error: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((&error["code"], next(&error).as_str()), (&"signing-failed".into(), "promo doctor"), "{error}");
+    }
+
     pub(crate) fn write(&self, path: &str, text: &str) {
         std::fs::write(self.at.join(path), text).unwrap();
     }

@@ -20,12 +20,14 @@ pub(crate) fn row() {
     let unfreeze = ["unfreeze", "qa", "--reason", "a test"];
     let error = world.refuses(21, "lift-refused", &unfreeze);
     assert!(error["next"].as_str().unwrap().ends_with("unfreeze qa --reason 'a test' --key KEY"), "{error}");
+    world.cannot_sign(&unfreeze);
     world.run(0, &[&unfreeze[..], &RILEY].concat());
     world.refuses(65, "request-invalid", &[&unfreeze[..], &RILEY].concat());
     let rejected = world.run(0, &["release", "reject", "1.2.0", "--environment", "qa", "--reason", "a test"]);
     assert_eq!(rejected["quarantined"], serde_json::json!(["qa"]), "{rejected}");
     let lift = ["release", "lift", "1.2.0", "--environment", "qa", "--reason", "a test"];
     world.refuses(21, "lift-refused", &lift);
+    world.cannot_sign(&lift);
     let lifted = world.run(0, &[&lift[..], &RILEY].concat());
     assert_eq!(lifted["quarantined"], serde_json::json!([]), "{lifted}");
     world.refuses(65, "request-invalid", &["release", "lift", "1.2.0", "--reason", "a test"]);

@@ -16,6 +16,7 @@ pub(crate) fn row_of_accept_clock() {
     let waits = |world: &World| world.run(0, &["why", "production", "1.0.0"]).to_string().contains("clock-went-back");
     assert!(waits(&world), "{report}");
     world.refuses(21, "lift-refused", &accept);
+    world.cannot_sign(&accept);
     world.refuses(21, "lift-refused", &[&signed[..], &["--actor-kind", "automation"]].concat());
     assert!(waits(&world));
     // By that record the policy is over, so nothing but this works.

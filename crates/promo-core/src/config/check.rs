@@ -54,7 +54,9 @@ impl<'a> Checker<'a> {
             }
         }
         for key in keys.iter().filter(|k| k.required) {
-            if table.entry(key.name).is_none() {
+            // What is only misspelt is told as that.
+            let misspelt = || table.misspells(key.name, keys.iter().map(|k| k.name));
+            if table.entry(key.name).is_none() && !misspelt() {
                 self.missing(key.name, span, key.about);
             }
         }
@@ -64,7 +66,12 @@ impl<'a> Checker<'a> {
         let diagnostic = Diagnostic::at("config-unknown-key", span.clone(), format!("`{key}` means nothing here"))
             .nearest(key, names.iter().copied());
         let known = words(names.iter().copied());
-        self.push(if known.is_empty() { diagnostic } else { diagnostic.help(format!("known keys: {known}")) });
+        // Where one was probably meant, the others only hide it.
+        self.push(if known.is_empty() || diagnostic.suggestion.is_some() {
+            diagnostic
+        } else {
+            diagnostic.help(format!("known keys: {known}"))
+        });
     }
 
     pub(crate) fn missing(&mut self, name: &str, span: &Span, about: &str) {

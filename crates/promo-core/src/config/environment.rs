@@ -81,7 +81,7 @@ pub(crate) fn lower(
         }
         _ => {}
     }
-    if deployed.is_some() && table.entry("verify").is_none() {
+    if deployed.is_some() && table.entry("verify").is_none() && !table.misspells("verify", core::iter::empty()) {
         checker.push(
             Diagnostic::at(
                 "environment-no-verify",

@@ -13,7 +13,7 @@ use toml::de::{DeTable, DeValue};
 use toml_parser::lexer::TokenKind;
 
 use super::Limits;
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 
 /// How many syntax errors are told at once: a file of another format has one on every line.
 const SYNTAX_ERRORS: usize = 50;
@@ -99,6 +99,12 @@ impl Table {
         self.entries.iter().find(|e| e.key == key)
     }
 
+    /// Whether a key stands here that is none of `known`, and was probably meant to be this one.
+    pub(crate) fn misspells<'k>(&self, key: &str, known: impl Iterator<Item = &'k str> + Clone) -> bool {
+        let unknown = self.entries.iter().filter(|e| !known.clone().any(|known| known == e.key));
+        unknown.into_iter().any(|e| nearest(&e.key, [key]).is_some())
+    }
+
     pub(crate) fn get(&self, key: &str) -> Option<&Node> {
         self.entry(key).map(|e| &e.node)
     }
@@ -158,12 +164,24 @@ pub(crate) fn parse(text: &str, limits: &Limits) -> Parsed {
             }
         }
         if lines.insert(newlines.partition_point(|at| *at < span.start)) && lines.len() <= SYNTAX_ERRORS {
-            diagnostics.push(Diagnostic::at("toml-syntax", span, error.message().to_string()));
+            let message = if lacks_value(text, span.start) { NO_VALUE } else { error.message() };
+            diagnostics.push(Diagnostic::at("toml-syntax", span, message.to_string()));
         }
     }
     let root = lower_table(table.get_ref());
     long_texts(&root, limits.text, &mut diagnostics);
     Parsed { root: Some(root), diagnostics }
+}
+
+/// What the parser says of a key without a value is about what might stand there.
+const NO_VALUE: &str = "nothing stands behind `=`: expected a value";
+
+/// Whether the line at `place` ends where the value of its key would begin.
+fn lacks_value(text: &str, place: usize) -> bool {
+    let (before, after) = text.split_at(place);
+    let begin = before.rfind('\n').map_or(0, |at| at + 1);
+    let rest = after.split('\n').next().unwrap_or_default().trim();
+    before[begin..].trim_end().ends_with('=') && (rest.is_empty() || rest.starts_with('#'))
 }
 
 /// `span` moved onto character boundaries inside `text`.

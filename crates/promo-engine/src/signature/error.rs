@@ -92,3 +92,18 @@ pub enum SignatureError {
     #[error("`ssh-keygen` did not sign: {0}")]
     Keygen(String),
 }
+
+impl SignatureError {
+    /// Whether nothing was signed because of this machine: the program that signs is missing or refused, as for a wrong
+    /// passphrase. The statement may be signed elsewhere, or in another way.
+    #[must_use]
+    pub const fn is_of_this_machine(&self) -> bool {
+        matches!(self, Self::Process(_) | Self::Keygen(_) | Self::Random)
+    }
+
+    /// Whether the file that was given as a key is none that can sign.
+    #[must_use]
+    pub const fn is_of_the_key(&self) -> bool {
+        matches!(self, Self::KeyFile { .. } | Self::PublicKey(_) | Self::PrivateKey(_))
+    }
+}

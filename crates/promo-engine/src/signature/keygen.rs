@@ -44,7 +44,7 @@ pub async fn sign_bytes_with_ssh_keygen(
     let request = ssh_keygen_request(key, namespace, message)?;
     let output = runner.run(request).await.map_err(SignatureError::Process)?;
     if output.code != Some(0) {
-        let said: String = String::from_utf8_lossy(&output.stderr).trim().chars().take(500).collect();
+        let said = plain(&String::from_utf8_lossy(&output.stderr));
         // On a terminal it said there why.
         let ended = output.code.map_or("a signal ended it".into(), |code| format!("it exited with {code}"));
         return Err(SignatureError::Keygen(if said.is_empty() { ended } else { said }));
@@ -55,6 +55,12 @@ pub async fn sign_bytes_with_ssh_keygen(
         return Err(ApprovalProblem::OtherKey { named: public.fingerprint().clone(), signed }.into());
     }
     Ok(armored)
+}
+
+/// What `ssh-keygen` said, in a line: without the box that it draws around a warning.
+fn plain(said: &str) -> String {
+    let lines = said.lines().map(|line| line.trim().trim_matches('@').trim()).filter(|line| !line.is_empty());
+    lines.collect::<Vec<_>>().join("; ").chars().take(500).collect()
 }
 
 /// The process that signs `message`: the message goes in by standard input, the armored signature comes out by standard
@@ -110,4 +116,15 @@ fn read(path: &Path) -> Result<String, SignatureError> {
 
 fn file_error(path: &Path, problem: &str) -> SignatureError {
     SignatureError::KeyFile { path: path.display().to_string(), problem: problem.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn a_warning_is_told_without_the_box_around_it() {
+        let said = "@@@@@@@@@\r\n@   WARNING: UNPROTECTED PRIVATE KEY FILE!   @\r\n@@@@@@@@@\r\nPermissions 0644 for 'k' are too open.\r\n";
+        assert_eq!(plain(said), "WARNING: UNPROTECTED PRIVATE KEY FILE!; Permissions 0644 for 'k' are too open.");
+    }
 }

@@ -128,9 +128,20 @@ fn sql(doing: &'static str) -> impl Fn(rusqlite::Error) -> StoreError {
             StoreError::damaged("the database file", "an SQLite database", error)
         }
         None if is_content(&error) => StoreError::damaged("a row", "its column's type", error),
+        // What the disk has no room for, SQLite tells of its log as such and of the memory that it shares as an error of input
+        // and output.
+        Some(rusqlite::ErrorCode::DiskFull) => StoreError::Io { doing, source: Box::new(NoRoom(error)) },
+        _ if error.sqlite_error().is_some_and(|e| e.extended_code == rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => {
+            StoreError::Io { doing, source: Box::new(NoRoom(error)) }
+        }
         _ => StoreError::Io { doing, source: Box::new(error) },
     }
 }
+
+/// The disk is full.
+#[derive(Debug, thiserror::Error)]
+#[error("there is no room left on its disk")]
+struct NoRoom(#[source] rusqlite::Error);
 
 /// Whether what was read is at fault, rather than reading.
 fn is_content(error: &rusqlite::Error) -> bool {

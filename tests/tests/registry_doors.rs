@@ -300,11 +300,11 @@ mod needs_docker_registry {
 
     /// What promo says at a registry that demands a certificate, with these words in `registries.toml` beside `ca`.
     fn showing(registry: &Registry, words: &str, variables: &[(&str, &str)]) -> (tempfile::TempDir, Project) {
-        trusting(registry, &registry.ca(), words, variables)
+        with_authority(registry, &registry.ca(), words, variables)
     }
 
     /// The same with another file as `ca`.
-    fn trusting(
+    fn with_authority(
         registry: &Registry,
         authority: &std::path::Path,
         words: &str,
@@ -386,7 +386,7 @@ mod needs_docker_registry {
         // An authority that is PEM and no certificate is at fault itself, not what promo shows beside it.
         let nonsense = directory.path().join("nonsense.pem");
         std::fs::write(&nonsense, "-----BEGIN CERTIFICATE-----\nbm9uc2Vuc2U=\n-----END CERTIFICATE-----\n").unwrap();
-        let (_directory, project) = trusting(&registry, &nonsense, &shown(&registry.client()), &[]);
+        let (_directory, project) = with_authority(&registry, &nonsense, &shown(&registry.client()), &[]);
         let end = tokio::task::block_in_place(|| project.run(&["release", "add", &format!("app={TAG}")]));
         assert_eq!(end.code, Some(1), "{}", end.said);
         assert!(end.said.contains("an authority that cannot be used"), "{}", end.said);

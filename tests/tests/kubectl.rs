@@ -233,8 +233,9 @@ mod needs_kubernetes {
         world.kubectl(&["scale", "deployment", "web", "--replicas=5"]);
         assert_ne!(world.observe(&inputs).await, desired);
         // The server canonicalises quantities: what is declared as 1000m it has as 1.
-        world.kubectl(&["scale", "deployment", "web", "--replicas=2"]);
-        assert_eq!(world.observe(&inputs).await, desired);
+        let repair = world.deploy(&inputs).await;
+        assert!(repair.changes[0].before.as_deref().unwrap().contains("replicas: 5"), "{:?}", repair.changes);
+        assert_eq!(world.observe(&inputs).await, desired, "taken back, as the plan showed");
         world.kubectl(&["delete", "deployment", "web"]);
         assert_ne!(world.observe(&inputs).await, desired);
     }
@@ -249,9 +250,15 @@ mod needs_kubernetes {
         let ours = config("shared", "ours");
         let error = world.preview(&world.inputs(&[&ours])).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
-        assert!(error.message.contains("ConfigMap/shared: data.key belongs to \"autoscaler\""), "{error}");
+        assert!(error.message.contains("ConfigMap/shared is there already, and promo has not made it"), "{error}");
         let value = world.kubectl(&["get", "configmap", "shared", "-o", "jsonpath={.data.key}"]);
         assert_eq!(value, "theirs");
+        // One of promo's own that another manager has taken a field of.
+        world.deploy(&world.inputs(&[&config("own", "1")])).await;
+        std::fs::write(&file, config("own", "theirs")).unwrap();
+        world.kubectl(&["apply", "--server-side", "--force-conflicts", "--field-manager=autoscaler", "-f", &file]);
+        let error = world.preview(&world.inputs(&[&config("own", "2")])).await.unwrap_err();
+        assert!(error.message.contains("ConfigMap/own: data.key belongs to \"autoscaler\""), "{error}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -278,6 +285,11 @@ mod needs_kubernetes {
         assert_eq!(world.observe(&third).await, half);
         world.ensure(&world.cx, &second, half, to).await.unwrap();
         assert_eq!(world.observe(&second).await, to);
+        // The same way, broken off twice, is still the same way.
+        world.ensure(&stopped, &third, to, next).await.unwrap_err();
+        world.ensure(&stopped, &third, half, next).await.unwrap_err();
+        assert_eq!(world.observe(&third).await, half);
+        world.ensure(&world.cx, &second, half, to).await.unwrap();
         // What somebody does by hand in between is neither of the two.
         world.ensure(&stopped, &third, to, next).await.unwrap_err();
         world.kubectl(&["patch", "configmap", "a", "--type=merge", "-p", r#"{"data":{"key":"by hand"}}"#]);
@@ -340,6 +352,42 @@ mod needs_kubernetes {
         assert_eq!(world.kubectl(&["get", "shop", "corner", "-o", "jsonpath={.spec.size}"]), "3");
         world.kubectl(&["delete", "crd", &format!("shops.{group}")]);
         assert_ne!(world.observe(&inputs).await, State::Absent, "the inventory is still there");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_secret_s_texts_are_deployed_and_seen_and_never_told() {
+        let Some(world) = World::new() else { return };
+        let secret = |text: &str| {
+            format!("apiVersion: v1\nkind: Secret\nmetadata: {{ name: login }}\nstringData: {{ password: {text} }}\n")
+        };
+        world.deploy(&world.inputs(&[&secret("hunter2")])).await;
+        let preview = world.deploy(&world.inputs(&[&secret("hunter3")])).await;
+        let told = format!("{preview:?}");
+        assert!(told.contains("changed") && !told.contains("hunter") && !told.contains("aHVudGVy"), "{told}");
+        let found = world.kubectl(&["get", "secret", "login", "-o", "jsonpath={.data.password}"]);
+        assert_eq!(found, "aHVudGVyMw==");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_is_not_the_namespace_s_or_not_promo_s_is_neither_taken_nor_taken_away() {
+        let Some(world) = World::new() else { return };
+        for (manifest, why) in [
+            ("apiVersion: v1\nkind: Namespace\nmetadata: { name: other }\n", "made by who owns the cluster"),
+            (
+                "apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRole\nmetadata: { name: all }\nrules: []\n",
+                "belongs to the whole cluster",
+            ),
+            ("apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: default }\n", "promo has not made it"),
+        ] {
+            let error = world.preview(&world.inputs(&[manifest])).await.unwrap_err();
+            assert!(error.message.contains(why), "{error}");
+        }
+        // One that somebody has made anew under the same name is theirs.
+        world.deploy(&world.inputs(&[&config("a", "1"), &config("b", "1")])).await;
+        world.kubectl(&["delete", "configmap", "b"]);
+        world.kubectl(&["create", "configmap", "b"]);
+        world.deploy(&world.inputs(&[&config("a", "1")])).await;
+        assert_eq!(world.names("configmaps"), ["a", "b"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

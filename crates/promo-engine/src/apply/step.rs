@@ -186,6 +186,7 @@ impl Now<'_> {
             Err(error) if comes_back(&error) => Ok(self.interrupt(&error)),
             Err(error) => {
                 let why = error.to_string();
+                // That it is there is no effect as wanted, and whoever resumes must not take it for one.
                 self.record(State::Unknown, Some(&why))?;
                 Ok(self.fail(why))
             }

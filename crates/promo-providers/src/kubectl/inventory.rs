@@ -55,9 +55,27 @@ pub(super) enum Phase {
         from: State,
         /// What is to be there.
         to: State,
-        /// What was declared before.
-        before: Vec<Entry>,
+        /// What each object was before, of those that were declared and those that are.
+        found: Vec<Found>,
     },
+}
+
+/// An object as it was when applying began.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Found {
+    /// As it is declared.
+    object: Object,
+    /// What its declared fields gave; nothing where it was not there.
+    print: Option<Digest>,
+}
+
+impl Found {
+    /// An object, as it is now.
+    pub(super) fn new(place: &Place, object: &Object, live: Option<&Value>) -> Self {
+        let print = live.map(|live| print(place, &projection::object(&object.value, live)));
+        Self { object: object.clone(), print }
+    }
 }
 
 /// One object.
@@ -83,28 +101,27 @@ impl Entry {
 
 impl Inventory {
     /// Everything that is or was declared, as long as it may be there.
-    pub(super) fn all(&self) -> Vec<Entry> {
-        let mut all = self.entries.clone();
-        if let Phase::Applying { before, .. } = &self.phase {
-            let gone = |entry: &&Entry| !self.entries.iter().any(|kept| kept.object.id.same(&entry.object.id));
-            all.extend(before.iter().filter(gone).cloned());
+    pub(super) fn all(&self) -> Vec<Object> {
+        let mut all: Vec<Object> = self.entries.iter().map(|entry| entry.object.clone()).collect();
+        if let Phase::Applying { found, .. } = &self.phase {
+            let gone = |found: &&Found| !self.entries.iter().any(|entry| entry.object.id.same(&found.object.id));
+            all.extend(found.iter().filter(gone).map(|found| found.object.clone()));
         }
         all
     }
 
-    /// Whether an object is as it was before, or as it is to be: nobody else has touched it meanwhile.
-    pub(super) fn knows(&self, place: &Place, before: &[Entry], id: &Id, live: Option<&Value>) -> bool {
-        let of = |entries: &[Entry]| entries.iter().find(|entry| entry.object.id.same(id)).cloned();
-        let (was, will_be) = (of(before), of(&self.entries));
-        match live {
-            None => was.is_none() || will_be.is_none(),
-            Some(live) => [was, will_be].iter().flatten().any(|entry| entry.is(place, live)),
-        }
+    /// Whether an object is as it was when applying began, or as it is to be: nobody else has touched it meanwhile.
+    pub(super) fn knows(&self, place: &Place, found: &[Found], id: &Id, live: Option<&Value>) -> bool {
+        let was = found.iter().find(|found| found.object.id.same(id));
+        let will_be = self.entries.iter().find(|entry| entry.object.id.same(id));
+        let Some(live) = live else { return was.is_none_or(|was| was.print.is_none()) || will_be.is_none() };
+        let as_it_was = |was: &Found| was.print == Found::new(place, &was.object, Some(live)).print;
+        was.is_some_and(as_it_was) || will_be.is_some_and(|entry| entry.is(place, live))
     }
 }
 
 /// An inventory as it was read, with the version that was read.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Kept {
     pub(super) inventory: Inventory,
     version: Option<String>,
@@ -137,6 +154,25 @@ pub(super) async fn read(place: &Place, name: &str) -> Result<Option<Kept>, Prov
     unpacked.map_err(|_| foreign("it cannot be unpacked"))?;
     let inventory = serde_json::from_slice(&bytes).map_err(|error| foreign(&error.to_string()))?;
     Ok(Some(Kept { inventory, version: found.metadata.resource_version }))
+}
+
+/// Refuses to go on where somebody has written the inventory since: they are at work, and this run is not any more.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`].
+pub(super) async fn still(place: &Place, name: &str, written: &Kept) -> Result<(), ProviderError> {
+    let secret = secret(name);
+    let found = place.typed::<Secret>().get_metadata(&secret).await;
+    let found = found.map_err(|error| told(&format!("reading Secret/{secret}"), &error))?;
+    if found.metadata.resource_version == written.version {
+        return Ok(());
+    }
+    Err(elsewhere(place, &secret))
+}
+
+fn elsewhere(place: &Place, secret: &str) -> ProviderError {
+    let message = format!("another run writes to namespace {}: Secret/{secret} has changed", place.namespace);
+    ProviderError::new(ErrorKind::Conflict, message)
 }
 
 /// Writes an inventory over the version that was read, or anew where there was none.
@@ -172,10 +208,7 @@ pub(super) async fn write(
         Some(_) => api.replace(&name, &params, &secret).await,
     };
     let written = written.map_err(|error| match error {
-        kube::Error::Api(status) if status.code == 409 => {
-            let message = format!("another run writes to namespace {}: Secret/{name} has changed", place.namespace);
-            ProviderError::new(ErrorKind::Conflict, message)
-        }
+        kube::Error::Api(status) if status.code == 409 => elsewhere(place, &name),
         error => told(&format!("writing Secret/{name}"), &error),
     })?;
     Ok(Kept { inventory: inventory.clone(), version: written.metadata.resource_version })

@@ -6,8 +6,9 @@
 //! place is a digest over those manifests' fields as the live objects have them (`kubernetes::projection`), keyed with the
 //! id of the namespace: a plan in which it stands lets nobody guess at the Secrets among them.
 //!
-//! Effects are *fenced* (S9.3): the inventory is written before anything else and after everything else, each time over the
-//! very version that was read, so that of two writers one is refused.
+//! Effects are *observable* (S9.3). The inventory is written before anything else and after everything else, each time over the
+//! very version that was read, and looked at again before each few objects: of two writers the later one goes on, and the
+//! other stops at the next object.
 
 mod inventory;
 mod render;
@@ -24,8 +25,8 @@ use promo_sdk::{
 };
 use serde_json::Value;
 
-use self::inventory::{Entry, Inventory, Kept, Phase};
-use crate::kubernetes::cluster::{Clusters, Place};
+use self::inventory::{Entry, Found, Inventory, Kept, Phase};
+use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
 use crate::kubernetes::object::{Id, Object};
 use crate::kubernetes::projection;
 use crate::kubernetes::settled;
@@ -33,6 +34,8 @@ use crate::settings::{files, key};
 
 /// How many requests to a cluster are under way at once.
 const AT_ONCE: usize = 16;
+/// The kind of objects that define kinds.
+const DEFINITION: &str = "CustomResourceDefinition";
 /// How long objects may take to settle, where nothing else is said.
 const TIMEOUT: u64 = 300;
 
@@ -66,7 +69,7 @@ impl Provider for Kubectl {
         Description {
             name: "kubectl".to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            effects: EffectClass::Fenced,
+            effects: EffectClass::Observable,
             kinds: vec![schema()],
         }
     }
@@ -86,17 +89,16 @@ impl Provider for Kubectl {
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
         let there = seen(&place, kept.as_ref()).await?;
-        let before = kept.map(|kept| kept.inventory.all()).unwrap_or_default();
-        let wanted = tried(&place, &objects, &before).await?;
+        let wanted = tried(&place, &objects, &there).await?;
         let desired = inventory::state(&place, &wanted);
-        let changes = if there.state == desired { Vec::new() } else { shown::changes(&there.objects, &wanted)? };
+        let changes = if there.state == desired { Vec::new() } else { shown::changes(&there.shown(), &wanted)? };
         Ok(Preview { current: there.state, desired, changes })
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
-        let objects = render::render(cx, &request.inputs)?;
+        let (objects, name) = (render::render(cx, &request.inputs)?, render::name(&request.inputs)?);
         let place = self.clusters.place(cx, &request.inputs.target).await?;
-        let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
+        let kept = inventory::read(&place, &name).await?;
         let there = seen(&place, kept.as_ref()).await?;
         if there.state == request.desired {
             return Ok(EnsureAnswer { changed: false, detail: "nothing to change".into() });
@@ -105,37 +107,58 @@ impl Provider for Kubectl {
             let message = format!("{} holds something else than the plan found", request.inputs.target.address());
             return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, there.state));
         }
-        let before = kept.as_ref().map(|kept| kept.inventory.all()).unwrap_or_default();
-        let wanted = tried(&place, &objects, &before).await?;
+        let wanted = tried(&place, &objects, &there).await?;
         let found = inventory::state(&place, &wanted);
         if found != request.desired {
             let message = "the cluster would make something else of these manifests now than when the plan was made";
             return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.desired, found));
         }
+        let phase = match kept.as_ref().map(|kept| &kept.inventory.phase) {
+            // The same way, gone on with: where it began is where it began.
+            Some(begun @ Phase::Applying { to, .. }) if *to == request.desired => begun.clone(),
+            _ => Phase::Applying { from: there.state, to: request.desired, found: there.found(&place, &objects) },
+        };
         let mut inventory = Inventory {
             release: request.inputs.release.to_string(),
             token: request.token.clone(),
             epoch: request.epoch,
-            phase: Phase::Applying { from: there.state, to: request.desired, before: before.clone() },
+            phase,
             entries: wanted.iter().map(|(object, value)| Entry::new(&place, object, value)).collect(),
         };
-        let written = inventory::write(&place, &render::name(&request.inputs)?, kept.as_ref(), &inventory).await?;
-        let applied = apply(cx, &place, &objects, &before).await?;
-        let pruned = prune(&place, &before, &objects).await?;
+        let written = inventory::write(&place, &name, kept.as_ref(), &inventory).await?;
+        let work = Work { cx, place: &place, name: &name, written: &written, there: &there };
+        work.apply(&objects).await?;
+        let pruned = work.prune(&objects).await?;
         inventory.phase = Phase::Applied;
-        inventory::write(&place, &render::name(&request.inputs)?, Some(&written), &inventory).await?;
+        inventory::write(&place, &name, Some(&written), &inventory).await?;
         let detail = match pruned {
-            0 => format!("{applied} objects applied"),
-            pruned => format!("{applied} objects applied, {pruned} taken away"),
+            0 => format!("{} objects applied", objects.len()),
+            pruned => format!("{} objects applied, {pruned} taken away", objects.len()),
         };
         Ok(EnsureAnswer { changed: true, detail })
     }
 
     async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<(), ProviderError> {
-        let place = self.clusters.place(cx, &request.inputs.target).await?;
-        let Some(kept) = inventory::read(&place, &render::name(&request.inputs)?).await? else { return Ok(()) };
-        let ids: Vec<Id> = kept.inventory.entries.iter().map(|entry| entry.object.id.clone()).collect();
-        settled::wait(cx, &place, &ids, timeout(&request.inputs)?).await
+        let mut ended = self.settled(cx, &request.inputs).await;
+        // A wait can outlive the credentials that it began with.
+        if matches!(&ended, Err(error) if error.kind == ErrorKind::Denied) {
+            self.clusters.forget();
+            ended = self.settled(cx, &request.inputs).await;
+        }
+        // Whoever may not look has seen nothing go wrong.
+        ended.map_err(|error| match error.kind {
+            ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
+            _ => error,
+        })
+    }
+}
+
+impl Kubectl {
+    async fn settled(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
+        let place = self.clusters.place(cx, &inputs.target).await?;
+        let Some(kept) = inventory::read(&place, &render::name(inputs)?).await? else { return Ok(()) };
+        let ids: Vec<Id> = kept.inventory.all().into_iter().map(|object| object.id).collect();
+        settled::wait(cx, &place, &ids, timeout(inputs)?).await
     }
 }
 
@@ -146,49 +169,73 @@ fn timeout(inputs: &Inputs) -> Result<Duration, ProviderError> {
 /// What a place holds.
 struct There {
     state: State,
-    /// What was applied there, as it is now; nothing for what is gone.
+    /// What was applied there, and as what it is there now; nothing for what is gone.
     objects: Vec<(Object, Option<Value>)>,
+}
+
+impl There {
+    /// Whether promo has applied an object here before.
+    fn has(&self, id: &Id) -> bool {
+        self.objects.iter().any(|(object, _)| object.id.same(id))
+    }
+
+    /// The objects with their declared fields alone.
+    fn shown(&self) -> Vec<(Object, Option<Value>)> {
+        let shown = |(object, live): &(Object, Option<Value>)| {
+            (object.clone(), live.as_ref().map(|live| projection::object(&object.value, live)))
+        };
+        self.objects.iter().map(shown).collect()
+    }
+
+    /// What there is before objects are applied. Those that are new are not there: [`tried`] has looked.
+    fn found(&self, place: &Place, objects: &[Object]) -> Vec<Found> {
+        let there = self.objects.iter().map(|(object, live)| Found::new(place, object, live.as_ref()));
+        let new = objects.iter().filter(|object| !self.has(&object.id));
+        there.chain(new.map(|object| Found::new(place, object, None))).collect()
+    }
 }
 
 /// Looks at everything that the inventory names.
 async fn seen(place: &Place, kept: Option<&Kept>) -> Result<There, ProviderError> {
     let Some(kept) = kept else { return Ok(There { state: State::Absent, objects: Vec::new() }) };
-    let inventory = &kept.inventory;
-    let entries = inventory.all();
-    // Collected first: a stream over borrowed entries would keep whoever asks from being spawned.
-    let looks: Vec<_> = entries.iter().map(|entry| place.live(&entry.object.id)).collect();
+    let all = kept.inventory.all();
+    // Collected first: a stream over borrowed objects would keep whoever asks from being spawned.
+    let looks: Vec<_> = all.iter().map(|object| place.live(&object.id)).collect();
     let live: Vec<Option<Value>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
-    let found: Vec<(&Entry, Option<Value>)> = entries.iter().zip(live).collect();
-    let state = match &inventory.phase {
-        Phase::Applied => inventory::state_of(place, found.iter().map(|(entry, live)| (&entry.object, live.as_ref()))),
-        Phase::Applying { from, to, before } => {
-            let known = |(entry, live): &(&Entry, Option<Value>)| {
-                inventory.knows(place, before, &entry.object.id, live.as_ref())
+    let objects: Vec<(Object, Option<Value>)> = all.into_iter().zip(live).collect();
+    let state = match &kept.inventory.phase {
+        Phase::Applied => inventory::state_of(place, objects.iter().map(|(object, live)| (object, live.as_ref()))),
+        Phase::Applying { from, to, found } => {
+            let known = |(object, live): &(Object, Option<Value>)| {
+                kept.inventory.knows(place, found, &object.id, live.as_ref())
             };
-            match found.iter().all(known) {
-                true => State::between(from, to),
-                false => State::Unknown,
-            }
+            if objects.iter().all(known) { State::between(from, to) } else { State::Unknown }
         }
     };
-    let objects = found
-        .into_iter()
-        .map(|(entry, live)| {
-            let shown = live.map(|live| projection::object(&entry.object.value, &live));
-            (entry.object.clone(), shown)
-        })
-        .collect();
     Ok(There { state, objects })
 }
 
-/// What the server would make of objects, without making it; a kind that it does not know yet is taken as declared, as its
-/// definition may be among them.
-async fn tried(place: &Place, objects: &[Object], before: &[Entry]) -> Result<Vec<(Object, Value)>, ProviderError> {
-    let defines = |id: &Id| objects.iter().any(|object| render::defines(object, id));
+/// What the server would make of objects, without making it; a kind that it does not know yet, or not yet like this, is taken as
+/// declared where its definition is among them.
+///
+/// # Errors
+/// [`ErrorKind::Conflict`] for an object that is there already and that promo has not made.
+async fn tried(place: &Place, objects: &[Object], there: &There) -> Result<Vec<(Object, Value)>, ProviderError> {
+    let defined = |id: &Id| objects.iter().any(|object| render::defines(object, id));
     let one = async |object: &Object| {
-        let wanted = match place.apply(object, ours(before, object), true).await {
+        let ours = there.has(&object.id);
+        if !ours && place.live(&object.id).await?.is_some() {
+            let message = format!(
+                "{} is there already, and promo has not made it: take it away, or leave it out here",
+                object.id
+            );
+            return Err(ProviderError::new(ErrorKind::Conflict, message));
+        }
+        let wanted = match place.apply(object, ours, true).await {
             Ok(would_be) => would_be,
-            Err(error) if error.kind == ErrorKind::NotFound && defines(&object.id) => object.value.clone(),
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid) && defined(&object.id) => {
+                object.value.clone()
+            }
             Err(error) => return Err(error),
         };
         Ok((object.clone(), projection::object(&object.value, &wanted)))
@@ -202,40 +249,69 @@ async fn tried(place: &Place, objects: &[Object], before: &[Entry]) -> Result<Ve
     Ok(out)
 }
 
-/// Applies objects in order: kinds one after the other, definitions before what they define can be.
-async fn apply(cx: &Context, place: &Place, objects: &[Object], before: &[Entry]) -> Result<usize, ProviderError> {
-    for group in objects.chunk_by(|a, b| a.id.kind == b.id.kind) {
-        for some in group.chunks(AT_ONCE) {
-            if cx.cancelled.is_cancelled() {
-                return Err(ProviderError::new(ErrorKind::Cancelled, "stopped between two objects"));
+/// A change under way.
+struct Work<'a> {
+    cx: &'a Context,
+    place: &'a Place,
+    name: &'a str,
+    /// The inventory that says so.
+    written: &'a Kept,
+    there: &'a There,
+}
+
+impl Work<'_> {
+    /// Whether it is to go on: nobody has asked to stop, and nobody else has begun.
+    async fn goes_on(&self) -> Result<(), ProviderError> {
+        if self.cx.cancelled.is_cancelled() {
+            return Err(ProviderError::new(ErrorKind::Cancelled, "stopped between two objects"));
+        }
+        inventory::still(self.place, self.name, self.written).await
+    }
+
+    /// Applies objects in order: kinds one after the other, definitions before what they define can be.
+    async fn apply(&self, objects: &[Object]) -> Result<(), ProviderError> {
+        for group in objects.chunk_by(|a, b| a.id.kind == b.id.kind) {
+            for some in group.chunks(AT_ONCE) {
+                self.goes_on().await?;
+                let calls = some.iter().map(|object| self.place.apply(object, self.there.has(&object.id), false));
+                futures_util::future::try_join_all(calls).await?;
             }
-            let calls = some.iter().map(|object| place.apply(object, ours(before, object), false));
-            futures_util::future::try_join_all(calls).await?;
+            if group.first().is_some_and(|object| object.id.kind.kind == DEFINITION) {
+                let ids: Vec<Id> = group.iter().map(|object| object.id.clone()).collect();
+                settled::wait(self.cx, self.place, &ids, Duration::from_secs(TIMEOUT)).await?;
+            }
         }
-        if group.first().is_some_and(|object| object.id.kind.kind == "CustomResourceDefinition") {
-            let ids: Vec<Id> = group.iter().map(|object| object.id.clone()).collect();
-            settled::wait(cx, place, &ids, Duration::from_secs(TIMEOUT)).await?;
-        }
+        Ok(())
     }
-    Ok(objects.len())
+
+    /// Takes away what was applied before and is no longer declared, last things first. Definitions stay: with them all that
+    /// they define would go, in every namespace.
+    async fn prune(&self, objects: &[Object]) -> Result<usize, ProviderError> {
+        let mut pruned = 0;
+        for (object, _) in self.there.objects.iter().rev() {
+            let id = &object.id;
+            if id.kind.kind == DEFINITION || objects.iter().any(|object| object.id.same(id)) {
+                continue;
+            }
+            self.goes_on().await?;
+            let Some(live) = self.place.live(id).await? else { continue };
+            let Some(uid) = live.pointer("/metadata/uid").and_then(Value::as_str) else { continue };
+            // One of the same name that somebody else has made since is theirs.
+            if !applied_here(&live) {
+                continue;
+            }
+            self.place.delete(id, uid).await?;
+            pruned += 1;
+        }
+        Ok(pruned)
+    }
 }
 
-/// Whether promo has applied an object here before.
-fn ours(before: &[Entry], object: &Object) -> bool {
-    before.iter().any(|entry| entry.object.id.same(&object.id))
-}
-
-/// Takes away what was applied before and is no longer declared, last things first.
-async fn prune(place: &Place, before: &[Entry], objects: &[Object]) -> Result<usize, ProviderError> {
-    let mut pruned = 0;
-    for entry in before.iter().rev() {
-        if objects.iter().any(|object| object.id.same(&entry.object.id)) {
-            continue;
-        }
-        let Some(live) = place.live(&entry.object.id).await? else { continue };
-        let Some(uid) = live.pointer("/metadata/uid").and_then(Value::as_str) else { continue };
-        place.delete(&entry.object.id, uid).await?;
-        pruned += 1;
-    }
-    Ok(pruned)
+/// Whether promo has applied this very object.
+fn applied_here(live: &Value) -> bool {
+    let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(String::from);
+    managers.into_iter().flatten().any(|entry| {
+        text(entry, "manager").as_deref() == Some(MANAGER) && text(entry, "operation").as_deref() == Some("Apply")
+    })
 }

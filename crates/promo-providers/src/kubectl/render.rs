@@ -74,9 +74,27 @@ pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Vec<Object>, Provi
             let there = namespace.unwrap_or_default();
             return Err(invalid(format!("{} is declared in namespace {own}: the target is {there}", object.id)));
         }
+        if object.id.kind.kind == "Namespace" {
+            return Err(invalid(format!("{}: namespaces are made by who owns the cluster", object.id)));
+        }
+        as_data(&object.id, &mut object.value);
         images(&object.id, &mut object.value, &settings.images, &inputs.artifacts)?;
     }
     object::in_order(objects)
+}
+
+/// Writes a Secret's `stringData` as the `data` that a server makes of it: it gives the former back to nobody, so that a change
+/// of it could not be seen.
+fn as_data(id: &Id, value: &mut Value) {
+    use base64::Engine as _;
+    if id.kind.kind != "Secret" || !id.kind.group.is_empty() {
+        return;
+    }
+    let Some(Value::Object(texts)) = value.as_object_mut().and_then(|map| map.remove("stringData")) else { return };
+    for (key, text) in texts {
+        let text = text.as_str().map_or_else(|| text.to_string(), String::from);
+        value["data"][key] = Value::from(base64::engine::general_purpose::STANDARD.encode(text));
+    }
 }
 
 /// Whether an object is the definition of another one's kind.

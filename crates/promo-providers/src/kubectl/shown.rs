@@ -17,15 +17,23 @@ pub(super) fn changes(
     there: &[(Object, Option<Value>)],
     wanted: &[(Object, Value)],
 ) -> Result<Vec<FileChange>, ProviderError> {
-    let mut all: BTreeMap<String, (Option<&Value>, Option<&Value>)> = BTreeMap::new();
+    type Sides<'a> = (Option<&'a Value>, Option<&'a Value>);
+    let key = |object: &Object| (object.id.to_string(), object.id.kind.group.clone());
+    let mut all: BTreeMap<(String, String), Sides<'_>> = BTreeMap::new();
     for (object, live) in there {
-        all.entry(object.id.to_string()).or_default().0 = live.as_ref();
+        all.entry(key(object)).or_default().0 = live.as_ref();
     }
     for (object, value) in wanted {
-        all.entry(object.id.to_string()).or_default().1 = Some(value);
+        all.entry(key(object)).or_default().1 = Some(value);
     }
+    let names: Vec<String> = all.keys().map(|(name, _)| name.clone()).collect();
     let mut changes = Vec::new();
-    for (path, (before, after)) in all {
+    for ((path, group), (before, after)) in all {
+        // Two kinds of one name differ in their group.
+        let path = match names.iter().filter(|name| **name == path).count() {
+            1 => path,
+            _ => format!("{path} of {group}"),
+        };
         if before == after {
             continue;
         }
@@ -46,6 +54,10 @@ fn masked(value: &Value, other: Option<&Value>) -> Value {
     let mut value = value.clone();
     if value.get("kind").and_then(Value::as_str) != Some("Secret") {
         return value;
+    }
+    // kubectl leaves all of it there.
+    if let Some(annotations) = value.pointer_mut("/metadata/annotations").and_then(Value::as_object_mut) {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     }
     for field in ["data", "stringData"] {
         let Some(entries) = value.get_mut(field).and_then(Value::as_object_mut) else { continue };

@@ -87,6 +87,11 @@ impl Clusters {
         Ok(Place { namespace, uid, connected })
     }
 
+    /// Lets go of every connection, so that the next one is made with new credentials.
+    pub(crate) fn forget(&self) {
+        self.connected.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     async fn connected(&self, cx: &Context, name: &str) -> Result<Connected, ProviderError> {
         let fresh =
             |connected: &&Connected| connected.until.is_none_or(|until| until.duration_since(cx.clock.now()) > FRESH);
@@ -125,6 +130,21 @@ async fn connect(cx: &Context, name: &str) -> Result<Connected, ProviderError> {
     let mut config =
         kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(|error| invalid(&error))?;
     config.connect_timeout = Some(Duration::from_secs(30));
+    // Longer than a watch lasts.
+    config.read_timeout = Some(Duration::from_secs(310));
+    // What is repeated, and when, is decided where it is known what it does (S13.6).
+    config.default_retry = false;
+    if config.accept_invalid_certs {
+        return Err(invalid(
+            &"`insecure-skip-tls-verify` would give the credentials to whoever answers: name the authority",
+        ));
+    }
+    let local = matches!(config.cluster_url.host(), Some("localhost" | "127.0.0.1" | "[::1]"));
+    if config.cluster_url.scheme_str() != Some("https") && !local {
+        return Err(invalid(&"the server is reached without TLS: expected `https://`"));
+    }
+    // kube takes it from the environment, and speaks to none.
+    config.proxy_url = None;
     let client = kube::Client::try_from(config).map_err(|error| invalid(&error))?;
     Ok(Connected { client, kinds: Arc::default(), until })
 }
@@ -196,6 +216,13 @@ impl Place {
     /// [`ErrorKind::Conflict`] naming each field that another manager owns, and who that is.
     pub(crate) async fn apply(&self, object: &Object, ours: bool, try_only: bool) -> Result<Value, ProviderError> {
         let kind = self.kind(&object.id).await?;
+        if !kind.namespaced && object.id.kind.kind != "CustomResourceDefinition" {
+            let message = format!(
+                "{} belongs to the whole cluster: a target is a namespace, and nothing beside it is changed",
+                object.id
+            );
+            return Err(ProviderError::new(ErrorKind::Invalid, message));
+        }
         let doing = format!("{} {}", if try_only { "trying" } else { "applying" }, object.id);
         let mut params =
             PatchParams { dry_run: try_only, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
@@ -212,6 +239,12 @@ impl Place {
         }
         match applied {
             Ok(applied) => as_value(&doing, &applied),
+            // What a server says of a wrong value quotes it.
+            Err(kube::Error::Api(status)) if object.id.kind.kind == "Secret" && owned(&status).is_none() => {
+                let kind = refused(&doing, &status).kind;
+                let why = format!("{doing}: {} (what it says may quote a secret, and is not told)", status.reason);
+                Err(ProviderError::new(kind, why))
+            }
             Err(kube::Error::Api(status)) => Err(conflict(&object.id, &doing, &status)),
             Err(error) => Err(told(&doing, &error)),
         }
@@ -249,7 +282,8 @@ impl Owned {
     /// Whether it was changed with kubectl's own verbs, `edit`, `patch`, `scale` and their like, by a person or a script: not by
     /// a controller, nor by what applies manifests of its own.
     fn by_hand(&self) -> bool {
-        self.owner.starts_with("\"kubectl-") && !self.owner.contains("-apply\"")
+        // Whoever applies is named without the version in which it did.
+        self.owner.starts_with("\"kubectl") && self.owner.contains(" using ") && !self.owner.contains("-apply\"")
     }
 }
 

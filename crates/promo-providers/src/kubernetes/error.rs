@@ -19,7 +19,10 @@ pub(crate) fn told(doing: &str, error: &kube::Error) -> ProviderError {
 
 /// What an API server answered instead of doing it.
 pub(crate) fn refused(doing: &str, status: &Status) -> ProviderError {
+    // A field that no schema declares is answered with 500, and stays wrong: kubernetes/kubernetes#122480.
+    let typed = status.message.starts_with("failed to create typed");
     let kind = match status.code {
+        500 if typed => ErrorKind::Invalid,
         401 | 403 => ErrorKind::Denied,
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,

@@ -86,8 +86,10 @@ impl From<Object> for Value {
 /// [`ErrorKind::Invalid`] for what is no manifest, with the file and which document.
 pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Object>, ProviderError> {
     let invalid = |why: String| ProviderError::new(ErrorKind::Invalid, format!("{path}: {why}"));
-    let documents: Vec<Value> =
-        serde_saphyr::from_multiple(text).map_err(|error| invalid(crate::escape::line(&error.to_string())))?;
+    // As kubectl reads it: `0400` is a mode. What stands around a mistake may be a secret, and is not told.
+    let options = serde_saphyr::options! { with_snippet: false, legacy_octal_numbers: true };
+    let documents: Vec<Value> = serde_saphyr::from_multiple_with_options(text, options)
+        .map_err(|error| invalid(crate::escape::line(&error.to_string())))?;
     let mut objects = Vec::new();
     for (place, document) in documents.into_iter().enumerate() {
         let items = match document {
@@ -176,6 +178,16 @@ metadata: { name: shops.example.com }
         let expected = ["ConfigMap/a", "ConfigMap/b", "CustomResourceDefinition/shops.example.com", "Deployment/web"];
         assert_eq!(names, expected);
         assert_eq!(objects[3].id.kind_in_words(), "Deployment of apps/v1");
+    }
+
+    #[test]
+    fn a_manifest_is_read_as_kubectl_reads_it_and_a_mistake_shows_nothing_of_what_is_around_it() {
+        let volume = "apiVersion: v1\nkind: Pod\nmetadata: { name: a }\nspec: { defaultMode: 0400 }\n";
+        let read_as = read("a.yaml", volume).unwrap().remove(0).value;
+        assert_eq!(read_as.pointer("/spec/defaultMode"), Some(&Value::from(0o400)));
+        let secret = "apiVersion: v1\nkind: Secret\ndata:\n  password: aHVudGVyMg==\n wrong: [\n";
+        let error = read("s.yaml", secret).unwrap_err();
+        assert!(!error.message.contains("aHVudGVyMg"), "{error}");
     }
 
     #[test]

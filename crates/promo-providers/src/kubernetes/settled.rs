@@ -19,6 +19,8 @@ use super::status::{self, Status};
 const WATCH_SECONDS: u32 = 290;
 /// After this a server that did not answer is asked again.
 const AGAIN: Duration = Duration::from_millis(500);
+/// After this an object that says of itself that it failed is asked once more.
+const DOUBT: Duration = Duration::from_secs(2);
 /// Pods that are told of when something does not run.
 const TOLD: usize = 3;
 
@@ -76,9 +78,15 @@ pub(crate) async fn wait(cx: &Context, place: &Place, ids: &[Id], timeout: Durat
 
 /// Waits for objects of one kind, also for a server that is away for a while: until when is the caller's.
 async fn watched(cx: &Context, place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderError> {
+    let mut failed = false;
     loop {
         match seen(place, kind, ids).await {
             Err(error) if error.kind == ErrorKind::Transient => cx.clock.sleep(AGAIN).await,
+            // What an object says of itself may still be about what was there before.
+            Err(error) if error.kind == ErrorKind::Failed && !failed => {
+                failed = true;
+                cx.clock.sleep(DOUBT).await;
+            }
             ended => return ended,
         }
     }
@@ -91,11 +99,16 @@ async fn seen(place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderErro
     'anew: loop {
         let listed = api.list(&ListParams::default()).await.map_err(|error| told(&doing, &error))?;
         let mut left: BTreeMap<&str, &Id> = ids.iter().map(|id| (id.name.as_str(), id)).collect();
+        let there = |id: &&Id| listed.items.iter().any(|item| item.metadata.name.as_deref() == Some(&id.name));
+        if let Some(gone) = ids.iter().find(|id| !there(id)) {
+            return Err(ProviderError::new(ErrorKind::Failed, format!("{gone} is gone")));
+        }
         for object in &listed.items {
             settle(place, &mut left, object, kind).await?;
         }
         let mut version = listed.metadata.resource_version.unwrap_or_default();
         while !left.is_empty() {
+            let began = version.clone();
             let params = WatchParams::default().timeout(WATCH_SECONDS);
             let mut events = std::pin::pin!(api.watch(&params, &version).await.map_err(|error| told(&doing, &error))?);
             loop {
@@ -119,6 +132,10 @@ async fn seen(place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderErro
                 if left.is_empty() {
                     break;
                 }
+            }
+            if version == began && !left.is_empty() {
+                // It broke off before it said anything.
+                return Err(ProviderError::new(ErrorKind::Transient, format!("{doing}: it broke off")));
             }
         }
         return Ok(());

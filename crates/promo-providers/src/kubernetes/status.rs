@@ -136,6 +136,9 @@ fn stateful_set(object: &Value, seen: Option<i64>) -> Status {
 }
 
 fn daemon_set(object: &Value, seen: Option<i64>) -> Status {
+    if object.pointer("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete") {
+        return Status::Current;
+    }
     if seen.is_none() {
         return unseen("daemon sets");
     }
@@ -223,7 +226,9 @@ pub(crate) fn waiting(pod: &Value) -> Option<String> {
             let name = container.get("name")?.as_str()?;
             let state = container.pointer("/state/waiting").or_else(|| container.pointer("/state/terminated"))?;
             let text = |key: &str| state.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-            let words: Vec<&str> = [text("reason"), text("message")].into_iter().flatten().collect();
+            // The message of one that ended is what the application wrote last, and may be anything.
+            let message = text("message").filter(|_| container.pointer("/state/waiting").is_some());
+            let words: Vec<&str> = [text("reason"), message].into_iter().flatten().collect();
             // One that did its work and ended is not waiting.
             (!words.is_empty() && words != ["Completed"]).then(|| format!("{name}: {}", words.join(": ")))
         })

@@ -153,6 +153,12 @@ impl Session {
         Ok(bytes.ok_or_else(gone)?)
     }
 
+    /// The same of a record that somebody has proven to be theirs. What any other names may never have been kept: a row that
+    /// anybody can write stops nobody (S12.3).
+    pub(crate) fn kept_where(&self, proven: bool, digest: &Digest, what: &str) -> Result<Option<Vec<u8>>, EngineError> {
+        if proven { self.kept(digest, what).map(Some) } else { Ok(self.store.get_blob(digest)?) }
+    }
+
     fn text(&self, seq: u64, field: &str) -> Result<Option<String>, EngineError> {
         Ok(self.store.texts(seq)?.remove(field).map(kept))
     }
@@ -203,7 +209,7 @@ impl Session {
     /// out: nobody can apply it here.
     ///
     /// # Errors
-    /// When the ledger cannot be read, or keeps a plan no longer that was requested.
+    /// When the ledger cannot be read, or keeps a plan no longer for whose request somebody signed.
     pub fn pending(&self, view: &View) -> Result<Vec<Pending>, EngineError> {
         let now = self.present()?;
         let mut open: Vec<(&Digest, &Request)> = view.pending(now.at).collect();
@@ -213,7 +219,7 @@ impl Session {
         let here = if open.is_empty() { None } else { observe::here(self, view).ok() };
         let reconfigured = here.as_ref().map(|here| planner::reconfigured(&self.governance.rules(), view, here));
         for (plan, request) in open {
-            let bytes = self.kept(plan, "a requested plan")?;
+            let Some(bytes) = self.kept_where(!request.signers.is_empty(), plan, "a requested plan")? else { continue };
             let Ok((document, digest)) = Document::from_bytes(&bytes) else { continue };
             let standings = self.standings(&document, &digest, view, &[], None, now.at)?;
             let invoker = self.counts_as(&document.body, &digest, view, &[]);

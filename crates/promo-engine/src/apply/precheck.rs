@@ -221,8 +221,9 @@ impl Session {
         let used =
             view.consumed.iter().filter(|(_, run)| view.runs.get(*run).is_some_and(|r| r.started >= plan.planned_at));
         let asked = view.requests.iter().filter(|(_, request)| request.seq >= plan.ledger.size);
-        for kept in used.map(|(digest, _)| digest).chain(asked.map(|(digest, _)| digest)) {
-            let bytes = self.kept(kept, "a plan that was requested or applied")?;
+        let asked = asked.map(|(digest, request)| (digest, !request.signers.is_empty()));
+        for (kept, proven) in used.map(|(digest, _)| (digest, true)).chain(asked) {
+            let Some(bytes) = self.kept_where(proven, kept, "a plan that was requested or applied")? else { continue };
             let Ok((Document { body: original, .. }, _)) = Document::from_bytes(&bytes) else { continue };
             let of = |plan: &Plan| (plan.planned_at, plan.ledger.clone(), plan.request.clone());
             // What was asked for at one instant gave one plan, whoever says that they asked.

@@ -1,8 +1,14 @@
-//! How a provider reads its settings and words the schema that they were checked against.
+//! How a provider reads its settings and words the schema that they were checked against, and finds the files in which the
+//! machine that runs promo says what a pipeline may not.
+
+use std::path::{Path, PathBuf};
 
 use promo_core::kinds::{KeySchema, ValueKind};
-use promo_sdk::{ErrorKind, Inputs, ProviderError};
+use promo_sdk::{ErrorKind, Inputs, ProviderError, Secrets};
+use secrecy::ExposeSecret as _;
 use serde::de::DeserializeOwned;
+
+use crate::escape;
 
 /// The settings of `kind` as a value of its own type.
 ///
@@ -25,4 +31,27 @@ pub(crate) fn required(name: &str, value: ValueKind, about: &str) -> KeySchema {
 /// A key whose texts are paths or globs of files.
 pub(crate) fn files(name: &str, about: &str) -> KeySchema {
     KeySchema { files: true, ..key(name, ValueKind::Texts, about) }
+}
+
+/// A file of the machine: the one that `variable` names, there or not, else `promo/NAME` in the user's configuration directory
+/// where there is one.
+pub(crate) fn machine_file(secrets: &dyn Secrets, variable: &str, name: &str) -> Option<PathBuf> {
+    // An empty variable counts as not set.
+    let value = |variable: &str| secrets.variable(variable).filter(|value| !value.expose_secret().is_empty());
+    let path = |variable: &str| value(variable).map(|value| PathBuf::from(value.expose_secret()));
+    let directory = || path("XDG_CONFIG_HOME").or_else(|| Some(path("HOME")?.join(".config")));
+    path(variable).or_else(|| Some(directory()?.join("promo").join(name)).filter(|file| Path::is_file(file)))
+}
+
+/// Where a file cannot be read and why, on one line, without what could steer a terminal and without the line itself, in which a secret
+/// may stand by mistake (S13.4).
+pub(crate) fn told(error: &toml::de::Error, text: &str) -> String {
+    let at = error.span().map_or(0, |span| span.start);
+    let before = text.get(..at).unwrap_or_default();
+    let (line, start) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |end| end + 1));
+    let column = before[start..].chars().count() + 1;
+    let key =
+        text[start..].lines().next().and_then(|line| line.split_once('=')).map(|(key, _)| escape::line(key.trim()));
+    let key = key.map(|key| format!(", `{key}`")).unwrap_or_default();
+    format!("line {line}, column {column}{key}: {}", escape::line(error.message()))
 }

@@ -27,15 +27,13 @@ use serde_json::Value;
 
 use self::inventory::{Entry, Found, Inventory, Kept, Phase};
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
-use crate::kubernetes::object::{Id, Object};
+use crate::kubernetes::object::{DEFINITION, Id, Object};
 use crate::kubernetes::projection;
 use crate::kubernetes::settled;
 use crate::settings::{files, key};
 
 /// How many requests to a cluster are under way at once.
 const AT_ONCE: usize = 16;
-/// The kind of objects that define kinds.
-const DEFINITION: &str = "CustomResourceDefinition";
 /// How long objects may take to settle, where nothing else is said.
 const TIMEOUT: u64 = 300;
 

@@ -7,7 +7,7 @@ use promo_sdk::{ArtifactInput, Context, ErrorKind, Inputs, ProviderError};
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kubernetes::object::{self, Id, Object};
+use crate::kubernetes::object::{self, DEFINITION, Id, Object};
 use crate::settings;
 
 /// The name under which a deployment is kept where it has none of its own.
@@ -100,7 +100,7 @@ fn as_data(id: &Id, value: &mut Value) {
 /// Whether an object is the definition of another one's kind.
 pub(super) fn defines(object: &Object, id: &Id) -> bool {
     let text = |pointer: &str| object.value.pointer(pointer).and_then(Value::as_str);
-    object.id.kind.kind == "CustomResourceDefinition"
+    object.id.kind.kind == DEFINITION
         && text("/spec/group") == Some(&id.kind.group)
         && text("/spec/names/kind") == Some(&id.kind.kind)
 }

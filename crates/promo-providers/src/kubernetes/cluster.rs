@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use super::credentials;
 use super::error::{refused, told};
-use super::object::{Id, Object};
+use super::object::{DEFINITION, Id, Object};
 use super::settings::Settings;
 
 /// The field manager of everything that promo applies.
@@ -216,7 +216,7 @@ impl Place {
     /// [`ErrorKind::Conflict`] naming each field that another manager owns, and who that is.
     pub(crate) async fn apply(&self, object: &Object, ours: bool, try_only: bool) -> Result<Value, ProviderError> {
         let kind = self.kind(&object.id).await?;
-        if !kind.namespaced && object.id.kind.kind != "CustomResourceDefinition" {
+        if !kind.namespaced && object.id.kind.kind != DEFINITION {
             let message = format!(
                 "{} belongs to the whole cluster: a target is a namespace, and nothing beside it is changed",
                 object.id

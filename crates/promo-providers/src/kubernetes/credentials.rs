@@ -9,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::config::{AuthInfo, ExecConfig, ExecInteractiveMode};
 use promo_sdk::{Context, ErrorKind, ProcessRequest, ProviderError};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 
 use crate::escape;
@@ -53,15 +53,16 @@ pub(super) async fn settle(
     let Some(plugin) = user.exec.take() else { return Ok(None) };
     let given = run(cx, kubeconfig, &plugin).await?;
     user.token = given.token.or(user.token.take());
-    user.client_certificate_data = given.client_certificate_data.map(encoded).or(user.client_certificate_data.take());
+    user.client_certificate_data =
+        given.client_certificate_data.as_deref().map(encoded).or(user.client_certificate_data.take());
     if let Some(key) = given.client_key_data {
-        user.client_key_data = Some(SecretString::from(encoded(key)));
+        user.client_key_data = Some(SecretString::from(encoded(key.expose_secret())));
     }
     Ok(given.expiration_timestamp)
 }
 
 /// A kubeconfig has base64 of what plugins give as it is.
-fn encoded(pem: String) -> String {
+fn encoded(pem: &str) -> String {
     use base64::Engine as _;
     base64::engine::general_purpose::STANDARD.encode(pem)
 }
@@ -135,7 +136,7 @@ struct Status {
     expiration_timestamp: Option<Timestamp>,
     token: Option<SecretString>,
     client_certificate_data: Option<String>,
-    client_key_data: Option<String>,
+    client_key_data: Option<SecretString>,
 }
 
 impl Status {

@@ -110,6 +110,9 @@ pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Object>, ProviderError>
     Ok(objects)
 }
 
+/// The kind of objects that define kinds.
+pub(crate) const DEFINITION: &str = "CustomResourceDefinition";
+
 /// What others need to be there first, in the order of Kubernetes' own tools; what is not named comes with the workloads' own
 /// resources, and webhooks and services of the API last.
 const FIRST: [&str; 14] = [
@@ -122,7 +125,7 @@ const FIRST: [&str; 14] = [
     "ConfigMap",
     "StorageClass",
     "PersistentVolumeClaim",
-    "CustomResourceDefinition",
+    DEFINITION,
     "Role",
     "RoleBinding",
     "Service",

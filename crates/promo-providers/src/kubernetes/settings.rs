@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use promo_sdk::{Context, ErrorKind, ProviderError};
-use secrecy::ExposeSecret as _;
 use serde::Deserialize;
+
+use crate::settings::{machine_file, told};
 
 /// The format of `clusters.toml`.
 const FORMAT: u32 = 1;
@@ -40,15 +41,8 @@ impl Settings {
     /// # Errors
     /// [`ErrorKind::Invalid`] for a file that is missing or not what it should be, [`ErrorKind::Newer`] for a newer format.
     pub(crate) fn of_user(cx: &Context) -> Result<Self, ProviderError> {
-        let variable = |name: &str| cx.secrets.variable(name).map(|value| PathBuf::from(value.expose_secret()));
-        if let Some(named) = variable("PROMO_CLUSTERS") {
-            return Self::read(&named);
-        }
-        let home = || variable("HOME").map(|home| home.join(".config"));
-        match variable("XDG_CONFIG_HOME").or_else(home).map(|directory| directory.join("promo/clusters.toml")) {
-            Some(file) if file.is_file() => Self::read(&file),
-            _ => Ok(Self { format: FORMAT, clusters: BTreeMap::new() }),
-        }
+        let none = || Ok(Self { format: FORMAT, clusters: BTreeMap::new() });
+        machine_file(cx.secrets.as_ref(), "PROMO_CLUSTERS", "clusters.toml").map_or_else(none, |file| Self::read(&file))
     }
 
     /// Reads a file. Paths in it are relative to its directory.
@@ -63,7 +57,7 @@ impl Settings {
             return Err(invalid(ErrorKind::Newer, why));
         }
         let mut settings: Self =
-            toml::from_str(&text).map_err(|error| invalid(ErrorKind::Invalid, error.message().to_owned()))?;
+            toml::from_str(&text).map_err(|error| invalid(ErrorKind::Invalid, told(&error, &text)))?;
         if settings.format != FORMAT {
             return Err(invalid(ErrorKind::Invalid, format!("`format` is {}, expected {FORMAT}", settings.format)));
         }

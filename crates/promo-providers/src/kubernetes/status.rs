@@ -4,6 +4,8 @@
 
 use serde_json::Value;
 
+use super::object::DEFINITION;
+
 /// How an object stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -37,7 +39,7 @@ pub(crate) fn of(object: &Value) -> Status {
         ("", "Pod") => pod(object),
         ("", "PersistentVolumeClaim") => phase(object, "Bound"),
         ("", "Service") => service(object),
-        ("apiextensions.k8s.io", "CustomResourceDefinition") => definition(object),
+        ("apiextensions.k8s.io", DEFINITION) => definition(object),
         _ => by_conditions(object),
     }
 }

@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 use promo_sdk::Secrets;
 use serde::Deserialize;
 
-use super::auth::Variables;
 use super::error::{OciError, tame};
 use super::keeping::EVERYTHING;
 use super::reference::Location;
+use crate::settings::{machine_file, told};
 
 const LIMIT: usize = 1 << 20;
 /// Chunks are never smaller: each costs a round trip.
@@ -73,16 +73,8 @@ impl Settings {
     /// # Errors
     /// [`OciError::Settings`] for a file that is named and missing, or that is not what it should be.
     pub fn of_user(secrets: &std::sync::Arc<dyn Secrets>) -> Result<Self, OciError> {
-        let variables = Variables::new(secrets.clone());
-        if let Some(named) = variables.get("PROMO_REGISTRIES") {
-            return Self::read(Path::new(&named));
-        }
-        let home = || variables.get("HOME").map(|home| Path::new(&home).join(".config"));
-        match variables.get("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home).map(|d| d.join("promo/registries.toml"))
-        {
-            Some(file) if file.is_file() => Self::read(&file),
-            _ => Ok(Self::default()),
-        }
+        machine_file(secrets.as_ref(), "PROMO_REGISTRIES", "registries.toml")
+            .map_or_else(|| Ok(Self::default()), |file| Self::read(&file))
     }
 
     /// Reads a file. Paths in it are relative to its directory.
@@ -146,18 +138,6 @@ impl Settings {
     }
 }
 
-/// Where a file cannot be read and why, on one line, without what could steer a terminal and without the line itself, in which a secret
-/// may stand by mistake (S13.4).
-fn told(error: &toml::de::Error, text: &str) -> String {
-    let at = error.span().map_or(0, |span| span.start);
-    let before = text.get(..at).unwrap_or_default();
-    let (line, start) = (before.matches('\n').count() + 1, before.rfind('\n').map_or(0, |end| end + 1));
-    let column = before[start..].chars().count() + 1;
-    let key = text[start..].lines().next().and_then(|line| line.split_once('=')).map(|(key, _)| tame(key.trim()));
-    let key = key.map(|key| format!(", `{key}`")).unwrap_or_default();
-    format!("line {line}, column {column}{key}: {}", tame(error.message()))
-}
-
 /// What a file of any format says first.
 #[derive(Deserialize)]
 struct Versioned {
@@ -181,6 +161,7 @@ impl FromIterator<(String, RegistrySettings)> for Settings {
 
 #[cfg(test)]
 mod tests {
+    use super::super::auth::Variables;
     use super::*;
 
     fn read(text: &str) -> Result<Settings, OciError> {

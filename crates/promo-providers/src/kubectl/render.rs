@@ -149,6 +149,10 @@ fn pinned(
         let found = found.ok_or_else(|| {
             invalid(format!("`images` names the artifact `{artifact}`: expected one of {}", known.join(", ")))
         })?;
+        if found.repository.starts_with("oci-layout:") {
+            let why = "no cluster takes an image from a directory: copy it to a registry with `mirror`";
+            return Err(invalid(format!("{id}: `{artifact}` is in {}; {why}", found.repository)));
+        }
         return Ok(format!("{}@{}", found.repository, found.digest));
     }
     match digest {
@@ -168,13 +172,17 @@ mod tests {
     const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
     fn put(image: &str) -> Result<String, ProviderError> {
+        put_from("registry.prod.example/shop/api", image)
+    }
+
+    fn put_from(repository: &str, image: &str) -> Result<String, ProviderError> {
         let object = Object::try_from(json!({
             "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
             "spec": { "template": { "spec": { "containers": [{ "name": "web", "image": image }] } } },
         }))
         .unwrap();
         let artifact = ArtifactInput {
-            repository: "registry.prod.example/shop/api".into(),
+            repository: repository.into(),
             digest: DIGEST.parse().unwrap(),
             tag: Some("1.0.0".into()),
             source: None,
@@ -197,6 +205,8 @@ mod tests {
             let error = put(image).unwrap_err();
             assert!(error.message.contains("can move") && error.message.contains("Deployment/web"), "{error}");
         }
+        let error = put_from("oci-layout:build/api", "shop/api").unwrap_err();
+        assert!(error.message.contains("no cluster takes an image from a directory"), "{error}");
         assert!(put("gone:1").unwrap_err().message.contains("expected one of api"));
     }
 }

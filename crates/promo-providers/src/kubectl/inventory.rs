@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::kubernetes::cluster::{MANAGER, Place};
 use crate::kubernetes::error::told;
+use crate::kubernetes::fingerprint;
 use crate::kubernetes::object::{Id, Object};
 use crate::kubernetes::projection;
 
@@ -73,7 +74,7 @@ pub(super) struct Found {
 impl Found {
     /// An object, as it is now.
     pub(super) fn new(place: &Place, object: &Object, live: Option<&Value>) -> Self {
-        let print = live.map(|live| print(place, &projection::object(&object.value, live)));
+        let print = live.map(|live| fingerprint::of(place, &projection::object(&object.value, live)));
         Self { object: object.clone(), print }
     }
 }
@@ -91,11 +92,11 @@ pub(super) struct Entry {
 impl Entry {
     /// An object, with what its fields are to be.
     pub(super) fn new(place: &Place, object: &Object, wanted: &Value) -> Self {
-        Self { object: object.clone(), print: print(place, wanted) }
+        Self { object: object.clone(), print: fingerprint::of(place, wanted) }
     }
 
     fn is(&self, place: &Place, live: &Value) -> bool {
-        print(place, &projection::object(&self.object.value, live)) == self.print
+        fingerprint::of(place, &projection::object(&self.object.value, live)) == self.print
     }
 }
 
@@ -212,55 +213,4 @@ pub(super) async fn write(
         error => told(&format!("writing Secret/{name}"), &error),
     })?;
     Ok(Kept { inventory: inventory.clone(), version: written.metadata.resource_version })
-}
-
-/// The state of a place at which these objects have these fields.
-pub(super) fn state(place: &Place, wanted: &[(Object, Value)]) -> State {
-    of_parts(place, wanted.iter().map(|(object, value)| (&object.id, value.clone())))
-}
-
-/// The state of a place at which the objects are so.
-pub(super) fn state_of<'a>(place: &Place, found: impl Iterator<Item = (&'a Object, Option<&'a Value>)>) -> State {
-    let part = |(object, live): (&'a Object, Option<&Value>)| {
-        (&object.id, live.map_or(Value::Null, |live| projection::object(&object.value, live)))
-    };
-    of_parts(place, found.map(part))
-}
-
-fn of_parts<'a>(place: &Place, parts: impl Iterator<Item = (&'a Id, Value)>) -> State {
-    let parts: BTreeMap<String, Value> =
-        parts.map(|(id, value)| (format!("{}.{}/{}", id.kind.kind, id.kind.group, id.name), value)).collect();
-    State::Present(print(place, &serde_json::json!(parts)))
-}
-
-/// A digest that tells nobody what it is of who does not know the namespace's id.
-fn print(place: &Place, value: &Value) -> Digest {
-    let mut text = format!("promo/kubectl/v1\n{}\n", place.uid);
-    spell(value, &mut text);
-    Digest::of(text.as_bytes())
-}
-
-/// JSON with the keys of objects in order.
-fn spell(value: &Value, out: &mut String) {
-    match value {
-        Value::Object(map) => {
-            out.push('{');
-            for (key, value) in map.iter().collect::<BTreeMap<_, _>>() {
-                out.push_str(&Value::from(key.as_str()).to_string());
-                out.push(':');
-                spell(value, out);
-                out.push(',');
-            }
-            out.push('}');
-        }
-        Value::Array(items) => {
-            out.push('[');
-            for item in items {
-                spell(item, out);
-                out.push(',');
-            }
-            out.push(']');
-        }
-        other => out.push_str(&other.to_string()),
-    }
 }

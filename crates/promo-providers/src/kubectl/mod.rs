@@ -12,7 +12,6 @@
 
 mod inventory;
 mod render;
-mod shown;
 
 use std::time::Duration;
 
@@ -27,9 +26,10 @@ use serde_json::Value;
 
 use self::inventory::{Entry, Found, Inventory, Kept, Phase};
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
+use crate::kubernetes::fingerprint;
 use crate::kubernetes::object::{DEFINITION, Id, Object};
 use crate::kubernetes::projection;
-use crate::kubernetes::settled;
+use crate::kubernetes::{settled, shown};
 use crate::settings::{files, key};
 
 /// How many requests to a cluster are under way at once.
@@ -88,7 +88,7 @@ impl Provider for Kubectl {
         let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
         let there = seen(&place, kept.as_ref()).await?;
         let wanted = tried(&place, &objects, &there).await?;
-        let desired = inventory::state(&place, &wanted);
+        let desired = fingerprint::wanted(&place, &wanted);
         let changes = if there.state == desired { Vec::new() } else { shown::changes(&there.shown(), &wanted)? };
         Ok(Preview { current: there.state, desired, changes })
     }
@@ -106,7 +106,7 @@ impl Provider for Kubectl {
             return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, there.state));
         }
         let wanted = tried(&place, &objects, &there).await?;
-        let found = inventory::state(&place, &wanted);
+        let found = fingerprint::wanted(&place, &wanted);
         if found != request.desired {
             let message = "the cluster would make something else of these manifests now than when the plan was made";
             return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.desired, found));
@@ -202,7 +202,7 @@ async fn seen(place: &Place, kept: Option<&Kept>) -> Result<There, ProviderError
     let live: Vec<Option<Value>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
     let objects: Vec<(Object, Option<Value>)> = all.into_iter().zip(live).collect();
     let state = match &kept.inventory.phase {
-        Phase::Applied => inventory::state_of(place, objects.iter().map(|(object, live)| (object, live.as_ref()))),
+        Phase::Applied => fingerprint::found(place, objects.iter().map(|(object, live)| (object, live.as_ref()))),
         Phase::Applying { from, to, found } => {
             let known = |(object, live): &(Object, Option<Value>)| {
                 kept.inventory.knows(place, found, &object.id, live.as_ref())

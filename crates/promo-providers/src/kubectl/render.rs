@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use promo_sdk::{ArtifactInput, Context, ErrorKind, Inputs, ProviderError};
+use promo_sdk::{Context, ErrorKind, Inputs, ProviderError};
 use serde::Deserialize;
 use serde_json::Value;
 
+use crate::kubernetes::images;
 use crate::kubernetes::object::{self, DEFINITION, Id, Object};
 use crate::settings;
 
@@ -78,7 +79,7 @@ pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Vec<Object>, Provi
             return Err(invalid(format!("{}: namespaces are made by who owns the cluster", object.id)));
         }
         as_data(&object.id, &mut object.value);
-        images(&object.id, &mut object.value, &settings.images, &inputs.artifacts)?;
+        images::pin(&object.id, &mut object.value, &settings.images, &inputs.artifacts)?;
     }
     object::in_order(objects)
 }
@@ -103,110 +104,4 @@ pub(super) fn defines(object: &Object, id: &Id) -> bool {
     object.id.kind.kind == DEFINITION
         && text("/spec/group") == Some(&id.kind.group)
         && text("/spec/names/kind") == Some(&id.kind.kind)
-}
-
-/// Puts the release's digests where the manifests name its images. Every image is named by its digest then (R2).
-fn images(
-    id: &Id,
-    value: &mut Value,
-    named: &BTreeMap<String, String>,
-    artifacts: &BTreeMap<promo_core::ids::ArtifactName, ArtifactInput>,
-) -> Result<(), ProviderError> {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                match value {
-                    Value::Array(containers) if matches!(key.as_str(), "containers" | "initContainers") => {
-                        for container in containers {
-                            if let Some(Value::String(image)) = container.get_mut("image") {
-                                *image = pinned(id, image, named, artifacts)?;
-                            }
-                        }
-                    }
-                    other => images(id, other, named, artifacts)?,
-                }
-            }
-            Ok(())
-        }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| images(id, item, named, artifacts)),
-        _ => Ok(()),
-    }
-}
-
-fn pinned(
-    id: &Id,
-    image: &str,
-    named: &BTreeMap<String, String>,
-    artifacts: &BTreeMap<promo_core::ids::ArtifactName, ArtifactInput>,
-) -> Result<String, ProviderError> {
-    let (repository, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    let tag = repository.rfind(':').filter(|colon| !repository[*colon..].contains('/'));
-    let repository = tag.map_or(repository, |colon| &repository[..colon]);
-    let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
-    if let Some(artifact) = named.get(repository) {
-        let found = artifacts.iter().find(|(name, _)| name.as_str() == artifact).map(|(_, artifact)| artifact);
-        let known: Vec<&str> = artifacts.keys().map(promo_core::ids::ArtifactName::as_str).collect();
-        let found = found.ok_or_else(|| {
-            invalid(format!("`images` names the artifact `{artifact}`: expected one of {}", known.join(", ")))
-        })?;
-        if found.repository.starts_with("oci-layout:") {
-            let why = "no cluster takes an image from a directory: copy it to a registry with `mirror`";
-            return Err(invalid(format!("{id}: `{artifact}` is in {}; {why}", found.repository)));
-        }
-        return Ok(format!("{}@{}", found.repository, found.digest));
-    }
-    match digest {
-        Some(digest) if digest.parse::<promo_core::Digest>().is_ok() => Ok(image.to_owned()),
-        _ => Err(invalid(format!(
-            "{id}: the image `{}` can move: name it by its digest, or say in `images` which artifact it is",
-            crate::escape::line(image)
-        ))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-
-    fn put(image: &str) -> Result<String, ProviderError> {
-        put_from("registry.prod.example/shop/api", image)
-    }
-
-    fn put_from(repository: &str, image: &str) -> Result<String, ProviderError> {
-        let object = Object::try_from(json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
-            "spec": { "template": { "spec": { "containers": [{ "name": "web", "image": image }] } } },
-        }))
-        .unwrap();
-        let artifact = ArtifactInput {
-            repository: repository.into(),
-            digest: DIGEST.parse().unwrap(),
-            tag: Some("1.0.0".into()),
-            source: None,
-        };
-        let mut value = object.value;
-        let named = BTreeMap::from([("shop/api".to_owned(), "api".to_owned()), ("gone".into(), "web".into())]);
-        images(&object.id, &mut value, &named, &BTreeMap::from([("api".parse().unwrap(), artifact)]))?;
-        Ok(value.pointer("/spec/template/spec/containers/0/image").unwrap().as_str().unwrap().to_owned())
-    }
-
-    #[test]
-    fn s2_5_an_image_of_the_release_is_named_by_its_digest_and_any_other_must_be() {
-        let ours = format!("registry.prod.example/shop/api@{DIGEST}");
-        for image in ["shop/api", "shop/api:latest", "shop/api:1@sha256:00"] {
-            assert_eq!(put(image).unwrap(), ours, "{image}");
-        }
-        let other = format!("mesh.example:5000/proxy@{DIGEST}");
-        assert_eq!(put(&other).unwrap(), other);
-        for image in ["mesh.example:5000/proxy", "mesh.example/proxy:1.2", "mesh@sha256:00"] {
-            let error = put(image).unwrap_err();
-            assert!(error.message.contains("can move") && error.message.contains("Deployment/web"), "{error}");
-        }
-        let error = put_from("oci-layout:build/api", "shop/api").unwrap_err();
-        assert!(error.message.contains("no cluster takes an image from a directory"), "{error}");
-        assert!(put("gone:1").unwrap_err().message.contains("expected one of api"));
-    }
 }

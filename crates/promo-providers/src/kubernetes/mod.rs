@@ -7,8 +7,11 @@
 pub(crate) mod cluster;
 mod credentials;
 pub(crate) mod error;
+pub(crate) mod fingerprint;
+pub(crate) mod images;
 pub(crate) mod object;
 pub(crate) mod projection;
 pub(crate) mod settings;
 pub(crate) mod settled;
+pub(crate) mod shown;
 pub(crate) mod status;

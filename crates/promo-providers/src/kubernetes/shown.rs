@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use promo_sdk::{ErrorKind, FileChange, ProviderError};
 use serde_json::Value;
 
-use crate::kubernetes::object::Object;
+use super::object::Object;
 
 /// The objects that differ. What is there is shown with the fields that it was declared with, what is wanted with those that
 /// are declared now.
 ///
 /// # Errors
 /// When an object cannot be written as YAML, which no object of a server is.
-pub(super) fn changes(
+pub(crate) fn changes(
     there: &[(Object, Option<Value>)],
     wanted: &[(Object, Value)],
 ) -> Result<Vec<FileChange>, ProviderError> {

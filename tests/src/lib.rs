@@ -14,6 +14,7 @@ pub mod interleaved;
 #[cfg(target_os = "linux")]
 pub mod kubernetes;
 pub mod oci_registry;
+pub mod prometheus;
 pub mod racing;
 pub mod registry;
 pub mod small;

@@ -63,4 +63,8 @@ pub enum ValueKind {
     Texts,
     /// A table of texts.
     TextTable,
+    /// A decimal number as a text, such as `"0.25"` or `"-1"`: no value of a plan is a fraction of binary digits.
+    Decimal,
+    /// The name of one of `[sources]`; lowered to a table with that name and what the source says, by its keys.
+    Source,
 }

@@ -12,6 +12,7 @@ mod escape;
 pub mod http;
 pub mod kubectl;
 mod kubernetes;
+pub mod metric;
 pub mod oci;
 mod settings;
 
@@ -23,6 +24,7 @@ pub fn builtin() -> Vec<Arc<dyn Provider>> {
         Arc::new(directory::Directory),
         Arc::new(kubectl::Kubectl::default()),
         Arc::new(http::Http),
+        Arc::new(metric::Metric),
         Arc::new(command::Command),
     ]
 }

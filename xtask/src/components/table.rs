@@ -228,6 +228,21 @@ pub(crate) const COMPONENTS: &[Component] = &[
         when_missing: "set PROMO_COMPONENT_DOCKER_REGISTRY to a `registry` 2.8 binary of the distribution project",
     },
     Component {
+        name: "prometheus",
+        program: "prometheus",
+        need: Need::Tests,
+        source: Source::DebianProgram {
+            package: "prometheus",
+            version: "2.42.0+ds-5+b6",
+            sha256: "3b0e0255b059a7696bd4a139a4a4eb24d71df067936a61ece5093559cbc7991c",
+            inside: "usr/bin/prometheus",
+        },
+        starts: "prometheus on a free port of 127.0.0.1 with storage in a private directory; it asks what a test serves \
+                 (tests/src/prometheus.rs)",
+        ready: "GET /-/ready answers 200",
+        when_missing: "set PROMO_COMPONENT_PROMETHEUS to a prometheus from 2.42 on",
+    },
+    Component {
         name: "act",
         program: "act",
         need: Need::Tests,

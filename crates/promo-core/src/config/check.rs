@@ -14,10 +14,8 @@ use crate::ids::EnvironmentName;
 use crate::kinds::{KeySchema, KindSchema, Place, ValueKind};
 
 /// Kinds that later versions bring, so that a reader of their documentation is not told of a spelling mistake.
-const LATER: &[(Place, &[&str])] = &[
-    (Place::Deploy, &["helm", "kubectl", "gitops", "flags", "external"]),
-    (Place::Check, &["metric", "external", "job"]),
-];
+const LATER: &[(Place, &[&str])] =
+    &[(Place::Deploy, &["helm", "kubectl", "gitops", "flags", "external"]), (Place::Check, &["external"])];
 
 /// Checks trees and collects what is wrong.
 pub(crate) struct Checker<'a> {
@@ -352,6 +350,21 @@ impl<'a> Checker<'a> {
         None
     }
 
+    fn decimal(&mut self, node: &Node, key: &str) {
+        if let Data::Integer(_) | Data::Float = node.data {
+            let message = format!("`{key}` takes a decimal number as a text, and this is {}", node.what());
+            let diagnostic = Diagnostic::at("config-wrong-type", node.span.clone(), message);
+            return self.push(diagnostic.help("put it in quotes: \"0.25\""));
+        }
+        if let Some(text) = self.text(node, key, "a decimal number as a text, such as \"0.25\"")
+            && !is_decimal(text)
+        {
+            let shown: String = text.chars().take(100).collect();
+            let message = format!("`{shown}` is no decimal number: expected one such as `0.25`, `12` or `-1.5`");
+            self.push(Diagnostic::at("config-wrong-value", node.span.clone(), message));
+        }
+    }
+
     fn text_table(&mut self, node: &Node, key: &str) {
         let entries = self.entries(node, key, "a table of texts");
         if entries.is_empty() && node.table().is_some() {
@@ -421,6 +434,8 @@ impl<'a> Checker<'a> {
             ValueKind::Duration => self.shape(node, Shape::Duration, &key.name),
             ValueKind::Texts => self.shape(node, Shape::Texts, &key.name),
             ValueKind::TextTable => self.shape(node, Shape::TextTable, &key.name),
+            ValueKind::Decimal => self.decimal(node, &key.name),
+            ValueKind::Source => self.shape(node, Shape::Name, &key.name),
         }
         if key.files && before == self.out.len() {
             for (text, span) in files(node) {
@@ -435,6 +450,14 @@ impl<'a> Checker<'a> {
 
 fn is_name(text: &str) -> bool {
     text.parse::<EnvironmentName>().is_ok()
+}
+
+/// Whether a text is a decimal number: digits, with a point between some and a sign before them if need be.
+fn is_decimal(text: &str) -> bool {
+    let number = text.strip_prefix('-').unwrap_or(text);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let digits = |part: &str| !part.is_empty() && part.len() <= 30 && part.bytes().all(|b| b.is_ascii_digit());
+    digits(whole) && digits(fraction)
 }
 
 /// The name that a text which is none was probably meant to be.

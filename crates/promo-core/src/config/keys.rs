@@ -86,8 +86,14 @@ pub(crate) const PIPELINE_FILE: &[Key] = &[
     key("windows", Shape::Named(WINDOW), "windows and freezes that environments name in `windows`"),
     required("environments", Shape::Named(ENVIRONMENT), "the nodes of the graph"),
     key("gates", Shape::Later, "gates over metadata, scans and signatures"),
-    key("sources", Shape::Later, "where metrics come from"),
+    key("sources", Shape::Named(SOURCE), "where metrics come from, which checks name in `source`"),
 ];
+
+const SOURCE: &[Key] = &[required(
+    "prometheus",
+    Shape::Text,
+    "the address of a server with the HTTP API of Prometheus, `https://…`; credentials come from the machine",
+)];
 
 const PIPELINE: &[Key] = &[
     required("name", Shape::Name, "its name, unique within a ledger"),

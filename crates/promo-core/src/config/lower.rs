@@ -95,9 +95,12 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
             artifacts.insert(name, artifact);
         }
     }
+    for entry in entries(root, "sources") {
+        placeholders(&entry.node, checker);
+    }
     let mut checks = BTreeMap::new();
     for entry in entries(root, "checks") {
-        if let (Some(check), Some(name)) = (check(entry, checker), parsed::<CheckName>(&entry.key)) {
+        if let (Some(check), Some(name)) = (check(entry, root, checker), parsed::<CheckName>(&entry.key)) {
             checks.insert(name, check);
         }
     }
@@ -312,7 +315,7 @@ fn class(pattern: &[u8], byte: u8) -> Option<usize> {
     (found != negated).then_some(end + 1)
 }
 
-fn check(entry: &Entry, checker: &mut Checker<'_>) -> Option<Check> {
+fn check(entry: &Entry, root: &Table, checker: &mut Checker<'_>) -> Option<Check> {
     let [kind] = entry.node.table()?.entries.as_slice() else { return None };
     let table = kind.node.table()?;
     if kind.key == "manual" {
@@ -321,7 +324,17 @@ fn check(entry: &Entry, checker: &mut Checker<'_>) -> Option<Check> {
     let schema = checker.schema(Place::Check, &kind.key)?;
     required_settings(table, &kind.key_span, schema, checker);
     placeholders(&kind.node, checker);
-    let (settings, files) = settings(table, schema);
+    let (mut settings, files) = settings(table, schema);
+    for key in schema.keys.iter().filter(|key| key.value == ValueKind::Source) {
+        let Some(node) = table.get(&key.name) else { continue };
+        let Some(name) = node.text() else { continue };
+        references(checker, &[(name, node.span.clone())], &keys(root, "sources"), "source");
+        let declared = root.table("sources").and_then(|sources| sources.get(name));
+        if let Some(mut source @ Value::Object(_)) = declared.map(json) {
+            source["name"] = name.into();
+            settings[key.name.as_str()] = source;
+        }
+    }
     Some(Check::Automatic { provider: kind.key.clone(), settings, files })
 }
 

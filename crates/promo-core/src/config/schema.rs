@@ -71,6 +71,10 @@ fn duration() -> Value {
     json!({"type": "string", "pattern": "^\\s*([0-9]+w\\s*)?([0-9]+d\\s*)?([0-9]+h\\s*)?([0-9]+m\\s*)?([0-9]+s\\s*)?$"})
 }
 
+fn decimal() -> Value {
+    json!({"type": "string", "pattern": "^-?[0-9]{1,30}(\\.[0-9]{1,30})?$"})
+}
+
 fn shape(shape_of: Shape, kinds: &[KindSchema]) -> Value {
     match shape_of {
         Shape::Format => json!({"const": 1}),
@@ -120,6 +124,8 @@ fn kinds_at(place: Place, kinds: &[KindSchema], exactly_one: bool) -> Value {
                     ValueKind::Duration => shape(Shape::Duration, kinds),
                     ValueKind::Texts => shape(Shape::Texts, kinds),
                     ValueKind::TextTable => shape(Shape::TextTable, kinds),
+                    ValueKind::Decimal => decimal(),
+                    ValueKind::Source => shape(Shape::Name, kinds),
                 };
                 value["description"] = format!("{}{}", key.about, if key.required { " (required)" } else { "" }).into();
                 (key.name.clone(), value)

@@ -10,7 +10,6 @@
 //! very version that was read, and looked at again before each few objects: of two writers the later one goes on, and the
 //! other stops at the next object.
 
-mod inventory;
 mod render;
 
 use std::time::Duration;
@@ -24,16 +23,14 @@ use promo_sdk::{
 };
 use serde_json::Value;
 
-use self::inventory::{Entry, Found, Inventory, Kept, Phase};
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
 use crate::kubernetes::fingerprint;
+use crate::kubernetes::inventory::{self, Entry, Inventory, Kept, Phase};
 use crate::kubernetes::object::{DEFINITION, Id, Object};
-use crate::kubernetes::projection;
+use crate::kubernetes::tried::{AT_ONCE, Owner, There, tried};
 use crate::kubernetes::{settled, shown};
 use crate::settings::{files, key};
 
-/// How many requests to a cluster are under way at once.
-const AT_ONCE: usize = 16;
 /// How long objects may take to settle, where nothing else is said.
 const TIMEOUT: u64 = 300;
 
@@ -87,7 +84,7 @@ impl Provider for Kubectl {
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
         let there = seen(&place, kept.as_ref()).await?;
-        let wanted = tried(&place, &objects, &there).await?;
+        let wanted = tried(&place, &objects, &[], Owner::Promo(&there)).await?;
         let desired = fingerprint::wanted(&place, &wanted);
         let changes = if there.state == desired { Vec::new() } else { shown::changes(&there.shown(), &wanted)? };
         Ok(Preview { current: there.state, desired, changes })
@@ -105,7 +102,7 @@ impl Provider for Kubectl {
             let message = format!("{} holds something else than the plan found", request.inputs.target.address());
             return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, there.state));
         }
-        let wanted = tried(&place, &objects, &there).await?;
+        let wanted = tried(&place, &objects, &[], Owner::Promo(&there)).await?;
         let found = fingerprint::wanted(&place, &wanted);
         if found != request.desired {
             let message = "the cluster would make something else of these manifests now than when the plan was made";
@@ -164,35 +161,6 @@ fn timeout(inputs: &Inputs) -> Result<Duration, ProviderError> {
     Ok(Duration::from_secs(render::settings(inputs)?.timeout.unwrap_or(TIMEOUT)))
 }
 
-/// What a place holds.
-struct There {
-    state: State,
-    /// What was applied there, and as what it is there now; nothing for what is gone.
-    objects: Vec<(Object, Option<Value>)>,
-}
-
-impl There {
-    /// Whether promo has applied an object here before.
-    fn has(&self, id: &Id) -> bool {
-        self.objects.iter().any(|(object, _)| object.id.same(id))
-    }
-
-    /// The objects with their declared fields alone.
-    fn shown(&self) -> Vec<(Object, Option<Value>)> {
-        let shown = |(object, live): &(Object, Option<Value>)| {
-            (object.clone(), live.as_ref().map(|live| projection::object(&object.value, live)))
-        };
-        self.objects.iter().map(shown).collect()
-    }
-
-    /// What there is before objects are applied. Those that are new are not there: [`tried`] has looked.
-    fn found(&self, place: &Place, objects: &[Object]) -> Vec<Found> {
-        let there = self.objects.iter().map(|(object, live)| Found::new(place, object, live.as_ref()));
-        let new = objects.iter().filter(|object| !self.has(&object.id));
-        there.chain(new.map(|object| Found::new(place, object, None))).collect()
-    }
-}
-
 /// Looks at everything that the inventory names.
 async fn seen(place: &Place, kept: Option<&Kept>) -> Result<There, ProviderError> {
     let Some(kept) = kept else { return Ok(There { state: State::Absent, objects: Vec::new() }) };
@@ -211,40 +179,6 @@ async fn seen(place: &Place, kept: Option<&Kept>) -> Result<There, ProviderError
         }
     };
     Ok(There { state, objects })
-}
-
-/// What the server would make of objects, without making it; a kind that it does not know yet, or not yet like this, is taken as
-/// declared where its definition is among them.
-///
-/// # Errors
-/// [`ErrorKind::Conflict`] for an object that is there already and that promo has not made.
-async fn tried(place: &Place, objects: &[Object], there: &There) -> Result<Vec<(Object, Value)>, ProviderError> {
-    let defined = |id: &Id| objects.iter().any(|object| render::defines(object, id));
-    let one = async |object: &Object| {
-        let ours = there.has(&object.id);
-        if !ours && place.live(&object.id).await?.is_some() {
-            let message = format!(
-                "{} is there already, and promo has not made it: take it away, or leave it out here",
-                object.id
-            );
-            return Err(ProviderError::new(ErrorKind::Conflict, message));
-        }
-        let wanted = match place.apply(object, ours, true).await {
-            Ok(would_be) => would_be,
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid) && defined(&object.id) => {
-                object.value.clone()
-            }
-            Err(error) => return Err(error),
-        };
-        Ok((object.clone(), projection::object(&object.value, &wanted)))
-    };
-    let mut out = Vec::with_capacity(objects.len());
-    // In their own order, sixteen at once.
-    for group in objects.chunks(AT_ONCE) {
-        let together: Vec<_> = group.iter().map(&one).collect();
-        out.extend(futures_util::future::try_join_all(together).await?);
-    }
-    Ok(out)
 }
 
 /// A change under way.
@@ -271,7 +205,8 @@ impl Work<'_> {
         for group in objects.chunk_by(|a, b| a.id.kind == b.id.kind) {
             for some in group.chunks(AT_ONCE) {
                 self.goes_on().await?;
-                let calls = some.iter().map(|object| self.place.apply(object, self.there.has(&object.id), false));
+                let calls =
+                    some.iter().map(|object| self.place.apply(MANAGER, object, self.there.has(&object.id), false));
                 futures_util::future::try_join_all(calls).await?;
             }
             if group.first().is_some_and(|object| object.id.kind.kind == DEFINITION) {

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::kubernetes::images;
-use crate::kubernetes::object::{self, DEFINITION, Id, Object};
+use crate::kubernetes::object::{self, Object};
 use crate::settings;
 
 /// The name under which a deployment is kept where it has none of its own.
@@ -78,30 +78,8 @@ pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Vec<Object>, Provi
         if object.id.kind.kind == "Namespace" {
             return Err(invalid(format!("{}: namespaces are made by who owns the cluster", object.id)));
         }
-        as_data(&object.id, &mut object.value);
+        object::as_data(&object.id, &mut object.value);
         images::pin(&object.id, &mut object.value, &settings.images, &inputs.artifacts)?;
     }
     object::in_order(objects)
-}
-
-/// Writes a Secret's `stringData` as the `data` that a server makes of it: it gives the former back to nobody, so that a change
-/// of it could not be seen.
-fn as_data(id: &Id, value: &mut Value) {
-    use base64::Engine as _;
-    if id.kind.kind != "Secret" || !id.kind.group.is_empty() {
-        return;
-    }
-    let Some(Value::Object(texts)) = value.as_object_mut().and_then(|map| map.remove("stringData")) else { return };
-    for (key, text) in texts {
-        let text = text.as_str().map_or_else(|| text.to_string(), String::from);
-        value["data"][key] = Value::from(base64::engine::general_purpose::STANDARD.encode(text));
-    }
-}
-
-/// Whether an object is the definition of another one's kind.
-pub(super) fn defines(object: &Object, id: &Id) -> bool {
-    let text = |pointer: &str| object.value.pointer(pointer).and_then(Value::as_str);
-    object.id.kind.kind == DEFINITION
-        && text("/spec/group") == Some(&id.kind.group)
-        && text("/spec/names/kind") == Some(&id.kind.kind)
 }

@@ -209,12 +209,18 @@ impl Place {
         }
     }
 
-    /// Applies an object server-side; gives what is there then, or would be there where it only tries. What somebody changed
-    /// by hand in an object of `ours` is taken back, as the plan shows; any other field of another manager is not.
+    /// Applies an object server-side as `manager`; gives what is there then, or would be there where it only tries. What somebody
+    /// changed by hand in an object of `ours` is taken back, as the plan shows; any other field of another manager is not.
     ///
     /// # Errors
     /// [`ErrorKind::Conflict`] naming each field that another manager owns, and who that is.
-    pub(crate) async fn apply(&self, object: &Object, ours: bool, try_only: bool) -> Result<Value, ProviderError> {
+    pub(crate) async fn apply(
+        &self,
+        manager: &str,
+        object: &Object,
+        ours: bool,
+        try_only: bool,
+    ) -> Result<Value, ProviderError> {
         let kind = self.kind(&object.id).await?;
         if !kind.namespaced && object.id.kind.kind != DEFINITION {
             let message = format!(
@@ -225,14 +231,14 @@ impl Place {
         }
         let doing = format!("{} {}", if try_only { "trying" } else { "applying" }, object.id);
         let mut params =
-            PatchParams { dry_run: try_only, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            PatchParams { dry_run: try_only, field_manager: Some(manager.into()), ..PatchParams::default() };
         let patch = async |params: &PatchParams| {
             self.api(&kind).patch(&object.id.name, params, &Patch::Apply(&object.value)).await
         };
         let mut applied = patch(&params).await;
         if let Err(kube::Error::Api(status)) = &applied
             && ours
-            && owned(status).is_some_and(|owned| owned.iter().all(Owned::by_hand))
+            && owned(status).is_some_and(|owned| owned.iter().all(|owned| owned.by_hand() || owned.by(manager)))
         {
             params.force = true;
             applied = patch(&params).await;
@@ -284,6 +290,13 @@ impl Owned {
     fn by_hand(&self) -> bool {
         // Whoever applies is named without the version in which it did.
         self.owner.starts_with("\"kubectl") && self.owner.contains(" using ") && !self.owner.contains("-apply\"")
+    }
+}
+
+impl Owned {
+    /// Whether the same manager has it, from a request that applied nothing: a client that merges by itself.
+    fn by(&self, manager: &str) -> bool {
+        self.owner.strip_prefix(&format!("\"{manager}\"")).is_some_and(|rest| rest.starts_with(" using "))
     }
 }
 

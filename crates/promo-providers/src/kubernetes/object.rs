@@ -152,6 +152,28 @@ pub(crate) fn in_order(mut objects: Vec<Object>) -> Result<Vec<Object>, Provider
     Ok(objects)
 }
 
+/// Writes a Secret's `stringData` as the `data` that a server makes of it: it gives the former back to nobody, so that a change
+/// of it could not be seen.
+pub(crate) fn as_data(id: &Id, value: &mut Value) {
+    use base64::Engine as _;
+    if id.kind.kind != "Secret" || !id.kind.group.is_empty() {
+        return;
+    }
+    let Some(Value::Object(texts)) = value.as_object_mut().and_then(|map| map.remove("stringData")) else { return };
+    for (key, text) in texts {
+        let text = text.as_str().map_or_else(|| text.to_string(), String::from);
+        value["data"][key] = Value::from(base64::engine::general_purpose::STANDARD.encode(text));
+    }
+}
+
+/// Whether an object is the definition of another one's kind.
+pub(crate) fn defines(object: &Object, id: &Id) -> bool {
+    let text = |pointer: &str| object.value.pointer(pointer).and_then(Value::as_str);
+    object.id.kind.kind == DEFINITION
+        && text("/spec/group") == Some(&id.kind.group)
+        && text("/spec/names/kind") == Some(&id.kind.kind)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -16,11 +16,11 @@ use promo_sdk::{ErrorKind, ProviderError, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::kubernetes::cluster::{MANAGER, Place};
-use crate::kubernetes::error::told;
-use crate::kubernetes::fingerprint;
-use crate::kubernetes::object::{Id, Object};
-use crate::kubernetes::projection;
+use super::cluster::{MANAGER, Place};
+use super::error::told;
+use super::fingerprint;
+use super::object::{Id, Object};
+use super::projection;
 
 /// The type of the Secret, and with it the format of what is in it.
 const TYPE: &str = "promo/inventory.v1";
@@ -32,22 +32,22 @@ const UNPACKED: u64 = 64 << 20;
 /// What was applied, and whether all of it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Inventory {
+pub(crate) struct Inventory {
     /// Of which release.
-    pub(super) release: String,
+    pub(crate) release: String,
     /// By which run and step.
-    pub(super) token: String,
+    pub(crate) token: String,
     /// Under which epoch.
-    pub(super) epoch: u64,
-    pub(super) phase: Phase,
+    pub(crate) epoch: u64,
+    pub(crate) phase: Phase,
     /// What is declared.
-    pub(super) entries: Vec<Entry>,
+    pub(crate) entries: Vec<Entry>,
 }
 
 /// How far it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(super) enum Phase {
+pub(crate) enum Phase {
     /// All of it was applied, and what was no longer declared is gone.
     Applied,
     /// It was begun.
@@ -64,7 +64,7 @@ pub(super) enum Phase {
 /// An object as it was when applying began.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Found {
+pub(crate) struct Found {
     /// As it is declared.
     object: Object,
     /// What its declared fields gave; nothing where it was not there.
@@ -73,7 +73,7 @@ pub(super) struct Found {
 
 impl Found {
     /// An object, as it is now.
-    pub(super) fn new(place: &Place, object: &Object, live: Option<&Value>) -> Self {
+    pub(crate) fn new(place: &Place, object: &Object, live: Option<&Value>) -> Self {
         let print = live.map(|live| fingerprint::of(place, &projection::object(&object.value, live)));
         Self { object: object.clone(), print }
     }
@@ -82,16 +82,16 @@ impl Found {
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     /// As it is declared.
-    pub(super) object: Object,
+    pub(crate) object: Object,
     /// What the live object's declared fields give once it is applied.
     print: Digest,
 }
 
 impl Entry {
     /// An object, with what its fields are to be.
-    pub(super) fn new(place: &Place, object: &Object, wanted: &Value) -> Self {
+    pub(crate) fn new(place: &Place, object: &Object, wanted: &Value) -> Self {
         Self { object: object.clone(), print: fingerprint::of(place, wanted) }
     }
 
@@ -102,7 +102,7 @@ impl Entry {
 
 impl Inventory {
     /// Everything that is or was declared, as long as it may be there.
-    pub(super) fn all(&self) -> Vec<Object> {
+    pub(crate) fn all(&self) -> Vec<Object> {
         let mut all: Vec<Object> = self.entries.iter().map(|entry| entry.object.clone()).collect();
         if let Phase::Applying { found, .. } = &self.phase {
             let gone = |found: &&Found| !self.entries.iter().any(|entry| entry.object.id.same(&found.object.id));
@@ -112,7 +112,7 @@ impl Inventory {
     }
 
     /// Whether an object is as it was when applying began, or as it is to be: nobody else has touched it meanwhile.
-    pub(super) fn knows(&self, place: &Place, found: &[Found], id: &Id, live: Option<&Value>) -> bool {
+    pub(crate) fn knows(&self, place: &Place, found: &[Found], id: &Id, live: Option<&Value>) -> bool {
         let was = found.iter().find(|found| found.object.id.same(id));
         let will_be = self.entries.iter().find(|entry| entry.object.id.same(id));
         let Some(live) = live else { return was.is_none_or(|was| was.print.is_none()) || will_be.is_none() };
@@ -123,8 +123,8 @@ impl Inventory {
 
 /// An inventory as it was read, with the version that was read.
 #[derive(Debug, Clone)]
-pub(super) struct Kept {
-    pub(super) inventory: Inventory,
+pub(crate) struct Kept {
+    pub(crate) inventory: Inventory,
     version: Option<String>,
 }
 
@@ -136,7 +136,7 @@ fn secret(name: &str) -> String {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] for a Secret of that name that is none.
-pub(super) async fn read(place: &Place, name: &str) -> Result<Option<Kept>, ProviderError> {
+pub(crate) async fn read(place: &Place, name: &str) -> Result<Option<Kept>, ProviderError> {
     let secret = secret(name);
     let found = place.typed::<Secret>().get_opt(&secret).await;
     let found = found.map_err(|error| told(&format!("reading Secret/{secret}"), &error))?;
@@ -161,7 +161,7 @@ pub(super) async fn read(place: &Place, name: &str) -> Result<Option<Kept>, Prov
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`].
-pub(super) async fn still(place: &Place, name: &str, written: &Kept) -> Result<(), ProviderError> {
+pub(crate) async fn still(place: &Place, name: &str, written: &Kept) -> Result<(), ProviderError> {
     let secret = secret(name);
     let found = place.typed::<Secret>().get_metadata(&secret).await;
     let found = found.map_err(|error| told(&format!("reading Secret/{secret}"), &error))?;
@@ -180,7 +180,7 @@ fn elsewhere(place: &Place, secret: &str) -> ProviderError {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] when somebody else has written meanwhile, [`ErrorKind::Invalid`] for more than a Secret holds.
-pub(super) async fn write(
+pub(crate) async fn write(
     place: &Place,
     name: &str,
     over: Option<&Kept>,

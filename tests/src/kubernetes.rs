@@ -20,6 +20,7 @@
 
 mod connection;
 mod kubelet;
+mod logs;
 mod namespace;
 mod owner;
 pub mod server;

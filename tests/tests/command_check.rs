@@ -28,6 +28,7 @@ fn request(blobs: &MemoryBlobs, settings: Value, script: &str) -> CheckRequest {
             .into(),
         },
         check: "smoke".into(),
+        token: String::new(),
     }
 }
 

@@ -70,7 +70,7 @@ mod needs_prometheus {
             artifacts: [].into(),
             files: [].into(),
         };
-        Metric.verify(cx, &CheckRequest { inputs, check: "errors".into() }).await
+        Metric.verify(cx, &CheckRequest { inputs, check: "errors".into(), token: String::new() }).await
     }
 
     /// Waits until the server has seen what it was told.
@@ -185,7 +185,9 @@ mod needs_prometheus {
             artifacts: [].into(),
             files: [].into(),
         };
-        let error = Metric.verify(&super::needs_prometheus::cx(), &CheckRequest { inputs, check: "e".into() }).await;
+        let error = Metric
+            .verify(&super::needs_prometheus::cx(), &CheckRequest { inputs, check: "e".into(), token: String::new() })
+            .await;
         assert_eq!(error.unwrap_err().kind, ErrorKind::Transient);
     }
 }

@@ -15,7 +15,7 @@ use crate::apply::{ApplyOptions, RunReport};
 use crate::checks::by_check;
 use crate::error::EngineError;
 use crate::readiness::readiness;
-use crate::session::Session;
+use crate::session::{Session, new_run_id};
 
 /// An error that ended [`Session::advance`], and what had been done by then.
 #[derive(Debug)]
@@ -133,8 +133,9 @@ impl Session {
         let rules = self.governance.rules();
         let checks = promo_core::planner::checks_of(&rules, &view, &observations, environment, &current.release);
         let mut out = Vec::new();
+        let token = new_run_id().to_string();
         for check in by_check(&checks) {
-            let verdict = self.ask(check).await?.map_err(|source| {
+            let verdict = self.ask(&token, check).await?.map_err(|source| {
                 let doing = format!("the check {} of {environment}", check[0].name);
                 if source.kind == ErrorKind::Cancelled {
                     EngineError::Stopped

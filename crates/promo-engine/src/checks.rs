@@ -54,11 +54,15 @@ impl Session {
     /// Runs a check on each of its targets, one after the other, or once where it looks at none; it passes where all do. All
     /// are asked, so that one report names all that failed. The inner error is no verdict: what the check looks at was not looked at, and may be later,
     /// or elsewhere (S1.3, S13.6). Whatever would fail again in the same way is a failed verdict, since a release that can
-    /// not be verified must not stay for want of a check.
-    pub(crate) async fn ask(&self, check: &[PlannedCheck]) -> Result<Result<Verdict, ProviderError>, EngineError> {
+    /// not be verified must not stay for want of a check. `token` is the run that asks, the same one when it is resumed.
+    pub(crate) async fn ask(
+        &self,
+        token: &str,
+        check: &[PlannedCheck],
+    ) -> Result<Result<Verdict, ProviderError>, EngineError> {
         let mut results = Vec::new();
         for one in check {
-            let request = CheckRequest { inputs: one.inputs.clone(), check: one.name.to_string() };
+            let request = CheckRequest { inputs: one.inputs.clone(), check: one.name.to_string(), token: token.into() };
             let provider = self.providers.get(&one.provider)?;
             if !results.is_empty() && !provider.looks_at_targets() {
                 break;

@@ -313,7 +313,7 @@ mod tests {
     async fn everything(told: Told, reference: &str) -> [Result<(), ProviderError>; 5] {
         let (policed, cx) = (Policed::new(Arc::new(told)), context("."));
         let observe = ObserveRequest { inputs: inputs() };
-        let check = CheckRequest { inputs: inputs(), check: "smoke".into() };
+        let check = CheckRequest { inputs: inputs(), check: "smoke".into(), token: "run".into() };
         [
             policed.resolve(&cx, &ResolveRequest { reference: reference.into() }).await.map(|_| ()),
             policed.observe(&cx, &observe).await.map(|_| ()),

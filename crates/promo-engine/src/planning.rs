@@ -226,7 +226,8 @@ impl Session {
             let mut reasons = Vec::new();
             // Whether it could be run says the machine, not the place that it looks at.
             for check in checks::by_check(&head.checks).filter_map(<[_]>::first) {
-                let request = CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string() };
+                let request =
+                    CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string(), token: String::new() };
                 let answer = self.providers.get(&check.provider)?.ready(&self.context, &request).await;
                 reasons.extend(unready(&check.name, &head.environment, answer)?);
             }

@@ -49,7 +49,7 @@ pub async fn readiness(
                 };
                 let contents = Contents(contents.into_iter().map(|(_, digest, bytes)| (digest, bytes)).collect());
                 let cx = outside(Arc::new(SystemClock), Arc::new(contents), root.to_path_buf());
-                let request = CheckRequest { inputs, check: name.to_string() };
+                let request = CheckRequest { inputs, check: name.to_string(), token: String::new() };
                 unready(name, environment, providers.get(&provider)?.ready(&cx, &request).await)?
             }
         };

@@ -295,7 +295,7 @@ mod tests {
         let mut cx = context("/srv/pipeline");
         cx.blobs = Arc::new(blobs);
         cx.processes = processes.clone();
-        let result = Command.verify(&cx, &CheckRequest { inputs, check: "smoke".into() }).await;
+        let result = Command.verify(&cx, &CheckRequest { inputs, check: "smoke".into(), token: String::new() }).await;
         Run { result, requests: processes.requests() }
     }
 
@@ -388,7 +388,7 @@ mod tests {
             };
             let mut cx = context(".");
             (cx.blobs, cx.processes) = (Arc::new(blobs), Arc::new(Found));
-            let ready = Command.ready(&cx, &CheckRequest { inputs, check: "smoke".into() }).await;
+            let ready = Command.ready(&cx, &CheckRequest { inputs, check: "smoke".into(), token: String::new() }).await;
             assert_eq!(ready.map_err(|error| error.message), expected.map_err(ToOwned::to_owned), "{argv} {script}");
         }
     }

@@ -264,6 +264,7 @@ mod tests {
                 files: [].into(),
             },
             check: "health".into(),
+            token: String::new(),
         }
     }
 

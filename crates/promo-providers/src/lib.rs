@@ -8,12 +8,15 @@ use promo_sdk::Provider;
 
 pub mod command;
 pub mod directory;
+pub mod endpoints;
 mod escape;
 pub mod http;
+pub mod job;
 pub mod kubectl;
 mod kubernetes;
 pub mod metric;
 pub mod oci;
+pub mod rollout;
 mod settings;
 
 /// Every built-in provider.
@@ -25,6 +28,9 @@ pub fn builtin() -> Vec<Arc<dyn Provider>> {
         Arc::new(kubectl::Kubectl::default()),
         Arc::new(http::Http),
         Arc::new(metric::Metric),
+        Arc::new(rollout::Rollout::default()),
+        Arc::new(endpoints::Endpoints::default()),
+        Arc::new(job::Job::default()),
         Arc::new(command::Command),
     ]
 }

@@ -182,6 +182,10 @@ pub struct CheckRequest {
     pub inputs: Inputs,
     /// The name of the check.
     pub check: String,
+    /// The run that asks, for a provider that starts something and must find it again after a kill; empty where nothing is
+    /// to be run.
+    #[serde(default)]
+    pub token: String,
 }
 
 /// What a check found.

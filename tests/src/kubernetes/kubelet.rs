@@ -15,6 +15,7 @@ use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::MissedTickBehavior;
 
+use super::logs::Logs;
 use super::status::{self, Behaviour};
 
 /// The name of the node.
@@ -29,18 +30,20 @@ const PAUSE: Duration = Duration::from_millis(200);
 
 /// Works until the process ends, whatever the API server does.
 pub(super) async fn run(client: Client) {
-    tokio::join!(keep_node(&client), keep_pods(&client));
+    let logs = Logs::default();
+    let port = logs.serve().await;
+    tokio::join!(keep_node(&client, port), keep_pods(&client, &logs));
 }
 
 /// Makes the node, and says again and again that it lives.
-async fn keep_node(client: &Client) {
+async fn keep_node(client: &Client, port: u16) {
     loop {
-        let said = say_node(client).await;
+        let said = say_node(client, port).await;
         tokio::time::sleep(if said.is_ok() { RENEW } else { PAUSE }).await;
     }
 }
 
-async fn say_node(client: &Client) -> kube::Result<()> {
+async fn say_node(client: &Client, port: u16) -> kube::Result<()> {
     let ours = PatchParams::apply("kubelet").force();
     let nodes: Api<Node> = Api::all(client.clone());
     if nodes.get_opt(NODE).await?.is_none() {
@@ -59,7 +62,9 @@ async fn say_node(client: &Client) -> kube::Result<()> {
         let status = json!({ "status": {
             "capacity": room,
             "allocatable": room,
-            "addresses": [{ "type": "InternalIP", "address": "10.0.0.1" }, { "type": "Hostname", "address": NODE }],
+            // Where logs are read: the API server goes there by itself.
+            "addresses": [{ "type": "InternalIP", "address": "127.0.0.1" }, { "type": "Hostname", "address": NODE }],
+            "daemonEndpoints": { "kubeletEndpoint": { "Port": port } },
             "conditions": [
                 condition("MemoryPressure", "False", "KubeletHasSufficientMemory"),
                 condition("DiskPressure", "False", "KubeletHasNoDiskPressure"),
@@ -90,8 +95,8 @@ struct Known {
 }
 
 /// Lists pods and follows what becomes of them, anew whenever the API server ends the one or the other.
-async fn keep_pods(client: &Client) {
-    let mut pods = Pods { client: client.clone(), known: HashMap::new(), addresses: 0 };
+async fn keep_pods(client: &Client, logs: &Logs) {
+    let mut pods = Pods { client: client.clone(), known: HashMap::new(), addresses: 0, logs: logs.clone() };
     loop {
         // The reason does not matter: it begins again from what there is.
         let _ = pods.follow().await;
@@ -103,6 +108,7 @@ struct Pods {
     client: Client,
     known: HashMap<String, Known>,
     addresses: u32,
+    logs: Logs,
 }
 
 impl Pods {
@@ -149,6 +155,7 @@ impl Pods {
     async fn hear(&mut self, pod: DynamicObject) {
         let Some(uid) = pod.metadata.uid.clone() else { return };
         let pod = serde_json::to_value(pod).unwrap_or_default();
+        self.logs.hear(&pod);
         let behaviour = Behaviour::of(&pod);
         let addresses = &mut self.addresses;
         let known = self.known.entry(uid.clone()).or_insert_with(|| {

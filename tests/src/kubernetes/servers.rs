@@ -132,6 +132,8 @@ impl Servers {
             "--authorization-mode=RBAC",
             "--allow-privileged=true",
         ]);
+        // The node's name means nothing here.
+        server.arg("--kubelet-preferred-address-types=InternalIP");
         server.arg("--service-account-issuer=https://kubernetes.test");
         for (flag, file) in [
             ("cert-dir", "."),

@@ -196,7 +196,7 @@ async fn verify(
         }
         context.say(Progress::CheckStarted { environment: environment.clone(), check: check.name.clone() });
         let begun = context.session.context.clock.now();
-        let verdict = match context.session.ask(group).await? {
+        let verdict = match context.session.ask(context.run.as_str(), group).await? {
             Ok(verdict) => verdict,
             Err(error) => {
                 let (check, why) = (check.name.clone(), format!("{error}; promo resume asks again"));

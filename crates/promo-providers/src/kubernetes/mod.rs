@@ -17,3 +17,5 @@ pub(crate) mod settled;
 pub(crate) mod shown;
 pub(crate) mod status;
 pub(crate) mod tried;
+pub(crate) mod watching;
+pub(crate) mod workloads;

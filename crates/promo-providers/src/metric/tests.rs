@@ -55,6 +55,7 @@ fn request(url: &str, also: Value) -> CheckRequest {
             files: [].into(),
         },
         check: "errors".into(),
+        token: String::new(),
     }
 }
 

@@ -90,7 +90,7 @@ async fn ask(
     cx: &Context,
     inputs: &Inputs,
 ) -> Result<Result<CheckResult, ProviderError>, Violation> {
-    let request = CheckRequest { inputs: inputs.clone(), check: "conformance".to_owned() };
+    let request = CheckRequest { inputs: inputs.clone(), check: "conformance".to_owned(), token: "run".to_owned() };
     let answer = provider.verify(cx, &request).await;
     // Before the text is judged by anything that would repeat it.
     let secret = format!("{answer:?}").contains(SECRET);

@@ -1,0 +1,317 @@
+//! Checks of clusters on a real control plane (R33, S1.3, S1.4): what a rollout, a Service and a Job say, when they say it,
+//! and what is no answer.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use promo_engine::clock::SystemClock;
+use promo_engine::process::Processes;
+use promo_providers::endpoints::Endpoints;
+use promo_providers::job::Job;
+use promo_providers::kubectl::Kubectl;
+use promo_providers::rollout::Rollout;
+use promo_sdk::testing::{MemoryBlobs, context};
+use promo_sdk::{
+    ArtifactInput, CheckRequest, CheckResult, Context, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Provider,
+    ProviderError, Secrets,
+};
+use promo_tests::kubernetes::Namespace;
+use secrecy::SecretString;
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+
+/// Variables of promo's environment.
+struct Variables(BTreeMap<String, String>);
+
+impl Secrets for Variables {
+    fn get(&self, _name: &str) -> Option<SecretString> {
+        None
+    }
+
+    fn variable(&self, name: &str) -> Option<SecretString> {
+        self.0.get(name).map(|value| SecretString::from(value.clone()))
+    }
+}
+
+/// A namespace, and the machine from which it is asked.
+struct World {
+    namespace: Namespace,
+    blobs: Arc<MemoryBlobs>,
+    cx: Context,
+    _root: tempfile::TempDir,
+}
+
+impl World {
+    fn new() -> Option<Self> {
+        let namespace = Namespace::new()?;
+        let root = tempfile::tempdir().unwrap();
+        let blobs = Arc::new(MemoryBlobs::default());
+        let mut cx = Context {
+            clock: Arc::new(SystemClock),
+            blobs: blobs.clone(),
+            processes: Arc::new(Processes::new(CancellationToken::new())),
+            ..context(root.path())
+        };
+        cx.secrets = clusters(&root, &namespace, "admin");
+        Some(Self { namespace, blobs, cx, _root: root })
+    }
+
+    fn request(&self, check: &str, settings: Value, manifest: &str) -> CheckRequest {
+        let target = [("cluster", "kit"), ("namespace", self.namespace.name())];
+        let artifact = ArtifactInput {
+            repository: "registry.test/shop/web".into(),
+            digest: DIGEST.parse().unwrap(),
+            tag: Some("1.0.0".into()),
+            source: None,
+        };
+        let inputs = Inputs {
+            environment: "dev".parse().unwrap(),
+            release: "r-0123456789ab".parse().unwrap(),
+            target: promo_core::model::Target(target.map(|(key, value)| (key.into(), value.into())).into()),
+            settings,
+            artifacts: [("web".parse().unwrap(), artifact)].into(),
+            files: [("check.yaml".to_owned(), self.blobs.put(manifest))].into(),
+        };
+        CheckRequest { inputs, check: check.into(), token: "run-1".into() }
+    }
+
+    async fn ask(&self, provider: &dyn Provider, settings: Value) -> Result<CheckResult, ProviderError> {
+        provider.verify(&self.cx, &self.request("check", settings, "")).await
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        let output = self.namespace.kubectl().args(words).output().unwrap();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn apply(&self, manifest: &str) {
+        let mut kubectl = self.namespace.kubectl();
+        let mut child = kubectl.args(["apply", "-f", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        child.stdin.take().unwrap().write_all(manifest.as_bytes()).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    fn jobs(&self) -> Vec<String> {
+        let names = self.kubectl(&["get", "jobs", "-o", "jsonpath={.items[*].metadata.name}"]);
+        names.split_whitespace().map(String::from).collect()
+    }
+}
+
+/// What the machine says about clusters.
+fn clusters(root: &tempfile::TempDir, namespace: &Namespace, user: &str) -> Arc<dyn Secrets> {
+    let file = root.path().join("clusters.toml");
+    let kubeconfig = namespace.kubeconfig_of(user);
+    let text = format!("format = 1\n[cluster.kit]\nkubeconfig = {kubeconfig:?}\ncontext = \"{user}\"\n");
+    std::fs::write(&file, text).unwrap();
+    Arc::new(Variables(BTreeMap::from([("PROMO_CLUSTERS".to_owned(), file.display().to_string())])))
+}
+
+fn deployment(name: &str, replicas: u32, image: &str) -> String {
+    format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: {name}, labels: {{ app: {name} }} }}\nspec:\n  \
+         replicas: {replicas}\n  progressDeadlineSeconds: 600\n  selector: {{ matchLabels: {{ app: {name} }} }}\n  \
+         template:\n    metadata: {{ labels: {{ app: {name} }} }}\n    \
+         spec: {{ containers: [{{ name: web, image: {image} }}] }}\n"
+    )
+}
+
+fn service(name: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name} }}\n\
+         spec: {{ selector: {{ app: {name} }}, ports: [{{ port: 80, protocol: TCP }}] }}\n"
+    )
+}
+
+fn job(image: &str, also: &str) -> String {
+    format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: smoke }}\nspec:\n  backoffLimit: 0\n  template:\n    \
+         metadata: {{ annotations: {{ {also} }} }}\n    spec:\n      restartPolicy: Never\n      \
+         containers: [{{ name: smoke, image: {image} }}]\n"
+    )
+}
+
+mod needs_kubernetes {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_rollout_is_done_when_the_workloads_run_and_what_does_not_is_told_with_its_pods() {
+        let Some(world) = World::new() else { return };
+        let rollout = Rollout::default();
+        world.apply(&deployment("web", 2, "web:1"));
+        world.apply(&deployment("other", 1, "never-ready:1"));
+        let result = world.ask(&rollout, json!({"objects": ["Deployment/web"], "timeout": 30})).await.unwrap();
+        assert_eq!((result.passed, result.detail.as_str()), (true, "Deployment/web runs"));
+        let result = world.ask(&rollout, json!({"selector": "app in (web, other)", "timeout": 2})).await.unwrap();
+        assert!(!result.passed && result.detail.contains("Deployment/other"), "{result:?}");
+        assert!(
+            result.detail.contains("0 of 1 pods are ready") && !result.detail.contains("Deployment/web:"),
+            "{result:?}"
+        );
+        world.apply(&deployment("other", 1, "no-such-image:1"));
+        let result = world.ask(&rollout, json!({"objects": ["Deployment/other"], "timeout": 4})).await.unwrap();
+        assert!(!result.passed && result.detail.contains("ImagePullBackOff"), "{result:?}");
+        // Nothing that holds for no workload is a pass.
+        for (settings, word) in [
+            (json!({"selector": "app=nobody"}), "no workload has the labels"),
+            (json!({}), "give `objects` or `selector`"),
+        ] {
+            let error = world.ask(&rollout, settings).await.unwrap_err();
+            assert!(error.kind == ErrorKind::NotFound && error.message.contains(word), "{error}");
+        }
+        let result = world.ask(&rollout, json!({"objects": ["Deployment/gone"], "timeout": 2})).await.unwrap();
+        assert!(!result.passed && result.detail.contains("Deployment/gone is gone"), "{result:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn by_itself_a_rollout_is_that_of_what_was_deployed() {
+        let Some(world) = World::new() else { return };
+        // Somebody else's, which does not run.
+        world.apply(&deployment("other", 1, "never-ready:1"));
+        let kubectl = Kubectl::default();
+        let manifests = [deployment("web", 2, "shop/web"), service("web")].join("---\n");
+        let mut inputs = world.request("x", json!({}), &manifests).inputs;
+        inputs.settings = json!({"manifests": ["check.yaml"], "images": {"shop/web": "web"}});
+        let preview = kubectl.preview(&world.cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap();
+        let (expected, desired, changes) = (preview.current, preview.desired, preview.changes);
+        let ensure = EnsureRequest { inputs, expected, desired, changes, token: "run/step".into(), epoch: 1 };
+        kubectl.ensure(&world.cx, &ensure).await.unwrap();
+        let result = world.ask(&Rollout::default(), json!({"timeout": 30})).await.unwrap();
+        assert_eq!((result.passed, result.detail.as_str()), (true, "Deployment/web runs"));
+        let result = world.ask(&Endpoints::default(), json!({"service": "web", "min": 2})).await.unwrap();
+        assert_eq!((result.passed, result.evidence["ready"].as_str()), (true, "2"), "{result:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn endpoints_are_waited_for_and_the_end_is_seen_when_it_comes() {
+        let Some(world) = World::new() else { return };
+        let endpoints = Endpoints::default();
+        world.apply(&[deployment("web", 2, "never-ready:1"), service("web")].join("---\n"));
+        let result = world.ask(&endpoints, json!({"service": "web", "timeout": 3})).await.unwrap();
+        assert!(!result.passed && result.evidence["ready"] == "0", "{result:?}");
+        let wait = world.ask(&endpoints, json!({"service": "web", "min": 2, "timeout": 60}));
+        let (result, there) = tokio::join!(async { (wait.await, Instant::now()) }, async {
+            tokio::task::block_in_place(|| {
+                world.kubectl(&["annotate", "pods", "-l", "app=web", "promo.test/kubelet=well"]);
+                world.kubectl(&["wait", "--for=condition=Ready", "pods", "-l", "app=web", "--timeout=60s"]);
+            });
+            Instant::now()
+        });
+        let (result, seen) = result;
+        assert!(result.unwrap().passed);
+        // The endpoints controller comes after the pods.
+        let late = seen.saturating_duration_since(there);
+        assert!(late < Duration::from_secs(2), "{late:?} after kubectl");
+        let error = world.ask(&endpoints, json!({"service": "nobody"})).await.unwrap_err();
+        assert!(error.kind == ErrorKind::NotFound && error.message.contains("no Service/nobody"), "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_job_runs_the_release_s_image_tells_how_it_ended_and_is_gone() {
+        let Some(world) = World::new() else { return };
+        let check = Job::default();
+        let settings = json!({"manifest": "check.yaml", "images": {"shop/smoke": "web"}, "timeout": 30});
+        let request = world.request("smoke", settings.clone(), &job("shop/smoke:latest", ""));
+        let result = check.verify(&world.cx, &request).await.unwrap();
+        assert!(result.passed && result.detail.contains("completed"), "{result:?}");
+        assert_eq!(result.evidence["pods"], "1");
+        assert!(world.jobs().is_empty(), "{:?}", world.jobs());
+        // It fails, and says why in its last words.
+        let words = format!("promo.test/kubelet: fail, promo.test/log: {:?}", "one\nexpected 200, found 500");
+        let request = world.request("smoke", settings.clone(), &job("shop/smoke", &words));
+        let result = check.verify(&world.cx, &request).await.unwrap();
+        assert!(!result.passed && result.detail.contains("smoke exited with 1"), "{result:?}");
+        assert!(result.detail.ends_with("expected 200, found 500"), "{result:?}");
+        let log = result.evidence.iter().find(|(key, _)| key.starts_with("log ")).unwrap().1;
+        assert_eq!(log, "one\nexpected 200, found 500");
+        assert!(world.jobs().is_empty());
+        // What never starts is told when the time is over.
+        let mut short = settings.clone();
+        short["timeout"] = 3.into();
+        let request = world.request("smoke", short, &job("shop/smoke", "promo.test/kubelet: imagepull"));
+        let result = check.verify(&world.cx, &request).await.unwrap();
+        assert!(!result.passed && result.detail.contains("did not end within 3 s"), "{result:?}");
+        assert!(result.detail.contains("ImagePull"), "{result:?}");
+        assert!(world.jobs().is_empty());
+        for (manifest, word) in [
+            (job("other:1", ""), "can move"),
+            (deployment("web", 1, "shop/smoke"), "must declare a Job"),
+            ([job("shop/smoke", ""), service("a")].join("---\n"), "one Job, and nothing else"),
+            (job("shop/smoke", "").replace("name: smoke }\nspec", "name: smoke, namespace: b }\nspec"), "namespace b"),
+        ] {
+            let error =
+                check.verify(&world.cx, &world.request("smoke", settings.clone(), &manifest)).await.unwrap_err();
+            assert!(error.kind == ErrorKind::Invalid && error.message.contains(word), "{error}");
+        }
+        assert!(world.jobs().is_empty(), "nothing was started");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s9_3_a_job_that_was_left_behind_is_found_again_and_another_run_has_its_own() {
+        let Some(world) = World::new() else { return };
+        let check = Job::default();
+        let settings = json!({"manifest": "check.yaml", "timeout": 60});
+        let manifest = job(&format!("registry.test/smoke@{DIGEST}"), "promo.test/kubelet: run");
+        let request = world.request("smoke", settings, &manifest);
+        let token = CancellationToken::new();
+        let cx = Context { cancelled: token.clone(), ..world.cx.clone() };
+        let started = async {
+            while world.jobs().is_empty() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            token.cancel();
+        };
+        let (result, ()) = tokio::join!(check.verify(&cx, &request), started);
+        assert_eq!(result.unwrap_err().kind, ErrorKind::Cancelled);
+        let left = world.jobs();
+        assert_eq!(left.len(), 1);
+        let uid = || world.kubectl(&["get", "jobs", "-o", "jsonpath={.items[*].metadata.uid}"]);
+        let before = uid();
+        // The same run goes on with it, as another process; a second run has one of its own.
+        let (again, mut other) = (Job::default(), request.clone());
+        other.token = "run-2".into();
+        let second = Job::default();
+        let (first, second, ()) =
+            tokio::join!(again.verify(&world.cx, &request), second.verify(&world.cx, &other), async {
+                while world.jobs().len() < 2 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                assert!(uid().contains(&before), "the first is still the first");
+                while world.kubectl(&["get", "pods", "-o", "name"]).lines().count() < 2 {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                world.kubectl(&["annotate", "pods", "--all", "--overwrite", "promo.test/kubelet=well"]);
+            });
+        let (first, second) = (first.unwrap(), second.unwrap());
+        assert!(first.passed && second.passed, "{first:?} {second:?}");
+        assert_eq!(first.evidence["job"], left[0]);
+        assert_ne!(second.evidence["job"], left[0]);
+        assert!(world.jobs().is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn whoever_may_not_look_has_no_verdict() {
+        let Some(mut world) = World::new() else { return };
+        world.apply(&[deployment("web", 1, "web:1"), service("web")].join("---\n"));
+        world.cx.secrets = clusters(&world._root, &world.namespace, "nobody");
+        let checks: [(&dyn Provider, Value); 2] = [
+            (&Rollout::default(), json!({"objects": ["Deployment/web"]})),
+            (&Endpoints::default(), json!({"service": "web"})),
+        ];
+        for (check, settings) in checks {
+            let error = world.ask(check, settings).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+        }
+        // Where no server may be reached, neither is one asked.
+        world.cx.http = None;
+        let error = world.ask(&Rollout::default(), json!({"objects": ["Deployment/web"]})).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Offline, "{error}");
+    }
+}

@@ -86,7 +86,10 @@ impl Provider for Watched {
     }
 
     async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<(), ProviderError> {
-        self.inner.settle(cx, request).await
+        let about = request.inputs.environment.as_str();
+        self.faults.fine_point("settle before", about).await?;
+        self.inner.settle(cx, request).await?;
+        self.faults.fine_point("settle after", about).await
     }
 
     async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {

@@ -56,6 +56,10 @@ const EXITS: &[(Option<Scenario>, &str, usize, Exit, Exit)] = &[
     (FORK, "ensure file 2 of left/rollback/", 1, HELD, INTERRUPTED),
     (FORK, "ensure file 3 of left/rollback/", 1, HELD, INTERRUPTED),
     (BOTH, "ensure ", 1, BACK, INTERRUPTED),
+    // Both targets on the forward way, then both on the way back.
+    (FORK, "settle before of left", 3, HELD, INTERRUPTED),
+    (FORK, "settle after of left", 3, HELD, INTERRUPTED),
+    (BOTH, "settle ", 1, BACK, INTERRUPTED),
     // Of both targets: first of the release that is refused, then of the one that is gone back to.
     (FORK, "verify of left/smoke", 3, HELD, INTERRUPTED),
     (FORK, "verify after of left/smoke", 3, HELD, INTERRUPTED),

@@ -134,7 +134,7 @@ pub(crate) fn downstream(of: &str, name: &str) -> bool {
 /// Whether a fault may change how the run ends: a provider that says no, or a check that nobody could run (S1.3).
 pub(crate) fn decides(fault: &Fault) -> bool {
     match (fault.point.name.split(' ').next().unwrap(), fault.mode) {
-        ("observe" | "ensure", "error") | ("verify", "error" | "lost") => true,
+        ("observe" | "ensure" | "settle", "error") | ("verify", "error" | "lost") => true,
         // A change that is seen is done, whatever was said of it; so is one that can be seen to be missing.
         _ => false,
     }

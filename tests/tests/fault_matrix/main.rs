@@ -57,12 +57,13 @@ fn hanging_anywhere_until_it_is_killed_is_no_other_death() {
 }
 
 /// Where a recovery is killed: the lock, the records before and after the call, the call, the check, and the end.
-const IN_RECOVERY: [&str; 8] = [
+const IN_RECOVERY: [&str; 9] = [
     "acquire after",
     "observe",
     "append before step.intent",
     "ensure before",
     "ensure after",
+    "settle before",
     "append after step.effect",
     "verify",
     "append before run.finished",
@@ -103,7 +104,7 @@ fn killed_once_more_in_the_recovery_the_next_resume_ends_it() {
             matrix.push(vec![death.clone(), Fault { point: (*point).clone(), mode: "kill", count: 1 }]);
         }
     }
-    assert_eq!(matrix.len(), 24);
+    assert_eq!(matrix.len(), 27);
     all(&cells, &clean, &matrix);
 }
 
@@ -319,7 +320,7 @@ fn a_reply_that_is_lost_anywhere_on_the_way_through_a_gate_loses_and_doubles_not
 }
 
 /// The fault points of an apply by their numbers, and where each of them is here.
-const POINTS: [(u8, &str, &[&str]); 24] = [
+const POINTS: [(u8, &str, &[&str]); 25] = [
     (1, "before the lock", &["acquire before"]),
     (2, "the lock's reply lost", &["acquire after"]),
     (3, "locked, before the run is started", &["append before run.started"]),
@@ -337,6 +338,7 @@ const POINTS: [(u8, &str, &[&str]); 24] = [
     (11, "the effect done, its reply lost", &["ensure after of stage/deploy/default"]),
     (12, "the reply in hand, the effect unwritten", &["append before step.effect of stage/copy/shop"]),
     (13, "the effect not committed", &["append before step.effect of stage/deploy/default"]),
+    (13, "the wait for what runs", &["settle before of stage", "settle after of stage"]),
     (14, "the effect committed", &["append after step.effect of stage/deploy/default"]),
     (15, "in the check", &["verify of stage/smoke", "verify after of stage/smoke"]),
     (

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::credentials;
 use super::error::{refused, told};
 use super::object::{DEFINITION, Id, Object};
+use super::proxy;
 use super::settings::Settings;
 
 /// The field manager of everything that promo applies.
@@ -35,7 +36,7 @@ pub(crate) struct Clusters {
 #[derive(Clone)]
 struct Connected {
     client: kube::Client,
-    kinds: Arc<Mutex<HashMap<GroupVersionKind, Kind>>>,
+    kinds: Arc<Mutex<Kinds>>,
     until: Option<Timestamp>,
 }
 
@@ -43,6 +44,15 @@ impl std::fmt::Debug for Connected {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Connected").field("until", &self.until).finish_non_exhaustive()
     }
+}
+
+/// What a server has said of kinds.
+#[derive(Default)]
+struct Kinds {
+    /// In the version that was asked for.
+    exact: HashMap<GroupVersionKind, Kind>,
+    /// In a version that the server serves, where it does not serve the one that was asked for.
+    other: HashMap<GroupVersionKind, Kind>,
 }
 
 /// What a server says of a kind.
@@ -118,13 +128,15 @@ async fn connect(cx: &Context, name: &str) -> Result<Connected, ProviderError> {
         let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();
         return Err(invalid(&format!("no context `{}`: expected one of {}", cluster.context, known.join(", "))));
     };
+    let named = kubeconfig.clusters.iter().find(|named| named.name == context.cluster);
+    let reached = named.and_then(|named| named.cluster.clone());
     let mut until = None;
     if let Some(user) = context.user.clone() {
         let named = kubeconfig.auth_infos.iter_mut().find(|named| named.name == user);
         let user = named.and_then(|named| named.auth_info.as_mut());
         let user =
             user.ok_or_else(|| invalid(&format!("context `{}` names a user that is not there", cluster.context)))?;
-        until = credentials::settle(cx, file, user).await?;
+        until = credentials::settle(cx, file, user, reached.as_ref()).await?;
     }
     let options = KubeConfigOptions { context: Some(cluster.context.clone()), ..KubeConfigOptions::default() };
     let mut config =
@@ -143,8 +155,12 @@ async fn connect(cx: &Context, name: &str) -> Result<Connected, ProviderError> {
     if config.cluster_url.scheme_str() != Some("https") && !local {
         return Err(invalid(&"the server is reached without TLS: expected `https://`"));
     }
-    // kube takes it from the environment, and speaks to none.
-    config.proxy_url = None;
+    // kube compares NO_PROXY with the proxy, not with the server.
+    let own = reached.and_then(|cluster| cluster.proxy_url);
+    let server = (config.cluster_url.host().unwrap_or_default(), config.cluster_url.port_u16().unwrap_or(443));
+    let proxy = proxy::of(cx.secrets.as_ref(), own, server).map_err(|why| invalid(&why))?;
+    let no_address = |_| invalid(&"its proxy is no address: expected `http://HOST:PORT`");
+    config.proxy_url = proxy.map(|proxy| proxy.parse().map_err(no_address)).transpose()?;
     let client = kube::Client::try_from(config).map_err(|error| invalid(&error))?;
     Ok(Connected { client, kinds: Arc::default(), until })
 }
@@ -156,7 +172,7 @@ impl Place {
     /// [`ErrorKind::NotFound`] for a kind that the server does not know.
     pub(crate) async fn kind(&self, id: &Id) -> Result<Kind, ProviderError> {
         let kinds = &self.connected.kinds;
-        let known = kinds.lock().unwrap_or_else(PoisonError::into_inner).get(&id.kind).cloned();
+        let known = kinds.lock().unwrap_or_else(PoisonError::into_inner).exact.get(&id.kind).cloned();
         if let Some(known) = known {
             return Ok(known);
         }
@@ -170,8 +186,50 @@ impl Place {
             Err(error) => return Err(told(&doing, &error)),
         };
         let kind = Kind { namespaced: found.1.scope == Scope::Namespaced, resource: found.0 };
-        kinds.lock().unwrap_or_else(PoisonError::into_inner).insert(id.kind.clone(), kind.clone());
+        kinds.lock().unwrap_or_else(PoisonError::into_inner).exact.insert(id.kind.clone(), kind.clone());
         Ok(kind)
+    }
+
+    /// The same for objects that are there already: where their version is served no more, they are in another one, by which the
+    /// server has them under the same name.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] for a kind that the server does not know in any version.
+    pub(crate) async fn served(&self, id: &Id) -> Result<Kind, ProviderError> {
+        match self.kind(id).await {
+            Err(error) if error.kind == ErrorKind::NotFound => self.other_version(id).await?.ok_or(error),
+            known => known,
+        }
+    }
+
+    /// A kind in the version of its group that the server prefers, or in any other that has it.
+    async fn other_version(&self, id: &Id) -> Result<Option<Kind>, ProviderError> {
+        let kinds = &self.connected.kinds;
+        let known = kinds.lock().unwrap_or_else(PoisonError::into_inner).other.get(&id.kind).cloned();
+        if known.is_some() {
+            return Ok(known);
+        }
+        let group = match kube::discovery::oneshot::group(&self.connected.client, &id.kind.group).await {
+            Ok(group) => group,
+            Err(kube::Error::Discovery(_)) => return Ok(None),
+            Err(kube::Error::Api(status)) if status.code == 404 => return Ok(None),
+            Err(error) => return Err(told(&format!("asking what {} is", id.kind_in_words()), &error)),
+        };
+        let versions = std::iter::once(group.preferred_version_or_latest()).chain(group.versions());
+        let found = versions.flat_map(|version| group.versioned_resources(version));
+        let Some(found) = found.into_iter().find(|(resource, _)| resource.kind == id.kind.kind) else {
+            return Ok(None);
+        };
+        let kind = Kind { namespaced: found.1.scope == Scope::Namespaced, resource: found.0 };
+        kinds.lock().unwrap_or_else(PoisonError::into_inner).other.insert(id.kind.clone(), kind.clone());
+        Ok(Some(kind))
+    }
+
+    /// Asks for a kind anew the next time.
+    fn forget(&self, id: &Id) {
+        let mut kinds = self.connected.kinds.lock().unwrap_or_else(PoisonError::into_inner);
+        kinds.exact.remove(&id.kind);
+        kinds.other.remove(&id.kind);
     }
 
     /// The objects of a kind, in this namespace where the kind has any.
@@ -193,20 +251,29 @@ impl Place {
         Api::namespaced(self.connected.client.clone(), &self.namespace)
     }
 
-    /// What is there under a name; nothing where the kind is not known either.
+    /// What is there under a name, in whatever version the server serves it; nothing where the kind is not known either.
     pub(crate) async fn live(&self, id: &Id) -> Result<Option<Value>, ProviderError> {
-        let kind = match self.kind(id).await {
-            Ok(kind) => kind,
-            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
         let doing = format!("looking at {id}");
-        match self.api(&kind).get(&id.name).await {
-            Ok(object) => as_value(&doing, &object).map(Some),
-            // Also where the whole kind has gone since it was asked for.
-            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
-            Err(error) => Err(told(&doing, &error)),
+        // Once more where the kind was known in a version that has gone meanwhile.
+        for last in [false, true] {
+            let kind = match self.served(id).await {
+                Ok(kind) => kind,
+                Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+                Err(error) => return Err(error),
+            };
+            match self.api(&kind).get(&id.name).await {
+                Ok(object) => return as_value(&doing, &object).map(Some),
+                Err(kube::Error::Api(status)) if status.code == 404 => {
+                    // The server names what it does not find, unless there is nobody who could look.
+                    if last || status.details.as_ref().is_some_and(|details| details.name == id.name) {
+                        return Ok(None);
+                    }
+                    self.forget(id);
+                }
+                Err(error) => return Err(told(&doing, &error)),
+            }
         }
+        Ok(None)
     }
 
     /// Applies an object server-side as `manager`; gives what is there then, or would be there where it only tries. What somebody
@@ -221,7 +288,15 @@ impl Place {
         ours: bool,
         try_only: bool,
     ) -> Result<Value, ProviderError> {
-        let kind = self.kind(&object.id).await?;
+        let kind = match self.kind(&object.id).await {
+            Err(mut error) if error.kind == ErrorKind::NotFound => {
+                if let Some(other) = self.other_version(&object.id).await? {
+                    error.message = format!("{}, and has it in {}", error.message, other.resource.api_version);
+                }
+                return Err(error);
+            }
+            known => known?,
+        };
         if !kind.namespaced && object.id.kind.kind != DEFINITION {
             let message = format!(
                 "{} belongs to the whole cluster: a target is a namespace, and nothing beside it is changed",
@@ -258,7 +333,7 @@ impl Place {
 
     /// Deletes the very object of that id, with all that belongs to it. One that is gone, or that is another by now, is left.
     pub(crate) async fn delete(&self, id: &Id, uid: &str) -> Result<(), ProviderError> {
-        let kind = match self.kind(id).await {
+        let kind = match self.served(id).await {
             Ok(kind) => kind,
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use kube::config::{AuthInfo, ExecConfig, ExecInteractiveMode};
+use kube::config::{AuthInfo, Cluster, ExecAuthCluster, ExecConfig, ExecInteractiveMode};
 use promo_sdk::{Context, ErrorKind, ProcessRequest, ProviderError};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -45,13 +45,14 @@ pub(super) async fn settle(
     cx: &Context,
     kubeconfig: &Path,
     user: &mut AuthInfo,
+    cluster: Option<&Cluster>,
 ) -> Result<Option<Timestamp>, ProviderError> {
     if user.auth_provider.is_some() {
         let why = "`auth-provider` was taken out of Kubernetes in 1.26: use a credential plugin (`exec`) instead";
         return Err(ProviderError::new(ErrorKind::Invalid, format!("{}: {why}", kubeconfig.display())));
     }
     let Some(plugin) = user.exec.take() else { return Ok(None) };
-    let given = run(cx, kubeconfig, &plugin).await?;
+    let given = run(cx, kubeconfig, &plugin, cluster).await?;
     user.token = given.token.or(user.token.take());
     user.client_certificate_data =
         given.client_certificate_data.as_deref().map(encoded).or(user.client_certificate_data.take());
@@ -67,7 +68,12 @@ fn encoded(pem: &str) -> String {
     base64::engine::general_purpose::STANDARD.encode(pem)
 }
 
-async fn run(cx: &Context, kubeconfig: &Path, plugin: &ExecConfig) -> Result<Status, ProviderError> {
+async fn run(
+    cx: &Context,
+    kubeconfig: &Path,
+    plugin: &ExecConfig,
+    cluster: Option<&Cluster>,
+) -> Result<Status, ProviderError> {
     let place = kubeconfig.display();
     let invalid = |why: String| ProviderError::new(ErrorKind::Invalid, format!("{place}: the credential plugin {why}"));
     let command = plugin.command.clone().ok_or_else(|| invalid("has no `command`".into()))?;
@@ -92,9 +98,15 @@ async fn run(cx: &Context, kubeconfig: &Path, plugin: &ExecConfig) -> Result<Sta
         Some((entry.get("name")?.clone(), entry.get("value")?.clone()))
     };
     request.environment = plugin.env.iter().flatten().filter_map(pair).collect::<BTreeMap<_, _>>();
-    let asked = serde_json::json!({
+    let mut asked = serde_json::json!({
         "apiVersion": version, "kind": "ExecCredential", "spec": { "interactive": false },
     });
+    if let (true, Some(cluster)) = (plugin.provide_cluster_info, cluster) {
+        let told =
+            ExecAuthCluster::try_from(cluster).map_err(|error| invalid(format!("is to know the cluster: {error}")))?;
+        let told = serde_json::to_value(told);
+        asked["spec"]["cluster"] = told.map_err(|error| invalid(format!("is to know the cluster: {error}")))?;
+    }
     request.environment.insert("KUBERNETES_EXEC_INFO".into(), asked.to_string());
     let output = cx.processes.run(request).await.map_err(|error| match error.kind {
         ErrorKind::NotFound => {

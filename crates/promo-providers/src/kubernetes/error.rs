@@ -27,7 +27,8 @@ pub(crate) fn refused(doing: &str, status: &Status) -> ProviderError {
         404 => ErrorKind::NotFound,
         409 => ErrorKind::Conflict,
         400 | 405 | 406 | 413 | 415 | 422 => ErrorKind::Invalid,
-        408 | 425 | 429 | 500..=599 => ErrorKind::Transient,
+        // 410: what the server was asked to go on from it has forgotten.
+        408 | 410 | 425 | 429 | 500..=599 => ErrorKind::Transient,
         _ => ErrorKind::Failed,
     };
     ProviderError::new(kind, format!("{doing}: {}", escape::line(&status.message)))

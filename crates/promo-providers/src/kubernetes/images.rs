@@ -30,6 +30,14 @@ pub(crate) fn pin(
                             }
                         }
                     }
+                    // A volume that is an image: it runs nothing, and what it holds can move all the same.
+                    Value::Array(volumes) if key == "volumes" => {
+                        for volume in volumes {
+                            if let Some(Value::String(image)) = volume.pointer_mut("/image/reference") {
+                                *image = pinned(id, image, named, artifacts)?;
+                            }
+                        }
+                    }
                     other => pin(id, other, named, artifacts)?,
                 }
             }
@@ -113,6 +121,11 @@ mod tests {
             let error = put(image).unwrap_err();
             assert!(error.message.contains("can move") && error.message.contains("Deployment/web"), "{error}");
         }
+        let mut value = json!({ "spec": { "volumes": [{ "name": "model", "image": { "reference": "shop/api:1" } }] } });
+        let id =
+            Object::try_from(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" } })).unwrap().id;
+        let error = pin(&id, &mut value, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
+        assert!(error.message.contains("Pod/p: the image `shop/api:1` can move"), "{error}");
         let error = put_from("oci-layout:build/api", "shop/api").unwrap_err();
         assert!(error.message.contains("no cluster takes an image from a directory"), "{error}");
         assert!(put("gone:1").unwrap_err().message.contains("expected one of api"));

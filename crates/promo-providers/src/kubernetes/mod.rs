@@ -12,6 +12,7 @@ pub(crate) mod images;
 pub(crate) mod inventory;
 pub(crate) mod object;
 pub(crate) mod projection;
+mod proxy;
 pub(crate) mod settings;
 pub(crate) mod settled;
 pub(crate) mod shown;

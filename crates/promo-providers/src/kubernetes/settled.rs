@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, ListParams, WatchEvent, WatchParams};
+use kube::api::{Api, DynamicObject, ListParams, ObjectList, WatchEvent, WatchParams};
 use promo_sdk::{Context, ErrorKind, ProviderError};
 use serde_json::Value;
 
@@ -21,6 +21,10 @@ const WATCH_SECONDS: u32 = 290;
 const AGAIN: Duration = Duration::from_millis(500);
 /// After this an object that says of itself that it failed is asked once more.
 const DOUBT: Duration = Duration::from_secs(2);
+/// Up to this many objects of a kind are watched one by one.
+const FEW: usize = 8;
+/// Objects that a server is asked for at once.
+const PAGE: u32 = 500;
 /// Pods that are told of when something does not run.
 const TOLD: usize = 3;
 
@@ -32,15 +36,20 @@ const TOLD: usize = 3;
 pub(crate) async fn wait(cx: &Context, place: &Place, ids: &[Id], timeout: Duration) -> Result<(), ProviderError> {
     let mut by_kind: BTreeMap<String, (Kind, Vec<Id>)> = BTreeMap::new();
     for id in ids {
-        let kind = place.kind(id).await?;
+        let kind = place.served(id).await?;
         by_kind.entry(id.kind_in_words()).or_insert_with(|| (kind, Vec::new())).1.push(id.clone());
     }
+    // Few of a kind are each watched alone: how many others there are in the namespace is no matter then.
+    let groups = by_kind.values().flat_map(|(kind, ids)| {
+        let size = if ids.len() > FEW { ids.len() } else { 1 };
+        ids.chunks(size).map(move |ids| (kind, ids))
+    });
+    let groups: Vec<(&Kind, &[Id])> = groups.collect();
     let mut waits: FuturesUnordered<_> =
-        by_kind.values().map(|(kind, ids)| async move { (ids, watched(cx, place, kind, ids).await) }).collect();
+        groups.iter().map(|&(kind, ids)| async move { (ids, watched(cx, place, kind, ids).await) }).collect();
     let late = cx.clock.sleep(timeout);
     tokio::pin!(late);
-    let mut waiting: BTreeMap<String, &[Id]> =
-        by_kind.iter().map(|(kind, (_, ids))| (kind.clone(), &ids[..])).collect();
+    let mut waiting: Vec<&[Id]> = groups.iter().map(|(_, ids)| *ids).collect();
     loop {
         tokio::select! {
             biased;
@@ -48,7 +57,7 @@ pub(crate) async fn wait(cx: &Context, place: &Place, ids: &[Id], timeout: Durat
                 None => return Ok(()),
                 Some((ids, result)) => {
                     result?;
-                    waiting.retain(|_, left| left.as_ptr() != ids.as_ptr());
+                    waiting.retain(|left| left.as_ptr() != ids.as_ptr());
                 }
             },
             () = cx.cancelled.cancelled() => {
@@ -59,7 +68,7 @@ pub(crate) async fn wait(cx: &Context, place: &Place, ids: &[Id], timeout: Durat
     }
     drop(waits);
     let mut late = Vec::new();
-    for id in waiting.into_values().flatten() {
+    for id in waiting.into_iter().flatten() {
         let found = place.live(id).await?;
         match found.as_ref().map(status::of) {
             Some(Status::Current) => {}
@@ -96,8 +105,18 @@ async fn watched(cx: &Context, place: &Place, kind: &Kind, ids: &[Id]) -> Result
 async fn seen(place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderError> {
     let api = place.api(kind);
     let doing = format!("watching {}", kind.resource.plural);
+    let only = match ids {
+        [id] => Some(format!("metadata.name={}", id.name)),
+        _ => None,
+    };
     'anew: loop {
-        let listed = api.list(&ListParams::default()).await.map_err(|error| told(&doing, &error))?;
+        let mut listed = listed(&api, only.as_deref(), None).await.map_err(|error| told(&doing, &error))?;
+        // A page tells where the next one begins, and all of them are of one moment.
+        while let Some(next) = listed.metadata.continue_.take().filter(|next| !next.is_empty()) {
+            let page = self::listed(&api, only.as_deref(), Some(next)).await.map_err(|error| told(&doing, &error))?;
+            listed.metadata = page.metadata;
+            listed.items.extend(page.items.into_iter().filter(|item| wanted(ids, item)));
+        }
         let mut left: BTreeMap<&str, &Id> = ids.iter().map(|id| (id.name.as_str(), id)).collect();
         let there = |id: &&Id| listed.items.iter().any(|item| item.metadata.name.as_deref() == Some(&id.name));
         if let Some(gone) = ids.iter().find(|id| !there(id)) {
@@ -109,7 +128,8 @@ async fn seen(place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderErro
         let mut version = listed.metadata.resource_version.unwrap_or_default();
         while !left.is_empty() {
             let began = version.clone();
-            let params = WatchParams::default().timeout(WATCH_SECONDS);
+            let mut params = WatchParams::default().timeout(WATCH_SECONDS);
+            params.field_selector.clone_from(&only);
             let mut events = std::pin::pin!(api.watch(&params, &version).await.map_err(|error| told(&doing, &error))?);
             loop {
                 // A watch that breaks off is begun anew from what was seen last.
@@ -140,6 +160,22 @@ async fn seen(place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderErro
         }
         return Ok(());
     }
+}
+
+/// One page of the objects of a kind, or the one of that name.
+async fn listed(
+    api: &Api<DynamicObject>,
+    only: Option<&str>,
+    from: Option<String>,
+) -> kube::Result<ObjectList<DynamicObject>> {
+    let mut params = ListParams::default().limit(PAGE);
+    params.field_selector = only.map(String::from);
+    params.continue_token = from;
+    api.list(&params).await
+}
+
+fn wanted(ids: &[Id], item: &DynamicObject) -> bool {
+    item.metadata.name.as_ref().is_some_and(|name| ids.iter().any(|id| id.name == *name))
 }
 
 /// Takes an object that is current out of those that are waited for.

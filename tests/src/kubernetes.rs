@@ -27,6 +27,7 @@ pub mod server;
 mod servers;
 mod shared;
 mod status;
+pub mod world;
 
 pub use connection::{ADMIN, USERS};
 pub use namespace::{Helm, Namespace};

@@ -181,7 +181,15 @@ mod needs_kubernetes {
         inputs.settings = json!({"manifests": ["check.yaml"], "images": {"shop/web": "web"}});
         let preview = kubectl.preview(&world.cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap();
         let (expected, desired, changes) = (preview.current, preview.desired, preview.changes);
-        let ensure = EnsureRequest { inputs, expected, desired, changes, token: "run/step".into(), epoch: 1 };
+        let ensure = EnsureRequest {
+            inputs,
+            expected,
+            desired,
+            changes,
+            token: "run/step".into(),
+            epoch: 1,
+            ledger: "kit".into(),
+        };
         kubectl.ensure(&world.cx, &ensure).await.unwrap();
         let result = world.ask(&Rollout::default(), json!({"timeout": 30})).await.unwrap();
         assert_eq!((result.passed, result.detail.as_str()), (true, "Deployment/web runs"));

@@ -1,151 +1,16 @@
 //! The `kubectl` deployment on a real control plane (R40, S8, S9): what a plan shows is what the cluster has afterwards,
 //! what others own is left to them, what is no longer declared goes away, and a way that was broken off can be gone on.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use promo_engine::clock::SystemClock;
-use promo_engine::process::Processes;
 use promo_providers::kubectl::Kubectl;
-use promo_sdk::testing::{MemoryBlobs, context};
-use promo_sdk::{
-    ArtifactInput, Context, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Preview, Provider as _, ProviderError,
-    Secrets, State,
-};
-use promo_tests::kubernetes::Namespace;
-use secrecy::SecretString;
-use serde_json::{Value, json};
+use promo_sdk::{Context, ErrorKind, State};
+use promo_tests::kubernetes::world::{DIGEST, Variables, World, clusters, config};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
-
-const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-
-/// Variables of promo's environment.
-struct Variables(BTreeMap<String, String>);
-
-impl Secrets for Variables {
-    fn get(&self, _name: &str) -> Option<SecretString> {
-        None
-    }
-
-    fn variable(&self, name: &str) -> Option<SecretString> {
-        self.0.get(name).map(|value| SecretString::from(value.clone()))
-    }
-}
-
-/// A namespace, and the machine from which it is deployed to.
-struct World {
-    namespace: Namespace,
-    kubectl: Kubectl,
-    blobs: Arc<MemoryBlobs>,
-    cx: Context,
-    root: tempfile::TempDir,
-}
-
-impl World {
-    fn new() -> Option<Self> {
-        let namespace = Namespace::new()?;
-        let root = tempfile::tempdir().unwrap();
-        let clusters = clusters(root.path(), &namespace.kubeconfig(), "admin");
-        let blobs = Arc::new(MemoryBlobs::default());
-        let variables = BTreeMap::from([("PROMO_CLUSTERS".to_owned(), clusters)]);
-        let cx = Context {
-            clock: Arc::new(SystemClock),
-            blobs: blobs.clone(),
-            secrets: Arc::new(Variables(variables)),
-            processes: Arc::new(Processes::new(CancellationToken::new())),
-            ..context(root.path())
-        };
-        Some(Self { namespace, kubectl: Kubectl::default(), blobs, cx, root })
-    }
-
-    /// The inputs that deploy these manifests.
-    fn inputs(&self, manifests: &[&str]) -> Inputs {
-        self.with(manifests, json!({}))
-    }
-
-    fn with(&self, manifests: &[&str], also: Value) -> Inputs {
-        let files = manifests.iter().enumerate();
-        let files = files.map(|(place, text)| (format!("manifests/{place}.yaml"), self.blobs.put(*text))).collect();
-        let mut settings = json!({ "manifests": ["manifests/*.yaml"], "images": { "shop/web": "web" }, "timeout": 30 });
-        settings.as_object_mut().unwrap().extend(also.as_object().unwrap().clone());
-        let target = [("cluster", "kit"), ("namespace", self.namespace.name())];
-        Inputs {
-            environment: "dev".parse().unwrap(),
-            release: format!("r-{}", "0".repeat(12)).parse().unwrap(),
-            target: promo_core::model::Target(target.map(|(key, value)| (key.into(), value.into())).into()),
-            settings,
-            artifacts: BTreeMap::from([(
-                "web".parse().unwrap(),
-                ArtifactInput {
-                    repository: "registry.test/shop/web".into(),
-                    digest: DIGEST.parse().unwrap(),
-                    tag: Some("1.0.0".into()),
-                    source: None,
-                },
-            )]),
-            files,
-        }
-    }
-
-    async fn observe(&self, inputs: &Inputs) -> State {
-        self.kubectl.observe(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap()
-    }
-
-    async fn preview(&self, inputs: &Inputs) -> Result<Preview, ProviderError> {
-        self.kubectl.preview(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await
-    }
-
-    async fn ensure(
-        &self,
-        cx: &Context,
-        inputs: &Inputs,
-        expected: State,
-        desired: State,
-    ) -> Result<(), ProviderError> {
-        let (inputs, token) = (inputs.clone(), "run/step".to_owned());
-        let request = EnsureRequest { inputs, expected, desired, changes: Vec::new(), token, epoch: 1 };
-        self.kubectl.ensure(cx, &request).await.map(drop)
-    }
-
-    async fn settle(&self, inputs: &Inputs) -> Result<(), ProviderError> {
-        self.kubectl.settle(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await
-    }
-
-    /// Plans and applies; what is there then is what the plan said.
-    async fn deploy(&self, inputs: &Inputs) -> Preview {
-        let preview = self.preview(inputs).await.unwrap();
-        self.ensure(&self.cx, inputs, preview.current, preview.desired).await.unwrap();
-        assert_eq!(self.observe(inputs).await, preview.desired, "what the plan said");
-        preview
-    }
-
-    fn kubectl(&self, words: &[&str]) -> String {
-        let output = self.namespace.kubectl().args(words).output().unwrap();
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
-        String::from_utf8(output.stdout).unwrap()
-    }
-
-    fn names(&self, kind: &str) -> Vec<String> {
-        let names = self.kubectl(&["get", kind, "-o", "jsonpath={.items[*].metadata.name}"]);
-        names.split(' ').filter(|name| *name != "kube-root-ca.crt").map(String::from).collect()
-    }
-}
-
-/// Writes what the machine says about clusters; gives where.
-fn clusters(root: &Path, kubeconfig: &Path, context: &str) -> String {
-    let file = root.join("clusters.toml");
-    let text = format!("format = 1\n[cluster.kit]\nkubeconfig = {kubeconfig:?}\ncontext = \"{context}\"\n");
-    std::fs::write(&file, text).unwrap();
-    file.display().to_string()
-}
-
-fn config(name: &str, value: &str) -> String {
-    format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: {name} }}\ndata: {{ key: \"{value}\" }}\n")
-}
 
 /// A Deployment of two pods, whose image is the release's; `also` goes into the pods' metadata.
 fn web(also: &str) -> String {
@@ -432,7 +297,7 @@ mod needs_kubernetes {
         let text = format!(
             "apiVersion: v1\nkind: Config\nclusters:\n- name: kit\n  cluster: {{ server: {:?}, certificate-authority-data: {:?} }}\n\
              contexts:\n- name: ci\n  context: {{ cluster: kit, user: ci }}\nusers:\n- name: ci\n  user:\n    exec:\n      \
-             apiVersion: client.authentication.k8s.io/v1\n      command: ./plugin\n      interactiveMode: Never\n",
+             apiVersion: client.authentication.k8s.io/v1\n      command: ./plugin\n      interactiveMode: Never\n      provideClusterInfo: true\n",
             cluster.server.as_ref().unwrap(),
             cluster.certificate_authority_data.as_ref().unwrap()
         );
@@ -450,10 +315,18 @@ mod needs_kubernetes {
         assert!(error.kind == ErrorKind::Denied && error.message.contains("printed no ExecCredential"), "{error}");
         assert!(!error.message.contains("hunter2"), "{error}");
         script(&format!(
-            "echo '{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}'"
+            "echo \"$KUBERNETES_EXEC_INFO\" > info; echo '{{\"apiVersion\":\"client.authentication.k8s.io/v1\",\"kind\":\"ExecCredential\",\"status\":{{\"token\":\"{token}\"}}}}'"
         ));
         world.deploy(&inputs).await;
         assert_eq!(world.names("configmaps"), ["a"]);
+        // It asked to be told for which cluster.
+        let told: serde_json::Value =
+            serde_json::from_slice(&std::fs::read(plugin.with_file_name("info")).unwrap()).unwrap();
+        let told = |key: &str| {
+            told.pointer(&format!("/spec/cluster/{key}")).and_then(|value| value.as_str()).map(String::from)
+        };
+        assert_eq!(told("server"), cluster.server);
+        assert_eq!(told("certificate-authority-data"), cluster.certificate_authority_data);
         std::fs::remove_file(&plugin).unwrap();
         // One run asks once; another one has to.
         world.observe(&inputs).await;

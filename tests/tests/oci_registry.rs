@@ -265,6 +265,7 @@ mod needs_docker_registry {
             changes: preview.changes,
             token: "run/1".into(),
             epoch: 1,
+            ledger: "ledger".into(),
         };
         assert!(oci.ensure(cx, &ensure).await.unwrap().changed);
         assert_eq!(oci.observe(cx, &observe).await.unwrap(), State::Present(digest));
@@ -291,6 +292,7 @@ mod needs_docker_registry {
             changes: Vec::new(),
             token: "run/1".into(),
             epoch: 1,
+            ledger: "ledger".into(),
         };
 
         let manifest = a.get_manifest(Selector::Digest(&rebuilt), None, &Limits::default()).await.unwrap();

@@ -307,7 +307,15 @@ mod tests {
 
     fn ensure() -> EnsureRequest {
         let (expected, desired) = (State::Absent, State::Present(digest("app")));
-        EnsureRequest { inputs: inputs(), expected, desired, changes: Vec::new(), token: "run/step".into(), epoch: 1 }
+        EnsureRequest {
+            inputs: inputs(),
+            expected,
+            desired,
+            changes: Vec::new(),
+            token: "run/step".into(),
+            epoch: 1,
+            ledger: String::new(),
+        }
     }
 
     async fn everything(told: Told, reference: &str) -> [Result<(), ProviderError>; 5] {

@@ -164,6 +164,9 @@ pub struct EnsureRequest {
     pub token: String,
     /// The lease epoch, for a provider that can fence.
     pub epoch: u64,
+    /// Which ledger gave that epoch: those of two ledgers say nothing about each other.
+    #[serde(default)]
+    pub ledger: String,
 }
 
 /// What `ensure` says that it did. Success is what `observe` says afterwards, not this.

@@ -59,7 +59,8 @@ async fn s2_3_a_preview_counts_what_goes_along() {
     assert_eq!(world.writes(), Vec::<String>::new());
 
     let Preview { current: expected, desired, changes } = preview;
-    let ensure = EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1 };
+    let ensure =
+        EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1, ledger: String::new() };
     let answer = Oci::new().ensure(&cx, &ensure).await.unwrap();
     assert!(answer.detail.ends_with("1 referrers"), "{}", answer.detail);
     world.assert_whole("as it was previewed");
@@ -83,7 +84,15 @@ async fn s2_3_a_signature_that_came_or_went_since_the_plan_is_refused_before_a_w
         };
         // What a preview saw a moment ago is what is copied; by now that is too long ago.
         clock.advance(SignedDuration::from_secs(11));
-        let ensure = EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1 };
+        let ensure = EnsureRequest {
+            inputs,
+            expected,
+            desired,
+            changes,
+            token: "run/1".into(),
+            epoch: 1,
+            ledger: String::new(),
+        };
         let error = oci.ensure(&cx, &ensure).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
         assert!(error.message.contains(words) && error.message.contains(&which.to_string()), "{error}");
@@ -195,7 +204,15 @@ async fn two_that_add_to_one_list_at_once_lose_nothing_where_the_registry_gives_
                 artifact.source = Some(format!("{}/{SOURCE}", source.source.address()));
             }
             let (expected, desired) = (promo_sdk::State::Absent, promo_sdk::State::Present(world.what.digest));
-            EnsureRequest { inputs, expected, desired, changes: Vec::new(), token: "run/1".into(), epoch: 1 }
+            EnsureRequest {
+                inputs,
+                expected,
+                desired,
+                changes: Vec::new(),
+                token: "run/1".into(),
+                epoch: 1,
+                ledger: String::new(),
+            }
         };
         let (first, second) = (ensure(&world, TAG), ensure(&other, "1.0.1"));
         let late = tokio::spawn(async move { Oci::new().ensure(&cx("/nowhere"), &first).await });

@@ -41,7 +41,15 @@ impl Process {
         let desired = State::Present(world.what.digest);
         let inputs = self.inputs.clone();
         let (expected, changes) = (State::Absent, Vec::new());
-        let request = EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1 };
+        let request = EnsureRequest {
+            inputs,
+            expected,
+            desired,
+            changes,
+            token: "run/1".into(),
+            epoch: 1,
+            ledger: String::new(),
+        };
         self.oci.ensure(&self.cx, &request).await.map(|answer| answer.changed)
     }
 }

@@ -87,8 +87,15 @@ impl World {
         let mut cx = promo_sdk::testing::context("/nowhere");
         cx.clock = self.clock.clone();
         let (expected, desired, changes) = (State::Absent, State::Present(self.what.digest), Vec::new());
-        let request =
-            EnsureRequest { inputs: self.inputs(), expected, desired, changes, token: "run/1".into(), epoch: 1 };
+        let request = EnsureRequest {
+            inputs: self.inputs(),
+            expected,
+            desired,
+            changes,
+            token: "run/1".into(),
+            epoch: 1,
+            ledger: String::new(),
+        };
         let result = Oci::new().with_network(network.clone()).ensure(&cx, &request).await;
         self.ended.store(self.destination.journal().len(), Ordering::SeqCst);
         // What was given up may still arrive: it belongs into the journal of this copy, and not of the next one.

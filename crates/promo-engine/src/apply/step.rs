@@ -139,6 +139,7 @@ impl Now<'_> {
             changes: step.changes.clone(),
             token: format!("{}/{}", self.context.run, step.id),
             epoch: self.context.fence.epoch,
+            ledger: self.context.session.store.origin(),
         };
         let said = provider.ensure(&self.context.session.context, &request).await;
         let seen = self.observe(provider).await;

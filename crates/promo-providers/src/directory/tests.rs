@@ -68,6 +68,7 @@ impl World {
             changes: Vec::new(),
             token: "run-1/step-2".into(),
             epoch: 7,
+            ledger: "ledger".into(),
         }
     }
 

@@ -8,7 +8,7 @@
 //!
 //! Effects are *observable* (S9.3). The inventory is written before anything else and after everything else, each time over the
 //! very version that was read, and looked at again before each few objects: of two writers the later one goes on, and the
-//! other stops at the next object.
+//! other stops at the next object. One of an older epoch than the inventory's does not begin.
 
 mod render;
 
@@ -102,6 +102,9 @@ impl Provider for Kubectl {
             let message = format!("{} holds something else than the plan found", request.inputs.target.address());
             return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, there.state));
         }
+        if let Some(kept) = &kept {
+            kept.inventory.admits(request)?;
+        }
         let wanted = tried(&place, &objects, &[], Owner::Promo(&there)).await?;
         let found = fingerprint::wanted(&place, &wanted);
         if found != request.desired {
@@ -117,6 +120,7 @@ impl Provider for Kubectl {
             release: request.inputs.release.to_string(),
             token: request.token.clone(),
             epoch: request.epoch,
+            ledger: request.ledger.clone(),
             phase,
             entries: wanted.iter().map(|(object, value)| Entry::new(&place, object, value)).collect(),
         };

@@ -12,7 +12,7 @@ use k8s_openapi::api::core::v1::Secret;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
 use promo_core::Digest;
-use promo_sdk::{ErrorKind, ProviderError, State};
+use promo_sdk::{EnsureRequest, ErrorKind, ProviderError, State};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -37,8 +37,10 @@ pub(crate) struct Inventory {
     pub(crate) release: String,
     /// By which run and step.
     pub(crate) token: String,
-    /// Under which epoch.
+    /// Under which epoch, and which ledger gave it.
     pub(crate) epoch: u64,
+    #[serde(default)]
+    pub(crate) ledger: String,
     pub(crate) phase: Phase,
     /// What is declared.
     pub(crate) entries: Vec<Entry>,
@@ -101,6 +103,25 @@ impl Entry {
 }
 
 impl Inventory {
+    /// Refuses a writer whose lock somebody else has had since: whatever it was told to do is no longer its to do. Where the state of
+    /// the place alone would let it, what came after it may have been there and gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`].
+    pub(crate) fn admits(&self, request: &EnsureRequest) -> Result<(), ProviderError> {
+        if self.ledger != request.ledger || self.epoch <= request.epoch {
+            return Ok(());
+        }
+        let message = format!(
+            "{} was written under epoch {} since, by {}: this run had its lock under epoch {}, and has it no more",
+            request.inputs.target.address(),
+            self.epoch,
+            crate::escape::line(&self.token),
+            request.epoch
+        );
+        Err(ProviderError::new(ErrorKind::Conflict, message))
+    }
+
     /// Everything that is or was declared, as long as it may be there.
     pub(crate) fn all(&self) -> Vec<Object> {
         let mut all: Vec<Object> = self.entries.iter().map(|entry| entry.object.clone()).collect();

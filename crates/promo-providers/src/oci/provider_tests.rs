@@ -64,6 +64,7 @@ impl World {
             changes: Vec::new(),
             token: "run/1".into(),
             epoch: 1,
+            ledger: "ledger".into(),
         };
         self.oci.ensure(&self.cx, &request).await.map(|answer| answer.changed)
     }
@@ -157,6 +158,7 @@ async fn requests_that_make_no_sense_are_refused_before_anything_is_touched() {
             changes: Vec::new(),
             token: "run/1".into(),
             epoch: 1,
+            ledger: "ledger".into(),
         };
         change(&mut request);
         request

@@ -182,7 +182,18 @@ impl Trial<'_> {
         let desired = artifact(inputs).map_or(State::Unknown, State::Present);
         let (inputs, token) = (inputs.clone(), "conformance/1".to_owned());
         self.provider
-            .ensure(cx, &EnsureRequest { inputs, expected, desired, changes: Vec::new(), token, epoch: 1 })
+            .ensure(
+                cx,
+                &EnsureRequest {
+                    inputs,
+                    expected,
+                    desired,
+                    changes: Vec::new(),
+                    token,
+                    epoch: 1,
+                    ledger: String::new(),
+                },
+            )
             .await
     }
 

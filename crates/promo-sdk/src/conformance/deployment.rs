@@ -115,7 +115,18 @@ impl Trial<'_> {
     async fn ensure(&self, inputs: &Inputs, expected: State, desired: State) -> Result<EnsureAnswer, ProviderError> {
         let (inputs, token) = (inputs.clone(), "conformance/1".to_owned());
         self.provider
-            .ensure(self.cx, &EnsureRequest { inputs, expected, desired, changes: Vec::new(), token, epoch: 1 })
+            .ensure(
+                self.cx,
+                &EnsureRequest {
+                    inputs,
+                    expected,
+                    desired,
+                    changes: Vec::new(),
+                    token,
+                    epoch: 1,
+                    ledger: String::new(),
+                },
+            )
             .await
     }
 

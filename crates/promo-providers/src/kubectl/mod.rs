@@ -10,7 +10,9 @@
 //! very version that was read, and looked at again before each few objects: of two writers the later one goes on, and the
 //! other stops at the next object. One of an older epoch than the inventory's does not begin.
 
+mod hooks;
 mod render;
+mod work;
 
 use std::time::Duration;
 
@@ -23,10 +25,14 @@ use promo_sdk::{
 };
 use serde_json::Value;
 
+use self::hooks::When;
+use self::render::Declared;
+use self::work::Work;
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
 use crate::kubernetes::fingerprint;
 use crate::kubernetes::inventory::{self, Entry, Inventory, Kept, Phase};
-use crate::kubernetes::object::{DEFINITION, Id, Object};
+use crate::kubernetes::object::{Id, Object};
+use crate::kubernetes::projection;
 use crate::kubernetes::tried::{AT_ONCE, Owner, There, tried};
 use crate::kubernetes::{settled, shown};
 use crate::settings::{files, key};
@@ -80,18 +86,24 @@ impl Provider for Kubectl {
     }
 
     async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
-        let objects = render::render(cx, &request.inputs)?;
+        let declared = render::render(cx, &request.inputs)?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
         let there = seen(&place, kept.as_ref()).await?;
-        let wanted = tried(&place, &objects, &[], Owner::Promo(&there)).await?;
+        let wanted = wanted(&place, &declared, &there, "").await?;
         let desired = fingerprint::wanted(&place, &wanted);
-        let changes = if there.state == desired { Vec::new() } else { shown::changes(&there.shown(), &wanted)? };
+        let changes = if there.state == desired {
+            Vec::new()
+        } else {
+            let done = kept.iter().flat_map(|kept| kept.inventory.done());
+            let ran = done.map(|hook| (hook.clone(), Some(as_declared(hook))));
+            shown::changes(&there.shown().into_iter().chain(ran).collect::<Vec<_>>(), &wanted)?
+        };
         Ok(Preview { current: there.state, desired, changes })
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
-        let (objects, name) = (render::render(cx, &request.inputs)?, render::name(&request.inputs)?);
+        let (declared, name) = (render::render(cx, &request.inputs)?, render::name(&request.inputs)?);
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &name).await?;
         let there = seen(&place, kept.as_ref()).await?;
@@ -105,7 +117,7 @@ impl Provider for Kubectl {
         if let Some(kept) = &kept {
             kept.inventory.admits(request)?;
         }
-        let wanted = tried(&place, &objects, &[], Owner::Promo(&there)).await?;
+        let wanted = wanted(&place, &declared, &there, &request.token).await?;
         let found = fingerprint::wanted(&place, &wanted);
         if found != request.desired {
             let message = "the cluster would make something else of these manifests now than when the plan was made";
@@ -114,7 +126,11 @@ impl Provider for Kubectl {
         let phase = match kept.as_ref().map(|kept| &kept.inventory.phase) {
             // The same way, gone on with: where it began is where it began.
             Some(begun @ Phase::Applying { to, .. }) if *to == request.desired => begun.clone(),
-            _ => Phase::Applying { from: there.state, to: request.desired, found: there.found(&place, &objects) },
+            _ => Phase::Applying {
+                from: there.state,
+                to: request.desired,
+                found: there.found(&place, &declared.objects),
+            },
         };
         let mut inventory = Inventory {
             release: request.inputs.release.to_string(),
@@ -122,18 +138,37 @@ impl Provider for Kubectl {
             epoch: request.epoch,
             ledger: request.ledger.clone(),
             phase,
-            entries: wanted.iter().map(|(object, value)| Entry::new(&place, object, value)).collect(),
+            entries: wanted[..declared.objects.len()]
+                .iter()
+                .map(|(object, value)| Entry::new(&place, object, value))
+                .collect(),
+            hooks: declared.hooks.iter().map(|hook| hook.object.clone()).collect(),
+            jobs: kept.iter().flat_map(|kept| kept.inventory.jobs.clone()).collect(),
+            ran: kept.iter().flat_map(|kept| kept.inventory.ran.clone()).collect(),
         };
+        let jobs: Vec<String> = declared.hooks.iter().map(|hook| hook.job(&place, &request.token).id.name).collect();
+        let new: Vec<String> = jobs.iter().filter(|job| !inventory.jobs.contains(job)).cloned().collect();
+        inventory.jobs.extend(new);
         let written = inventory::write(&place, &name, kept.as_ref(), &inventory).await?;
-        let work = Work { cx, place: &place, name: &name, written: &written, there: &there };
-        work.apply(&objects).await?;
-        let pruned = work.prune(&objects).await?;
+        let timeout = timeout(&request.inputs)?;
+        let mut work = Work { cx, place: &place, name: &name, written, there: &there, timeout };
+        let mut ran = work.run(&declared.hooks, When::Before, &mut inventory).await?;
+        work.apply(&declared.objects).await?;
+        if declared.hooks.iter().any(|hook| hook.when == When::After) {
+            let ids: Vec<Id> = declared.objects.iter().map(|object| object.id.clone()).collect();
+            settled::wait(cx, &place, &ids, timeout).await.map_err(unseen)?;
+            ran += work.run(&declared.hooks, When::After, &mut inventory).await?;
+        }
+        let pruned = work.prune(&declared.objects).await?;
+        work.sweep(&mut inventory, &jobs).await?;
         inventory.phase = Phase::Applied;
-        inventory::write(&place, &name, Some(&written), &inventory).await?;
-        let detail = match pruned {
-            0 => format!("{} objects applied", objects.len()),
-            pruned => format!("{} objects applied, {pruned} taken away", objects.len()),
-        };
+        work.write(&inventory).await?;
+        let mut detail = format!("{} objects applied", declared.objects.len());
+        for (number, what) in [(pruned, "taken away"), (ran, "hooks run")] {
+            if number > 0 {
+                detail = format!("{detail}, {number} {what}");
+            }
+        }
         Ok(EnsureAnswer { changed: true, detail })
     }
 
@@ -144,12 +179,36 @@ impl Provider for Kubectl {
             self.clusters.forget();
             ended = self.settled(cx, &request.inputs).await;
         }
-        // Whoever may not look has seen nothing go wrong.
-        ended.map_err(|error| match error.kind {
-            ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
-            _ => error,
-        })
+        ended.map_err(unseen)
     }
+}
+
+/// Whoever may not look has seen nothing go wrong.
+fn unseen(error: ProviderError) -> ProviderError {
+    match error.kind {
+        ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
+        _ => error,
+    }
+}
+
+/// What there would be: the objects as the server would have them, and the hooks as they are declared, since it is their having
+/// run that is to be there. That their Jobs could be made is tried as well.
+async fn wanted(
+    place: &Place,
+    declared: &Declared,
+    there: &There,
+    token: &str,
+) -> Result<Vec<(Object, Value)>, ProviderError> {
+    let mut wanted = tried(place, &declared.objects, &[], Owner::Promo(there)).await?;
+    for hook in &declared.hooks {
+        place.apply(MANAGER, &hook.job(place, token), true, true).await?;
+        wanted.push((hook.object.clone(), as_declared(&hook.object)));
+    }
+    Ok(wanted)
+}
+
+fn as_declared(object: &Object) -> Value {
+    projection::object(&object.value, &object.value)
 }
 
 impl Kubectl {
@@ -174,7 +233,11 @@ async fn seen(place: &Place, kept: Option<&Kept>) -> Result<There, ProviderError
     let live: Vec<Option<Value>> = stream::iter(looks).buffered(AT_ONCE).try_collect().await?;
     let objects: Vec<(Object, Option<Value>)> = all.into_iter().zip(live).collect();
     let state = match &kept.inventory.phase {
-        Phase::Applied => fingerprint::found(place, objects.iter().map(|(object, live)| (object, live.as_ref()))),
+        Phase::Applied => {
+            let live = objects.iter().map(|(object, live)| (object, live.as_ref()));
+            let hooks = kept.inventory.hooks.iter().map(|hook| (hook, Some(&hook.value)));
+            fingerprint::found(place, live.chain(hooks))
+        }
         Phase::Applying { from, to, found } => {
             let known = |(object, live): &(Object, Option<Value>)| {
                 kept.inventory.knows(place, found, &object.id, live.as_ref())
@@ -183,72 +246,4 @@ async fn seen(place: &Place, kept: Option<&Kept>) -> Result<There, ProviderError
         }
     };
     Ok(There { state, objects })
-}
-
-/// A change under way.
-struct Work<'a> {
-    cx: &'a Context,
-    place: &'a Place,
-    name: &'a str,
-    /// The inventory that says so.
-    written: &'a Kept,
-    there: &'a There,
-}
-
-impl Work<'_> {
-    /// Whether it is to go on: nobody has asked to stop, and nobody else has begun.
-    async fn goes_on(&self) -> Result<(), ProviderError> {
-        if self.cx.cancelled.is_cancelled() {
-            return Err(ProviderError::new(ErrorKind::Cancelled, "stopped between two objects"));
-        }
-        inventory::still(self.place, self.name, self.written).await
-    }
-
-    /// Applies objects in order: kinds one after the other, definitions before what they define can be.
-    async fn apply(&self, objects: &[Object]) -> Result<(), ProviderError> {
-        for group in objects.chunk_by(|a, b| a.id.kind == b.id.kind) {
-            for some in group.chunks(AT_ONCE) {
-                self.goes_on().await?;
-                let calls =
-                    some.iter().map(|object| self.place.apply(MANAGER, object, self.there.has(&object.id), false));
-                futures_util::future::try_join_all(calls).await?;
-            }
-            if group.first().is_some_and(|object| object.id.kind.kind == DEFINITION) {
-                let ids: Vec<Id> = group.iter().map(|object| object.id.clone()).collect();
-                settled::wait(self.cx, self.place, &ids, Duration::from_secs(TIMEOUT)).await?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes away what was applied before and is no longer declared, last things first. Definitions stay: with them all that
-    /// they define would go, in every namespace.
-    async fn prune(&self, objects: &[Object]) -> Result<usize, ProviderError> {
-        let mut pruned = 0;
-        for (object, _) in self.there.objects.iter().rev() {
-            let id = &object.id;
-            if id.kind.kind == DEFINITION || objects.iter().any(|object| object.id.same(id)) {
-                continue;
-            }
-            self.goes_on().await?;
-            let Some(live) = self.place.live(id).await? else { continue };
-            let Some(uid) = live.pointer("/metadata/uid").and_then(Value::as_str) else { continue };
-            // One of the same name that somebody else has made since is theirs.
-            if !applied_here(&live) {
-                continue;
-            }
-            self.place.delete(id, uid).await?;
-            pruned += 1;
-        }
-        Ok(pruned)
-    }
-}
-
-/// Whether promo has applied this very object.
-fn applied_here(live: &Value) -> bool {
-    let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(String::from);
-    managers.into_iter().flatten().any(|entry| {
-        text(entry, "manager").as_deref() == Some(MANAGER) && text(entry, "operation").as_deref() == Some("Apply")
-    })
 }

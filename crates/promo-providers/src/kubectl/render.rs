@@ -7,6 +7,7 @@ use promo_sdk::{Context, ErrorKind, Inputs, ProviderError};
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::hooks::Hook;
 use crate::kubernetes::images;
 use crate::kubernetes::object::{self, Object};
 use crate::settings;
@@ -47,11 +48,20 @@ pub(super) fn name(inputs: &Inputs) -> Result<String, ProviderError> {
     Ok(name)
 }
 
-/// The objects of a deployment, in the order in which they are applied.
+/// What a deployment declares.
+#[derive(Debug)]
+pub(super) struct Declared {
+    /// In the order in which they are applied.
+    pub(super) objects: Vec<Object>,
+    /// Jobs that run beside them.
+    pub(super) hooks: Vec<Hook>,
+}
+
+/// What a deployment declares.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for manifests that make no sense, that leave the namespace of the target, or whose images can move.
-pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Vec<Object>, ProviderError> {
+pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Declared, ProviderError> {
     let settings = settings(inputs)?;
     let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
     let namespace = inputs.target.0.get("namespace").map(String::as_str);
@@ -81,5 +91,12 @@ pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Vec<Object>, Provi
         object::as_data(&object.id, &mut object.value);
         images::pin(&object.id, &mut object.value, &settings.images, &inputs.artifacts)?;
     }
-    object::in_order(objects)
+    let (mut hooks, mut rest) = (Vec::new(), Vec::new());
+    for object in object::in_order(objects)? {
+        match Hook::of(&object)? {
+            Some(hook) => hooks.push(hook),
+            None => rest.push(object),
+        }
+    }
+    Ok(Declared { objects: rest, hooks })
 }

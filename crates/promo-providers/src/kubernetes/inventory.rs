@@ -44,6 +44,15 @@ pub(crate) struct Inventory {
     pub(crate) phase: Phase,
     /// What is declared.
     pub(crate) entries: Vec<Entry>,
+    /// The hooks that are declared beside it. In [`Phase::Applied`] all of them have run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) hooks: Vec<Object>,
+    /// Jobs that were made for hooks, as long as they may be there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) jobs: Vec<String>,
+    /// Which hooks have run here to their good end, the last ones last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) ran: Vec<Digest>,
 }
 
 /// How far it is.
@@ -103,6 +112,14 @@ impl Entry {
 }
 
 impl Inventory {
+    /// The hooks that have run for what is there, as a plan shows them.
+    pub(crate) fn done(&self) -> &[Object] {
+        match self.phase {
+            Phase::Applied => &self.hooks,
+            Phase::Applying { .. } => &[],
+        }
+    }
+
     /// Refuses a writer whose lock somebody else has had since: whatever it was told to do is no longer its to do. Where the state of
     /// the place alone would let it, what came after it may have been there and gone.
     ///

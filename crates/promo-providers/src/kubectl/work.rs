@@ -1,0 +1,205 @@
+//! A change under way: objects are applied and taken away, and hooks are run. What must not live here: what is to be there.
+
+use std::time::Duration;
+
+use promo_core::Digest;
+use promo_sdk::{Context, ErrorKind, ProviderError};
+use serde_json::Value;
+
+use super::hooks::{self, Hook, When};
+use crate::kubernetes::cluster::{MANAGER, Place};
+use crate::kubernetes::inventory::{self, Inventory, Kept};
+use crate::kubernetes::object::{DEFINITION, Id, Object};
+use crate::kubernetes::settled;
+use crate::kubernetes::status::{self, Status};
+use crate::kubernetes::tried::{AT_ONCE, There};
+
+/// How long a definition may take until it can be used, and a Job until it is gone.
+const SOON: Duration = Duration::from_secs(300);
+/// After this a Job that is to be gone is looked for again.
+const AGAIN: Duration = Duration::from_millis(200);
+/// Hooks of which is kept that they have run.
+const KEPT: usize = 256;
+
+/// A change under way.
+pub(super) struct Work<'a> {
+    pub(super) cx: &'a Context,
+    pub(super) place: &'a Place,
+    pub(super) name: &'a str,
+    /// The inventory that says so.
+    pub(super) written: Kept,
+    pub(super) there: &'a There,
+    /// How long objects may take until they run, and a hook until it has ended.
+    pub(super) timeout: Duration,
+}
+
+impl Work<'_> {
+    /// Whether it is to go on: nobody has asked to stop, and nobody else has begun.
+    async fn goes_on(&self) -> Result<(), ProviderError> {
+        if self.cx.cancelled.is_cancelled() {
+            return Err(ProviderError::new(ErrorKind::Cancelled, "stopped between two objects"));
+        }
+        inventory::still(self.place, self.name, &self.written).await
+    }
+
+    /// Writes the inventory as it is now.
+    pub(super) async fn write(&mut self, inventory: &Inventory) -> Result<(), ProviderError> {
+        self.written = inventory::write(self.place, self.name, Some(&self.written), inventory).await?;
+        Ok(())
+    }
+
+    /// Applies objects in order: kinds one after the other, definitions before what they define can be.
+    pub(super) async fn apply(&self, objects: &[Object]) -> Result<(), ProviderError> {
+        for group in objects.chunk_by(|a, b| a.id.kind == b.id.kind) {
+            for some in group.chunks(AT_ONCE) {
+                self.goes_on().await?;
+                let calls =
+                    some.iter().map(|object| self.place.apply(MANAGER, object, self.there.has(&object.id), false));
+                futures_util::future::try_join_all(calls).await?;
+            }
+            if group.first().is_some_and(|object| object.id.kind.kind == DEFINITION) {
+                let ids: Vec<Id> = group.iter().map(|object| object.id.clone()).collect();
+                settled::wait(self.cx, self.place, &ids, SOON).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away what was applied before and is no longer declared, last things first. Definitions stay: with them all that
+    /// they define would go, in every namespace.
+    pub(super) async fn prune(&self, objects: &[Object]) -> Result<usize, ProviderError> {
+        let mut pruned = 0;
+        for (object, _) in self.there.objects.iter().rev() {
+            let id = &object.id;
+            if id.kind.kind == DEFINITION || objects.iter().any(|object| object.id.same(id)) {
+                continue;
+            }
+            pruned += usize::from(self.take_away(id).await?);
+        }
+        Ok(pruned)
+    }
+
+    /// Takes an object away that promo has applied; gives whether there was one. One of the same name that somebody else has made
+    /// since is theirs.
+    async fn take_away(&self, id: &Id) -> Result<bool, ProviderError> {
+        self.goes_on().await?;
+        let Some(live) = self.place.live(id).await? else { return Ok(false) };
+        let Some(uid) = live.pointer("/metadata/uid").and_then(Value::as_str) else { return Ok(false) };
+        if !applied_here(&live) {
+            return Ok(false);
+        }
+        self.place.delete(id, uid).await?;
+        Ok(true)
+    }
+
+    /// Runs the hooks of one time to their end, in their order; gives how many have run. What has run is kept in the inventory at
+    /// once: whoever goes on from here does not run it again.
+    pub(super) async fn run(
+        &mut self,
+        hooks: &[Hook],
+        when: When,
+        inventory: &mut Inventory,
+    ) -> Result<usize, ProviderError> {
+        let token = inventory.token.clone();
+        let mut some: Vec<&Hook> = hooks.iter().filter(|hook| hook.when == when).collect();
+        some.sort_by_key(|hook| hook.order);
+        let mut ran = 0;
+        for group in some.chunk_by(|a, b| a.order == b.order) {
+            let left: Vec<(&Hook, Object, Digest)> = group
+                .iter()
+                .map(|hook| (*hook, hook.job(self.place, &token), hook.digest(self.place, &token)))
+                .filter(|(_, _, digest)| !inventory.ran.contains(digest))
+                .collect();
+            if left.is_empty() {
+                continue;
+            }
+            for (_, job, _) in &left {
+                self.begin(job, &token).await?;
+            }
+            let ids: Vec<Id> = left.iter().map(|(_, job, _)| job.id.clone()).collect();
+            if let Err(error) = settled::wait(self.cx, self.place, &ids, self.timeout).await {
+                return Err(self.ended(&ids, when, error).await);
+            }
+            ran += left.len();
+            inventory.ran.extend(left.iter().map(|(.., digest)| *digest));
+            let more = inventory.ran.len().saturating_sub(KEPT);
+            inventory.ran.drain(..more);
+            self.write(inventory).await?;
+            for (_, job, _) in left.iter().filter(|(hook, ..)| hook.delete) {
+                self.take_away(&job.id).await?;
+            }
+        }
+        Ok(ran)
+    }
+
+    /// Makes a Job, unless it was made for this step already. One of an earlier step that has failed is made anew; one that runs
+    /// or has succeeded is the very same work.
+    async fn begin(&self, job: &Object, token: &str) -> Result<(), ProviderError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            self.goes_on().await?;
+            let Some(live) = self.place.live(&job.id).await? else { break };
+            if !applied_here(&live) {
+                let why = "is there already, and promo has not made it: take it away";
+                return Err(ProviderError::new(ErrorKind::Conflict, format!("{} {why}", job.id)));
+            }
+            let going = live.pointer("/metadata/deletionTimestamp").is_some();
+            if !going {
+                if hooks::is_of(&live, token) || !matches!(status::of(&live), Status::Failed(_)) {
+                    return Ok(());
+                }
+                self.take_away(&job.id).await?;
+            }
+            if waited > SOON {
+                return Err(ProviderError::new(ErrorKind::Failed, format!("{} of before does not go away", job.id)));
+            }
+            self.cx.clock.sleep(AGAIN).await;
+            waited += AGAIN;
+        }
+        self.place.apply(MANAGER, job, false, false).await.map(drop)
+    }
+
+    /// What is told of hooks that did not come to a good end. One that still runs is ended: nothing may go on beside the way
+    /// back. One that has failed stays, for whoever wants to read what it wrote.
+    async fn ended(&self, ids: &[Id], when: When, error: ProviderError) -> ProviderError {
+        match error.kind {
+            ErrorKind::Failed => {}
+            // Whoever may not look has seen nothing go wrong.
+            ErrorKind::Denied => return ProviderError { kind: ErrorKind::Transient, ..error },
+            _ => return error,
+        }
+        let (namespace, mut logs) = (&self.place.namespace, String::new());
+        for id in ids {
+            match self.place.live(id).await.ok().flatten().map(|live| status::of(&live)) {
+                Some(Status::Failed(_)) => {
+                    logs = format!("; `kubectl -n {namespace} logs job/{}` has what it wrote", id.name);
+                }
+                Some(Status::InProgress(_)) => {
+                    // That it could not be ended changes nothing about what is told: it has failed.
+                    let _ = self.take_away(id).await;
+                }
+                Some(Status::Current) | None => {}
+            }
+        }
+        let message = format!("a hook that runs {when} the rest: {}{logs}", error.message);
+        ProviderError { message, ..error }
+    }
+
+    /// Takes Jobs of hooks away that are none of this deployment's.
+    pub(super) async fn sweep(&self, inventory: &mut Inventory, now: &[String]) -> Result<(), ProviderError> {
+        for name in inventory.jobs.iter().filter(|name| !now.contains(name)) {
+            self.take_away(&hooks::id(name)).await?;
+        }
+        inventory.jobs.retain(|name| now.contains(name));
+        Ok(())
+    }
+}
+
+/// Whether promo has applied this very object.
+fn applied_here(live: &Value) -> bool {
+    let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
+    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(String::from);
+    managers.into_iter().flatten().any(|entry| {
+        text(entry, "manager").as_deref() == Some(MANAGER) && text(entry, "operation").as_deref() == Some("Apply")
+    })
+}

@@ -235,6 +235,8 @@ verbs! {
         Why => why,
         /// Every promotion, newest first
         History => history,
+        /// How what is live differs from what was deployed
+        Drift => drift,
         /// Check the ledger, and print its checkpoint
         Ledger => ledger,
     }

@@ -269,6 +269,14 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "drift",
+        &[
+            ("Look everywhere whether somebody changed by hand what promo deployed", "promo drift"),
+            ("What differs in production, field by field", "promo drift production"),
+            ("From a timer: exit 2 where something differs", "promo drift --detailed-exitcode"),
+        ],
+    ),
+    (
         "history",
         &[
             ("Every promotion, newest first", "promo history"),

@@ -213,6 +213,7 @@ fn output() -> Value {
         of::<answers::LedgerVerified>(g),
         of::<answers::ListedRelease>(g),
         of::<answers::Explained>(g),
+        of::<view::drift::Drifts>(g),
         kind("promo.check", check::View::json_schema(g)),
         kind("promo.doctor", doctor::View::json_schema(g)),
         kind("promo.graph", graph::View::json_schema(g)),

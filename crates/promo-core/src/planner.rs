@@ -190,6 +190,15 @@ pub fn checks_of(
     Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment))
 }
 
+/// The deployment steps that gave what an environment has now: its release with the files and the settings that it was deployed
+/// with, target by target. None where nothing was deployed, or where those settings are not to be had.
+#[must_use]
+pub fn deployed(rules: &Rules<'_>, view: &View, observations: &Observations, name: &EnvironmentName) -> Vec<StepDraft> {
+    let (rules, request) = (rules.clone(), &nothing_named());
+    let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
+    Planner::new(&input).deployed(name)
+}
+
 /// The environments whose own files or settings are others than those that were deployed: what a plan would move as a
 /// reconfiguration as far as gates let it. Of what was observed only the files are looked at.
 #[must_use]

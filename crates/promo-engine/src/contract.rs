@@ -12,8 +12,9 @@ use promo_core::inputs::Inputs;
 use promo_core::kinds::Place;
 use promo_core::state::State;
 use promo_sdk::{
-    CheckRequest, CheckResult, Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, MAX_DETAIL,
-    MAX_EVIDENCE, ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved,
+    CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftClass, DriftRequest, EffectClass, EnsureAnswer,
+    EnsureRequest, ErrorKind, MAX_DETAIL, MAX_EVIDENCE, ObserveRequest, Preview, Provider, ProviderError,
+    ResolveRequest, Resolved,
 };
 
 /// A provider whose every answer is checked.
@@ -104,6 +105,15 @@ impl Provider for Policed {
             "preview",
             async || self.inner.preview(cx, request).await,
             |answer| wrong_preview(&request.inputs, answer),
+        )
+        .await
+    }
+
+    async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {
+        self.call(
+            "drift",
+            async || self.inner.drift(cx, request).await,
+            |answer| wrong_drift(&request.recorded, answer),
         )
         .await
     }
@@ -206,6 +216,26 @@ fn wrong_preview(inputs: &Inputs, answer: &Preview) -> Option<String> {
         }
     }
     None
+}
+
+fn wrong_drift(recorded: &State, answer: &DriftAnswer) -> Option<String> {
+    let mut objects = BTreeSet::new();
+    for object in &answer.objects {
+        if !objects.insert(&object.object) {
+            return Some(format!("`{}` is told twice", object.object));
+        }
+        if let Some(wrong) = wrong_line("name of an object", &object.object) {
+            return Some(wrong);
+        }
+        if let Some(field) = object.fields.iter().find(|field| field.recorded.is_none() && field.live.is_none()) {
+            return Some(format!("`{}` of `{}` is neither recorded nor there", field.path, object.object));
+        }
+        let classes = std::iter::once(object.class).chain(object.fields.iter().map(|field| field.class));
+        if answer.live == *recorded && classes.into_iter().any(|class| class == DriftClass::Deleted) {
+            return Some(format!("the recorded state is there, and of `{}` something is gone", object.object));
+        }
+    }
+    answer.note.as_ref().and_then(|note| wrong_line("note", note))
 }
 
 fn wrong_line(what: &str, text: &str) -> Option<String> {

@@ -10,6 +10,7 @@ mod blocking;
 mod checks;
 pub mod clock;
 mod contract;
+pub mod drift;
 pub mod error;
 pub mod governance;
 pub mod lifts;

@@ -23,7 +23,12 @@ const MAX_FILE: u64 = 1 << 20;
 /// What no provider has to be asked for: the files of the working tree, and the settings of earlier residences.
 pub(crate) fn here(session: &Session, view: &View) -> Result<Observations, EngineError> {
     let files = working_tree(session)?;
-    let mut observations = Observations { files, ..Observations::default() };
+    Ok(Observations { files, ..recorded(session, view)? })
+}
+
+/// The settings of earlier residences alone.
+pub(crate) fn recorded(session: &Session, view: &View) -> Result<Observations, EngineError> {
+    let mut observations = Observations::default();
     for residence in view.environments.values().flat_map(|environment| &environment.residences) {
         if let Some(settings) = recorded_settings(session, &residence.settings)? {
             observations.settings.insert(residence.settings, settings);

@@ -7,11 +7,13 @@
 
 pub mod conformance;
 pub mod context;
+pub mod drift;
 pub mod error;
 pub mod provider;
 pub mod testing;
 
 pub use context::{Blobs, Clock, Context, Http, Output, ProcessRequest, ProcessRunner, Secrets, http_clients};
+pub use drift::{DriftAnswer, DriftClass, DriftRequest, FieldDrift, ObjectDrift};
 pub use error::{ErrorKind, ProviderError};
 pub use promo_core::{Digest, state::State};
 pub use provider::{

@@ -10,6 +10,7 @@ use promo_core::state::State;
 use serde::{Deserialize, Serialize};
 
 use crate::context::Context;
+use crate::drift::{DriftAnswer, DriftRequest};
 use crate::error::{ErrorKind, ProviderError};
 
 /// Bytes that a sentence of an answer may have: a detail, an error's message, a media type.
@@ -54,6 +55,12 @@ pub trait Provider: Send + Sync {
     /// the desired state is there.
     async fn settle(&self, _cx: &Context, _request: &ObserveRequest) -> Result<(), ProviderError> {
         Ok(())
+    }
+
+    /// How a place differs from what was recorded there. A pure read; one that cannot say more says which state is there.
+    async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {
+        let request = ObserveRequest { inputs: request.inputs.clone() };
+        self.observe(cx, &request).await.map(DriftAnswer::state)
     }
 
     /// Whether a deployment can be made from these inputs, of which release, artifacts and tags only stand for real ones: what is

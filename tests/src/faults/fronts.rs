@@ -13,8 +13,8 @@ use promo_core::ledger::{Draft, Record};
 use promo_core::state::State;
 use promo_ledger::{AppendError, Expect, Generation, Head, Lease, LeaseError, RawRecord, Side, Store, StoreError};
 use promo_sdk::{
-    Blobs, CheckRequest, CheckResult, Context, Description, EffectClass, EnsureAnswer, EnsureRequest, Inputs,
-    ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved,
+    Blobs, CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer,
+    EnsureRequest, Inputs, ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved,
 };
 
 use super::broken::{self, Broken};
@@ -51,6 +51,10 @@ impl Provider for Watched {
     async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
         self.faults.point("preview", request.inputs.environment.as_str()).await?;
         self.inner.preview(cx, request).await
+    }
+
+    async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {
+        self.inner.drift(cx, request).await
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {

@@ -2,6 +2,7 @@
 
 pub(crate) mod diagnostics;
 pub(crate) mod diff;
+pub(crate) mod drift;
 pub(crate) mod endings;
 pub(crate) mod events;
 #[cfg(test)]

@@ -5,6 +5,7 @@
 pub(crate) mod answers;
 pub(crate) mod approving;
 mod authority;
+pub(crate) mod drift;
 pub(crate) mod gate;
 mod plan;
 mod release;

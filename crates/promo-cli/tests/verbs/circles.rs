@@ -46,9 +46,14 @@ fn best(value: &Value) -> String {
 /// tag, a reason or a key. Gives what was typed, the last one first of all that it led to. A command that comes again while the
 /// ledger is as it was is a circle.
 fn walk(world: &World) -> Vec<String> {
+    walk_from(world, status(world))
+}
+
+/// The same from another command.
+pub(crate) fn walk_from(world: &World, first: String) -> Vec<String> {
     let size = || world.run(0, &["status"])["ledger"]["size"].as_u64().unwrap();
     let (mut typed, mut seen): (Vec<String>, Vec<(u64, String)>) = (Vec::new(), Vec::new());
-    let mut next = status(world);
+    let mut next = first;
     loop {
         typed.push(next.clone());
         if next.is_empty() || ["KEY", "TAG", "NAME", "…"].iter().any(|open| next.contains(open)) {

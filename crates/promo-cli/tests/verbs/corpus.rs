@@ -154,6 +154,7 @@ fn story(adding: &mut Adding) {
         &["status"][..],
         &["why", "production", "1.2.0"],
         &["history"],
+        &["drift"],
         &["check"],
         &["graph"],
         &["doctor", "--offline"],

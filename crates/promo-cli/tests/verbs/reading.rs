@@ -40,6 +40,8 @@ fn what_only_reads_ends_with_0_and_writes_nothing_s0_6() {
     for words in [
         &["status"][..],
         &["history"],
+        &["drift"],
+        &["drift", "production"],
         &["runs"],
         &["why", "production"],
         &["why", "production", "1.0.0"],

@@ -102,6 +102,15 @@ impl Planner<'_> {
         Some((settings.clone(), residence.files.clone()))
     }
 
+    /// What was done for what is there now, of its deployment alone.
+    pub(super) fn deployed(&self, name: &EnvironmentName) -> Vec<StepDraft> {
+        let Some(current) = self.input.view.current(name) else { return Vec::new() };
+        let Some(settings) = self.input.observations.settings.get(&current.settings) else { return Vec::new() };
+        let steps = self.steps(name, &current.release, settings, &current.files, "");
+        let there = |step: &StepDraft| step.target.as_ref().is_some_and(|target| current.targets.contains_key(target));
+        steps.into_iter().filter(there).collect()
+    }
+
     /// The files of a deployment: shared ones from the release, the environment's own from the working tree; and the
     /// shared ones that the release does not carry.
     pub(super) fn deployment_files(

@@ -5,6 +5,7 @@
 //! from the disk each time, so a change by hand is a change. Effects are *fenced* (S9.3): a writer whose expected state
 //! is no longer there is refused under a lock, whatever it believes. Files get the modes that the umask gives.
 
+mod drift;
 mod place;
 mod render;
 mod switch;
@@ -19,8 +20,8 @@ use async_trait::async_trait;
 use promo_core::kinds::{KindSchema, Place, ValueKind};
 use promo_core::{Digest, inputs::FileChange};
 use promo_sdk::{
-    Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Preview,
-    Provider, ProviderError, State,
+    Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs,
+    ObserveRequest, Preview, Provider, ProviderError, State,
 };
 
 use self::render::Tree;
@@ -89,6 +90,11 @@ impl Provider for Directory {
             })
         })
         .await
+    }
+
+    async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {
+        let recorded = request.recorded;
+        in_background(cx, &request.inputs, move |cx, inputs| drift::of(cx, inputs, recorded)).await
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {

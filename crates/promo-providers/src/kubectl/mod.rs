@@ -20,8 +20,8 @@ use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use promo_core::kinds::{KindSchema, Place as At, ValueKind};
 use promo_sdk::{
-    Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Preview,
-    Provider, ProviderError, State,
+    Context, Description, DriftAnswer, DriftClass, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind,
+    Inputs, ObjectDrift, ObserveRequest, Preview, Provider, ProviderError, State,
 };
 use serde_json::Value;
 
@@ -29,6 +29,7 @@ use self::hooks::When;
 use self::render::Declared;
 use self::work::Work;
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
+use crate::kubernetes::drift;
 use crate::kubernetes::fingerprint;
 use crate::kubernetes::inventory::{self, Entry, Inventory, Kept, Phase};
 use crate::kubernetes::object::{Id, Object};
@@ -100,6 +101,57 @@ impl Provider for Kubectl {
             shown::changes(&there.shown().into_iter().chain(ran).collect::<Vec<_>>(), &wanted)?
         };
         Ok(Preview { current: there.state, desired, changes })
+    }
+
+    async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {
+        let name = render::name(&request.inputs)?;
+        let place = self.clusters.place(cx, &request.inputs.target).await?;
+        let kept = inventory::read(&place, &name).await?;
+        let there = seen(&place, kept.as_ref()).await?;
+        let entries = match kept.as_ref().map(|kept| &kept.inventory) {
+            Some(Inventory { phase: Phase::Applying { .. }, .. }) => {
+                let note = "a deployment was begun there and has not ended: what differs can be told when it has";
+                return Ok(DriftAnswer { note: Some(note.into()), ..DriftAnswer::state(there.state) });
+            }
+            Some(inventory) => inventory.entries.as_slice(),
+            None => &[],
+        };
+        let declared = render::render(cx, &request.inputs)?.objects;
+        let mut objects = Vec::with_capacity(declared.len());
+        for object in declared {
+            let live = match there.objects.iter().find(|(known, _)| known.id.same(&object.id)) {
+                Some((_, live)) => live.clone(),
+                None => place.live(&object.id).await?,
+            };
+            objects.push((object, live));
+        }
+        let unchanged = there.state == request.recorded;
+        let same = |object: &Object, live: &Value| {
+            let entry = entries.iter().find(|entry| entry.object == *object);
+            unchanged || entry.is_some_and(|entry| entry.is(&place, live))
+        };
+        let mut differing = drift::objects(&place, &objects, same).await?;
+        // What stands in the inventory and was not deployed by the run that the ledger has.
+        let other = there
+            .objects
+            .iter()
+            .filter(|(known, live)| live.is_some() && !objects.iter().any(|(object, _)| object.id.same(&known.id)));
+        differing.extend(other.map(|(known, _)| ObjectDrift {
+            object: known.id.to_string(),
+            class: DriftClass::Added,
+            fields: Vec::new(),
+        }));
+        let note = match &kept {
+            _ if unchanged => None,
+            None => Some(format!("Secret/promo.{name}, in which promo keeps what it has applied there, is gone")),
+            Some(Kept { inventory, .. }) if inventory.release != request.inputs.release.to_string() => Some(format!(
+                "{} was applied there since, by run {}, which is not in this ledger",
+                inventory.release,
+                inventory.token.split('/').next().unwrap_or_default()
+            )),
+            Some(_) => None,
+        };
+        Ok(DriftAnswer { objects: differing, note, ..DriftAnswer::state(there.state) })
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {

@@ -331,6 +331,26 @@ impl Place {
         }
     }
 
+    /// What an object would be if all that it declares were so, whoever owns it now; nothing where the server would not have that.
+    /// Changes nothing.
+    pub(crate) async fn as_declared(&self, object: &Object) -> Result<Option<Value>, ProviderError> {
+        let doing = format!("trying {}", object.id);
+        let kind = match self.kind(&object.id).await {
+            Ok(kind) => kind,
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let params = PatchParams { dry_run: true, field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        match self.api(&kind).patch(&object.id.name, &params.force(), &Patch::Apply(&object.value)).await {
+            Ok(would_be) => as_value(&doing, &would_be).map(Some),
+            Err(kube::Error::Api(status)) => match refused(&doing, &status) {
+                error if error.kind == ErrorKind::Transient => Err(error),
+                _ => Ok(None),
+            },
+            Err(error) => Err(told(&doing, &error)),
+        }
+    }
+
     /// Deletes the very object of that id, with all that belongs to it. One that is gone, or that is another by now, is left.
     pub(crate) async fn delete(&self, id: &Id, uid: &str) -> Result<(), ProviderError> {
         let kind = match self.served(id).await {

@@ -106,7 +106,8 @@ impl Entry {
         Self { object: object.clone(), print: fingerprint::of(place, wanted) }
     }
 
-    fn is(&self, place: &Place, live: &Value) -> bool {
+    /// Whether a live object's declared fields are as they are to be.
+    pub(crate) fn is(&self, place: &Place, live: &Value) -> bool {
         fingerprint::of(place, &projection::object(&self.object.value, live)) == self.print
     }
 }

@@ -6,7 +6,9 @@
 
 pub(crate) mod cluster;
 mod credentials;
+pub(crate) mod drift;
 pub(crate) mod error;
+pub(crate) mod fields;
 pub(crate) mod fingerprint;
 pub(crate) mod images;
 pub(crate) mod inventory;

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 /// Keys by which Kubernetes tells the elements of its lists apart (`x-kubernetes-list-map-keys`), most telling first.
-const KEYS: [&str; 8] = ["name", "containerPort", "port", "mountPath", "topologyKey", "key", "ip", "type"];
+pub(super) const KEYS: [&str; 8] = ["name", "containerPort", "port", "mountPath", "topologyKey", "key", "ip", "type"];
 
 /// The part of `live` that `declared` has a say in, in the live object's own values: `null` where it has nothing.
 pub(crate) fn project(declared: &Value, live: &Value) -> Value {

@@ -1,0 +1,150 @@
+//! How live environments differ from what was deployed, as text and in Markdown. What must not live here: what differs.
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use promo_core::inputs::FileChange;
+
+use super::labels::{Label, label};
+use super::{diff, time};
+use crate::escape;
+use crate::view::drift::{DriftedEnvironment, DriftedField, DriftedObject, DriftedPlace};
+
+/// Longer values are shown as differences of lines.
+const LONG: usize = 100;
+/// Lines of a difference that are shown, unless all are asked for.
+const LINES: usize = 16;
+
+/// How an answer is drawn.
+pub(crate) struct Style<'a> {
+    /// The present.
+    pub(crate) now: Timestamp,
+    /// The zone of times.
+    pub(crate) zone: &'a TimeZone,
+    /// Whether differences are shown whole.
+    pub(crate) full: bool,
+}
+
+/// The lines of an environment: how it stands, then its places, objects and fields.
+pub(crate) fn environment(one: &DriftedEnvironment, style: &Style<'_>) -> String {
+    let kind = match one.state {
+        "differs" | "not-looked-at" => Label::Bad,
+        "same" => Label::Good,
+        _ => Label::Dim,
+    };
+    let sign = match one.state {
+        "differs" => "~",
+        "not-looked-at" => "?",
+        _ => " ",
+    };
+    let says = escape::line(&one.says);
+    let mut out =
+        format!("{} {}: {}\n", label(kind, sign), label(Label::Strong, one.environment.as_str()), label(kind, &says));
+    let told = |place: &&DriftedPlace| place.state != "same";
+    for place in one.places.iter().filter(told) {
+        let mut indent = "    ";
+        if one.places.len() > 1 {
+            let address = place.address.as_deref().map(|address| format!(" ({})", escape::line(address)));
+            out.push_str(&format!("  {}{}\n", place.target, address.unwrap_or_default()));
+            indent = "      ";
+        }
+        out.push_str(&self::place(place, indent, style));
+    }
+    out
+}
+
+fn place(place: &DriftedPlace, indent: &str, style: &Style<'_>) -> String {
+    let mut out = String::new();
+    for line in place.why.iter().chain(&place.note) {
+        out.push_str(&format!("{indent}{}\n", escape::line(line)));
+    }
+    for object in &place.objects {
+        out.push_str(&self::object(object, indent, style));
+    }
+    if place.objects.is_empty() && place.state == "differs" {
+        let live = place.live.as_deref().unwrap_or_default();
+        out.push_str(&format!("{indent}the ledger has {}, and {live} is there\n", place.recorded));
+    }
+    out
+}
+
+fn object(object: &DriftedObject, indent: &str, style: &Style<'_>) -> String {
+    let name = escape::line(&object.object);
+    if object.fields.is_empty() {
+        let what = if object.class == "deleted" { "deleted" } else { "added: nothing declares it" };
+        return format!("{indent}{} {}\n", label(Label::Strong, &name), label(Label::Bad, what));
+    }
+    let mut out = String::new();
+    let mut lines = Vec::new();
+    let mut long = String::new();
+    for field in &object.fields {
+        let (what, hunks) = values(field, style);
+        let by = who(field, style);
+        if field.path.is_empty() {
+            lines.push(vec![label(Label::Strong, &name), what, by]);
+        } else {
+            lines.push(vec![format!("  {}", escape::line(&field.path)), what, by]);
+        }
+        long.push_str(&hunks);
+    }
+    if object.fields.iter().any(|field| !field.path.is_empty()) {
+        out.push_str(&format!("{indent}{}\n", label(Label::Strong, &name)));
+    }
+    out.push_str(&super::table::columns(&lines, indent, None));
+    for line in long.lines() {
+        let kind = if line.starts_with('-') { Label::Good } else { Label::Bad };
+        let line = if line.starts_with(['-', '+']) { label(kind, line) } else { line.to_owned() };
+        out.push_str(&format!("{indent}  {line}\n"));
+    }
+    out
+}
+
+/// What was deployed and what is there, and the lines that differ where that is long.
+fn values(field: &DriftedField, style: &Style<'_>) -> (String, String) {
+    let short =
+        |value: &Option<String>| value.as_deref().is_none_or(|value| value.len() <= LONG && !value.contains('\n'));
+    let text = |value: &Option<String>| value.as_deref().map_or_else(|| "nothing".to_owned(), escape::line);
+    if short(&field.recorded) && short(&field.live) {
+        return (format!("{} → {}", text(&field.recorded), text(&field.live)), String::new());
+    }
+    let whole = |value: &Option<String>| value.as_deref().map(|value| escape::block(value.trim_end()) + "\n");
+    let change = FileChange { path: String::new(), before: whole(&field.recorded), after: whole(&field.live) };
+    let hunks = diff::hunks(&change);
+    let (shown, left) = diff::head(&hunks, if style.full { usize::MAX } else { LINES });
+    let left = if left == 0 { String::new() } else { format!("… {left} lines more: --full shows them\n") };
+    (diff::summary(&change), shown + &left)
+}
+
+fn who(field: &DriftedField, style: &Style<'_>) -> String {
+    let what = match field.class {
+        "scaled" => "scaled",
+        "image" => "another image",
+        "deleted" => "deleted",
+        "added" => "added",
+        _ => "changed",
+    };
+    let by = field.by.as_deref().map(|by| format!(" by {}", escape::line(by))).unwrap_or_default();
+    let at = field.at.map(|at| format!(", {}", time::near(at, style.now, style.zone))).unwrap_or_default();
+    label(Label::Dim, &format!("{what}{by}{at}"))
+}
+
+/// The same as Markdown: a heading of how it stands, and a table of fields.
+pub(crate) fn markdown(one: &DriftedEnvironment, style: &Style<'_>) -> String {
+    let mut out = format!("- **{}**: {}\n", one.environment, escape::markdown(&one.says));
+    for place in one.places.iter().filter(|place| place.state != "same") {
+        for line in place.why.iter().chain(&place.note) {
+            out.push_str(&format!("  - {}: {}\n", escape::markdown(&place.target), escape::markdown(line)));
+        }
+        for object in &place.objects {
+            let whole = if object.fields.is_empty() { format!(": {}", object.class) } else { String::new() };
+            out.push_str(&format!("  - {}{whole}\n", escape::markdown(&object.object)));
+            for field in &object.fields {
+                let path =
+                    if field.path.is_empty() { String::new() } else { format!("{} ", escape::markdown(&field.path)) };
+                let who = anstream::adapter::strip_str(&who(field, style)).to_string();
+                let what = escape::markdown(&values(field, style).0);
+                out.push_str(&format!("    - {path}{what} ({})\n", escape::markdown(&who)));
+            }
+        }
+    }
+    out
+}

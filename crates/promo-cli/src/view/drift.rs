@@ -1,0 +1,255 @@
+//! The frozen view of how live environments differ from what was deployed to them, format 1. What must not live here: layout.
+
+use jiff::Timestamp;
+use promo_core::ids::{EnvironmentName, RunId};
+use promo_engine::drift::{Looked, Place};
+use promo_engine::exit;
+use promo_sdk::{DriftClass, FieldDrift, ObjectDrift};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::summary::NextCommand;
+use super::{Answer, ReleaseView, Standing};
+use crate::error::command_line;
+
+/// How live environments differ from what was deployed to them.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct Drifts {
+    /// Every environment that was asked for, in the order of the graph.
+    pub(crate) environments: Vec<DriftedEnvironment>,
+    /// Whether anything differs.
+    pub(crate) differs: bool,
+    /// Whether every place could be looked at.
+    pub(crate) whole: bool,
+    /// Other commands that lead on, and what for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) also: Vec<NextCommand>,
+    /// The next command.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(crate) next: String,
+}
+
+impl Answer for Drifts {
+    const KIND: &'static str = "promo.drift";
+}
+
+/// An environment.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DriftedEnvironment {
+    /// Its name.
+    pub(crate) environment: EnvironmentName,
+    /// What was deployed to it.
+    pub(crate) release: Option<ReleaseView>,
+    /// Since when.
+    pub(crate) since: Option<Timestamp>,
+    /// `same`, `differs`, `not-looked-at`, or `nothing-deployed`. What was seen to differ differs, whatever else could not be looked
+    /// at.
+    pub(crate) state: &'static str,
+    /// The same in words.
+    pub(crate) says: String,
+    /// The run that is moving it: what differs may be its doing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moving: Option<RunId>,
+    /// Its places.
+    pub(crate) places: Vec<DriftedPlace>,
+}
+
+/// A place.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DriftedPlace {
+    /// Which target.
+    pub(crate) target: String,
+    /// Where that is.
+    pub(crate) address: Option<String>,
+    /// `same`, `differs` or `not-looked-at`.
+    pub(crate) state: &'static str,
+    /// The state that the ledger has.
+    pub(crate) recorded: String,
+    /// The state that is there.
+    pub(crate) live: Option<String>,
+    /// Whether deploying it again would take something back; what others added beside what is declared stays.
+    pub(crate) takes_back: bool,
+    /// What differs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) objects: Vec<DriftedObject>,
+    /// What else there is to say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) note: Option<String>,
+    /// The code of why it could not be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) code: Option<&'static str>,
+    /// The same in words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
+}
+
+/// An object or a file.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DriftedObject {
+    /// `Kind/name`, or the path of a file.
+    pub(crate) object: String,
+    /// `changed`, `deleted`, or `added`: nothing declares it.
+    pub(crate) class: &'static str,
+    /// What differs in it; empty where all of it is gone or new.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) fields: Vec<DriftedField>,
+}
+
+/// A field. Secrets are masked.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(crate) struct DriftedField {
+    /// Where it is; empty for the content of a file.
+    pub(crate) path: String,
+    /// `changed`, `deleted`, `scaled`, `image`, or `added`: nothing declares it.
+    pub(crate) class: &'static str,
+    /// What was deployed.
+    pub(crate) recorded: Option<String>,
+    /// What is there.
+    pub(crate) live: Option<String>,
+    /// Who changed it, where the place says so: in a cluster the field manager.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by: Option<String>,
+    /// When.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) at: Option<Timestamp>,
+}
+
+impl Drifts {
+    /// What was found, with what to do about it.
+    pub(crate) fn of(looked: &[Looked], standing: &Standing) -> Self {
+        let environments: Vec<DriftedEnvironment> = looked.iter().map(DriftedEnvironment::of).collect();
+        let places = || environments.iter().flat_map(|environment| &environment.places);
+        let differs = places().any(|place| place.state == "differs");
+        let whole = places().all(|place| place.state != "not-looked-at");
+        let mut ways: Vec<NextCommand> = environments.iter().flat_map(|one| one.ways(standing)).collect();
+        if !whole {
+            let why = "what keeps it from being looked at".to_owned();
+            ways.push(NextCommand { command: "promo doctor".into(), why });
+        }
+        let next = if ways.is_empty() { String::new() } else { ways.remove(0).command };
+        Self { environments, differs, whole, also: ways, next }
+    }
+
+    /// The exit code where not everything could be looked at: no such answer is a pass.
+    pub(crate) fn failed(&self) -> Option<u8> {
+        let mut codes = self.environments.iter().flat_map(|one| &one.places).filter_map(|place| place.code).peekable();
+        codes.peek()?;
+        Some(if codes.all(|code| code == "provider-transient") { exit::TRANSIENT } else { exit::FAILURE })
+    }
+}
+
+impl DriftedEnvironment {
+    fn of(looked: &Looked) -> Self {
+        let places: Vec<DriftedPlace> = looked.places.iter().map(DriftedPlace::of).collect();
+        let release = looked.release.as_ref().map(ReleaseView::of);
+        let any = |state: &str| places.iter().any(|place| place.state == state);
+        let state = match &release {
+            None => "nothing-deployed",
+            Some(_) if any("differs") => "differs",
+            Some(_) if any("not-looked-at") => "not-looked-at",
+            Some(_) => "same",
+        };
+        let says = says(state, release.as_ref(), &places, looked.moving.as_ref());
+        let (environment, since, moving) = (looked.environment.clone(), looked.since, looked.moving.clone());
+        Self { environment, release, since, state, says, moving, places }
+    }
+
+    /// What can be done about it, the best first.
+    fn ways(&self, standing: &Standing) -> Vec<NextCommand> {
+        let name = self.environment.as_str();
+        let Some(release) = self.release.as_ref().filter(|_| self.state == "differs") else { return Vec::new() };
+        // A run comes first: what differs may be its doing.
+        if let Some(run) = standing.run_in(name) {
+            let why = format!("{name}: a run is moving it");
+            return vec![NextCommand { command: run.next.clone(), why }];
+        }
+        let mut ways = Vec::new();
+        if self.places.iter().any(|place| place.takes_back) {
+            // A file of its own: whoever types the ways of several places keeps every plan.
+            let file = format!("{name}.plan.json");
+            let words = ["promo", "plan", name, "--release", &release.id, "--out", &file];
+            ways.push(NextCommand { command: command_line(words), why: format!("{name}: take it back") });
+        }
+        ways
+    }
+}
+
+/// How an environment stands, in words.
+fn says(state: &str, release: Option<&ReleaseView>, places: &[DriftedPlace], moving: Option<&RunId>) -> String {
+    let release = release.map(ReleaseView::text).unwrap_or_default();
+    let objects = places.iter().map(|place| place.objects.len()).sum::<usize>();
+    let unseen: Vec<&str> =
+        places.iter().filter(|place| place.state == "not-looked-at").map(|place| place.target.as_str()).collect();
+    let mut says = match (state, objects) {
+        ("nothing-deployed", _) => "promo has deployed nothing there".to_owned(),
+        ("same", _) if places.is_empty() => format!("nothing is deployed for {release}: it only stands here"),
+        ("same", _) => format!("as {release} left it"),
+        ("differs", 0) => format!("what is there is not {release}"),
+        ("differs", 1) => format!("1 object differs from {release}"),
+        ("differs", objects) => format!("{objects} objects differ from {release}"),
+        _ => "cannot be looked at".to_owned(),
+    };
+    if state == "differs" && !unseen.is_empty() {
+        says.push_str(&format!("; {} cannot be looked at", unseen.join(", ")));
+    }
+    if let Some(run) = moving {
+        says.push_str(&format!("; run {run} is moving it"));
+    }
+    says
+}
+
+impl DriftedPlace {
+    fn of(place: &Place) -> Self {
+        let found = place.found.as_ref();
+        let failed = found.err();
+        Self {
+            target: place.target.to_string(),
+            address: place.deployed.as_ref().map(|deployed| deployed.inputs.target.address()),
+            state: match (failed, place.differs()) {
+                (Some(_), _) => "not-looked-at",
+                (None, true) => "differs",
+                (None, false) => "same",
+            },
+            recorded: place.recorded.to_string(),
+            live: found.ok().map(|found| found.live.to_string()),
+            takes_back: place.can_be_taken_back(),
+            objects: found.map(|found| found.objects.iter().map(DriftedObject::of).collect()).unwrap_or_default(),
+            note: found.ok().and_then(|found| found.note.clone()),
+            code: failed.map(promo_engine::EngineError::code),
+            why: failed.map(|error| match error {
+                promo_engine::EngineError::Provider { source, .. } => source.to_string(),
+                other => other.to_string(),
+            }),
+        }
+    }
+}
+
+impl DriftedObject {
+    fn of(object: &ObjectDrift) -> Self {
+        let fields = object.fields.iter().map(DriftedField::of).collect();
+        Self { object: object.object.clone(), class: class(object.class), fields }
+    }
+}
+
+impl DriftedField {
+    fn of(field: &FieldDrift) -> Self {
+        Self {
+            path: field.path.clone(),
+            class: class(field.class),
+            recorded: field.recorded.clone(),
+            live: field.live.clone(),
+            by: field.by.clone(),
+            at: field.at,
+        }
+    }
+}
+
+const fn class(class: DriftClass) -> &'static str {
+    match class {
+        DriftClass::Changed => "changed",
+        DriftClass::Deleted => "deleted",
+        DriftClass::Scaled => "scaled",
+        DriftClass::Image => "image",
+        DriftClass::Added => "added",
+    }
+}

@@ -1,0 +1,107 @@
+//! What `promo drift` tells of places that somebody changed by hand, here directories; clusters are in tests/tests/drift.rs of
+//! the workspace.
+
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::circles;
+use crate::fixture::{World, next, promo, said, texts};
+
+/// The tree that an environment has now.
+fn live(world: &World, environment: &str) -> PathBuf {
+    world.at.join("environments").join(environment).join("current").canonicalize().unwrap()
+}
+
+/// Changes, adds and takes away by hand.
+fn by_hand(world: &World, environment: &str) {
+    let tree = live(world, environment);
+    let file = tree.join("config/common.env");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}# by hand\n")).unwrap();
+    std::fs::write(tree.join("left-behind"), "x").unwrap();
+}
+
+fn one<'v>(answer: &'v Value, environment: &str) -> &'v Value {
+    let all = answer["environments"].as_array().unwrap();
+    all.iter().find(|one| one["environment"] == environment).unwrap_or_else(|| panic!("{environment} in {answer}"))
+}
+
+pub(crate) fn row() {
+    let world = World::new();
+    world.run(0, &["drift", "--detailed-exitcode"]);
+    by_hand(&world, "production");
+    world.run(0, &["drift"]);
+    world.run(2, &["drift", "--detailed-exitcode"]);
+    world.run(0, &["drift", "staging", "--detailed-exitcode"]);
+    world.refuses(65, "request-invalid", &["drift", "prod"]);
+    // Where the environment should be lies a file: what cannot be looked at is no pass.
+    std::fs::remove_dir_all(world.at.join("environments/staging")).unwrap();
+    world.write("environments/staging", "");
+    for more in [&[][..], &["--detailed-exitcode"]] {
+        let answer = world.run(1, &[&["drift"][..], more].concat());
+        let (staging, production) = (one(&answer, "staging"), one(&answer, "production"));
+        assert_eq!((&staging["state"], &production["state"]), (&"not-looked-at".into(), &"differs".into()), "{answer}");
+        assert_eq!(staging["places"][0]["code"], "provider-failed", "{answer}");
+        assert_eq!((&answer["whole"], &answer["differs"]), (&false.into(), &true.into()));
+    }
+}
+
+#[test]
+fn what_was_changed_by_hand_is_told_file_by_file_and_nothing_is_written_s0_6() {
+    let world = World::new();
+    by_hand(&world, "production");
+    let ledger = std::fs::read(world.at.join(".promo/ledger.db")).unwrap();
+    let text = said(&world, &["drift"]);
+    assert!(text.contains("production: 2 objects differ from r-"), "{text}");
+    assert!(text.contains("+# by hand") && text.contains("left-behind added"), "{text}");
+    assert!(text.contains("staging: as r-"), "{text}");
+    // The answer comes first.
+    assert!(text.find("production: ").unwrap() < text.find("dev: ").unwrap(), "{text}");
+    let (markdown, _) = texts(&promo(&world.at, &["drift", "production", "--format", "markdown"]));
+    assert!(markdown.contains("- **production**: 2 objects differ from"), "{markdown}");
+    let answer = world.run(0, &["drift", "production"]);
+    let objects = one(&answer, "production")["places"][0]["objects"].as_array().unwrap().clone();
+    let classes: Vec<&str> = objects.iter().map(|object| object["class"].as_str().unwrap()).collect();
+    assert!(classes.contains(&"changed") && classes.contains(&"added"), "{answer}");
+    let changed = objects.iter().find(|object| object["class"] == "changed").unwrap();
+    let field = &changed["fields"][0];
+    assert!(field["live"].as_str().unwrap().ends_with("# by hand\n") && field["at"].is_string(), "{answer}");
+    assert_eq!(std::fs::read(world.at.join(".promo/ledger.db")).unwrap(), ledger, "drift wrote");
+}
+
+#[test]
+fn what_leads_on_from_drift_takes_it_back_and_ends() {
+    let world = World::new();
+    for environment in ["dev", "staging"] {
+        by_hand(&world, environment);
+    }
+    let answer = world.run(0, &["drift"]);
+    assert_eq!(answer["also"].as_array().unwrap().len(), 1, "{answer}");
+    let typed = circles::walk_from(&world, next(&answer));
+    assert!(typed[0].starts_with("promo plan dev --release r-"), "{typed:#?}");
+    assert!(typed.contains(&"promo apply dev.plan.json".to_owned()), "{typed:#?}");
+    let answer = world.run(0, &["drift"]);
+    assert_eq!((&one(&answer, "dev")["state"], &one(&answer, "staging")["state"]), (&"same".into(), &"differs".into()));
+}
+
+#[test]
+fn what_was_removed_or_replaced_as_a_whole_is_told_as_what_it_is() {
+    let world = World::new();
+    std::fs::remove_dir_all(world.at.join("environments/dev")).unwrap();
+    let text = said(&world, &["drift", "dev"]);
+    assert!(text.contains("what is there is not r-") && text.contains("what was deployed there was removed"), "{text}");
+    let tree = live(&world, "qa");
+    std::fs::remove_file(world.at.join("environments/qa/current")).unwrap();
+    std::os::unix::fs::symlink(tree, world.at.join("environments/qa/current")).unwrap();
+    let text = said(&world, &["drift", "qa"]);
+    assert!(text.contains("outside `releases/`"), "{text}");
+    // Before anything was deployed nothing can differ.
+    std::fs::remove_dir_all(world.at.join(".promo")).unwrap();
+    let answer = world.run(0, &["drift", "--detailed-exitcode"]);
+    assert!(
+        answer["environments"].as_array().unwrap().iter().all(|one| one["state"] == "nothing-deployed"),
+        "{answer}"
+    );
+    assert_eq!(answer["next"], Value::Null);
+}

@@ -1,0 +1,177 @@
+//! How live objects differ from what was deployed: by field, with who changed it. What must not live here: what was deployed,
+//! which each provider knows.
+
+use promo_sdk::{DriftClass, FieldDrift, ObjectDrift, ProviderError};
+use serde_json::Value;
+
+use super::cluster::{MANAGER, Place};
+use super::fields::{self, Difference, Path};
+use super::object::Object;
+use super::projection;
+
+/// Bytes of a value that are told.
+const SHOWN: usize = 4 << 10;
+/// What kubectl itself leaves on an object: it says nothing of what runs.
+const MARKS: [&str; 3] = [
+    "kubectl.kubernetes.io/last-applied-configuration",
+    "kubectl.kubernetes.io/restartedAt",
+    "kubernetes.io/change-cause",
+];
+
+/// How objects differ from what they are declared to be, given what is there of each. Those of which `same` says that they are
+/// as they were left are asked only for what others have added.
+pub(crate) async fn objects(
+    place: &Place,
+    objects: &[(Object, Option<Value>)],
+    same: impl Fn(&Object, &Value) -> bool,
+) -> Result<Vec<ObjectDrift>, ProviderError> {
+    let mut out = Vec::new();
+    for (object, live) in objects {
+        // Two kinds of one name differ in their group.
+        let alone = objects.iter().filter(|(other, _)| other.id.to_string() == object.id.to_string()).count() == 1;
+        let name = if alone { object.id.to_string() } else { format!("{} of {}", object.id, object.id.kind.group) };
+        let Some(live) = live else {
+            out.push(ObjectDrift { object: name, class: DriftClass::Deleted, fields: Vec::new() });
+            continue;
+        };
+        let recorded = if same(object, live) {
+            None
+        } else {
+            // In the server's own spelling, where it still takes the manifest.
+            Some(place.as_declared(object).await?.unwrap_or_else(|| object.value.clone()))
+        };
+        out.extend(one(object, recorded.as_ref(), live).map(|drift| ObjectDrift { object: name, ..drift }));
+    }
+    Ok(out)
+}
+
+/// How one object differs from what was recorded of it, where that may be, and what others added to it.
+fn one(object: &Object, recorded: Option<&Value>, live: &Value) -> Option<ObjectDrift> {
+    let declared = &object.value;
+    let found = projection::object(declared, live);
+    let differing = recorded.map(|recorded| fields::differences(&projection::object(declared, recorded), &found));
+    let mut told: Vec<FieldDrift> =
+        differing.into_iter().flatten().map(|difference| field(object, live, difference)).collect();
+    told.extend(added(object, live));
+    let class = match told.iter().all(|field| field.class == DriftClass::Added) {
+        true if told.is_empty() => return None,
+        true => DriftClass::Added,
+        false => DriftClass::Changed,
+    };
+    Some(ObjectDrift { object: object.id.to_string(), class, fields: told })
+}
+
+fn field(object: &Object, live: &Value, difference: Difference) -> FieldDrift {
+    let Difference { path, before, after } = difference;
+    let class = match &after {
+        None => DriftClass::Deleted,
+        Some(_) if path.is(&["spec", "replicas"]) => DriftClass::Scaled,
+        Some(_) if path.is_image() => DriftClass::Image,
+        Some(_) => DriftClass::Changed,
+    };
+    // Nobody owns what is gone.
+    let by = after.as_ref().and_then(|_| fields::changed_by(live, &path, MANAGER));
+    FieldDrift {
+        class,
+        recorded: before.map(|value| text(object, &path, &value)),
+        live: after.map(|value| text(object, &path, &value)),
+        at: by.as_ref().and_then(|by| by.at),
+        by: by.map(|by| crate::escape::line(&by.manager)),
+        path: crate::escape::line(&path.to_string()),
+    }
+}
+
+/// What people put into an object beside what it declares.
+fn added(object: &Object, live: &Value) -> Vec<FieldDrift> {
+    let mut out: Vec<FieldDrift> = Vec::new();
+    let mut seen: Vec<Path> = Vec::new();
+    for (owner, tree) in fields::owners(live).into_iter().filter(|(owner, _)| owner.by_hand()) {
+        for (path, value) in fields::undeclared(tree, &object.value, live) {
+            let mark = MARKS.iter().any(|mark| {
+                path.is(&["metadata", "annotations", mark])
+                    || path.is(&["spec", "template", "metadata", "annotations", mark])
+            });
+            if mark || path.begins(&["status"]) || seen.contains(&path) {
+                continue;
+            }
+            out.push(FieldDrift {
+                path: crate::escape::line(&path.to_string()),
+                class: DriftClass::Added,
+                recorded: None,
+                live: Some(text(object, &path, &value)),
+                by: Some(crate::escape::line(&owner.manager)),
+                at: owner.at,
+            });
+            seen.push(path);
+        }
+    }
+    out
+}
+
+/// A value as it is told: a secret is not.
+fn text(object: &Object, path: &Path, value: &Value) -> String {
+    let secret = object.id.kind.kind == "Secret" && object.id.kind.group.is_empty();
+    if secret && (path.begins(&["data"]) || path.begins(&["stringData"])) {
+        return "(masked)".to_owned();
+    }
+    let mut text = value.as_str().map_or_else(|| value.to_string(), String::from);
+    if text.len() > SHOWN {
+        let end = (0..=SHOWN).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        text.truncate(end);
+        text.push_str(" …");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn told(declared: Value, recorded: &Value, live: &Value) -> Option<ObjectDrift> {
+        one(&Object::try_from(declared).unwrap(), Some(recorded), live)
+    }
+
+    #[test]
+    fn a_change_is_told_by_what_it_is_and_what_controllers_do_is_none() {
+        let declared = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": { "replicas": 2, "template": { "spec": { "containers": [{ "name": "web", "image": "a" }] } } },
+        });
+        let mut live = declared.clone();
+        live["spec"]["progressDeadlineSeconds"] = json!(600);
+        assert_eq!(told(declared.clone(), &declared, &live), None);
+        live["spec"]["replicas"] = json!(5);
+        live["spec"]["template"]["spec"]["containers"][0]["image"] = json!("b");
+        let drift = told(declared.clone(), &declared, &live).unwrap();
+        let classes: Vec<DriftClass> = drift.fields.iter().map(|field| field.class).collect();
+        assert_eq!((drift.class, classes), (DriftClass::Changed, vec![DriftClass::Scaled, DriftClass::Image]));
+        assert_eq!((drift.fields[0].recorded.as_deref(), drift.fields[0].live.as_deref()), (Some("2"), Some("5")));
+    }
+
+    #[test]
+    fn s8_6_nothing_of_a_secret_is_told_but_where_it_changed_or_was_added() {
+        let declared = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "s" }, "data": { "token": "b2xk" },
+        });
+        let mut live = declared.clone();
+        live["data"] = json!({ "token": "bmV3", "more": "aHVudGVyMg==" });
+        live["metadata"]["annotations"] = json!({ MARKS[0]: "{\"data\":\"aHVudGVyMg==\"}" });
+        live["metadata"]["managedFields"] = json!([{
+            "manager": "kubectl-edit", "operation": "Update", "time": "2026-11-22T09:00:00Z",
+            "fieldsV1": {
+                "f:data": { "f:token": {}, "f:more": {} },
+                "f:metadata": { "f:annotations": { ".": {}, (format!("f:{}", MARKS[0])): {} } },
+            },
+        }]);
+        let drift = told(declared.clone(), &declared, &live).unwrap();
+        let said = format!("{drift:?}");
+        assert!(!said.contains("b2xk") && !said.contains("bmV3") && !said.contains("aHVudGVyMg"), "{said}");
+        let paths: Vec<(&str, DriftClass)> = drift.fields.iter().map(|f| (f.path.as_str(), f.class)).collect();
+        assert_eq!(paths, [("data.token", DriftClass::Changed), ("data.more", DriftClass::Added)]);
+        // Also where all of it is gone at once.
+        live["data"] = Value::Null;
+        let gone = format!("{:?}", told(declared.clone(), &declared, &live).unwrap());
+        assert!(!gone.contains("b2xk"), "{gone}");
+    }
+}

@@ -1,0 +1,83 @@
+//! How a place differs from what was recorded there: what a person is told, object by object and field by field. What must not
+//! live here: what is done about it; a plan says that.
+
+use jiff::Timestamp;
+use promo_core::inputs::{FileChange, Inputs};
+use promo_core::state::State;
+use serde::{Deserialize, Serialize};
+
+/// Asks how a place differs from what was recorded there.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftRequest {
+    /// What was deployed there.
+    pub inputs: Inputs,
+    /// The state that was recorded once it was.
+    pub recorded: State,
+}
+
+/// How a place differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DriftAnswer {
+    /// What is there now.
+    pub live: State,
+    /// The objects or files that differ, and those to which others have added something. None beside another state than the
+    /// recorded one where only that can be told.
+    pub objects: Vec<ObjectDrift>,
+    /// What else there is to say, in a sentence.
+    pub note: Option<String>,
+    /// What the files of the deployment would have to be for what is there to be what is declared, as far as that can be
+    /// told; whole files, as they were recorded and as they would be.
+    pub files: Vec<FileChange>,
+}
+
+impl DriftAnswer {
+    /// A state, of which nothing more can be told.
+    #[must_use]
+    pub const fn state(live: State) -> Self {
+        Self { live, objects: Vec::new(), note: None, files: Vec::new() }
+    }
+}
+
+/// An object or a file that differs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectDrift {
+    /// `Kind/name`, or the path of a file.
+    pub object: String,
+    /// What became of it as a whole.
+    pub class: DriftClass,
+    /// What differs in it; none where all of it is gone or was added.
+    pub fields: Vec<FieldDrift>,
+}
+
+/// A field that differs. What is secret in it is masked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FieldDrift {
+    /// Where it is: `spec.template.spec.containers[name="web"].image`; empty for the whole content of a file.
+    pub path: String,
+    /// What became of it.
+    pub class: DriftClass,
+    /// What was recorded; nothing where it was not declared.
+    pub recorded: Option<String>,
+    /// What is there; nothing where it is gone.
+    pub live: Option<String>,
+    /// Who changed it, where the place says so.
+    pub by: Option<String>,
+    /// When.
+    pub at: Option<Timestamp>,
+}
+
+/// What became of an object or a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DriftClass {
+    /// It is another one.
+    Changed,
+    /// It is gone.
+    Deleted,
+    /// Another number of pods.
+    Scaled,
+    /// Another image.
+    Image,
+    /// It was not declared: others put it there. Where the state is the recorded one all the same, a deployment leaves it there.
+    Added,
+}

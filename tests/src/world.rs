@@ -400,6 +400,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
             graph,
             approval: governed.approval,
             windows: governed.windows,
+            movable_images: governed.movable_images,
             withdraw: governed.withdraw,
             first_observation: governed.first_observation,
             policy: governed.policy,
@@ -433,12 +434,13 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
     let riley = identity("riley", 0, vec![key.public_key().clone()]);
     let roster =
         Roster::new(vec![riley, identity("dana", 1, Vec::new())], &roles.iter().cloned().collect()).expect("a roster");
-    let withdraw = BTreeMap::new();
+    let (movable_images, withdraw) = (BTreeMap::new(), BTreeMap::new());
     Governance {
         pipeline,
         graph,
         approval,
         windows,
+        movable_images,
         withdraw,
         first_observation: true,
         policy: None,

@@ -70,6 +70,7 @@ impl World {
             digest: DIGEST.parse().unwrap(),
             tag: Some("1.0.0".into()),
             source: None,
+            tree: Vec::new(),
         };
         let inputs = Inputs {
             environment: "dev".parse().unwrap(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use promo_providers::kubectl::Kubectl;
-use promo_sdk::{Context, ErrorKind, State};
+use promo_sdk::{Context, ErrorKind, RunningImage, State};
 use promo_tests::kubernetes::world::{DIGEST, Variables, World, clusters, config};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -65,7 +65,16 @@ mod needs_kubernetes {
         assert_eq!(paths, ["ConfigMap/one", "ConfigMap/two", "Deployment/web", "Service/web"]);
         let shown = preview.changes[2].after.as_deref().unwrap();
         assert!(shown.contains(&format!("registry.test/shop/web@{DIGEST}")), "{shown}");
-        world.settle(&first).await.unwrap();
+        let settled = world.settle(&first).await.unwrap();
+        let image = format!("registry.test/shop/web@{DIGEST}");
+        assert_eq!(preview.images, [image.as_str()]);
+        let expected = RunningImage {
+            place: "Deployment/web container web".into(),
+            declared: Some(image.clone()),
+            running: image,
+            digest: DIGEST.parse().ok(),
+        };
+        assert_eq!(settled.images, [expected], "of both pods, told once (S2.5)");
         let ready = world.kubectl(&["get", "deployment", "web", "-o", "jsonpath={.status.readyReplicas}"]);
         assert_eq!(ready, "2", "it was waited for");
         // S8.5: planning again shows no change.

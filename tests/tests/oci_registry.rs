@@ -228,6 +228,7 @@ mod needs_docker_registry {
             digest,
             tag: Some(tag.into()),
             source: Some(format!("{}/team/app", world.a.address())),
+            tree: Vec::new(),
         };
         Inputs {
             environment: "production".parse().unwrap(),

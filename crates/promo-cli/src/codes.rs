@@ -137,6 +137,8 @@ codes! {
     "held",
     "holds-for-soak",
     "idle",
+    "image-movable",
+    "image-unlike",
     "ledger-busy",
     "ledger-damaged",
     "ledger-lost",

@@ -113,7 +113,8 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
             crate::escape::line(&origin)
         ));
     }
-    let Governed { pipeline, approval, windows, withdraw, first_observation, policy, local, .. } = rules.governed;
+    let Governed { pipeline, approval, windows, movable_images, withdraw, first_observation, policy, local, .. } =
+        rules.governed;
     let graph = Graph::new(&pipeline);
     let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
     let governance = Governance {
@@ -121,6 +122,7 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
         graph,
         approval,
         windows,
+        movable_images,
         withdraw,
         first_observation,
         policy,

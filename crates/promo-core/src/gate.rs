@@ -166,6 +166,20 @@ pub enum Reason {
         /// Where, and what is there.
         why: String,
     },
+    /// A container would run an image whose tag can move, which policy does not let it (R2).
+    ImageMovable {
+        /// As it is named.
+        image: String,
+    },
+    /// A container would run another build of an artifact than the release's (R1).
+    ImageUnlike {
+        /// Which component.
+        artifact: ArtifactName,
+        /// As it is named.
+        image: String,
+        /// The digest of the release.
+        wanted: Digest,
+    },
     /// What is asked afterwards cannot be asked here: it would count as failed, after everything was changed (S9.1).
     CheckNotRunnable {
         /// Which check.
@@ -390,6 +404,8 @@ impl Reason {
             Self::ArtifactUnavailable { .. } => "artifact-unavailable",
             Self::DestinationTaken { .. } => "destination-taken",
             Self::TargetTaken { .. } => "target-taken",
+            Self::ImageMovable { .. } => "image-movable",
+            Self::ImageUnlike { .. } => "image-unlike",
             Self::CheckNotRunnable { .. } => "check-not-runnable",
             Self::OtherPlace { .. } => "other-place",
             Self::OtherProvider { .. } => "other-provider",
@@ -444,6 +460,10 @@ impl fmt::Display for Reason {
                 write!(f, "{artifact}: {reference} holds {found}, and {wanted} would be written there")
             }
             Self::TargetTaken { why } => f.write_str(why),
+            Self::ImageMovable { image } => write!(f, "the image {image} can move: it is named by no digest"),
+            Self::ImageUnlike { artifact, image, wanted } => {
+                write!(f, "the image {image} is not the {artifact} of this release, which is {wanted}")
+            }
             Self::CheckNotRunnable { check, why } => write!(f, "the check {check} cannot be run here: {why}"),
             Self::OtherPlace { present, recorded } => {
                 write!(f, "it stood at {recorded}, and the environment is at {present} now")

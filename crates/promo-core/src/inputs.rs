@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::string::String;
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -44,6 +45,9 @@ pub struct ArtifactInput {
     /// For a copy: the repository it comes from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// For a deployment: the digests of the other manifests of its tree, of which a machine that runs it may name one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tree: Vec<Digest>,
 }
 
 /// One file or object that would change.

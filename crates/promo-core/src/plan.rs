@@ -1,6 +1,8 @@
 //! The plan: the whole contract between planning and applying. It leaves no choice, every step carries the state it
 //! expects to find, and its digest covers everything that a reader was shown, forecasts aside (S8).
 
+mod features;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -36,7 +38,7 @@ pub struct Document {
     pub kind: String,
     /// [`FORMAT`].
     pub format: u32,
-    /// Features that the applier must understand.
+    /// Features that the applier must understand: all that the body bears beyond the first version of the format.
     pub requires: Vec<String>,
     /// The plan.
     pub body: Plan,
@@ -63,13 +65,16 @@ pub enum PlanFileError {
     /// It needs something that this version does not know.
     #[error("the plan requires `{0}`, which this version does not know")]
     Requires(String),
+    /// What it bears is not what it says that it requires.
+    #[error("the plan does not say what it requires: expected [{}]", .0.join(", "))]
+    Unnamed(Vec<String>),
 }
 
 impl Document {
     /// Wraps a plan.
     #[must_use]
     pub fn new(body: Plan) -> Self {
-        Self { kind: KIND.to_string(), format: FORMAT, requires: Vec::new(), body }
+        Self { kind: KIND.to_string(), format: FORMAT, requires: features::of(&body), body }
     }
 
     /// The canonical bytes, which are what is saved.
@@ -110,10 +115,15 @@ impl Document {
             return Err(PlanFileError::Format(format));
         }
         // Before the rest is understood, which may bear the gates and reasons of such a feature.
-        if let Some(feature) = header.get("requires").and_then(|all| all.get(0)).and_then(Value::as_str) {
+        let required = header.get("requires").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+        if let Some(feature) = required.into_iter().find(|feature| !features::known(feature)) {
             return Err(PlanFileError::Requires(feature.to_string()));
         }
         let document: Self = canonical::from_slice(bytes)?;
+        let borne = features::of(&document.body);
+        if document.requires != borne {
+            return Err(PlanFileError::Unnamed(borne));
+        }
         Ok((document, Digest::of(bytes)))
     }
 }
@@ -328,6 +338,9 @@ pub struct Step {
     pub desired: State,
     /// What changes, as far as it can be shown.
     pub changes: Vec<FileChange>,
+    /// Images that it would run and that the release does not name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub other_images: Vec<String>,
 }
 
 /// What a step does.

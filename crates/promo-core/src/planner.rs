@@ -7,6 +7,7 @@ mod back;
 mod choose;
 mod draft;
 mod files;
+mod images;
 mod stale;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ pub use artifact::{mirror, split_reference};
 pub use assemble::{assemble, refused};
 pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};
+pub use images::refused as refused_images;
 pub(crate) use stale::told_twice;
 pub use stale::{Moved, differences, doubt, edited, inputs, inputs_here, misquoted, rules, stale};
 
@@ -46,6 +48,8 @@ pub struct Observations {
     pub live: BTreeMap<(EnvironmentName, TargetName), State>,
     /// What is wrong with artifacts.
     pub artifacts: ArtifactFindings,
+    /// The digests of the other manifests below an artifact's, where it has any.
+    pub trees: BTreeMap<Digest, Vec<Digest>>,
     /// What is wrong with the places that artifacts of a release would be copied to for an environment.
     pub destinations: BTreeMap<(EnvironmentName, ReleaseId), Vec<Reason>>,
     /// Checks that could not be run after a release was deployed to an environment; an entry, also without any, where it was
@@ -142,6 +146,8 @@ pub struct Previewed {
     pub desired: State,
     /// The difference.
     pub changes: Vec<FileChange>,
+    /// The images that would run.
+    pub images: Vec<String>,
     /// Why it must not be done, where that is a finding about this environment and this release.
     pub refused: Option<Reason>,
 }

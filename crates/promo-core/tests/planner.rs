@@ -361,10 +361,10 @@ fn s8_1_what_is_not_a_plan_of_this_format_is_refused_by_name() {
     let unknown = other.replacen("\"body\":{", "\"body\":{\"new\":1.5,", 1);
     assert_eq!(read(&unknown).unwrap_err(), newer, "what a newer format means by anything is not guessed at");
     assert_eq!(read(&text.replace("\"format\":1", "\"format\":0")).unwrap_err(), PlanFileError::Format(0));
-    let requires = text.replace("\"requires\":[]", "\"requires\":[\"waves\"]");
-    assert_eq!(read(&requires).unwrap_err(), PlanFileError::Requires("waves".into()));
+    let requires = text.replace("\"requires\":[]", "\"requires\":[\"teleport\"]");
+    assert_eq!(read(&requires).unwrap_err(), PlanFileError::Requires("teleport".into()));
     let reason = requires.replacen("\"body\":{", "\"body\":{\"a\":1,", 1);
-    assert_eq!(read(&reason).unwrap_err(), PlanFileError::Requires("waves".into()), "it is named before it is met");
+    assert_eq!(read(&reason).unwrap_err(), PlanFileError::Requires("teleport".into()), "it is named before it is met");
     // A member that this version does not know is no plan of this format.
     assert!(read(&text.replace("\"kind\":\"promo.plan\"", "\"kind\":\"promo.plan\",\"other\":1")).is_err());
     let large = vec![b' '; MAX_BYTES + 1];

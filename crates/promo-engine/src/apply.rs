@@ -9,6 +9,7 @@ mod lease;
 pub(crate) mod precheck;
 mod promotion;
 mod report;
+mod running;
 mod step;
 mod wait;
 

@@ -14,7 +14,7 @@ use promo_core::state::State;
 use promo_sdk::{
     CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftClass, DriftRequest, EffectClass, EnsureAnswer,
     EnsureRequest, ErrorKind, MAX_DETAIL, MAX_EVIDENCE, ObserveRequest, Preview, Provider, ProviderError,
-    ResolveRequest, Resolved,
+    ResolveRequest, Resolved, RunningImage, Settled,
 };
 
 /// A provider whose every answer is checked.
@@ -131,12 +131,12 @@ impl Provider for Policed {
         .await
     }
 
-    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<(), ProviderError> {
-        self.call("settle", async || self.inner.settle(cx, request).await, |()| None).await
+    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<Settled, ProviderError> {
+        self.call("settle", async || self.inner.settle(cx, request).await, wrong_settled).await
     }
 
-    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
-        self.call("lint", async || self.inner.lint(cx, inputs).await, |()| None).await
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
+        self.call("lint", async || self.inner.lint(cx, inputs).await, |images| wrong_images(images)).await
     }
 
     async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
@@ -203,6 +203,9 @@ fn wrong_preview(inputs: &Inputs, answer: &Preview) -> Option<String> {
     {
         return Some(format!("a copy of {} would leave {} behind", artifact.digest, answer.desired));
     }
+    if let Some(wrong) = wrong_images(&answer.images) {
+        return Some(wrong);
+    }
     let mut paths = BTreeSet::new();
     for change in &answer.changes {
         if change.before.is_none() && change.after.is_none() {
@@ -236,6 +239,20 @@ fn wrong_drift(recorded: &State, answer: &DriftAnswer) -> Option<String> {
         }
     }
     answer.note.as_ref().and_then(|note| wrong_line("note", note))
+}
+
+fn wrong_settled(answer: &Settled) -> Option<String> {
+    let bytes = answer.images.iter().map(|image| image.place.len() + image.running.len()).sum();
+    let line = |image: &RunningImage| {
+        let declared = image.declared.as_ref().and_then(|declared| wrong_line("image", declared));
+        declared.or_else(|| wrong_line("place", &image.place)).or_else(|| wrong_line("running image", &image.running))
+    };
+    answer.images.iter().find_map(line).or_else(|| too_much("list of what runs", bytes))
+}
+
+fn wrong_images(images: &[String]) -> Option<String> {
+    let bytes = images.iter().map(String::len).sum();
+    images.iter().find_map(|image| wrong_line("image", image)).or_else(|| too_much("list of images", bytes))
 }
 
 fn wrong_line(what: &str, text: &str) -> Option<String> {
@@ -324,6 +341,7 @@ mod tests {
             digest: digest("app"),
             tag: None,
             source: Some("oci-layout:images".into()),
+            tree: vec![],
         };
         Inputs {
             environment: "dev".parse().unwrap(),
@@ -445,7 +463,12 @@ mod tests {
             before: None,
             after: after.map(Into::into),
         };
-        let good = || Preview { current: State::Absent, desired: wanted, changes: vec![change("a", Some("1"))] };
+        let good = || Preview {
+            current: State::Absent,
+            desired: wanted,
+            changes: vec![change("a", Some("1"))],
+            images: vec![],
+        };
         for (preview, expected) in [
             (Preview { desired: State::Unknown, ..good() }, "what it would leave behind is unknown".to_string()),
             (Preview { current: wanted, ..good() }, "what is wanted is there, and 1 changes are shown".into()),

@@ -124,7 +124,14 @@ pub(crate) async fn artifacts(
             };
             let request = ResolveRequest { reference: reference.clone() };
             let error = match session.providers.get("oci")?.resolve(&session.context, &request).await {
-                Ok(resolved) if resolved.digest == *recorded => continue,
+                Ok(mut resolved) if resolved.digest == *recorded => {
+                    resolved.tree.retain(|digest| digest != recorded);
+                    if !resolved.tree.is_empty() {
+                        resolved.tree.sort_unstable();
+                        observations.trees.insert(*recorded, resolved.tree);
+                    }
+                    continue;
+                }
                 Ok(resolved) => {
                     let (artifact, found) = (artifact.clone(), resolved.digest);
                     findings.push(Reason::TagMoved { artifact, reference, recorded: *recorded, found });

@@ -167,7 +167,7 @@ impl Session {
             if unknown.is_empty() {
                 self.ask_for_previews(&selection, &mut previews).await?;
                 // What keeps a copy from being made is known only now (S2.3); it refuses the move, or that way back.
-                if !planner::refused(&selection, &previews, &mut observations) {
+                if !planner::refused(&selection, &previews, &self.governance.movable_images, &mut observations) {
                     break;
                 }
             } else {
@@ -259,41 +259,43 @@ impl Session {
         let request = ObserveRequest { inputs: draft.inputs.clone() };
         let failed = |source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source };
         let copied = draft.inputs.artifacts.iter().next().filter(|_| draft.action == Action::Copy);
-        let (current, desired, changes, refused) = match (provider.preview(&self.context, &request).await, copied) {
-            (Ok(Preview { current, desired, changes }), _) => (current, desired, changes, None),
-            // A destination that holds something else (S2.3), an artifact that is not copied as it is, or whose tag has moved, is
-            // a finding about this environment, not the end of planning for all of them.
-            (Err(error), Some((name, artifact)))
-                if matches!(
-                    error.kind,
-                    ErrorKind::Conflict
-                        | ErrorKind::Invalid
-                        | ErrorKind::Reference
-                        | ErrorKind::MovingTag
-                        | ErrorKind::Moved
-                ) =>
-            {
-                let current = provider.observe(&self.context, &request).await.map_err(failed)?;
-                let desired = State::Present(artifact.digest);
-                // What is in the place says it by itself.
-                let elsewhere = !matches!(current, State::Present(_));
-                let why = || Reason::ArtifactUnavailable { artifact: name.clone(), why: error.to_string() };
-                (current, desired, Vec::new(), elsewhere.then(why))
-            }
-            // So is a place that holds what is nobody's to replace: its state cannot be told.
-            (Err(error), None)
-                if error.kind == ErrorKind::Conflict
-                    && matches!(provider.observe(&self.context, &request).await, Ok(State::Unknown)) =>
-            {
-                (State::Unknown, State::Unknown, Vec::new(), Some(Reason::TargetTaken { why: error.to_string() }))
-            }
-            // Where no server may be reached, what a registry holds is not known; what a copy would leave there is.
-            (Err(error), Some((_, artifact))) if error.kind == ErrorKind::Offline => {
-                (State::Unknown, State::Present(artifact.digest), Vec::new(), None)
-            }
-            (Err(error), _) => return Err(failed(error)),
-        };
-        Ok((draft.id.clone(), Previewed { inputs: request.inputs, current, desired, changes, refused }))
+        let (current, desired, changes, images, refused) =
+            match (provider.preview(&self.context, &request).await, copied) {
+                (Ok(Preview { current, desired, changes, images }), _) => (current, desired, changes, images, None),
+                // A destination that holds something else (S2.3), an artifact that is not copied as it is, or whose tag has moved, is
+                // a finding about this environment, not the end of planning for all of them.
+                (Err(error), Some((name, artifact)))
+                    if matches!(
+                        error.kind,
+                        ErrorKind::Conflict
+                            | ErrorKind::Invalid
+                            | ErrorKind::Reference
+                            | ErrorKind::MovingTag
+                            | ErrorKind::Moved
+                    ) =>
+                {
+                    let current = provider.observe(&self.context, &request).await.map_err(failed)?;
+                    let desired = State::Present(artifact.digest);
+                    // What is in the place says it by itself.
+                    let elsewhere = !matches!(current, State::Present(_));
+                    let why = || Reason::ArtifactUnavailable { artifact: name.clone(), why: error.to_string() };
+                    (current, desired, Vec::new(), Vec::new(), elsewhere.then(why))
+                }
+                // So is a place that holds what is nobody's to replace: its state cannot be told.
+                (Err(error), None)
+                    if error.kind == ErrorKind::Conflict
+                        && matches!(provider.observe(&self.context, &request).await, Ok(State::Unknown)) =>
+                {
+                    let why = Reason::TargetTaken { why: error.to_string() };
+                    (State::Unknown, State::Unknown, Vec::new(), Vec::new(), Some(why))
+                }
+                // Where no server may be reached, what a registry holds is not known; what a copy would leave there is.
+                (Err(error), Some((_, artifact))) if error.kind == ErrorKind::Offline => {
+                    (State::Unknown, State::Present(artifact.digest), Vec::new(), Vec::new(), None)
+                }
+                (Err(error), _) => return Err(failed(error)),
+            };
+        Ok((draft.id.clone(), Previewed { inputs: request.inputs, current, desired, changes, images, refused }))
     }
 }
 

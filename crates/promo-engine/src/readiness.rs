@@ -2,7 +2,7 @@
 //! one wording; and whether what a pipeline names can be deployed at all, which `check` asks. No check is run. What must not
 //! live here: what follows from it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use promo_core::gate::Reason;
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::inputs::{ArtifactInput, Inputs};
 use promo_core::model::{Check, Pipeline, Target};
-use promo_core::planner::mirror;
+use promo_core::planner::{mirror, refused_images};
 use promo_sdk::{Blobs, CheckRequest, ErrorKind, ProviderError};
 
 use crate::clock::SystemClock;
@@ -59,16 +59,18 @@ pub async fn readiness(
 }
 
 /// Of each environment, what is certainly wrong with what is deployed there, whatever the release, with the files of the
-/// directory `root` as they are now: a template that names a value that there is not. No server is asked.
+/// directory `root` as they are now: a template that names a value that there is not, an image that can move although policy
+/// (`movable`, by environment) does not let it. No server is asked.
 ///
 /// # Errors
 /// When a provider is not known, or a file cannot be read.
 pub async fn unsound(
     pipeline: &Pipeline,
+    movable: &BTreeMap<EnvironmentName, BTreeSet<String>>,
     providers: &Providers,
     root: &Path,
 ) -> Result<Vec<(EnvironmentName, ProviderError)>, EngineError> {
-    let mut out = Vec::new();
+    let (mut out, none) = (Vec::new(), BTreeSet::new());
     for (name, environment) in &pipeline.environments {
         let Some(deploy) = &environment.deploy else { continue };
         let found: Vec<(String, Digest, Vec<u8>)> =
@@ -80,6 +82,7 @@ pub async fn unsound(
                 digest: Digest::of(b""),
                 tag: Some("0.0.0".into()),
                 source: None,
+                tree: Vec::new(),
             };
             (artifact.clone(), input)
         });
@@ -94,7 +97,11 @@ pub async fn unsound(
         let contents = Contents(found.into_iter().map(|(_, digest, bytes)| (digest, bytes)).collect());
         let cx = outside(Arc::new(SystemClock), Arc::new(contents), root.to_path_buf());
         match providers.get(&deploy.provider)?.lint(&cx, &inputs).await {
-            Ok(()) => {}
+            Ok(images) => {
+                let reasons = refused_images(&images, &inputs.artifacts, movable.get(name).unwrap_or(&none));
+                let invalid = |reason: Reason| ProviderError::new(ErrorKind::Invalid, reason.to_string());
+                out.extend(reasons.into_iter().map(|reason| (name.clone(), invalid(reason))));
+            }
             Err(error) if error.kind == ErrorKind::Invalid => out.push((name.clone(), error)),
             Err(source) => {
                 return Err(EngineError::Provider { doing: format!("looking at what is deployed to {name}"), source });

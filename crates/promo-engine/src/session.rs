@@ -49,6 +49,8 @@ pub struct Governance {
     pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// Windows by environment and level.
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    /// The repositories whose images may be deployed by a tag, by environment; absent where none may (R2).
+    pub movable_images: BTreeMap<EnvironmentName, BTreeSet<String>>,
     /// Roles that may withdraw an automatic check's verdict, by environment; absent where nobody may (S3.1).
     pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
     /// Whether a release may be added by what its tags show, without the digests that the build reported (S0.5).

@@ -280,6 +280,7 @@ mod tests {
             digest: Digest::of(b"image"),
             tag: None,
             source: None,
+            tree: Vec::new(),
         };
         let inputs = Inputs {
             environment: "qa".parse().unwrap(),

@@ -48,13 +48,14 @@ pub trait Provider: Send + Sync {
     }
 
     /// Waits until what is there runs, after `ensure` or where there was nothing to change: pods are ready, jobs have ended.
-    /// Called before the effect is recorded, and called again by whoever resumes.
+    /// Called before the effect is recorded, and called again by whoever resumes. Gives what runs then, which is compared with
+    /// the release (S2.5).
     ///
     /// # Errors
     /// [`ErrorKind::Failed`] when it does not run in time or says that it never will: then the step has failed although
     /// the desired state is there.
-    async fn settle(&self, _cx: &Context, _request: &ObserveRequest) -> Result<(), ProviderError> {
-        Ok(())
+    async fn settle(&self, _cx: &Context, _request: &ObserveRequest) -> Result<Settled, ProviderError> {
+        Ok(Settled::default())
     }
 
     /// How a place differs from what was recorded there. A pure read; one that cannot say more says which state is there.
@@ -64,9 +65,10 @@ pub trait Provider: Send + Sync {
     }
 
     /// Whether a deployment can be made from these inputs, of which release, artifacts and tags only stand for real ones: what is
-    /// certainly wrong whatever the release. Looks at no place and changes nothing.
-    async fn lint(&self, _cx: &Context, _inputs: &Inputs) -> Result<(), ProviderError> {
-        Ok(())
+    /// certainly wrong whatever the release. Looks at no place and changes nothing. Gives the images that would run, as
+    /// [`Preview::images`].
+    async fn lint(&self, _cx: &Context, _inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
+        Ok(Vec::new())
     }
 
     /// Whether a check could be run here at all: its program is there, and its settings make sense. Asked before anything
@@ -154,6 +156,28 @@ pub struct Preview {
     pub desired: State,
     /// The difference, by file or object. Secrets are masked before they get here.
     pub changes: Vec<FileChange>,
+    /// The images of containers that would run, as they are named there; each once.
+    pub images: Vec<String>,
+}
+
+/// What runs at a place that has settled.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settled {
+    /// The images of its containers; empty where there are none, or where nobody can say.
+    pub images: Vec<RunningImage>,
+}
+
+/// What containers of one name run in one object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RunningImage {
+    /// The object and the container: `Deployment/web container api`.
+    pub place: String,
+    /// The image as it was deployed there; none for a container that somebody else has put into the pods.
+    pub declared: Option<String>,
+    /// The image as whoever runs it names it.
+    pub running: String,
+    /// The digest of it; none where that is not told.
+    pub digest: Option<Digest>,
 }
 
 /// Asks to make a place be as desired.

@@ -14,7 +14,7 @@ use promo_core::state::State;
 use promo_ledger::{AppendError, Expect, Generation, Head, Lease, LeaseError, RawRecord, Side, Store, StoreError};
 use promo_sdk::{
     Blobs, CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer,
-    EnsureRequest, Inputs, ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved,
+    EnsureRequest, Inputs, ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, Settled,
 };
 
 use super::broken::{self, Broken};
@@ -89,14 +89,15 @@ impl Provider for Watched {
         answer
     }
 
-    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<(), ProviderError> {
+    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<Settled, ProviderError> {
         let about = request.inputs.environment.as_str();
         self.faults.fine_point("settle before", about).await?;
-        self.inner.settle(cx, request).await?;
-        self.faults.fine_point("settle after", about).await
+        let settled = self.inner.settle(cx, request).await?;
+        self.faults.fine_point("settle after", about).await?;
+        Ok(settled)
     }
 
-    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
         self.inner.lint(cx, inputs).await
     }
 

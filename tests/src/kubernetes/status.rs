@@ -26,6 +26,8 @@ pub(super) enum Behaviour {
 
 /// The annotation on a pod that says how its containers behave.
 pub(super) const SWITCH: &str = "promo.test/kubelet";
+/// The annotation on a pod that says the digest which all its containers run, instead of the one that was asked for.
+const RUNS: &str = "promo.test/runs";
 
 /// The values of the annotation, and what the name of an image has in it that behaves so.
 const BEHAVIOURS: [(&str, &str, Behaviour); 6] = [
@@ -100,6 +102,11 @@ pub(super) fn of(pod: &Value, behaviour: Behaviour, since: Duration, ip: &str, n
     let terminated = |code: u8, reason: &str, container: &Value| {
         let id = id(container["name"].as_str().unwrap_or_default());
         json!({ "exitCode": code, "reason": reason, "startedAt": started, "finishedAt": started, "containerID": id })
+    };
+    let runs = pod["metadata"]["annotations"][RUNS].as_str();
+    let image_id = |image: &str| match (image_id(image).split_once('@'), runs) {
+        (Some((name, _)), Some(digest)) => format!("{name}@{digest}"),
+        _ => image_id(image),
     };
     let one = |container: &Value| {
         let (name, image) =

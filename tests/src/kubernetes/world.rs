@@ -12,7 +12,7 @@ use promo_providers::kubectl::Kubectl;
 use promo_sdk::testing::{MemoryBlobs, context};
 use promo_sdk::{
     ArtifactInput, Context, EnsureRequest, Inputs, ObserveRequest, Preview, Provider as _, ProviderError, Secrets,
-    State,
+    Settled, State,
 };
 use secrecy::SecretString;
 use serde_json::{Value, json};
@@ -109,6 +109,7 @@ impl World {
                     digest: DIGEST.parse().unwrap(),
                     tag: Some("1.0.0".into()),
                     source: None,
+                    tree: Vec::new(),
                 },
             )]),
             files,
@@ -153,7 +154,7 @@ impl World {
     ///
     /// # Errors
     /// What the provider says.
-    pub async fn settle(&self, inputs: &Inputs) -> Result<(), ProviderError> {
+    pub async fn settle(&self, inputs: &Inputs) -> Result<Settled, ProviderError> {
         self.kubectl.settle(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await
     }
 

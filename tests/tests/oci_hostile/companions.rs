@@ -58,7 +58,7 @@ async fn s2_3_a_preview_counts_what_goes_along() {
     assert!(preview.changes[1].path.contains("application/vnd.example.signature"), "{preview:?}");
     assert_eq!(world.writes(), Vec::<String>::new());
 
-    let Preview { current: expected, desired, changes } = preview;
+    let Preview { current: expected, desired, changes, .. } = preview;
     let ensure =
         EnsureRequest { inputs, expected, desired, changes, token: "run/1".into(), epoch: 1, ledger: String::new() };
     let answer = Oci::new().ensure(&cx, &ensure).await.unwrap();
@@ -74,7 +74,7 @@ async fn s2_3_a_signature_that_came_or_went_since_the_plan_is_refused_before_a_w
         let mut cx = promo_sdk::testing::context("/nowhere");
         cx.clock = clock.clone();
         let (oci, inputs) = (Oci::new(), world.inputs());
-        let Preview { current: expected, desired, changes } =
+        let Preview { current: expected, desired, changes, .. } =
             oci.preview(&cx, &ObserveRequest { inputs: inputs.clone() }).await.unwrap();
         let (which, words) = if gone {
             world.source.edit(SOURCE, |there| drop(there.manifests.remove(&world.signature)));

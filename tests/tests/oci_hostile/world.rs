@@ -177,6 +177,7 @@ impl World {
             digest: self.what.digest,
             tag: Some(TAG.into()),
             source: Some(format!("{}/{SOURCE}", self.source.address())),
+            tree: Vec::new(),
         };
         Inputs {
             environment: "production".parse().unwrap(),

@@ -80,7 +80,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         return Err(error.go_on_with(&page));
     }
     let providers = global.wiring.providers();
-    let unsound = promo_engine::unsound(&rules.governed.pipeline, &providers, &rules.root);
+    let unsound =
+        promo_engine::unsound(&rules.governed.pipeline, &rules.governed.movable_images, &providers, &rules.root);
     if let Some(error) = wrong_templates(runtime::wait(unsound)??) {
         return Err(error);
     }

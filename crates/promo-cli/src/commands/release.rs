@@ -231,8 +231,10 @@ fn add(
         }
     }
     // What no release can be deployed with would come with this one, and only a newer one could mend it.
-    let (pipeline, providers) = (&project.session.governance().pipeline, global.wiring.providers());
-    let unsound = project.runtime.block_on(promo_engine::unsound(pipeline, &providers, project.session.root()))?;
+    let (governance, providers) = (project.session.governance(), global.wiring.providers());
+    let (pipeline, movable) = (&governance.pipeline, &governance.movable_images);
+    let unsound = promo_engine::unsound(pipeline, movable, &providers, project.session.root());
+    let unsound = project.runtime.block_on(unsound)?;
     if let Some(error) = check::wrong_templates(unsound) {
         return Err(error);
     }

@@ -88,6 +88,7 @@ fn step(environment: &str, lineage: u64, changes: Vec<FileChange>) -> Step {
         digest: digest("api"),
         tag: Some(format!("1.{lineage}.0")),
         source: None,
+        tree: Vec::new(),
     };
     Step {
         id: format!("{environment}/deploy/default"),
@@ -105,6 +106,7 @@ fn step(environment: &str, lineage: u64, changes: Vec<FileChange>) -> Step {
         expected: State::Present(Digest::of(b"before")),
         desired: State::Present(digest("after")),
         changes,
+        other_images: vec![format!("mesh.example/proxy@{}", Digest::of(b"proxy")), "tools.example/debug:1".into()],
     }
 }
 

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::escape;
 use crate::output::plan_markdown::{artifact_columns, digests, sign};
-use crate::output::plan_text::{self, FORECAST, Options, deadlines, gate, requested, way_back};
+use crate::output::plan_text::{self, FORECAST, Options, deadlines, gate, other_images, requested, way_back};
 use crate::output::{diff, standing as words, time};
 use crate::view::{PlanView, ReleaseView, Row};
 
@@ -118,7 +118,7 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
     let holds = row.holds.iter().map(|hold| words::hold(hold, view.now, &options.zone));
     RowPage {
         row,
-        standing: plain(holds.chain(requested(row, view, options)).collect()),
+        standing: plain(holds.chain(other_images(row)).chain(requested(row, view, options)).collect()),
         sign: sign(row),
         from: row.from.as_ref().map(ReleaseView::text),
         to: row.to.as_ref().map(ReleaseView::text),

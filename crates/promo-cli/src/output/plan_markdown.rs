@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::escape::{self, code_span, fenced, markdown};
-use crate::output::plan_text::{FORECAST, Options, deadlines, gate, requested, standing, way_back};
+use crate::output::plan_text::{FORECAST, Options, deadlines, gate, other_images, requested, standing, way_back};
 use crate::output::{diff, standing as words, time};
 use crate::view::{ArtifactView, PlanView, ReleaseView, Row, RowState};
 
@@ -223,6 +223,9 @@ fn details(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
             out.push_str(&format!("{}\n\n", open.join(" · ")));
         }
         out.push_str(&format!("{}\n\n", markdown(&way_back(row))));
+        if let Some(images) = other_images(row) {
+            out.push_str(&format!("{}\n\n", markdown(&images)));
+        }
         for (check, roles) in &row.verdicts {
             out.push_str(&format!(
                 "A person judges {} afterwards: {}\n\n",

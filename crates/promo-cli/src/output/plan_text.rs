@@ -1,6 +1,8 @@
 //! A plan for a terminal and for the log of CI: the answer first, then reasons, then the differences, and at the end what
 //! to do next. Everything in it comes from the view.
 
+use std::collections::BTreeSet;
+
 use jiff::tz::TimeZone;
 use promo_core::gate::{GateKind, Outcome};
 
@@ -286,6 +288,9 @@ fn replaced(row: &Row, indent: &str, out: &mut String) {
     for file in &row.files {
         out.push_str(&format!("{indent}{}   changed\n", line(file)));
     }
+    if let Some(images) = other_images(row) {
+        out.push_str(&format!("{indent}{images}\n"));
+    }
     if row.backward && row.files.is_empty() {
         let says = match row.configuration {
             Some(false) => "the configuration stays as it is",
@@ -294,6 +299,21 @@ fn replaced(row: &Row, indent: &str, out: &mut String) {
         };
         out.push_str(&format!("{indent}{says}\n"));
     }
+}
+
+/// The images that would run and that the release does not name.
+pub(crate) fn other_images(row: &Row) -> Option<String> {
+    const FEW: usize = 4;
+    let all: BTreeSet<&String> = row.steps.iter().flat_map(|step| &step.other_images).collect();
+    let short = |image: &&String| match image.split_once('@') {
+        Some((name, digest)) => format!("{}@{}", line(name), short_state(digest)),
+        None => format!("{} (its tag can move)", line(image)),
+    };
+    let mut told = all.iter().take(FEW).map(short).collect::<Vec<_>>().join(", ");
+    if all.len() > FEW {
+        told.push_str(&format!(" and {} more", all.len() - FEW));
+    }
+    (!told.is_empty()).then(|| format!("also runs {told}"))
 }
 
 /// A state with its digest cut to what people compare.

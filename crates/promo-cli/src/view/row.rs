@@ -181,6 +181,9 @@ pub(crate) struct StepView {
     pub(crate) desired: String,
     /// What would change, as far as it can be shown.
     pub(crate) changes: Vec<FileChange>,
+    /// Images that it would run and that the release does not name.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) other_images: Vec<String>,
 }
 
 /// A release that cannot be gone back to.
@@ -474,5 +477,6 @@ fn step(step: &Step) -> StepView {
         expected: step.expected.to_string(),
         desired: step.desired.to_string(),
         changes: step.changes.clone(),
+        other_images: step.other_images.clone(),
     }
 }

@@ -301,6 +301,11 @@ const TIER: &[Key] = &[
     key("reason", Shape::Text, "with `windows = \"always\"`: why no window is needed"),
     key("verify", Shape::Names, "checks that an environment must name in `verify`"),
     key("providers", Shape::Names, "providers that may deploy; all when left out"),
+    key(
+        "movable_images",
+        Shape::Texts,
+        "repositories, each with all under it, whose images may be deployed by a tag; none when left out (R2)",
+    ),
     key("withdraw", Shape::Names, "roles that may withdraw an automatic check's verdict; nobody when left out (S3.1)"),
 ];
 

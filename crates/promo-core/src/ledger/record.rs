@@ -21,6 +21,8 @@ pub const REASON: &str = "reason";
 pub const DETAIL: &str = "detail";
 /// The text beside a verdict: what else was seen, an object of texts as canonical JSON.
 pub const EVIDENCE: &str = "evidence";
+/// The private text that has what ran once a step had settled, as the list of its images in JSON.
+pub const RUNNING: &str = "running";
 /// How the name of a text beside a release begins that says one thing of how it was built, `metadata.commit`.
 pub const METADATA: &str = "metadata.";
 
@@ -133,7 +135,7 @@ pub struct Draft {
     /// What happened; gives `kind` and `body`.
     pub event: Event,
     /// Free text and personal data that belongs to the event but stays out of the leaf (S12.5), by field: [`REASON`],
-    /// [`DETAIL`], [`EVIDENCE`], [`METADATA`] and a key.
+    /// [`DETAIL`], [`EVIDENCE`], [`RUNNING`], [`METADATA`] and a key.
     pub private: BTreeMap<String, String>,
 }
 

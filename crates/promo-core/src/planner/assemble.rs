@@ -1,12 +1,13 @@
 //! What the providers' answers mean for a plan, and how they get into it.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::{Draft, Observations, Previewed, Selection, StepDraft};
+use super::{Draft, Observations, Previewed, Selection, StepDraft, images};
 use crate::gate::Reason;
+use crate::ids::EnvironmentName;
 use crate::ledger::event::Movement;
 use crate::plan::{Action, Move, Stay, Step};
 use crate::state::State;
@@ -44,23 +45,32 @@ pub fn assemble(
 
 fn finish(draft: StepDraft, previews: &BTreeMap<String, Previewed>) -> Result<Step, String> {
     let StepDraft { id, action, provider, target, inputs } = draft;
-    let Some(Previewed { current, desired, changes, .. }) = previews.get(&id) else { return Err(id) };
+    let Some(Previewed { current, desired, changes, images, .. }) = previews.get(&id) else { return Err(id) };
     let (expected, desired, changes) = (*current, *desired, changes.clone());
-    Ok(Step { id, action, provider, target, inputs, expected, desired, changes })
+    let other_images = images::others(images, &inputs.artifacts);
+    Ok(Step { id, action, provider, target, inputs, expected, desired, changes, other_images })
 }
 
 /// Adds a finding for each step, there or back, that is refused: its preview says why, or the destination tag of a copy holds
 /// something else (S2.3). Whether something was found that was not known: then the selection is to be made anew, since a move is
 /// refused, or goes back elsewhere.
-pub fn refused(selection: &Selection, previews: &BTreeMap<String, Previewed>, observations: &mut Observations) -> bool {
-    let known = observations.destinations.len();
+/// `movable` says of which repositories policy lets images be named by a tag.
+pub fn refused(
+    selection: &Selection,
+    previews: &BTreeMap<String, Previewed>,
+    movable: &BTreeMap<EnvironmentName, BTreeSet<String>>,
+    observations: &mut Observations,
+) -> bool {
+    let (known, none) = (observations.destinations.len(), BTreeSet::new());
     // The way back from a reconfiguration is the same release: it would be taken for the way there.
     let back = |draft: &&Draft| draft.head.movement != Movement::Reconfiguration;
     let there = selection.moves.iter().flat_map(|draft| &draft.steps);
     let steps = there.chain(selection.moves.iter().filter(back).flat_map(|draft| &draft.rollback_steps));
     for step in steps {
-        let Some(Previewed { current, desired, refused, .. }) = previews.get(&step.id) else { continue };
+        let Some(Previewed { current, desired, images, refused, .. }) = previews.get(&step.id) else { continue };
         let mut found: Vec<Reason> = refused.iter().cloned().collect();
+        let movable = movable.get(&step.inputs.environment).unwrap_or(&none);
+        found.extend(images::refused(images, &step.inputs.artifacts, movable));
         if let (Action::Copy, State::Present(there), State::Present(wanted)) = (step.action, current, desired)
             && there != wanted
         {

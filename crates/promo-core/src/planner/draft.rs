@@ -150,7 +150,7 @@ impl Planner<'_> {
         files: &BTreeMap<String, Digest>,
         prefix: &str,
     ) -> Vec<StepDraft> {
-        let artifacts = self.artifacts(release, settings);
+        let mut artifacts = self.artifacts(release, settings);
         let inputs = |target: Target, settings: Value, artifacts, files| Inputs {
             environment: name.clone(),
             release: release.clone(),
@@ -171,6 +171,9 @@ impl Planner<'_> {
                     inputs: inputs(Target(BTreeMap::new()), Value::Null, one, BTreeMap::new()),
                 });
             }
+        }
+        for artifact in artifacts.values_mut() {
+            artifact.tree = self.input.observations.trees.get(&artifact.digest).cloned().unwrap_or_default();
         }
         if let Some(provider) = &settings.provider {
             for (target, place) in &settings.targets {
@@ -199,7 +202,9 @@ impl Planner<'_> {
                 let (repository, tag) = split_reference(reference);
                 let mirrored = mirror(&settings.mirror, &repository);
                 let source = mirrored.as_ref().map(|_| repository.clone());
-                let input = ArtifactInput { repository: mirrored.unwrap_or(repository), digest: *digest, tag, source };
+                let tree = Vec::new();
+                let input =
+                    ArtifactInput { repository: mirrored.unwrap_or(repository), digest: *digest, tag, source, tree };
                 (component.clone(), input)
             })
             .collect()

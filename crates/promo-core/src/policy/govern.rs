@@ -38,6 +38,8 @@ pub struct Governed {
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
     /// By environment: why policy lets it go without an allow window.
     pub always_open: BTreeMap<EnvironmentName, String>,
+    /// By environment: the repositories whose images may be deployed by a tag; absent where none may (R2).
+    pub movable_images: BTreeMap<EnvironmentName, BTreeSet<String>>,
     /// By environment: the roles that may withdraw an automatic check's verdict; absent where nobody may (S3.1).
     pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
     /// Whether a release may be added by what its tags show (S0.5).
@@ -67,6 +69,7 @@ pub fn govern(
         approval: BTreeMap::new(),
         windows: BTreeMap::new(),
         always_open: BTreeMap::new(),
+        movable_images: BTreeMap::new(),
         withdraw: BTreeMap::new(),
         first_observation: policy.is_none_or(|p| p.first_observation),
         policy: policy.map(Policy::reference),
@@ -103,6 +106,9 @@ pub fn govern(
         }
         governed.approval.insert(name.clone(), approval);
         governed.windows.insert(name.clone(), levels);
+        if !rules.movable_images.is_empty() {
+            governed.movable_images.insert(name.clone(), rules.movable_images.clone());
+        }
         if !rules.withdraw.is_empty() {
             governed.withdraw.insert(name.clone(), rules.withdraw.clone());
         }

@@ -67,6 +67,8 @@ pub struct TierRules {
     pub verify: BTreeSet<CheckName>,
     /// The only providers that may deploy; any when there is none.
     pub providers: Option<BTreeSet<String>>,
+    /// Repositories, each with everything under it, whose images may be deployed by a tag (R2).
+    pub movable_images: BTreeSet<String>,
     /// The roles that may withdraw the verdict of an automatic check (S3.1); nobody may when there is none.
     pub withdraw: BTreeSet<RoleName>,
 }
@@ -260,6 +262,7 @@ fn rules(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> TierRules {
         providers: table
             .get("providers")
             .map(|node| node.texts().into_iter().map(|(text, _)| text.to_string()).collect()),
+        movable_images: table.texts("movable_images").into_iter().map(|(text, _)| text.to_string()).collect(),
         withdraw: names(table, "withdraw").into_iter().collect(),
     }
 }

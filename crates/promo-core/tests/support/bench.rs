@@ -90,7 +90,7 @@ impl Bench {
             let selection = select(&input);
             let steps = selection.moves.iter().flat_map(|m| m.steps.iter().chain(&m.rollback_steps));
             let previews = steps.map(|step| (step.id.clone(), self.preview(step))).collect();
-            if !refused(&selection, &previews, &mut observations) {
+            if !refused(&selection, &previews, &BTreeMap::new(), &mut observations) {
                 break (selection, previews);
             }
         };
@@ -131,7 +131,14 @@ impl Bench {
         let copied = step.inputs.artifacts.values().next().map(|artifact| artifact.digest);
         let inputs = canonical::digest(&step.inputs).expect("inputs are canonical");
         let desired = State::Present(copied.filter(|_| step.action == Action::Copy).unwrap_or(inputs));
-        Previewed { inputs: step.inputs.clone(), current, desired, changes: Vec::new(), refused: None }
+        Previewed {
+            inputs: step.inputs.clone(),
+            current,
+            desired,
+            changes: Vec::new(),
+            images: Vec::new(),
+            refused: None,
+        }
     }
 
     /// The same things, put together the other way round.
@@ -141,11 +148,12 @@ impl Bench {
         pipeline.environments = self.world.pipeline.environments.clone().into_iter().rev().collect();
         pipeline.checks = self.world.pipeline.checks.clone().into_iter().rev().collect();
         other.world.graph = Graph::new(pipeline);
-        let Observations { files, live, artifacts, destinations, checks, settings } = self.observations.clone();
+        let Observations { files, live, artifacts, trees, destinations, checks, settings } = self.observations.clone();
         other.observations = Observations {
             files: files.into_iter().rev().collect(),
             live: live.into_iter().rev().collect(),
             artifacts: artifacts.into_iter().rev().collect(),
+            trees: trees.into_iter().rev().collect(),
             destinations: destinations.into_iter().rev().collect(),
             checks: checks.into_iter().rev().collect(),
             settings: settings.into_iter().rev().collect(),

@@ -3,14 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use promo_core::ledger::record::DETAIL;
+use promo_core::canonical;
+use promo_core::ledger::record::{DETAIL, RUNNING};
 use promo_core::ledger::view::StepView;
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Move, Step};
 use promo_core::state::State;
-use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, Provider, ProviderError};
+use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, Provider, ProviderError, Settled};
 
-use super::RunContext;
+use super::{RunContext, running};
 use crate::contract::cut;
 use crate::error::EngineError;
 use crate::progress::Progress;
@@ -119,10 +120,15 @@ impl Now<'_> {
         }
     }
 
-    /// Writes what is there now; after a failure with why, which is what a provider says and stands beside the leaf (S12.5).
-    fn record(&self, observed: State, failed: Option<&str>) -> Result<(), EngineError> {
+    /// Writes what is there now; after a failure with why, and with what runs, which is what a provider says and stands beside
+    /// the leaf (S12.5).
+    fn record(&self, observed: State, failed: Option<&str>, settled: &Settled) -> Result<(), EngineError> {
         let mut draft = self.context.session.draft(Event::StepEffect { observed });
         draft.private.extend(failed.map(|why| (DETAIL.to_owned(), cut(why.to_owned()))));
+        if !settled.images.is_empty() {
+            let text = canonical::to_vec(&settled.images).expect("invariant: texts have a canonical form");
+            draft.private.insert(RUNNING.to_owned(), String::from_utf8_lossy(&text).into_owned());
+        }
         self.context.append_drafts(&self.entry.environment, Some(&self.step.id), vec![draft])
     }
 
@@ -167,7 +173,7 @@ impl Now<'_> {
                 let unlike = || format!("{} holds {state} after the step: expected {}", place(step), step.desired);
                 let problem = said.err().or_else(|| seen.as_ref().err().cloned());
                 let why = problem.map_or_else(unlike, |problem| problem.to_string());
-                self.record(state, Some(&why))?;
+                self.record(state, Some(&why), &Settled::default())?;
                 Ok(self.fail(why))
             }
         }
@@ -183,19 +189,28 @@ impl Now<'_> {
     ) -> Result<StepEnd, EngineError> {
         let request = ObserveRequest { inputs: self.step.inputs.clone() };
         match provider.settle(&self.context.session.context, &request).await {
-            Ok(()) => self.done(state, changed, detail),
+            Ok(settled) => match running::judge(&self.step.inputs, &settled) {
+                Ok(told) => {
+                    let detail = told.map_or_else(|| detail.clone(), |told| format!("{detail}; {told}"));
+                    self.done(state, changed, detail, &settled)
+                }
+                Err(why) => {
+                    self.record(State::Unknown, Some(&why), &settled)?;
+                    Ok(self.fail(why))
+                }
+            },
             Err(error) if comes_back(&error) => Ok(self.interrupt(&error)),
             Err(error) => {
                 let why = error.to_string();
                 // That it is there is no effect as wanted, and whoever resumes must not take it for one.
-                self.record(State::Unknown, Some(&why))?;
+                self.record(State::Unknown, Some(&why), &Settled::default())?;
                 Ok(self.fail(why))
             }
         }
     }
 
-    fn done(&self, state: State, changed: bool, detail: String) -> Result<StepEnd, EngineError> {
-        self.record(state, None)?;
+    fn done(&self, state: State, changed: bool, detail: String, settled: &Settled) -> Result<StepEnd, EngineError> {
+        self.record(state, None, settled)?;
         let milliseconds = elapsed(self.context, self.begun);
         let (environment, step) = (self.entry.environment.clone(), self.step.id.clone());
         self.context.say(Progress::StepDone { environment, step, changed, detail, milliseconds });

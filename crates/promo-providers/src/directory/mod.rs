@@ -63,8 +63,8 @@ impl Provider for Directory {
         }
     }
 
-    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
-        in_background(cx, inputs, render::lint).await
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
+        in_background(cx, inputs, render::lint).await.map(|()| Vec::new())
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
@@ -87,6 +87,7 @@ impl Provider for Directory {
                 current: live.state(),
                 desired: State::Present(tree::fingerprint(&tree.manifest())),
                 changes: changes(&place, &live, &tree),
+                images: Vec::new(),
             })
         })
         .await

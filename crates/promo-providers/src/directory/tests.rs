@@ -36,6 +36,7 @@ impl World {
             digest: Digest::of(b"image"),
             tag: Some("1.4.2".into()),
             source: None,
+            tree: Vec::new(),
         };
         Inputs {
             environment: "dev".parse().unwrap(),

@@ -21,7 +21,7 @@ use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use promo_core::kinds::{KindSchema, Place as At, ValueKind};
 use promo_sdk::{
     Context, Description, DriftAnswer, DriftClass, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind,
-    Inputs, ObjectDrift, ObserveRequest, Preview, Provider, ProviderError, State,
+    Inputs, ObjectDrift, ObserveRequest, Preview, Provider, ProviderError, Settled, State,
 };
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ use crate::kubernetes::inventory::{self, Entry, Inventory, Kept, Phase};
 use crate::kubernetes::object::{Id, Object};
 use crate::kubernetes::projection;
 use crate::kubernetes::tried::{AT_ONCE, Owner, There, tried};
-use crate::kubernetes::{settled, shown};
+use crate::kubernetes::{running, settled, shown};
 use crate::settings::{files, key};
 
 /// How long objects may take to settle, where nothing else is said.
@@ -76,8 +76,8 @@ impl Provider for Kubectl {
         }
     }
 
-    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
-        render::render(cx, inputs).map(drop)
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
+        Ok(render::render(cx, inputs)?.images())
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
@@ -100,7 +100,7 @@ impl Provider for Kubectl {
             let ran = done.map(|hook| (hook.clone(), Some(as_declared(hook))));
             shown::changes(&there.shown().into_iter().chain(ran).collect::<Vec<_>>(), &wanted)?
         };
-        Ok(Preview { current: there.state, desired, changes })
+        Ok(Preview { current: there.state, desired, changes, images: declared.images() })
     }
 
     async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {
@@ -224,7 +224,7 @@ impl Provider for Kubectl {
         Ok(EnsureAnswer { changed: true, detail })
     }
 
-    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<(), ProviderError> {
+    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<Settled, ProviderError> {
         let mut ended = self.settled(cx, &request.inputs).await;
         // A wait can outlive the credentials that it began with.
         if matches!(&ended, Err(error) if error.kind == ErrorKind::Denied) {
@@ -264,11 +264,13 @@ fn as_declared(object: &Object) -> Value {
 }
 
 impl Kubectl {
-    async fn settled(&self, cx: &Context, inputs: &Inputs) -> Result<(), ProviderError> {
+    async fn settled(&self, cx: &Context, inputs: &Inputs) -> Result<Settled, ProviderError> {
         let place = self.clusters.place(cx, &inputs.target).await?;
-        let Some(kept) = inventory::read(&place, &render::name(inputs)?).await? else { return Ok(()) };
-        let ids: Vec<Id> = kept.inventory.all().into_iter().map(|object| object.id).collect();
-        settled::wait(cx, &place, &ids, timeout(inputs)?).await
+        let Some(kept) = inventory::read(&place, &render::name(inputs)?).await? else { return Ok(Settled::default()) };
+        let objects = kept.inventory.all();
+        let ids: Vec<Id> = objects.iter().map(|object| object.id.clone()).collect();
+        settled::wait(cx, &place, &ids, timeout(inputs)?).await?;
+        Ok(Settled { images: running::images(&place, &objects).await? })
     }
 }
 

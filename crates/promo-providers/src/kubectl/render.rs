@@ -57,10 +57,17 @@ pub(super) struct Declared {
     pub(super) hooks: Vec<Hook>,
 }
 
+impl Declared {
+    /// The images that all of it would run.
+    pub(super) fn images(&self) -> Vec<String> {
+        images::of(self.objects.iter().chain(self.hooks.iter().map(|hook| &hook.object)))
+    }
+}
+
 /// What a deployment declares.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] for manifests that make no sense, that leave the namespace of the target, or whose images can move.
+/// [`ErrorKind::Invalid`] for manifests that make no sense, or that leave the namespace of the target.
 pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Declared, ProviderError> {
     let settings = settings(inputs)?;
     let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);

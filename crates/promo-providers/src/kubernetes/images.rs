@@ -1,64 +1,29 @@
-//! Which images the containers of an object run: those of the release by its digests, any other by its own.
+//! Which images the containers of an object run, and those of the release in their place. What must not live here: which
+//! images may run; that is a rule, and the core has it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use promo_core::Digest;
 use promo_core::ids::ArtifactName;
+use promo_core::planner::split_reference;
 use promo_sdk::{ArtifactInput, ErrorKind, ProviderError};
 use serde_json::Value;
 
-use super::object::Id;
+use super::object::{Id, Object};
 
-/// Puts the release's digests where an object names its images, which are `named` by artifact. Every image is named by its
-/// digest then (R2).
+/// Puts the release's artifacts, by digest, where an object names images that `named` says are theirs.
 ///
 /// # Errors
-/// [`ErrorKind::Invalid`] for an image that can move, and for an artifact that there is not.
+/// [`ErrorKind::Invalid`] for an artifact that there is not, or that no cluster could take from where it is.
 pub(crate) fn pin(
     id: &Id,
     value: &mut Value,
     named: &BTreeMap<String, String>,
     artifacts: &BTreeMap<ArtifactName, ArtifactInput>,
 ) -> Result<(), ProviderError> {
-    match value {
-        Value::Object(map) => {
-            for (key, value) in map.iter_mut() {
-                match value {
-                    Value::Array(containers) if matches!(key.as_str(), "containers" | "initContainers") => {
-                        for container in containers {
-                            if let Some(Value::String(image)) = container.get_mut("image") {
-                                *image = pinned(id, image, named, artifacts)?;
-                            }
-                        }
-                    }
-                    // A volume that is an image: it runs nothing, and what it holds can move all the same.
-                    Value::Array(volumes) if key == "volumes" => {
-                        for volume in volumes {
-                            if let Some(Value::String(image)) = volume.pointer_mut("/image/reference") {
-                                *image = pinned(id, image, named, artifacts)?;
-                            }
-                        }
-                    }
-                    other => pin(id, other, named, artifacts)?,
-                }
-            }
-            Ok(())
-        }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| pin(id, item, named, artifacts)),
-        _ => Ok(()),
-    }
-}
-
-fn pinned(
-    id: &Id,
-    image: &str,
-    named: &BTreeMap<String, String>,
-    artifacts: &BTreeMap<ArtifactName, ArtifactInput>,
-) -> Result<String, ProviderError> {
-    let (repository, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    let tag = repository.rfind(':').filter(|colon| !repository[*colon..].contains('/'));
-    let repository = tag.map_or(repository, |colon| &repository[..colon]);
-    let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
-    if let Some(artifact) = named.get(repository) {
+    each(value, &mut |_, image| {
+        let Some(artifact) = named.get(&split_reference(image).0) else { return Ok(()) };
+        let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
         let found = artifacts.iter().find(|(name, _)| name.as_str() == artifact).map(|(_, artifact)| artifact);
         let known: Vec<&str> = artifacts.keys().map(ArtifactName::as_str).collect();
         let found = found.ok_or_else(|| {
@@ -68,21 +33,92 @@ fn pinned(
             let why = "no cluster takes an image from a directory: copy it to a registry with `mirror`";
             return Err(invalid(format!("{id}: `{artifact}` is in {}; {why}", found.repository)));
         }
-        return Ok(format!("{}@{}", found.repository, found.digest));
+        *image = format!("{}@{}", found.repository, found.digest);
+        Ok(())
+    })
+}
+
+/// Refuses an object of which an image can move, where no list of images goes to the core that would judge them.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`].
+pub(crate) fn fixed(object: &Object) -> Result<(), ProviderError> {
+    each(&mut object.value.clone(), &mut |_, image| match image.split_once('@') {
+        Some((_, digest)) if digest.parse::<Digest>().is_ok() => Ok(()),
+        _ => {
+            let (id, image) = (&object.id, crate::escape::line(image));
+            let help = "name it by its digest, or say in `images` which artifact it is";
+            Err(ProviderError::new(ErrorKind::Invalid, format!("{id}: the image `{image}` can move: {help}")))
+        }
+    })
+}
+
+/// The images that these objects would run, or mount, each once.
+pub(crate) fn of<'a>(objects: impl Iterator<Item = &'a Object>) -> Vec<String> {
+    let mut images = BTreeSet::new();
+    for object in objects {
+        note(&object.value, &mut |_, image| {
+            images.insert(crate::escape::line(image));
+        });
     }
-    match digest {
-        Some(digest) if digest.parse::<promo_core::Digest>().is_ok() => Ok(image.to_owned()),
-        _ => Err(invalid(format!(
-            "{id}: the image `{}` can move: name it by its digest, or say in `images` which artifact it is",
-            crate::escape::line(image)
-        ))),
+    images.into_iter().collect()
+}
+
+/// The containers that an object declares, by name, with their images.
+pub(crate) fn containers(value: &Value) -> BTreeMap<String, String> {
+    let mut found = BTreeMap::new();
+    note(value, &mut |container, image| {
+        found.extend(container.map(|name| (name.to_owned(), image.to_owned())));
+    });
+    found
+}
+
+fn note(value: &Value, with: &mut dyn FnMut(Option<&str>, &str)) {
+    let mut noted = |container: Option<&str>, image: &mut String| {
+        with(container, image);
+        Ok(())
+    };
+    each(&mut value.clone(), &mut noted).expect("invariant: noting does not fail");
+}
+
+/// What is done with an image, and with the name of the container that runs it.
+type Visit<'a> = &'a mut dyn FnMut(Option<&str>, &mut String) -> Result<(), ProviderError>;
+
+/// Goes through every image below a value: of containers, and of volumes that are images, which run nothing, and whose content
+/// can move all the same.
+fn each(value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
+    match value {
+        Value::Object(map) => {
+            for (key, value) in map {
+                match value {
+                    Value::Array(containers) if matches!(key.as_str(), "containers" | "initContainers") => {
+                        for container in containers {
+                            let name = container.get("name").and_then(Value::as_str).map(String::from);
+                            if let Some(Value::String(image)) = container.get_mut("image") {
+                                visit(name.as_deref(), image)?;
+                            }
+                        }
+                    }
+                    Value::Array(volumes) if key == "volumes" => {
+                        for volume in volumes {
+                            if let Some(Value::String(image)) = volume.pointer_mut("/image/reference") {
+                                visit(None, image)?;
+                            }
+                        }
+                    }
+                    other => each(other, visit)?,
+                }
+            }
+            Ok(())
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| each(item, visit)),
+        _ => Ok(()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kubernetes::object::Object;
     use serde_json::json;
 
     const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -102,6 +138,7 @@ mod tests {
             digest: DIGEST.parse().unwrap(),
             tag: Some("1.0.0".into()),
             source: None,
+            tree: Vec::new(),
         };
         let mut value = object.value;
         let named = BTreeMap::from([("shop/api".to_owned(), "api".to_owned()), ("gone".into(), "web".into())]);
@@ -110,21 +147,21 @@ mod tests {
     }
 
     #[test]
-    fn s2_5_an_image_of_the_release_is_named_by_its_digest_and_any_other_must_be() {
+    fn s2_5_an_image_of_the_release_is_named_by_its_digest_and_any_other_is_left() {
         let ours = format!("registry.prod.example/shop/api@{DIGEST}");
         for image in ["shop/api", "shop/api:latest", "shop/api:1@sha256:00"] {
             assert_eq!(put(image).unwrap(), ours, "{image}");
         }
-        let other = format!("mesh.example:5000/proxy@{DIGEST}");
-        assert_eq!(put(&other).unwrap(), other);
-        for image in ["mesh.example:5000/proxy", "mesh.example/proxy:1.2", "mesh@sha256:00"] {
-            let error = put(image).unwrap_err();
-            assert!(error.message.contains("can move") && error.message.contains("Deployment/web"), "{error}");
+        for other in [format!("mesh.example:5000/proxy@{DIGEST}"), "mesh.example:5000/proxy".into()] {
+            assert_eq!(put(&other).unwrap(), other);
         }
-        let mut value = json!({ "spec": { "volumes": [{ "name": "model", "image": { "reference": "shop/api:1" } }] } });
-        let id =
-            Object::try_from(json!({ "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" } })).unwrap().id;
-        let error = pin(&id, &mut value, &BTreeMap::new(), &BTreeMap::new()).unwrap_err();
+        let pod = json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "p" },
+            "spec": { "volumes": [{ "name": "model", "image": { "reference": "shop/api:1" } }] },
+        });
+        let pod = Object::try_from(pod).unwrap();
+        assert_eq!(of([&pod].into_iter()), ["shop/api:1"]);
+        let error = fixed(&pod).unwrap_err();
         assert!(error.message.contains("Pod/p: the image `shop/api:1` can move"), "{error}");
         let error = put_from("oci-layout:build/api", "shop/api").unwrap_err();
         assert!(error.message.contains("no cluster takes an image from a directory"), "{error}");

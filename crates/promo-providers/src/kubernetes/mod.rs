@@ -15,6 +15,7 @@ pub(crate) mod inventory;
 pub(crate) mod object;
 pub(crate) mod projection;
 mod proxy;
+pub(crate) mod running;
 pub(crate) mod settings;
 pub(crate) mod settled;
 pub(crate) mod shown;

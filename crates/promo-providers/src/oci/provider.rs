@@ -302,7 +302,7 @@ impl Provider for Oci {
             let current = self.destination(&store, &artifact).await?;
             if current == desired {
                 self.settled(cx, &store, &artifact);
-                return Ok(Preview { current, desired, changes: Vec::new() });
+                return Ok(Preview { current, desired, changes: Vec::new(), images: Vec::new() });
             }
             if let State::Present(found) = current {
                 return Err(conflict(&store, &artifact, artifact.digest, found).into());
@@ -314,7 +314,7 @@ impl Provider for Oci {
             if matches!((&source, &store), (Store::Registry(_), Store::Registry(_))) {
                 self.recent.along.note(cx.clock.now(), name(&store, &artifact), companions);
             }
-            Ok(Preview { current, desired, changes })
+            Ok(Preview { current, desired, changes, images: Vec::new() })
         })
         .await
     }

@@ -41,6 +41,7 @@ impl World {
             digest: self.digest,
             tag: tag.map(Into::into),
             source: Some("oci-layout:images".into()),
+            tree: Vec::new(),
         };
         Inputs {
             environment: "production".parse().unwrap(),

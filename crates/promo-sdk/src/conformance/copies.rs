@@ -356,7 +356,7 @@ mod tests {
             let (current, desired) = (self.state(&request.inputs), State::Present(artifact(&request.inputs).unwrap()));
             self.scribble(Fault::PreviewWrites, "elsewhere");
             if current == desired {
-                return Ok(Preview { current, desired, changes: vec![] });
+                return Ok(Preview { current, desired, changes: vec![], images: vec![] });
             }
             if current != State::Absent && !self.is(Fault::PreviewsTakenTag) {
                 return Err(conflict());
@@ -364,7 +364,7 @@ mod tests {
             self.source(&request.inputs)?;
             let change = FileChange { path: "tag".into(), before: None, after: Some(desired.to_string()) };
             let changes = if self.is(Fault::PreviewShowsNothing) { vec![] } else { vec![change] };
-            Ok(Preview { current, desired, changes })
+            Ok(Preview { current, desired, changes, images: vec![] })
         }
 
         async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
@@ -416,6 +416,7 @@ mod tests {
                 digest: of(text),
                 tag: Some("1".into()),
                 source: Some("built".into()),
+                tree: Vec::new(),
             };
             Inputs {
                 environment: "prod".parse().unwrap(),

@@ -269,7 +269,7 @@ mod tests {
             let desired = State::Present(digest(&after));
             let change = FileChange { path: "text".into(), before, after: Some(after) };
             let shown = current != desired && self.fault != Fault::PreviewSaysLess;
-            Ok(Preview { current, desired, changes: shown.then_some(change).into_iter().collect() })
+            Ok(Preview { current, desired, changes: shown.then_some(change).into_iter().collect(), images: vec![] })
         }
 
         async fn ensure(&self, _: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {

@@ -1,0 +1,73 @@
+//! What a plan can bear that the first version of its format did not know. A plan that bears some of it names it in `requires`, so
+//! that an older promo refuses it by name. What must not live here: what any of it means.
+
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use super::{LostTarget, Move, Next, Plan, Step};
+use crate::gate::{Gate, Reason};
+
+/// Fields of later versions: the digests below an artifact's, and images that the release does not name.
+const TREES: &str = "artifact-trees";
+const OTHER_IMAGES: &str = "other-images";
+
+/// The codes of reasons of later versions; each is a feature.
+const REASONS: [&str; 2] = ["image-movable", "image-unlike"];
+
+/// Whether this version knows what a plan requires.
+pub(super) fn known(feature: &str) -> bool {
+    [TREES, OTHER_IMAGES].contains(&feature) || REASONS.contains(&feature)
+}
+
+/// What a plan requires, in the order of the words.
+pub(super) fn of(plan: &Plan) -> Vec<String> {
+    let mut found: BTreeSet<&'static str> = BTreeSet::new();
+    for entry in &plan.moves {
+        for step in entry.steps.iter().chain(entry.rollback.iter().flat_map(|back| &back.steps)) {
+            let Step { inputs, other_images, .. } = step;
+            let trees = inputs.artifacts.values().any(|artifact| !artifact.tree.is_empty());
+            found.extend(trees.then_some(TREES));
+            found.extend((!other_images.is_empty()).then_some(OTHER_IMAGES));
+        }
+    }
+    found.extend(reasons(plan).map(Reason::code).filter(|code| REASONS.contains(code)));
+    found.iter().map(ToString::to_string).collect()
+}
+
+/// Every reason that a plan gives.
+fn reasons(plan: &Plan) -> impl Iterator<Item = &Reason> {
+    let of_moves = plan.moves.iter().flat_map(|entry: &Move| entry.gates.iter().chain(gates(entry.newer.as_ref())));
+    let of_stays = plan.stays.iter().flat_map(|stay| gates(stay.next.as_ref()).chain(gates(stay.newer.as_ref())));
+    let lost = plan.moves.iter().filter_map(|entry| entry.lost_target.as_ref()).map(|LostTarget { reason, .. }| reason);
+    of_moves.chain(of_stays).map(|gate| &gate.reason).chain(lost).chain(plan.lost_evidence.values().flatten())
+}
+
+fn gates(next: Option<&Next>) -> impl Iterator<Item = &Gate> {
+    next.into_iter().flat_map(|next| &next.gates)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Digest;
+    use crate::plan::{Document, PlanFileError};
+    use alloc::vec;
+
+    #[test]
+    fn what_is_new_in_a_plan_is_named_and_only_that() {
+        let plan = include_bytes!("../../../../tests/compat/v1/plans/promote.json");
+        let (old, _) = Document::from_bytes(plan).unwrap();
+        assert_eq!(old.requires, [""; 0]);
+        let mut body = old.body;
+        body.moves[0].gates[0].reason = Reason::ImageMovable { image: "mesh:1".into() };
+        body.moves[0].steps[0].other_images = vec!["mesh:1".into()];
+        body.moves[0].steps[0].inputs.artifacts.values_mut().next().unwrap().tree = vec![Digest::of(b"arm64")];
+        let new = Document::new(body);
+        assert_eq!(new.requires, ["artifact-trees", "image-movable", "other-images"]);
+        assert!(Document::from_bytes(&new.to_bytes().unwrap()).is_ok());
+        let silent = Document { requires: vec![], ..new };
+        let error = Document::from_bytes(&silent.to_bytes().unwrap()).unwrap_err();
+        assert!(matches!(error, PlanFileError::Unnamed(_)), "{error}");
+    }
+}

@@ -18,6 +18,7 @@ pub mod metric;
 pub mod oci;
 pub mod rollout;
 mod settings;
+mod templates;
 
 /// Every built-in provider.
 #[must_use]

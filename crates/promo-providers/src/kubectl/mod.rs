@@ -11,14 +11,16 @@
 //! other stops at the next object. One of an older epoch than the inventory's does not begin.
 
 mod hooks;
+mod kustomize;
 mod render;
+mod sources;
 mod work;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
-use promo_core::kinds::{KindSchema, Place as At, ValueKind};
+use promo_core::kinds::{KeySchema, KindSchema, Place as At, ValueKind};
 use promo_sdk::{
     Context, Description, DriftAnswer, DriftClass, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind,
     Inputs, ObjectDrift, ObserveRequest, Preview, Provider, ProviderError, Settled, State,
@@ -26,7 +28,9 @@ use promo_sdk::{
 use serde_json::Value;
 
 use self::hooks::When;
+use self::kustomize::Builds;
 use self::render::Declared;
+use self::sources::For;
 use self::work::Work;
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
 use crate::kubernetes::drift;
@@ -45,6 +49,7 @@ const TIMEOUT: u64 = 300;
 #[derive(Debug, Default)]
 pub struct Kubectl {
     clusters: Clusters,
+    builds: Builds,
 }
 
 /// What `deploy.kubectl` accepts.
@@ -57,6 +62,14 @@ pub fn schema() -> KindSchema {
             .to_owned(),
         keys: vec![
             files("manifests", "Paths and globs of manifests in YAML"),
+            files("templates", "Paths and globs of minijinja templates that render to manifests"),
+            key("values", ValueKind::TextTable, "Texts that templates read as `values.NAME`"),
+            files("values_files", "Files of values in YAML, JSON or TOML; later ones go over earlier ones, `values` over all"),
+            KeySchema {
+                value: ValueKind::Text,
+                ..files("kustomize", "The directory of an overlay, which `kubectl kustomize` builds")
+            },
+            files("files", "Paths and globs of what an overlay uses outside its own directory, its bases say"),
             key("images", ValueKind::TextTable, "Which image of the manifests is which artifact: `\"shop/api\" = \"api\"`"),
             key("name", ValueKind::Text, "What is applied under one name belongs together; `promo` when left out"),
             key("timeout", ValueKind::Duration, "How long objects may take until they run; `5m` when left out"),
@@ -77,7 +90,7 @@ impl Provider for Kubectl {
     }
 
     async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
-        Ok(render::render(cx, inputs)?.images())
+        Ok(render::render(cx, inputs, &self.builds, For::Linting).await?.images())
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
@@ -87,7 +100,7 @@ impl Provider for Kubectl {
     }
 
     async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
-        let declared = render::render(cx, &request.inputs)?;
+        let declared = render::render(cx, &request.inputs, &self.builds, For::Deploying).await?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
         let there = seen(&place, kept.as_ref()).await?;
@@ -116,7 +129,7 @@ impl Provider for Kubectl {
             Some(inventory) => inventory.entries.as_slice(),
             None => &[],
         };
-        let declared = render::render(cx, &request.inputs)?.objects;
+        let declared = render::render(cx, &request.inputs, &self.builds, For::Deploying).await?.objects;
         let mut objects = Vec::with_capacity(declared.len());
         for object in declared {
             let live = match there.objects.iter().find(|(known, _)| known.id.same(&object.id)) {
@@ -155,7 +168,8 @@ impl Provider for Kubectl {
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
-        let (declared, name) = (render::render(cx, &request.inputs)?, render::name(&request.inputs)?);
+        let declared = render::render(cx, &request.inputs, &self.builds, For::Deploying).await?;
+        let name = render::name(&request.inputs)?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &name).await?;
         let there = seen(&place, kept.as_ref()).await?;

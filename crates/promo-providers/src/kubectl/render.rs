@@ -1,5 +1,5 @@
-//! What is to be applied: the manifests of the working tree, with the release's digests in the place of image names. A pure
-//! function of the inputs.
+//! What is to be applied: what the deployment declares, with the release's digests in the place of image names. A pure function of the
+//! inputs.
 
 use std::collections::BTreeMap;
 
@@ -8,6 +8,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::hooks::Hook;
+use super::kustomize::Builds;
+use super::sources::{self, For};
 use crate::kubernetes::images;
 use crate::kubernetes::object::{self, Object};
 use crate::settings;
@@ -20,7 +22,18 @@ const NAME: &str = "promo";
 #[serde(deny_unknown_fields)]
 pub(super) struct Settings {
     #[serde(default)]
-    manifests: Vec<String>,
+    pub(super) manifests: Vec<String>,
+    #[serde(default)]
+    pub(super) templates: Vec<String>,
+    #[serde(default)]
+    pub(super) values: BTreeMap<String, String>,
+    #[serde(default)]
+    pub(super) values_files: Vec<String>,
+    #[serde(default)]
+    pub(super) kustomize: Option<String>,
+    /// What the overlay uses besides its own directory.
+    #[serde(default)]
+    pub(super) files: Vec<String>,
     #[serde(default)]
     images: BTreeMap<String, String>,
     #[serde(default)]
@@ -68,19 +81,18 @@ impl Declared {
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for manifests that make no sense, or that leave the namespace of the target.
-pub(super) fn render(cx: &Context, inputs: &Inputs) -> Result<Declared, ProviderError> {
+pub(super) async fn render(
+    cx: &Context,
+    inputs: &Inputs,
+    builds: &Builds,
+    what_for: For,
+) -> Result<Declared, ProviderError> {
     let settings = settings(inputs)?;
     let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
     let namespace = inputs.target.0.get("namespace").map(String::as_str);
-    let mut objects = Vec::new();
-    for (path, digest) in &inputs.files {
-        if !settings.manifests.iter().any(|pattern| promo_core::planner::matches(pattern, path)) {
-            continue;
-        }
-        let bytes = cx.blobs.get(digest)?;
-        let text = std::str::from_utf8(&bytes).map_err(|_| invalid(format!("{path} is no text in UTF-8")))?;
-        objects.extend(object::read(path, text)?);
-    }
+    let Some(mut objects) = sources::read(cx, inputs, &settings, builds, what_for).await? else {
+        return Ok(Declared { objects: Vec::new(), hooks: Vec::new() });
+    };
     if objects.is_empty() {
         return Err(invalid(
             "the manifests declare no object: nothing would be deployed, and everything taken away".into(),

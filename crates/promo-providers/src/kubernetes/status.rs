@@ -31,10 +31,10 @@ pub(crate) fn of(object: &Value) -> Status {
     let group = group.split_once('/').map_or("", |(group, _)| group);
     let kind = object.get("kind").and_then(Value::as_str).unwrap_or_default();
     match (group, kind) {
-        ("apps", "Deployment") => deployment(object, seen),
+        ("apps", "Deployment") => without_pods(object, deployment(object, seen)),
         ("apps", "StatefulSet") => stateful_set(object, seen),
         ("apps", "DaemonSet") => daemon_set(object, seen),
-        ("apps", "ReplicaSet") => replicas(object, "/status/availableReplicas", "available"),
+        ("apps", "ReplicaSet") => without_pods(object, replicas(object, "/status/availableReplicas", "available")),
         ("batch", "Job") => job(object),
         ("", "Pod") => pod(object),
         ("", "PersistentVolumeClaim") => phase(object, "Bound"),
@@ -76,6 +76,14 @@ fn by_conditions(object: &Value) -> Status {
 
 fn unseen(kind: &str) -> Status {
     Status::InProgress(format!("the controller of {kind} has not seen it yet"))
+}
+
+/// Why pods cannot even be made, where a controller says so: a quota, an admission.
+fn without_pods(object: &Value, status: Status) -> Status {
+    match (status, condition(object, "ReplicaFailure")) {
+        (Status::InProgress(what), Some(("True", why))) => Status::InProgress(format!("{what}: {why}")),
+        (status, _) => status,
+    }
 }
 
 fn deployment(object: &Value, seen: Option<i64>) -> Status {
@@ -282,6 +290,10 @@ mod tests {
         let late = deployment_of(json!({ "observedGeneration": 2, "conditions": late }));
         assert_eq!(of(&late), Status::Failed("ProgressDeadlineExceeded: too slow".into()));
         assert_eq!(of(&deployment_of(json!({}))), unseen("deployments"));
+        let refused = json!([{ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota" }]);
+        let refused = deployment_of(json!({ "observedGeneration": 2, "updatedReplicas": 2, "conditions": refused }));
+        let Status::InProgress(said) = of(&refused) else { panic!("{refused}") };
+        assert!(said.contains("2 of 3 pods") && said.ends_with("FailedCreate: exceeded quota"), "{said}");
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use promo_providers::oci::build::{Image, image};
 use promo_providers::oci::{Network, Store};
@@ -115,6 +116,25 @@ impl World {
         self.ends(0, &["release", "add", &format!("web={tag}")]);
     }
 
+    fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = self.read(name);
+        assert!(text.contains(from), "{from} in {text}");
+        self.write(name, &text.replace(from, to));
+    }
+
+    /// The plan that takes back what differs in dev, applied; gives what it said.
+    fn take_back(&self) -> String {
+        let next = self.json(0, &["drift", "dev"])["next"].as_str().unwrap().to_owned();
+        let words: Vec<&str> = next.split(' ').skip(1).collect();
+        let said = self.ends(0, &words);
+        self.ends(0, &["apply", words.last().unwrap()]);
+        said
+    }
+
     fn promo(&self, words: &[&str]) -> Command {
         let mut command = binary::command(binary::promo());
         command.current_dir(self.directory.path()).args(words).env("PROMO_CLUSTERS", self.path("clusters.toml"));
@@ -157,14 +177,42 @@ fn field<'v>(answer: &'v Value, object: &str, path: &str) -> &'v Value {
 
 const IMAGE: &str = "spec.template.spec.containers[name=\"web\"].image";
 
-/// A patch, a scale, another image, a deletion, a key that is gone, and what nothing declares.
+/// A patch, a scale, another image, and a deletion.
 fn by_hand(namespace: &Namespace) {
     kubectl(namespace, &["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data":{"color":"red"}}"#]);
     kubectl(namespace, &["scale", "deployment", "web", "--replicas=5"]);
     kubectl(namespace, &["set", "image", "deployment/web", "web=shop/other:1"]);
+    kubectl(namespace, &["delete", "configmap", "own"]);
+}
+
+/// What nothing declares.
+fn beside(namespace: &Namespace) {
     let patch = r#"{"metadata":{"annotations":{"example.com/on-call":"dana"}},"data":{"more":"Y2FuYXJ5"}}"#;
     kubectl(namespace, &["patch", "secret", "keys", "--type=merge", "-p", patch]);
-    kubectl(namespace, &["delete", "configmap", "own"]);
+}
+
+fn get(namespace: &Namespace, object: &str, path: &str) -> String {
+    kubectl(namespace, &["get", object, "-o", &format!("jsonpath={path}")])
+}
+
+/// The pods, once there are so many and all are ready.
+fn pods(namespace: &Namespace, number: usize) -> Vec<String> {
+    let ready = "{.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while get(namespace, "pods", ready).split_whitespace().filter(|ready| *ready == "True").count() != number {
+        assert!(Instant::now() < deadline, "{}", kubectl(namespace, &["get", "pods"]));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let mut names: Vec<String> =
+        get(namespace, "pods", "{.items[*].metadata.uid}").split_whitespace().map(String::from).collect();
+    names.sort();
+    names
+}
+
+/// Who owns fields of an object.
+fn managers(namespace: &Namespace, object: &str) -> String {
+    let path = "jsonpath={.metadata.managedFields[*].manager}";
+    kubectl(namespace, &["get", object, "--show-managed-fields", "-o", path])
 }
 
 mod needs_kubernetes {
@@ -180,6 +228,7 @@ mod needs_kubernetes {
             kubectl(&world.dev, &["rollout", "restart", "deployment", "web"]);
             world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
             by_hand(&world.dev);
+            beside(&world.dev);
             let ledger = world.json(0, &["status"])["ledger"]["size"].clone();
             let answer = world.json(2, &["drift", "dev", "--detailed-exitcode"]);
             for (object, path, class, recorded, live, by) in [
@@ -238,6 +287,156 @@ mod needs_kubernetes {
             assert_eq!(answer["environments"][0]["state"], "differs");
             let note = answer["environments"][0]["places"][0]["note"].as_str().unwrap_or_default();
             assert!(note.contains("Secret/promo.promo") && note.ends_with("is gone"), "{answer:#}");
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_plan_names_every_field_that_it_takes_back_and_apply_takes_them_back() {
+            let Some(world) = World::deployed().await else { return };
+            by_hand(&world.dev);
+            let said = world.take_back();
+            assert!(said.contains("takes back what was changed by hand on default: "), "{said}");
+            for words in [
+                "ConfigMap/own is put back",
+                "ConfigMap/settings data.color red → blue",
+                "Deployment/web spec.replicas 5 → 2",
+                &format!("Deployment/web {IMAGE} shop/other:1 → "),
+            ] {
+                assert!(said.contains(words), "{words}: {said}");
+            }
+            world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+            assert_eq!(get(&world.dev, "deployment/web", "{.spec.replicas}"), "2");
+            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "blue");
+            // Of what nothing declares no plan takes anything back, and that is said.
+            beside(&world.dev);
+            let text = world.ends(2, &["drift", "dev", "--detailed-exitcode"]);
+            assert!(text.contains("What others added beside what is declared stays"), "{text}");
+            world.ends(0, &["plan", "dev", "--detailed-exitcode"]);
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn what_is_kept_is_written_into_the_manifests_that_declare_it_and_travels_from_there() {
+            let Some(world) = World::deployed().await else { return };
+            kubectl(
+                &world.dev,
+                &["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data":{"color":"red"}}"#],
+            );
+            kubectl(&world.dev, &["scale", "deployment", "web", "--replicas=5"]);
+            let answer = world.json(0, &["adopt", "dev"]);
+            assert_eq!(answer["files"][0]["state"], "can-be-written", "{answer:#}");
+            assert_eq!(answer["files"][0]["shared"], true);
+            assert_eq!(world.read("manifests/web.yaml"), MANIFESTS, "nothing is written unasked");
+            let text = world.ends(0, &["adopt", "dev", "--write"]);
+            assert!(text.contains("recorded alone, the next promotion would take it back"), "{text}");
+            let expected = MANIFESTS.replace("replicas: 2 # enough", "replicas: 5 # enough");
+            assert_eq!(world.read("manifests/web.yaml"), expected.replace("color: blue", "color: red"));
+            world.release("1.1.0").await;
+            world.ends(0, &["advance"]);
+            assert_eq!(get(&world.staging, "configmap/settings", "{.data.color}"), "red");
+            assert_eq!(get(&world.dev, "deployment/web", "{.spec.replicas}"), "5");
+            world.ends(0, &["drift", "--detailed-exitcode"]);
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn two_environments_differ_in_what_is_declared_and_in_what_is_not() {
+            let Some(world) = World::deployed().await else { return };
+            // Names of namespaces and of the environments themselves are no difference.
+            let text = world.ends(0, &["diff", "dev", "staging", "--detailed-exitcode"]);
+            assert!(text.contains("dev and staging do not differ"), "{text}");
+            world.edit("values/staging.yaml", "where: staging", "where: elsewhere");
+            world.ends(0, &["plan", "staging", "--out", "own.json"]);
+            world.ends(0, &["apply", "own.json"]);
+            kubectl(&world.staging, &["scale", "deployment", "web", "--replicas=5"]);
+            let answer = world.json(2, &["diff", "dev", "staging", "--detailed-exitcode"]);
+            let declared = answer["declared"].as_array().unwrap();
+            assert_eq!(declared.len(), 1, "{answer:#}");
+            assert_eq!(declared[0]["name"], "values/{environment}.yaml");
+            let states: Vec<&str> =
+                answer["undeclared"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
+            assert_eq!(states, ["same", "differs"], "{answer:#}");
+            let text = world.ends(0, &["diff", "staging", "dev", "--undeclared"]);
+            assert!(text.contains("spec.replicas") && !text.contains("values/"), "{text}");
+        }
+
+        /// Everything as somebody deployed it before there was promo: one object with kubectl, one as helm does.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn what_runs_already_is_taken_over_as_a_plan_names_it_and_no_pod_restarts() {
+            let Some(world) = World::new().await else { return };
+            world.release("1.0.0").await;
+            let release = world.json(0, &["release", "list"]);
+            let source = release["releases"][0]["artifacts"]["web"].to_string();
+            let digest = &source[source.find("sha256:").unwrap()..][..71];
+            let ours = format!("{}/team/web@{digest}", world.registry.address());
+            let text = MANIFESTS.replace("shop/web", &ours);
+            let objects: Vec<&str> = text.split("---\n").collect();
+            for (file, object, how) in [
+                ("web", objects[0], &[][..]),
+                ("settings", objects[1], &["--server-side", "--field-manager=helm"]),
+                ("keys", objects[2], &[]),
+            ] {
+                world.write(&format!("{file}.yaml"), object);
+                let path = world.path(&format!("{file}.yaml"));
+                kubectl(&world.dev, &[&["apply", "-f", path.to_str().unwrap()], how].concat());
+            }
+            let before = pods(&world.dev, 2);
+            // Nothing is taken over that nobody asked for.
+            let refused = world.promo(&["plan", "dev"]).output().unwrap();
+            assert!(said(&refused).contains("promo has not made it"), "{}", said(&refused));
+            assert!(world.ends(65, &["adopt", "dev"]).contains("`adopt = true`"));
+            world.edit("promo.toml", "timeout = \"30s\"", "timeout = \"30s\"\nadopt = true");
+            world.edit("manifests/web.yaml", "color: blue", "color: green");
+            world.ends(0, &["release", "add", "web=1.0.0"]);
+            let plan = world.ends(0, &["adopt", "dev", "--out", "adopt.json", "--full"]);
+            for words in [
+                "Deployment/web: kubectl-client-side-apply",
+                "ConfigMap/settings: helm",
+                "-  color: blue",
+                "+  color: green",
+            ] {
+                assert!(plan.contains(words), "{words}: {plan}");
+            }
+            assert!(!plan.contains("replicas"), "what does not differ is no change: {plan}");
+            world.ends(0, &["apply", "adopt.json"]);
+            assert_eq!(pods(&world.dev, 2), before, "no pod was made anew");
+            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "green");
+            for object in ["deployment/web", "configmap/settings"] {
+                let managers = managers(&world.dev, object);
+                assert!(managers.contains("promo") && !managers.contains("helm"), "{object}: {managers}");
+            }
+            world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+            // From now on it is promo's: the next release changes what was helm's, and what comes new is nobody's to take.
+            world.edit("manifests/web.yaml", "color: green", "color: black");
+            world.release("1.1.0").await;
+            world.ends(0, &["plan", "dev", "--out", "next.json"]);
+            world.ends(0, &["apply", "next.json"]);
+            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "black");
+            kubectl(&world.dev, &["create", "configmap", "theirs", "--from-literal=a=b"]);
+            world.write(
+                "manifests/theirs.yaml",
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: theirs }\ndata: { a: c }\n",
+            );
+            world.release("1.2.0").await;
+            let refused = world.promo(&["plan", "dev"]).output().unwrap();
+            assert!(said(&refused).contains("ConfigMap/theirs is there already"), "{}", said(&refused));
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn nothing_is_taken_from_whoever_the_plan_does_not_name() {
+            let Some(world) = World::new().await else { return };
+            world.release("1.0.0").await;
+            world.write("settings.yaml", MANIFESTS.split("---\n").nth(1).unwrap());
+            let path = world.path("settings.yaml");
+            let apply = |manager: &str| {
+                let manager = format!("--field-manager={manager}");
+                let how = ["apply", "--server-side", "--force-conflicts", &manager, "-f", path.to_str().unwrap()];
+                kubectl(&world.dev, &how);
+            };
+            apply("helm");
+            world.edit("promo.toml", "timeout = \"30s\"", "timeout = \"30s\"\nadopt = true");
+            world.ends(0, &["adopt", "dev", "--out", "adopt.json"]);
+            world.edit("settings.yaml", "color: blue", "color: red");
+            apply("stranger");
+            world.ends(22, &["apply", "adopt.json"]);
+            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "red");
         }
     }
 }

@@ -207,6 +207,8 @@ verbs! {
         Advance => advance,
         /// Plan the way back to a release known good
         Rollback => rollback,
+        /// Take over what runs already, or keep what was changed by hand
+        Adopt => adopt,
     }
     "Releases and verdicts" {
         /// Add, list, show, reject and lift releases
@@ -237,6 +239,8 @@ verbs! {
         History => history,
         /// How what is live differs from what was deployed
         Drift => drift,
+        /// How two environments differ, in what is declared and in what is not
+        Diff => diff,
         /// Check the ledger, and print its checkpoint
         Ledger => ledger,
     }

@@ -269,6 +269,21 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "diff",
+        &[
+            ("How staging and production differ, and why", "promo diff staging production"),
+            ("Only what somebody changed by hand in one of them", "promo diff staging production --undeclared"),
+        ],
+    ),
+    (
+        "adopt",
+        &[
+            ("Plan to take over what runs in production already", "promo adopt production --out adopt.plan.json"),
+            ("What the files would have to say to keep what was changed by hand", "promo adopt staging"),
+            ("Write it into the files that declare it", "promo adopt staging --write"),
+        ],
+    ),
+    (
         "drift",
         &[
             ("Look everywhere whether somebody changed by hand what promo deployed", "promo drift"),

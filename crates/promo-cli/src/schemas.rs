@@ -214,6 +214,8 @@ fn output() -> Value {
         of::<answers::ListedRelease>(g),
         of::<answers::Explained>(g),
         of::<view::drift::Drifts>(g),
+        of::<view::compare::Compared>(g),
+        of::<view::adopt::Adopted>(g),
         kind("promo.check", check::View::json_schema(g)),
         kind("promo.doctor", doctor::View::json_schema(g)),
         kind("promo.graph", graph::View::json_schema(g)),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::stream::{self, StreamExt as _};
 use jiff::Timestamp;
+use promo_core::Digest;
 use promo_core::ids::{EnvironmentName, RunId, TargetName};
 use promo_core::inputs::Inputs;
 use promo_core::ledger::View;
@@ -85,9 +86,7 @@ impl Session {
         let view = self.view()?;
         let known = &self.governance.pipeline.environments;
         if let Some(name) = names.iter().find(|name| !known.contains_key(*name)) {
-            let known: Vec<&str> = known.keys().map(EnvironmentName::as_str).collect();
-            let why = format!("there is no environment `{name}`: expected one of {}", known.join(", "));
-            return Err(EngineError::Invalid(why));
+            return Err(self.unknown(name));
         }
         // What was deployed is what counts, whatever lies in the working tree: nothing of that is read.
         let observations = observe::recorded(self, &view)?;
@@ -129,6 +128,21 @@ impl Session {
             looked[at].places.push(place);
         }
         Ok(looked)
+    }
+
+    /// That there is no environment of that name.
+    #[must_use]
+    pub fn unknown(&self, name: &EnvironmentName) -> EngineError {
+        let known: Vec<&str> = self.governance.pipeline.environments.keys().map(EnvironmentName::as_str).collect();
+        EngineError::Invalid(format!("there is no environment `{name}`: expected one of {}", known.join(", ")))
+    }
+
+    /// Every file of the working tree that the pipeline uses, with its digest.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn files_here(&self) -> Result<BTreeMap<String, Digest>, EngineError> {
+        observe::working_tree(self)
     }
 
     async fn look(&self, deployed: &Deployed, recorded: State) -> Result<DriftAnswer, EngineError> {

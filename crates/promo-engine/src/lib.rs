@@ -9,6 +9,7 @@ pub mod authors;
 mod blocking;
 mod checks;
 pub mod clock;
+pub mod compare;
 mod contract;
 pub mod drift;
 pub mod error;

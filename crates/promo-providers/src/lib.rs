@@ -20,6 +20,13 @@ pub mod rollout;
 mod settings;
 mod templates;
 
+/// The fields in which the two sides of a change differ, as a deployment to a cluster shows it in a plan: where each is, what was
+/// there and what would be. Nothing for what is no object, or a whole one.
+#[must_use]
+pub fn fields_of(change: &promo_sdk::FileChange) -> Vec<(String, Option<String>, Option<String>)> {
+    kubernetes::shown::fields(change)
+}
+
 /// Every built-in provider.
 #[must_use]
 pub fn builtin() -> Vec<Arc<dyn Provider>> {

@@ -32,13 +32,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let (session, zone) = (&project.session, ui::zone(global)?);
     let looked = project.runtime.block_on(session.drift(&arguments.environments))?;
     let (view, now) = (session.view()?, session.now()?);
-    let mut drifts = Drifts::of(&looked, &Standing::of(session, &view)?);
-    if !drifts.next.is_empty() {
-        drifts.next = ui.to_paste(&drifts.next);
-    }
-    for also in &mut drifts.also {
-        also.command = ui.to_paste(&also.command);
-    }
+    let drifts = Drifts::of(&looked, &Standing::of(session, &view)?).pasted_by(ui);
     print(ui, session, &drifts, &Style { now, zone: &zone, full: arguments.full }, view.size);
     // What could not be looked at is no pass.
     Ok(match drifts.failed() {
@@ -75,12 +69,6 @@ fn print(ui: &Ui, session: &promo_engine::Session, drifts: &Drifts, style: &Styl
     if stays.filter(|place| place.state == "differs").any(|place| !place.takes_back) {
         out.push_str("\nWhat others added beside what is declared stays: declare it, or take it away where it is.\n");
     }
-    if !drifts.next.is_empty() {
-        out.push('\n');
-        for also in &drifts.also {
-            out.push_str(&format!("Also: {}   ({})\n", also.command, also.why));
-        }
-        out.push_str(&ui.last_line(&drifts.next));
-    }
+    drawn::ways(ui, &drifts.also, &drifts.next, &mut out);
     ui.data(&out);
 }

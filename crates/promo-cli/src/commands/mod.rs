@@ -2,12 +2,14 @@
 //! rules, which the core has, and layout, which `output` has.
 
 pub(crate) mod accept_clock;
+pub(crate) mod adopt;
 pub(crate) mod advance;
 pub(crate) mod apply;
 pub(crate) mod approve;
 pub(crate) mod cancel;
 pub(crate) mod check;
 pub(crate) mod completions;
+pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod drift;
 pub(crate) mod explain;

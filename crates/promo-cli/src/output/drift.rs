@@ -7,6 +7,8 @@ use promo_core::inputs::FileChange;
 use super::labels::{Label, label};
 use super::{diff, time};
 use crate::escape;
+use crate::ui::Ui;
+use crate::view::NextCommand;
 use crate::view::drift::{DriftedEnvironment, DriftedField, DriftedObject, DriftedPlace};
 
 /// Longer values are shown as differences of lines.
@@ -125,6 +127,18 @@ fn who(field: &DriftedField, style: &Style<'_>) -> String {
     let by = field.by.as_deref().map(|by| format!(" by {}", escape::line(by))).unwrap_or_default();
     let at = field.at.map(|at| format!(", {}", time::near(at, style.now, style.zone))).unwrap_or_default();
     label(Label::Dim, &format!("{what}{by}{at}"))
+}
+
+/// What leads on, at the end of an answer.
+pub(crate) fn ways(ui: &Ui, also: &[NextCommand], next: &str, out: &mut String) {
+    if next.is_empty() {
+        return;
+    }
+    out.push('\n');
+    for also in also {
+        out.push_str(&format!("{} {}   ({})\n", label(Label::Dim, "Also:"), also.command, also.why));
+    }
+    out.push_str(&ui.last_line(next));
 }
 
 /// The same as Markdown: a heading of how it stands, and a table of fields.

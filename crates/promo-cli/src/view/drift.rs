@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::summary::NextCommand;
 use super::{Answer, ReleaseView, Standing};
 use crate::error::command_line;
+use crate::ui::Ui;
 
 /// How live environments differ from what was deployed to them.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -130,6 +131,17 @@ impl Drifts {
         Self { environments, differs, whole, also: ways, next }
     }
 
+    /// The same with the flags of this call in its commands.
+    pub(crate) fn pasted_by(mut self, ui: &Ui) -> Self {
+        if !self.next.is_empty() {
+            self.next = ui.to_paste(&self.next);
+        }
+        for also in &mut self.also {
+            also.command = ui.to_paste(&also.command);
+        }
+        self
+    }
+
     /// The exit code where not everything could be looked at: no such answer is a pass.
     pub(crate) fn failed(&self) -> Option<u8> {
         let mut codes = self.environments.iter().flat_map(|one| &one.places).filter_map(|place| place.code).peekable();
@@ -170,6 +182,8 @@ impl DriftedEnvironment {
             let words = ["promo", "plan", name, "--release", &release.id, "--out", &file];
             ways.push(NextCommand { command: command_line(words), why: format!("{name}: take it back") });
         }
+        let command = command_line(["promo", "adopt", name]);
+        ways.push(NextCommand { command, why: format!("{name}: keep it") });
         ways
     }
 }

@@ -2,9 +2,11 @@
 //! What must not live here: layout, and anything that the plan, its digest and the forecasts, or the ledger, do
 //! not say.
 
+pub(crate) mod adopt;
 pub(crate) mod answers;
 pub(crate) mod approving;
 mod authority;
+pub(crate) mod compare;
 pub(crate) mod drift;
 pub(crate) mod gate;
 mod plan;

@@ -272,6 +272,7 @@ impl PlanView {
             row.holds = standing.holds_of(&name).iter().filter(untold).cloned().collect();
             if let Some(entry) = entry {
                 row.replaces(entry, view);
+                row.notes.extend(Note::taken_back(plan, entry, view));
             }
             row.held = standing.holds_of(&name).iter().any(|hold| hold.run.is_some());
             if row.held && row.state == RowState::Unchanged {

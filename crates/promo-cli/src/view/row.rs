@@ -10,7 +10,7 @@ use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::model::OnFailure;
-use promo_core::plan::{Action, Drift, Move, Next, Request, Stay, StayReason, Step};
+use promo_core::plan::{Action, Drift, Move, Next, Plan, Request, Stay, StayReason, Step};
 use promo_core::state::State;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -18,6 +18,7 @@ use serde::Serialize;
 use super::standing::HoldView;
 use super::{GateView, NextCommand, ReleaseView};
 use crate::error::command_line;
+use crate::output::diff;
 
 /// One environment.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -89,6 +90,32 @@ pub(crate) struct Row {
     pub(crate) holds: Vec<HoldView>,
 }
 
+/// How many fields are named before the rest is only counted; the differences show them all.
+const NAMED: usize = 8;
+
+/// What a step would change, field by field.
+fn in_words(changes: &[FileChange]) -> String {
+    let mut all = Vec::new();
+    for change in changes {
+        let fields = promo_providers::fields_of(change);
+        match (&change.before, &change.after) {
+            (None, _) => all.push(format!("{} is put back", change.path)),
+            (_, None) => all.push(format!("{} is taken away", change.path)),
+            _ if fields.is_empty() => all.push(format!("{} ({})", change.path, diff::summary(change))),
+            _ => all.extend(fields.into_iter().map(|(field, before, after)| {
+                let text = |value: Option<String>| value.unwrap_or_else(|| "nothing".to_owned());
+                format!("{} {field} {} → {}", change.path, text(before), text(after))
+            })),
+        }
+    }
+    let more = all.len().saturating_sub(NAMED);
+    all.truncate(NAMED);
+    if more > 0 {
+        all.push(format!("and {more} more"));
+    }
+    if all.is_empty() { "what differs is not shown".to_owned() } else { all.join("; ") }
+}
+
 /// Something that a reader must not miss.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Note {
@@ -99,6 +126,33 @@ pub(crate) struct Note {
 }
 
 impl Note {
+    /// What somebody changed by hand, and the plan takes back: nothing once it was applied.
+    pub(super) fn taken_back(plan: &Plan, entry: &Move, view: &View) -> Vec<Self> {
+        let name = &entry.environment;
+        let generation = view.environment(name).map_or(0, |environment| environment.generation).to_string();
+        let untouched = plan.inputs.get(&format!("generation of {name}")) == Some(&generation);
+        let Some(current) = view.current(name).filter(|_| untouched) else { return Vec::new() };
+        let again = entry.from.as_ref().is_some_and(|from| from.id == entry.to.id);
+        let drifted = entry.steps.iter().filter(|step| step.action == Action::Deploy).filter_map(|step| {
+            let target = step.target.as_ref()?;
+            let recorded = current.targets.get(target)?;
+            (*recorded != step.expected).then_some((target, step))
+        });
+        let note = |(target, step): (&TargetName, &Step)| {
+            let text = if step.expected == State::Absent {
+                format!("what was deployed to {target} was removed, and is put there again")
+            } else if again {
+                format!("takes back what was changed by hand on {target}: {}", in_words(&step.changes))
+            } else {
+                format!(
+                    "what is on {target} was changed by hand since it was deployed: the changes below take that back too"
+                )
+            };
+            Self { code: "deployed-again", text }
+        };
+        drifted.map(note).collect()
+    }
+
     /// What runs has lost evidence upstream (S3, S16).
     pub(crate) fn lost_evidence(reason: &Reason) -> Self {
         Self { code: reason.code(), text: format!("stands on lost evidence: {reason}") }

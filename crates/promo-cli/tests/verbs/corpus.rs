@@ -155,6 +155,8 @@ fn story(adding: &mut Adding) {
         &["why", "production", "1.2.0"],
         &["history"],
         &["drift"],
+        &["diff", "qa", "staging"],
+        &["adopt", "qa"],
         &["check"],
         &["graph"],
         &["doctor", "--offline"],

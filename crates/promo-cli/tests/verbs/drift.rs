@@ -30,7 +30,13 @@ fn one<'v>(answer: &'v Value, environment: &str) -> &'v Value {
 pub(crate) fn row() {
     let world = World::new();
     world.run(0, &["drift", "--detailed-exitcode"]);
+    world.run(0, &["diff", "qa", "staging"]);
+    world.run(0, &["diff", "qa", "staging", "--undeclared", "--detailed-exitcode"]);
+    world.run(0, &["diff", "qa", "qa", "--detailed-exitcode"]);
     by_hand(&world, "production");
+    world.run(2, &["diff", "staging", "production", "--undeclared", "--detailed-exitcode"]);
+    world.run(0, &["adopt", "production"]);
+    world.refuses(65, "request-invalid", &["adopt", "prod"]);
     world.run(0, &["drift"]);
     world.run(2, &["drift", "--detailed-exitcode"]);
     world.run(0, &["drift", "staging", "--detailed-exitcode"]);
@@ -44,7 +50,9 @@ pub(crate) fn row() {
         assert_eq!((&staging["state"], &production["state"]), (&"not-looked-at".into(), &"differs".into()), "{answer}");
         assert_eq!(staging["places"][0]["code"], "provider-failed", "{answer}");
         assert_eq!((&answer["whole"], &answer["differs"]), (&false.into(), &true.into()));
+        world.run(1, &[&["diff", "staging", "production"][..], more].concat());
     }
+    world.run(1, &["adopt", "staging"]);
 }
 
 #[test]
@@ -77,7 +85,7 @@ fn what_leads_on_from_drift_takes_it_back_and_ends() {
         by_hand(&world, environment);
     }
     let answer = world.run(0, &["drift"]);
-    assert_eq!(answer["also"].as_array().unwrap().len(), 1, "{answer}");
+    assert_eq!(answer["also"].as_array().unwrap().len(), 3, "{answer}");
     let typed = circles::walk_from(&world, next(&answer));
     assert!(typed[0].starts_with("promo plan dev --release r-"), "{typed:#?}");
     assert!(typed.contains(&"promo apply dev.plan.json".to_owned()), "{typed:#?}");
@@ -104,4 +112,34 @@ fn what_was_removed_or_replaced_as_a_whole_is_told_as_what_it_is() {
         "{answer}"
     );
     assert_eq!(answer["next"], Value::Null);
+}
+
+#[test]
+fn what_is_kept_is_written_into_the_file_that_was_deployed_and_nowhere_else() {
+    let world = World::new();
+    by_hand(&world, "dev");
+    let deployed = std::fs::read_to_string(world.at.join("config/common.env")).unwrap();
+    // The example's next release is in the working tree already: a file that is another one by now is left alone.
+    let answer = world.run(0, &["adopt", "dev", "--write"]);
+    let file = &answer["files"][0];
+    assert_eq!((&file["path"], &file["shared"]), (&"config/common.env".into(), &true.into()), "{answer}");
+    assert_eq!(file["lines"], "+# by hand\n");
+    let now = std::fs::read_to_string(world.at.join("config/common.env")).unwrap();
+    match file["state"].as_str().unwrap() {
+        "written" => assert_eq!(now, format!("{deployed}# by hand\n")),
+        state => assert_eq!((state, now), ("changed-since", deployed)),
+    }
+    // Where there is nothing to keep, nothing leads on.
+    let answer = world.run(0, &["adopt", "staging"]);
+    assert_eq!((&answer["next"], &answer["files"]), (&Value::Null, &serde_json::json!([])), "{answer}");
+    let environment = world.refuses(65, "request-invalid", &["adopt", "nowhere"]);
+    assert!(environment["message"].as_str().unwrap().contains("expected one of"), "{environment}");
+}
+
+#[test]
+fn what_was_never_deployed_and_takes_nothing_over_says_who_could() {
+    let world = World::new();
+    std::fs::remove_dir_all(world.at.join(".promo")).unwrap();
+    let error = world.refuses(65, "request-invalid", &["adopt", "dev"]);
+    assert!(error["message"].as_str().unwrap().contains("`directory`, which takes nothing over"), "{error}");
 }

@@ -16,7 +16,7 @@ fn lines(run: &str) -> Vec<Vec<String>> {
         rollback staging | release add shop=1.0.0 | release list | release show 1.0.0 | release reject 1.1.0 --reason no
         release authors 1.1.0 --author dana --key keys/riley --signer built-in
         release lift 1.1.0 --reason no | verify qa | verdict pass qa uat --key keys/riley --signer built-in
-        freeze qa --reason no | unfreeze qa --reason no | runs | resume {run} | cancel {run} | status | why production | history | drift
+        freeze qa --reason no | unfreeze qa --reason no | runs | resume {run} | cancel {run} | status | why production | history | drift | diff qa staging | adopt qa
         ledger verify | ledger checkpoint | ledger accept-clock --reason no
         explain waiting | schema pipeline | completions bash
     ");

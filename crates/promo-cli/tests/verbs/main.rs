@@ -56,7 +56,7 @@ rows! {
         "show", "graph", "release list", "release show", "runs", "status", "why", "history", "ledger verify", "ledger checkpoint",
         "explain", "schema", "completions"
     ] by reading::row;
-    every_outcome_of_drift_s14: ["drift"] by drift::row;
+    every_outcome_of_drift_s14: ["drift", "diff", "adopt"] by drift::row;
     every_outcome_of_plan_and_rollback_s14: ["plan", "rollback"] by changes::row_of_plans;
     every_outcome_of_apply_s14: ["apply"] by changes::row_of_apply;
     every_outcome_of_advance_s14: ["advance"] by changes::row_of_advance;

@@ -41,6 +41,8 @@ fn what_only_reads_ends_with_0_and_writes_nothing_s0_6() {
         &["status"][..],
         &["history"],
         &["drift"],
+        &["diff", "qa", "staging"],
+        &["adopt", "qa"],
         &["drift", "production"],
         &["runs"],
         &["why", "production"],

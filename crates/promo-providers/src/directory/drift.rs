@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use jiff::Timestamp;
-use promo_sdk::{Context, DriftAnswer, DriftClass, FieldDrift, Inputs, ObjectDrift, ProviderError, State};
+use promo_core::Digest;
+use promo_sdk::{Context, DriftAnswer, DriftClass, FieldDrift, FileChange, Inputs, ObjectDrift, ProviderError, State};
 
+use super::render::Tree;
 use super::tree::{self, Live, Manifest, RELEASES};
 use super::{by_digest, place, render, shown_file, text};
 
@@ -52,7 +54,23 @@ pub(super) fn of(cx: &Context, inputs: &Inputs, recorded: State) -> Result<Drift
         let fields = if class == DriftClass::Changed { vec![field()] } else { Vec::new() };
         ObjectDrift { object: crate::escape::line(path), class, fields }
     });
-    Ok(DriftAnswer { objects: objects.collect(), ..DriftAnswer::state(state) })
+    let objects: Vec<ObjectDrift> = objects.collect();
+    let files = objects.iter().filter_map(|object| source(inputs, &tree, object)).collect();
+    Ok(DriftAnswer { objects, files, ..DriftAnswer::state(state) })
+}
+
+/// The file that was copied as it is, with what is live in its place; nothing for what a template gave.
+fn source(inputs: &Inputs, tree: &Tree, object: &ObjectDrift) -> Option<FileChange> {
+    let [FieldDrift { recorded: Some(recorded), live: Some(live), .. }] = &object.fields[..] else { return None };
+    let digest = Digest::of(tree.0.get(&object.object)?);
+    let of = |path: &&String| **path == object.object || path.ends_with(&format!("/{}", object.object));
+    let (path, _) = inputs.files.iter().find(|(path, found)| **found == digest && of(path))?;
+    // What is shown by its digest is not known.
+    (Digest::of(recorded.as_bytes()) == digest && !live.starts_with("sha256:")).then(|| FileChange {
+        path: path.clone(),
+        before: Some(recorded.clone()),
+        after: Some(live.clone()),
+    })
 }
 
 fn at(file: &Path) -> Option<Timestamp> {

@@ -16,6 +16,7 @@ mod render;
 mod sources;
 mod work;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -32,10 +33,12 @@ use self::kustomize::Builds;
 use self::render::Declared;
 use self::sources::For;
 use self::work::Work;
+use crate::kubernetes::adoption::{self, Adoption};
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
+use crate::kubernetes::declared;
 use crate::kubernetes::drift;
 use crate::kubernetes::fingerprint;
-use crate::kubernetes::inventory::{self, Entry, Inventory, Kept, Phase};
+use crate::kubernetes::inventory::{self, Entry, Found, Inventory, Kept, Phase};
 use crate::kubernetes::object::{Id, Object};
 use crate::kubernetes::projection;
 use crate::kubernetes::tried::{AT_ONCE, Owner, There, tried};
@@ -72,6 +75,7 @@ pub fn schema() -> KindSchema {
             files("files", "Paths and globs of what an overlay uses outside its own directory, its bases say"),
             key("images", ValueKind::TextTable, "Which image of the manifests is which artifact: `\"shop/api\" = \"api\"`"),
             key("name", ValueKind::Text, "What is applied under one name belongs together; `promo` when left out"),
+            key("adopt", ValueKind::Flag, "Whether the first deployment takes over objects that are there already, as its plan names them"),
             key("timeout", ValueKind::Duration, "How long objects may take until they run; `5m` when left out"),
         ],
         target_keys: vec!["cluster".to_owned(), "namespace".to_owned()],
@@ -96,6 +100,13 @@ impl Provider for Kubectl {
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
+        // What was deployed before and is looked at again has no artifacts to be rendered with: its inventory is gone, and that is told.
+        if kept.is_none()
+            && render::settings(&request.inputs)?.adopt
+            && let Ok(declared) = render::render(cx, &request.inputs, &self.builds, For::Deploying).await
+        {
+            return Ok(Adoption::of(&place, &declared.objects).await?.state(&place));
+        }
         Ok(seen(&place, kept.as_ref()).await?.state)
     }
 
@@ -103,15 +114,23 @@ impl Provider for Kubectl {
         let declared = render::render(cx, &request.inputs, &self.builds, For::Deploying).await?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
-        let there = seen(&place, kept.as_ref()).await?;
-        let wanted = wanted(&place, &declared, &there, "").await?;
+        let mut there = seen(&place, kept.as_ref()).await?;
+        let adoption = adoption(&place, &request.inputs, kept.is_none(), &declared.objects).await?;
+        there.state = adoption.as_ref().map_or(there.state, |adoption| adoption.state(&place));
+        let takes = adoption.as_ref().map(|adoption| (adoption, adoption.managers()));
+        let takes = takes.as_ref().map(|(adoption, managers)| (*adoption, managers));
+        let wanted = wanted(&place, &declared, &there, "", takes).await?;
         let desired = fingerprint::wanted(&place, &wanted);
         let changes = if there.state == desired {
             Vec::new()
         } else {
             let done = kept.iter().flat_map(|kept| kept.inventory.done());
             let ran = done.map(|hook| (hook.clone(), Some(as_declared(hook))));
-            shown::changes(&there.shown().into_iter().chain(ran).collect::<Vec<_>>(), &wanted)?
+            let mut known: Vec<_> = there.shown().into_iter().chain(ran).collect();
+            known.extend(adoption.iter().flat_map(Adoption::declared));
+            let mut changes = shown::changes(&known, &wanted)?;
+            changes.extend(adoption.as_ref().and_then(Adoption::shown));
+            changes
         };
         Ok(Preview { current: there.state, desired, changes, images: declared.images() })
     }
@@ -143,7 +162,8 @@ impl Provider for Kubectl {
             let entry = entries.iter().find(|entry| entry.object == *object);
             unchanged || entry.is_some_and(|entry| entry.is(&place, live))
         };
-        let mut differing = drift::objects(&place, &objects, same).await?;
+        let (mut differing, fields) = drift::objects(&place, &objects, same).await?;
+        let (files, _) = declared::kept(&render::manifests(cx, &request.inputs)?, &fields);
         // What stands in the inventory and was not deployed by the run that the ledger has.
         let other = there
             .objects
@@ -164,7 +184,7 @@ impl Provider for Kubectl {
             )),
             Some(_) => None,
         };
-        Ok(DriftAnswer { objects: differing, note, ..DriftAnswer::state(there.state) })
+        Ok(DriftAnswer { objects: differing, note, files, ..DriftAnswer::state(there.state) })
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
@@ -172,7 +192,16 @@ impl Provider for Kubectl {
         let name = render::name(&request.inputs)?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let kept = inventory::read(&place, &name).await?;
-        let there = seen(&place, kept.as_ref()).await?;
+        let mut there = seen(&place, kept.as_ref()).await?;
+        // From nobody but those whom the plan names; one that was broken off is gone on with.
+        let managers = adoption::named(&request.changes);
+        let begun = kept.as_ref().is_some_and(|kept| {
+            matches!(&kept.inventory.phase, Phase::Applying { to, .. } if *to == request.desired && !managers.is_empty())
+        });
+        let adoption = adoption(&place, &request.inputs, kept.is_none() || begun, &declared.objects).await?;
+        if let (None, Some(adoption)) = (&kept, &adoption) {
+            there.state = adoption.state(&place);
+        }
         if there.state == request.desired {
             return Ok(EnsureAnswer { changed: false, detail: "nothing to change".into() });
         }
@@ -183,7 +212,8 @@ impl Provider for Kubectl {
         if let Some(kept) = &kept {
             kept.inventory.admits(request)?;
         }
-        let wanted = wanted(&place, &declared, &there, &request.token).await?;
+        let takes = adoption.as_ref().map(|adoption| (adoption, &managers));
+        let wanted = wanted(&place, &declared, &there, &request.token, takes).await?;
         let found = fingerprint::wanted(&place, &wanted);
         if found != request.desired {
             let message = "the cluster would make something else of these manifests now than when the plan was made";
@@ -195,7 +225,13 @@ impl Provider for Kubectl {
             _ => Phase::Applying {
                 from: there.state,
                 to: request.desired,
-                found: there.found(&place, &declared.objects),
+                found: match &adoption {
+                    Some(adoption) => {
+                        let found = |object| Found::new(&place, object, adoption.live(&object.id));
+                        declared.objects.iter().map(found).collect()
+                    }
+                    None => there.found(&place, &declared.objects),
+                },
             },
         };
         let mut inventory = Inventory {
@@ -217,7 +253,7 @@ impl Provider for Kubectl {
         inventory.jobs.extend(new);
         let written = inventory::write(&place, &name, kept.as_ref(), &inventory).await?;
         let timeout = timeout(&request.inputs)?;
-        let mut work = Work { cx, place: &place, name: &name, written, there: &there, timeout };
+        let mut work = Work { cx, place: &place, name: &name, written, there: &there, timeout, takes };
         let mut ran = work.run(&declared.hooks, When::Before, &mut inventory).await?;
         work.apply(&declared.objects).await?;
         if declared.hooks.iter().any(|hook| hook.when == When::After) {
@@ -264,8 +300,12 @@ async fn wanted(
     declared: &Declared,
     there: &There,
     token: &str,
+    takes: Takes<'_>,
 ) -> Result<Vec<(Object, Value)>, ProviderError> {
-    let mut wanted = tried(place, &declared.objects, &[], Owner::Promo(there)).await?;
+    let mut wanted = match takes {
+        Some((adoption, managers)) => taken_over(place, &declared.objects, adoption, managers).await?,
+        None => tried(place, &declared.objects, &[], Owner::Promo(there)).await?,
+    };
     for hook in &declared.hooks {
         place.apply(MANAGER, &hook.job(place, token), true, true).await?;
         wanted.push((hook.object.clone(), as_declared(&hook.object)));
@@ -291,6 +331,45 @@ impl Kubectl {
 fn timeout(inputs: &Inputs) -> Result<Duration, ProviderError> {
     Ok(Duration::from_secs(render::settings(inputs)?.timeout.unwrap_or(TIMEOUT)))
 }
+
+/// What a first deployment takes over, where it may: once promo has an inventory there, what it has not made is somebody
+/// else's, as ever.
+async fn adoption(
+    place: &Place,
+    inputs: &Inputs,
+    first: bool,
+    objects: &[Object],
+) -> Result<Option<Adoption>, ProviderError> {
+    if !first || !render::settings(inputs)?.adopt {
+        return Ok(None);
+    }
+    Adoption::of(place, objects).await.map(Some)
+}
+
+/// What the server would make of objects, some of which are taken over from these managers.
+async fn taken_over(
+    place: &Place,
+    objects: &[Object],
+    adoption: &Adoption,
+    managers: &BTreeSet<String>,
+) -> Result<Vec<(Object, Value)>, ProviderError> {
+    let nothing = There { state: State::Absent, objects: Vec::new() };
+    let new: Vec<Object> = objects.iter().filter(|object| adoption.live(&object.id).is_none()).cloned().collect();
+    let new = tried(place, &new, objects, Owner::Promo(&nothing)).await?;
+    let mut out = Vec::with_capacity(objects.len());
+    for object in objects {
+        let known = new.iter().find(|(other, _)| other.id.same(&object.id));
+        let value = match known {
+            Some((_, value)) => value.clone(),
+            None => projection::object(&object.value, &place.take_over(object, managers, true).await?),
+        };
+        out.push((object.clone(), value));
+    }
+    Ok(out)
+}
+
+/// What is taken over, and from whom.
+pub(super) type Takes<'a> = Option<(&'a Adoption, &'a BTreeSet<String>)>;
 
 /// Looks at everything that the inventory names.
 async fn seen(place: &Place, kept: Option<&Kept>) -> Result<There, ProviderError> {

@@ -40,6 +40,8 @@ pub(super) struct Settings {
     name: Option<String>,
     #[serde(default)]
     pub(super) timeout: Option<u64>,
+    #[serde(default)]
+    pub(super) adopt: bool,
 }
 
 /// The settings of a deployment.
@@ -75,6 +77,19 @@ impl Declared {
     pub(super) fn images(&self) -> Vec<String> {
         images::of(self.objects.iter().chain(self.hooks.iter().map(|hook| &hook.object)))
     }
+}
+
+/// The manifests as they are declared, by path.
+pub(super) fn manifests(cx: &Context, inputs: &Inputs) -> Result<Vec<(String, String)>, ProviderError> {
+    let settings = settings(inputs)?;
+    let declared = |path: &str| settings.manifests.iter().any(|pattern| promo_core::planner::matches(pattern, path));
+    let mut out = Vec::new();
+    for (path, digest) in inputs.files.iter().filter(|(path, _)| declared(path)) {
+        if let Ok(text) = String::from_utf8(cx.blobs.get(digest)?.to_vec()) {
+            out.push((path.clone(), text));
+        }
+    }
+    Ok(out)
 }
 
 /// What a deployment declares.

@@ -6,6 +6,7 @@ use promo_core::Digest;
 use promo_sdk::{Context, ErrorKind, ProviderError};
 use serde_json::Value;
 
+use super::Takes;
 use super::hooks::{self, Hook, When};
 use crate::kubernetes::cluster::{MANAGER, Place};
 use crate::kubernetes::inventory::{self, Inventory, Kept};
@@ -31,6 +32,8 @@ pub(super) struct Work<'a> {
     pub(super) there: &'a There,
     /// How long objects may take until they run, and a hook until it has ended.
     pub(super) timeout: Duration,
+    /// What is taken over, and from whom.
+    pub(super) takes: Takes<'a>,
 }
 
 impl Work<'_> {
@@ -48,13 +51,21 @@ impl Work<'_> {
         Ok(())
     }
 
+    async fn one(&self, object: &Object) -> Result<Value, ProviderError> {
+        match self.takes {
+            Some((adoption, managers)) if adoption.live(&object.id).is_some() => {
+                self.place.take_over(object, managers, false).await
+            }
+            _ => self.place.apply(MANAGER, object, self.there.has(&object.id), false).await,
+        }
+    }
+
     /// Applies objects in order: kinds one after the other, definitions before what they define can be.
     pub(super) async fn apply(&self, objects: &[Object]) -> Result<(), ProviderError> {
         for group in objects.chunk_by(|a, b| a.id.kind == b.id.kind) {
             for some in group.chunks(AT_ONCE) {
                 self.goes_on().await?;
-                let calls =
-                    some.iter().map(|object| self.place.apply(MANAGER, object, self.there.has(&object.id), false));
+                let calls = some.iter().map(|object| self.one(object));
                 futures_util::future::try_join_all(calls).await?;
             }
             if group.first().is_some_and(|object| object.id.kind.kind == DEFINITION) {

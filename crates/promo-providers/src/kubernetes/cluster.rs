@@ -1,7 +1,7 @@
 //! A cluster that a target names, and the namespace in it. What lives here: connecting, and single requests about objects.
 //! What must not: what several objects are together.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use serde_json::Value;
 
 use super::credentials;
 use super::error::{refused, told};
+use super::fields;
 use super::object::{DEFINITION, Id, Object};
 use super::proxy;
 use super::settings::Settings;
@@ -26,6 +27,9 @@ pub(crate) const MANAGER: &str = "promo";
 
 /// A credential is asked for anew when it is good for less than this.
 const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+
+/// How often somebody else may write an object while it is taken over.
+const DISOWNED_WITHIN: u8 = 10;
 
 /// The clusters of one run, connected once.
 #[derive(Debug, Default)]
@@ -288,6 +292,49 @@ impl Place {
         ours: bool,
         try_only: bool,
     ) -> Result<Value, ProviderError> {
+        self.apply_over(manager, object, |owned| ours && (owned.by_hand() || owned.by(manager)), try_only).await
+    }
+
+    /// Takes an object over from these managers: promo owns what it declares, and none of them owns any of that beside it. What
+    /// belongs to anybody else is not taken.
+    ///
+    /// # Errors
+    /// As [`Place::apply`].
+    pub(crate) async fn take_over(
+        &self,
+        object: &Object,
+        from: &BTreeSet<String>,
+        try_only: bool,
+    ) -> Result<Value, ProviderError> {
+        let mut there = self.apply_over(MANAGER, object, |owned| from.contains(owned.manager()), try_only).await?;
+        if try_only {
+            return Ok(there);
+        }
+        let (kind, doing) = (self.kind(&object.id).await?, format!("taking over {}", object.id));
+        for _ in 0..DISOWNED_WITHIN {
+            let Some(owners) = fields::disowned(&there, MANAGER, from) else { return Ok(there) };
+            let version = there.pointer("/metadata/resourceVersion").cloned();
+            let patch = serde_json::json!({ "metadata": { "resourceVersion": version, "managedFields": owners } });
+            let params = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+            match self.api(&kind).patch(&object.id.name, &params, &Patch::Merge(&patch)).await {
+                Ok(done) => return as_value(&doing, &done),
+                // A controller has written its status meanwhile.
+                Err(kube::Error::Api(status)) if status.code == 409 => {}
+                Err(error) => return Err(told(&doing, &error)),
+            }
+            let gone = || ProviderError::new(ErrorKind::Conflict, format!("{doing}: it is gone"));
+            there = self.live(&object.id).await?.ok_or_else(gone)?;
+        }
+        Err(ProviderError::new(ErrorKind::Transient, format!("{doing}: it changes all the time")))
+    }
+
+    async fn apply_over(
+        &self,
+        manager: &str,
+        object: &Object,
+        takes: impl Fn(&Owned) -> bool,
+        try_only: bool,
+    ) -> Result<Value, ProviderError> {
         let kind = match self.kind(&object.id).await {
             Err(mut error) if error.kind == ErrorKind::NotFound => {
                 if let Some(other) = self.other_version(&object.id).await? {
@@ -312,8 +359,7 @@ impl Place {
         };
         let mut applied = patch(&params).await;
         if let Err(kube::Error::Api(status)) = &applied
-            && ours
-            && owned(status).is_some_and(|owned| owned.iter().all(|owned| owned.by_hand() || owned.by(manager)))
+            && owned(status).is_some_and(|owned| owned.iter().all(&takes))
         {
             params.force = true;
             applied = patch(&params).await;
@@ -389,6 +435,11 @@ impl Owned {
 }
 
 impl Owned {
+    /// Who it is, without the version.
+    fn manager(&self) -> &str {
+        self.owner.trim_start_matches('"').split('"').next().unwrap_or_default()
+    }
+
     /// Whether the same manager has it, from a request that applied nothing: a client that merges by itself.
     fn by(&self, manager: &str) -> bool {
         self.owner.strip_prefix(&format!("\"{manager}\"")).is_some_and(|rest| rest.starts_with(" using "))

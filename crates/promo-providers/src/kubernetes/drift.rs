@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::cluster::{MANAGER, Place};
 use super::fields::{self, Difference, Path};
-use super::object::Object;
+use super::object::{Id, Object};
 use super::projection;
 
 /// Bytes of a value that are told.
@@ -19,13 +19,14 @@ const MARKS: [&str; 3] = [
 ];
 
 /// How objects differ from what they are declared to be, given what is there of each. Those of which `same` says that they are
-/// as they were left are asked only for what others have added.
+/// as they were left are asked only for what others have added. Also the fields that a manifest could declare otherwise: no secret, and
+/// no image, which is the release's.
 pub(crate) async fn objects(
     place: &Place,
     objects: &[(Object, Option<Value>)],
     same: impl Fn(&Object, &Value) -> bool,
-) -> Result<Vec<ObjectDrift>, ProviderError> {
-    let mut out = Vec::new();
+) -> Result<(Vec<ObjectDrift>, Vec<(Id, Difference)>), ProviderError> {
+    let (mut out, mut fields) = (Vec::new(), Vec::new());
     for (object, live) in objects {
         // Two kinds of one name differ in their group.
         let alone = objects.iter().filter(|(other, _)| other.id.to_string() == object.id.to_string()).count() == 1;
@@ -40,16 +41,18 @@ pub(crate) async fn objects(
             // In the server's own spelling, where it still takes the manifest.
             Some(place.as_declared(object).await?.unwrap_or_else(|| object.value.clone()))
         };
+        if let Some(recorded) = recorded.as_ref().filter(|_| !is_secret(object)) {
+            let all = differences(object, recorded, live).into_iter().filter(|field| !field.path.is_image());
+            fields.extend(all.map(|field| (object.id.clone(), field)));
+        }
         out.extend(one(object, recorded.as_ref(), live).map(|drift| ObjectDrift { object: name, ..drift }));
     }
-    Ok(out)
+    Ok((out, fields))
 }
 
 /// How one object differs from what was recorded of it, where that may be, and what others added to it.
 fn one(object: &Object, recorded: Option<&Value>, live: &Value) -> Option<ObjectDrift> {
-    let declared = &object.value;
-    let found = projection::object(declared, live);
-    let differing = recorded.map(|recorded| fields::differences(&projection::object(declared, recorded), &found));
+    let differing = recorded.map(|recorded| differences(object, recorded, live));
     let mut told: Vec<FieldDrift> =
         differing.into_iter().flatten().map(|difference| field(object, live, difference)).collect();
     told.extend(added(object, live));
@@ -59,6 +62,15 @@ fn one(object: &Object, recorded: Option<&Value>, live: &Value) -> Option<Object
         false => DriftClass::Changed,
     };
     Some(ObjectDrift { object: object.id.to_string(), class, fields: told })
+}
+
+fn differences(object: &Object, recorded: &Value, live: &Value) -> Vec<Difference> {
+    let declared = &object.value;
+    fields::differences(&projection::object(declared, recorded), &projection::object(declared, live))
+}
+
+fn is_secret(object: &Object) -> bool {
+    object.id.kind.kind == "Secret" && object.id.kind.group.is_empty()
 }
 
 fn field(object: &Object, live: &Value, difference: Difference) -> FieldDrift {
@@ -85,13 +97,21 @@ fn field(object: &Object, live: &Value, difference: Difference) -> FieldDrift {
 fn added(object: &Object, live: &Value) -> Vec<FieldDrift> {
     let mut out: Vec<FieldDrift> = Vec::new();
     let mut seen: Vec<Path> = Vec::new();
+    let applied = live.pointer("/metadata/annotations").and_then(|annotations| annotations.get(MARKS[0]));
+    let applied = applied.and_then(Value::as_str).and_then(|text| serde_json::from_str::<Value>(text).ok());
     for (owner, tree) in fields::owners(live).into_iter().filter(|(owner, _)| owner.by_hand()) {
         for (path, value) in fields::undeclared(tree, &object.value, live) {
             let mark = MARKS.iter().any(|mark| {
                 path.is(&["metadata", "annotations", mark])
                     || path.is(&["spec", "template", "metadata", "annotations", mark])
             });
-            if mark || path.begins(&["status"]) || seen.contains(&path) {
+            // Whoever made an object owns what the server filled in too: what they declared themselves is what they kept of it.
+            let theirs = match owner.manager.as_str() {
+                "kubectl-client-side-apply" => applied.as_ref().is_some_and(|applied| path.get(applied).is_some()),
+                "kubectl-create" => false,
+                _ => true,
+            };
+            if !theirs || mark || path.begins(&["status"]) || seen.contains(&path) {
                 continue;
             }
             out.push(FieldDrift {
@@ -110,8 +130,7 @@ fn added(object: &Object, live: &Value) -> Vec<FieldDrift> {
 
 /// A value as it is told: a secret is not.
 fn text(object: &Object, path: &Path, value: &Value) -> String {
-    let secret = object.id.kind.kind == "Secret" && object.id.kind.group.is_empty();
-    if secret && (path.begins(&["data"]) || path.begins(&["stringData"])) {
+    if is_secret(object) && (path.begins(&["data"]) || path.begins(&["stringData"])) {
         return "(masked)".to_owned();
     }
     let mut text = value.as_str().map_or_else(|| value.to_string(), String::from);

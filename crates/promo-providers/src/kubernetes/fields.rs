@@ -2,6 +2,7 @@
 //! (`metadata.managedFields`, <https://kubernetes.io/docs/reference/using-api/server-side-apply/#field-management>). Pure
 //! functions; what must not live here: what is made of a difference.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use jiff::Timestamp;
@@ -52,12 +53,43 @@ impl Path {
             && matches!(self.name(length - 3), Some("containers" | "initContainers" | "ephemeralContainers"))
     }
 
+    /// The name of the field itself; nothing where it is an element of a list.
+    pub(crate) fn last_name(&self) -> Option<&str> {
+        self.name(self.0.len().checked_sub(1)?)
+    }
+
+    /// What an object has there.
+    pub(crate) fn get<'v>(&self, object: &'v Value) -> Option<&'v Value> {
+        self.0.iter().try_fold(object, |value, step| match step {
+            Step::Field(name) => value.get(name),
+            Step::Item { shown, .. } => value.get(position(value, shown)?),
+        })
+    }
+
+    /// The same, to be changed.
+    pub(crate) fn get_mut<'v>(&self, object: &'v mut Value) -> Option<&'v mut Value> {
+        self.0.iter().try_fold(object, |value, step| match step {
+            Step::Field(name) => value.get_mut(name),
+            Step::Item { shown, .. } => {
+                let at = position(value, shown)?;
+                value.get_mut(at)
+            }
+        })
+    }
+
     fn name(&self, at: usize) -> Option<&str> {
         match self.0.get(at) {
             Some(Step::Field(name)) => Some(name),
             _ => None,
         }
     }
+}
+
+/// Which element of a list is shown like this: `name="web"`, or its place.
+fn position(list: &Value, shown: &str) -> Option<usize> {
+    let Some((key, value)) = shown.split_once('=') else { return shown.parse().ok() };
+    let value: Value = serde_json::from_str(value).ok()?;
+    list.as_array()?.iter().position(|element| element.get(key) == Some(&value))
 }
 
 impl fmt::Display for Path {
@@ -251,6 +283,62 @@ fn beside(
             beside(&path, below, declared, live, out);
         }
     }
+}
+
+/// Whether an owner has any field that a manifest declares.
+pub(crate) fn declares(fields: &Map<String, Value>, declared: &Value, live: &Value) -> bool {
+    fields.iter().any(|(name, below)| {
+        let Some(below) = below.as_object() else { return false };
+        if let Some(name) = name.strip_prefix("f:") {
+            let (Some(declared), Some(live)) = (declared.get(name), live.get(name)) else { return false };
+            // A table that it made, and of which it has nothing, is nothing of its own.
+            let leaf = below.keys().all(|key| key == ".");
+            return if leaf { !declared.is_object() } else { declares(below, declared, live) };
+        }
+        let find = |list: &Value| list.as_array().into_iter().flatten().find(|one| is_item(name, one)).cloned();
+        let Some(there) = find(live) else { return false };
+        let known = declared.as_array().into_iter().flatten().find(|one| is_like(one, &there));
+        known.is_some_and(|declared| below.is_empty() || declares(below, declared, &there))
+    })
+}
+
+/// The owners of an object once whatever `to` has is no longer `from`'s too; nothing where nothing changes.
+pub(crate) fn disowned(live: &Value, to: &str, from: &BTreeSet<String>) -> Option<Vec<Value>> {
+    let all = live.pointer("/metadata/managedFields")?.as_array()?;
+    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+    let tree = |entry: &Value| entry.get("fieldsV1").and_then(Value::as_object).cloned();
+    let ours = all.iter().find(|entry| text(entry, "manager") == to && text(entry, "operation") == "Apply");
+    let ours = tree(ours?)?;
+    let left = |entry: &Value| {
+        if text(entry, "manager") == to || !from.contains(&text(entry, "manager")) {
+            return Some(entry.clone());
+        }
+        let mut entry = entry.clone();
+        entry["fieldsV1"] = Value::Object(without(&tree(&entry)?, &ours)?);
+        Some(entry)
+    };
+    let left: Vec<Value> = all.iter().filter_map(left).collect();
+    (left != *all).then_some(left)
+}
+
+/// What is left of an owner's fields once those of another one are its own alone; nothing where all of them are.
+pub(crate) fn without(fields: &Map<String, Value>, taken: &Map<String, Value>) -> Option<Map<String, Value>> {
+    let mut left = Map::new();
+    for (name, below) in fields {
+        let Some(also) = taken.get(name) else {
+            left.insert(name.clone(), below.clone());
+            continue;
+        };
+        let (Some(mine), Some(theirs)) = (below.as_object(), also.as_object()) else { continue };
+        if mine.is_empty() || theirs.is_empty() {
+            continue;
+        }
+        if let Some(rest) = without(mine, theirs) {
+            left.insert(name.clone(), Value::Object(rest));
+        }
+    }
+    // That a table is there at all is nothing to own beside nothing.
+    (left.keys().any(|key| key != ".")).then_some(left)
 }
 
 fn shown(element: &Value) -> String {

@@ -4,8 +4,10 @@
 //! A cluster is reached through the crate `kube`; only credential plugins are run by promo itself, because whatever promo
 //! starts dies with it (S9.3).
 
+pub(crate) mod adoption;
 pub(crate) mod cluster;
 mod credentials;
+pub(crate) mod declared;
 pub(crate) mod drift;
 pub(crate) mod error;
 pub(crate) mod fields;

@@ -44,6 +44,18 @@ pub(crate) fn changes(
     Ok(changes)
 }
 
+/// The fields in which the two sides of such a change differ: where each is, what was there and what would be; nothing where
+/// the change is none of an object, or of a whole one.
+pub(crate) fn fields(change: &FileChange) -> Vec<(String, Option<String>, Option<String>)> {
+    let read = |text: &Option<String>| serde_saphyr::from_str::<Value>(text.as_deref()?).ok().filter(Value::is_object);
+    let (Some(before), Some(after)) = (read(&change.before), read(&change.after)) else { return Vec::new() };
+    let text = |value: Value| value.as_str().map_or_else(|| value.to_string(), String::from);
+    let one = |field: super::fields::Difference| {
+        (crate::escape::line(&field.path.to_string()), field.before.map(text), field.after.map(text))
+    };
+    super::fields::differences(&before, &after).into_iter().map(one).collect()
+}
+
 fn yaml(value: &Value) -> Result<String, ProviderError> {
     serde_saphyr::to_string(value)
         .map_err(|error| ProviderError::new(ErrorKind::Failed, format!("an object cannot be shown: {error}")))

@@ -84,7 +84,9 @@ impl Owner<'_> {
         match self {
             Self::Promo(there) if there.has(id) => Ok(true),
             Self::Promo(_) if place.live(id).await?.is_none() => Ok(false),
-            Self::Promo(_) => refused("and promo has not made it: take it away, or leave it out here".into()),
+            Self::Promo(_) => refused(
+                "and promo has not made it: take it away, leave it out here, or take it over (`promo adopt`)".into(),
+            ),
             Self::Helm(release) => match place.live(id).await? {
                 None => Ok(false),
                 Some(live) if of_release(place, release, &live) => Ok(true),

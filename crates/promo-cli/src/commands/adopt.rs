@@ -1,0 +1,188 @@
+//! `promo adopt ENV`: what runs there becomes what is declared. Where promo has deployed nothing yet, a plan that takes over what
+//! is there; where it has, what the files would have to say. Writes no record.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use promo_core::ids::EnvironmentName;
+use promo_core::inputs::FileChange;
+use promo_core::plan::{Goal, Request};
+use promo_core::planner;
+use promo_engine::drift::Looked;
+use promo_engine::{PLAN_LIFETIME, exit};
+use serde_json::Value;
+
+use super::{plan, release};
+use crate::cli::{Format, Global};
+use crate::error::{CliError, command_line};
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::output::drift::{self as drawn, Style};
+use crate::output::labels::{Label, label};
+use crate::output::{diff, table, time};
+use crate::project::{self, Access, Project};
+use crate::ui::{self, Ui};
+use crate::view::Standing;
+use crate::view::adopt::{Adopted, Kept};
+use crate::view::drift::Drifts;
+use crate::view::ways;
+use crate::{save, select};
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    /// Where
+    #[arg(value_name = "ENV")]
+    environment: EnvironmentName,
+    /// First adoption: as this release, by its id, number or alias
+    #[arg(long, value_name = "RELEASE")]
+    release: Option<String>,
+    /// First adoption: save the plan here; it is what `promo apply` takes
+    #[arg(short, long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Drift: write what is live into the files that declare it, where they are still as they were deployed
+    #[arg(long, conflicts_with_all = ["release", "out"])]
+    write: bool,
+    /// Show whole differences
+    #[arg(long)]
+    full: bool,
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Read)?;
+    let name = &arguments.environment;
+    let view = project.session.view()?;
+    let Some(environment) = project.session.governance().pipeline.environments.get(name) else {
+        return Err(project.session.unknown(name).into());
+    };
+    if view.current(name).is_some() {
+        return drifted(ui, global, &project, arguments);
+    }
+    let refused = |why: String| {
+        CliError::new("request-invalid", exit::BAD_INPUT, why, command_line(["promo", "plan", name.as_str()]))
+    };
+    // What a plan may take over stands in the file that is reviewed with it.
+    let asked = environment.deploy.as_ref().and_then(|deploy| deploy.settings.get("adopt")).and_then(Value::as_bool);
+    if asked != Some(true) {
+        let why = match environment.deploy.as_ref() {
+            Some(deploy) if deploy.provider == "kubectl" => format!(
+                "{name} takes nothing over: write `adopt = true` beside the `manifests` of its `deploy.kubectl`, which counts for its \
+                 first deployment alone"
+            ),
+            Some(deploy) => format!(
+                "{name} is deployed with `{}`, which takes nothing over that is there already: only `kubectl` does",
+                deploy.provider
+            ),
+            None => format!("{name} deploys nothing: there is nothing that it could take over"),
+        };
+        return Err(refused(why));
+    }
+    let release = arguments.release.as_deref().map(|text| select::release(&view, text)).transpose()?;
+    let request = Request {
+        goal: Goal::Promote,
+        environments: [name.clone()].into(),
+        release,
+        until: None,
+        invoker: project.session.invoker(),
+    };
+    let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
+    plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, false)?;
+    release::warn_where_nobody_can_approve(ui, &project, &document)?;
+    Ok(DONE)
+}
+
+/// What the files would have to say for what is live to be what is declared.
+fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -> Result<Exit, CliError> {
+    let (session, zone) = (&project.session, ui::zone(global)?);
+    let looked = project.runtime.block_on(session.drift(std::slice::from_ref(&arguments.environment)))?;
+    let (view, now) = (session.view()?, session.now()?);
+    let drifts = Drifts::of(&looked, &Standing::of(session, &view)?).pasted_by(ui);
+    let failed = drifts.failed();
+    let shared = planner::shared_files(&session.governance().rules(), &session.files_here()?)
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>();
+    let mut files = Vec::new();
+    for change in changes(&looked) {
+        let path = session.root().join(&change.path);
+        let here = std::fs::read_to_string(&path).ok();
+        let unchanged = here == change.before;
+        let done = here == change.after;
+        if arguments.write && unchanged {
+            write(&path, change.after.as_deref().unwrap_or_default())?;
+        }
+        files.push(Kept {
+            shared: shared.contains(&change.path),
+            state: match (done, unchanged, arguments.write) {
+                (true, _, _) => "declared",
+                (false, true, true) => "written",
+                (false, true, false) => "can-be-written",
+                (false, false, _) => "changed-since",
+            },
+            // Without the lines around: a secret may stand in one.
+            lines: changed_lines(&change),
+            path: change.path,
+        });
+    }
+    let adopted = Adopted::of(drifts, files, (&arguments.environment, &ways::new_release(session)), |command| {
+        ui.to_paste(command)
+    });
+    if ui.format() == Format::Json {
+        ui.answer(&adopted);
+    } else {
+        let style = Style { now, zone: &zone, full: arguments.full };
+        print(ui, session, &adopted, &style);
+    }
+    Ok(failed.map_or(DONE, Exit))
+}
+
+/// The files that would change, each once: several places have the same.
+fn changes(looked: &[Looked]) -> Vec<FileChange> {
+    let mut out: Vec<FileChange> = Vec::new();
+    let found = looked.iter().flat_map(|one| &one.places).filter_map(|place| place.found.as_ref().ok());
+    for change in found.flat_map(|found| &found.files) {
+        if !out.iter().any(|known| known.path == change.path) {
+            out.push(change.clone());
+        }
+    }
+    out
+}
+
+fn changed_lines(change: &FileChange) -> String {
+    let changed = |line: &&str| line.starts_with(['-', '+']);
+    diff::hunks(change).lines().filter(changed).map(|line| format!("{line}\n")).collect()
+}
+
+fn write(path: &Path, text: &str) -> Result<(), CliError> {
+    save::put(path, text.as_bytes())
+}
+
+fn print(ui: &Ui, session: &promo_engine::Session, adopted: &Adopted, style: &Style<'_>) {
+    let pipeline = &session.governance().pipeline.name;
+    let head = format!("{pipeline} · {}", time::long(style.now, style.zone));
+    let markdown = ui.format() == Format::Markdown;
+    let mut out = if markdown { format!("**{head}**\n\n") } else { format!("promo adopt · {head}\n\n") };
+    out.push_str(&if markdown {
+        drawn::markdown(&adopted.environment, style)
+    } else {
+        drawn::environment(&adopted.environment, style)
+    });
+    if adopted.environment.state == "differs" {
+        out.push_str(&table::fold(&format!("\n{}\n", adopted.says), ui.width()));
+    }
+    for file in &adopted.files {
+        let state = match file.state {
+            "declared" => "says so already",
+            "written" => "written",
+            "can-be-written" => "to change; --write does it",
+            _ => "to change by hand: it is not as it was deployed any more",
+        };
+        let shared = if file.shared { "; shared: a change of it is a new release" } else { "" };
+        out.push_str(&format!("\n  {} ({state}{shared})\n", escape::line(&file.path)));
+        for line in file.lines.lines() {
+            let kind = if line.starts_with('+') { Label::Good } else { Label::Bad };
+            out.push_str(&format!("  {}\n", label(kind, &escape::line(line))));
+        }
+    }
+    drawn::ways(ui, &adopted.also, &adopted.next, &mut out);
+    ui.data(&out);
+}

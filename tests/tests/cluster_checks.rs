@@ -14,6 +14,7 @@ use promo_engine::process::Processes;
 use promo_providers::endpoints::Endpoints;
 use promo_providers::job::Job;
 use promo_providers::kubectl::Kubectl;
+use promo_providers::logs::Logs;
 use promo_providers::rollout::Rollout;
 use promo_sdk::testing::{MemoryBlobs, context};
 use promo_sdk::{
@@ -322,5 +323,64 @@ mod needs_kubernetes {
         world.cx.http = None;
         let error = world.ask(&Rollout::default(), json!({"objects": ["Deployment/web"]})).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Offline, "{error}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn lines_of_logs_that_match_are_counted_and_what_cannot_be_read_is_no_pass() {
+        let Some(world) = World::new() else { return };
+        let logs = Logs::default();
+        world.apply(&deployment("web", 2, "web:1"));
+        world.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+        let write = |lines: &str| {
+            world.kubectl(&["annotate", "pods", "-l", "app=web", "--overwrite", &format!("promo.test/log={lines}")]);
+        };
+        write("started\nERROR one");
+        let of = |also: Value| {
+            let mut settings = json!({"objects": ["Deployment/web"], "pattern": "^ERROR"});
+            settings.as_object_mut().unwrap().extend(also.as_object().unwrap().clone());
+            settings
+        };
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            let result = world.ask(&logs, of(json!({"max": 2}))).await.unwrap();
+            if result.evidence["lines"] == "4" {
+                assert!(result.passed && result.evidence["matches"] == "2", "{result:?}");
+                break;
+            }
+            assert!(Instant::now() < until, "{result:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let result = world.ask(&logs, of(json!({"max": 1}))).await.unwrap();
+        assert!(
+            !result.passed && result.detail.contains("2 of 4 lines") && result.detail.contains("ERROR one"),
+            "{result:?}"
+        );
+        // From now on: what was written before says nothing.
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+        let (quiet, ()) = tokio::join!(world.ask(&logs, of(json!({"for": 1}))), async {
+            tokio::task::block_in_place(|| write("fine"));
+        });
+        let quiet = quiet.unwrap();
+        assert!(quiet.passed && quiet.evidence["matches"] == "0", "{quiet:?}");
+        let (loud, ()) = tokio::join!(world.ask(&logs, of(json!({"for": 3}))), async {
+            tokio::task::block_in_place(|| write("ERROR two"));
+        });
+        let loud = loud.unwrap();
+        assert!(!loud.passed && loud.evidence["first"].ends_with("ERROR two"), "{loud:?}");
+        // Nothing to read is nothing seen.
+        world.apply(&deployment("none", 0, "web:1"));
+        let result = world.ask(&logs, json!({"objects": ["Deployment/none"], "pattern": "x"})).await.unwrap();
+        assert!(!result.passed && result.detail.contains("has no pods"), "{result:?}");
+        world.apply(&deployment("stuck", 1, "no-such-image:1"));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let result = world.ask(&logs, json!({"objects": ["Deployment/stuck"], "pattern": "x"})).await.unwrap();
+        assert!(!result.passed && result.detail.starts_with("no data"), "{result:?}");
+        for (settings, word) in [
+            (json!({"pattern": "("}), "no regular expression"),
+            (json!({"pattern": "a", "for": 5, "since": 5}), "give one of them"),
+        ] {
+            let error = world.ask(&logs, settings).await.unwrap_err();
+            assert!(error.kind == ErrorKind::Invalid && error.message.contains(word), "{error}");
+        }
     }
 }

@@ -214,6 +214,7 @@ codes! {
     "soak-not-predecessor",
     "soak-stopped",
     "soaking",
+    "still-watched",
     "stopped",
     "tag-moved",
     "target-duplicate",

@@ -238,6 +238,11 @@ pub enum Reason {
         /// Which.
         checks: Vec<CheckName>,
     },
+    /// Its checks have passed, and are asked again until its promotion there has ended.
+    StillWatched {
+        /// Where.
+        environment: EnvironmentName,
+    },
     /// A check failed.
     CheckFailed {
         /// Where.
@@ -418,6 +423,7 @@ impl Reason {
             Self::Verified { .. } => "verified",
             Self::NotThereYet { .. } => "not-there-yet",
             Self::ChecksMissing { .. } => "checks-missing",
+            Self::StillWatched { .. } => "still-watched",
             Self::CheckFailed { .. } => "check-failed",
             Self::CheckFlaky { .. } => "check-flaky",
             Self::CheckWithdrawn { .. } => "check-withdrawn",
@@ -483,6 +489,9 @@ impl fmt::Display for Reason {
             Self::NotThereYet { environment } => write!(f, "has not been in {environment}"),
             Self::ChecksMissing { environment, checks } => {
                 write!(f, "{environment} waits for {}", Words(checks))
+            }
+            Self::StillWatched { environment } => {
+                write!(f, "is still watched in {environment}, where its promotion has not ended")
             }
             Self::CheckFailed { environment, check } => write!(f, "{check} failed in {environment}"),
             Self::CheckFlaky { environment, check } => {

@@ -121,6 +121,20 @@ pub struct Environment {
     pub windows: Vec<WindowName>,
     /// What happens when a deployment or its verification fails.
     pub on_failure: OnFailure,
+    /// For how long its automatic checks are asked again after they have passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
+}
+
+/// A time of watching after a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Watch {
+    /// How long, in seconds, from the last check that passed.
+    pub seconds: u64,
+    /// Seconds from the end of one round of checks to the next.
+    pub every: u64,
 }
 
 impl Environment {

@@ -18,7 +18,7 @@ use crate::gate::{Gate, Outcome, Reason, overall};
 use crate::ids::{CheckName, EnvironmentName, PipelineName, ReleaseId, RoleName, TargetName};
 use crate::inputs::{FileChange, Inputs};
 use crate::ledger::event::Movement;
-use crate::model::{OnFailure, Tier};
+use crate::model::{OnFailure, Tier, Watch};
 use crate::state::State;
 use crate::windows::Invoker;
 
@@ -267,6 +267,9 @@ pub struct Move {
     pub files: BTreeMap<String, Digest>,
     /// Digest of the deployment's settings.
     pub settings: Digest,
+    /// For how long the automatic checks are asked again after they have passed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
     /// What happens on failure.
     pub on_failure: OnFailure,
     /// Where it goes back to.

@@ -4,6 +4,7 @@
 
 mod deploy;
 mod drive;
+mod during;
 mod finish;
 mod lease;
 pub(crate) mod precheck;
@@ -12,6 +13,7 @@ mod report;
 mod running;
 mod step;
 mod wait;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

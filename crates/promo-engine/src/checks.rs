@@ -24,6 +24,12 @@ pub(crate) struct Verdict {
 }
 
 impl Verdict {
+    /// What a check found.
+    pub(crate) fn of(check: CheckName, result: CheckResult, unanswered: bool) -> Self {
+        let CheckResult { passed, detail, evidence } = result;
+        Self { check, passed, detail, unanswered, evidence }
+    }
+
     /// The record of it. What the check saw is whatever its target said, so it stands beside the leaf (S12.5).
     pub(crate) fn draft(&self, session: &Session, environment: &EnvironmentName, release: &ReleaseId) -> Draft {
         let mut draft = session.draft(Event::VerdictRecorded {
@@ -51,6 +57,11 @@ pub(crate) fn by_check(checks: &[PlannedCheck]) -> impl Iterator<Item = &[Planne
 }
 
 impl Session {
+    /// Whether a check looks while something is deployed, and cannot be asked at any other time.
+    pub(crate) fn looks_during(&self, check: &PlannedCheck) -> Result<bool, EngineError> {
+        Ok(self.providers.get(&check.provider)?.looks_during())
+    }
+
     /// Runs a check on each of its targets, one after the other, or once where it looks at none; it passes where all do. All
     /// are asked, so that one report names all that failed. The inner error is no verdict: what the check looks at was not looked at, and may be later,
     /// or elsewhere (S1.3, S13.6). Whatever would fail again in the same way is a failed verdict, since a release that can

@@ -16,6 +16,7 @@ use promo_sdk::{
     EnsureRequest, ErrorKind, MAX_DETAIL, MAX_EVIDENCE, ObserveRequest, Preview, Provider, ProviderError,
     ResolveRequest, Resolved, RunningImage, Settled,
 };
+use tokio_util::sync::CancellationToken;
 
 /// A provider whose every answer is checked.
 pub(crate) struct Policed {
@@ -24,6 +25,8 @@ pub(crate) struct Policed {
     description: Description,
     /// The same of whether its checks look at targets; they do where it cannot say.
     looks_at_targets: bool,
+    /// The same of whether they look while a deployment is under way; they do not where it cannot say.
+    looks_during: bool,
     /// Why it cannot be used: said by every call, since one broken provider is no reason to refuse pipelines without it.
     unusable: Option<String>,
 }
@@ -44,7 +47,8 @@ impl Policed {
             None => (nothing(), Some("it panicked".to_string())),
         };
         let looks_at_targets = catch_unwind(AssertUnwindSafe(|| inner.looks_at_targets())).unwrap_or(true);
-        Self { inner, description, looks_at_targets, unusable }
+        let looks_during = catch_unwind(AssertUnwindSafe(|| inner.looks_during())).unwrap_or(false);
+        Self { inner, description, looks_at_targets, looks_during, unusable }
     }
 
     /// Makes one call of the provider: its panic is an error, its answer is judged by `wrong`.
@@ -147,17 +151,27 @@ impl Provider for Policed {
         self.looks_at_targets
     }
 
-    async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
-        self.call(
-            "verify",
-            async || self.inner.verify(cx, request).await,
-            |answer| {
-                let evidence = answer.evidence.iter().map(|(key, value)| key.len() + value.len()).sum();
-                wrong_line("detail", &answer.detail).or_else(|| too_much("evidence", evidence))
-            },
-        )
-        .await
+    fn looks_during(&self) -> bool {
+        self.looks_during
     }
+
+    async fn during(
+        &self,
+        cx: &Context,
+        request: &CheckRequest,
+        over: &CancellationToken,
+    ) -> Result<CheckResult, ProviderError> {
+        self.call("during", async || self.inner.during(cx, request, over).await, wrong_result).await
+    }
+
+    async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
+        self.call("verify", async || self.inner.verify(cx, request).await, wrong_result).await
+    }
+}
+
+fn wrong_result(answer: &CheckResult) -> Option<String> {
+    let evidence = answer.evidence.iter().map(|(key, value)| key.len() + value.len()).sum();
+    wrong_line("detail", &answer.detail).or_else(|| too_much("evidence", evidence))
 }
 
 fn wrong_description(description: &Description) -> Option<String> {

@@ -18,7 +18,7 @@ use promo_sdk::{CheckRequest, ErrorKind, ObserveRequest, Preview};
 use crate::checks;
 use crate::error::EngineError;
 use crate::observe::{self, Ask};
-use crate::readiness::unready;
+use crate::readiness::{nothing_to_watch, unready};
 use crate::session::{Session, TOOL};
 
 /// How long a plan can be applied that was not requested (S8.4).
@@ -230,6 +230,12 @@ impl Session {
                     CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string(), token: String::new() };
                 let answer = self.providers.get(&check.provider)?.ready(&self.context, &request).await;
                 reasons.extend(unready(&check.name, &head.environment, answer)?);
+            }
+            if let (Some(_), Some(first), true) = (head.watch, head.checks.first(), reasons.is_empty()) {
+                let mut during = head.checks.iter().map(|check| self.looks_during(check));
+                if during.try_fold(true, |all, one| Ok::<_, EngineError>(all && one?))? {
+                    reasons.push(nothing_to_watch(&first.name));
+                }
             }
             found |= !reasons.is_empty();
             observations.checks.insert(place, reasons);

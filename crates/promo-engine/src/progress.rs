@@ -116,6 +116,15 @@ pub enum Progress {
         /// Why.
         why: String,
     },
+    /// The checks have passed, and are asked again for a while.
+    Watching {
+        /// Where.
+        environment: EnvironmentName,
+        /// For how many seconds yet.
+        seconds: u64,
+        /// How often all of them have passed again.
+        asked: u64,
+    },
     /// A failed promotion goes back.
     RollingBack {
         /// Where.

@@ -55,7 +55,24 @@ pub async fn readiness(
         };
         out.push((name.clone(), found));
     }
+    let watched = pipeline.environments.get(environment).is_some_and(|declared| declared.watch.is_some());
+    if let (true, [(_, None), ..]) = (watched, out.as_slice()) {
+        let provider = |name: &CheckName| match pipeline.checks.get(name) {
+            Some(Check::Automatic { provider, .. }) => providers.get(provider).map(|provider| provider.looks_during()),
+            _ => Ok(false),
+        };
+        let during = out.iter().map(|(name, _)| provider(name)).collect::<Result<Vec<_>, _>>()?;
+        if during.iter().all(|during| *during) {
+            out[0].1 = Some(nothing_to_watch(&out[0].0));
+        }
+    }
     Ok(out)
+}
+
+/// That an environment is watched in which no check can be asked again (S1.4).
+pub(crate) fn nothing_to_watch(check: &CheckName) -> Reason {
+    let why = "it looks only while something is deployed, and the environment is watched: name a check that can be asked again";
+    Reason::CheckNotRunnable { check: check.clone(), why: why.to_owned() }
 }
 
 /// Of each environment, what is certainly wrong with what is deployed there, whatever the release, with the files of the

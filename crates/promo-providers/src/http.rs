@@ -87,12 +87,17 @@ impl Provider for Http {
 
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {
         let settings: Settings = settings::read("http", &request.inputs)?;
-        let url = address(&settings)?;
+        let url = address(&settings.url, settings.expect)?;
+        if settings.interval == 0 || settings.timeout == 0 {
+            let message = "`interval` and `timeout` must be at least one second";
+            return Err(ProviderError::new(ErrorKind::Invalid, message));
+        }
         let http = cx.http()?.shared();
         let shown = escape::line(url.as_str());
         let period = Duration::from_secs(settings.period);
         let interval = Duration::from_secs(settings.interval);
         let timeout = Duration::from_secs(settings.timeout);
+        let asked = Ask { url: &url, expect: settings.expect, contains: settings.contains.as_deref(), timeout };
         let mut elapsed = Duration::ZERO;
         let mut last = cx.clock.now();
         let mut requests = 0_u64;
@@ -101,7 +106,7 @@ impl Provider for Http {
             let answer = tokio::select! {
                 biased;
                 () = cx.cancelled.cancelled() => return Err(cancelled()),
-                answer = ask(http, &url, &settings, timeout) => answer,
+                answer = asked.once(http) => answer,
             };
             if let Err(failure) = answer {
                 break Some(failure);
@@ -155,9 +160,10 @@ fn passed(cx: &Context, last: &mut Timestamp, slept: Duration, slack: Duration) 
     shown.clamp(slept, slept.saturating_add(slack))
 }
 
-fn address(settings: &Settings) -> Result<Url, ProviderError> {
+/// The address that is asked, and a status that it may be expected to answer with.
+pub(crate) fn address(url: &str, expect: u16) -> Result<Url, ProviderError> {
     let invalid = |message: String| Err(ProviderError::new(ErrorKind::Invalid, message));
-    let url = match Url::parse(&settings.url) {
+    let url = match Url::parse(url) {
         Ok(url) => url,
         Err(e) => return invalid(format!("`url` is not an address: {e}")),
     };
@@ -167,31 +173,44 @@ fn address(settings: &Settings) -> Result<Url, ProviderError> {
     if !matches!(url.scheme(), "http" | "https") {
         return invalid(format!("`url` has the scheme `{}`: expected `http` or `https`", url.scheme()));
     }
-    if !(100..=599).contains(&settings.expect) {
-        return invalid(format!("`expect` is {}: expected a status from 100 to 599", settings.expect));
-    }
-    if settings.interval == 0 || settings.timeout == 0 {
-        return invalid("`interval` and `timeout` must be at least one second".to_owned());
+    if !(100..=599).contains(&expect) {
+        return invalid(format!("`expect` is {expect}: expected a status from 100 to 599"));
     }
     Ok(url)
 }
 
 /// Why one request did not do.
-struct Failure {
+pub(crate) struct Failure {
     status: Option<u16>,
-    what: String,
+    pub(crate) what: String,
 }
 
-async fn ask(http: &reqwest::Client, url: &Url, settings: &Settings, timeout: Duration) -> Result<(), Failure> {
+/// One request, and what its answer must be.
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a Url,
+    pub(crate) expect: u16,
+    pub(crate) contains: Option<&'a str>,
+    pub(crate) timeout: Duration,
+}
+
+impl Ask<'_> {
+    /// Makes the request.
+    pub(crate) async fn once(&self, http: &reqwest::Client) -> Result<(), Failure> {
+        ask(http, self).await
+    }
+}
+
+async fn ask(http: &reqwest::Client, asked: &Ask<'_>) -> Result<(), Failure> {
+    let Ask { url, expect, contains: wanted, timeout } = *asked;
     let error = |status: Option<u16>, error: reqwest::Error| Failure { status, what: reason(error, timeout) };
     let response = http.get(url.clone()).timeout(timeout).send().await;
     let mut response = response.map_err(|e| error(None, e))?;
     let status = response.status().as_u16();
-    if status != settings.expect {
-        let what = format!("expected status {}, found {status}", settings.expect);
+    if status != expect {
+        let what = format!("expected status {expect}, found {status}");
         return Err(Failure { status: Some(status), what });
     }
-    let Some(wanted) = settings.contains.as_deref() else { return Ok(()) };
+    let Some(wanted) = wanted else { return Ok(()) };
     let mut body = Vec::new();
     while body.len() < BODY {
         match response.chunk().await.map_err(|e| error(Some(status), e))? {

@@ -14,8 +14,10 @@ pub mod http;
 pub mod job;
 pub mod kubectl;
 mod kubernetes;
+pub mod logs;
 pub mod metric;
 pub mod oci;
+pub mod probe;
 pub mod rollout;
 mod settings;
 mod templates;
@@ -39,6 +41,8 @@ pub fn builtin() -> Vec<Arc<dyn Provider>> {
         Arc::new(rollout::Rollout::default()),
         Arc::new(endpoints::Endpoints::default()),
         Arc::new(job::Job::default()),
+        Arc::new(logs::Logs::default()),
+        Arc::new(probe::Probe),
         Arc::new(command::Command),
     ]
 }

@@ -8,6 +8,7 @@ pub use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::kinds::KindSchema;
 use promo_core::state::State;
 use serde::{Deserialize, Serialize};
+use tokio_util::sync::CancellationToken;
 
 use crate::context::Context;
 use crate::drift::{DriftAnswer, DriftRequest};
@@ -81,6 +82,23 @@ pub trait Provider: Send + Sync {
     /// however many targets that has.
     fn looks_at_targets(&self) -> bool {
         true
+    }
+
+    /// Whether its checks look at a deployment while it is under way, by [`Provider::during`], instead of at what is there
+    /// afterwards. Such a check is asked once for an environment, and only where a deployment is made.
+    fn looks_during(&self) -> bool {
+        false
+    }
+
+    /// Runs a check from before the first step of a deployment on, until `over` is cancelled: all steps are taken then, and
+    /// what was deployed runs. It looks at least once.
+    async fn during(
+        &self,
+        _cx: &Context,
+        _request: &CheckRequest,
+        _over: &CancellationToken,
+    ) -> Result<CheckResult, ProviderError> {
+        Err(unsupported(self, "during"))
     }
 
     /// Runs a check.

@@ -16,6 +16,7 @@ use promo_sdk::{
     Blobs, CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer,
     EnsureRequest, Inputs, ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, Settled,
 };
+use tokio_util::sync::CancellationToken;
 
 use super::broken::{self, Broken};
 use super::{Entry, Faults};
@@ -107,6 +108,19 @@ impl Provider for Watched {
 
     fn looks_at_targets(&self) -> bool {
         self.inner.looks_at_targets()
+    }
+
+    fn looks_during(&self) -> bool {
+        self.inner.looks_during()
+    }
+
+    async fn during(
+        &self,
+        cx: &Context,
+        request: &CheckRequest,
+        over: &CancellationToken,
+    ) -> Result<CheckResult, ProviderError> {
+        self.inner.during(cx, request, over).await
     }
 
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {

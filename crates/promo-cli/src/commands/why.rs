@@ -361,6 +361,7 @@ impl Case<'_> {
             match &gate.reason {
                 Reason::NotThereYet { environment }
                 | Reason::ChecksMissing { environment, .. }
+                | Reason::StillWatched { environment }
                 | Reason::CheckFailed { environment, .. }
                 | Reason::CheckFlaky { environment, .. }
                 | Reason::CheckWithdrawn { environment, .. } => return Some(ask(environment)),

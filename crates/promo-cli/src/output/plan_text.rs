@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
-use promo_core::gate::{GateKind, Outcome};
+use promo_core::gate::{GateKind, Outcome, Seconds};
 
 use crate::escape::line;
 use crate::output::diff;
@@ -326,6 +326,13 @@ pub(crate) fn short_state(state: &str) -> String {
 
 /// `if it fails: back to #54; further targets #53, #51`.
 pub(crate) fn way_back(row: &Row) -> String {
+    let watched = row
+        .watch
+        .map(|watch| format!("then watched for {}, asked every {}; ", Seconds(watch.seconds), Seconds(watch.every)));
+    watched.unwrap_or_default() + &fails_to(row)
+}
+
+fn fails_to(row: &Row) -> String {
     if row.on_failure == Some("hold") {
         return "if it fails: held for a person, nothing goes back by itself".to_owned();
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use promo_core::gate;
+use promo_core::gate::{self, Seconds};
 use promo_core::ids::EnvironmentName;
 use promo_engine::{Holder, Progress, Sink};
 
@@ -101,6 +101,9 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
         Progress::CheckUnanswered { environment, check, why } => {
             let text = format!("{check} gave no verdict: {}", escape::line(why));
             (environment, label(Label::Waiting, &text))
+        }
+        Progress::Watching { environment, seconds, asked } => {
+            (environment, format!("watched for {} more, asked {asked} times", Seconds(*seconds)))
         }
         Progress::RollingBack { environment, to, why } => {
             let text = format!("going back to {to}: {}", escape::line(why));

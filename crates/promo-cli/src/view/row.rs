@@ -9,7 +9,7 @@ use promo_core::ids::{ArtifactName, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
-use promo_core::model::OnFailure;
+use promo_core::model::{OnFailure, Watch};
 use promo_core::plan::{Action, Drift, Move, Next, Plan, Request, Stay, StayReason, Step};
 use promo_core::state::State;
 use schemars::JsonSchema;
@@ -73,6 +73,9 @@ pub(crate) struct Row {
     pub(crate) checks: Vec<String>,
     /// Checks that wait for a person: name and roles.
     pub(crate) verdicts: BTreeMap<String, Vec<String>>,
+    /// For how long the checks are asked again after they have passed, and how often, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) watch: Option<Watch>,
     /// `rollback` or `hold`, for what is in the plan.
     pub(crate) on_failure: Option<&'static str>,
     /// Releases to go back to, best first.
@@ -325,6 +328,7 @@ impl Row {
                 .iter()
                 .map(|(check, roles)| (check.to_string(), roles.iter().map(ToString::to_string).collect()))
                 .collect(),
+            watch: entry.watch,
             on_failure: Some(match entry.on_failure {
                 OnFailure::Rollback => "rollback",
                 OnFailure::Hold => "hold",
@@ -431,6 +435,7 @@ impl Row {
             steps: Vec::new(),
             checks: Vec::new(),
             verdicts: BTreeMap::new(),
+            watch: None,
             on_failure: None,
             rollback_targets: Vec::new(),
             lost_target: None,

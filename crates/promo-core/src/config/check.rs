@@ -7,7 +7,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use super::duration;
-use super::keys::{AFTER, Key, MANUAL, SOAK, Shape};
+use super::keys::{AFTER, Key, MANUAL, SOAK, Shape, WATCH};
 use super::tree::{Data, Node, Span, Table};
 use crate::diagnostic::Diagnostic;
 use crate::ids::EnvironmentName;
@@ -316,6 +316,12 @@ impl<'a> Checker<'a> {
                     }
                 }
             }
+            Shape::Watch => match &node.data {
+                Data::Table(table) => self.table(table, &node.span, WATCH),
+                _ => {
+                    self.duration(node, key);
+                }
+            },
             Shape::NamesOrAlways => match &node.data {
                 Data::Text(text) => self.one_of(node, key, text, &["always"]),
                 _ => self.names(node, key),

@@ -13,11 +13,11 @@ use super::lower::{
 };
 use super::tree::{Data, Entry, Node, Span, Table, merge};
 use crate::diagnostic::Diagnostic;
-use crate::ids::{EnvironmentName, TargetName};
+use crate::ids::{CheckName, EnvironmentName, TargetName};
 use crate::kinds::Place;
 use crate::model::{
-    After, Arrival, Deployment, Environment, OnFailure, OnUnhealthy, Pipeline, Soak, SoakMode, Start, Target, Tier,
-    substitute,
+    After, Arrival, Check, Deployment, Environment, OnFailure, OnUnhealthy, Pipeline, Soak, SoakMode, Start, Target,
+    Tier, Watch, substitute,
 };
 
 /// The tier that a word names.
@@ -130,7 +130,45 @@ pub(crate) fn lower(
         approval: approval_rules(&table),
         windows: names(&table, "windows"),
         on_failure: if table.text("on_failure") == Some("hold") { OnFailure::Hold } else { OnFailure::Rollback },
+        watch: watch(own.get("watch").or_else(|| defaults.get("watch"))),
     })
+}
+
+/// How long is watched, and how often is asked meanwhile where nothing else is said.
+fn watch(node: Option<&Node>) -> Option<Watch> {
+    let seconds = |text: Option<&str>| text.and_then(|text| duration::seconds(text).ok());
+    let node = node?;
+    let (length, every) = match node.table() {
+        Some(table) => (table.text("for"), table.text("every")),
+        None => (node.text(), None),
+    };
+    let length = seconds(length)?;
+    Some(Watch { seconds: length, every: seconds(every).unwrap_or(60).clamp(1, length.max(1)) })
+}
+
+/// Tells of environments that say themselves that they are watched, and in which nothing would be asked (S1.4). What only stands
+/// in the defaults does not count where there is nothing to watch.
+pub(crate) fn watches(pipeline: &mut Pipeline, root: &Table, checker: &mut Checker<'_>) {
+    let automatic = |check: &CheckName| matches!(pipeline.checks.get(check), Some(Check::Automatic { .. }));
+    for (name, environment) in &mut pipeline.environments {
+        if environment.watch.is_none() {
+            continue;
+        }
+        let own = root.table("environments").and_then(|all| all.table(name.as_str())?.entry("watch"));
+        let why = if environment.deploy.is_none() {
+            Some("deploys nothing that could be watched")
+        } else if !environment.verify.iter().any(automatic) {
+            Some("has no automatic check in `verify` that could be asked again")
+        } else {
+            None
+        };
+        let Some(why) = why else { continue };
+        environment.watch = None;
+        if let Some(entry) = own {
+            let diagnostic = Diagnostic::at("config-wrong-value", entry.node.span.clone(), format!("`{name}` {why}"));
+            checker.push(diagnostic.help("leave `watch` out, or name a check that promo asks by itself"));
+        }
+    }
 }
 
 fn fill(text: &str, environment: &EnvironmentName) -> String {

@@ -60,6 +60,8 @@ pub(crate) enum Shape {
     After,
     /// A table of names, each a duration or a table.
     Soaks,
+    /// A duration or a table.
+    Watch,
     /// A list of names, or the word `always`.
     NamesOrAlways,
     /// A key of a later version.
@@ -130,7 +132,7 @@ const DEFAULTS: &[Key] = &[
     key("on_failure", ON_FAILURE, "as in an environment"),
     key("gates", Shape::Later, "gates"),
     key("waves", Shape::Later, "waves"),
-    key("watch", Shape::Later, "a time of watching after a deployment"),
+    key("watch", Shape::Watch, "as in an environment; replaced as a whole"),
 ];
 
 pub(crate) const ENVIRONMENT: &[Key] = &[
@@ -157,7 +159,7 @@ pub(crate) const ENVIRONMENT: &[Key] = &[
     key("on_failure", ON_FAILURE, "`rollback`, the default, or `hold` (S9.6)"),
     key("gates", Shape::Later, "gates"),
     key("waves", Shape::Later, "waves"),
-    key("watch", Shape::Later, "a time of watching after a deployment"),
+    key("watch", Shape::Watch, "how long its automatic checks are asked again after they have passed"),
     key("hotfix", Shape::Later, "a second path for urgent fixes"),
 ];
 
@@ -175,6 +177,11 @@ pub(crate) const SOAK: &[Key] = &[
         "`reset`, the default: one unbroken residence; `accumulate`: residences add up (S4.1)",
     ),
     key("unhealthy", Shape::OneOf(&["reset", "pause"]), "what recorded bad health does; `reset` is the default (S4.1)"),
+];
+
+pub(crate) const WATCH: &[Key] = &[
+    required("for", Shape::Duration, "how long"),
+    key("every", Shape::Duration, "time from one round of checks to the next; 1 minute when left out"),
 ];
 
 pub(crate) const APPROVAL: &[Key] = &[

@@ -133,7 +133,8 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
         }
     }
     let name = parsed(root.table("pipeline")?.text("name")?)?;
-    let pipeline = Pipeline { name, artifacts, checks, windows, environments };
+    let mut pipeline = Pipeline { name, artifacts, checks, windows, environments };
+    environment::watches(&mut pipeline, root, checker);
     environment::shared_targets(&pipeline, root, checker);
     cycles(&pipeline, root, checker);
     Some(pipeline)

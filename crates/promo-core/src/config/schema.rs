@@ -100,6 +100,7 @@ fn shape(shape_of: Shape, kinds: &[KindSchema]) -> Value {
         Shape::NamedKinds(place) => named(kinds_at(place, kinds, true)),
         Shape::After => json!({"anyOf": [distinct(name()), table(keys::AFTER, kinds)]}),
         Shape::Soaks => named(json!({"anyOf": [duration(), table(keys::SOAK, kinds)]})),
+        Shape::Watch => json!({"anyOf": [duration(), table(keys::WATCH, kinds)]}),
         Shape::NamesOrAlways => json!({"anyOf": [{"const": "always"}, distinct(name())]}),
         Shape::Later => Value::Bool(false),
     }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use crate::gate::{Outcome, Reason};
 use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
-use crate::ledger::view::{Said, VerdictEntry};
+use crate::ledger::view::{EnvironmentView, Said, VerdictEntry};
 use crate::model::Environment;
 
 /// How a release stands with the checks of an environment.
@@ -20,7 +20,9 @@ pub struct Verification {
     pub checks: BTreeMap<CheckName, CheckStatus>,
     /// Checks that held once and hold no longer.
     pub lost: BTreeSet<CheckName>,
-    /// Since when every check holds; none when one does not, or the release was never there.
+    /// Whether every check holds and the environment is still being watched: until that is over it is not verified.
+    pub watched: bool,
+    /// Since when every check holds; none when one does not, the release was never there, or it is being watched.
     pub holds_since: Option<Timestamp>,
 }
 
@@ -69,7 +71,11 @@ pub fn verification(
     // A control-only node may have no checks: then having entered is what counts.
     let holds_since =
         deployed.and_then(|deployed| since.chain([Some(deployed)]).collect::<Option<Vec<_>>>()?.into_iter().max());
-    Verification { deployed, checks, lost, holds_since }
+    // What enters is verified once its promotion has ended well; what was there before, and is configured anew, stays so.
+    let enters =
+        |e: &EnvironmentView| e.active.as_ref().is_some_and(|p| p.to == *release && p.from != Some(p.to.clone()));
+    let watched = environment.watch.is_some() && holds_since.is_some() && known.is_some_and(enters);
+    Verification { deployed, checks, lost, watched, holds_since: holds_since.filter(|_| !watched) }
 }
 
 /// How a check stands, and whether it ever held.
@@ -120,6 +126,9 @@ impl Verification {
         }
         if let Some(since) = self.holds_since {
             return (Outcome::Satisfied, Reason::Verified { environment, since });
+        }
+        if self.watched {
+            return (Outcome::Waiting, Reason::StillWatched { environment });
         }
         if let Some(check) = first(CheckStatus::Withdrawn) {
             return (Outcome::Expired, Reason::CheckWithdrawn { environment, check });

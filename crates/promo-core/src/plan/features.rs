@@ -11,19 +11,22 @@ use crate::gate::{Gate, Reason};
 /// Fields of later versions: the digests below an artifact's, and images that the release does not name.
 const TREES: &str = "artifact-trees";
 const OTHER_IMAGES: &str = "other-images";
+/// A time of watching after a deployment.
+const WATCH: &str = "watch";
 
 /// The codes of reasons of later versions; each is a feature.
-const REASONS: [&str; 2] = ["image-movable", "image-unlike"];
+const REASONS: [&str; 3] = ["image-movable", "image-unlike", "still-watched"];
 
 /// Whether this version knows what a plan requires.
 pub(super) fn known(feature: &str) -> bool {
-    [TREES, OTHER_IMAGES].contains(&feature) || REASONS.contains(&feature)
+    [TREES, OTHER_IMAGES, WATCH].contains(&feature) || REASONS.contains(&feature)
 }
 
 /// What a plan requires, in the order of the words.
 pub(super) fn of(plan: &Plan) -> Vec<String> {
     let mut found: BTreeSet<&'static str> = BTreeSet::new();
     for entry in &plan.moves {
+        found.extend(entry.watch.map(|_| WATCH));
         for step in entry.steps.iter().chain(entry.rollback.iter().flat_map(|back| &back.steps)) {
             let Step { inputs, other_images, .. } = step;
             let trees = inputs.artifacts.values().any(|artifact| !artifact.tree.is_empty());

@@ -80,6 +80,7 @@ impl Planner<'_> {
                 .collect(),
             files,
             settings: settings.digest(),
+            watch: environment.watch,
             on_failure: environment.on_failure,
             rollback,
             further_targets: targets.iter().skip(1).map(|id| self.reference(id)).collect(),

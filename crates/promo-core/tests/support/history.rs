@@ -79,6 +79,7 @@ fn environment(line: &str) -> (EnvironmentName, Environment) {
         approval: Vec::new(),
         windows: Vec::new(),
         on_failure: OnFailure::Rollback,
+        watch: None,
     };
     let mut section = "";
     for word in words {

@@ -16,8 +16,10 @@ use promo_core::plan::{Move, PlannedCheck, Request, Rollback};
 use promo_core::planner;
 
 use super::deploy::deploy;
+use super::during::During;
 use super::precheck::{self, Use};
 use super::step::{FAILED_BEFORE, elapsed};
+use super::watch::watch;
 use super::{Fate, RunContext};
 use crate::appliers::Applier;
 use crate::checks::{self, Verdict};
@@ -78,10 +80,16 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
     if let Some(rollback) = begun_rollback(context, entry)? {
         return go_back(context, entry, rollback, failed_before(context, entry)?).await;
     }
+    let during = During::begin(context, entry, &entry.steps, &entry.checks, &entry.to.id, false)?;
     let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, None).await? {
+        End::Good => during.end(context, entry, &entry.to.id).await?,
+        other => other,
+    };
+    let end = match end {
         End::Good => verify(context, entry, &entry.checks, &entry.to.id, false).await?,
         other => other,
     };
+    let end = if matches!(end, End::Good) { watch(context, entry).await? } else { end };
     match end {
         End::Good => end_promotion(context, entry, PromotionOutcome::Verified, None),
         End::Interrupted => Ok(Fate::Interrupted),
@@ -183,10 +191,15 @@ async fn verify(
             let verdicts = view.environment(&environment)?.verdicts.get(release)?.get(&check.name)?;
             verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| (v.said, v.seq))
         })?;
-        match spoken.filter(|_| !anew) {
+        let during = context.session.looks_during(check)?;
+        match spoken.filter(|_| !anew || during) {
             Some((Said::Passed, _)) => continue,
             Some((_, seq)) => {
                 failures.push(check_failed(context, &check.name, seq)?);
+                continue;
+            }
+            None if during => {
+                failures.push(format!("{} did not look while it was deployed", check.name));
                 continue;
             }
             None => {}
@@ -340,12 +353,18 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
         return held(context, entry, why, to, &reason);
     }
     context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
+    // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
+    let anew = *to == entry.to.id;
+    let during = During::begin(context, entry, &rollback.steps, &rollback.checks, to, anew)?;
     let end =
         match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, Some(rollback)).await? {
-            // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
-            End::Good => verify(context, entry, &rollback.checks, to, *to == entry.to.id).await?,
+            End::Good => during.end(context, entry, to).await?,
             other => other,
         };
+    let end = match end {
+        End::Good => verify(context, entry, &rollback.checks, to, anew).await?,
+        other => other,
+    };
     match end {
         End::Good => end_promotion(context, entry, PromotionOutcome::RolledBack, Some(why)),
         End::Interrupted => Ok(Fate::Interrupted),

@@ -3,6 +3,8 @@
 pub mod binary;
 pub mod cells;
 mod certificates;
+#[cfg(target_os = "linux")]
+pub mod charts;
 pub mod copying;
 #[cfg(unix)]
 pub mod counting;

@@ -65,6 +65,10 @@ pub enum ValueKind {
     TextTable,
     /// A decimal number as a text, such as `"0.25"` or `"-1"`: no value of a plan is a fraction of binary digits.
     Decimal,
+    /// A table of any values but fractions, which no plan has.
+    Table,
+    /// The name of one of `[artifacts]`, or where there is none of that name the path of a file or directory.
+    ArtifactOrPath,
     /// The name of one of `[sources]`; lowered to a table with that name and what the source says, by its keys.
     Source,
 }

@@ -38,7 +38,12 @@ fn the_documented_example_means_what_it_says() {
     let deploy = dev.deploy.as_ref().unwrap();
     assert_eq!(deploy.provider, "helm");
     assert_eq!(deploy.settings["values"], json!(["values/common.yaml", "values/dev.yaml"]), "one per environment");
-    assert_eq!(deploy.files, ["values/common.yaml", "values/dev.yaml"]);
+    assert_eq!(deploy.files, ["values/common.yaml", "values/dev.yaml"], "the chart is an artifact, and no file");
+    assert_eq!(
+        deploy.settings["set"],
+        json!({"replicas": 2, "host": "dev.internal", "list": [{ "on": true }]}),
+        "values of any depth, for each environment"
+    );
 
     let perf = shop.environments["perf"].deploy.as_ref().unwrap();
     assert_eq!((perf.provider.as_str(), &perf.settings), ("kubectl", &json!({"kustomize": "deploy/overlays/perf"})));

@@ -10,6 +10,7 @@ pub mod command;
 pub mod directory;
 pub mod endpoints;
 mod escape;
+pub mod helm;
 pub mod http;
 pub mod job;
 pub mod kubectl;
@@ -36,6 +37,7 @@ pub fn builtin() -> Vec<Arc<dyn Provider>> {
         Arc::new(oci::Oci::new()),
         Arc::new(directory::Directory),
         Arc::new(kubectl::Kubectl::default()),
+        Arc::new(helm::Helm::default()),
         Arc::new(http::Http),
         Arc::new(metric::Metric),
         Arc::new(rollout::Rollout::default()),

@@ -356,6 +356,20 @@ impl<'a> Checker<'a> {
         None
     }
 
+    /// Tells of fractions, at any depth: no value of a plan is one of binary digits.
+    fn whole_numbers(&mut self, node: &Node, key: &str) {
+        match &node.data {
+            Data::Float => {
+                let message = format!("`{key}` has a fraction, and a plan has none");
+                let diagnostic = Diagnostic::at("config-wrong-type", node.span.clone(), message);
+                self.push(diagnostic.help("put it in quotes, or into a file of values"));
+            }
+            Data::List(items) => items.iter().for_each(|item| self.whole_numbers(item, key)),
+            Data::Table(table) => table.entries.iter().for_each(|entry| self.whole_numbers(&entry.node, key)),
+            _ => {}
+        }
+    }
+
     fn decimal(&mut self, node: &Node, key: &str) {
         if let Data::Integer(_) | Data::Float = node.data {
             let message = format!("`{key}` takes a decimal number as a text, and this is {}", node.what());
@@ -440,6 +454,11 @@ impl<'a> Checker<'a> {
             ValueKind::Duration => self.shape(node, Shape::Duration, &key.name),
             ValueKind::Texts => self.shape(node, Shape::Texts, &key.name),
             ValueKind::TextTable => self.shape(node, Shape::TextTable, &key.name),
+            ValueKind::Table => match node.table() {
+                Some(_) => self.whole_numbers(node, &key.name),
+                None => self.wrong_type(node, &key.name, "a table"),
+            },
+            ValueKind::ArtifactOrPath => self.shape(node, Shape::Text, &key.name),
             ValueKind::Decimal => self.decimal(node, &key.name),
             ValueKind::Source => self.shape(node, Shape::Name, &key.name),
         }

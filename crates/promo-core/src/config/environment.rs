@@ -43,7 +43,7 @@ pub(crate) fn lower(
 
     let after = after(name, own, known, checker);
     let soak = soak(&after, own, known, checker);
-    let deployed = deployment(name, entry, own, defaults, checker);
+    let deployed = deployment(name, entry, own, defaults, known, checker);
     let targets = targets(name, own, deployed.as_ref().map(|d| (d.kind.as_str(), &d.span)), checker);
     let has_target = own.entry("target").or_else(|| own.entry("targets"));
     let control_only = own.text("deploy") == Some("none");
@@ -289,6 +289,7 @@ fn deployment(
     entry: &Entry,
     own: &Table,
     defaults: &Table,
+    known: &Names<'_>,
     checker: &mut Checker<'_>,
 ) -> Option<Deployed> {
     let inherited = defaults.table("deploy");
@@ -321,7 +322,7 @@ fn deployment(
         for setting in &table.entries {
             placeholders(&setting.node, checker);
         }
-        let (values, files) = settings(&table, schema);
+        let (values, files) = settings(&table, schema, &known.artifacts);
         Deployment {
             provider: kind.key.clone(),
             settings: substitute(&values, name),

@@ -47,6 +47,7 @@ pub(crate) struct Names<'t> {
     pub(crate) environments: Vec<&'t str>,
     /// The same, to look into: every environment may name every other one.
     pub(crate) environment_set: BTreeSet<&'t str>,
+    pub(crate) artifacts: Vec<&'t str>,
     pub(crate) checks: Vec<&'t str>,
     pub(crate) windows: Vec<&'t str>,
 }
@@ -107,6 +108,7 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
     let known = Names {
         environments: keys(root, "environments"),
         environment_set: keys(root, "environments").into_iter().collect(),
+        artifacts: keys(root, "artifacts"),
         checks: keys(root, "checks"),
         windows: keys(root, "windows"),
     };
@@ -325,7 +327,7 @@ fn check(entry: &Entry, root: &Table, checker: &mut Checker<'_>) -> Option<Check
     let schema = checker.schema(Place::Check, &kind.key)?;
     required_settings(table, &kind.key_span, schema, checker);
     placeholders(&kind.node, checker);
-    let (mut settings, files) = settings(table, schema);
+    let (mut settings, files) = settings(table, schema, &keys(root, "artifacts"));
     for key in schema.keys.iter().filter(|key| key.value == ValueKind::Source) {
         let Some(node) = table.get(&key.name) else { continue };
         let Some(name) = node.text() else { continue };
@@ -348,13 +350,14 @@ pub(crate) fn required_settings(table: &Table, span: &Span, schema: &KindSchema,
     }
 }
 
-/// The settings as a provider gets them, durations in seconds, and the files that they name.
-pub(crate) fn settings(table: &Table, schema: &KindSchema) -> (Value, Vec<String>) {
+/// The settings as a provider gets them, durations in seconds, and the files that they name. What is one of `artifacts` is no file.
+pub(crate) fn settings(table: &Table, schema: &KindSchema, artifacts: &[&str]) -> (Value, Vec<String>) {
     let mut out = Map::new();
     let mut paths = Vec::new();
     for entry in &table.entries {
         let Some(key) = schema.keys.iter().find(|k| k.name == entry.key) else { continue };
-        if key.files {
+        let artifact = || entry.node.text().is_some_and(|text| artifacts.contains(&text));
+        if key.files && !(key.value == ValueKind::ArtifactOrPath && artifact()) {
             paths.extend(files(&entry.node).into_iter().map(|(text, _)| text.to_string()));
         }
         let value = match (key.value, entry.node.text()) {

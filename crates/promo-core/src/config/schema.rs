@@ -125,6 +125,8 @@ fn kinds_at(place: Place, kinds: &[KindSchema], exactly_one: bool) -> Value {
                     ValueKind::Duration => shape(Shape::Duration, kinds),
                     ValueKind::Texts => shape(Shape::Texts, kinds),
                     ValueKind::TextTable => shape(Shape::TextTable, kinds),
+                    ValueKind::Table => json!({"type": "object"}),
+                    ValueKind::ArtifactOrPath => shape(Shape::Text, kinds),
                     ValueKind::Decimal => decimal(),
                     ValueKind::Source => shape(Shape::Name, kinds),
                 };

@@ -35,9 +35,10 @@ pub(crate) fn kinds() -> Vec<KindSchema> {
             "helm",
             vec![
                 key("name", ValueKind::Text, true, false),
-                key("chart", ValueKind::Text, true, false),
+                key("chart", ValueKind::ArtifactOrPath, true, true),
                 key("values", ValueKind::Texts, false, true),
                 key("inject", ValueKind::TextTable, false, false),
+                key("set", ValueKind::Table, false, false),
                 key("timeout", ValueKind::Duration, false, false),
             ],
             &["cluster", "namespace"],

@@ -247,6 +247,7 @@ impl Provider for Kubectl {
             hooks: declared.hooks.iter().map(|hook| hook.object.clone()).collect(),
             jobs: kept.iter().flat_map(|kept| kept.inventory.jobs.clone()).collect(),
             ran: kept.iter().flat_map(|kept| kept.inventory.ran.clone()).collect(),
+            revision: None,
         };
         let jobs: Vec<String> = declared.hooks.iter().map(|hook| hook.job(&place, &request.token).id.name).collect();
         let new: Vec<String> = jobs.iter().filter(|job| !inventory.jobs.contains(job)).cloned().collect();

@@ -41,6 +41,7 @@ pub(crate) struct Clusters {
 struct Connected {
     client: kube::Client,
     kinds: Arc<Mutex<Kinds>>,
+    offers: Arc<Offers>,
     until: Option<Timestamp>,
 }
 
@@ -57,6 +58,13 @@ struct Kinds {
     exact: HashMap<GroupVersionKind, Kind>,
     /// In a version that the server serves, where it does not serve the one that was asked for.
     other: HashMap<GroupVersionKind, Kind>,
+}
+
+/// What a server says of itself, asked for once.
+#[derive(Default)]
+struct Offers {
+    version: tokio::sync::OnceCell<String>,
+    apis: tokio::sync::OnceCell<Vec<String>>,
 }
 
 /// What a server says of a kind.
@@ -166,7 +174,7 @@ async fn connect(cx: &Context, name: &str) -> Result<Connected, ProviderError> {
     let no_address = |_| invalid(&"its proxy is no address: expected `http://HOST:PORT`");
     config.proxy_url = proxy.map(|proxy| proxy.parse().map_err(no_address)).transpose()?;
     let client = kube::Client::try_from(config).map_err(|error| invalid(&error))?;
-    Ok(Connected { client, kinds: Arc::default(), until })
+    Ok(Connected { client, kinds: Arc::default(), offers: Arc::default(), until })
 }
 
 impl Place {
@@ -234,6 +242,46 @@ impl Place {
         let mut kinds = self.connected.kinds.lock().unwrap_or_else(PoisonError::into_inner);
         kinds.exact.remove(&id.kind);
         kinds.other.remove(&id.kind);
+    }
+
+    /// The version of the server: `v1.20.2`.
+    pub(crate) async fn version(&self) -> Result<&str, ProviderError> {
+        let ask = async || {
+            let found = self.connected.client.apiserver_version().await;
+            found.map(|found| found.git_version).map_err(|error| told("asking the cluster for its version", &error))
+        };
+        self.connected.offers.version.get_or_try_init(ask).await.map(String::as_str)
+    }
+
+    /// What the server offers, as charts ask for it: `apps/v1`, `apps/v1/Deployment`.
+    pub(crate) async fn apis(&self) -> Result<&[String], ProviderError> {
+        let ask = async || {
+            let failed = |error: kube::Error| told("asking the cluster what it offers", &error);
+            let client = &self.connected.client;
+            let groups = client.list_api_groups().await.map_err(failed)?.groups;
+            let mut versions: Vec<String> = groups
+                .into_iter()
+                .flat_map(|group| group.versions.into_iter().map(|version| version.group_version))
+                .collect();
+            let core = client.list_core_api_versions().await.map_err(failed)?.versions;
+            versions.extend(core.iter().cloned());
+            let mut apis = Vec::new();
+            for version in versions {
+                let kinds = match version.contains('/') {
+                    true => client.list_api_group_resources(&version).await,
+                    false => client.list_core_api_resources(&version).await,
+                };
+                // One whose server is away offers nothing now.
+                let kinds = kinds.map(|list| list.resources).unwrap_or_default();
+                let named = kinds.iter().filter(|kind| !kind.name.contains('/'));
+                apis.extend(named.map(|kind| format!("{version}/{}", kind.kind)));
+                apis.push(version);
+            }
+            apis.sort();
+            apis.dedup();
+            Ok(apis)
+        };
+        self.connected.offers.apis.get_or_try_init(ask).await.map(Vec::as_slice)
     }
 
     /// The objects of a kind, in this namespace where the kind has any.

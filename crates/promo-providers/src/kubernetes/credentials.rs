@@ -18,7 +18,7 @@ use crate::escape;
 const PLUGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Variables that plugins of cloud providers find their own credentials in or behind, beside those every process gets.
-const INHERITED: [&str; 12] = [
+pub(crate) const INHERITED: [&str; 12] = [
     "AWS_PROFILE",
     "AWS_REGION",
     "AWS_CONFIG_FILE",

@@ -53,6 +53,9 @@ pub(crate) struct Inventory {
     /// Which hooks have run here to their good end, the last ones last.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) ran: Vec<Digest>,
+    /// Of a release of helm: the number of its revision, before while applying and after once applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) revision: Option<u64>,
 }
 
 /// How far it is.
@@ -165,6 +168,13 @@ impl Inventory {
 pub(crate) struct Kept {
     pub(crate) inventory: Inventory,
     version: Option<String>,
+}
+
+impl Kept {
+    /// The version that was read or written: no two are the same.
+    pub(crate) fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
 }
 
 fn secret(name: &str) -> String {

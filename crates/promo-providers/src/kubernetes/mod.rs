@@ -25,3 +25,5 @@ pub(crate) mod status;
 pub(crate) mod tried;
 pub(crate) mod watching;
 pub(crate) mod workloads;
+
+pub(crate) use credentials::INHERITED;

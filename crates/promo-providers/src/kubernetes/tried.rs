@@ -48,7 +48,6 @@ pub(crate) enum Owner<'a> {
     /// To promo: what it has applied there before.
     Promo(&'a There),
     /// To a release of helm: what says so itself.
-    #[expect(dead_code, reason = "charts are deployed next")]
     Helm(&'a str),
 }
 

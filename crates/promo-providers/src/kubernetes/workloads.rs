@@ -64,12 +64,16 @@ impl Selection {
             Some(selector) => (labelled(place, selector).await?, format!("no workload has the labels {selector}")),
             None => {
                 let name = self.name.as_deref().unwrap_or(NAME);
-                let declared = inventory::read(place, name).await?;
+                // Of `deploy.kubectl`, else of the release of `deploy.helm` that is called so.
+                let declared = match inventory::read(place, name).await? {
+                    None => inventory::read(place, &format!("helm.{name}")).await?,
+                    found => found,
+                };
                 let declared = declared
                     .map(|kept| kept.inventory.entries.into_iter().map(|entry| entry.object.id).collect::<Vec<_>>());
                 let what = match declared {
                     None => {
-                        format!("`deploy.kubectl` has left nothing under the name {name}: give `objects` or `selector`")
+                        format!("nothing was deployed under the name {name}: give `objects` or `selector`")
                     }
                     Some(_) => format!("what is deployed under the name {name} has no workloads"),
                 };

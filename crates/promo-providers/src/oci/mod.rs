@@ -9,6 +9,7 @@ mod auth;
 #[cfg(test)]
 mod auth_tests;
 pub mod build;
+mod chart;
 mod clients;
 mod copy;
 mod document;

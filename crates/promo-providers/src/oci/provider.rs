@@ -51,7 +51,7 @@ impl Oci {
         Self { network: network.into(), ..self }
     }
 
-    fn open(&self, cx: &Context, location: &Location) -> Result<Store, ProviderError> {
+    pub(super) fn open(&self, cx: &Context, location: &Location) -> Result<Store, ProviderError> {
         if let Location::Layout { path } = location {
             // It is asked for no client: a layout can be read where no server may be reached.
             return Ok(Store::Layout(Layout::new(cx.root.join(path), location.to_string())));

@@ -1,0 +1,207 @@
+//! The `helm` deployment: a release of a chart, made by helm as a process and looked at by promo itself. What must not live here:
+//! what a cluster is and when its objects have settled; `crate::kubernetes` has that.
+//!
+//! helm renders and helm changes, and does nothing else: it never waits, never rolls back and speaks to no registry. What it made
+//! stands in its own Secret of the newest revision, and the state of a place is a digest over what that declares, as the live
+//! objects have it, with the chart's version and the hooks. What is under way stands in a Secret of promo's beside it
+//! (`kubernetes::inventory`), from before the first change until after the last: what each object was and is to be.
+//!
+//! Effects are *observable* (S9.3): a revision is promo's own where it has the number that comes next and the labels of this very
+//! attempt; any other is somebody else's and stops the step.
+
+mod chart;
+mod ensure;
+mod release;
+mod render;
+mod seen;
+mod settings;
+mod tool;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use promo_core::kinds::{KindSchema, Place as At, ValueKind};
+use promo_sdk::{
+    Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Preview,
+    Provider, ProviderError, Settled, State,
+};
+use serde_json::Value;
+
+use self::chart::Chart;
+use self::render::{Job, Rendered, Renderings};
+use self::settings::Settings;
+use self::tool::Tools;
+use crate::kubernetes::cluster::{Clusters, Place};
+use crate::kubernetes::fingerprint;
+use crate::kubernetes::object::{Id, Object};
+use crate::kubernetes::settings::Settings as ClusterSettings;
+use crate::kubernetes::tried::{Owner, tried};
+use crate::kubernetes::{running, settled, shown};
+use crate::oci::Oci;
+use crate::settings::{files, key, required};
+
+/// Deploys a chart as a release.
+#[derive(Debug, Default)]
+pub struct Helm {
+    clusters: Clusters,
+    oci: Oci,
+    tools: Tools,
+    renderings: Renderings,
+}
+
+/// What `deploy.helm` accepts.
+#[must_use]
+pub fn schema() -> KindSchema {
+    let chart = "A chart: the name of an artifact that is one, or the path of a directory";
+    KindSchema {
+        place: At::Deploy,
+        kind: "helm".to_owned(),
+        about: "Installs or upgrades a release of a chart in a namespace of a cluster, and waits until it runs"
+            .to_owned(),
+        keys: vec![
+            promo_core::kinds::KeySchema { files: true, ..required("chart", ValueKind::ArtifactOrPath, chart) },
+            key("name", ValueKind::Text, "The name of the release; `promo` when left out"),
+            files("values", "Paths and globs of files with values; a later one counts more"),
+            key("set", ValueKind::Table, "Values, as a table; they count more than those of files"),
+            key(
+                "inject",
+                ValueKind::TextTable,
+                "Where the chart reads what the release brings: `\"image.digest\" = \"api.digest\"`; also `.repository` and `.tag`",
+            ),
+            key(
+                "timeout",
+                ValueKind::Duration,
+                "How long hooks, and objects until they run, may take; `5m` when left out",
+            ),
+            key("history", ValueKind::Number, "How many revisions helm keeps; 20 when left out, 0 for all"),
+        ],
+        target_keys: vec!["cluster".to_owned(), "namespace".to_owned()],
+    }
+}
+
+/// What would be there.
+struct Wanted {
+    rendered: Arc<Rendered>,
+    objects: Vec<(Object, Value)>,
+    extras: Vec<(Object, Value)>,
+    state: State,
+}
+
+impl Wanted {
+    /// Everything that the state is made of.
+    fn all(&self) -> Vec<(Object, Value)> {
+        self.objects.iter().chain(&self.extras).cloned().collect()
+    }
+}
+
+#[async_trait]
+impl Provider for Helm {
+    fn describe(&self) -> Description {
+        Description {
+            name: "helm".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            effects: EffectClass::Observable,
+            kinds: vec![schema()],
+        }
+    }
+
+    async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
+        let settings = Settings::of(inputs)?;
+        settings.own_values(&inputs.artifacts)?;
+        // An artifact only stands for a real one here.
+        if !inputs.artifacts.keys().any(|name| name.as_str() == settings.chart) {
+            Chart::of(cx, &self.oci, inputs, &settings).await?;
+        }
+        // Which images it names is known once helm has rendered it.
+        Ok(Vec::new())
+    }
+
+    async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
+        let settings = Settings::of(&request.inputs)?;
+        let place = self.clusters.place(cx, &request.inputs.target).await?;
+        let at = at(cx, &request.inputs)?;
+        Ok(seen::look(&place, &settings.name, &at).await?.there.state)
+    }
+
+    async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
+        let settings = Settings::of(&request.inputs)?;
+        let place = self.clusters.place(cx, &request.inputs.target).await?;
+        let at = at(cx, &request.inputs)?;
+        let wanted = self.wanted(cx, &request.inputs, &settings, &place).await?;
+        let seen = seen::look(&place, &settings.name, &at).await?;
+        let current = seen.there.state;
+        if current == wanted.state {
+            return Ok(Preview {
+                current,
+                desired: wanted.state,
+                changes: Vec::new(),
+                images: wanted.rendered.images(),
+            });
+        }
+        let mut after = wanted.all();
+        for definition in &wanted.rendered.definitions {
+            if place.live(&definition.id).await?.is_none() {
+                after.push((definition.clone(), definition.value.clone()));
+            }
+        }
+        let changes = shown::changes(&seen.shown(), &after)?;
+        Ok(Preview { current, desired: wanted.state, changes, images: wanted.rendered.images() })
+    }
+
+    async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
+        ensure::ensure(self, cx, request).await
+    }
+
+    async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<Settled, ProviderError> {
+        let mut ended = self.settled(cx, &request.inputs).await;
+        // A wait can outlive the credentials that it began with.
+        if matches!(&ended, Err(error) if error.kind == ErrorKind::Denied) {
+            self.clusters.forget();
+            ended = self.settled(cx, &request.inputs).await;
+        }
+        // Whoever may not look has seen nothing go wrong.
+        ended.map_err(|error| match error.kind {
+            ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
+            _ => error,
+        })
+    }
+}
+
+impl Helm {
+    async fn settled(&self, cx: &Context, inputs: &Inputs) -> Result<Settled, ProviderError> {
+        let settings = Settings::of(inputs)?;
+        let place = self.clusters.place(cx, &inputs.target).await?;
+        let Some(release) = release::latest(&place, &settings.name).await? else { return Ok(Settled::default()) };
+        let objects = release.objects()?;
+        let ids: Vec<Id> = objects.iter().map(|object| object.id.clone()).collect();
+        settled::wait(cx, &place, &ids, settings.timeout).await?;
+        Ok(Settled { images: running::images(&place, &objects).await? })
+    }
+
+    /// What the chart and the cluster make of the inputs, without making it.
+    async fn wanted(
+        &self,
+        cx: &Context,
+        inputs: &Inputs,
+        settings: &Settings,
+        place: &Place,
+    ) -> Result<Wanted, ProviderError> {
+        let tool = self.tools.find(cx).await?;
+        let chart = Chart::of(cx, &self.oci, inputs, settings).await?;
+        let job = Job::new(cx, inputs, settings, &chart)?;
+        let rendered = self.renderings.get(cx, &tool, place, &job).await?;
+        let objects = tried(place, &rendered.objects, &rendered.definitions, Owner::Helm(&settings.name)).await?;
+        let extras = rendered.extras(&settings.name)?;
+        let all: Vec<(Object, Value)> = objects.iter().chain(&extras).cloned().collect();
+        let state = fingerprint::wanted(place, &all);
+        Ok(Wanted { rendered, objects, extras, state })
+    }
+}
+
+/// How the cluster of a target is named to a person who has to look there.
+fn at(cx: &Context, inputs: &Inputs) -> Result<String, ProviderError> {
+    let (cluster, namespace) = (inputs.target.0.get("cluster"), inputs.target.0.get("namespace"));
+    let settings = ClusterSettings::of_user(cx)?;
+    let cluster = settings.named(cluster.map(String::as_str).unwrap_or_default())?;
+    Ok(tool::typed(&cluster.kubeconfig, &cluster.context, namespace.map(String::as_str).unwrap_or_default()))
+}

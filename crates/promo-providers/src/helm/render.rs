@@ -1,0 +1,330 @@
+//! What a chart declares: rendered by helm itself, without a cluster, once for the same inputs. What must not live here: what a
+//! cluster makes of it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use promo_core::Digest;
+use promo_sdk::{Context, ErrorKind, Inputs, ProviderError};
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+
+use super::chart::{Chart, Metadata};
+use super::release::Release;
+use super::settings::Settings;
+use super::tool::{self, Given, Tool};
+use crate::kubernetes::cluster::Place;
+use crate::kubernetes::images;
+use crate::kubernetes::object::{self, DEFINITION, Object};
+use crate::kubernetes::projection;
+
+/// Functions of templates that give something else each time, or may.
+const CHANGING: [&str; 26] = [
+    "randAlphaNum",
+    "randAlpha",
+    "randNumeric",
+    "randAscii",
+    "randBytes",
+    "randInt",
+    "uuidv4",
+    "genCA",
+    "genCAWithKey",
+    "genSelfSignedCert",
+    "genSelfSignedCertWithKey",
+    "genSignedCert",
+    "genSignedCertWithKey",
+    "genPrivateKey",
+    "shuffle",
+    "bcrypt",
+    "htpasswd",
+    "encryptAES",
+    "getHostByName",
+    "now",
+    "ago",
+    "date",
+    "htmlDate",
+    "keys",
+    "values",
+    "unixEpoch",
+];
+/// What tells a template whether it is installed or upgraded.
+const INSTALLED: [&str; 2] = ["IsInstall", "IsUpgrade"];
+
+/// What a chart declares.
+#[derive(Debug)]
+pub(super) struct Rendered {
+    /// The objects, in order.
+    pub(super) objects: Vec<Object>,
+    /// What `crds/` defines.
+    pub(super) definitions: Vec<Object>,
+    /// What is done before and after.
+    hooks: Vec<Object>,
+    metadata: Metadata,
+}
+
+fn invalid(message: String) -> ProviderError {
+    ProviderError::new(ErrorKind::Invalid, message)
+}
+
+impl Rendered {
+    /// What a release has beside its objects, as objects of a kind of their own, so that it is a part of the state and is shown.
+    pub(super) fn extras(&self, name: &str) -> Result<Vec<(Object, Value)>, ProviderError> {
+        let Metadata { name: chart, version, app_version } = &self.metadata;
+        extras(name, (chart, version, app_version.as_deref().unwrap_or_default()), &self.hooks, None)
+    }
+
+    /// The images that it runs, hooks among it.
+    pub(super) fn images(&self) -> Vec<String> {
+        images::of(self.objects.iter().chain(&self.hooks))
+    }
+
+    /// Whether a revision declares the same.
+    pub(super) fn is(&self, release: &Release) -> Result<bool, ProviderError> {
+        Ok(release.objects()? == self.objects && by_name(&release.hooks()?) == by_name(&self.hooks))
+    }
+}
+
+fn by_name(hooks: &[Object]) -> BTreeMap<String, &Value> {
+    hooks.iter().map(|hook| (hook.id.to_string(), &hook.value)).collect()
+}
+
+/// The same of a revision that is there.
+pub(super) fn extras_of(name: &str, release: &Release) -> Result<Vec<(Object, Value)>, ProviderError> {
+    let status = (release.status != "deployed").then_some(release.status.as_str());
+    extras(name, release.chart(), &release.hooks()?, status)
+}
+
+fn extras(
+    name: &str,
+    (chart, version, app): (&str, &str, &str),
+    hooks: &[Object],
+    status: Option<&str>,
+) -> Result<Vec<(Object, Value)>, ProviderError> {
+    let mut own = json!({
+        "apiVersion": "helm.sh/v1", "kind": "Release", "metadata": { "name": name },
+        "chart": { "name": chart, "version": version, "appVersion": app },
+    });
+    if let Some(status) = status {
+        own["status"] = status.into();
+    }
+    let hooks = hooks.iter().map(|hook| {
+        let mut id = hook.id.clone();
+        id.name = format!("{} (hook)", id.name);
+        Object { id, value: hook.value.clone() }
+    });
+    let release = Object::try_from(own).map_err(invalid)?;
+    Ok(std::iter::once(release)
+        .chain(hooks)
+        .map(|object| (object.clone(), projection::object(&object.value, &object.value)))
+        .collect())
+}
+
+/// What was rendered in this run, by everything that it was rendered from. It holds the secrets among the values, and is written
+/// to no file.
+#[derive(Debug, Default)]
+pub(super) struct Renderings(Mutex<HashMap<Digest, Arc<OnceCell<Arc<Rendered>>>>>);
+
+impl Renderings {
+    /// What the chart declares with these values in this place.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a chart that does not render, renders otherwise each time, or leaves what a target is.
+    pub(super) async fn get(
+        &self,
+        cx: &Context,
+        tool: &Tool,
+        place: &Place,
+        job: &Job<'_>,
+    ) -> Result<Arc<Rendered>, ProviderError> {
+        let mut asked = vec![format!("--kube-version={}", place.version().await?)];
+        if job.chart.says(&["Capabilities"]) {
+            asked.extend(place.apis().await?.iter().map(|api| format!("--api-versions={api}")));
+        }
+        // What cannot tell where it is comes out the same anywhere.
+        let namespace = if job.knows_namespace() { place.namespace.as_str() } else { "anywhere" };
+        let key = job.key(tool, namespace, &asked);
+        let cell = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        // Several environments with the same inputs wait for the one that came first.
+        let rendered = cell.get_or_try_init(|| job.render(cx, tool, namespace, &asked)).await?;
+        for object in rendered.objects.iter().chain(&rendered.hooks) {
+            let own = object.value.pointer("/metadata/namespace").and_then(Value::as_str);
+            if let Some(own) = own.filter(|own| *own != place.namespace) {
+                let (id, target) = (&object.id, &place.namespace);
+                return Err(invalid(format!("{id} is declared in namespace {own}: the target is {target}")));
+            }
+        }
+        Ok(Arc::clone(rendered))
+    }
+}
+
+/// What is rendered.
+#[derive(Debug)]
+pub(super) struct Job<'a> {
+    pub(super) chart: &'a Chart,
+    pub(super) settings: &'a Settings,
+    /// Values that stand in files, with the names of these, those that count most last.
+    pub(super) files: Vec<(String, Vec<u8>)>,
+    /// What the settings themselves say, which counts most of all.
+    pub(super) own: Value,
+}
+
+impl<'a> Job<'a> {
+    pub(super) fn new(
+        cx: &Context,
+        inputs: &Inputs,
+        settings: &'a Settings,
+        chart: &'a Chart,
+    ) -> Result<Self, ProviderError> {
+        let mut files = Vec::new();
+        for pattern in &settings.values {
+            let named = inputs.files.iter().filter(|(path, _)| promo_core::planner::matches(pattern, path));
+            for (path, digest) in named {
+                files.push((path.clone(), cx.blobs.get(digest)?));
+            }
+        }
+        Ok(Self { chart, settings, files, own: settings.own_values(&inputs.artifacts)? })
+    }
+
+    fn key(&self, tool: &Tool, namespace: &str, asked: &[String]) -> Digest {
+        let files: Vec<String> = self.files.iter().map(|(_, bytes)| Digest::of(bytes).to_string()).collect();
+        let key =
+            json!([tool.version, self.chart.key.to_string(), self.settings.name, namespace, asked, files, self.own]);
+        Digest::of(key.to_string().as_bytes())
+    }
+
+    /// Puts everything that helm is given into a private directory.
+    pub(super) fn give(&self) -> Result<Given, ProviderError> {
+        let failed = |error: std::io::Error| tool::put_failed(&error);
+        let directory = tool::private()?;
+        let chart = self.chart.put(directory.path()).map_err(failed)?;
+        let own = self.own.to_string();
+        let all = self.files.iter().map(|(_, bytes)| bytes.as_slice()).chain([own.as_bytes()]);
+        let mut values = Vec::new();
+        for (place, bytes) in all.enumerate() {
+            let file = directory.path().join(format!("values-{place}.yaml"));
+            std::fs::write(&file, bytes).map_err(failed)?;
+            values.push(file);
+        }
+        Ok(Given { directory, chart, values })
+    }
+
+    async fn render(
+        &self,
+        cx: &Context,
+        tool: &Tool,
+        namespace: &str,
+        asked: &[String],
+    ) -> Result<Arc<Rendered>, ProviderError> {
+        if self.chart.says(&["Revision"]) {
+            return Err(invalid(
+                "the chart reads the number of its revision (`.Release.Revision`), which is another one each time: what a plan shows \
+                 could not be what is there afterwards"
+                    .into(),
+            ));
+        }
+        let given = self.give()?;
+        let words = |also: &[&str]| {
+            let mut words = vec!["template".to_owned(), self.settings.name.clone(), given.chart.display().to_string()];
+            words.extend([format!("--namespace={namespace}"), "--include-crds".to_owned()]);
+            words.extend(given.values());
+            words.extend(asked.iter().cloned());
+            words.extend(also.iter().map(|word| (*word).to_owned()));
+            words
+        };
+        let once = async |also: &[&str]| {
+            let text = tool.offline(cx, given.directory.path(), words(also)).await?;
+            self.read(&text)
+        };
+        let rendered = once(&[]).await?;
+        if self.changing()
+            && let Some(id) = differs(&rendered, &once(&[]).await?)
+        {
+            let message = format!(
+                "{id} is rendered otherwise each time (of the functions of its templates, such as randAlphaNum, genCA or now, one gives \
+                 something else): what a plan shows could not be what is there afterwards; give the chart the value, or name a Secret that is there"
+            );
+            return Err(invalid(message));
+        }
+        if self.chart.says(&INSTALLED)
+            && let Some(id) = differs(&rendered, &once(&["--is-upgrade"]).await?)
+        {
+            let message = format!(
+                "{id} is rendered otherwise when the chart is installed and when it is upgraded: what is there would depend on what was there before"
+            );
+            return Err(invalid(message));
+        }
+        Ok(Arc::new(rendered))
+    }
+
+    /// Whether a template can tell in which namespace it is; values can be templates as well.
+    fn knows_namespace(&self) -> bool {
+        let own = self.own.to_string();
+        let template = |bytes: &[u8]| bytes.windows(2).any(|two| two == b"{{");
+        self.chart.knows_namespace || template(own.as_bytes()) || self.files.iter().any(|(_, bytes)| template(bytes))
+    }
+
+    /// Whether a template calls what may give something else the next time; values can be templates as well.
+    fn changing(&self) -> bool {
+        let own = self.own.to_string();
+        let texts = self.files.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).chain([own.as_str().into()]);
+        let said = |text: &str| text.contains("{{") && CHANGING.iter().any(|word| text.contains(word));
+        self.chart.says(&CHANGING) || texts.into_iter().any(|text| said(&text))
+    }
+
+    /// Takes apart what helm printed.
+    fn read(&self, text: &str) -> Result<Rendered, ProviderError> {
+        let (mut objects, mut definitions, mut hooks) = (Vec::new(), Vec::new(), Vec::new());
+        let mut source = "";
+        for document in documents(text) {
+            // helm says it once for a file of `crds/` that has several.
+            source = document.lines().find_map(|line| line.strip_prefix("# Source: ")).unwrap_or(source);
+            for mut object in object::read(source, document)? {
+                object::as_data(&object.id, &mut object.value);
+                if object.id.kind.kind == "Namespace" {
+                    return Err(invalid(format!("{}: namespaces are made by who owns the cluster", object.id)));
+                }
+                if object.id.kind.kind == DEFINITION && source.contains("/crds/") {
+                    definitions.push(object);
+                } else if object.value.pointer("/metadata/annotations/helm.sh~1hook").is_some() {
+                    hooks.push(object);
+                } else {
+                    objects.push(object);
+                }
+            }
+        }
+        if objects.is_empty() {
+            let why = "nothing would be deployed, and everything taken away";
+            return Err(invalid(format!("the chart declares no object with these values: {why}")));
+        }
+        let objects = object::in_order(objects)?;
+        let defined = |object: &&Object| objects.iter().any(|other| object::defines(other, &object.id));
+        if let Some(object) = objects.iter().find(defined) {
+            let message = format!(
+                "{} is of a kind that a template of the same chart defines: helm needs the definition before, in the chart's `crds/`",
+                object.id
+            );
+            return Err(invalid(message));
+        }
+        Ok(Rendered {
+            objects,
+            definitions: object::in_order(definitions)?,
+            hooks,
+            metadata: self.chart.metadata.clone(),
+        })
+    }
+}
+
+/// The documents of what helm prints.
+fn documents(text: &str) -> impl Iterator<Item = &str> {
+    text.split("\n---").flat_map(|part| part.strip_prefix("---").or(Some(part)))
+}
+
+/// The first object that two renderings do not have alike.
+fn differs(one: &Rendered, other: &Rendered) -> Option<String> {
+    let all = |rendered: &Rendered| -> BTreeMap<String, Value> {
+        let parts = rendered.objects.iter().chain(&rendered.hooks).chain(&rendered.definitions);
+        parts.map(|object| (object.id.to_string(), object.value.clone())).collect()
+    };
+    let (one, other) = (all(one), all(other));
+    one.keys().chain(other.keys()).find(|id| one.get(*id) != other.get(*id)).cloned()
+}

@@ -1,0 +1,194 @@
+//! helm as a process: which program, with nothing of the machine's own settings around it. What must not live here: what it is
+//! asked to do.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use promo_sdk::{Context, ErrorKind, Output, ProcessRequest, ProviderError};
+use secrecy::ExposeSecret as _;
+
+use crate::escape;
+use crate::kubernetes::INHERITED;
+
+/// What a rendering may be.
+const OUTPUT: usize = 64 << 20;
+/// How long helm may take for what reaches no cluster.
+const SOON: Duration = Duration::from_secs(120);
+/// The first version whose releases carry labels.
+const LABELS_SINCE: (u32, u32) = (3, 13);
+
+/// The variable that names the program.
+const PROGRAM: &str = "PROMO_HELM";
+
+/// A program, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Tool {
+    program: String,
+    pub(super) major: u32,
+    /// As it says itself.
+    pub(super) version: String,
+}
+
+/// What was found, once.
+#[derive(Debug, Default)]
+pub(super) struct Tools(Mutex<Option<Tool>>);
+
+impl Tools {
+    /// The helm of this machine: the one that `PROMO_HELM` names, else the first on PATH.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is none, [`ErrorKind::Invalid`] for one that is too old.
+    pub(super) async fn find(&self, cx: &Context) -> Result<Tool, ProviderError> {
+        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(known);
+        }
+        let named = cx.secrets.variable(PROGRAM).map(|value| value.expose_secret().to_owned());
+        let program = match named.filter(|named| !named.is_empty()) {
+            Some(path) if path.contains('/') => cx.path(path).display().to_string(),
+            Some(name) => name,
+            None => "helm".to_owned(),
+        };
+        let directory = private()?;
+        let unknown = Tool { program, major: 0, version: String::new() };
+        let words = ["version", "--template", "{{.Version}}"].map(String::from).to_vec();
+        let output = unknown.run(cx, directory.path(), words, SOON).await.map_err(|error| match error.kind {
+            ErrorKind::NotFound => {
+                let why = "`deploy.helm` needs helm 3.13 or newer, on PATH or where PROMO_HELM says";
+                ProviderError::new(ErrorKind::NotFound, format!("{}: {why}", error.message))
+            }
+            _ => error,
+        })?;
+        let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+        let mut numbers = said.trim_start_matches('v').split('.').map_while(|part| part.parse::<u32>().ok());
+        let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+        if output.code != Some(0) || (major, minor) < LABELS_SINCE {
+            let said = escape::line(&said);
+            let message = format!("`{}` says that it is helm {said}: expected 3.13 or newer", unknown.program);
+            return Err(ProviderError::new(ErrorKind::Invalid, message));
+        }
+        let found = Tool { major, version: said, ..unknown };
+        tracing::debug!(program = found.program, version = found.version, "helm");
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
+        Ok(found)
+    }
+}
+
+/// A directory that only this user reads.
+pub(super) fn private() -> Result<tempfile::TempDir, ProviderError> {
+    tempfile::Builder::new().prefix("promo-helm-").tempdir().map_err(|error| put_failed(&error))
+}
+
+/// What could not be written into a private directory.
+pub(super) fn put_failed(error: &std::io::Error) -> ProviderError {
+    ProviderError::new(ErrorKind::Failed, format!("writing what helm is given: {error}"))
+}
+
+impl Tool {
+    /// Runs it in a private directory.
+    pub(super) async fn run(
+        &self,
+        cx: &Context,
+        directory: &Path,
+        words: Vec<String>,
+        timeout: Duration,
+    ) -> Result<Output, ProviderError> {
+        let argv = std::iter::once(self.program.clone()).chain(words).collect();
+        let mut request = ProcessRequest::new(argv, directory.to_owned());
+        request.inherit.extend(INHERITED.map(String::from));
+        for (variable, own) in [
+            ("HELM_CACHE_HOME", "cache"),
+            ("HELM_CONFIG_HOME", "config"),
+            ("HELM_DATA_HOME", "data"),
+            ("HELM_PLUGINS", "plugins"),
+            // What a server offers changes with the definitions of kinds: what another process remembers of it counts for nothing.
+            ("KUBECACHEDIR", "kube"),
+        ] {
+            request.environment.insert(variable.into(), directory.join(own).display().to_string());
+        }
+        request.environment.insert("HELM_DRIVER".into(), "secret".into());
+        request.timeout = timeout;
+        request.output_limit = OUTPUT;
+        cx.processes.run(request).await
+    }
+
+    /// Renders, or does something else that reaches no cluster; gives what it printed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] with what helm says.
+    pub(super) async fn offline(
+        &self,
+        cx: &Context,
+        directory: &Path,
+        words: Vec<String>,
+    ) -> Result<String, ProviderError> {
+        let output = self.run(cx, directory, words, SOON).await?;
+        if output.code != Some(0) {
+            return Err(ProviderError::new(
+                ErrorKind::Invalid,
+                format!("the chart cannot be rendered: {}", said(&output)),
+            ));
+        }
+        if output.stdout.len() >= OUTPUT {
+            let message = format!("the chart renders to more than {OUTPUT} bytes");
+            return Err(ProviderError::new(ErrorKind::Invalid, message));
+        }
+        String::from_utf8(output.stdout)
+            .map_err(|_| ProviderError::new(ErrorKind::Invalid, "the chart renders to what is no text in UTF-8"))
+    }
+}
+
+/// What helm said at its end, on one line. What a server says of a wrong Secret quotes it, and is left out.
+pub(super) fn said(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stderr);
+    let lines: Vec<&str> =
+        text.lines().filter(|line| !line.starts_with("level=") && !line.contains("WARNING")).collect();
+    let lines = match lines.iter().position(|line| line.starts_with("Error:")) {
+        Some(at) => &lines[at..],
+        None => &lines[lines.len().saturating_sub(3)..],
+    };
+    let told: Vec<String> = lines
+        .iter()
+        .map(|line| line.trim())
+        .filter(|line| !line.is_empty() && !line.starts_with("Use --debug"))
+        .take(8)
+        .map(|line| match line.contains("Secret") && line.contains("Invalid value") {
+            true => "a Secret is refused (what the server says may quote it, and is not told)".to_owned(),
+            false => escape::line(line.trim_start_matches("Error: ")),
+        })
+        .collect();
+    match (told.is_empty(), output.code) {
+        (false, _) => told.join("; "),
+        (true, Some(code)) => format!("helm ended with {code}"),
+        (true, None) => "helm was ended by a signal".to_owned(),
+    }
+}
+
+/// How a cluster is named to helm: never by what the machine has around it.
+pub(super) fn cluster(kubeconfig: &Path, context: &str, namespace: &str) -> Vec<String> {
+    vec![
+        format!("--kubeconfig={}", kubeconfig.display()),
+        format!("--kube-context={context}"),
+        format!("--namespace={namespace}"),
+    ]
+}
+
+/// The same for a person to type.
+pub(super) fn typed(kubeconfig: &Path, context: &str, namespace: &str) -> String {
+    format!("--kubeconfig {} --kube-context {context} --namespace {namespace}", kubeconfig.display())
+}
+
+/// What is given to helm, in a private directory that goes away with the value.
+#[derive(Debug)]
+pub(super) struct Given {
+    pub(super) directory: tempfile::TempDir,
+    pub(super) chart: PathBuf,
+    pub(super) values: Vec<PathBuf>,
+}
+
+impl Given {
+    /// The arguments that name the values, those that count most last.
+    pub(super) fn values(&self) -> impl Iterator<Item = String> {
+        self.values.iter().map(|file| format!("--values={}", file.display()))
+    }
+}

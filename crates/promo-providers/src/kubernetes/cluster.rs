@@ -420,7 +420,7 @@ impl Place {
                 let why = format!("{doing}: {} (what it says may quote a secret, and is not told)", status.reason);
                 Err(ProviderError::new(kind, why))
             }
-            Err(kube::Error::Api(status)) => Err(conflict(&object.id, &doing, &status)),
+            Err(kube::Error::Api(status)) => Err(conflict(&object.id, &doing, &status, takes)),
             Err(error) => Err(told(&doing, &error)),
         }
     }
@@ -508,9 +508,11 @@ fn owned(status: &kube::core::Status) -> Option<Vec<Owned>> {
     (!owned.is_empty()).then_some(owned)
 }
 
-fn conflict(id: &Id, doing: &str, status: &kube::core::Status) -> ProviderError {
+/// Names the fields that keep an object from being applied: those that are nobody's to take.
+fn conflict(id: &Id, doing: &str, status: &kube::core::Status, takes: impl Fn(&Owned) -> bool) -> ProviderError {
     let Some(owned) = owned(status) else { return refused(doing, status) };
-    let owned: Vec<String> = owned.iter().map(|owned| format!("{} belongs to {}", owned.field, owned.owner)).collect();
+    let others = owned.iter().filter(|owned| !takes(owned));
+    let owned: Vec<String> = others.map(|owned| format!("{} belongs to {}", owned.field, owned.owner)).collect();
     let message = format!(
         "{id}: {}; let that manager give it up, or leave the field out here: promo takes no field from anybody",
         owned.join(", ")

@@ -46,6 +46,10 @@ files     = ["config/common.env", "config/{environment}.env"]
 templates = ["service.j2"]
 [checks.smoke]
 command = { run = ["checks/smoke.sh"], files = ["checks/smoke.sh"], timeout = "30s" }
+"#;
+
+/// What [`Scenario::Fork`] and [`Scenario::Gate`] move.
+const GRAPH: &str = r#"
 [environments.dev]
 tier   = "development"
 target = { directory = "{shared}/live/dev" }
@@ -67,6 +71,17 @@ mirror = { "oci-layout:{shared}/registry" = "oci-layout:{shared}/copies" }
 count   = 1
 from    = ["release-manager"]
 exclude = ["initiator"]
+"#;
+
+/// What [`Scenario::Waves`] moves.
+const WAVES: &str = r#"
+[environments.world]
+tier  = "development"
+waves = [{ targets = ["one"], pause = "1s" }, { targets = ["two", "three"], at_once = 2 }]
+[environments.world.targets]
+one   = { directory = "{shared}/live/world-one" }
+two   = { directory = "{shared}/live/world-two" }
+three = { directory = "{shared}/live/world-three" }
 "#;
 
 const POLICY: &str = r#"
@@ -93,6 +108,7 @@ set -eu
 live="$PROMO_TARGET_DIRECTORY/current"
 . "$live/config/$PROMO_ENVIRONMENT.env"
 if [ -e "{shared}/slow" ]; then sleep 0.7; fi
+case "$PROMO_TARGET_DIRECTORY" in *-one) BROKEN=none;; esac
 if grep -q "runs $BROKEN\$" "$live/service"; then
     echo "$PROMO_ENVIRONMENT cannot run $BROKEN"
     exit 1
@@ -107,6 +123,8 @@ pub enum Scenario {
     Fork,
     /// Release 1.0.0 enters stage with an approval, copied into stage's registry first.
     Gate,
+    /// Release 2.0.0 enters world in two waves with a pause between them; the second one cannot run it, and all go back.
+    Waves,
 }
 
 impl Scenario {
@@ -116,6 +134,7 @@ impl Scenario {
         match self {
             Self::Fork => "fork",
             Self::Gate => "gate",
+            Self::Waves => "waves",
         }
     }
 }
@@ -266,23 +285,28 @@ impl Cells {
         let (asks, signs) = (pair("dana"), pair("riley"));
         let fill = |text: &str| text.replace("{shared}", &shared).replace("{key}", &signs).replace("{asks}", &asks);
         for copy in ["world/one", "world/two"] {
-            self.write(&format!("{copy}/promo.toml"), &fill(PIPELINE));
+            let graph = if self.scenario == Scenario::Waves { WAVES } else { GRAPH };
+            self.write(&format!("{copy}/promo.toml"), &fill(&format!("{PIPELINE}{graph}")));
             self.write(&format!("{copy}/policy.toml"), &fill(POLICY));
             self.write(&format!("{copy}/service.j2"), "{{ environment }} runs {{ artifacts.shop.tag }}\n");
             self.write(&format!("{copy}/checks/smoke.sh"), &fill(SMOKE));
             self.write(&format!("{copy}/config/common.env"), "WORKERS=2\n");
-            for (environment, broken) in [("dev", "none"), ("left", "2.0.0"), ("right", "none"), ("stage", "none")] {
+            for (environment, broken) in
+                [("dev", "none"), ("left", "2.0.0"), ("right", "none"), ("stage", "none"), ("world", "2.0.0")]
+            {
                 self.write(&format!("{copy}/config/{environment}.env"), &format!("BROKEN={broken}\n"));
             }
         }
         for home in ["home-one", "home-two"] {
             std::fs::create_dir_all(self.path(home)).expect("a directory");
         }
-        self.release("0.9.0");
-        self.promo(&["advance"]);
-        self.plan_stage();
-        self.promo(&["apply", "plan.json"]);
-        std::fs::remove_file(self.path("world/one/plan.json")).expect("the plan is there");
+        if self.scenario != Scenario::Waves {
+            self.release("0.9.0");
+            self.promo(&["advance"]);
+            self.plan_stage();
+            self.promo(&["apply", "plan.json"]);
+            std::fs::remove_file(self.path("world/one/plan.json")).expect("the plan is there");
+        }
         self.release("1.0.0");
         self.promo(&["advance"]);
         match self.scenario {
@@ -290,6 +314,10 @@ impl Cells {
             Scenario::Fork => {
                 self.release("2.0.0");
                 self.promo(&["plan", "--until", "stage", "--out", "plan.json"]);
+            }
+            Scenario::Waves => {
+                self.release("2.0.0");
+                self.promo(&["plan", "world", "--out", "plan.json"]);
             }
         }
         std::fs::copy(self.path("world/one/plan.json"), self.path("world/two/plan.json")).expect("the plan is there");

@@ -22,24 +22,47 @@ struct World {
 }
 
 impl World {
+    /// Development, then staging.
     async fn new() -> Option<Self> {
+        Self::with(|dev, staging| {
+            let environment = |name: &str, tier: &str, also: &str, namespace: &Namespace| {
+                format!(
+                    "[environments.{name}]\ntier = \"{tier}\"\nstart = \"auto\"\nverify = [\"smoke\"]\n{also}\
+                     target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
+                    namespace.name()
+                )
+            };
+            let dev = environment("dev", "development", "", dev);
+            dev + &environment("staging", "staging", "after = [\"dev\"]\n", staging)
+        })
+        .await
+    }
+
+    /// One environment of both namespaces, one after the other.
+    async fn waves() -> Option<Self> {
+        Self::with(|eu, us| {
+            format!(
+                "[environments.world]\ntier = \"development\"\nstart = \"auto\"\nverify = [\"smoke\"]\n\
+                 waves = [{{ targets = [\"eu\"], pause = \"1s\" }}, {{ targets = [\"us\"] }}]\n\
+                 [environments.world.targets]\neu = {{ cluster = \"kit\", namespace = \"{}\" }}\n\
+                 us = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
+                eu.name(),
+                us.name()
+            )
+        })
+        .await
+    }
+
+    async fn with(environments: impl FnOnce(&Namespace, &Namespace) -> String) -> Option<Self> {
         let (dev, staging) = (Namespace::new()?, Namespace::new()?);
         let registry = OciRegistry::start(Behaviour::default()).await;
         let world = Self { dev, staging, registry, directory: tempfile::tempdir().unwrap() };
         let (address, timeout) = (world.registry.address(), "\"6s\"");
-        let environment = |name: &str, tier: &str, also: &str, namespace: &Namespace| {
-            format!(
-                "[environments.{name}]\ntier = \"{tier}\"\nstart = \"auto\"\nverify = [\"smoke\"]\n{also}\
-                 target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
-                namespace.name()
-            )
-        };
         let pipeline = format!(
             "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.web]\nimage = \"{address}/team/web\"\ntags = \"[0-9]*\"\n\
              [defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = {{ \"shop/web\" = \"web\" }}\n\
-             timeout = {timeout}\n[checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}{}",
-            environment("dev", "development", "", &world.dev),
-            environment("staging", "staging", "after = [\"dev\"]\n", &world.staging),
+             timeout = {timeout}\n[checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}",
+            environments(&world.dev, &world.staging)
         );
         world.write("promo.toml", &pipeline);
         world.write(
@@ -175,6 +198,31 @@ mod needs_kubernetes {
         let said = world.ends(0, &[&["advance"][..], &ours].concat());
         assert!(said.contains("also runs tools.example/debug@sha256:"), "what it was at that moment: {said}");
         assert!(World::image_in(&world.staging).contains("/team/web@sha256:"));
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn r10_what_does_not_run_in_the_second_wave_goes_back_in_both() {
+        let Some(world) = World::waves().await else { return };
+        let (eu, us) = (&world.dev, &world.staging);
+        world.release("1.0.0").await;
+        world.ends(0, &["advance"]);
+        let good = World::image_in(us);
+        assert!(good.contains("/team/web@sha256:") && good == World::image_in(eu), "{good}");
+        // There is no room for another pod in the second one, so that the new image never gets ready there.
+        let quota = us.kubectl().args(["create", "quota", "full", "--hard=pods=2"]).output().unwrap();
+        assert!(quota.status.success(), "{}", said(&quota));
+        world.release("1.1.0").await;
+        let plan = world.ends(0, &["plan", "world"]);
+        assert!(plan.contains("in 2 waves: eu, then 1 s; us"), "{plan}");
+        let said = world.ends(40, &["advance"]);
+        assert!(said.contains("waiting 1 s until wave 2"), "{said}");
+        assert!(said.contains("world/deploy/us failed: ") && said.contains("not settled within 6 s"), "{said}");
+        let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
+        assert!(at("world/deploy/eu: ") < at("waiting 1 s"), "{said}");
+        assert!(at("waiting 1 s") < at("world/deploy/us …"), "{said}");
+        assert_eq!((World::image_in(eu), World::image_in(us)), (good.clone(), good));
+        world.ends(0, &["plan", "world", "--detailed-exitcode"]);
+        world.ends(0, &["ledger", "verify"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -101,6 +101,13 @@ pub fn assess(
     gates
 }
 
+/// Whether the next wave of an environment that is on its way may begin, where it stops at a closed window (S5.5): freezes
+/// and windows. Nothing else is asked of what has begun (S16).
+#[must_use]
+pub fn between_waves(rules: &Rules<'_>, view: &View, question: &Question<'_>, now: impl Into<Present>) -> Vec<Gate> {
+    alloc::vec![freeze_gate(view, question), window_gate(rules, question, now.into())]
+}
+
 /// The releases that have entered the ledger, are verified in every required predecessor of an environment with their
 /// soak met, and are not quarantined for it: Eligible(E) of S3.1, in lineage order.
 #[must_use]

@@ -124,6 +124,12 @@ pub struct Environment {
     /// For how long its automatic checks are asked again after they have passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watch: Option<Watch>,
+    /// The order of its targets, every one of them in exactly one wave; empty where they are deployed one after the other.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
+    /// What a window that closes between two waves does.
+    #[serde(default, skip_serializing_if = "OnClose::is_finish")]
+    pub on_close: OnClose,
 }
 
 /// A time of watching after a deployment.
@@ -135,6 +141,40 @@ pub struct Watch {
     pub seconds: u64,
     /// Seconds from the end of one round of checks to the next.
     pub every: u64,
+}
+
+/// Targets that are deployed together, before those of the next wave (R10).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Wave {
+    /// Which, in the order in which they begin; never empty.
+    pub targets: Vec<TargetName>,
+    /// How many of them are under way at once, at most; at least 1.
+    pub at_once: u32,
+    /// For how many seconds the next wave waits once this one is done; the last wave has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<u64>,
+}
+
+/// What a window that closes between two waves of an environment does (S5.5).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+pub enum OnClose {
+    /// Nothing: the environment is finished.
+    #[default]
+    Finish,
+    /// No further wave begins until it opens again.
+    StopAtWave,
+}
+
+impl OnClose {
+    /// Whether it is the default.
+    #[must_use]
+    pub fn is_finish(&self) -> bool {
+        *self == Self::Finish
+    }
 }
 
 impl Environment {

@@ -18,7 +18,7 @@ use crate::gate::{Gate, Outcome, Reason, overall};
 use crate::ids::{CheckName, EnvironmentName, PipelineName, ReleaseId, RoleName, TargetName};
 use crate::inputs::{FileChange, Inputs};
 use crate::ledger::event::Movement;
-use crate::model::{OnFailure, Tier, Watch};
+use crate::model::{OnClose, OnFailure, Tier, Watch, Wave};
 use crate::state::State;
 use crate::windows::Invoker;
 
@@ -272,6 +272,12 @@ pub struct Move {
     pub watch: Option<Watch>,
     /// What happens on failure.
     pub on_failure: OnFailure,
+    /// The order of its targets; empty where they are deployed one after the other. A rollback pauses nowhere.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waves: Vec<Wave>,
+    /// What a window that closes between two waves does.
+    #[serde(default, skip_serializing_if = "OnClose::is_finish")]
+    pub on_close: OnClose,
     /// Where it goes back to.
     pub rollback: Option<Rollback>,
     /// Further releases it could go back to, best first.
@@ -290,6 +296,13 @@ impl Move {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         overall(&self.gates)
+    }
+
+    /// The place of a step's target among the waves; none for a copy, and where there are no waves.
+    #[must_use]
+    pub fn wave_of(&self, step: &Step) -> Option<usize> {
+        let target = step.target.as_ref()?;
+        self.waves.iter().position(|wave| wave.targets.contains(target))
     }
 
     /// Whether its approval rules ask for anyone.

@@ -6,7 +6,8 @@ mod config_support;
 use config_support::kinds;
 use promo_core::config;
 use promo_core::diagnostic::{Diagnostic, Source};
-use promo_core::model::{After, Check, OnFailure, Pipeline, SoakMode, Start, Tier};
+use promo_core::ids::TargetName;
+use promo_core::model::{After, Check, OnClose, OnFailure, Pipeline, SoakMode, Start, Tier};
 use serde_json::json;
 
 const EXAMPLE: &str = include_str!("config_support/shop.toml");
@@ -239,4 +240,29 @@ fn the_schema_comes_from_the_same_tables_as_the_reader() {
     assert_eq!(config::trust_schema()["required"], json!(["format", "ledger", "policy"]));
     let checkpoint = &config::trust_schema()["properties"]["checkpoint"];
     assert_eq!(checkpoint["required"], json!(["origin", "size", "root"]));
+}
+
+#[test]
+fn r10_waves_order_every_target_once_and_say_how_many_at_once_and_how_long_they_wait() {
+    let pipeline = |also: &str| {
+        let head = "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.a]\nimage = \"r.example/a\"\n\
+                    [checks.smoke]\nhttp = { url = \"http://a/\" }\n[environments.dev]\ntier = \"development\"\n\
+                    deploy.directory = { templates = [\"deploy/*\"] }\nverify = [\"smoke\"]\n";
+        let targets = ["eu", "us", "asia"].map(|name| format!("{name} = {{ directory = \"{name}\" }}")).join(", ");
+        read(&format!("{head}targets = {{ {targets} }}\n{also}"))
+    };
+    let waves = "waves = [{ targets = [\"eu\"], pause = \"10m\" }, { targets = [\"us\", \"asia\"], at_once = 2 }]\n";
+    let dev = &pipeline(&format!("{waves}on_close = \"stop-at-wave\"\n")).environments["dev"];
+    let told: Vec<_> =
+        dev.waves.iter().map(|w| (w.targets.iter().map(TargetName::as_str).collect(), w.at_once, w.pause)).collect();
+    assert_eq!(told, [(vec!["eu"], 1, Some(600)), (vec!["us", "asia"], 2, None)], "in the order of the file");
+    assert_eq!(dev.on_close, OnClose::StopAtWave);
+
+    let plain = pipeline("");
+    assert_eq!((plain.environments["dev"].waves.len(), plain.environments["dev"].on_close), (0, OnClose::Finish));
+    let text = serde_json::to_string(&plain).unwrap();
+    assert!(
+        !text.contains("waves") && !text.contains("on_close"),
+        "the digest of a pipeline without them stays: {text}"
+    );
 }

@@ -14,6 +14,7 @@ mod running;
 mod step;
 mod wait;
 mod watch;
+mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

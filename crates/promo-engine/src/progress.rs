@@ -87,6 +87,26 @@ pub enum Progress {
         /// Why.
         why: String,
     },
+    /// A wave of targets is done, and the next one begins after a pause. Ctrl-C ends the waiting.
+    Pausing {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which wave begins then, from 1.
+        wave: usize,
+        /// When.
+        until: Timestamp,
+        /// How many seconds that is from now.
+        seconds: u64,
+    },
+    /// The next wave of targets may not begin now: the run stops, and goes on with `promo resume`.
+    WaveClosed {
+        /// Where.
+        environment: EnvironmentName,
+        /// Why, in words.
+        why: String,
+        /// The gates that are closed.
+        gates: Vec<Gate>,
+    },
     /// A check is about to run.
     CheckStarted {
         /// Where.

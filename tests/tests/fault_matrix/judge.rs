@@ -15,8 +15,8 @@ use promo_tests::faults::{Entry, Point, effects};
 use crate::exits::expected;
 
 /// Whose verification each environment waits for.
-pub(crate) const AFTER: [(&str, &[&str]); 4] =
-    [("dev", &[]), ("left", &["dev"]), ("right", &["dev"]), ("stage", &["left", "right"])];
+pub(crate) const AFTER: [(&str, &[&str]); 5] =
+    [("dev", &[]), ("left", &["dev"]), ("right", &["dev"]), ("stage", &["left", "right"]), ("world", &[])];
 
 /// What the ledger says of the one run of a cell.
 pub(crate) struct Told {
@@ -89,6 +89,7 @@ impl Clean {
                 ("right", PromotionOutcome::Verified),
             ]),
             Scenario::Gate => ended(&[("stage", PromotionOutcome::Verified)]),
+            Scenario::Waves => ended(&[("world", PromotionOutcome::RolledBack)]),
         };
         assert_eq!(ends, planned, "{}", end.said);
         Self { points, outcome, ends, paths: cells.contents().into_keys().collect() }
@@ -106,7 +107,7 @@ impl Clean {
             let after = Point { name: point.name.replace("append before", "append after"), ..point.clone() };
             last(&after)
         };
-        let fork = cells.scenario() == Scenario::Fork;
+        let fork = cells.scenario() != Scenario::Gate;
         let tried =
             self.points.iter().filter(|point| certain(point)).filter(|(point, count)| match point.name.as_str() {
                 "clock" if fork => *count == 1,
@@ -301,7 +302,11 @@ pub(crate) fn settled(cells: &Cells, told: &Told) {
             continue;
         }
         let tag = told.view.release(&current.release).unwrap().release.alias.clone().unwrap();
-        let places: &[&str] = if name.as_str() == "left" { &["left-one", "left-two"] } else { &[name.as_str()] };
+        let places: &[&str] = match name.as_str() {
+            "left" => &["left-one", "left-two"],
+            "world" => &["world-one", "world-two", "world-three"],
+            name => &[name],
+        };
         for place in places {
             let live = std::fs::read_to_string(cells.path(&format!("world/shared/live/{place}/current/service")));
             assert_eq!(live.unwrap(), format!("{name} runs {tag}\n"), "{place}");

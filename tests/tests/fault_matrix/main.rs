@@ -41,6 +41,58 @@ fn killed_anywhere_on_the_way_through_a_gate_a_resume_ends_it_as_if_nothing_had_
 }
 
 #[test]
+fn killed_anywhere_in_waves_and_their_pause_a_resume_ends_it_as_if_nothing_had_been() {
+    let cells = Cells::new(PROGRAM, Scenario::Waves);
+    let clean = Clean::new(&cells);
+    // The way to the first step and the files within a deployment are no others than those of a fork, and each cell takes
+    // as long as its pause.
+    let own = ["append ", "ensure before", "ensure after", "verify of"];
+    let faults = clean.faults(&cells, "kill").into_iter().filter(|fault| fault.point.about.starts_with("world"));
+    let faults = faults.filter(|fault| own.iter().any(|name| fault.point.to_string().starts_with(name)));
+    let matrix: Vec<Vec<Fault>> = faults.map(|fault| vec![fault]).collect();
+    assert!(matrix.len() > 30, "{matrix:?}");
+    all(&cells, &clean, &matrix);
+}
+
+/// R10: where waves are killed besides: while two targets of one are under way, and in the pause, of which a resume waits for
+/// what is left.
+#[test]
+fn killed_in_a_pause_a_resume_waits_for_what_is_left_of_it() {
+    let cells = Cells::new(PROGRAM, Scenario::Waves);
+    let clean = Clean::new(&cells);
+    let passed = |name: &str, about: &str| clean.points.iter().any(|(p, _)| p.name == name && p.about == about);
+    for (name, about) in [
+        ("append before wave.finished", "world"),
+        ("append after wave.finished", "world"),
+        ("ensure before", "world/deploy/two"),
+        ("ensure before", "world/deploy/three"),
+        ("ensure before", "world/rollback/deploy/one"),
+    ] {
+        assert!(passed(name, about), "{name} of {about} is not among {:?}", clean.points);
+    }
+    cells.reset();
+    let death = Fault {
+        point: Point { name: "append after wave.finished".into(), about: "world".into() },
+        mode: "kill",
+        count: 1,
+    };
+    assert_eq!(cells.run(Host::One, Some(&death), &["apply", "plan.json"]).code, None);
+    let run = told(&cells).run.unwrap();
+    let resumed = cells.run(Host::Two, None, &["resume", &run]);
+    assert_eq!(resumed.code, Some(exit_of(clean.outcome)), "{}", resumed.said);
+    let records = told(&cells).records;
+    let ours = records.iter().filter(|record| record.run.as_ref().is_some_and(|id| id.as_str() == run));
+    let at = |kind: &str, step: &str| {
+        let mut ours = ours.clone();
+        ours.find(|r| r.kind == kind && r.step.as_deref().unwrap_or_default().ends_with(step)).unwrap().recorded_at
+    };
+    let (done, next) =
+        (at("wave.finished", ""), at("step.intent", "deploy/two").min(at("step.intent", "deploy/three")));
+    let waited = next.duration_since(done);
+    assert!(waited >= jiff::SignedDuration::from_secs(1), "the whole pause, over both processes: {waited}");
+}
+
+#[test]
 fn hanging_anywhere_until_it_is_killed_is_no_other_death() {
     for scenario in [Scenario::Fork, Scenario::Gate] {
         let cells = Cells::new(PROGRAM, scenario);
@@ -414,6 +466,7 @@ fn replay() {
     let scenario = match parts.next() {
         Some("fork") => Scenario::Fork,
         Some("gate") => Scenario::Gate,
+        Some("waves") => Scenario::Waves,
         other => panic!("{other:?} is no scenario"),
     };
     let faults: Vec<Fault> = parts.map(|part| part.parse().unwrap()).collect();

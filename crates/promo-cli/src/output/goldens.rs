@@ -10,7 +10,7 @@ use promo_core::gate::{Gate, GateKind, Outcome, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::ledger::event::Movement;
-use promo_core::model::{OnFailure, Party, Target, Tier};
+use promo_core::model::{OnClose, OnFailure, Party, Target, Tier, Wave};
 use promo_core::plan::{
     Action, Document, Drift, Goal, LedgerRef, LostTarget, Move, Next, Plan, PlannedCheck, PolicyRef, ReleaseRef,
     Request, Rollback, Stay, StayReason, Step,
@@ -152,6 +152,8 @@ pub(super) fn moving(environment: &str, tier: Tier, from: Option<u64>, to: u64, 
         settings: Digest::of(b"settings"),
         watch: None,
         on_failure: OnFailure::Rollback,
+        waves: Vec::new(),
+        on_close: OnClose::Finish,
         rollback: back,
         further_targets: [53, 51].into_iter().filter(|l| from.is_some_and(|from| *l < from)).map(release).collect(),
         lost_target: None,
@@ -333,6 +335,24 @@ fn lost_evidence_and_a_newer_release_beside_a_reconfiguration_are_told_in_every_
     let rows = json["environments"].as_array().expect("rows");
     let notes = |name: &str| rows.iter().find(|r| r["environment"] == name).expect("a row")["notes"][0]["code"].clone();
     assert_eq!((notes("qa"), notes("production")), ("check-withdrawn".into(), "quarantined".into()));
+}
+
+#[test]
+fn waves_their_limits_and_their_pauses_are_told_in_every_view_r10() {
+    let mut entry = moving("production", Tier::Production, Some(54), 55, open());
+    let wave = |names: &[&str], at_once, pause| Wave {
+        targets: names.iter().map(|name| name.parse().expect("a name")).collect(),
+        at_once,
+        pause,
+    };
+    entry.waves = vec![
+        wave(&["canary"], 1, Some(600)),
+        wave(&["eu", "us"], 2, Some(60)),
+        wave(&["asia", "africa", "oceania"], 2, None),
+    ];
+    let mut stops = Move { environment: name("staging"), on_close: OnClose::StopAtWave, ..entry.clone() };
+    stops.waves = vec![wave(&["eu", "us"], 1, None)];
+    golden("waves", &plan(vec![entry, stops], Vec::new()), &Forecasts::new());
 }
 
 #[test]

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::escape;
 use crate::output::plan_markdown::{artifact_columns, digests, sign};
-use crate::output::plan_text::{self, FORECAST, Options, deadlines, gate, other_images, requested, way_back};
+use crate::output::plan_text::{self, FORECAST, Options, deadlines, gate, other_images, requested, waves, way_back};
 use crate::output::{diff, standing as words, time};
 use crate::view::{PlanView, ReleaseView, Row};
 
@@ -42,6 +42,7 @@ struct RowPage<'a> {
     cells: Vec<String>,
     gates: Vec<GatePage>,
     drift: Vec<String>,
+    waves: Option<String>,
     way_back: Option<String>,
     changes: Vec<ChangePage<'a>>,
 }
@@ -132,6 +133,7 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
             })
             .collect(),
         drift: row.drift.iter().map(words::drift).collect(),
+        waves: waves(row),
         way_back: row.movement.map(|_| way_back(row)),
         changes: changes.collect(),
     }

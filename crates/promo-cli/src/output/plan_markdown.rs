@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 
 use crate::escape::{self, code_span, fenced, markdown};
-use crate::output::plan_text::{FORECAST, Options, deadlines, gate, other_images, requested, standing, way_back};
+use crate::output::plan_text::{
+    FORECAST, Options, deadlines, gate, other_images, requested, standing, waves, way_back,
+};
 use crate::output::{diff, standing as words, time};
 use crate::view::{ArtifactView, PlanView, ReleaseView, Row, RowState};
 
@@ -222,6 +224,7 @@ fn details(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
         if !open.is_empty() {
             out.push_str(&format!("{}\n\n", open.join(" · ")));
         }
+        out.extend(waves(row).map(|waves| format!("{}\n\n", markdown(&waves))));
         out.push_str(&format!("{}\n\n", markdown(&way_back(row))));
         if let Some(images) = other_images(row) {
             out.push_str(&format!("{}\n\n", markdown(&images)));

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
 use promo_core::gate::{GateKind, Outcome, Seconds};
+use promo_core::model::Wave;
 
 use crate::escape::line;
 use crate::output::diff;
@@ -263,6 +264,7 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
         out.push_str(&format!("{indent}{} {}\n", label(Label::Bad, "!"), label(Label::Bad, &line(&note.text))));
     }
     if row.movement.is_some() {
+        out.extend(waves(row).map(|waves| format!("{indent}{waves}\n")));
         out.push_str(&format!("{indent}{}\n", label(Label::Dim, &way_back(row))));
         if !row.verdicts.is_empty() {
             let verdicts: Vec<String> =
@@ -322,6 +324,26 @@ pub(crate) fn short_state(state: &str) -> String {
         Some(hex) if hex.len() > 12 => format!("sha256:{}…", &hex[..12]),
         _ => line(state),
     }
+}
+
+/// `in 2 waves: eu, then 10 m; us and asia, 2 at once`
+pub(crate) fn waves(row: &Row) -> Option<String> {
+    let wave = |wave: &Wave| {
+        let targets: Vec<String> = wave.targets.iter().map(ToString::to_string).collect();
+        let several = targets.len() > 1;
+        let at_once = match wave.at_once as usize {
+            _ if !several => String::new(),
+            1 => ", one after the other".to_owned(),
+            all if all >= targets.len() => ", all at once".to_owned(),
+            some => format!(", {some} at once"),
+        };
+        let pause = wave.pause.map(|seconds| format!(", then {}", Seconds(seconds))).unwrap_or_default();
+        format!("{}{at_once}{pause}", targets.join(" and "))
+    };
+    let all: Vec<String> = row.waves.iter().map(wave).collect();
+    let number = if all.len() == 1 { "1 wave".to_owned() } else { format!("{} waves", all.len()) };
+    let stops = if row.stops_at_wave { "; none begins outside a window" } else { "" };
+    (!all.is_empty()).then(|| format!("in {number}: {}{stops}", all.join("; ")))
 }
 
 /// `if it fails: back to #54; further targets #53, #51`.

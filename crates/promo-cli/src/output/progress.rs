@@ -72,7 +72,10 @@ fn environments(ui: &Ui, width: usize) -> Sink {
             bar
         });
         bar.set_message(text.clone());
-        if matches!(event, Progress::PromotionFinished { .. } | Progress::NotStarted { .. }) {
+        if matches!(
+            event,
+            Progress::PromotionFinished { .. } | Progress::NotStarted { .. } | Progress::WaveClosed { .. }
+        ) {
             bar.finish_with_message(text);
         }
     })
@@ -104,6 +107,13 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
         }
         Progress::Watching { environment, seconds, asked } => {
             (environment, format!("watched for {} more, asked {asked} times", Seconds(*seconds)))
+        }
+        Progress::Pausing { environment, wave, seconds, .. } => {
+            let text = format!("waiting {} until wave {wave} (Ctrl-C stops)", gate::Seconds(*seconds));
+            (environment, label(Label::Waiting, &text))
+        }
+        Progress::WaveClosed { environment, why, .. } => {
+            (environment, label(Label::Waiting, &format!("stopped: {}", escape::line(why))))
         }
         Progress::RollingBack { environment, to, why } => {
             let text = format!("going back to {to}: {}", escape::line(why));

@@ -186,6 +186,7 @@ mod tests {
             to: new.clone(),
             movement: Movement::Promotion,
             started: at("2026-11-20T13:02:10Z"),
+            waves: Vec::new(),
             finished: Some((at("2026-11-20T13:07:20Z"), PromotionOutcome::RolledBack)),
             told: None,
             by: Actor { name: "ci".into(), kind: ActorKind::Automation },

@@ -51,6 +51,9 @@ struct RowView<'a> {
     gates: &'a [Gate],
 }
 
+/// An environment whose next wave may not begin now.
+const WAVE_WAITS: &str = "waits before its next wave, and can be resumed";
+
 /// Prints it, as an event where the verb `streams`. The last line is the next command.
 pub(crate) fn print(ui: &Ui, session: &Session, report: &RunReport, streams: bool) {
     draw(ui, session, report, streams);
@@ -78,6 +81,7 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
                     Fate::Ended { outcome, why } => (ended(name, release, *outcome).0, why.as_deref(), &[]),
                     Fate::NotStarted { why, gates } => ("was not started", Some(why.as_str()), gates),
                     Fate::Interrupted => (endings::open(Some("interrupted")).0, None, &[]),
+                    Fate::Closed { why, gates } => (WAVE_WAITS, Some(why.as_str()), gates),
                 };
                 RowView { environment: name.as_str(), release: release.as_str(), fate, why, gates }
             })
@@ -99,6 +103,7 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
                 (words, style, why.as_deref())
             }
             Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),
+            Fate::Closed { why, .. } => (WAVE_WAITS, Label::Waiting, Some(why.as_str())),
             Fate::Interrupted => {
                 let (words, style) = endings::open(Some("interrupted"));
                 (words, style, None)

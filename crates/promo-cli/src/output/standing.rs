@@ -109,25 +109,27 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
     let names: Vec<&str> = run.environments.keys().map(promo_core::ids::EnvironmentName::as_str).collect();
     let (names, applier) = (names.join(", "), applied_by(&run.applier, &run.signed_by));
     let what = format!("run {} by {applier}", run.run);
+    let done = run.waves.iter().map(|(name, done)| format!("; {name} has wave {done} behind it"));
+    let done = done.collect::<String>();
     let (stands, kind) = endings::open(Some(run.state));
     match run.state {
         "alive" => {
             let renewed = ago.map(|ago| format!(" (renewed {ago} ago)")).unwrap_or_default();
             let place = place.unwrap_or_default();
-            label(Label::Waiting, &format!("… {what} moves {names}, alive {place}{renewed}"))
+            label(Label::Waiting, &format!("… {what} moves {names}, alive {place}{renewed}{done}"))
         }
         "gone" => {
             let ago = ago.unwrap_or_default();
             let place = place.unwrap_or_default();
-            label(kind, &format!("✗ {what} {stands}: it was {place}, which is gone (last sign {ago} ago)"))
+            label(kind, &format!("✗ {what} {stands}: it was {place}, which is gone (last sign {ago} ago){done}"))
         }
         "silent" => {
             let ago = ago.unwrap_or_default();
-            label(kind, &format!("✗ {what} {stands}: nobody holds its lock any more (last record {ago} ago)"))
+            label(kind, &format!("✗ {what} {stands}: nobody holds its lock any more (last record {ago} ago){done}"))
         }
         _ => {
             let ago = ago.unwrap_or_default();
-            label(kind, &format!("… {what} {stands} (last record {ago} ago)"))
+            label(kind, &format!("… {what} {stands} (last record {ago} ago){done}"))
         }
     }
 }

@@ -9,7 +9,7 @@ use promo_core::ids::{ArtifactName, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
-use promo_core::model::{OnFailure, Watch};
+use promo_core::model::{OnClose, OnFailure, Watch, Wave};
 use promo_core::plan::{Action, Drift, Move, Next, Plan, Request, Stay, StayReason, Step};
 use promo_core::state::State;
 use schemars::JsonSchema;
@@ -78,6 +78,12 @@ pub(crate) struct Row {
     pub(crate) watch: Option<Watch>,
     /// `rollback` or `hold`, for what is in the plan.
     pub(crate) on_failure: Option<&'static str>,
+    /// The order of its targets; absent where they are deployed one after the other.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) waves: Vec<Wave>,
+    /// Whether no further wave begins while a window is closed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) stops_at_wave: bool,
     /// Releases to go back to, best first.
     pub(crate) rollback_targets: Vec<ReleaseView>,
     /// Without any of them: the one that there would be, and what bars it.
@@ -333,6 +339,8 @@ impl Row {
                 OnFailure::Rollback => "rollback",
                 OnFailure::Hold => "hold",
             }),
+            waves: entry.waves.clone(),
+            stops_at_wave: entry.on_close == OnClose::StopAtWave,
             rollback_targets: back
                 .map(|r| &r.to)
                 .into_iter()
@@ -437,6 +445,8 @@ impl Row {
             verdicts: BTreeMap::new(),
             watch: None,
             on_failure: None,
+            waves: Vec::new(),
+            stops_at_wave: false,
             rollback_targets: Vec::new(),
             lost_target: None,
             notes: stay.newer.as_ref().and_then(Note::newer).into_iter().collect(),

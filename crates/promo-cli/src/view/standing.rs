@@ -181,6 +181,9 @@ pub(crate) struct OpenRunView {
     pub(crate) signed_by: BTreeSet<IdentityName>,
     /// What it moves: environment to release.
     pub(crate) environments: BTreeMap<EnvironmentName, ReleaseId>,
+    /// How many waves of its targets are done, for an environment that it is moving wave by wave.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) waves: BTreeMap<EnvironmentName, usize>,
     /// When it began.
     pub(crate) started: Timestamp,
     /// `alive` while somebody is at work on it; `gone` where its process is gone for certain, `silent` where nobody holds its
@@ -214,6 +217,7 @@ impl OpenRunView {
             applier: open.run.applier.clone(),
             signed_by: signers(view, &open.id, None),
             environments: open.run.environments.clone(),
+            waves: open.run.environments.keys().filter_map(|name| waves_done(view, &open.id, name)).collect(),
             started: open.run.started,
             state,
             place,
@@ -227,6 +231,12 @@ impl OpenRunView {
     pub(crate) fn alive(&self) -> bool {
         self.state == "alive"
     }
+}
+
+/// An environment that a run is moving wave by wave, and how many waves of it are done.
+fn waves_done(view: &View, run: &RunId, name: &EnvironmentName) -> Option<(EnvironmentName, usize)> {
+    let active = view.environment(name)?.active.as_ref().filter(|active| active.run == *run)?;
+    (!active.waves.is_empty()).then(|| (name.clone(), active.waves.len()))
 }
 
 /// The command that goes on with a run: with a key where a rule of one of its environments excludes the applier (S6.4).

@@ -25,7 +25,7 @@ use promo_ledger::{Checkpoint, Expect, RawRecord, SqliteStore, Store as _, verif
 use serde_json::{Value, json};
 
 use crate::fixture::{World, promo, texts};
-use crate::{applying, frozen, schemas};
+use crate::{applying, frozen, schemas, waves};
 
 const RILEY: [&str; 4] = ["--key", "keys/riley", "--signer", "built-in"];
 const DANA: [&str; 4] = ["--key", "keys/dana", "--signer", "built-in"];
@@ -199,6 +199,13 @@ fn story(adding: &mut Adding) {
     apart.run(0, &[&["apply", "p.json"], &DANA[..]].concat());
     let apart = SqliteStore::open(apart.at.join(".promo/ledger.db")).unwrap().raw(0, 10_000).unwrap();
 
+    // Targets in waves.
+    let spread = waves::world("1s");
+    spread.run(0, &["plan", "dev", "--out", "waves.json"]);
+    spread.run(0, &["apply", "waves.json"]);
+    adding.file("plans/waves.json", &fs::read(spread.at.join("waves.json")).unwrap());
+    let spread = SqliteStore::open(spread.at.join(".promo/ledger.db")).unwrap().raw(0, 10_000).unwrap();
+
     for plan in ["promote", "until", "reconfiguration", "rollback", "empty", "refused"] {
         adding.file(&format!("plans/{plan}.json"), &fs::read(world.at.join(format!("{plan}.json"))).unwrap());
     }
@@ -206,7 +213,7 @@ fn story(adding: &mut Adding) {
         adding.file(&format!("approvals/{decision}.json"), &fs::read(world.at.join(decision)).unwrap());
     }
     let raws = store.raw(0, 10_000).unwrap();
-    for raw in raws.iter().chain(&apart) {
+    for raw in raws.iter().chain(&apart).chain(&spread) {
         let record = raw.parse().unwrap();
         adding.file(&format!("records/{}.json", record.kind), &raw.bytes);
         if let Some(signed) = record.body.get("signed") {

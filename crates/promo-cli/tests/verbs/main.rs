@@ -30,6 +30,7 @@ mod setup;
 mod suggestions;
 mod telling;
 mod unfinished;
+mod waves;
 mod ways_on;
 mod words;
 

@@ -12,12 +12,13 @@ use super::lower::{
     Names, approval_rules, environment_references, names, placeholders, references, required_settings, settings,
 };
 use super::tree::{Data, Entry, Node, Span, Table, merge};
+use super::waves;
 use crate::diagnostic::Diagnostic;
 use crate::ids::{CheckName, EnvironmentName, TargetName};
 use crate::kinds::Place;
 use crate::model::{
-    After, Arrival, Check, Deployment, Environment, OnFailure, OnUnhealthy, Pipeline, Soak, SoakMode, Start, Target,
-    Tier, Watch, substitute,
+    After, Arrival, Check, Deployment, Environment, OnClose, OnFailure, OnUnhealthy, Pipeline, Soak, SoakMode, Start,
+    Target, Tier, Watch, substitute,
 };
 
 /// The tier that a word names.
@@ -131,6 +132,8 @@ pub(crate) fn lower(
         windows: names(&table, "windows"),
         on_failure: if table.text("on_failure") == Some("hold") { OnFailure::Hold } else { OnFailure::Rollback },
         watch: watch(own.get("watch").or_else(|| defaults.get("watch"))),
+        waves: waves::lower(name, own, checker),
+        on_close: if table.text("on_close") == Some("stop-at-wave") { OnClose::StopAtWave } else { OnClose::Finish },
     })
 }
 

@@ -116,6 +116,7 @@ const ARTIFACT: &[Key] = &[
 const START: Shape = Shape::OneOf(&["auto", "manual"]);
 const ARRIVAL: Shape = Shape::OneOf(&["hold", "replace"]);
 const ON_FAILURE: Shape = Shape::OneOf(&["rollback", "hold"]);
+const ON_CLOSE: Shape = Shape::OneOf(&["finish", "stop-at-wave"]);
 
 const DEFAULTS: &[Key] = &[
     key("start", START, "as in an environment"),
@@ -130,8 +131,8 @@ const DEFAULTS: &[Key] = &[
     key("approval", Shape::Tables(APPROVAL), "as in an environment; replaced as a whole"),
     key("windows", Shape::Names, "as in an environment; replaced as a whole"),
     key("on_failure", ON_FAILURE, "as in an environment"),
+    key("on_close", ON_CLOSE, "as in an environment"),
     key("gates", Shape::Later, "gates"),
-    key("waves", Shape::Later, "waves"),
     key("watch", Shape::Watch, "as in an environment; replaced as a whole"),
 ];
 
@@ -157,10 +158,21 @@ pub(crate) const ENVIRONMENT: &[Key] = &[
     key("approval", Shape::Tables(APPROVAL), "approval rules, all of which must hold (S6.4)"),
     key("windows", Shape::Names, "windows and freezes that apply here"),
     key("on_failure", ON_FAILURE, "`rollback`, the default, or `hold` (S9.6)"),
+    key("waves", Shape::Tables(WAVE), "which of `targets` are deployed before which (R10)"),
+    key(
+        "on_close",
+        ON_CLOSE,
+        "what a window that closes between two waves does: `finish`, the default, or `stop-at-wave` (S5.5)",
+    ),
     key("gates", Shape::Later, "gates"),
-    key("waves", Shape::Later, "waves"),
     key("watch", Shape::Watch, "how long its automatic checks are asked again after they have passed"),
     key("hotfix", Shape::Later, "a second path for urgent fixes"),
+];
+
+const WAVE: &[Key] = &[
+    required("targets", Shape::Names, "which of the environment's targets, in the order in which they begin"),
+    key("at_once", Shape::Number(1, 1_000), "how many of them are under way at once; 1 when left out"),
+    key("pause", Shape::Duration, "how long the next wave waits once this one is done"),
 ];
 
 pub(crate) const AFTER: &[Key] = &[

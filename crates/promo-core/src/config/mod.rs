@@ -13,6 +13,7 @@ mod lower;
 mod places;
 mod schema;
 mod tree;
+mod waves;
 
 use alloc::collections::BTreeMap;
 use alloc::format;

@@ -220,6 +220,22 @@ pub enum Event {
         /// What is there now.
         observed: State,
     },
+    /// The targets of a wave run what the run brings, and the checks that look at targets pass there. The next wave's
+    /// pause is counted from here. The last wave has no such record: [`Event::Deployed`] follows it.
+    #[serde(rename = "wave.finished")]
+    WaveFinished {
+        /// Where.
+        environment: EnvironmentName,
+        /// Which release.
+        release: ReleaseId,
+        /// Which wave, from 1.
+        wave: usize,
+        /// Its targets.
+        targets: BTreeSet<TargetName>,
+        /// The checks that passed there.
+        #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+        checks: BTreeSet<CheckName>,
+    },
     /// Every target of an environment now runs a release with these files.
     #[serde(rename = "environment.deployed")]
     Deployed {
@@ -338,7 +354,7 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 22] = [
+pub const KINDS: [&str; 23] = [
     "release.added",
     "release.rejected",
     "release.lifted",
@@ -357,6 +373,7 @@ pub const KINDS: [&str; 22] = [
     "promotion.started",
     "step.intent",
     "step.effect",
+    "wave.finished",
     "environment.deployed",
     "promotion.finished",
     "run.interrupted",

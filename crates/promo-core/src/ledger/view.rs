@@ -273,6 +273,7 @@ impl View {
     fn admit_event(&self, record: &Record, event: &Event) -> Result<(), IllegalRecord> {
         let about = match event {
             Event::PromotionStarted { environment, .. }
+            | Event::WaveFinished { environment, .. }
             | Event::Deployed { environment, .. }
             | Event::PromotionFinished { environment, .. } => Some(environment),
             _ => None,

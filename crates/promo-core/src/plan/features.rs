@@ -13,13 +13,15 @@ const TREES: &str = "artifact-trees";
 const OTHER_IMAGES: &str = "other-images";
 /// A time of watching after a deployment.
 const WATCH: &str = "watch";
+/// The order of an environment's targets, and what a window does between them.
+const WAVES: &str = "waves";
 
 /// The codes of reasons of later versions; each is a feature.
 const REASONS: [&str; 3] = ["image-movable", "image-unlike", "still-watched"];
 
 /// Whether this version knows what a plan requires.
 pub(super) fn known(feature: &str) -> bool {
-    [TREES, OTHER_IMAGES, WATCH].contains(&feature) || REASONS.contains(&feature)
+    [TREES, OTHER_IMAGES, WATCH, WAVES].contains(&feature) || REASONS.contains(&feature)
 }
 
 /// What a plan requires, in the order of the words.
@@ -27,6 +29,7 @@ pub(super) fn of(plan: &Plan) -> Vec<String> {
     let mut found: BTreeSet<&'static str> = BTreeSet::new();
     for entry in &plan.moves {
         found.extend(entry.watch.map(|_| WATCH));
+        found.extend((!entry.waves.is_empty() || !entry.on_close.is_finish()).then_some(WAVES));
         for step in entry.steps.iter().chain(entry.rollback.iter().flat_map(|back| &back.steps)) {
             let Step { inputs, other_images, .. } = step;
             let trees = inputs.artifacts.values().any(|artifact| !artifact.tree.is_empty());
@@ -66,8 +69,9 @@ mod tests {
         body.moves[0].gates[0].reason = Reason::ImageMovable { image: "mesh:1".into() };
         body.moves[0].steps[0].other_images = vec!["mesh:1".into()];
         body.moves[0].steps[0].inputs.artifacts.values_mut().next().unwrap().tree = vec![Digest::of(b"arm64")];
+        body.moves[0].on_close = crate::model::OnClose::StopAtWave;
         let new = Document::new(body);
-        assert_eq!(new.requires, ["artifact-trees", "image-movable", "other-images"]);
+        assert_eq!(new.requires, ["artifact-trees", "image-movable", "other-images", "waves"]);
         assert!(Document::from_bytes(&new.to_bytes().unwrap()).is_ok());
         let silent = Document { requires: vec![], ..new };
         let error = Document::from_bytes(&silent.to_bytes().unwrap()).unwrap_err();

@@ -17,7 +17,7 @@ use crate::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use crate::inputs::{ArtifactInput, Inputs};
 use crate::ledger::event::Movement;
 use crate::ledger::view::Residence;
-use crate::model::{Check, Environment, Target};
+use crate::model::{Check, Environment, OnClose, Target, Wave};
 use crate::plan::{Action, Move, PlannedCheck, Rollback};
 
 /// How many rollback targets a plan names: the one it would take, and a few that a person could choose.
@@ -82,6 +82,8 @@ impl Planner<'_> {
             settings: settings.digest(),
             watch: environment.watch,
             on_failure: environment.on_failure,
+            waves: waves(environment, movement),
+            on_close: if environment.waves.is_empty() { OnClose::Finish } else { environment.on_close },
             rollback,
             further_targets: targets.iter().skip(1).map(|id| self.reference(id)).collect(),
             lost_target,
@@ -177,7 +179,12 @@ impl Planner<'_> {
             artifact.tree = self.input.observations.trees.get(&artifact.digest).cloned().unwrap_or_default();
         }
         if let Some(provider) = &settings.provider {
-            for (target, place) in &settings.targets {
+            // In the order of the waves, and by name where there are none.
+            let environment = self.input.rules.pipeline.environments.get(name);
+            let waves = environment.map_or(&[][..], |environment| environment.waves.as_slice());
+            let mut targets: Vec<_> = settings.targets.iter().collect();
+            targets.sort_by_key(|(target, _)| waves.iter().flat_map(|wave| &wave.targets).position(|t| t == *target));
+            for (target, place) in targets {
                 steps.push(StepDraft {
                     id: format!("{name}/{prefix}deploy/{target}"),
                     action: Action::Deploy,
@@ -245,4 +252,13 @@ impl Planner<'_> {
         }
         out
     }
+}
+
+/// The waves of a move. Whoever goes back does not want to wait, and what was verified here before is not tried out.
+fn waves(environment: &Environment, movement: Movement) -> Vec<Wave> {
+    let mut waves = environment.waves.clone();
+    if movement == Movement::Rollback {
+        waves.iter_mut().for_each(|wave| wave.pause = None);
+    }
+    waves
 }

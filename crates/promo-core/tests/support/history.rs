@@ -18,8 +18,8 @@ use promo_core::ledger::record::{Actor, ActorKind, FORMAT};
 use promo_core::ledger::view::IllegalRecord;
 use promo_core::ledger::{Event, Record, View, fold};
 use promo_core::model::{
-    After, ApprovalRule, Arrival, Artifact, ArtifactKind, Check, Deployment, Environment, OnFailure, OnUnhealthy,
-    Pipeline, Soak, SoakMode, Start, Target, Tier,
+    After, ApprovalRule, Arrival, Artifact, ArtifactKind, Check, Deployment, Environment, OnClose, OnFailure,
+    OnUnhealthy, Pipeline, Soak, SoakMode, Start, Target, Tier,
 };
 use promo_core::planner::DeploymentSettings;
 use promo_core::release::{Release, ReleaseContent};
@@ -80,6 +80,8 @@ fn environment(line: &str) -> (EnvironmentName, Environment) {
         windows: Vec::new(),
         on_failure: OnFailure::Rollback,
         watch: None,
+        waves: Vec::new(),
+        on_close: OnClose::Finish,
     };
     let mut section = "";
     for word in words {

@@ -7,16 +7,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use futures_util::{StreamExt as _, stream};
 use promo_core::Digest;
 use promo_core::ids::{ReleaseId, TargetName};
+use promo_core::ledger::event::Movement;
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Action, Move, Rollback, Step};
 use promo_core::state::State;
 
-use super::RunContext;
 use super::promotion::{End, barred_now};
 use super::step::{Bar, StepEnd, take};
+use super::{RunContext, waves};
 use crate::error::EngineError;
 
-/// How many steps that do not depend on each other are taken at once.
+/// How many steps that do not depend on each other are taken at once, where no wave says how many.
 const STEPS_AT_ONCE: usize = 8;
 
 /// Takes the steps and records what runs. On the way back each step may start from whatever the failure left, and the first
@@ -33,7 +34,16 @@ pub(super) async fn deploy(
     let mut targets = BTreeMap::new();
     let bar = back.map(|rollback| move |view: &View| barred_now(context, entry, rollback, view));
     let bar = bar.as_ref().map(|bar| bar as Bar<'_>);
-    for group in groups(steps) {
+    // Whoever goes back does not want to wait, and what was verified here before is not tried out.
+    let careful = back.is_none() && entry.movement != Movement::Rollback;
+    for group in groups(entry, steps) {
+        let wave = group.first().and_then(|step| entry.wave_of(step));
+        if let Some(before) = wave.filter(|_| careful).and_then(|wave| wave.checked_sub(1)) {
+            match waves::between(context, entry, before).await? {
+                End::Good => {}
+                other => return Ok(other),
+            }
+        }
         match together(context, entry, group, bar, back.is_some()).await? {
             Ok(states) => targets.extend(states),
             Err(end) => return Ok(end),
@@ -64,13 +74,16 @@ pub(super) async fn deploy(
     Ok(End::Good)
 }
 
-/// Steps that do not depend on each other: copies that stand together, as long as each leads to a place of its own.
-fn groups(steps: &[Step]) -> Vec<&[Step]> {
+/// Steps that do not depend on each other: copies that stand together, as long as each leads to a place of its own, and the
+/// targets of a wave.
+fn groups<'a>(entry: &Move, steps: &'a [Step]) -> Vec<&'a [Step]> {
     let (mut groups, mut start, mut places) = (Vec::new(), 0, BTreeSet::new());
     for (at, step) in steps.iter().enumerate() {
         let place: BTreeSet<_> = step.inputs.artifacts.values().map(|a| (&a.repository, &a.tag)).collect();
         let copies = step.action == Action::Copy && steps[start].action == Action::Copy;
-        if at > start && !(copies && places.is_disjoint(&place)) {
+        let wave = entry.wave_of(step);
+        let same = wave.is_some() && wave == entry.wave_of(&steps[start]);
+        if at > start && !same && !(copies && places.is_disjoint(&place)) {
             groups.push(&steps[start..at]);
             (start, places) = (at, BTreeSet::new());
         }
@@ -90,6 +103,7 @@ async fn together(
     back: bool,
 ) -> Result<Result<BTreeMap<TargetName, State>, End>, EngineError> {
     let failed = AtomicBool::new(false);
+    let wave = steps.first().and_then(|step| entry.wave_of(step)).map(|wave| entry.waves[wave].at_once as usize);
     // Collected first: a stream over borrowed steps would keep the run from being spawned.
     let mut all = Vec::with_capacity(steps.len());
     for step in steps {
@@ -107,7 +121,8 @@ async fn together(
             Ok((step, Some(end?)))
         }));
     }
-    let ends: Vec<Result<_, EngineError>> = stream::iter(all).buffer_unordered(STEPS_AT_ONCE).collect().await;
+    let ends: Vec<Result<_, EngineError>> =
+        stream::iter(all).buffer_unordered(wave.unwrap_or(STEPS_AT_ONCE)).collect().await;
     let (mut states, mut failures, mut stuck) = (BTreeMap::new(), Vec::new(), Vec::new());
     let (mut interrupted, mut left) = (false, false);
     for end in ends {
@@ -147,6 +162,7 @@ fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
 #[cfg(test)]
 mod tests {
     use super::groups;
+    use promo_core::model::Wave;
     use promo_core::plan::{Action, Document, Step};
 
     #[test]
@@ -160,8 +176,27 @@ mod tests {
         for artifact in other.inputs.artifacts.values_mut() {
             artifact.repository.push_str("/other");
         }
+        let entry = &plan.body.moves[0];
         let steps = [copy.clone(), other.clone(), copy.clone(), deploy.clone(), deploy, other, copy];
-        assert_eq!(groups(&steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [2, 1, 1, 1, 2]);
-        assert_eq!(groups(&[]).concat(), []);
+        assert_eq!(groups(entry, &steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [2, 1, 1, 1, 2]);
+        assert_eq!(groups(entry, &[]).concat(), []);
+    }
+
+    #[test]
+    fn r10_the_targets_of_a_wave_stand_together_and_nothing_else_does() {
+        let plan = include_bytes!("../../../../tests/compat/v1/plans/promote.json");
+        let (plan, _) = Document::from_bytes(plan).unwrap();
+        let mut entry = plan.body.moves[0].clone();
+        let deploy = entry.steps.iter().find(|step| step.action == Action::Deploy).unwrap().clone();
+        let to = |name: &str| Step { target: Some(name.parse().unwrap()), ..deploy.clone() };
+        let wave = |names: &[&str]| Wave {
+            targets: names.iter().map(|name| name.parse().unwrap()).collect(),
+            at_once: 2,
+            pause: None,
+        };
+        entry.waves = vec![wave(&["eu"]), wave(&["us", "asia"])];
+        let copy = Step { action: Action::Copy, target: None, ..deploy.clone() };
+        let steps = [copy, to("eu"), to("us"), to("asia")];
+        assert_eq!(groups(&entry, &steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [1, 1, 2]);
     }
 }

@@ -106,7 +106,7 @@ fn outcome<'a>(fates: impl Iterator<Item = &'a Fate>) -> Option<RunOutcome> {
     };
     for fate in fates {
         let this = match fate {
-            Fate::Interrupted => return None,
+            Fate::Interrupted | Fate::Closed { .. } => return None,
             Fate::NotStarted { .. } => RunOutcome::Waiting,
             Fate::Ended { outcome, .. } => match outcome {
                 PromotionOutcome::Verified => RunOutcome::Done,

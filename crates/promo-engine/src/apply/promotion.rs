@@ -34,6 +34,11 @@ pub(super) enum End {
     Failed(String),
     Stuck(String),
     Interrupted,
+    /// The next wave may not begin now.
+    Closed {
+        why: String,
+        gates: Vec<Gate>,
+    },
 }
 
 /// How far a run got with one environment.
@@ -86,13 +91,18 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
         other => other,
     };
     let end = match end {
-        End::Good => verify(context, entry, &entry.checks, &entry.to.id, false).await?,
+        End::Good => verify(context, entry, &entry.checks, &entry.to.id, Asking::Once).await?,
         other => other,
     };
     let end = if matches!(end, End::Good) { watch(context, entry).await? } else { end };
     match end {
         End::Good => end_promotion(context, entry, PromotionOutcome::Verified, None),
         End::Interrupted => Ok(Fate::Interrupted),
+        End::Closed { why, gates } => {
+            let environment = entry.environment.clone();
+            context.say(Progress::WaveClosed { environment, why: why.clone(), gates: gates.clone() });
+            Ok(Fate::Closed { why, gates })
+        }
         End::Stuck(why) => end_promotion(context, entry, PromotionOutcome::Stuck, Some(why)),
         End::Failed(why) => failed(context, entry, why).await,
     }
@@ -175,14 +185,25 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
     Ok(Some(Fate::NotStarted { why, gates }))
 }
 
-/// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. A check
-/// that has spoken in this run is not asked again, unless `anew`; one that could not look leaves the run to be resumed.
-async fn verify(
+/// How checks are asked.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asking {
+    /// One that has spoken in this run is not asked again.
+    Once,
+    /// Whatever it has said in this run.
+    Anew,
+    /// About a part of the targets. That they pass there is no verdict on the release, that one fails is.
+    Wave,
+}
+
+/// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. One that
+/// could not look leaves the run to be resumed.
+pub(super) async fn verify(
     context: &RunContext,
     entry: &Move,
     checks: &[PlannedCheck],
     release: &ReleaseId,
-    anew: bool,
+    asking: Asking,
 ) -> Result<End, EngineError> {
     let mut failures = Vec::new();
     for group in checks::by_check(checks) {
@@ -192,7 +213,7 @@ async fn verify(
             verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| (v.said, v.seq))
         })?;
         let during = context.session.looks_during(check)?;
-        match spoken.filter(|_| !anew || during) {
+        match spoken.filter(|_| asking != Asking::Anew || during) {
             Some((Said::Passed, _)) => continue,
             Some((_, seq)) => {
                 failures.push(check_failed(context, &check.name, seq)?);
@@ -217,7 +238,9 @@ async fn verify(
                 return Ok(End::Interrupted);
             }
         };
-        context.append_drafts(&environment, None, vec![verdict.draft(&context.session, &environment, release)])?;
+        if asking != Asking::Wave || !verdict.passed {
+            context.append_drafts(&environment, None, vec![verdict.draft(&context.session, &environment, release)])?;
+        }
         let Verdict { check, passed, detail, .. } = verdict;
         let milliseconds = elapsed(context, begun);
         if !passed {
@@ -362,12 +385,16 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
             other => other,
         };
     let end = match end {
-        End::Good => verify(context, entry, &rollback.checks, to, anew).await?,
+        End::Good => {
+            let asking = if anew { Asking::Anew } else { Asking::Once };
+            verify(context, entry, &rollback.checks, to, asking).await?
+        }
         other => other,
     };
     match end {
         End::Good => end_promotion(context, entry, PromotionOutcome::RolledBack, Some(why)),
-        End::Interrupted => Ok(Fate::Interrupted),
+        // No gate is asked on the way back.
+        End::Interrupted | End::Closed { .. } => Ok(Fate::Interrupted),
         End::Stuck(also) => {
             end_promotion(context, entry, PromotionOutcome::Stuck, Some(format!("{why}; the rollback: {also}")))
         }

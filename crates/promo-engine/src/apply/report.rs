@@ -37,6 +37,13 @@ pub enum Fate {
     },
     /// It was interrupted, and goes on with `promo resume`.
     Interrupted,
+    /// The next wave of its targets may not begin now; it goes on with `promo resume` once the gates are open.
+    Closed {
+        /// Why.
+        why: String,
+        /// The closed gates.
+        gates: Vec<Gate>,
+    },
 }
 
 impl RunReport {
@@ -50,6 +57,7 @@ impl RunReport {
             Some(RunOutcome::Held) => exit::HELD,
             Some(RunOutcome::Stuck) => exit::STUCK,
             Some(RunOutcome::Cancelled) => exit::STALE,
+            None if self.environments.iter().any(|(_, _, fate)| matches!(fate, Fate::Closed { .. })) => exit::WAITING,
             None => exit::TRANSIENT,
         }
     }

@@ -178,6 +178,8 @@ pub struct Promotion {
     pub movement: Movement,
     /// When it began.
     pub started: Timestamp,
+    /// When each of its waves was done, the last one aside.
+    pub waves: Vec<Timestamp>,
     /// When and how it ended.
     pub finished: Option<(Timestamp, PromotionOutcome)>,
     /// Position of the record of its end, where a text beside that says why it did not go well (S12.5).

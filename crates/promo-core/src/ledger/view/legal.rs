@@ -3,8 +3,8 @@
 
 use alloc::string::{String, ToString};
 
-use super::{Run, View, scopes};
-use crate::ids::{ReleaseId, RunId};
+use super::{Promotion, Run, View, scopes};
+use crate::ids::{EnvironmentName, ReleaseId, RunId};
 use crate::ledger::{Event, Record};
 use crate::plan::PolicyRef;
 
@@ -86,12 +86,14 @@ impl View {
                     return Err(alloc::format!("step {step} has an effect already"));
                 }
             }
-            Event::PromotionFinished { environment, release, .. } => {
-                let active = self.environment(environment).and_then(|e| e.active.as_ref());
-                let active = active.ok_or("no promotion is under way here")?;
-                if active.to != *release || Some(&active.run) != record.run.as_ref() {
-                    return Err(alloc::format!("run {} moves {} here", active.run, active.to));
+            Event::WaveFinished { environment, release, wave, .. } => {
+                let active = self.moving(record, environment, release)?;
+                if *wave != active.waves.len() + 1 {
+                    return Err(alloc::format!("wave {wave} is done after {} waves", active.waves.len()));
                 }
+            }
+            Event::PromotionFinished { environment, release, .. } => {
+                self.moving(record, environment, release)?;
             }
             Event::RunInterrupted {} => {
                 self.open_run(run_of(record)?)?;
@@ -111,6 +113,16 @@ impl View {
             Event::HealthObserved { .. } | Event::Frozen { .. } | Event::ApprovalRecorded { .. } | Event::Unknown => {}
         }
         Ok(())
+    }
+
+    /// The promotion of that release by the record's run, which is under way.
+    fn moving(&self, record: &Record, name: &EnvironmentName, release: &ReleaseId) -> Result<&Promotion, String> {
+        let active = self.environment(name).and_then(|e| e.active.as_ref());
+        let active = active.ok_or("no promotion is under way here")?;
+        if active.to != *release || Some(&active.run) != record.run.as_ref() {
+            return Err(alloc::format!("run {} moves {} here", active.run, active.to));
+        }
+        Ok(active)
     }
 
     fn known(&self, id: &ReleaseId) -> Result<(), String> {

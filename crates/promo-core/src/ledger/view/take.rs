@@ -130,6 +130,7 @@ impl View {
                     to,
                     movement,
                     started: at,
+                    waves: alloc::vec::Vec::new(),
                     finished: None,
                     told: None,
                     by: record.actor.clone(),
@@ -168,6 +169,10 @@ impl View {
                     run,
                     health_from: view.health.len(),
                 });
+            }
+            Event::WaveFinished { environment, .. } => {
+                let active = self.environments.get_mut(&environment).and_then(|view| view.active.as_mut());
+                active.expect("invariant: a wave is one of a promotion that is under way").waves.push(at);
             }
             Event::PromotionFinished { environment, outcome, .. } => {
                 let view = self.environments.entry(environment).or_default();

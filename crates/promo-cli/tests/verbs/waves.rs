@@ -1,0 +1,82 @@
+//! Targets in waves as people see them: what a plan says, what waits and what Ctrl-C does in a pause (R10).
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::fixture::{World, command, next, said};
+
+const ONE: &str = "target = { directory = \"environments/dev\" }";
+const SEVERAL: &str =
+    "targets = { eu = { directory = \"environments/eu\" }, us = { directory = \"environments/us\" } }";
+
+/// The example with two places for dev, and a release that would enter them in waves.
+pub(crate) fn world(pause: &str) -> World {
+    let world = World::new();
+    let waves = format!("{SEVERAL}\nwaves = [{{ targets = [\"us\"], pause = \"{pause}\" }}, {{ targets = [\"eu\"] }}]");
+    world.edit("promo.toml", ONE, &waves);
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world
+}
+
+#[test]
+fn r10_ctrl_c_in_a_pause_stops_at_once_and_everybody_is_told_how_far_it_is() {
+    let world = world("9m");
+    let plan = said(&world, &["plan", "dev", "--out", "plan.json"]);
+    assert!(plan.contains("in 2 waves: us, then 9 min; eu"), "{plan}");
+    let markdown = said(&world, &["plan", "dev", "--format", "markdown"]);
+    assert!(markdown.contains("in 2 waves: us, then 9 min; eu"), "{markdown}");
+    let json = world.run(0, &["show", "plan.json"]);
+    let row = json["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "dev").unwrap();
+    assert_eq!(row["waves"][0]["pause"], 540, "{row}");
+
+    let mut child =
+        command(&world.at, &["apply", "plan.json"]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let waiting = lines.into_iter().find(|line| line.contains("waiting"));
+    assert!(waiting.as_ref().is_some_and(|line| line.contains("waiting 9 min until wave 2")), "{waiting:?}");
+    let begun = Instant::now();
+    #[expect(clippy::disallowed_methods, reason = "a signal is sent as a user sends it")]
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    assert_eq!(child.wait().unwrap().code(), Some(75));
+    assert!(begun.elapsed() < Duration::from_secs(60), "it did not wait for the end of the pause");
+
+    let status = said(&world, &["status"]);
+    assert!(status.contains("dev has wave 1 behind it"), "{status}");
+    let status = world.run(0, &["status"]);
+    assert_eq!(status["runs"][0]["waves"], serde_json::json!({"dev": 1}), "{status}");
+    let why = said(&world, &["why", "dev"]);
+    assert!(why.contains("dev has wave 1 behind it"), "{why}");
+    let run = world.newest_run();
+    world.run(0, &["cancel", &run]);
+}
+
+#[test]
+fn s5_5_a_run_that_stops_at_a_wave_ends_with_20_and_says_what_leads_on() {
+    let world = world("4s");
+    world.edit("promo.toml", "[environments.dev]", "[environments.dev]\non_close = \"stop-at-wave\"");
+    world.run(0, &["plan", "dev", "--out", "plan.json"]);
+    let mut child = command(&world.at, &["apply", "plan.json", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"event\":\"pausing\"")));
+    world.run(0, &["freeze", "dev", "--reason", "look at us"]);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(20), "{rest:#?}");
+    assert!(rest.iter().any(|line| line.contains("\"event\":\"wave-closed\"")), "{rest:#?}");
+    let ended: serde_json::Value =
+        serde_json::from_str(rest.iter().find(|line| line.contains("run-finished")).unwrap()).unwrap();
+    let row = &ended["environments"][0];
+    assert_eq!((&ended["exit"], &ended["outcome"]), (&20.into(), &serde_json::Value::Null), "{ended}");
+    assert_eq!(row["fate"], "waits before its next wave, and can be resumed");
+    let run = world.newest_run();
+    assert_eq!(next(&ended), format!("promo resume {run}"));
+    let told = said(&world, &["resume", &run]);
+    assert!(told.contains("wave 2 of 2 waits: frozen by dana"), "{told}");
+    world.run(0, &["unfreeze", "dev", "--reason", "seen", "--key", "keys/riley", "--signer", "built-in"]);
+    world.run(0, &["resume", &run]);
+}

@@ -5,6 +5,7 @@
 //! | file | meaning |
 //! |---|---|
 //! | `alive` | locked as long as the process lives |
+//! | `kubeconfig` | how people and tools talk to it |
 //! | `ready` | how one talks to the control plane, once it works |
 //! | `failed` | why there is none |
 //! | `data` | the directory of etcd, elsewhere |
@@ -124,7 +125,9 @@ fn own(directory: &Path, owner: Option<Owner>) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(50));
     }
-    let ready = directory.join("ready");
+    let (kubeconfig, ready) = (directory.join("kubeconfig"), directory.join("ready"));
+    fs::write(&kubeconfig, servers.connection().kubeconfig(ADMIN, "default"))
+        .map_err(|error| format!("{}: {error}", kubeconfig.display()))?;
     servers.connection().write(&ready).map_err(|error| format!("{}: {error}", ready.display()))?;
     let orders = owner.is_none().then(orders);
     while !gone() {

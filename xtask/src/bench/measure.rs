@@ -128,6 +128,11 @@ impl Measured {
         Ok(Self { words: words.into_iter().map(Into::into).collect(), run, report: home.join("report") })
     }
 
+    /// The same with a changed environment.
+    pub(super) fn with(self, change: impl FnOnce(Run) -> Run) -> Self {
+        Self { run: change(self.run), ..self }
+    }
+
     fn sample(self) -> Outcome<Sample> {
         self.run.args(["measure".as_ref(), self.report.as_os_str()]).args(self.words).quiet()?;
         let line = std::fs::read_to_string(&self.report).map_err(|error| error.to_string())?;

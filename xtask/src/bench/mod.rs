@@ -6,6 +6,7 @@
 //! circumstances are in `docs/performance.md`.
 
 mod apply;
+mod clusters;
 mod copy;
 mod eligibility;
 mod graph;
@@ -27,7 +28,7 @@ use std::path::{Path, PathBuf};
 /// `cargo xtask bench …`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Groups of rows; all when none is named: start, quickstart, plan, apply, copy, ledger, eligibility.
+    /// Groups of rows; all when none is named: start, quickstart, plan, apply, copy, ledger, eligibility, clusters.
     names: Vec<String>,
     /// How often each contender runs.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
@@ -54,7 +55,7 @@ struct Bench {
 
 type Group = fn(&Bench) -> Outcome;
 
-const GROUPS: [(&str, Group); 7] = [
+const GROUPS: [(&str, Group); 8] = [
     ("start", start::run),
     ("quickstart", start::quickstart),
     ("plan", plan::run),
@@ -62,6 +63,7 @@ const GROUPS: [(&str, Group); 7] = [
     ("copy", copy::run),
     ("ledger", ledger::run),
     ("eligibility", eligibility::run),
+    ("clusters", clusters::run),
 ];
 
 /// Builds what is measured, and runs the groups.
@@ -203,7 +205,8 @@ mod tests {
         assert_eq!(chosen(&["copy".into()]).unwrap()[0].0, "copy");
         let error = chosen(&["copies".into()]).err().unwrap();
         assert!(
-            error.contains("`copies`") && error.contains("start, quickstart, plan, apply, copy, ledger, eligibility"),
+            error.contains("`copies`")
+                && error.contains("start, quickstart, plan, apply, copy, ledger, eligibility, clusters"),
             "{error}"
         );
     }

@@ -1,5 +1,5 @@
 //! The `metric` check: a query of Prometheus gives numbers within bounds, now or for the whole of a period. What lives here:
-//! settings, time, and the verdict in words. What must not: the server's language ([`server`]) and what numbers mean ([`judge`]).
+//! settings, time, and the verdict in words. What must not: the server's language (`server`) and what numbers mean (`judge`).
 //!
 //! A period begins when the check is asked, which is after the deployment: what was measured before says nothing of it.
 //! It goes by the server's own time, so that a clock of this machine that is wrong moves nothing.

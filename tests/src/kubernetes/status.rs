@@ -54,10 +54,13 @@ pub(super) struct Said {
 }
 
 impl Behaviour {
-    /// That of a pod: by its annotation, else by an image. An annotation with another value means [`Behaviour::Well`].
+    /// That of a pod: by its annotation, else by the command `false`, which ends with an error, else by an image. An annotation with another value means [`Behaviour::Well`].
     pub(super) fn of(pod: &Value) -> Self {
         if let Some(switch) = pod["metadata"]["annotations"][SWITCH].as_str() {
             return BEHAVIOURS.iter().find(|(value, ..)| *value == switch).map_or(Self::Well, |row| row.2);
+        }
+        if containers(pod, "containers").any(|container| container["command"] == json!(["false"])) {
+            return Self::Crash;
         }
         let images: Vec<&str> =
             containers(pod, "containers").filter_map(|container| container["image"].as_str()).collect();

@@ -5,22 +5,19 @@
 //! ends with 0, unless it shows an `error[…]`. `<!-- typed: COMMAND -->` is what the text around it tells people to do by
 //! hand. Digests, times and dates are anybody's.
 
-#![expect(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test of the binary, which fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test of the binary, which fails by panicking")]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use clap::error::ErrorKind;
+use promo_tests::binary::{self, root};
 
 /// A command of a page, and what it prints there; nothing where the page does not show it.
 #[derive(Debug, PartialEq, Eq)]
 struct Typed {
     command: String,
     shown: Vec<String>,
-}
-
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap()
 }
 
 /// Everything that a page tells people to type. With `hidden` also what it says in words.
@@ -78,6 +75,11 @@ fn matches(shown: &[String], printed: &[String]) -> bool {
 
 /// Types everything in a directory, and compares.
 fn types(page: &str, at: &Path, commands: &[Typed]) {
+    types_with(page, at, commands, &[], &[]);
+}
+
+/// The same with more directories on the `PATH` and more variables.
+fn types_with(page: &str, at: &Path, commands: &[Typed], programs: &[PathBuf], variables: &[(&str, String)]) {
     let out = tempfile::tempdir().unwrap();
     let file = |at: usize| out.path().join(at.to_string());
     // Whoever reads the page presses Enter for an empty passphrase.
@@ -86,14 +88,16 @@ fn types(page: &str, at: &Path, commands: &[Typed]) {
         let file = file(number).display().to_string();
         script.push_str(&format!("{{ {command}\n}} >'{file}' 2>&1 </dev/null; echo $? >'{file}.code'\n"));
     }
-    let bin = Path::new(env!("CARGO_BIN_EXE_promo")).parent().unwrap();
+    let promo = binary::promo();
+    let bins = programs.iter().cloned().chain(promo.parent().map(Path::to_owned));
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let path = std::env::join_paths([bin.to_owned()].into_iter().chain(std::env::split_paths(&path))).unwrap();
-    let shell = Command::new("bash")
+    let path = std::env::join_paths(bins.chain(std::env::split_paths(&path))).unwrap();
+    let shell = binary::command("bash")
         .args(["-c", &script])
         .current_dir(at)
         .env_clear()
         .envs([("HOME", at.join("home").as_os_str()), ("PATH", &path), ("USER", "dana".as_ref())])
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         // A person sits at a terminal; here there is none.
         .env("PROMO_ACTOR_KIND", "human")
         .stdin(Stdio::null())
@@ -157,6 +161,42 @@ mod needs_git {
     }
 }
 
+#[cfg(target_os = "linux")]
+mod needs_kubernetes {
+    use promo_providers::oci::build::{Image, image};
+    use promo_providers::oci::{Network, Store};
+    use promo_tests::kubernetes::Namespace;
+    use promo_tests::oci_registry::{Behaviour, OciRegistry};
+
+    use super::{page, root, typed, types_with};
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_chart_goes_to_clusters_as_its_page_shows() {
+        let Some(namespace) = Namespace::new() else { return };
+        let at = tempfile::tempdir().unwrap();
+        let registry = OciRegistry::start(Behaviour::default()).await;
+        let network = Network::of(&promo_sdk::testing::context(at.path())).unwrap();
+        let store = Store::Registry(network.repository(registry.address(), "shop/api").unwrap());
+        for tag in ["1.0.0", "1.1.0"] {
+            let labels = [("org.opencontainers.image.version", tag)];
+            image(&store, tag, &Image::new(labels, vec![tag.as_bytes().to_vec()])).await.unwrap();
+        }
+        std::os::unix::fs::symlink(root(), at.path().join("promo")).unwrap();
+        std::fs::create_dir_all(at.path().join("home/.kube")).unwrap();
+        std::fs::copy(namespace.kubeconfig(), at.path().join("home/.kube/config")).unwrap();
+        // Where the components are, under the names that people type.
+        let programs = at.path().join("bin");
+        std::fs::create_dir(&programs).unwrap();
+        for (name, variable) in [("kubectl", "PROMO_COMPONENT_KUBECTL"), ("helm", "PROMO_COMPONENT_HELM")] {
+            std::os::unix::fs::symlink(std::env::var_os(variable).unwrap(), programs.join(name)).unwrap();
+        }
+        let path = "docs/guide/kubernetes.md";
+        let all = typed(&page(path), true);
+        assert!(all.len() > 24, "{all:?}");
+        types_with(path, at.path(), &all, &[programs], &[("REGISTRY", registry.address().to_owned())]);
+    }
+}
+
 /// The command lines of promo in a page: typed ones, and those that stand in backquotes with more than a verb.
 fn of_promo(page: &str) -> Vec<String> {
     let typed = typed(page, false).into_iter().map(|typed| typed.command);
@@ -181,6 +221,7 @@ fn every_command_that_a_page_names_is_one_that_promo_takes() {
         "pipelines/quickstart",
         "pipelines/two-registries",
         "pipelines/eleven-environments",
+        "pipelines/kubernetes",
     ] {
         let entries = std::fs::read_dir(root().join(folder)).unwrap().map(|entry| entry.unwrap().file_name());
         let pages_of = entries.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".md"));

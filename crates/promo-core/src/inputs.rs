@@ -50,6 +50,14 @@ pub struct ArtifactInput {
     pub tree: Vec<Digest>,
 }
 
+impl ArtifactInput {
+    /// Whether a repository is that of the artifact: where it is taken from here, or where it was copied from.
+    #[must_use]
+    pub fn is_in(&self, repository: &str) -> bool {
+        self.repository == repository || self.source.as_deref() == Some(repository)
+    }
+}
+
 /// One file or object that would change.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

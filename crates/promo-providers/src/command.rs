@@ -162,7 +162,7 @@ async fn materialise(cx: &Context, inputs: &Inputs, name: &str) -> Result<tempfi
         let failed = |path: &Path, error: std::io::Error| {
             ProviderError::new(ErrorKind::Failed, format!("cannot write {}: {error}", path.display()))
         };
-        let directory = tempfile::Builder::new().prefix("promo-check-").tempdir();
+        let directory = crate::private::directory("promo-check-");
         let directory = directory.map_err(|e| failed(Path::new("a temporary directory"), e))?;
         for (name, digest) in &files {
             let relative = Path::new(name);

@@ -18,6 +18,7 @@ mod kubernetes;
 pub mod logs;
 pub mod metric;
 pub mod oci;
+mod private;
 pub mod probe;
 pub mod rollout;
 mod settings;

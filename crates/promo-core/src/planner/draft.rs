@@ -80,7 +80,8 @@ impl Planner<'_> {
                 .collect(),
             files,
             settings: settings.digest(),
-            watch: environment.watch,
+            // A way back is not watched: where it leads was, when it came there.
+            watch: environment.watch.filter(|_| movement != Movement::Rollback),
             on_failure: environment.on_failure,
             waves: waves(environment, movement),
             on_close: if environment.waves.is_empty() { OnClose::Finish } else { environment.on_close },

@@ -20,7 +20,7 @@ pub fn refused(
     let judge = |image: &String| {
         let (repository, _) = split_reference(image);
         let digest = image.split_once('@').and_then(|(_, digest)| digest.parse::<Digest>().ok());
-        let mut own = artifacts.iter().filter(|(_, artifact)| artifact.repository == repository).peekable();
+        let mut own = artifacts.iter().filter(|(_, artifact)| artifact.is_in(&repository)).peekable();
         let Some((name, first)) = own.peek() else {
             let lets = digest.is_some() || movable.iter().any(|allowed| below(allowed, &repository));
             return (!lets).then(|| Reason::ImageMovable { image: image.clone() });
@@ -36,7 +36,7 @@ pub fn refused(
 pub(super) fn others(images: &[String], artifacts: &BTreeMap<ArtifactName, ArtifactInput>) -> Vec<String> {
     let own = |image: &&String| {
         let (repository, _) = split_reference(image);
-        artifacts.values().any(|artifact| artifact.repository == repository)
+        artifacts.values().any(|artifact| artifact.is_in(&repository))
     };
     images.iter().filter(|image| !own(image)).cloned().collect()
 }
@@ -57,11 +57,11 @@ mod tests {
             repository: "registry.example/shop/api".into(),
             digest: Digest::of(b"api"),
             tag: Some("1".into()),
-            source: None,
+            source: Some("build.example/shop/api".into()),
             tree: vec![Digest::of(b"api for arm64")],
         };
         let artifacts = BTreeMap::from([("api".parse().unwrap(), artifact)]);
-        let movable = BTreeSet::from(["registry.example/tools".to_string()]);
+        let movable = BTreeSet::from(["registry.example/tools".to_string(), "build.example".into()]);
         match refused(&images, &artifacts, &movable) {
             none if none.is_empty() => Ok(others(&images, &artifacts)),
             reasons => Err(reasons.iter().map(Reason::code).collect()),
@@ -79,7 +79,9 @@ mod tests {
         {
             assert_eq!(judged(moves), Err(vec!["image-movable"]), "{moves}");
         }
-        for unlike in ["registry.example/shop/api:1".to_string(), named("registry.example/shop/api", b"other")] {
+        let mirrored = ["build.example/shop/api:1".to_string(), named("build.example/shop/api", b"other")];
+        let own = ["registry.example/shop/api:1".to_string(), named("registry.example/shop/api", b"other")];
+        for unlike in own.into_iter().chain(mirrored) {
             assert_eq!(judged(&unlike), Err(vec!["image-unlike"]), "{unlike}");
         }
     }

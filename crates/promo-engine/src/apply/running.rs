@@ -16,7 +16,9 @@ pub(super) fn judge(inputs: &Inputs, settled: &Settled) -> Result<Option<String>
     for image in &settled.images {
         let RunningImage { place, declared, running, digest } = image;
         let repository = declared.as_ref().map(|declared| split_reference(declared).0);
-        let of_release = |input: &&promo_core::inputs::ArtifactInput| repository.as_ref() == Some(&input.repository);
+        let of_release = |input: &&promo_core::inputs::ArtifactInput| {
+            repository.as_ref().is_some_and(|repository| input.is_in(repository))
+        };
         let mut own = inputs.artifacts.values().filter(of_release).peekable();
         let Some(first) = own.peek() else {
             others.push(match declared {

@@ -76,7 +76,7 @@ impl Tools {
 
 /// A directory that only this user reads.
 pub(super) fn private() -> Result<tempfile::TempDir, ProviderError> {
-    tempfile::Builder::new().prefix("promo-helm-").tempdir().map_err(|error| put_failed(&error))
+    crate::private::directory("promo-helm-").map_err(|error| put_failed(&error))
 }
 
 /// What could not be written into a private directory.

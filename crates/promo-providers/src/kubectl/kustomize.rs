@@ -107,7 +107,7 @@ async fn run(
     let failed = |error: std::io::Error| {
         ProviderError::new(ErrorKind::Failed, format!("writing what kustomize is given: {error}"))
     };
-    let directory = tempfile::Builder::new().prefix("promo-kustomize-").tempdir().map_err(failed)?;
+    let directory = crate::private::directory("promo-kustomize-").map_err(failed)?;
     // kustomize names places by where they really are.
     let base = directory.path().canonicalize().map_err(failed)?;
     let tree = base.join("tree");

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
-use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::GroupVersionKind;
 use kube::core::discovery::{ApiResource, Scope};
 use promo_core::model::Target;
@@ -134,7 +134,13 @@ async fn connect(cx: &Context, name: &str) -> Result<Connected, ProviderError> {
     let file = &cluster.kubeconfig;
     let invalid =
         |why: &dyn std::fmt::Display| ProviderError::new(ErrorKind::Invalid, format!("{}: {why}", file.display()));
-    let mut kubeconfig = Kubeconfig::read_from(file).map_err(|error| invalid(&error))?;
+    let mut kubeconfig = Kubeconfig::read_from(file).map_err(|error| match error {
+        // The error quotes the lines around the mistake, and tokens and keys stand in such a file (S13.4).
+        KubeconfigError::Parse(_) => {
+            invalid(&"it is no kubeconfig in YAML; where it is wrong is not told here, as it may hold secrets")
+        }
+        error => invalid(&error),
+    })?;
     let context = kubeconfig.contexts.iter().find(|context| context.name == cluster.context);
     let Some(context) = context.and_then(|context| context.context.as_ref()) else {
         let known: Vec<&str> = kubeconfig.contexts.iter().map(|context| context.name.as_str()).collect();

@@ -1,6 +1,6 @@
 //! What runs once a step has settled, held against the release (S2.5). What must not live here: how it is found out.
 
-use promo_core::inputs::Inputs;
+use promo_core::inputs::{ArtifactInput, Inputs};
 use promo_core::planner::split_reference;
 use promo_sdk::{RunningImage, Settled};
 
@@ -16,9 +16,7 @@ pub(super) fn judge(inputs: &Inputs, settled: &Settled) -> Result<Option<String>
     for image in &settled.images {
         let RunningImage { place, declared, running, digest } = image;
         let repository = declared.as_ref().map(|declared| split_reference(declared).0);
-        let of_release = |input: &&promo_core::inputs::ArtifactInput| {
-            repository.as_ref().is_some_and(|repository| input.is_in(repository))
-        };
+        let of_release = |input: &&ArtifactInput| repository.as_ref().is_some_and(|repository| input.is_in(repository));
         let mut own = inputs.artifacts.values().filter(of_release).peekable();
         let Some(first) = own.peek() else {
             others.push(match declared {
@@ -52,7 +50,6 @@ fn few(all: &[String], between: &str) -> String {
 mod tests {
     use super::*;
     use promo_core::Digest;
-    use promo_core::inputs::ArtifactInput;
     use promo_core::model::Target;
 
     fn judged(declared: Option<&str>, running: Option<Digest>) -> Result<Option<String>, String> {

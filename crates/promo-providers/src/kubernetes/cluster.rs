@@ -486,9 +486,7 @@ impl Owned {
         // Whoever applies is named without the version in which it did.
         self.owner.starts_with("\"kubectl") && self.owner.contains(" using ") && !self.owner.contains("-apply\"")
     }
-}
 
-impl Owned {
     /// Who it is, without the version.
     fn manager(&self) -> &str {
         self.owner.trim_start_matches('"').split('"').next().unwrap_or_default()

@@ -2,11 +2,11 @@
 //! asked to do.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use promo_sdk::{Context, ErrorKind, Output, ProcessRequest, ProviderError};
 use secrecy::ExposeSecret as _;
+use tokio::sync::OnceCell;
 
 use crate::escape;
 use crate::kubernetes::INHERITED;
@@ -30,9 +30,9 @@ pub(super) struct Tool {
     pub(super) version: String,
 }
 
-/// What was found, once.
+/// What was found, once: the environments of a plan ask at the same time, and asking is a process.
 #[derive(Debug, Default)]
-pub(super) struct Tools(Mutex<Option<Tool>>);
+pub(super) struct Tools(OnceCell<Tool>);
 
 impl Tools {
     /// The helm of this machine: the one that `PROMO_HELM` names, else the first on PATH.
@@ -40,9 +40,10 @@ impl Tools {
     /// # Errors
     /// [`ErrorKind::NotFound`] where there is none, [`ErrorKind::Invalid`] for one that is too old.
     pub(super) async fn find(&self, cx: &Context) -> Result<Tool, ProviderError> {
-        if let Some(known) = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone() {
-            return Ok(known);
-        }
+        self.0.get_or_try_init(|| Self::ask(cx)).await.cloned()
+    }
+
+    async fn ask(cx: &Context) -> Result<Tool, ProviderError> {
         let named = cx.secrets.variable(PROGRAM).map(|value| value.expose_secret().to_owned());
         let program = match named.filter(|named| !named.is_empty()) {
             Some(path) if path.contains('/') => cx.path(path).display().to_string(),
@@ -69,7 +70,6 @@ impl Tools {
         }
         let found = Tool { major, version: said, ..unknown };
         tracing::debug!(program = found.program, version = found.version, "helm");
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(found.clone());
         Ok(found)
     }
 }

@@ -5,12 +5,14 @@
 //! same keys and in which a key may also name a path (`registry.example/team`).
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::SecretString;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor, value::MapAccessDeserializer};
 
 use super::{Credential, Variables};
 use crate::oci::error::OciError;
@@ -52,17 +54,41 @@ pub(in crate::oci) enum Entry {
     },
 }
 
-#[derive(Deserialize, Default)]
+/// A `T` that is written as an object. serde's derived readers also take a list for a struct, its fields by their place,
+/// and no tool that writes these files or reads them knows of that.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Keys<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Keys(PhantomData)).map(Self)
+    }
+}
+
+#[derive(serde::Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct Shape {
     #[serde(default)]
-    auths: BTreeMap<String, Auth>,
+    auths: BTreeMap<String, Object<Auth>>,
     #[serde(default)]
     cred_helpers: BTreeMap<String, String>,
     creds_store: Option<String>,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(serde::Deserialize)]
 struct Auth {
     auth: Option<SecretString>,
     username: Option<String>,
@@ -107,7 +133,7 @@ impl AuthFile {
             return Ok(Self { shape: Shape::default(), name });
         }
         // Only the place of a mistake is told: serde's own words quote the content.
-        let shape = serde_json::from_str(text).map_err(|error| OciError::Credentials {
+        let Object(shape) = serde_json::from_str(text).map_err(|error| OciError::Credentials {
             place: name.clone(),
             problem: format!("not an auth file: line {}, column {}", error.line(), error.column()),
         })?;
@@ -124,7 +150,7 @@ impl AuthFile {
             }
         }
         for wanted in &candidates {
-            for (key, auth) in self.shape.auths.iter().filter(|(key, _)| normal(key) == *wanted) {
+            for (key, Object(auth)) in self.shape.auths.iter().filter(|(key, _)| normal(key) == *wanted) {
                 if let Some(credential) = self.credential(key, auth)? {
                     return Ok(Some(Entry::Here(credential, key.clone())));
                 }
@@ -299,6 +325,11 @@ mod tests {
         }
         let Err(error) = AuthFile::parse(r#"{"auths":"hunter2"}"#, "auth.json".into()) else { panic!("it is broken") };
         assert!(!error.to_string().contains("hunter2"), "{error}");
+        // Fields by their place in a list: serde would take them.
+        for text in [r#"[{},{},"store"]"#, r#"{"auths":{"a.example":["dTpw"]}}"#] {
+            let Err(error) = AuthFile::parse(text, "auth.json".into()) else { panic!("{text} is no auth file") };
+            assert!(error.to_string().contains("not an auth file: line 1, column "), "{error}");
+        }
         let directory = tempfile::tempdir().unwrap();
         assert!(AuthFile::read(&directory.path().join("none")).unwrap().is_none());
         assert!(AuthFile::read(directory.path()).is_err(), "a directory is no auth file");

@@ -1,7 +1,8 @@
 //! A release of helm in a namespace, as tests of `deploy.helm` have it: charts in memory, and the provider with the real doors.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use promo_engine::clock::SystemClock;
@@ -93,6 +94,40 @@ impl World {
         let variables = [("PROMO_CLUSTERS", clusters), ("PROMO_HELM", program)];
         let variables = variables.map(|(name, value)| (name.to_owned(), value)).into();
         self.cx.secrets = Arc::new(Variables(variables));
+    }
+
+    /// A program in helm's place, that does `body` where helm would upgrade for good; `$HELM` is the real one, and `$KUBECTL` with
+    /// `--kubeconfig "$CONFIG"` reaches the namespace.
+    ///
+    /// # Panics
+    /// When the directory cannot be written.
+    #[must_use]
+    pub fn instead(&self, body: &str) -> PathBuf {
+        self.script(&format!(
+            "if [[ \"$1\" != upgrade || \"$*\" == *--dry-run* ]]; then exec \"$HELM\" \"$@\"; fi\n{body}\n"
+        ))
+    }
+
+    /// The same that does `body` whatever helm is asked.
+    ///
+    /// # Panics
+    /// As [`World::instead`].
+    #[must_use]
+    pub fn script(&self, body: &str) -> PathBuf {
+        let program = |command: std::process::Command| command.get_program().to_string_lossy().into_owned();
+        let (helm, kubectl) = (program(self.namespace.helm(self.helm)), program(self.namespace.kubectl()));
+        let file = self.root.path().join("helm-instead");
+        let config = self.namespace.kubeconfig();
+        let text = format!("#!/bin/bash\nHELM={helm:?}\nKUBECTL={kubectl:?}\nCONFIG={config:?}\n{body}");
+        std::fs::write(&file, text).expect("the directory can be written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).expect("it is there");
+        file
+    }
+
+    /// From now on a run of its own, with that program in the place of helm.
+    pub fn with(&mut self, program: Option<&Path>) {
+        self.as_user("admin", program);
+        self.provider = Provided::default();
     }
 
     /// The inputs that deploy a chart of these templates; `also` are further settings.
@@ -250,5 +285,15 @@ pub fn web(also: &str) -> String {
          spec:\n      containers:\n      - name: web\n        \
          image: \"{{{{ .Values.image.repository }}}}@{{{{ .Values.image.digest }}}}\"\n        \
          resources: {{ requests: {{ cpu: 1000m }} }}\n"
+    )
+}
+
+/// A Job as a hook, whose pod does what `switch` says.
+#[must_use]
+pub fn hook(name: &str, event: &str, switch: &str) -> String {
+    format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: {name}, annotations: {{ helm.sh/hook: {event:?} }} }}\nspec:\n  backoffLimit: 0\n  \
+         template:\n    metadata: {{ annotations: {{ promo.test/kubelet: {switch} }} }}\n    spec:\n      restartPolicy: Never\n      \
+         containers: [{{ name: job, image: \"{{{{ .Values.image.repository }}}}@{{{{ .Values.image.digest }}}}\" }}]\n"
     )
 }

@@ -3,24 +3,10 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::PathBuf;
-
 use promo_sdk::{ErrorKind, Inputs, State};
-use promo_tests::charts::{BOTH, World, config, web};
+use promo_tests::charts::{BOTH, World, config, hook, web};
 use promo_tests::kubernetes::Helm;
 use serde_json::{Value, json};
-
-/// A program in helm's place, that does `body` where helm would upgrade; `$HELM` is the real one.
-fn instead(world: &World, body: &str) -> PathBuf {
-    let helm = world.namespace.helm(world.helm).get_program().to_string_lossy().into_owned();
-    let file = world.root.path().join("helm-instead");
-    let text =
-        format!("#!/bin/bash\nHELM={helm:?}\nif [ \"$1\" != upgrade ]; then exec \"$HELM\" \"$@\"; fi\n{body}\n");
-    std::fs::write(&file, text).unwrap();
-    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
-    file
-}
 
 /// Two ConfigMaps, in the order in which helm makes them, of which the second is one that the server takes its time with, if at all:
 /// its hook or webhook is what a test makes it.
@@ -46,7 +32,7 @@ mod needs_kubernetes {
             let from = world.deploy(&first).await.desired;
             let second = chart(&world, "2", &[]);
             let to = world.preview(&second).await.unwrap().desired;
-            let killed = instead(&world, "kill -9 $$");
+            let killed = world.instead("kill -9 $$");
             world.as_user("admin", Some(&killed));
             world.provider = promo_providers::helm::Helm::default();
             let error = world.ensure(&second, from, to).await.unwrap_err();
@@ -85,7 +71,7 @@ mod needs_kubernetes {
                 let kubectl = world.namespace.kubectl().get_program().to_string_lossy().into_owned();
                 let config_file = world.namespace.kubeconfig().display().to_string();
                 let dies = format!("KUBECTL={kubectl:?}; CONFIG={config_file:?}\n{dies}");
-                let killed = instead(&world, &dies);
+                let killed = world.instead(&dies);
                 world.as_user("admin", Some(&killed));
                 world.provider = promo_providers::helm::Helm::default();
                 world.ensure(&second, from, to).await.unwrap_err();
@@ -191,7 +177,7 @@ mod needs_kubernetes {
             let other = format!(
                 "\"$HELM\" rollback shop 1 --kubeconfig {config:?} --namespace {name:?} >&2\nexec \"$HELM\" \"$@\""
             );
-            let raced = instead(&world, &other);
+            let raced = world.instead(&other);
             world.as_user("admin", Some(&raced));
             world.provider = promo_providers::helm::Helm::default();
             let error = world.ensure(&second, from, to).await.unwrap_err();
@@ -326,15 +312,6 @@ fn wait_for(there: impl Fn() -> bool) {
     }
 }
 
-/// A Job as a hook, whose pod does what `switch` says.
-fn hook(name: &str, event: &str, switch: &str) -> String {
-    format!(
-        "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: {name}, annotations: {{ helm.sh/hook: {event} }} }}\nspec:\n  backoffLimit: 0\n  \
-         template:\n    metadata: {{ annotations: {{ promo.test/kubelet: {switch} }} }}\n    spec:\n      restartPolicy: Never\n      \
-         containers: [{{ name: job, image: \"{{{{ .Values.image.repository }}}}@{{{{ .Values.image.digest }}}}\" }}]\n"
-    )
-}
-
 /// Breaks off a second release after its writes; gives what it was.
 async fn broken_off(world: &mut World, from: State) -> Inputs {
     let slow = hook("slow", "post-upgrade", "notready");
@@ -345,7 +322,7 @@ async fn broken_off(world: &mut World, from: State) -> Inputs {
     let body = format!(
         "\"$HELM\" \"$@\" & pid=$!\nuntil {kubectl:?} --kubeconfig {config:?} get job slow -o name; do sleep 0.05; done\nkill -9 $pid; wait $pid"
     );
-    let killed = instead(world, &body);
+    let killed = world.instead(&body);
     world.as_user("admin", Some(&killed));
     world.provider = promo_providers::helm::Helm::default();
     world.ensure(&second, from, to).await.unwrap_err();

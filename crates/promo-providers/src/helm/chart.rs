@@ -15,6 +15,10 @@ use crate::oci::Oci;
 
 /// What a chart may unpack to, as helm has it.
 const UNPACKED: u64 = 100 << 20;
+/// How deep packed charts are looked into: a chart has dependencies, which were packed with theirs.
+const DEPTH: u8 = 8;
+/// A word of each kind that is looked for.
+const ANY: [&str; 4] = ["now", "lookup", "Capabilities", "IsUpgrade"];
 
 /// What a chart says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -145,9 +149,33 @@ fn metadata(bytes: Option<&[u8]>, of: &str) -> Result<Metadata, ProviderError> {
         .map_err(|error| invalid(format!("{of}: Chart.yaml: {}", crate::escape::line(&error.to_string()))))
 }
 
+/// The words of a file of a chart; of a packed chart below it, those of all its files.
+fn collect(path: &str, bytes: &[u8], words: &mut BTreeSet<String>) -> bool {
+    collect_below(path, bytes, words, DEPTH)
+}
+
+fn collect_below(path: &str, bytes: &[u8], words: &mut BTreeSet<String>, depth: u8) -> bool {
+    let packed = path.ends_with(".tgz") && (path.starts_with("charts/") || path.contains("/charts/"));
+    if !packed {
+        return collect_text(path, bytes, words);
+    }
+    let mut unpacked = Vec::new();
+    let read = GzDecoder::new(bytes).take(UNPACKED).read_to_end(&mut unpacked);
+    if depth == 0 || read.is_err() {
+        // What cannot be looked into could say anything, or helm refuses it.
+        words.extend(ANY.map(String::from));
+        return true;
+    }
+    let mut namespace = false;
+    for (path, bytes) in entries(&unpacked) {
+        namespace |= collect_below(&path, bytes, words, depth - 1);
+    }
+    namespace
+}
+
 /// The words within the actions (`{{ … }}`) of a file. What a chart says to a person after it was installed is no object. Gives whether
 /// an action could tell in which namespace it is: by that name, or by handing on or writing out all that it is told.
-fn collect(path: &str, bytes: &[u8], words: &mut BTreeSet<String>) -> bool {
+fn collect_text(path: &str, bytes: &[u8], words: &mut BTreeSet<String>) -> bool {
     let mut namespace = false;
     if path.ends_with("NOTES.txt") {
         return false;

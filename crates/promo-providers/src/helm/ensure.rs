@@ -3,21 +3,16 @@
 use promo_sdk::{Context, EnsureAnswer, EnsureRequest, ErrorKind, Output, ProviderError, State};
 use serde_json::Value;
 
-use super::chart::Chart;
+use super::call::Call;
 use super::release::{self, ATTEMPT, EPOCH, RUN, Release, STEP};
-use super::render::Job;
 use super::seen::{self, Seen};
 use super::settings::Settings;
-use super::{Helm, Wanted, at, tool};
+use super::{Helm, Wanted, at, hooks};
 use crate::kubernetes::cluster::{MANAGER, Place};
 use crate::kubernetes::inventory::{self, Entry, Inventory, Kept, Phase};
-use crate::kubernetes::object::{DEFINITION, Id};
-use crate::kubernetes::settings::Settings as ClusterSettings;
+use crate::kubernetes::object::{DEFINITION, Id, Object};
 use crate::kubernetes::settled;
 use crate::kubernetes::tried::of_release;
-
-/// How much longer than its own timeout helm may take before it is ended.
-const LONGER: std::time::Duration = std::time::Duration::from_secs(60);
 
 fn conflict(message: String) -> ProviderError {
     ProviderError::new(ErrorKind::Conflict, message)
@@ -46,14 +41,24 @@ pub(super) async fn ensure(helm: &Helm, cx: &Context, request: &EnsureRequest) -
             "the chart and the cluster would make something else of the release now than when the plan was made";
         return Err(conflict(message.into()).differs(request.desired, wanted.state));
     }
-    let work = Work { helm, cx, request, settings: &settings, place: &place, seen: &seen, wanted: &wanted };
+    hooks::guard(&place, &settings.name, &wanted.rendered, seen.latest.as_ref(), &helm.tools.find(cx).await?).await?;
+    let work = Work { cx, request, settings: &settings, place: &place, seen: &seen, wanted: &wanted };
     // Before what is to be done is written: it is by what stood there that the broken-off revision is known for promo's own.
     if let Some(latest) = seen.latest.as_ref().filter(|latest| latest.status != "deployed") {
         release::heal(&place, &settings.name, latest).await?;
     }
+    let call = Call::new(helm, cx, inputs, &settings, &place, &wanted.rendered).await?;
+    let missing = wanted.rendered.undefined(&place).await?;
+    if missing.is_empty() {
+        call.compare(&wanted.rendered).await?;
+    }
     let written = work.begin().await?;
-    work.define().await?;
-    let made = work.upgrade(&written).await?;
+    if !missing.is_empty() {
+        // Before they are there helm could not tell what it would make of their kinds.
+        work.define(&missing, &written).await?;
+        call.compare(&wanted.rendered).await?;
+    }
+    let made = work.upgrade(&call, &written).await?;
     let pruned = work.prune(&written).await?;
     let inventory = Inventory { phase: Phase::Applied, revision: Some(made.revision), ..written.inventory.clone() };
     inventory::write(&place, &seen::journal(&settings.name), Some(&written), &inventory).await?;
@@ -66,7 +71,6 @@ pub(super) async fn ensure(helm: &Helm, cx: &Context, request: &EnsureRequest) -
 
 /// A change under way.
 struct Work<'a> {
-    helm: &'a Helm,
     cx: &'a Context,
     request: &'a EnsureRequest,
     settings: &'a Settings,
@@ -78,7 +82,7 @@ struct Work<'a> {
 impl Work<'_> {
     /// The number of the revision that is there.
     fn base(&self) -> u64 {
-        self.seen.latest.as_ref().map_or(0, |latest| latest.revision)
+        self.seen.revision
     }
 
     /// Writes what is to be done, and what is there before it.
@@ -115,43 +119,28 @@ impl Work<'_> {
 
     /// Makes the definitions of `crds/` that are not there, as helm itself would only when it installs. Those that are there
     /// belong to whoever made them, in every namespace.
-    async fn define(&self) -> Result<(), ProviderError> {
+    async fn define(&self, missing: &[&Object], written: &Kept) -> Result<(), ProviderError> {
         let mut made: Vec<Id> = Vec::new();
-        for definition in &self.wanted.rendered.definitions {
-            if self.place.live(&definition.id).await?.is_none() {
-                self.place.apply(MANAGER, definition, false, false).await?;
-                made.push(definition.id.clone());
-            }
-        }
-        if made.is_empty() {
-            return Ok(());
+        for definition in missing {
+            inventory::still(self.place, &seen::journal(&self.settings.name), written).await?;
+            self.place.apply(MANAGER, definition, false, false).await?;
+            made.push(definition.id.clone());
         }
         settled::wait(self.cx, self.place, &made, self.settings.timeout).await
     }
 
     /// Lets helm make the next revision; gives it.
-    async fn upgrade(&self, written: &Kept) -> Result<Release, ProviderError> {
+    async fn upgrade(&self, call: &Call<'_>, written: &Kept) -> Result<Release, ProviderError> {
         let (request, inputs, settings) = (self.request, &self.request.inputs, self.settings);
-        let tool = self.helm.tools.find(self.cx).await?;
-        let chart = Chart::of(self.cx, &self.helm.oci, inputs, settings).await?;
-        let given = Job::new(self.cx, inputs, settings, &chart)?.give()?;
-        let clusters = ClusterSettings::of_user(self.cx)?;
-        let cluster = clusters.named(inputs.target.0.get("cluster").map(String::as_str).unwrap_or_default())?;
         let (run, step) = seen::named_in(&request.token);
         let attempt = written.version().unwrap_or_default();
-        let mut words = ["upgrade", "--install", "--reset-values", "--skip-crds"].map(String::from).to_vec();
-        words.extend(tool::cluster(&cluster.kubeconfig, &cluster.context, &self.place.namespace));
-        words.extend(given.values());
-        words.push(format!("--timeout={}s", settings.timeout.as_secs()));
-        words.push(format!("--history-max={}", settings.history));
-        words.push(format!("--labels={RUN}={run},{STEP}={step},{EPOCH}={},{ATTEMPT}={attempt}", request.epoch));
-        words.push(format!("--description=promo: {}, run {run}, epoch {}", inputs.release, request.epoch));
-        if tool.major >= 4 {
-            // What the plan did not show as somebody's by hand is nobody else's: it was tried, and refused otherwise.
-            words.extend(["--server-side=true", "--force-conflicts"].map(String::from));
-        }
-        words.extend([settings.name.clone(), given.chart.display().to_string()]);
-        let ended = tool.run(self.cx, given.directory.path(), words, settings.timeout + LONGER).await;
+        let also = vec![
+            format!("--labels={RUN}={run},{STEP}={step},{EPOCH}={},{ATTEMPT}={attempt}", request.epoch),
+            format!("--description=promo: {}, run {run}, epoch {}", inputs.release, request.epoch),
+        ];
+        // Whoever has come to write here since is at work now, and helm would only notice once it has begun.
+        inventory::still(self.place, &seen::journal(&settings.name), written).await?;
+        let ended = call.upgrade(also).await;
         let latest = release::latest(self.place, &settings.name).await;
         let output = ended?;
         let latest = latest?;
@@ -160,9 +149,9 @@ impl Work<'_> {
                 "deployed" if self.wanted.rendered.is(&made)? => Ok(made),
                 "deployed" => Err(ProviderError::new(
                     ErrorKind::Failed,
-                    "helm has rendered something else in the cluster than for the plan: a template asks the cluster (`lookup`, or what its API offers)",
+                    "helm has rendered something else in the cluster than for the plan and a moment before: a template asks the cluster (`lookup`, or what its API offers)",
                 )),
-                _ => Err(failed(&output, Some(&made))),
+                _ => Err(failed(call, &output, Some(&made))),
             },
             Some(other) if other.revision > self.base() => Err(conflict(format!(
                 "somebody else made revision {} of release {} meanwhile ({}): expected this run's revision {}",
@@ -171,7 +160,7 @@ impl Work<'_> {
                 other.description(),
                 self.base() + 1
             ))),
-            _ => Err(failed(&output, None)),
+            _ => Err(failed(call, &output, None)),
         }
     }
 
@@ -181,7 +170,7 @@ impl Work<'_> {
         let mut pruned = 0;
         for object in written.inventory.all().iter().rev() {
             let id = &object.id;
-            let declared = |wanted: &crate::kubernetes::object::Object| wanted.id.same(id);
+            let declared = |wanted: &Object| wanted.id.same(id);
             if id.kind.kind == DEFINITION || self.wanted.rendered.objects.iter().any(declared) {
                 continue;
             }
@@ -199,29 +188,11 @@ impl Work<'_> {
     }
 }
 
-/// Words of helm that say that the server could not be asked, or not to the end.
-const AWAY: [&str; 8] = [
-    "connection refused",
-    "connection reset",
-    "i/o timeout",
-    "unexpected EOF",
-    "TLS handshake timeout",
-    "http2: ",
-    "the server is currently unable to handle the request",
-    "Client.Timeout exceeded",
-];
-
-fn failed(output: &Output, made: Option<&Release>) -> ProviderError {
-    let said = tool::said(output);
-    let kind = match &said {
-        said if AWAY.iter().any(|word| said.contains(word)) => ErrorKind::Transient,
-        said if said.contains("is forbidden") && !said.contains("exceeded quota") => ErrorKind::Denied,
-        _ => ErrorKind::Failed,
-    };
+fn failed(call: &Call<'_>, output: &Output, made: Option<&Release>) -> ProviderError {
+    let mut error = call.failed(output);
     let hooks = made.map(Release::failed_hooks).unwrap_or_default();
-    let hooks = match hooks.is_empty() {
-        true => String::new(),
-        false => format!("; the hook {} failed", hooks.join(", ")),
-    };
-    ProviderError::new(kind, format!("helm: {said}{hooks}"))
+    if !hooks.is_empty() {
+        error.message.push_str(&format!("; the hook {} failed", hooks.join(", ")));
+    }
+    error
 }

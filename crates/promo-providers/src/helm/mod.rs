@@ -9,12 +9,15 @@
 //! Effects are *observable* (S9.3): a revision is promo's own where it has the number that comes next and the labels of this very
 //! attempt; any other is somebody else's and stops the step.
 
+mod call;
 mod chart;
 mod ensure;
+mod hooks;
 mod release;
 mod render;
 mod seen;
 mod settings;
+mod told;
 mod tool;
 
 use std::sync::Arc;
@@ -27,7 +30,9 @@ use promo_sdk::{
 };
 use serde_json::Value;
 
+use self::call::Call;
 use self::chart::Chart;
+use self::release::Release;
 use self::render::{Job, Rendered, Renderings};
 use self::settings::Settings;
 use self::tool::Tools;
@@ -85,6 +90,8 @@ struct Wanted {
     objects: Vec<(Object, Value)>,
     extras: Vec<(Object, Value)>,
     state: State,
+    /// Whether a template seems to ask the cluster.
+    asks: bool,
 }
 
 impl Wanted {
@@ -138,12 +145,16 @@ impl Provider for Helm {
                 images: wanted.rendered.images(),
             });
         }
-        let mut after = wanted.all();
-        for definition in &wanted.rendered.definitions {
-            if place.live(&definition.id).await?.is_none() {
-                after.push((definition.clone(), definition.value.clone()));
-            }
+        let rendered = &wanted.rendered;
+        hooks::guard(&place, &settings.name, rendered, seen.latest.as_ref(), &self.tools.find(cx).await?).await?;
+        let missing = rendered.undefined(&place).await?;
+        // Where that cannot be told yet it is before anything is written: helm goes on from no revision that is under way, and knows no
+        // kind that is not defined.
+        if wanted.asks && missing.is_empty() && !seen.latest.as_ref().is_some_and(Release::is_pending) {
+            Call::new(self, cx, &request.inputs, &settings, &place, rendered).await?.compare(rendered).await?;
         }
+        let mut after = wanted.all();
+        after.extend(missing.into_iter().map(|definition| (definition.clone(), definition.value.clone())));
         let changes = shown::changes(&seen.shown(), &after)?;
         Ok(Preview { current, desired: wanted.state, changes, images: wanted.rendered.images() })
     }
@@ -194,7 +205,7 @@ impl Helm {
         let extras = rendered.extras(&settings.name)?;
         let all: Vec<(Object, Value)> = objects.iter().chain(&extras).cloned().collect();
         let state = fingerprint::wanted(place, &all);
-        Ok(Wanted { rendered, objects, extras, state })
+        Ok(Wanted { rendered, objects, extras, state, asks: job.asking() })
     }
 }
 

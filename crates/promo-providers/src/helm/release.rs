@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::kubernetes::cluster::{MANAGER, Place};
 use crate::kubernetes::error::told;
-use crate::kubernetes::object::{self, Object};
+use crate::kubernetes::object::{self, Id, Object};
 
 /// The type of such a Secret.
 const TYPE: &str = "helm.sh/release.v1";
@@ -64,22 +64,12 @@ impl Release {
 
     /// What it declares.
     pub(super) fn objects(&self) -> Result<Vec<Object>, ProviderError> {
-        let mut objects = object::read(&format!("revision {}", self.revision), self.text("/manifest"))?;
-        for object in &mut objects {
-            object::as_data(&object.id, &mut object.value);
-        }
-        object::in_order(objects)
+        objects(&format!("revision {}", self.revision), &self.value)
     }
 
     /// What it does before and after.
     pub(super) fn hooks(&self) -> Result<Vec<Object>, ProviderError> {
-        let hooks = self.value.get("hooks").and_then(Value::as_array);
-        let mut objects = Vec::new();
-        for hook in hooks.into_iter().flatten() {
-            let text = hook.get("manifest").and_then(Value::as_str).unwrap_or_default();
-            objects.extend(object::read(&format!("a hook of revision {}", self.revision), text)?);
-        }
-        Ok(objects)
+        hooks(&format!("revision {}", self.revision), &self.value)
     }
 
     /// The hooks that failed, as `Job/migrate (pre-upgrade)`.
@@ -103,6 +93,36 @@ impl Release {
     pub(super) fn is_pending(&self) -> bool {
         self.status.starts_with("pending-") || self.status == "uninstalling"
     }
+}
+
+/// What a release declares, as helm writes releases in JSON; `of` is how it is named to a person.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] for what is no manifest.
+pub(super) fn objects(of: &str, release: &Value) -> Result<Vec<Object>, ProviderError> {
+    let text = release.get("manifest").and_then(Value::as_str).unwrap_or_default();
+    object::in_order(as_kept(object::read(of, text)?))
+}
+
+/// What it does before and after, in the same way.
+///
+/// # Errors
+/// As [`objects`].
+pub(super) fn hooks(of: &str, release: &Value) -> Result<Vec<Object>, ProviderError> {
+    let mut objects = Vec::new();
+    for hook in release.get("hooks").and_then(Value::as_array).into_iter().flatten() {
+        let text = hook.get("manifest").and_then(Value::as_str).unwrap_or_default();
+        objects.extend(object::read(&format!("a hook of {of}"), text)?);
+    }
+    Ok(as_kept(objects))
+}
+
+/// Objects as renderings have them.
+fn as_kept(mut objects: Vec<Object>) -> Vec<Object> {
+    for object in &mut objects {
+        object::as_data(&object.id, &mut object.value);
+    }
+    objects
 }
 
 /// The revisions of a release, newest first, by the names of their Secrets, with their statuses.
@@ -149,6 +169,17 @@ pub(super) async fn deployed(place: &Place, name: &str) -> Result<Option<Release
         Some((_, secret, _)) => read(place, &secret).await,
         None => Ok(None),
     }
+}
+
+/// Whether a revision that is kept still, of whatever status, declares this hook: nothing else on an object says whose hook it was.
+pub(super) async fn had_hook(place: &Place, name: &str, id: &Id) -> Result<bool, ProviderError> {
+    for (_, secret, _) in revisions(place, name).await? {
+        let Some(release) = read(place, &secret).await? else { continue };
+        if release.hooks()?.iter().any(|hook| hook.id.same(id)) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 async fn elsewhere(place: &Place, name: &str) -> Result<(), ProviderError> {

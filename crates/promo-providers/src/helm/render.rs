@@ -1,7 +1,7 @@
 //! What a chart declares: rendered by helm itself, without a cluster, once for the same inputs. What must not live here: what a
 //! cluster makes of it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use promo_core::Digest;
@@ -10,12 +10,15 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
 use super::chart::{Chart, Metadata};
+use super::hooks;
 use super::release::Release;
 use super::settings::Settings;
+use super::told::Masks;
 use super::tool::{self, Given, Tool};
 use crate::kubernetes::cluster::Place;
+use crate::kubernetes::fingerprint;
 use crate::kubernetes::images;
-use crate::kubernetes::object::{self, DEFINITION, Object};
+use crate::kubernetes::object::{self, DEFINITION, Id, Object};
 use crate::kubernetes::projection;
 
 /// Functions of templates that give something else each time, or may.
@@ -47,6 +50,8 @@ const CHANGING: [&str; 26] = [
     "values",
     "unixEpoch",
 ];
+/// What asks the cluster.
+const ASKING: [&str; 2] = ["lookup", "Capabilities"];
 /// What tells a template whether it is installed or upgraded.
 const INSTALLED: [&str; 2] = ["IsInstall", "IsUpgrade"];
 
@@ -58,7 +63,7 @@ pub(super) struct Rendered {
     /// What `crds/` defines.
     pub(super) definitions: Vec<Object>,
     /// What is done before and after.
-    hooks: Vec<Object>,
+    pub(super) hooks: Vec<Object>,
     metadata: Metadata,
 }
 
@@ -73,19 +78,37 @@ impl Rendered {
         extras(name, (chart, version, app_version.as_deref().unwrap_or_default()), &self.hooks, None)
     }
 
-    /// The images that it runs, hooks among it.
+    /// Everything that it declares, hooks among it.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Object> {
+        self.objects.iter().chain(&self.hooks)
+    }
+
+    /// The images that it runs.
     pub(super) fn images(&self) -> Vec<String> {
-        images::of(self.objects.iter().chain(&self.hooks))
+        images::of(self.all())
+    }
+
+    /// What `crds/` defines and is not there.
+    pub(super) async fn undefined(&self, place: &Place) -> Result<Vec<&Object>, ProviderError> {
+        let mut missing = Vec::new();
+        for definition in &self.definitions {
+            if place.live(&definition.id).await?.is_none() {
+                missing.push(definition);
+            }
+        }
+        Ok(missing)
+    }
+
+    /// The first object, or hook, that is otherwise, or not, among these; nothing where they are the same.
+    pub(super) fn unlike(&self, objects: &[Object], hooks: &[Object]) -> Option<String> {
+        let unlike_hook = || differs(self.hooks.iter(), hooks.iter()).map(|id| format!("{id} (hook)"));
+        differs(self.objects.iter(), objects.iter()).or_else(unlike_hook)
     }
 
     /// Whether a revision declares the same.
     pub(super) fn is(&self, release: &Release) -> Result<bool, ProviderError> {
-        Ok(release.objects()? == self.objects && by_name(&release.hooks()?) == by_name(&self.hooks))
+        Ok(self.unlike(&release.objects()?, &release.hooks()?).is_none())
     }
-}
-
-fn by_name(hooks: &[Object]) -> BTreeMap<String, &Value> {
-    hooks.iter().map(|hook| (hook.id.to_string(), &hook.value)).collect()
 }
 
 /// The same of a revision that is there.
@@ -107,12 +130,20 @@ fn extras(
     if let Some(status) = status {
         own["status"] = status.into();
     }
-    let hooks = hooks.iter().map(|hook| {
+    let mut seen: Vec<&Id> = Vec::new();
+    let hooks = hooks::in_order(hooks).into_iter().map(|hook| {
         let mut id = hook.id.clone();
-        id.name = format!("{} (hook)", id.name);
+        let before = seen.iter().filter(|known| known.same(&hook.id)).count();
+        seen.push(&hook.id);
+        // A chart may have several of one name, for one time each.
+        id.name = match before {
+            0 => format!("{} (hook)", id.name),
+            before => format!("{} (hook {})", id.name, before + 1),
+        };
         Object { id, value: hook.value.clone() }
     });
     let release = Object::try_from(own).map_err(invalid)?;
+    let hooks: Vec<Object> = hooks.collect();
     Ok(std::iter::once(release)
         .chain(hooks)
         .map(|object| (object.clone(), projection::object(&object.value, &object.value)))
@@ -146,7 +177,7 @@ impl Renderings {
         let cell = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         // Several environments with the same inputs wait for the one that came first.
         let rendered = cell.get_or_try_init(|| job.render(cx, tool, namespace, &asked)).await?;
-        for object in rendered.objects.iter().chain(&rendered.hooks) {
+        for object in rendered.all() {
             let own = object.value.pointer("/metadata/namespace").and_then(Value::as_str);
             if let Some(own) = own.filter(|own| *own != place.namespace) {
                 let (id, target) = (&object.id, &place.namespace);
@@ -205,7 +236,9 @@ impl<'a> Job<'a> {
             std::fs::write(&file, bytes).map_err(failed)?;
             values.push(file);
         }
-        Ok(Given { directory, chart, values })
+        // What the release brings is no secret, and tells what went wrong.
+        let masks = Masks::of(self.files.iter().map(|(_, bytes)| bytes.as_slice()), &self.settings.set());
+        Ok(Given { directory, chart, values, masks })
     }
 
     async fn render(
@@ -215,7 +248,7 @@ impl<'a> Job<'a> {
         namespace: &str,
         asked: &[String],
     ) -> Result<Arc<Rendered>, ProviderError> {
-        if self.chart.says(&["Revision"]) {
+        if self.says(&["Revision"]) {
             return Err(invalid(
                 "the chart reads the number of its revision (`.Release.Revision`), which is another one each time: what a plan shows \
                  could not be what is there afterwards"
@@ -232,12 +265,12 @@ impl<'a> Job<'a> {
             words
         };
         let once = async |also: &[&str]| {
-            let text = tool.offline(cx, given.directory.path(), words(also)).await?;
+            let text = tool.offline(cx, &given, words(also)).await?;
             self.read(&text)
         };
         let rendered = once(&[]).await?;
         if self.changing()
-            && let Some(id) = differs(&rendered, &once(&[]).await?)
+            && let Some(id) = unlike(&rendered, &once(&[]).await?)
         {
             let message = format!(
                 "{id} is rendered otherwise each time (of the functions of its templates, such as randAlphaNum, genCA or now, one gives \
@@ -245,8 +278,8 @@ impl<'a> Job<'a> {
             );
             return Err(invalid(message));
         }
-        if self.chart.says(&INSTALLED)
-            && let Some(id) = differs(&rendered, &once(&["--is-upgrade"]).await?)
+        if self.says(&INSTALLED)
+            && let Some(id) = unlike(&rendered, &once(&["--is-upgrade"]).await?)
         {
             let message = format!(
                 "{id} is rendered otherwise when the chart is installed and when it is upgraded: what is there would depend on what was there before"
@@ -263,12 +296,22 @@ impl<'a> Job<'a> {
         self.chart.knows_namespace || template(own.as_bytes()) || self.files.iter().any(|(_, bytes)| template(bytes))
     }
 
-    /// Whether a template calls what may give something else the next time; values can be templates as well.
+    /// Whether a template calls what may give something else the next time.
     fn changing(&self) -> bool {
+        self.says(&CHANGING)
+    }
+
+    /// Whether a template seems to ask the cluster for something.
+    pub(super) fn asking(&self) -> bool {
+        self.says(&ASKING)
+    }
+
+    /// Whether one of these words stands in a template; values can be templates as well.
+    fn says(&self, words: &[&str]) -> bool {
         let own = self.own.to_string();
         let texts = self.files.iter().map(|(_, bytes)| String::from_utf8_lossy(bytes)).chain([own.as_str().into()]);
-        let said = |text: &str| text.contains("{{") && CHANGING.iter().any(|word| text.contains(word));
-        self.chart.says(&CHANGING) || texts.into_iter().any(|text| said(&text))
+        let said = |text: &str| text.contains("{{") && words.iter().any(|word| text.contains(word));
+        self.chart.says(words) || texts.into_iter().any(|text| said(&text))
     }
 
     /// Takes apart what helm printed.
@@ -320,11 +363,64 @@ fn documents(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// The first object that two renderings do not have alike.
-fn differs(one: &Rendered, other: &Rendered) -> Option<String> {
-    let all = |rendered: &Rendered| -> BTreeMap<String, Value> {
-        let parts = rendered.objects.iter().chain(&rendered.hooks).chain(&rendered.definitions);
-        parts.map(|object| (object.id.to_string(), object.value.clone())).collect()
-    };
-    let (one, other) = (all(one), all(other));
-    one.keys().chain(other.keys()).find(|id| one.get(*id) != other.get(*id)).cloned()
+fn unlike(one: &Rendered, other: &Rendered) -> Option<String> {
+    let defined = || differs(one.definitions.iter(), other.definitions.iter());
+    one.unlike(&other.objects, &other.hooks).or_else(defined)
+}
+
+/// What tells objects apart, and orders them: the namespace only where they name it.
+type Key<'a> = (&'a str, &'a str, &'a str, &'a str);
+
+fn key(object: &Object) -> Key<'_> {
+    let namespace = object.value.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+    (&object.id.kind.kind, &object.id.name, &object.id.kind.group, namespace)
+}
+
+/// The first object that two lists do not have alike, or not equally often.
+fn differs<'a>(one: impl Iterator<Item = &'a Object>, other: impl Iterator<Item = &'a Object>) -> Option<String> {
+    let (mut one, mut other) = (one.collect::<Vec<_>>(), other.collect::<Vec<_>>());
+    // As a rule they are the same, in the same order.
+    if one == other {
+        return None;
+    }
+    for list in [&mut one, &mut other] {
+        list.sort_by_cached_key(|object| (key(object), fingerprint::spelt(&object.value)));
+    }
+    let (mut one, mut other) = (one.into_iter(), other.into_iter());
+    loop {
+        match (one.next(), other.next()) {
+            (None, None) => return None,
+            (Some(a), Some(b)) if key(a) == key(b) && a.value == b.value => {}
+            (Some(a), Some(b)) => return Some(if key(a) <= key(b) { a } else { b }.id.to_string()),
+            (Some(only), None) | (None, Some(only)) => return Some(only.id.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn objects(all: &[Value]) -> Vec<Object> {
+        all.iter().map(|value| Object::try_from(value.clone()).unwrap()).collect()
+    }
+
+    fn one(api: &str, namespace: &str, data: &str) -> Value {
+        json!({ "apiVersion": api, "kind": "Thing", "metadata": { "name": "a", "namespace": namespace }, "data": data })
+    }
+
+    #[test]
+    fn two_objects_of_one_name_are_told_apart_by_group_and_namespace_and_by_how_many_there_are() {
+        let both = objects(&[one("a.example/v1", "x", "1"), one("b.example/v1", "x", "2")]);
+        let turned = objects(&[one("b.example/v1", "x", "2"), one("a.example/v1", "x", "1")]);
+        assert_eq!(differs(both.iter(), turned.iter()), None);
+        for other in [
+            [one("a.example/v1", "x", "2"), one("b.example/v1", "x", "1")],
+            [one("a.example/v1", "x", "1"), one("b.example/v1", "y", "2")],
+            [one("b.example/v1", "x", "2"), one("b.example/v1", "x", "2")],
+        ] {
+            assert_eq!(differs(both.iter(), objects(&other).iter()).as_deref(), Some("Thing/a"), "{other:?}");
+        }
+        assert_eq!(differs(both.iter(), both[1..].iter()).as_deref(), Some("Thing/a"));
+    }
 }

@@ -24,7 +24,10 @@ pub(super) struct Seen {
     pub(super) there: There,
     /// What is there beside objects.
     extras: Vec<(Object, Value)>,
+    /// The newest revision, unless the release was taken away.
     pub(super) latest: Option<Release>,
+    /// The number of the newest revision, also of one that was taken away and is kept: helm counts on from it.
+    pub(super) revision: u64,
     pub(super) journal: Option<Kept>,
 }
 
@@ -61,7 +64,7 @@ pub(super) async fn look(place: &Place, name: &str, at: &str) -> Result<Seen, Pr
     let begun = begun.filter(|begun| begun.kept.inventory.revision == Some(revision) || ours(begun));
     let Some(latest) = latest.filter(|latest| latest.status != "uninstalled") else {
         let there = There { state: State::Absent, objects: Vec::new() };
-        return Ok(Seen { there, extras: Vec::new(), latest: None, journal });
+        return Ok(Seen { there, extras: Vec::new(), latest: None, revision, journal });
     };
     if latest.is_pending() && !begun.as_ref().is_some_and(|begun| is_of(&latest, begun.kept)) {
         return Err(foreign(name, &latest, at));
@@ -96,7 +99,7 @@ pub(super) async fn look(place: &Place, name: &str, at: &str) -> Result<Seen, Pr
     if begun.is_none() || latest.status == "deployed" && as_it_is == state {
         objects.truncate(plain);
     }
-    Ok(Seen { there: There { state, objects }, extras, latest: Some(latest), journal })
+    Ok(Seen { there: There { state, objects }, extras, latest: Some(latest), revision, journal })
 }
 
 /// Whether a revision was made by the attempt that the journal tells of.

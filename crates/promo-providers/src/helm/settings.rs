@@ -85,7 +85,12 @@ impl Settings {
         })
     }
 
-    /// What is set here, with what the release brings in its places.
+    /// What is set here.
+    pub(super) fn set(&self) -> Value {
+        Value::Object(self.set.clone())
+    }
+
+    /// The same with what the release brings in its places.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for an artifact or a word that there is not, and for a path that leads through a text.

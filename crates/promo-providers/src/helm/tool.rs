@@ -8,6 +8,7 @@ use promo_sdk::{Context, ErrorKind, Output, ProcessRequest, ProviderError};
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
 
+use super::told::Masks;
 use crate::escape;
 use crate::kubernetes::INHERITED;
 
@@ -119,14 +120,14 @@ impl Tool {
     pub(super) async fn offline(
         &self,
         cx: &Context,
-        directory: &Path,
+        given: &Given,
         words: Vec<String>,
     ) -> Result<String, ProviderError> {
-        let output = self.run(cx, directory, words, SOON).await?;
+        let output = self.run(cx, given.directory.path(), words, SOON).await?;
         if output.code != Some(0) {
             return Err(ProviderError::new(
                 ErrorKind::Invalid,
-                format!("the chart cannot be rendered: {}", said(&output)),
+                format!("the chart cannot be rendered: {}", given.masks.of_rendering(&output)),
             ));
         }
         if output.stdout.len() >= OUTPUT {
@@ -135,32 +136,6 @@ impl Tool {
         }
         String::from_utf8(output.stdout)
             .map_err(|_| ProviderError::new(ErrorKind::Invalid, "the chart renders to what is no text in UTF-8"))
-    }
-}
-
-/// What helm said at its end, on one line. What a server says of a wrong Secret quotes it, and is left out.
-pub(super) fn said(output: &Output) -> String {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let lines: Vec<&str> =
-        text.lines().filter(|line| !line.starts_with("level=") && !line.contains("WARNING")).collect();
-    let lines = match lines.iter().position(|line| line.starts_with("Error:")) {
-        Some(at) => &lines[at..],
-        None => &lines[lines.len().saturating_sub(3)..],
-    };
-    let told: Vec<String> = lines
-        .iter()
-        .map(|line| line.trim())
-        .filter(|line| !line.is_empty() && !line.starts_with("Use --debug"))
-        .take(8)
-        .map(|line| match line.contains("Secret") && line.contains("Invalid value") {
-            true => "a Secret is refused (what the server says may quote it, and is not told)".to_owned(),
-            false => escape::line(line.trim_start_matches("Error: ")),
-        })
-        .collect();
-    match (told.is_empty(), output.code) {
-        (false, _) => told.join("; "),
-        (true, Some(code)) => format!("helm ended with {code}"),
-        (true, None) => "helm was ended by a signal".to_owned(),
     }
 }
 
@@ -184,6 +159,8 @@ pub(super) struct Given {
     pub(super) directory: tempfile::TempDir,
     pub(super) chart: PathBuf,
     pub(super) values: Vec<PathBuf>,
+    /// What is not told of it.
+    pub(super) masks: Masks,
 }
 
 impl Given {

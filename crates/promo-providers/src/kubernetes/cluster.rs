@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
-use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
+use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions};
 use kube::config::{KubeConfigOptions, Kubeconfig, KubeconfigError};
 use kube::core::GroupVersionKind;
 use kube::core::discovery::{ApiResource, Scope};
@@ -420,13 +420,30 @@ impl Place {
         }
         match applied {
             Ok(applied) => as_value(&doing, &applied),
-            // What a server says of a wrong value quotes it.
-            Err(kube::Error::Api(status)) if object.id.kind.kind == "Secret" && owned(&status).is_none() => {
-                let kind = refused(&doing, &status).kind;
-                let why = format!("{doing}: {} (what it says may quote a secret, and is not told)", status.reason);
-                Err(ProviderError::new(kind, why))
-            }
+            Err(kube::Error::Api(status)) if owned(&status).is_none() => Err(wrong(&object.id, &doing, &status)),
             Err(kube::Error::Api(status)) => Err(conflict(&object.id, &doing, &status, takes)),
+            Err(error) => Err(told(&doing, &error)),
+        }
+    }
+
+    /// Lets the server try whether it would make an object anew, as `manager`; where something is there that goes before, under another
+    /// name. Changes nothing.
+    ///
+    /// # Errors
+    /// What the server refuses it with.
+    pub(crate) async fn try_new(&self, manager: &str, object: &Object, renamed: bool) -> Result<(), ProviderError> {
+        let (kind, doing) = (self.kind(&object.id).await?, format!("trying {}", object.id));
+        let mut value = object.value.clone();
+        if let (true, Some(metadata)) = (renamed, value.get_mut("metadata").and_then(Value::as_object_mut)) {
+            metadata.remove("name");
+            metadata.insert("generateName".into(), format!("{}-", object.id.name).into());
+        }
+        let invalid = |why| ProviderError::new(ErrorKind::Invalid, format!("{doing}: {why}"));
+        let value: DynamicObject = serde_json::from_value(value).map_err(|_| invalid("its metadata are none"))?;
+        let params = PostParams { dry_run: true, field_manager: Some(manager.into()) };
+        match self.api(&kind).create(&params, &value).await {
+            Ok(_) => Ok(()),
+            Err(kube::Error::Api(status)) => Err(wrong(&object.id, &doing, &status)),
             Err(error) => Err(told(&doing, &error)),
         }
     }
@@ -510,6 +527,16 @@ fn owned(status: &kube::core::Status) -> Option<Vec<Owned>> {
         })
         .collect();
     (!owned.is_empty()).then_some(owned)
+}
+
+/// What a server refuses an object with. What it says of a wrong value quotes it, and a Secret's is not told.
+fn wrong(id: &Id, doing: &str, status: &kube::core::Status) -> ProviderError {
+    let error = refused(doing, status);
+    if id.kind.kind != "Secret" {
+        return error;
+    }
+    let why = format!("{doing}: {} (what it says may quote a secret, and is not told)", status.reason);
+    ProviderError::new(error.kind, why)
 }
 
 /// Names the fields that keep an object from being applied: those that are nobody's to take.

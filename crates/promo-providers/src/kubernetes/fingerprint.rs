@@ -37,6 +37,13 @@ pub(crate) fn of(place: &Place, value: &Value) -> Digest {
     Digest::of(text.as_bytes())
 }
 
+/// A value in the one way in which it can be written: equal values, and no others, are equal texts.
+pub(crate) fn spelt(value: &Value) -> String {
+    let mut text = String::new();
+    spell(value, &mut text);
+    text
+}
+
 /// JSON with the keys of objects in order.
 fn spell(value: &Value, out: &mut String) {
     match value {

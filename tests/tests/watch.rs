@@ -10,9 +10,9 @@ use promo_core::config;
 use promo_core::gate::{Outcome, Reason};
 use promo_core::ids::ReleaseId;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
-use promo_core::plan::{Document, PlanFileError};
+use promo_core::plan::{Document, PlanFileError, Request};
 use promo_core::windows::Invoker;
-use promo_engine::{Fate, Progress, RunReport};
+use promo_engine::{Fate, PLAN_LIFETIME, Progress, RunReport};
 use promo_tests::world::{Setup, Time, World};
 
 const WATCHED: &str = r#"
@@ -193,6 +193,45 @@ async fn s1_3_where_the_time_is_over_before_a_run_is_resumed_it_asks_once_more()
     let (_, _, fate) = report.environments.remove(0);
     assert!(matches!(&fate, Fate::Ended { outcome: PromotionOutcome::Held, .. }), "there is no way back: {fate:?}");
     assert_eq!(looked(&world), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s3_1_a_run_that_is_cancelled_within_its_watch_leaves_nothing_verified_until_it_was_watched_to_its_end() {
+    let time = time();
+    let world = Arc::new(world(&time));
+    let release = world.release("1.0.0").await;
+    let plan = world.plan("dev").await;
+    let (mut options, stop) = (world.options(), world.options().stop);
+    options.stop = stop.clone();
+    options.progress = Arc::new(move |said| {
+        if matches!(said, Progress::Watching { .. }) {
+            stop.cancel();
+        }
+    });
+    let stopped = world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    let cancelled = world.session.cancel(&stopped.run).await.unwrap();
+    let Fate::Ended { outcome, .. } = &cancelled.environments[0].2 else { panic!("{cancelled:?}") };
+    assert_eq!((*outcome, looked(&world)), (PromotionOutcome::Held, 1), "its checks have passed, and it runs there");
+    let (waits, why) = for_qa(&world, &release);
+    assert_eq!((waits, why.to_string().as_str()), (Outcome::Waiting, "has not been watched to its end in dev"));
+    let onwards = world.plan("qa").await;
+    assert!(onwards.body.moves.iter().all(|entry| !entry.outcome().is_open()), "{:?}", onwards.body.moves);
+    // Asked for by name it is deployed once more, and watched.
+    let request = Request { release: Some(release.clone()), ..world.request("dev") };
+    let again = world.session.plan(request, PLAN_LIFETIME).await.unwrap();
+    let (passes, stood) = (time.clone(), Arc::new(Mutex::new(Vec::new())));
+    let (stand, asks, id) = (stood.clone(), world.clone(), release.clone());
+    let mut options = world.options();
+    options.progress = Arc::new(move |said| {
+        if matches!(said, Progress::Watching { .. }) {
+            stand.lock().unwrap().push(for_qa(&asks, &id).0);
+            passes.pass(Duration::from_mins(30));
+        }
+    });
+    let report = world.session.apply(&again, again.digest().unwrap(), options).await.unwrap();
+    assert_eq!(report.outcome, Some(RunOutcome::Done), "{report:?}");
+    assert_eq!(*stood.lock().unwrap(), [Outcome::Waiting]);
+    assert_eq!(for_qa(&world, &release).0, Outcome::Satisfied);
 }
 
 #[test]

@@ -238,7 +238,7 @@ pub enum Reason {
         /// Which.
         checks: Vec<CheckName>,
     },
-    /// Its checks have passed, and are asked again until its promotion there has ended.
+    /// Its checks have passed, and are to be asked again for a time: no promotion of it there has come to the end of that.
     StillWatched {
         /// Where.
         environment: EnvironmentName,
@@ -490,9 +490,7 @@ impl fmt::Display for Reason {
             Self::ChecksMissing { environment, checks } => {
                 write!(f, "{environment} waits for {}", Words(checks))
             }
-            Self::StillWatched { environment } => {
-                write!(f, "is still watched in {environment}, where its promotion has not ended")
-            }
+            Self::StillWatched { environment } => write!(f, "has not been watched to its end in {environment}"),
             Self::CheckFailed { environment, check } => write!(f, "{check} failed in {environment}"),
             Self::CheckFlaky { environment, check } => {
                 write!(f, "{check} in {environment} passed after a failure and must pass once more")

@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use crate::gate::{Outcome, Reason};
 use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
+use crate::ledger::event::{Movement, PromotionOutcome};
 use crate::ledger::view::{EnvironmentView, Said, VerdictEntry};
 use crate::model::Environment;
 
@@ -20,9 +21,10 @@ pub struct Verification {
     pub checks: BTreeMap<CheckName, CheckStatus>,
     /// Checks that held once and hold no longer.
     pub lost: BTreeSet<CheckName>,
-    /// Whether every check holds and the environment is still being watched: until that is over it is not verified.
+    /// Whether every check holds, and the environment was not watched to the end of a promotion since it entered: until one
+    /// has ended well it is not verified.
     pub watched: bool,
-    /// Since when every check holds; none when one does not, the release was never there, or it is being watched.
+    /// Since when every check holds; none when one does not, the release was never there, or it has not been watched.
     pub holds_since: Option<Timestamp>,
 }
 
@@ -71,11 +73,21 @@ pub fn verification(
     // A control-only node may have no checks: then having entered is what counts.
     let holds_since =
         deployed.and_then(|deployed| since.chain([Some(deployed)]).collect::<Option<Vec<_>>>()?.into_iter().max());
-    // What enters is verified once its promotion has ended well; what was there before, and is configured anew, stays so.
-    let enters =
-        |e: &EnvironmentView| e.active.as_ref().is_some_and(|p| p.to == *release && p.from != Some(p.to.clone()));
-    let watched = environment.watch.is_some() && holds_since.is_some() && known.is_some_and(enters);
+    let watched = environment.watch.is_some() && holds_since.is_some() && known.is_some_and(|e| unwatched(e, release));
     Verification { deployed, checks, lost, watched, holds_since: holds_since.filter(|_| !watched) }
+}
+
+/// Whether no promotion of a release has ended well since it entered last, however the one that brought it ended: it is
+/// under way, was cancelled or failed within its watch, or nobody knows. What comes back was watched when it came first; what
+/// was there before, and is configured anew, stays as it was; and what was cancelled before anything changed is as if it had
+/// not been.
+fn unwatched(known: &EnvironmentView, release: &ReleaseId) -> bool {
+    let all = known.history.iter().chain(&known.active).filter(|promotion| promotion.to == *release);
+    all.fold(false, |unwatched, promotion| match promotion.finished {
+        Some((_, PromotionOutcome::Verified)) => false,
+        Some((_, PromotionOutcome::Cancelled)) => unwatched,
+        _ => unwatched || (promotion.movement != Movement::Rollback && promotion.from.as_ref() != Some(release)),
+    })
 }
 
 /// How a check stands, and whether it ever held.

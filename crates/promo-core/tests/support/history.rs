@@ -1,9 +1,9 @@
 //! Pipelines and ledgers out of a few words, so that a test reads like the table it comes from.
 //!
 //! A pipeline is one environment a line: `staging after qa perf verify e2e soak qa=60 perf=30,accumulate,pause`; further
-//! words are `atleast N of … always …`, `approve N`, `manual`, `replace`, `hold-failed`, `files PATTERN…`, `bare` (a
+//! words are `atleast N of … always …`, `approve N`, `manual`, `replace`, `hold-failed`, `watched`, `files PATTERN…`, `bare` (a
 //! control-only node). A history is one event a line or after a semicolon, with `@SECONDS` before it where time goes on:
-//! `@10 deploy qa B2; pass qa e2e B2`.
+//! `@10 deploy qa B2; pass qa e2e B2`. With `run` before it an event is one of the run that moves its environment.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -19,7 +19,7 @@ use promo_core::ledger::view::IllegalRecord;
 use promo_core::ledger::{Event, Record, View, fold};
 use promo_core::model::{
     After, ApprovalRule, Arrival, Artifact, ArtifactKind, Check, Deployment, Environment, OnClose, OnFailure,
-    OnUnhealthy, Pipeline, Soak, SoakMode, Start, Target, Tier,
+    OnUnhealthy, Pipeline, Soak, SoakMode, Start, Target, Tier, Watch,
 };
 use promo_core::planner::DeploymentSettings;
 use promo_core::release::{Release, ReleaseContent};
@@ -89,6 +89,7 @@ fn environment(line: &str) -> (EnvironmentName, Environment) {
             (_, "manual") => environment.start = Start::Manual,
             (_, "replace") => environment.arrival = Arrival::Replace,
             (_, "hold-failed") => environment.on_failure = OnFailure::Hold,
+            (_, "watched") => environment.watch = Some(Watch { seconds: 60, every: 10 }),
             (_, "bare") => (environment.deploy, environment.targets) = (None, BTreeMap::new()),
             (_, "after" | "atleast" | "of" | "always" | "verify" | "soak" | "approve" | "files") => section = word,
             ("after", _) => match &mut environment.after {
@@ -213,6 +214,13 @@ impl World {
     }
 
     fn one(&mut self, words: &[&str]) {
+        if let ["run", of_it @ ..] = words {
+            let active = self.view().environments[of_it[1]].active.clone().expect("a promotion is under way");
+            self.one(of_it);
+            let record = self.records.last_mut().expect("it was just written");
+            (record.run, record.plan, record.epoch) = (Some(active.run), active.plan, Some(1));
+            return;
+        }
         let scope = |word: Option<&&str>| word.map(|w| name::<EnvironmentName>(w));
         let scopes = |words: &[&str]| words.iter().map(|w| name(w)).collect();
         let event = match *words {
@@ -256,6 +264,12 @@ impl World {
                 self.start(environment, release);
                 return;
             }
+            ["start", environment, release, movement] => {
+                let from = self.view().current(&name(environment)).map(|residence| residence.release.clone());
+                let movement = serde_json::from_value(json!(movement)).expect("a movement");
+                self.begin(environment, release, from, movement);
+                return;
+            }
             ["finish", environment, release, outcome] => return self.finish(environment, release, outcome),
             _ => panic!("{words:?}"),
         };
@@ -292,6 +306,10 @@ impl World {
 
     /// A run that begins to promote; it uses up a plan of its own.
     pub(crate) fn start(&mut self, environment: &str, release: &str) -> RunId {
+        self.begin(environment, release, None, Movement::Promotion)
+    }
+
+    fn begin(&mut self, environment: &str, release: &str, from: Option<ReleaseId>, movement: Movement) -> RunId {
         let to = self.id(release);
         let environment: EnvironmentName = name(environment);
         self.runs += 1;
@@ -299,7 +317,7 @@ impl World {
         let plan = Digest::of(run.as_str().as_bytes());
         let environments = BTreeMap::from([(environment.clone(), to.clone())]);
         self.push_run(&run, Event::RunStarted { environments, approvals: vec![], applier: "ada".into() }, plan, None);
-        let started = Event::PromotionStarted { environment, from: None, to, movement: Movement::Promotion };
+        let started = Event::PromotionStarted { environment, from, to, movement };
         self.push_run(&run, started, plan, None);
         run
     }

@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::record::DETAIL;
-use promo_engine::{Fate, RunReport};
+use promo_engine::{Fate, PLAN_LIFETIME, Progress, RunReport};
 use promo_providers::directory::Directory;
 use promo_sdk::{
     Context, Description, EnsureAnswer, EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider, ProviderError,
@@ -167,6 +167,51 @@ async fn s9_5_a_run_that_is_resumed_says_what_nobody_saw() {
     let resumed = world.session.resume(&broken.run, world.options()).await.unwrap();
     assert_eq!(resumed.outcome, Some(RunOutcome::Done), "{resumed:?}");
     assert!(said(&world).contains("the run was resumed: of 1 steps 0 had been taken and 1 begun"), "{}", said(&world));
+}
+
+const SMOKE: &str = "#!/bin/sh\ntest ! -e \"$PROMO_TARGET_DIRECTORY.broken\"\n";
+
+/// What was seen on the way back is on record: the process that comes after has seen nothing of it, and says nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_5_a_run_that_is_resumed_once_it_was_back_does_not_look_again() {
+    let (site, address) = Site::open();
+    let checked = PIPELINE.replace("verify = [\"downtime\"]", "verify = [\"downtime\", \"smoke\"]");
+    let smoke = "[checks.smoke]\ncommand = { run = [\"smoke.sh\"], files = [\"smoke.sh\"] }\n[environments.dev]";
+    let pipeline = checked.replace("[environments.dev]", smoke);
+    let files = [("promo.toml", &*pipeline), ("service.j2", "{{ artifacts.shop.tag }}\n"), ("smoke.sh", SMOKE)];
+    let mut providers = promo_providers::builtin();
+    providers.retain(|provider| provider.describe().name != "directory");
+    providers.push(Arc::new(Slow(site.clone())));
+    let setup = Setup { providers, replace: vec![("ADDRESS".into(), address)], ..Setup::default() };
+    let world = World::of_files(&files, setup);
+    assert_eq!(outcome(apply(&world, "1.0.0").await).0, PromotionOutcome::Verified);
+    // Another configuration of the same release, which passes the probe and not the other check.
+    std::fs::write(world.path("service.j2"), "{{ artifacts.shop.tag }} anew\n").unwrap();
+    let broken = world.path("environments/dev.broken");
+    std::fs::write(&broken, "").unwrap();
+    let session = world.session_as("dana");
+    let plan = session.plan(world.request("dev"), PLAN_LIFETIME).await.unwrap();
+    assert_eq!(plan.body.moves[0].movement, Movement::Reconfiguration, "{plan:?}");
+    let (mut options, stop) = (world.options(), world.options().stop);
+    options.stop = stop.clone();
+    let passes = AtomicU64::new(0);
+    options.progress = Arc::new(move |said| match said {
+        Progress::RollingBack { .. } => std::fs::remove_file(&broken).unwrap(),
+        // Once on the way there, once on the way back.
+        Progress::CheckDone { check, passed: true, .. }
+            if check.as_str() == "downtime" && passes.fetch_add(1, Ordering::SeqCst) == 1 =>
+        {
+            stop.cancel();
+        }
+        _ => {}
+    });
+    let stopped = session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    assert_eq!(stopped.outcome, None, "{stopped:?}");
+    let asked = site.requests.load(Ordering::SeqCst);
+    let resumed = world.session.resume(&stopped.run, world.options()).await.unwrap();
+    assert_eq!(resumed.outcome, Some(RunOutcome::RolledBack), "{resumed:?}");
+    assert_eq!(site.requests.load(Ordering::SeqCst), asked, "nobody looks any more");
+    assert_eq!(world.deployed("dev", "service"), "1.0.0\n");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,9 @@
 //! What is verified where an environment watches (S3.1): only what was watched to the end of a promotion, however the one ended
-//! that brought it.
+//! that brought it. And what a check says between two waves: it is about a deployment that is not there yet.
 
 mod support;
 
-use promo_core::eligibility::{candidate, eligible, rollback_targets, verification};
+use promo_core::eligibility::{CheckStatus, candidate, eligible, rollback_targets, verification};
 use promo_core::gate::Outcome;
 use promo_core::ids::EnvironmentName;
 use support::history::{World, name};
@@ -94,4 +94,44 @@ fn s3_1_where_nothing_is_watched_a_release_stands_by_its_checks_however_its_prom
     // Nor does a watch that came into the pipeline later ask about what ended well before.
     let before = played(UNWATCHED, &[B2_PASSES, "finish qa B2 verified"]);
     assert_eq!(stands(&before.under(support::history::pipeline(WATCHED)), "B2"), GOOD);
+}
+
+fn status(world: &World, release: &str) -> CheckStatus {
+    let environment = &world.pipeline.environments["qa"];
+    verification(&world.view(), &name("qa"), environment, &world.id(release)).checks["e2e"]
+}
+
+#[test]
+fn s3_1_what_fails_between_two_waves_is_about_a_deployment_that_is_not_there_yet() {
+    let before = "add B1; start qa B1 promotion; run deploy qa B1; run pass qa e2e B1; finish qa B1 verified; @10";
+    let configured = "start qa B1 reconfiguration";
+    for (then, expected) in [
+        ("run fail qa e2e B1", "failed"),
+        // It never came to the other configuration, and what is there is the deployment that was good.
+        ("run fail qa e2e B1; run deploy qa B1 1; run pass qa e2e B1; finish qa B1 rolled-back", "passed"),
+        // Deployed after all by somebody, it is another deployment than the one that did not come to be.
+        (
+            "run fail qa e2e B1; finish qa B1 held; start qa B1 promotion; run deploy qa B1 2; run pass qa e2e B1",
+            "passed",
+        ),
+        // What fails once all targets have it is about that deployment, and a pass on it is not enough.
+        ("run deploy qa B1 2; run fail qa e2e B1; finish qa B1 held; pass qa e2e B1", "flaky"),
+        (
+            "run deploy qa B1 2; run fail qa e2e B1; run deploy qa B1 1; run pass qa e2e B1; finish qa B1 rolled-back",
+            "passed",
+        ),
+        // The same deployment once more is no other one.
+        ("run deploy qa B1 1; run fail qa e2e B1; finish qa B1 held; pass qa e2e B1", "flaky"),
+        // So it is with what the way back finds, and with what somebody else asks meanwhile about what is there.
+        ("run fail qa e2e B1; run deploy qa B1 1; run fail qa e2e B1; finish qa B1 held; pass qa e2e B1", "flaky"),
+        ("fail qa e2e B1; finish qa B1 held; pass qa e2e B1", "flaky"),
+    ] {
+        let found = match status(&played(UNWATCHED, &[before, configured, then]), "B1") {
+            CheckStatus::Failed => "failed",
+            CheckStatus::Passed { .. } => "passed",
+            CheckStatus::Flaky => "flaky",
+            other => panic!("{then}: {other:?}"),
+        };
+        assert_eq!(found, expected, "{then}");
+    }
 }

@@ -161,8 +161,8 @@ mod tests {
         let (old, new): (promo_core::ids::ReleaseId, promo_core::ids::ReleaseId) =
             ("r-111111111111".parse().unwrap(), "r-222222222222".parse().unwrap());
         let state = |text: &str| State::Present(Digest::of(text.as_bytes()));
-        let step =
-            |observed| StepView { expected: state("old"), desired: state("new"), epoch: 1, observed, told: None };
+        let (expected, desired) = (state("old"), state("new"));
+        let step = |observed| StepView { expected, desired, intended: 1, epoch: 1, observed, told: None };
         let steps = [
             ("staging/copy/api", step(Some(state("new")))),
             ("staging/deploy/default", step(Some(state("other")))),
@@ -187,6 +187,7 @@ mod tests {
             movement: Movement::Promotion,
             started: at("2026-11-20T13:02:10Z"),
             waves: Vec::new(),
+            deployed: true,
             finished: Some((at("2026-11-20T13:07:20Z"), PromotionOutcome::RolledBack)),
             told: None,
             by: Actor { name: "ci".into(), kind: ActorKind::Automation },

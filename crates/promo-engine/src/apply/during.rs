@@ -44,14 +44,14 @@ impl Drop for Look {
 }
 
 impl During {
-    /// Begins to look, where checks of the promotion look so and have not spoken in this run, or are to speak `anew`.
+    /// Begins to look, where checks of the promotion look so and have not spoken in this run, from the record `since` on.
     pub(super) fn begin(
         context: &RunContext,
         entry: &Move,
         steps: &[Step],
         checks: &[PlannedCheck],
         release: &ReleaseId,
-        anew: bool,
+        since: u64,
     ) -> Result<Self, EngineError> {
         let (over, mut looks) = (CancellationToken::new(), Vec::new());
         let session = &context.session;
@@ -60,7 +60,7 @@ impl During {
             if !provider.looks_during() {
                 continue;
             }
-            if !anew && session.with_view(|view| spoken(view, context, entry, release, check))? {
+            if session.with_view(|view| spoken(view, context, entry, release, check, since))? {
                 continue;
             }
             let environment = entry.environment.clone();
@@ -119,7 +119,8 @@ fn spoken(
     entry: &Move,
     release: &ReleaseId,
     check: &PlannedCheck,
+    since: u64,
 ) -> bool {
     let verdicts = view.environment(&entry.environment).and_then(|known| known.verdicts.get(release)?.get(&check.name));
-    verdicts.into_iter().flatten().any(|verdict| verdict.run.as_ref() == Some(&context.run))
+    verdicts.into_iter().flatten().any(|verdict| verdict.run.as_ref() == Some(&context.run) && verdict.seq >= since)
 }

@@ -85,7 +85,7 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
     if let Some(rollback) = begun_rollback(context, entry)? {
         return go_back(context, entry, rollback, failed_before(context, entry)?).await;
     }
-    let during = During::begin(context, entry, &entry.steps, &entry.checks, &entry.to.id, false)?;
+    let during = During::begin(context, entry, &entry.steps, &entry.checks, &entry.to.id, 0)?;
     let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, None).await? {
         End::Good => during.end(context, entry, &entry.to.id).await?,
         other => other,
@@ -366,8 +366,13 @@ fn begun_rollback<'a>(context: &RunContext, entry: &'a Move) -> Result<Option<&'
 }
 
 fn has_begun(context: &RunContext, rollback: &Rollback, view: &View) -> bool {
-    let steps = view.runs.get(&context.run).map(|run| &run.steps);
-    rollback.steps.iter().any(|s| steps.is_some_and(|steps| steps.contains_key(&s.id)))
+    begun_at(context, rollback, view).is_some()
+}
+
+/// Position of the first record of the way back.
+fn begun_at(context: &RunContext, rollback: &Rollback, view: &View) -> Option<u64> {
+    let steps = &view.runs.get(&context.run)?.steps;
+    rollback.steps.iter().filter_map(|step| Some(steps.get(&step.id)?.intended)).min()
 }
 
 async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: String) -> Result<Fate, EngineError> {
@@ -378,7 +383,10 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
     context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
     // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
     let anew = *to == entry.to.id;
-    let during = During::begin(context, entry, &rollback.steps, &rollback.checks, to, anew)?;
+    // What was said before the way back began is not about it.
+    let since = context.session.with_view(|view| begun_at(context, rollback, view).unwrap_or(view.size))?;
+    let since = if anew { since } else { 0 };
+    let during = During::begin(context, entry, &rollback.steps, &rollback.checks, to, since)?;
     let end =
         match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, Some(rollback)).await? {
             End::Good => during.end(context, entry, to).await?,

@@ -144,7 +144,8 @@ pub struct VerdictEntry {
     /// What was said.
     pub said: Said,
     /// Which deployment of the release it is about, so that a flaky pass is known (S3.1): the position of the release's
-    /// newest residence then, from 1, also when something else has come since; 0 before it was ever there.
+    /// newest residence then, from 1, also when something else has come since; 0 before it was ever there, and when it is about a
+    /// part of the targets, whose promotion has not come to a deployment yet.
     pub residence: usize,
     /// The person, for a manual check.
     pub by: Option<IdentityName>,
@@ -180,6 +181,8 @@ pub struct Promotion {
     pub started: Timestamp,
     /// When each of its waves was done, the last one aside.
     pub waves: Vec<Timestamp>,
+    /// Whether it has come so far that all targets ran the same: what it brings, or what it went back to.
+    pub deployed: bool,
     /// When and how it ended.
     pub finished: Option<(Timestamp, PromotionOutcome)>,
     /// Position of the record of its end, where a text beside that says why it did not go well (S12.5).
@@ -265,6 +268,8 @@ pub struct StepView {
     pub expected: State,
     /// What it wanted.
     pub desired: State,
+    /// Position of the record of its last intent.
+    pub intended: u64,
     /// The epoch of its last intent.
     pub epoch: u64,
     /// What was observed after it acted.

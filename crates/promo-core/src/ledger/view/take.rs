@@ -131,6 +131,7 @@ impl View {
                     movement,
                     started: at,
                     waves: alloc::vec::Vec::new(),
+                    deployed: false,
                     finished: None,
                     told: None,
                     by: record.actor.clone(),
@@ -141,7 +142,8 @@ impl View {
                 let (step, epoch) = (record.step.clone().expect(NAMED), record.epoch.expect(NAMED));
                 let run = self.run_of(record);
                 run.interrupted = false;
-                run.steps.insert(step, StepView { expected, desired, epoch, observed: None, told: None });
+                let intended = record.seq;
+                run.steps.insert(step, StepView { expected, desired, intended, epoch, observed: None, told: None });
             }
             Event::StepEffect { observed } => {
                 let step = record.step.as_ref().and_then(|step| self.run_of(record).steps.get_mut(step));
@@ -150,6 +152,9 @@ impl View {
             }
             Event::Deployed { environment, release, files, settings, targets } => {
                 let view = self.environments.entry(environment).or_default();
+                if let Some(active) = view.active.as_mut().filter(|active| record.run.as_ref() == Some(&active.run)) {
+                    active.deployed = true;
+                }
                 // The same release and files again change neither soak nor verdict (S16).
                 if let Some(last) = view.residences.last_mut() {
                     if last.release == release && last.files == files && last.settings == settings {
@@ -213,7 +218,12 @@ impl View {
         unanswered: bool,
     ) {
         let view = self.environments.entry(environment).or_default();
-        let residence = view.residences.iter().rposition(|r| r.release == release).map_or(0, |place| place + 1);
+        // What a run says between two waves is about what it brings, which is not deployed yet: what runs there by the record
+        // of another deployment, of the same release say, was not looked at.
+        let brings =
+            |active: &Promotion| active.to == release && !active.deployed && record.run.as_ref() == Some(&active.run);
+        let newest = view.residences.iter().rposition(|r| r.release == release).map_or(0, |place| place + 1);
+        let residence = if view.active.as_ref().is_some_and(brings) { 0 } else { newest };
         view.verdicts.entry(release).or_default().entry(check).or_default().push(VerdictEntry {
             seq: record.seq,
             at: record.recorded_at,

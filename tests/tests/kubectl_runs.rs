@@ -13,6 +13,11 @@ use promo_tests::binary;
 use promo_tests::kubernetes::Namespace;
 use promo_tests::oci_registry::{Behaviour, OciRegistry};
 
+/// How long what is watched is watched.
+const WATCHED: Duration = Duration::from_secs(4);
+/// What takes longer does not come.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// A pipeline of two namespaces, and the registry from which they take their image.
 struct World {
     dev: Namespace,
@@ -51,6 +56,28 @@ impl World {
             )
         })
         .await
+    }
+
+    /// One environment that is watched for a while by a Job, which runs until somebody says how it ends.
+    async fn watched() -> Option<Self> {
+        let world = Self::with(|dev, _| {
+            format!(
+                "[checks.ask]\njob = {{ manifest = \"ask.yaml\" }}\n[environments.dev]\ntier = \"development\"\n\
+                 start = \"auto\"\nverify = [\"ask\"]\nwatch = {{ for = \"{}s\", every = \"1s\" }}\n\
+                 target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
+                WATCHED.as_secs(),
+                dev.name()
+            )
+        });
+        let world = world.await?;
+        let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+        let text = format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: ask }}\nspec:\n  backoffLimit: 0\n  template:\n    \
+             metadata: {{ annotations: {{ promo.test/kubelet: run }} }}\n    spec:\n      restartPolicy: Never\n      \
+             containers: [{{ name: ask, image: \"tools.example/ask@{digest}\" }}]\n"
+        );
+        world.write("ask.yaml", &text);
+        Some(world)
     }
 
     async fn with(environments: impl FnOnce(&Namespace, &Namespace) -> String) -> Option<Self> {
@@ -225,6 +252,40 @@ mod needs_kubernetes {
         world.ends(0, &["ledger", "verify"]);
     }
 
+    /// S1.3: what was asked within the watch has seen nothing of its end.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s1_3_a_job_that_was_left_behind_within_a_watch_does_not_answer_its_last_question() {
+        let Some(world) = World::watched().await else { return };
+        world.release("1.0.0").await;
+        world.ends(0, &["plan", "dev", "--out", "plan.json"]);
+        let mut child =
+            world.promo(&["apply", "plan.json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let first = job_besides(&world.dev, &[], || child.try_wait().unwrap().is_none());
+        ends(&world.dev, &first, "well");
+        let within = job_besides(&world.dev, &[&first], || child.try_wait().unwrap().is_none());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // It passes, and nobody is there to hear it until the time is over.
+        ends(&world.dev, &within, "well");
+        let over = Instant::now() + WATCHED;
+        let passed = || {
+            world.dev.kubectl().args(["get", "job", &within.0, "-o", "jsonpath={.status.succeeded}"]).output().unwrap()
+        };
+        while passed().stdout != b"1" || Instant::now() < over {
+            assert!(Instant::now() < over + PATIENCE, "the Job does not end");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        let run = world.ends(0, &["runs", "--unfinished", "--format", "json"]);
+        let run: serde_json::Value = serde_json::from_str(&run).unwrap();
+        let run = run["runs"][0]["run"].as_str().unwrap().to_owned();
+        let mut resume = world.promo(&["resume", &run]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let last = job_besides(&world.dev, &[&first, &within], || resume.try_wait().unwrap().is_none());
+        ends(&world.dev, &last, "fail");
+        let output = resume.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(41), "{}", said(&output));
+        assert!(said(&output).contains("ask failed while it was watched"), "{}", said(&output));
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_run_that_is_killed_while_it_waits_for_the_cluster_is_gone_on_with() {
         let Some(world) = World::new().await else { return };
@@ -273,4 +334,39 @@ fn pods(namespace: &Namespace) -> Vec<String> {
     let path = "jsonpath={.items[*].metadata.name}";
     let output = namespace.kubectl().args(["get", "pods", "-l", "app=web", "-o", path]).output().unwrap();
     String::from_utf8(output.stdout).unwrap().split_whitespace().map(String::from).collect()
+}
+
+/// The name and id of a Job that is none of these, once it has a pod, as long as `alive`.
+fn job_besides(
+    namespace: &Namespace,
+    others: &[&(String, String)],
+    mut alive: impl FnMut() -> bool,
+) -> (String, String) {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let path = "jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{\"\\n\"}{end}";
+        let output = namespace.kubectl().args(["get", "jobs", "-o", path]).output().unwrap();
+        let all = String::from_utf8(output.stdout).unwrap();
+        let mut jobs =
+            all.lines().filter_map(|line| line.split_once(' ')).map(|(name, uid)| (name.to_owned(), uid.to_owned()));
+        let other = jobs.find(|job| others.iter().all(|(_, uid)| *uid != job.1));
+        if let Some(job) = other.filter(|job| !pods_of(namespace, job).is_empty()) {
+            return job;
+        }
+        assert!(alive(), "it has ended without another Job: {all}");
+        assert!(Instant::now() < deadline, "no other Job comes: {all}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn pods_of(namespace: &Namespace, (_, uid): &(String, String)) -> String {
+    let words = ["get", "pods", "-l", &format!("controller-uid={uid}"), "-o", "jsonpath={.items[*].metadata.name}"];
+    String::from_utf8(namespace.kubectl().args(words).output().unwrap().stdout).unwrap()
+}
+
+/// Says how the pods of a Job end.
+fn ends(namespace: &Namespace, (_, uid): &(String, String), how: &str) {
+    let (chosen, how) = (format!("controller-uid={uid}"), format!("promo.test/kubelet={how}"));
+    let output = namespace.kubectl().args(["annotate", "pods", "--overwrite", "-l", &chosen, &how]).output().unwrap();
+    assert!(output.status.success(), "{}", said(&output));
 }

@@ -234,6 +234,31 @@ async fn s3_1_a_run_that_is_cancelled_within_its_watch_leaves_nothing_verified_u
     assert_eq!(for_qa(&world, &release).0, Outcome::Satisfied);
 }
 
+/// S12.6: where the clocks disagree, the time is over once both say so.
+#[tokio::test(flavor = "multi_thread")]
+async fn s12_6_a_watch_is_not_over_while_one_of_the_clocks_says_that_it_is_not() {
+    let (ledger, machine) = (time(), time());
+    let files = [("promo.toml", WATCHED), ("service.j2", "{{ artifacts.shop.tag }}\n"), ("smoke.sh", SMOKE)];
+    let lease = Some(Duration::from_hours(24));
+    let world = World::of_files(&files, Setup { lease, clock: Arc::new(machine.clone()), ..ledger.setup() });
+    world.release("1.0.0").await;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = told.clone();
+    let report = apply(&world, None, move |seconds| {
+        let mut told = tell.lock().unwrap();
+        // The ledger's clock leaps, and the machine's goes on.
+        if told.is_empty() {
+            ledger.pass(Duration::from_hours(2));
+        } else {
+            machine.pass(Duration::from_mins(15));
+        }
+        told.push(seconds);
+    });
+    assert_eq!(report.await.outcome, Some(RunOutcome::Done));
+    assert_eq!(*told.lock().unwrap(), [1800, 1800, 900], "by this machine's");
+    assert_eq!(looked(&world), 4);
+}
+
 #[test]
 fn s1_4_a_watch_that_would_ask_nothing_is_refused_where_it_stands_and_left_out_where_it_is_inherited() {
     let read = |text: &str| config::pipeline(text, &promo_providers::kinds());

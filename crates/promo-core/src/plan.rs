@@ -298,11 +298,11 @@ impl Move {
         overall(&self.gates)
     }
 
-    /// The place of a step's target among the waves; none for a copy, and where there are no waves.
+    /// In which wave each target is, counted from 0; nothing where there are no waves.
     #[must_use]
-    pub fn wave_of(&self, step: &Step) -> Option<usize> {
-        let target = step.target.as_ref()?;
-        self.waves.iter().position(|wave| wave.targets.contains(target))
+    pub fn wave_by_target(&self) -> BTreeMap<&TargetName, usize> {
+        let all = self.waves.iter().enumerate();
+        all.flat_map(|(place, wave)| wave.targets.iter().map(move |target| (target, place))).collect()
     }
 
     /// Whether its approval rules ask for anyone.

@@ -18,7 +18,9 @@ mod waves;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::Envelope;
 use promo_core::ids::{EnvironmentName, RunId};
@@ -96,6 +98,13 @@ impl RunContext {
 
     pub(crate) fn say(&self, progress: Progress) {
         (self.options.progress)(progress);
+    }
+
+    /// How long it is until an instant, by the reading of the clocks that makes it longest: where they disagree it has not
+    /// come (S12.6).
+    fn left_until(&self, until: Timestamp) -> Result<Duration, EngineError> {
+        let [one, other] = self.session.present()?.readings();
+        Ok(Duration::try_from(until.duration_since(one.min(other))).unwrap_or_default())
     }
 
     /// Appends one event of this run under its lease.

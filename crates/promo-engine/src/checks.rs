@@ -65,7 +65,7 @@ impl Session {
     /// Runs a check on each of its targets, one after the other, or once where it looks at none; it passes where all do. All
     /// are asked, so that one report names all that failed. The inner error is no verdict: what the check looks at was not looked at, and may be later,
     /// or elsewhere (S1.3, S13.6). Whatever would fail again in the same way is a failed verdict, since a release that can
-    /// not be verified must not stay for want of a check. `token` is the run that asks, the same one when it is resumed.
+    /// not be verified must not stay for want of a check. `token` is the question: the same one when a run that asks is resumed.
     pub(crate) async fn ask(
         &self,
         token: &str,

@@ -234,8 +234,8 @@ pub struct CheckRequest {
     pub inputs: Inputs,
     /// The name of the check.
     pub check: String,
-    /// The run that asks, for a provider that starts something and must find it again after a kill; empty where nothing is
-    /// to be run.
+    /// The question, for a provider that starts something and must find it again after a kill: the run that asks, and
+    /// `/` with something behind it where an earlier question must not be answered again; empty where nothing is to be run.
     #[serde(default)]
     pub token: String,
 }

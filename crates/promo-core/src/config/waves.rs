@@ -1,7 +1,7 @@
 //! The waves of one environment: every target in exactly one. What must not live here: when a wave may begin, which is
 //! decided while a plan is applied.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::format;
 use alloc::vec::Vec;
 
@@ -49,11 +49,13 @@ fn every_target_once(
     checker: &mut Checker<'_>,
 ) {
     let known: Vec<&str> = targets.entries.iter().map(|entry| entry.key.as_str()).collect();
+    let names: BTreeSet<&str> = known.iter().copied().collect();
     // By the number of the wave: the same name twice in one list has been told.
     let mut seen: BTreeMap<&str, (usize, Span)> = BTreeMap::new();
     for (number, wave) in waves.iter().enumerate() {
         let texts = wave.texts("targets");
-        references(checker, &texts, &known, "target");
+        let unknown: Vec<_> = texts.iter().filter(|(text, _)| !names.contains(text)).cloned().collect();
+        references(checker, &unknown, &known, "target");
         for (text, span) in texts {
             match seen.get(text) {
                 Some((first, _)) if *first == number => {}
@@ -70,7 +72,7 @@ fn every_target_once(
         }
     }
     // What is only misspelt is told as that.
-    if seen.keys().any(|text| !known.contains(text)) {
+    if seen.keys().any(|text| !names.contains(text)) {
         return;
     }
     let missing: Vec<_> = targets.entries.iter().filter(|entry| !seen.contains_key(entry.key.as_str())).collect();

@@ -184,7 +184,13 @@ impl Planner<'_> {
             let environment = self.input.rules.pipeline.environments.get(name);
             let waves = environment.map_or(&[][..], |environment| environment.waves.as_slice());
             let mut targets: Vec<_> = settings.targets.iter().collect();
-            targets.sort_by_key(|(target, _)| waves.iter().flat_map(|wave| &wave.targets).position(|t| t == *target));
+            let order: BTreeMap<_, _> = waves
+                .iter()
+                .flat_map(|wave| &wave.targets)
+                .enumerate()
+                .map(|(place, target)| (target, place))
+                .collect();
+            targets.sort_by_key(|(target, _)| order.get(target));
             for (target, place) in targets {
                 steps.push(StepDraft {
                     id: format!("{name}/{prefix}deploy/{target}"),

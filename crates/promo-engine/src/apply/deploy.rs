@@ -6,15 +6,18 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::{StreamExt as _, stream};
 use promo_core::Digest;
+use promo_core::gate::Gate;
 use promo_core::ids::{ReleaseId, TargetName};
 use promo_core::ledger::event::Movement;
 use promo_core::ledger::{Event, View};
+use promo_core::model::OnClose;
 use promo_core::plan::{Action, Move, Rollback, Step};
 use promo_core::state::State;
 
+use super::RunContext;
 use super::promotion::{End, barred_now};
-use super::step::{Bar, StepEnd, take};
-use super::{RunContext, waves};
+use super::step::{Bar, Barred, StepEnd, take};
+use super::waves::Waves;
 use crate::error::EngineError;
 
 /// How many steps that do not depend on each other are taken at once, where no wave says how many.
@@ -31,24 +34,41 @@ pub(super) async fn deploy(
     settings: &Digest,
     back: Option<&Rollback>,
 ) -> Result<End, EngineError> {
-    let mut targets = BTreeMap::new();
-    let bar = back.map(|rollback| move |view: &View| barred_now(context, entry, rollback, view));
-    let bar = bar.as_ref().map(|bar| bar as Bar<'_>);
+    let going_back = |view: &View| Ok(back.and_then(|to| barred_now(context, entry, to, view)).map(Barred::Never));
     // Whoever goes back does not want to wait, and what was verified here before is not tried out.
     let careful = back.is_none() && entry.movement != Movement::Rollback;
-    for group in groups(entry, steps) {
-        let wave = group.first().and_then(|step| entry.wave_of(step));
-        if let Some(before) = wave.filter(|_| careful).and_then(|wave| wave.checked_sub(1)) {
-            match waves::between(context, entry, before).await? {
+    let waves = Waves::of(context, entry)?;
+    let mut ends = Ends::default();
+    for group in groups(|step| waves.wave_of(step), steps) {
+        let wave = group.first().and_then(|step| waves.wave_of(step));
+        let later = wave.filter(|wave| careful && *wave > 0);
+        if let Some(wave) = later {
+            match waves.between(wave - 1, group).await? {
                 End::Good => {}
                 other => return Ok(other),
             }
         }
-        match together(context, entry, group, bar, back.is_some()).await? {
-            Ok(states) => targets.extend(states),
-            Err(end) => return Ok(end),
+        // A freeze that comes after the wave was judged, and before its first intent, stops it too.
+        let shut = |view: &View| later.map_or(Ok(None), |wave| waves.shut(wave, group, view));
+        let bar = match (back, later) {
+            (Some(_), _) => Some(&going_back as Bar<'_>),
+            (None, Some(_)) if entry.on_close == OnClose::StopAtWave => Some(&shut as Bar<'_>),
+            (None, _) => None,
+        };
+        let at_once = wave.map_or(STEPS_AT_ONCE, |wave| entry.waves[wave].at_once as usize);
+        together(context, entry, group, (at_once, bar, back.is_some()), &mut ends).await?;
+        // One place that does not come back keeps no other one from it; but what could not be copied cannot be deployed.
+        let copies = group.first().is_some_and(|step| step.action == Action::Copy);
+        if (back.is_none() || copies)
+            && let Some(end) = ends.bad()
+        {
+            return Ok(end);
         }
     }
+    if let Some(end) = ends.bad() {
+        return Ok(end);
+    }
+    let targets = ends.states;
     let recorded = context.session.with_view(|view| {
         view.current(&entry.environment).is_some_and(|r| {
             r.release == *release
@@ -65,10 +85,10 @@ pub(super) async fn deploy(
             settings: *settings,
             targets,
         };
-        let found =
-            context.append_unless(&entry.environment, None, &event, |view| Ok(bar.and_then(|bar| bar(view))))?;
-        if let Some(why) = found {
-            return Ok(End::Failed(why));
+        match context.append_unless(&entry.environment, None, &event, going_back)? {
+            None => {}
+            Some(Barred::Never(why)) => return Ok(End::Failed(why)),
+            Some(Barred::Closed { why, gates }) => return Ok(End::Closed { why, gates }),
         }
     }
     Ok(End::Good)
@@ -76,13 +96,13 @@ pub(super) async fn deploy(
 
 /// Steps that do not depend on each other: copies that stand together, as long as each leads to a place of its own, and the
 /// targets of a wave.
-fn groups<'a>(entry: &Move, steps: &'a [Step]) -> Vec<&'a [Step]> {
+fn groups(wave_of: impl Fn(&Step) -> Option<usize>, steps: &[Step]) -> Vec<&[Step]> {
     let (mut groups, mut start, mut places) = (Vec::new(), 0, BTreeSet::new());
     for (at, step) in steps.iter().enumerate() {
         let place: BTreeSet<_> = step.inputs.artifacts.values().map(|a| (&a.repository, &a.tag)).collect();
         let copies = step.action == Action::Copy && steps[start].action == Action::Copy;
-        let wave = entry.wave_of(step);
-        let same = wave.is_some() && wave == entry.wave_of(&steps[start]);
+        let wave = wave_of(step);
+        let same = wave.is_some() && wave == wave_of(&steps[start]);
         if at > start && !same && !(copies && places.is_disjoint(&place)) {
             groups.push(&steps[start..at]);
             (start, places) = (at, BTreeSet::new());
@@ -93,23 +113,77 @@ fn groups<'a>(entry: &Move, steps: &'a [Step]) -> Vec<&'a [Step]> {
     groups
 }
 
-/// Takes steps that do not depend on each other. After a failure, or when the run is to stop, no more of them begin; those
-/// that have begun come to their end first, because a step that is broken off leaves doubt. Gives what targets hold.
+/// How steps ended.
+#[derive(Default)]
+struct Ends {
+    /// What targets hold.
+    states: BTreeMap<TargetName, State>,
+    failures: Vec<String>,
+    stuck: Vec<String>,
+    closed: Option<(String, Vec<Gate>)>,
+    interrupted: bool,
+    /// Whether some were not begun.
+    left: bool,
+}
+
+impl Ends {
+    /// Takes down how a step ended; one of a way back is told by its place.
+    fn take(&mut self, step: &Step, end: Option<StepEnd>, back: bool) {
+        let told = |why: String| match step.target.as_ref().filter(|_| back) {
+            Some(target) => format!("{target} was not brought back: {why}"),
+            None => why,
+        };
+        match end {
+            Some(StepEnd::Done(state)) => self.states.extend(step.target.clone().map(|target| (target, state))),
+            // What bars one of them bars the others as well.
+            Some(StepEnd::Barred(Barred::Never(why))) if self.failures.contains(&why) => {}
+            Some(StepEnd::Barred(Barred::Never(why))) => self.failures.push(why),
+            Some(StepEnd::Barred(Barred::Closed { why, gates })) => self.closed = Some((why, gates)),
+            Some(StepEnd::Failed { why }) => {
+                let why = told(why);
+                if !self.failures.contains(&why) {
+                    self.failures.push(why);
+                }
+            }
+            Some(StepEnd::Stuck { why }) => self.stuck.push(told(why)),
+            Some(StepEnd::Interrupted) => self.interrupted = true,
+            None => self.left = true,
+        }
+    }
+
+    /// What follows where not all of them are done. A resume settles what was broken off before anything is concluded from
+    /// the others.
+    fn bad(&mut self) -> Option<End> {
+        if self.interrupted {
+            Some(End::Interrupted)
+        } else if !self.stuck.is_empty() {
+            Some(End::Stuck(self.stuck.iter().chain(&self.failures).cloned().collect::<Vec<_>>().join("; ")))
+        } else if !self.failures.is_empty() {
+            Some(End::Failed(self.failures.join("; ")))
+        } else if let Some((why, gates)) = self.closed.take() {
+            Some(End::Closed { why, gates })
+        } else {
+            self.left.then_some(End::Interrupted)
+        }
+    }
+}
+
+/// Takes steps that do not depend on each other, so many at once. After a failure, or when the run is to stop, no more of them
+/// begin, unless they lead back; those that have begun come to their end first, because a step that is broken off leaves doubt.
 async fn together(
     context: &RunContext,
     entry: &Move,
     steps: &[Step],
-    bar: Option<Bar<'_>>,
-    back: bool,
-) -> Result<Result<BTreeMap<TargetName, State>, End>, EngineError> {
+    (at_once, bar, back): (usize, Option<Bar<'_>>, bool),
+    ends: &mut Ends,
+) -> Result<(), EngineError> {
     let failed = AtomicBool::new(false);
-    let wave = steps.first().and_then(|step| entry.wave_of(step)).map(|wave| entry.waves[wave].at_once as usize);
     // Collected first: a stream over borrowed steps would keep the run from being spawned.
     let mut all = Vec::with_capacity(steps.len());
     for step in steps {
         let failed = &failed;
         all.push(Box::pin(async move {
-            if failed.load(Ordering::Relaxed) || (context.options.stop.is_cancelled() && !back) {
+            if (failed.load(Ordering::Relaxed) || context.options.stop.is_cancelled()) && !back {
                 return Ok((step, None));
             }
             let mut starts = vec![step.expected];
@@ -121,29 +195,12 @@ async fn together(
             Ok((step, Some(end?)))
         }));
     }
-    let ends: Vec<Result<_, EngineError>> =
-        stream::iter(all).buffer_unordered(wave.unwrap_or(STEPS_AT_ONCE)).collect().await;
-    let (mut states, mut failures, mut stuck) = (BTreeMap::new(), Vec::new(), Vec::new());
-    let (mut interrupted, mut left) = (false, false);
-    for end in ends {
-        match end? {
-            (step, Some(StepEnd::Done(state))) => states.extend(step.target.clone().map(|target| (target, state))),
-            // What bars one of them bars the others as well.
-            (_, Some(StepEnd::Failed { why })) if failures.contains(&why) => {}
-            (_, Some(StepEnd::Failed { why })) => failures.push(why),
-            (_, Some(StepEnd::Stuck { why })) => stuck.push(why),
-            (_, Some(StepEnd::Interrupted)) => interrupted = true,
-            (_, None) => left = true,
-        }
+    let all: Vec<Result<_, EngineError>> = stream::iter(all).buffer_unordered(at_once).collect().await;
+    for end in all {
+        let (step, end) = end?;
+        ends.take(step, end, back);
     }
-    // A resume settles what was broken off before anything is concluded from the others.
-    Ok(match (interrupted, stuck.is_empty(), failures.is_empty(), left) {
-        (true, ..) => Err(End::Interrupted),
-        (_, false, ..) => Err(End::Stuck(stuck.join("; "))),
-        (_, _, false, _) => Err(End::Failed(failures.join("; "))),
-        (.., true) => Err(End::Interrupted),
-        _ => Ok(states),
-    })
+    Ok(())
 }
 
 /// What a failed step may have left, as the start of its way back: what the promotion found, what it wanted, or something on
@@ -176,10 +233,9 @@ mod tests {
         for artifact in other.inputs.artifacts.values_mut() {
             artifact.repository.push_str("/other");
         }
-        let entry = &plan.body.moves[0];
         let steps = [copy.clone(), other.clone(), copy.clone(), deploy.clone(), deploy, other, copy];
-        assert_eq!(groups(entry, &steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [2, 1, 1, 1, 2]);
-        assert_eq!(groups(entry, &[]).concat(), []);
+        assert_eq!(groups(|_| None, &steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [2, 1, 1, 1, 2]);
+        assert_eq!(groups(|_| None, &[]).concat(), []);
     }
 
     #[test]
@@ -197,6 +253,8 @@ mod tests {
         entry.waves = vec![wave(&["eu"]), wave(&["us", "asia"])];
         let copy = Step { action: Action::Copy, target: None, ..deploy.clone() };
         let steps = [copy, to("eu"), to("us"), to("asia")];
-        assert_eq!(groups(&entry, &steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [1, 1, 2]);
+        let waves = entry.wave_by_target();
+        let wave_of = |step: &Step| waves.get(step.target.as_ref()?).copied();
+        assert_eq!(groups(wave_of, &steps).iter().map(|group| group.len()).collect::<Vec<_>>(), [1, 1, 2]);
     }
 }

@@ -93,9 +93,30 @@ fn append(context: &RunContext, event: Event) -> Result<(), EngineError> {
     context.session.append(&expect, &[draft]).map(|_| ())
 }
 
-/// The worst fate decides; none when something was interrupted.
-fn outcome<'a>(fates: impl Iterator<Item = &'a Fate>) -> Option<RunOutcome> {
-    let mut worst = RunOutcome::Done;
+/// How a run ends with these fates, of which the worst decides; none when something was interrupted, or waits for its next wave.
+fn outcome<'a>(fates: impl Iterator<Item = &'a Fate> + Clone) -> Option<RunOutcome> {
+    let open = fates.clone().any(|fate| matches!(fate, Fate::Interrupted | Fate::Closed { .. }));
+    (!open).then(|| worst(fates))
+}
+
+/// The worst of those that have come to an end or will not come to one; done where there is none of either.
+pub(super) fn worst<'a>(fates: impl Iterator<Item = &'a Fate>) -> RunOutcome {
+    let of = |fate: &Fate| match fate {
+        Fate::Interrupted | Fate::Closed { .. } => None,
+        Fate::NotStarted { .. } => Some(RunOutcome::Waiting),
+        Fate::Ended { outcome, .. } => Some(match outcome {
+            PromotionOutcome::Verified => RunOutcome::Done,
+            PromotionOutcome::RolledBack => RunOutcome::RolledBack,
+            PromotionOutcome::Held => RunOutcome::Held,
+            PromotionOutcome::Stuck => RunOutcome::Stuck,
+            PromotionOutcome::Cancelled => RunOutcome::Cancelled,
+        }),
+    };
+    fates.filter_map(of).fold(RunOutcome::Done, worse)
+}
+
+/// The worse of two ends.
+pub(super) fn worse(one: RunOutcome, other: RunOutcome) -> RunOutcome {
     let rank = |outcome: RunOutcome| match outcome {
         RunOutcome::Done => 0,
         RunOutcome::Waiting => 1,
@@ -104,21 +125,5 @@ fn outcome<'a>(fates: impl Iterator<Item = &'a Fate>) -> Option<RunOutcome> {
         RunOutcome::Held => 4,
         RunOutcome::Stuck => 5,
     };
-    for fate in fates {
-        let this = match fate {
-            Fate::Interrupted | Fate::Closed { .. } => return None,
-            Fate::NotStarted { .. } => RunOutcome::Waiting,
-            Fate::Ended { outcome, .. } => match outcome {
-                PromotionOutcome::Verified => RunOutcome::Done,
-                PromotionOutcome::RolledBack => RunOutcome::RolledBack,
-                PromotionOutcome::Held => RunOutcome::Held,
-                PromotionOutcome::Stuck => RunOutcome::Stuck,
-                PromotionOutcome::Cancelled => RunOutcome::Cancelled,
-            },
-        };
-        if rank(this) > rank(worst) {
-            worst = this;
-        }
-    }
-    Some(worst)
+    if rank(other) > rank(one) { other } else { one }
 }

@@ -194,6 +194,21 @@ pub(super) enum Asking {
     Anew,
     /// About a part of the targets. That they pass there is no verdict on the release, that one fails is.
     Wave,
+    /// The same once more, later.
+    WaveAgain,
+}
+
+impl Asking {
+    /// Under which name it is asked. What was begun under one and left behind is found again by whoever resumes the run; it
+    /// does not answer a later question.
+    fn token(self, context: &RunContext) -> String {
+        let (run, epoch) = (&context.run, context.fence.epoch);
+        match self {
+            Self::Once | Self::Wave => run.to_string(),
+            Self::Anew => format!("{run}/back"),
+            Self::WaveAgain => format!("{run}/again/{epoch}"),
+        }
+    }
 }
 
 /// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. One that
@@ -230,7 +245,7 @@ pub(super) async fn verify(
         }
         context.say(Progress::CheckStarted { environment: environment.clone(), check: check.name.clone() });
         let begun = context.session.context.clock.now();
-        let verdict = match context.session.ask(context.run.as_str(), group).await? {
+        let verdict = match context.session.ask(&asking.token(context), group).await? {
             Ok(verdict) => verdict,
             Err(error) => {
                 let (check, why) = (check.name.clone(), format!("{error}; promo resume asks again"));
@@ -238,7 +253,7 @@ pub(super) async fn verify(
                 return Ok(End::Interrupted);
             }
         };
-        if asking != Asking::Wave || !verdict.passed {
+        if !matches!(asking, Asking::Wave | Asking::WaveAgain) || !verdict.passed {
             context.append_drafts(&environment, None, vec![verdict.draft(&context.session, &environment, release)])?;
         }
         let Verdict { check, passed, detail, .. } = verdict;

@@ -5,6 +5,7 @@ use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 
+use super::finish;
 use crate::error::exit;
 
 /// What became of a run.
@@ -41,7 +42,7 @@ pub enum Fate {
     Closed {
         /// Why.
         why: String,
-        /// The closed gates.
+        /// The closed gates; none where the rules are no longer those of the plan.
         gates: Vec<Gate>,
     },
 }
@@ -50,17 +51,26 @@ impl RunReport {
     /// The exit code (S14).
     #[must_use]
     pub fn exit_code(&self) -> u8 {
-        match self.outcome {
+        let fates = || self.environments.iter().map(|(_, _, fate)| fate);
+        // A wave that waits for its window, and one that its rules no longer let begin.
+        let wave = fates().filter_map(|fate| match fate {
+            Fate::Closed { gates, .. } if gates.is_empty() => Some(RunOutcome::Cancelled),
+            Fate::Closed { .. } => Some(RunOutcome::Waiting),
+            _ => None,
+        });
+        // Beside one that waits, which can take long, what has ended badly is told at once.
+        let open = wave.reduce(finish::worse).map(|wave| finish::worse(wave, finish::worst(fates())));
+        match self.outcome.or(open) {
             Some(RunOutcome::Done) => exit::DONE,
             Some(RunOutcome::Waiting) => exit::WAITING,
             Some(RunOutcome::RolledBack) => exit::ROLLED_BACK,
             Some(RunOutcome::Held) => exit::HELD,
             Some(RunOutcome::Stuck) => exit::STUCK,
             Some(RunOutcome::Cancelled) => exit::STALE,
-            None if self.environments.iter().any(|(_, _, fate)| matches!(fate, Fate::Closed { .. })) => exit::WAITING,
             None => exit::TRANSIENT,
         }
     }
+
     /// The report of a run that has ended, from its records.
     pub(super) fn recorded(run: &RunId, view: &View, outcome: RunOutcome) -> Self {
         let moved = view.runs.get(run).map(|r| r.environments.clone()).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use promo_core::canonical;
+use promo_core::gate::Gate;
 use promo_core::ledger::record::{DETAIL, RUNNING};
 use promo_core::ledger::view::StepView;
 use promo_core::ledger::{Event, View};
@@ -30,6 +31,8 @@ pub(crate) enum StepEnd {
         /// Why.
         why: String,
     },
+    /// The ledger did not let it begin.
+    Barred(Barred),
     /// It was cancelled before it acted, or is to be observed by `promo resume`.
     Interrupted,
 }
@@ -37,8 +40,21 @@ pub(crate) enum StepEnd {
 /// What a run that was interrupted says of what had failed, where no record tells it.
 pub(crate) const FAILED_BEFORE: &str = "it failed before this run was interrupted";
 
-/// Why a step must not be begun, as the ledger says at the moment of its intent.
-pub(crate) type Bar<'a> = &'a (dyn Fn(&View) -> Option<String> + Sync);
+/// Why a step is not begun.
+pub(crate) enum Barred {
+    /// It never may: that counts as a failure.
+    Never(String),
+    /// It may not now, and the run goes on later.
+    Closed {
+        /// Why.
+        why: String,
+        /// The closed gates; none where the rules are not those of the plan.
+        gates: Vec<Gate>,
+    },
+}
+
+/// What keeps a step from being begun, as the ledger says at the moment of its intent.
+pub(crate) type Bar<'a> = &'a (dyn Fn(&View) -> Result<Option<Barred>, EngineError> + Sync);
 
 /// Takes one step, or finds that it was taken. It acts only on a place that is in one of the states of `starts`: never past
 /// a failed expectation (invariant 5), and never on what cannot be told, since an unknown state is no expectation.
@@ -72,7 +88,7 @@ pub(crate) async fn take(
     match observed {
         there if there == step.desired => match now.intend(there)? {
             None => now.settled(provider, there, false, "nothing to change".to_string()).await,
-            Some(why) => Ok(now.fail(why)),
+            Some(barred) => Ok(now.barred(barred)),
         },
         // An opaque effect that may have happened is not tried again (S9.3).
         _ if acted_before && opaque => {
@@ -111,12 +127,12 @@ impl Now<'_> {
     }
 
     /// Writes the intent. Where something bars the step, it gives that instead, and nothing is written.
-    fn intend(&self, expected: State) -> Result<Option<String>, EngineError> {
+    fn intend(&self, expected: State) -> Result<Option<Barred>, EngineError> {
         let intent = Event::StepIntent { expected, desired: self.step.desired };
         let (environment, id) = (&self.entry.environment, Some(self.step.id.as_str()));
         match self.bar {
             None => self.context.append(environment, id, vec![intent]).map(|()| None),
-            Some(bar) => self.context.append_unless(environment, id, &intent, |view| Ok(bar(view))),
+            Some(bar) => self.context.append_unless(environment, id, &intent, bar),
         }
     }
 
@@ -135,8 +151,8 @@ impl Now<'_> {
     /// Intent, act, observe, effect. Success is what observe says, not what the tool said (S9.2).
     async fn act(&self, provider: &Arc<dyn Provider>, there: State, opaque: bool) -> Result<StepEnd, EngineError> {
         let step = self.step;
-        if let Some(why) = self.intend(there)? {
-            return Ok(self.fail(why));
+        if let Some(barred) = self.intend(there)? {
+            return Ok(self.barred(barred));
         }
         let request = EnsureRequest {
             inputs: step.inputs.clone(),
@@ -220,6 +236,13 @@ impl Now<'_> {
     fn interrupt(&self, error: &ProviderError) -> StepEnd {
         self.say_failed(format!("{error}; promo resume goes on from here"));
         StepEnd::Interrupted
+    }
+
+    fn barred(&self, barred: Barred) -> StepEnd {
+        if let Barred::Never(why) = &barred {
+            self.say_failed(why.clone());
+        }
+        StepEnd::Barred(barred)
     }
 
     fn fail(&self, why: String) -> StepEnd {

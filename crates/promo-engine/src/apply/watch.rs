@@ -26,7 +26,7 @@ pub(super) async fn watch(context: &RunContext, entry: &Move) -> Result<End, Eng
     let every = Duration::from_secs(watch.every.max(1));
     let mut asked = 0;
     loop {
-        let left = left(context, end)?;
+        let left = context.left_until(end)?;
         let seconds = left.as_secs() + u64::from(left.subsec_nanos() > 0);
         context.say(Progress::Watching { environment: entry.environment.clone(), seconds, asked });
         tokio::select! {
@@ -35,7 +35,7 @@ pub(super) async fn watch(context: &RunContext, entry: &Move) -> Result<End, Eng
             () = context.session.context.cancelled.cancelled() => return Ok(End::Interrupted),
             () = context.session.context.clock.sleep(every.min(left)) => {}
         }
-        let last = self::left(context, end)?.is_zero();
+        let last = context.left_until(end)?.is_zero();
         let mut failures = Vec::new();
         for group in checks::by_check(&entry.checks) {
             if context.session.looks_during(&group[0])? {
@@ -70,7 +70,9 @@ enum Once {
 
 async fn once(context: &RunContext, entry: &Move, group: &[PlannedCheck], last: bool) -> Result<Once, EngineError> {
     let (environment, begun) = (&entry.environment, context.session.context.clock.now());
-    let verdict = match context.session.ask(context.run.as_str(), group).await? {
+    // What was begun for an earlier question, and that nobody came back for, has seen nothing of the time since.
+    let token = if last { format!("{}/last", context.run) } else { context.run.to_string() };
+    let verdict = match context.session.ask(&token, group).await? {
         Ok(verdict) => verdict,
         Err(error) if error.kind == ErrorKind::Cancelled => return Ok(Once::Left),
         // One that cannot look for a moment is asked again in time; at the end its answer is needed (S1.3).
@@ -102,10 +104,4 @@ fn began(context: &RunContext, entry: &Move) -> Result<Timestamp, EngineError> {
         mine.map(|verdict| verdict.at).max().or_else(|| known.residences.last().map(|residence| residence.since))
     })?;
     found.map_or_else(|| Ok(context.session.present()?.at), Ok)
-}
-
-/// How much of the time is left, by the ledger's clock.
-fn left(context: &RunContext, end: Timestamp) -> Result<Duration, EngineError> {
-    let left = end.duration_since(context.session.present()?.at);
-    Ok(Duration::try_from(left).unwrap_or_default())
 }

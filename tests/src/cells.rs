@@ -2,7 +2,8 @@
 //! command line with faults on it as a process of its own. What must not live here: what must be true afterwards.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -84,6 +85,17 @@ two   = { directory = "{shared}/live/world-two" }
 three = { directory = "{shared}/live/world-three" }
 "#;
 
+/// What [`Scenario::Watch`] moves.
+const WATCH: &str = r#"
+[checks.downtime]
+probe = { url = "{site}", every = "1s" }
+[environments.watched]
+tier   = "development"
+target = { directory = "{shared}/live/watched" }
+verify = ["downtime", "smoke"]
+watch  = { for = "1s", every = "1s" }
+"#;
+
 const POLICY: &str = r#"
 format = 1
 [policy]
@@ -125,6 +137,8 @@ pub enum Scenario {
     Gate,
     /// Release 2.0.0 enters world in two waves with a pause between them; the second one cannot run it, and all go back.
     Waves,
+    /// Release 2.0.0 enters watched, which a probe looks at meanwhile, and which is watched afterwards.
+    Watch,
 }
 
 impl Scenario {
@@ -135,6 +149,7 @@ impl Scenario {
             Self::Fork => "fork",
             Self::Gate => "gate",
             Self::Waves => "waves",
+            Self::Watch => "watch",
         }
     }
 }
@@ -283,24 +298,37 @@ impl Cells {
             key.public_key().to_string()
         };
         let (asks, signs) = (pair("dana"), pair("riley"));
-        let fill = |text: &str| text.replace("{shared}", &shared).replace("{key}", &signs).replace("{asks}", &asks);
+        let site = if self.scenario == Scenario::Watch { site() } else { String::new() };
+        let fill = |text: &str| {
+            let text = text.replace("{shared}", &shared).replace("{site}", &site);
+            text.replace("{key}", &signs).replace("{asks}", &asks)
+        };
         for copy in ["world/one", "world/two"] {
-            let graph = if self.scenario == Scenario::Waves { WAVES } else { GRAPH };
+            let graph = match self.scenario {
+                Scenario::Fork | Scenario::Gate => GRAPH,
+                Scenario::Waves => WAVES,
+                Scenario::Watch => WATCH,
+            };
             self.write(&format!("{copy}/promo.toml"), &fill(&format!("{PIPELINE}{graph}")));
             self.write(&format!("{copy}/policy.toml"), &fill(POLICY));
             self.write(&format!("{copy}/service.j2"), "{{ environment }} runs {{ artifacts.shop.tag }}\n");
             self.write(&format!("{copy}/checks/smoke.sh"), &fill(SMOKE));
             self.write(&format!("{copy}/config/common.env"), "WORKERS=2\n");
-            for (environment, broken) in
-                [("dev", "none"), ("left", "2.0.0"), ("right", "none"), ("stage", "none"), ("world", "2.0.0")]
-            {
+            for (environment, broken) in [
+                ("dev", "none"),
+                ("left", "2.0.0"),
+                ("right", "none"),
+                ("stage", "none"),
+                ("world", "2.0.0"),
+                ("watched", "none"),
+            ] {
                 self.write(&format!("{copy}/config/{environment}.env"), &format!("BROKEN={broken}\n"));
             }
         }
         for home in ["home-one", "home-two"] {
             std::fs::create_dir_all(self.path(home)).expect("a directory");
         }
-        if self.scenario != Scenario::Waves {
+        if matches!(self.scenario, Scenario::Fork | Scenario::Gate) {
             self.release("0.9.0");
             self.promo(&["advance"]);
             self.plan_stage();
@@ -318,6 +346,10 @@ impl Cells {
             Scenario::Waves => {
                 self.release("2.0.0");
                 self.promo(&["plan", "world", "--out", "plan.json"]);
+            }
+            Scenario::Watch => {
+                self.release("2.0.0");
+                self.promo(&["plan", "watched", "--out", "plan.json"]);
             }
         }
         std::fs::copy(self.path("world/one/plan.json"), self.path("world/two/plan.json")).expect("the plan is there");
@@ -511,6 +543,21 @@ impl Cells {
         }
         kept
     }
+}
+
+/// The address of a site that always answers, for as long as this process lives.
+fn site() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = format!("http://{}/", listener.local_addr().expect("it is bound"));
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            // Whoever is killed in the middle of a request must not hold up the next one.
+            let _ = stream.set_read_timeout(Some(Duration::from_millis(200)));
+            let _ = stream.read(&mut [0; 2048]);
+            let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+        }
+    });
+    address
 }
 
 /// Whether bytes hold the canary: as it is, in base64 at any place within other bytes, or in hexadecimal digits.

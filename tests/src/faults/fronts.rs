@@ -120,7 +120,11 @@ impl Provider for Watched {
         request: &CheckRequest,
         over: &CancellationToken,
     ) -> Result<CheckResult, ProviderError> {
-        self.inner.during(cx, request, over).await
+        let about = format!("{}/{}", request.inputs.environment, request.check);
+        self.faults.fine_point("during before", &about).await?;
+        let result = self.inner.during(cx, request, over).await?;
+        self.faults.fine_point("during after", &about).await?;
+        Ok(result)
     }
 
     async fn verify(&self, cx: &Context, request: &CheckRequest) -> Result<CheckResult, ProviderError> {

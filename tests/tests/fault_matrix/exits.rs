@@ -20,6 +20,7 @@ use Exit::{AsEver, Error, With};
 
 const FORK: Option<Scenario> = Some(Scenario::Fork);
 const GATE: Option<Scenario> = Some(Scenario::Gate);
+const WAVES: Option<Scenario> = Some(Scenario::Waves);
 const BOTH: Option<Scenario> = None;
 
 const LEDGER: Exit = Error(74, "ledger-unusable");
@@ -55,6 +56,7 @@ const EXITS: &[(Option<Scenario>, &str, usize, Exit, Exit)] = &[
     (FORK, "ensure file 1 of left/rollback/", 1, HELD, INTERRUPTED),
     (FORK, "ensure file 2 of left/rollback/", 1, HELD, INTERRUPTED),
     (FORK, "ensure file 3 of left/rollback/", 1, HELD, INTERRUPTED),
+    (WAVES, "ensure before of world/rollback/", 1, HELD, INTERRUPTED),
     (BOTH, "ensure ", 1, BACK, INTERRUPTED),
     // Both targets on the forward way, then both on the way back.
     (FORK, "settle before of left", 3, HELD, INTERRUPTED),
@@ -63,6 +65,8 @@ const EXITS: &[(Option<Scenario>, &str, usize, Exit, Exit)] = &[
     // Of both targets: first of the release that is refused, then of the one that is gone back to.
     (FORK, "verify of left/smoke", 3, HELD, INTERRUPTED),
     (FORK, "verify after of left/smoke", 3, HELD, INTERRUPTED),
+    // Of the first wave, of it once more after the pause, of all three targets, and of all three on the way back.
+    (WAVES, "verify of world/smoke", 6, HELD, INTERRUPTED),
     (BOTH, "verify ", 1, BACK, INTERRUPTED),
     // At the first look nothing depends on it; the next one is before the first change, where nothing has begun.
     (FORK, "observe of dev", 3, BACK, INTERRUPTED),

@@ -15,8 +15,14 @@ use promo_tests::faults::{Entry, Point, effects};
 use crate::exits::expected;
 
 /// Whose verification each environment waits for.
-pub(crate) const AFTER: [(&str, &[&str]); 5] =
-    [("dev", &[]), ("left", &["dev"]), ("right", &["dev"]), ("stage", &["left", "right"]), ("world", &[])];
+pub(crate) const AFTER: [(&str, &[&str]); 6] = [
+    ("dev", &[]),
+    ("left", &["dev"]),
+    ("right", &["dev"]),
+    ("stage", &["left", "right"]),
+    ("world", &[]),
+    ("watched", &[]),
+];
 
 /// What the ledger says of the one run of a cell.
 pub(crate) struct Told {
@@ -90,6 +96,7 @@ impl Clean {
             ]),
             Scenario::Gate => ended(&[("stage", PromotionOutcome::Verified)]),
             Scenario::Waves => ended(&[("world", PromotionOutcome::RolledBack)]),
+            Scenario::Watch => ended(&[("watched", PromotionOutcome::Verified)]),
         };
         assert_eq!(ends, planned, "{}", end.said);
         Self { points, outcome, ends, paths: cells.contents().into_keys().collect() }
@@ -136,9 +143,24 @@ pub(crate) fn downstream(of: &str, name: &str) -> bool {
 pub(crate) fn decides(fault: &Fault) -> bool {
     match (fault.point.name.split(' ').next().unwrap(), fault.mode) {
         ("observe" | "ensure" | "settle", "error") | ("verify", "error" | "lost") => true,
+        _ if unseen(fault) => true,
         // A change that is seen is done, whatever was said of it; so is one that can be seen to be missing.
         _ => false,
     }
+}
+
+/// Whether a process dies when all was deployed and what its probe saw was not on record: whoever resumes its run has seen
+/// nothing, and that is no pass (S1.3).
+pub(crate) fn unseen(fault: &Fault) -> bool {
+    let probed = environment(&fault.point) == Some("watched") && matches!(fault.mode, "kill" | "hang");
+    probed
+        && match fault.point.name.as_str() {
+            "append after step.effect" | "append before environment.deployed" | "append after environment.deployed" => {
+                true
+            }
+            "append before verdict.recorded" => fault.count == 1,
+            name => name == "during after",
+        }
 }
 
 /// One process after another until the run has ended; `faults` are theirs, one each. Gives the host that ended it.
@@ -204,6 +226,9 @@ pub(crate) fn cell(cells: &Cells, clean: &Clean, faults: &[&Fault], ends: &mut V
         cells.wait_for_locks();
     }
     assert_eq!(cells.ledger().leases().unwrap(), [], "a lock was left behind");
+    if faults.iter().any(|fault| unseen(fault)) {
+        assert_eq!(told.outcome, Some(RunOutcome::RolledBack), "nobody saw it, and it did not go back");
+    }
     let deciding: Vec<&str> = faults.iter().filter(|f| decides(f)).filter_map(|f| environment(&f.point)).collect();
     if deciding.is_empty() {
         assert_eq!(told.outcome, Some(clean.outcome), "it ended otherwise than without a fault");

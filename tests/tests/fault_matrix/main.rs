@@ -19,7 +19,7 @@ use promo_tests::cells::{Cells, Fault, Host, Scenario};
 use promo_tests::faults::{Broken, Entry, Point};
 
 use crate::exits::expected_in_a_wait;
-use crate::judge::{Clean, all, cell, documented, exit_of, judge, play, sound, told};
+use crate::judge::{Clean, all, cell, documented, exit_of, judge, play, sound, told, unseen};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_promo-faults");
 
@@ -90,6 +90,79 @@ fn killed_in_a_pause_a_resume_waits_for_what_is_left_of_it() {
         (at("wave.finished", ""), at("step.intent", "deploy/two").min(at("step.intent", "deploy/three")));
     let waited = next.duration_since(done);
     assert!(waited >= jiff::SignedDuration::from_secs(1), "the whole pause, over both processes: {waited}");
+}
+
+/// The first faults at these points, of all that a run of the scenario passes.
+fn picked(cells: &Cells, clean: &Clean, mode: &'static str, points: &[(&str, &str, usize)]) -> Vec<Vec<Fault>> {
+    let fault = |(name, about, count): &(&str, &str, usize)| {
+        let point = Point { name: (*name).to_owned(), about: (*about).to_owned() };
+        assert!(clean.points.contains(&(point.clone(), *count)), "{point} is not among {:?}", clean.points);
+        vec![Fault { point, mode, count: *count }]
+    };
+    assert_eq!(cells.scenario(), Scenario::Waves);
+    points.iter().map(fault).collect()
+}
+
+/// Where waves are tried besides being killed: what only they have, and a step on either way. Each cell takes as long as its
+/// pause.
+const IN_WAVES: [(&str, &str, usize); 9] = [
+    ("ensure before", "world/deploy/one", 1),
+    // Of the first wave alone, of the same once more after the pause, and of the place that is back.
+    ("verify", "world/smoke", 1),
+    ("verify", "world/smoke", 2),
+    ("verify", "world/smoke", 6),
+    ("append before wave.finished", "world", 1),
+    ("append after wave.finished", "world", 1),
+    ("ensure before", "world/deploy/two", 1),
+    ("ensure after", "world/deploy/three", 1),
+    ("ensure before", "world/rollback/deploy/two", 1),
+];
+
+#[test]
+fn an_error_or_a_lost_reply_in_waves_has_its_documented_end() {
+    let cells = Cells::new(PROGRAM, Scenario::Waves);
+    let clean = Clean::new(&cells);
+    for mode in ["error", "lost"] {
+        all(&cells, &clean, &picked(&cells, &clean, mode, &IN_WAVES));
+    }
+}
+
+#[test]
+fn hanging_between_waves_and_within_one_is_no_other_death() {
+    let cells = Cells::new(PROGRAM, Scenario::Waves);
+    let clean = Clean::new(&cells);
+    all(&cells, &clean, &picked(&cells, &clean, "hang", &[IN_WAVES[2], IN_WAVES[5], IN_WAVES[6], IN_WAVES[8]]));
+}
+
+/// S1.3, S9.5: of a watch a resume waits for what is left; what a probe did not see is no pass, and takes the release back.
+#[test]
+fn killed_anywhere_under_a_probe_or_in_a_watch_a_resume_ends_it_by_what_was_seen() {
+    let cells = Cells::new(PROGRAM, Scenario::Watch);
+    let clean = Clean::new(&cells);
+    // The rest is passed as in a fork.
+    let own = [
+        "append after step.",
+        "append after environment.",
+        "append before verdict.",
+        "append after verdict.",
+        "append before promotion.finished",
+        "ensure ",
+        "settle ",
+        "verify",
+        "during ",
+    ];
+    let faults = clean.faults(&cells, "kill").into_iter().filter(|fault| fault.point.about.starts_with("watched"));
+    let faults: Vec<_> =
+        faults.filter(|fault| own.iter().any(|name| fault.point.name.starts_with(name.trim_end()))).collect();
+    let at = |name: &str, count| faults.iter().any(|fault| fault.point.name == name && fault.count == count);
+    for (name, count) in
+        [("during before", 1), ("during after", 1), ("verify", 1), ("verify", 2), ("append before verdict.recorded", 2)]
+    {
+        assert!(at(name, count), "{name} is not among {faults:?}");
+    }
+    assert!(faults.iter().filter(|fault| unseen(fault)).count() >= 4, "{faults:?}");
+    let matrix: Vec<Vec<Fault>> = faults.into_iter().map(|fault| vec![fault]).collect();
+    all(&cells, &clean, &matrix);
 }
 
 #[test]
@@ -467,6 +540,7 @@ fn replay() {
         Some("fork") => Scenario::Fork,
         Some("gate") => Scenario::Gate,
         Some("waves") => Scenario::Waves,
+        Some("watch") => Scenario::Watch,
         other => panic!("{other:?} is no scenario"),
     };
     let faults: Vec<Fault> = parts.map(|part| part.parse().unwrap()).collect();

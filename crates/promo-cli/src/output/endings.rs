@@ -3,7 +3,7 @@
 
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
-use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
+use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Promotion, Run};
 use promo_engine::Session;
 
@@ -35,6 +35,9 @@ pub(crate) const fn run(outcome: RunOutcome) -> (&'static str, Label) {
 
 /// Where checks passed that promo runs, and those of people are open: nothing after it counts it as verified.
 const BY_ITSELF: (&str, Label) = ("passed the checks that promo runs, and not those of people", Label::Waiting);
+
+/// What a person went back to.
+const BACK: (&str, Label) = ("is back, and verified", Label::Good);
 
 /// How a promotion ended, by itself, by how its run ended, by whether that run had begun to go back, and by whether checks
 /// that people answer are `open`.
@@ -70,6 +73,10 @@ pub(crate) fn of(
     let run = view.runs.get(&promotion.run);
     let ended = run.and_then(|run| run.finished).map(|(_, outcome)| outcome);
     let open = !session.unspoken(view, name, &promotion.to).is_empty();
+    // Beside others it is no success of what came before it.
+    if (outcome, promotion.movement, open) == (PromotionOutcome::Verified, Movement::Rollback, false) {
+        return BACK;
+    }
     self::promotion(outcome, ended, run.is_some_and(|run| went_back(run, name)), open)
 }
 

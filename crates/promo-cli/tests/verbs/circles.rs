@@ -313,6 +313,12 @@ fn another_configuration_is_told_by_why_too_and_approved_as_what_it_is() {
     let signed = sign("back.json");
     assert!(signed.contains("  production goes BACK from r-"), "{signed}");
     assert!(signed.contains("is quarantined for production and downstream, and automatic promotion"), "{signed}");
+    // Among the promotions it is told as what it was.
+    world.run(0, &["apply", "back.json"]);
+    let told = said(&world, &["history", "production"]);
+    let ended = |words: &str| told.lines().filter(|line| line.contains(words)).count();
+    assert_eq!(ended("is back, and verified"), 1, "{told}");
+    assert!(ended("is verified") >= 1, "{told}");
 }
 
 #[test]

@@ -12,6 +12,7 @@ pub mod config;
 pub mod diagnostic;
 pub mod digest;
 pub mod eligibility;
+pub mod evidence;
 pub mod format;
 pub mod gate;
 pub mod graph;

@@ -1,0 +1,197 @@
+//! What a document says of itself: what it is, who made it, when, and of what it speaks.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use jiff::Timestamp;
+
+use crate::Digest;
+
+/// The kinds of documents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
+pub enum Kind {
+    /// Trivy's own JSON.
+    Trivy,
+    /// Grype's own JSON.
+    Grype,
+    /// Static Analysis Results Interchange Format (OASIS).
+    Sarif,
+    /// OSV-Scanner's own JSON.
+    OsvScanner,
+    /// An in-toto statement with a list of vulnerabilities, or with another document of these kinds in it.
+    InToto,
+    /// CycloneDX in JSON: a bill of materials, vulnerabilities, or both.
+    CycloneDx,
+    /// SPDX 2.2 and 2.3 in JSON.
+    Spdx2,
+    /// SPDX 3 in JSON-LD.
+    Spdx3,
+    /// OpenVEX.
+    OpenVex,
+    /// JUnit's XML, as many tools write it.
+    Junit,
+    /// Cobertura's XML.
+    Cobertura,
+    /// LCOV's trace files.
+    Lcov,
+    /// Summaries of k6.
+    K6,
+    /// JSON of anybody's own, from which named numbers are taken.
+    Numbers,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 14] = [
+        Self::Trivy,
+        Self::Grype,
+        Self::Sarif,
+        Self::OsvScanner,
+        Self::InToto,
+        Self::CycloneDx,
+        Self::Spdx2,
+        Self::Spdx3,
+        Self::OpenVex,
+        Self::Junit,
+        Self::Cobertura,
+        Self::Lcov,
+        Self::K6,
+        Self::Numbers,
+    ];
+
+    /// Its name, for people and for configuration.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Trivy => "trivy",
+            Self::Grype => "grype",
+            Self::Sarif => "sarif",
+            Self::OsvScanner => "osv-scanner",
+            Self::InToto => "in-toto",
+            Self::CycloneDx => "cyclonedx",
+            Self::Spdx2 => "spdx",
+            Self::Spdx3 => "spdx3",
+            Self::OpenVex => "openvex",
+            Self::Junit => "junit",
+            Self::Cobertura => "cobertura",
+            Self::Lcov => "lcov",
+            Self::K6 => "k6",
+            Self::Numbers => "numbers",
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// A program, with its version when it is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tool {
+    /// Its name, as the document has it.
+    pub name: String,
+    /// Its version, as the document has it.
+    pub version: Option<String>,
+}
+
+/// By what a digest that a document names is related to an artifact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Link {
+    /// The subject of an attestation: the strongest, when its signature holds.
+    Subject,
+    /// A manifest or an index, as a registry has it.
+    Manifest,
+    /// The configuration of an image, which its manifest names. Many tools call it the image's id.
+    Config,
+    /// The bytes of a file.
+    Content,
+}
+
+/// A digest that a document names as that of which it speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Binding {
+    /// What the digest is of.
+    pub link: Link,
+    /// The digest.
+    pub digest: Digest,
+}
+
+/// What a document says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// What it is.
+    pub kind: Kind,
+    /// The version of its format, as it is written. `None` for formats without versions.
+    pub version: Option<String>,
+    /// What an attestation has in it, when that is a document of another kind.
+    pub inside: Option<Kind>,
+    /// The programs that made it, in the order in which it names them.
+    pub tools: Vec<Tool>,
+    /// When it was made, or the scan ended. `None` where it does not say, or gives a local time of an unknown zone, which is no instant.
+    pub made: Option<Timestamp>,
+    /// When the database that was asked was built.
+    pub database: Option<Timestamp>,
+    /// Of what it speaks, in ascending order and each once. Empty for a document that binds itself to nothing: names, tags and paths are no binding.
+    pub bound: Vec<Binding>,
+    /// Whether the run that it reports came to its end, where the format can say so. `Some(false)` is a report that must not be
+    /// taken for a clean one.
+    pub completed: Option<bool>,
+}
+
+impl About {
+    /// A document that says nothing of itself but what it is.
+    #[must_use]
+    pub const fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            version: None,
+            inside: None,
+            tools: Vec::new(),
+            made: None,
+            database: None,
+            bound: Vec::new(),
+            completed: None,
+        }
+    }
+
+    /// Adds a digest of which the document speaks.
+    pub fn bind(&mut self, link: Link, digest: Digest) {
+        let binding = Binding { link, digest };
+        if let Err(at) = self.bound.binary_search(&binding) {
+            self.bound.insert(at, binding);
+        }
+    }
+
+    /// Whether it names this digest, as whatever.
+    #[must_use]
+    pub fn names(&self, digest: &Digest) -> bool {
+        self.bound.iter().any(|binding| binding.digest == *digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bindings_are_sorted_and_stand_once() {
+        let (one, two) = (Digest::of(b"1"), Digest::of(b"2"));
+        let mut about = About::new(Kind::Trivy);
+        for (link, digest) in [(Link::Config, one), (Link::Manifest, two), (Link::Config, one), (Link::Subject, two)] {
+            about.bind(link, digest);
+        }
+        let links: Vec<Link> = about.bound.iter().map(|binding| binding.link).collect();
+        assert_eq!(links, [Link::Subject, Link::Manifest, Link::Config]);
+        assert!(about.names(&one) && about.names(&two) && !about.names(&Digest::of(b"3")));
+    }
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        let names: alloc::collections::BTreeSet<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+        assert_eq!(names.len(), Kind::ALL.len());
+    }
+}

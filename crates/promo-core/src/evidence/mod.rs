@@ -1,0 +1,50 @@
+//! Evidence: what reports say of an artifact, as typed facts.
+//!
+//! What lives here: facts ([`Report`]) that the gates of vulnerabilities, licences, SBOMs, tests, coverage and numbers need, whatever
+//! format they came in, and what a document says of itself ([`About`]). What must not: reading a format (promo-providers does), and
+//! judgement, which a gate makes from facts, a policy and an instant. A fact that a document does not state is `None`, or a variant
+//! that says so; it is never filled with what would be convenient.
+
+mod about;
+mod bill;
+mod finding;
+mod licence;
+mod measure;
+mod vex;
+
+pub use about::{About, Binding, Kind, Link, Tool};
+pub use bill::{Bill, Component};
+pub use finding::{Finding, Findings, FixState, Level, Score, Severity, Suppression};
+pub use licence::{Expression, Stated, Term, TooDeep};
+pub use measure::{Coverage, Finite, Measured, NotFinite, Number, Numbers, Ratio, TestRun, Threshold, Totals};
+pub use vex::{Product, Statement, Status};
+
+use alloc::vec::Vec;
+
+/// What one document says. A part that is `None` is one of which the document does not speak: a report without findings and one that
+/// does not look for any are two things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// What the document says of itself.
+    pub about: About,
+    /// Vulnerabilities that were found.
+    pub findings: Option<Findings>,
+    /// What the artifact is made of.
+    pub bill: Option<Bill>,
+    /// Statements on exploitability (VEX).
+    pub statements: Option<Vec<Statement>>,
+    /// Tests that ran.
+    pub tests: Option<TestRun>,
+    /// What tests reached.
+    pub coverage: Option<Coverage>,
+    /// Metrics.
+    pub numbers: Option<Numbers>,
+}
+
+impl Report {
+    /// A report that says nothing yet.
+    #[must_use]
+    pub const fn new(about: About) -> Self {
+        Self { about, findings: None, bill: None, statements: None, tests: None, coverage: None, numbers: None }
+    }
+}

@@ -20,6 +20,8 @@ pub mod metric;
 pub mod oci;
 mod private;
 pub mod probe;
+#[cfg(feature = "reports")]
+pub mod reports;
 pub mod rollout;
 mod settings;
 mod templates;

@@ -10,33 +10,18 @@ use promo_engine::process::Processes;
 use promo_providers::helm::Helm as Provided;
 use promo_sdk::testing::{MemoryBlobs, context};
 use promo_sdk::{
-    ArtifactInput, Context, EnsureRequest, Inputs, ObserveRequest, Preview, Provider as _, ProviderError, Secrets,
-    State,
+    ArtifactInput, Context, EnsureRequest, Inputs, ObserveRequest, Preview, Provider as _, ProviderError, State,
 };
-use secrecy::SecretString;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
+use crate::kubernetes::world::{Variables, clusters};
 use crate::kubernetes::{Helm, Namespace};
 
-/// The image of every release here.
-pub const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+pub use crate::kubernetes::world::DIGEST;
 
 /// Both generations of helm: everything is to be the same with each of them.
 pub const BOTH: [Helm; 2] = [Helm::Three, Helm::Four];
-
-/// Variables of promo's environment.
-pub struct Variables(pub BTreeMap<String, String>);
-
-impl Secrets for Variables {
-    fn get(&self, _name: &str) -> Option<SecretString> {
-        None
-    }
-
-    fn variable(&self, name: &str) -> Option<SecretString> {
-        self.0.get(name).map(|value| SecretString::from(value.clone()))
-    }
-}
 
 /// A namespace, a helm, and the machine from which it is used.
 pub struct World {
@@ -255,18 +240,6 @@ fn run(command: &mut std::process::Command) -> String {
     let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("it is text")
-}
-
-/// Writes what the machine says about clusters; gives where.
-///
-/// # Panics
-/// When the directory cannot be written.
-#[must_use]
-pub fn clusters(root: &Path, kubeconfig: &Path, context: &str) -> String {
-    let file = root.join("clusters.toml");
-    let text = format!("format = 1\n[cluster.kit]\nkubeconfig = {kubeconfig:?}\ncontext = \"{context}\"\n");
-    std::fs::write(&file, text).expect("the directory can be written");
-    file.display().to_string()
 }
 
 /// A ConfigMap whose key has that value; the value may be a template.

@@ -23,6 +23,7 @@ mod kubelet;
 mod logs;
 mod namespace;
 mod owner;
+pub mod pipeline;
 pub mod server;
 mod servers;
 mod shared;

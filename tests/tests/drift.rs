@@ -3,24 +3,11 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use promo_providers::oci::build::{Image, image};
-use promo_providers::oci::{Network, Store};
-use promo_tests::binary;
 use promo_tests::kubernetes::Namespace;
-use promo_tests::oci_registry::{Behaviour, OciRegistry};
+use promo_tests::kubernetes::pipeline::{Pipeline, kubectl, said};
 use serde_json::Value;
-
-/// A pipeline of two namespaces, and the registry from which they take their image.
-struct World {
-    dev: Namespace,
-    staging: Namespace,
-    registry: OciRegistry,
-    directory: tempfile::TempDir,
-}
 
 const MANIFESTS: &str = "\
 # What the shop is.
@@ -57,31 +44,30 @@ metadata: { name: keys }
 stringData: { token: canary-secret }
 ";
 
+/// A pipeline of two namespaces, which are declared alike but for one map.
+struct World {
+    pipeline: Pipeline,
+}
+
+impl std::ops::Deref for World {
+    type Target = Pipeline;
+
+    fn deref(&self) -> &Pipeline {
+        &self.pipeline
+    }
+}
+
 impl World {
     async fn new() -> Option<Self> {
-        let (dev, staging) = (Namespace::new()?, Namespace::new()?);
-        let registry = OciRegistry::start(Behaviour::default()).await;
-        let world = Self { dev, staging, registry, directory: tempfile::tempdir().unwrap() };
-        let address = world.registry.address();
-        let environment = |name: &str, tier: &str, also: &str, namespace: &Namespace| {
+        let pipeline = Pipeline::new(2, |namespaces| {
             format!(
-                "[environments.{name}]\ntier = \"{tier}\"\nstart = \"auto\"\nverify = [\"smoke\"]\n{also}\
-                 target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
-                namespace.name()
+                "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\", \"values/{{environment}}.yaml\"]\n\
+                 images = {{ \"shop/web\" = \"web\" }}\ntimeout = \"30s\"\n{}{}",
+                Pipeline::environment("dev", "development", "", &namespaces[0]),
+                Pipeline::environment("staging", "staging", "after = [\"dev\"]\n", &namespaces[1]),
             )
-        };
-        let pipeline = format!(
-            "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.web]\nimage = \"{address}/team/web\"\ntags = \"[0-9]*\"\n\
-             [defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\", \"values/{{environment}}.yaml\"]\n\
-             images = {{ \"shop/web\" = \"web\" }}\ntimeout = \"30s\"\n[checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}{}",
-            environment("dev", "development", "", &world.dev),
-            environment("staging", "staging", "after = [\"dev\"]\n", &world.staging),
-        );
-        world.write("promo.toml", &pipeline);
-        world.write(
-            "clusters.toml",
-            &format!("format = 1\n[cluster.kit]\nkubeconfig = {:?}\ncontext = \"admin\"\n", world.dev.kubeconfig()),
-        );
+        });
+        let world = Self { pipeline: pipeline.await? };
         world.write("manifests/web.yaml", MANIFESTS);
         for name in ["dev", "staging"] {
             let own = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: own\ndata:\n  where: {name}\n");
@@ -98,32 +84,12 @@ impl World {
         Some(world)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    fn dev(&self) -> &Namespace {
+        &self.namespaces[0]
     }
 
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
-    }
-
-    async fn release(&self, tag: &str) {
-        let network = Network::of(&promo_sdk::testing::context(self.directory.path())).unwrap();
-        let store = Store::Registry(network.repository(self.registry.address(), "team/web").unwrap());
-        let labels = [("org.opencontainers.image.version", tag)];
-        image(&store, tag, &Image::new(labels, vec![tag.as_bytes().to_vec()])).await.unwrap();
-        self.ends(0, &["release", "add", &format!("web={tag}")]);
-    }
-
-    fn read(&self, name: &str) -> String {
-        std::fs::read_to_string(self.path(name)).unwrap()
-    }
-
-    fn edit(&self, name: &str, from: &str, to: &str) {
-        let text = self.read(name);
-        assert!(text.contains(from), "{from} in {text}");
-        self.write(name, &text.replace(from, to));
+    fn staging(&self) -> &Namespace {
+        &self.namespaces[1]
     }
 
     /// The plan that takes back what differs in dev, applied; gives what it said.
@@ -134,37 +100,6 @@ impl World {
         self.ends(0, &["apply", words.last().unwrap()]);
         said
     }
-
-    fn promo(&self, words: &[&str]) -> Command {
-        let mut command = binary::command(binary::promo());
-        command.current_dir(self.directory.path()).args(words).env("PROMO_CLUSTERS", self.path("clusters.toml"));
-        command.env("PROMO_ACTOR", "ci").env("HOME", self.directory.path()).stdin(Stdio::null());
-        command
-    }
-
-    fn ends(&self, code: i32, words: &[&str]) -> String {
-        let output = self.promo(words).output().unwrap();
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
-        assert!(!said.contains("canary-secret") && !said.contains("Y2FuYXJ5"), "{words:?} tells a secret: {said}");
-        said
-    }
-
-    fn json(&self, code: i32, words: &[&str]) -> Value {
-        let said = self.ends(code, &[words, &["--format", "json"]].concat());
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"))
-    }
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
-}
-
-/// What somebody does by hand.
-fn kubectl(namespace: &Namespace, words: &[&str]) -> String {
-    let output = namespace.kubectl().args(words).output().unwrap();
-    assert!(output.status.success(), "{words:?}: {}", said(&output));
-    String::from_utf8(output.stdout).unwrap()
 }
 
 /// What an answer tells of a field: its class, what was recorded, what is there and who changed it.
@@ -225,10 +160,10 @@ mod needs_kubernetes {
             let quiet = world.json(0, &["drift", "--detailed-exitcode"]);
             assert_eq!(quiet["differs"], false, "{quiet:#}");
             // What controllers, a restart and kubectl's own marks leave is no difference.
-            kubectl(&world.dev, &["rollout", "restart", "deployment", "web"]);
+            kubectl(world.dev(), &["rollout", "restart", "deployment", "web"]);
             world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
-            by_hand(&world.dev);
-            beside(&world.dev);
+            by_hand(world.dev());
+            beside(world.dev());
             let ledger = world.json(0, &["status"])["ledger"]["size"].clone();
             let answer = world.json(2, &["drift", "dev", "--detailed-exitcode"]);
             for (object, path, class, recorded, live, by) in [
@@ -282,7 +217,7 @@ mod needs_kubernetes {
         #[tokio::test(flavor = "multi_thread")]
         async fn what_promo_keeps_of_a_place_and_is_gone_is_said() {
             let Some(world) = World::deployed().await else { return };
-            kubectl(&world.dev, &["delete", "secret", "promo.promo"]);
+            kubectl(world.dev(), &["delete", "secret", "promo.promo"]);
             let answer = world.json(0, &["drift", "dev"]);
             assert_eq!(answer["environments"][0]["state"], "differs");
             let note = answer["environments"][0]["places"][0]["note"].as_str().unwrap_or_default();
@@ -292,7 +227,7 @@ mod needs_kubernetes {
         #[tokio::test(flavor = "multi_thread")]
         async fn a_plan_names_every_field_that_it_takes_back_and_apply_takes_them_back() {
             let Some(world) = World::deployed().await else { return };
-            by_hand(&world.dev);
+            by_hand(world.dev());
             let said = world.take_back();
             assert!(said.contains("takes back what was changed by hand on default: "), "{said}");
             for words in [
@@ -304,10 +239,10 @@ mod needs_kubernetes {
                 assert!(said.contains(words), "{words}: {said}");
             }
             world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
-            assert_eq!(get(&world.dev, "deployment/web", "{.spec.replicas}"), "2");
-            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "blue");
+            assert_eq!(get(world.dev(), "deployment/web", "{.spec.replicas}"), "2");
+            assert_eq!(get(world.dev(), "configmap/settings", "{.data.color}"), "blue");
             // Of what nothing declares no plan takes anything back, and that is said.
-            beside(&world.dev);
+            beside(world.dev());
             let text = world.ends(2, &["drift", "dev", "--detailed-exitcode"]);
             assert!(text.contains("What others added beside what is declared stays"), "{text}");
             world.ends(0, &["plan", "dev", "--detailed-exitcode"]);
@@ -317,10 +252,10 @@ mod needs_kubernetes {
         async fn what_is_kept_is_written_into_the_manifests_that_declare_it_and_travels_from_there() {
             let Some(world) = World::deployed().await else { return };
             kubectl(
-                &world.dev,
+                world.dev(),
                 &["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data":{"color":"red"}}"#],
             );
-            kubectl(&world.dev, &["scale", "deployment", "web", "--replicas=5"]);
+            kubectl(world.dev(), &["scale", "deployment", "web", "--replicas=5"]);
             let answer = world.json(0, &["adopt", "dev"]);
             assert_eq!(answer["files"][0]["state"], "can-be-written", "{answer:#}");
             assert_eq!(answer["files"][0]["shared"], true);
@@ -331,8 +266,8 @@ mod needs_kubernetes {
             assert_eq!(world.read("manifests/web.yaml"), expected.replace("color: blue", "color: red"));
             world.release("1.1.0").await;
             world.ends(0, &["advance"]);
-            assert_eq!(get(&world.staging, "configmap/settings", "{.data.color}"), "red");
-            assert_eq!(get(&world.dev, "deployment/web", "{.spec.replicas}"), "5");
+            assert_eq!(get(world.staging(), "configmap/settings", "{.data.color}"), "red");
+            assert_eq!(get(world.dev(), "deployment/web", "{.spec.replicas}"), "5");
             world.ends(0, &["drift", "--detailed-exitcode"]);
         }
 
@@ -345,7 +280,7 @@ mod needs_kubernetes {
             world.edit("values/staging.yaml", "where: staging", "where: elsewhere");
             world.ends(0, &["plan", "staging", "--out", "own.json"]);
             world.ends(0, &["apply", "own.json"]);
-            kubectl(&world.staging, &["scale", "deployment", "web", "--replicas=5"]);
+            kubectl(world.staging(), &["scale", "deployment", "web", "--replicas=5"]);
             let answer = world.json(2, &["diff", "dev", "staging", "--detailed-exitcode"]);
             let declared = answer["declared"].as_array().unwrap();
             assert_eq!(declared.len(), 1, "{answer:#}");
@@ -375,9 +310,9 @@ mod needs_kubernetes {
             ] {
                 world.write(&format!("{file}.yaml"), object);
                 let path = world.path(&format!("{file}.yaml"));
-                kubectl(&world.dev, &[&["apply", "-f", path.to_str().unwrap()], how].concat());
+                kubectl(world.dev(), &[&["apply", "-f", path.to_str().unwrap()], how].concat());
             }
-            let before = pods(&world.dev, 2);
+            let before = pods(world.dev(), 2);
             // Nothing is taken over that nobody asked for.
             let refused = world.promo(&["plan", "dev"]).output().unwrap();
             assert!(said(&refused).contains("promo has not made it"), "{}", said(&refused));
@@ -396,10 +331,10 @@ mod needs_kubernetes {
             }
             assert!(!plan.contains("replicas"), "what does not differ is no change: {plan}");
             world.ends(0, &["apply", "adopt.json"]);
-            assert_eq!(pods(&world.dev, 2), before, "no pod was made anew");
-            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "green");
+            assert_eq!(pods(world.dev(), 2), before, "no pod was made anew");
+            assert_eq!(get(world.dev(), "configmap/settings", "{.data.color}"), "green");
             for object in ["deployment/web", "configmap/settings"] {
-                let managers = managers(&world.dev, object);
+                let managers = managers(world.dev(), object);
                 assert!(managers.contains("promo") && !managers.contains("helm"), "{object}: {managers}");
             }
             world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
@@ -408,8 +343,8 @@ mod needs_kubernetes {
             world.release("1.1.0").await;
             world.ends(0, &["plan", "dev", "--out", "next.json"]);
             world.ends(0, &["apply", "next.json"]);
-            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "black");
-            kubectl(&world.dev, &["create", "configmap", "theirs", "--from-literal=a=b"]);
+            assert_eq!(get(world.dev(), "configmap/settings", "{.data.color}"), "black");
+            kubectl(world.dev(), &["create", "configmap", "theirs", "--from-literal=a=b"]);
             world.write(
                 "manifests/theirs.yaml",
                 "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: theirs }\ndata: { a: c }\n",
@@ -428,7 +363,7 @@ mod needs_kubernetes {
             let apply = |manager: &str| {
                 let manager = format!("--field-manager={manager}");
                 let how = ["apply", "--server-side", "--force-conflicts", &manager, "-f", path.to_str().unwrap()];
-                kubectl(&world.dev, &how);
+                kubectl(world.dev(), &how);
             };
             apply("helm");
             world.edit("promo.toml", "timeout = \"30s\"", "timeout = \"30s\"\nadopt = true");
@@ -436,7 +371,7 @@ mod needs_kubernetes {
             world.edit("settings.yaml", "color: blue", "color: red");
             apply("stranger");
             world.ends(22, &["apply", "adopt.json"]);
-            assert_eq!(get(&world.dev, "configmap/settings", "{.data.color}"), "red");
+            assert_eq!(get(world.dev(), "configmap/settings", "{.data.color}"), "red");
         }
     }
 }

@@ -1,58 +1,51 @@
 //! promo as a process of its own that promotes a release into real namespaces (R32-R34): what does not run is rolled back by
 //! itself, and a run that was killed while it waited for the cluster is gone on with.
 #![cfg(target_os = "linux")]
-#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
-use std::path::PathBuf;
-use std::process::{Command, Output, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use promo_providers::oci::build::{Image, image};
-use promo_providers::oci::{Network, Store};
-use promo_tests::binary;
 use promo_tests::kubernetes::Namespace;
-use promo_tests::oci_registry::{Behaviour, OciRegistry};
+use promo_tests::kubernetes::pipeline::{Pipeline, kubectl, said};
 
 /// How long what is watched is watched.
 const WATCHED: Duration = Duration::from_secs(4);
 /// What takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A pipeline of two namespaces, and the registry from which they take their image.
+/// A pipeline of two namespaces.
 struct World {
-    dev: Namespace,
-    staging: Namespace,
-    registry: OciRegistry,
-    directory: tempfile::TempDir,
+    pipeline: Pipeline,
+}
+
+impl std::ops::Deref for World {
+    type Target = Pipeline;
+
+    fn deref(&self) -> &Pipeline {
+        &self.pipeline
+    }
 }
 
 impl World {
     /// Development, then staging.
     async fn new() -> Option<Self> {
-        Self::with(|dev, staging| {
-            let environment = |name: &str, tier: &str, also: &str, namespace: &Namespace| {
-                format!(
-                    "[environments.{name}]\ntier = \"{tier}\"\nstart = \"auto\"\nverify = [\"smoke\"]\n{also}\
-                     target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
-                    namespace.name()
-                )
-            };
-            let dev = environment("dev", "development", "", dev);
-            dev + &environment("staging", "staging", "after = [\"dev\"]\n", staging)
+        Self::with(|namespaces| {
+            let dev = Pipeline::environment("dev", "development", "", &namespaces[0]);
+            dev + &Pipeline::environment("staging", "staging", "after = [\"dev\"]\n", &namespaces[1])
         })
         .await
     }
 
     /// One environment of both namespaces, one after the other.
     async fn waves() -> Option<Self> {
-        Self::with(|eu, us| {
+        Self::with(|namespaces| {
             format!(
                 "[environments.world]\ntier = \"development\"\nstart = \"auto\"\nverify = [\"smoke\"]\n\
                  waves = [{{ targets = [\"eu\"], pause = \"1s\" }}, {{ targets = [\"us\"] }}]\n\
                  [environments.world.targets]\neu = {{ cluster = \"kit\", namespace = \"{}\" }}\n\
                  us = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
-                eu.name(),
-                us.name()
+                namespaces[0].name(),
+                namespaces[1].name()
             )
         })
         .await
@@ -60,13 +53,13 @@ impl World {
 
     /// One environment that is watched for a while by a Job, which runs until somebody says how it ends.
     async fn watched() -> Option<Self> {
-        let world = Self::with(|dev, _| {
+        let world = Self::with(|namespaces| {
             format!(
                 "[checks.ask]\njob = {{ manifest = \"ask.yaml\" }}\n[environments.dev]\ntier = \"development\"\n\
                  start = \"auto\"\nverify = [\"ask\"]\nwatch = {{ for = \"{}s\", every = \"1s\" }}\n\
                  target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
                 WATCHED.as_secs(),
-                dev.name()
+                namespaces[0].name()
             )
         });
         let world = world.await?;
@@ -80,34 +73,23 @@ impl World {
         Some(world)
     }
 
-    async fn with(environments: impl FnOnce(&Namespace, &Namespace) -> String) -> Option<Self> {
-        let (dev, staging) = (Namespace::new()?, Namespace::new()?);
-        let registry = OciRegistry::start(Behaviour::default()).await;
-        let world = Self { dev, staging, registry, directory: tempfile::tempdir().unwrap() };
-        let (address, timeout) = (world.registry.address(), "\"6s\"");
-        let pipeline = format!(
-            "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.web]\nimage = \"{address}/team/web\"\ntags = \"[0-9]*\"\n\
-             [defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = {{ \"shop/web\" = \"web\" }}\n\
-             timeout = {timeout}\n[checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}",
-            environments(&world.dev, &world.staging)
-        );
-        world.write("promo.toml", &pipeline);
-        world.write(
-            "clusters.toml",
-            &format!("format = 1\n[cluster.kit]\nkubeconfig = {:?}\ncontext = \"admin\"\n", world.dev.kubeconfig()),
-        );
+    async fn with(environments: impl FnOnce(&[Namespace]) -> String) -> Option<Self> {
+        let pipeline = Pipeline::new(2, |namespaces| {
+            let deploy = "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = { \"shop/web\" = \"web\" }\n\
+                          timeout = \"6s\"\n";
+            format!("{deploy}{}", environments(namespaces))
+        });
+        let world = Self { pipeline: pipeline.await? };
         world.pods("run");
         Some(world)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    fn dev(&self) -> &Namespace {
+        &self.namespaces[0]
     }
 
-    fn write(&self, name: &str, text: &str) {
-        let path = self.path(name);
-        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(path, text).unwrap();
+    fn staging(&self) -> &Namespace {
+        &self.namespaces[1]
     }
 
     /// What the next release declares, with what becomes of its pods.
@@ -121,41 +103,9 @@ impl World {
         self.write("manifests/web.yaml", &text);
     }
 
-    async fn release(&self, tag: &str) {
-        self.push(tag).await;
-        self.ends(0, &["release", "add", &format!("web={tag}")]);
-    }
-
-    async fn push(&self, tag: &str) {
-        let network = Network::of(&promo_sdk::testing::context(self.directory.path())).unwrap();
-        let store = Store::Registry(network.repository(self.registry.address(), "team/web").unwrap());
-        let labels = [("org.opencontainers.image.version", tag)];
-        image(&store, tag, &Image::new(labels, vec![tag.as_bytes().to_vec()])).await.unwrap();
-    }
-
-    fn promo(&self, words: &[&str]) -> Command {
-        let mut command = binary::command(binary::promo());
-        command.current_dir(self.directory.path()).args(words).env("PROMO_CLUSTERS", self.path("clusters.toml"));
-        command.env("PROMO_ACTOR", "ci").env("HOME", self.directory.path()).stdin(Stdio::null());
-        command
-    }
-
-    fn ends(&self, code: i32, words: &[&str]) -> String {
-        let output = self.promo(words).output().unwrap();
-        let said = said(&output);
-        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
-        said
-    }
-
     fn image_in(namespace: &Namespace) -> String {
-        let path = "jsonpath={.spec.template.spec.containers[0].image}";
-        let output = namespace.kubectl().args(["get", "deployment", "web", "-o", path]).output().unwrap();
-        String::from_utf8(output.stdout).unwrap()
+        kubectl(namespace, &["get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"])
     }
-}
-
-fn said(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 mod needs_kubernetes {
@@ -166,8 +116,8 @@ mod needs_kubernetes {
         let Some(world) = World::new().await else { return };
         world.release("1.0.0").await;
         world.ends(0, &["advance"]);
-        let good = World::image_in(&world.dev);
-        assert!(good.contains("/team/web@sha256:") && good == World::image_in(&world.staging), "{good}");
+        let good = World::image_in(world.dev());
+        assert!(good.contains("/team/web@sha256:") && good == World::image_in(world.staging()), "{good}");
         world.pods("crash");
         world.release("1.1.0").await;
         let plan = world.ends(0, &["plan", "dev"]);
@@ -175,7 +125,7 @@ mod needs_kubernetes {
         let said = world.ends(40, &["advance"]);
         assert!(said.contains("not settled within 6 s: Deployment/web: "), "{said}");
         assert!(said.contains("CrashLoopBackOff"), "the reason of its pods: {said}");
-        assert_eq!((World::image_in(&world.dev), World::image_in(&world.staging)), (good.clone(), good));
+        assert_eq!((World::image_in(world.dev()), World::image_in(world.staging())), (good.clone(), good));
         // What was left behind is what the release before it declares, and nothing is under way.
         world.ends(0, &["plan", "dev", "--detailed-exitcode"]);
     }
@@ -192,13 +142,13 @@ mod needs_kubernetes {
         // A node may name the manifest of its own platform, below the index that was asked for.
         world.pods(&format!("run, promo.test/runs: {}", tree[0]));
         world.ends(0, &["advance"]);
-        let good = World::image_in(&world.dev);
+        let good = World::image_in(world.dev());
         let other = format!("sha256:{}", "0".repeat(64));
         world.pods(&format!("run, promo.test/runs: {other}"));
         world.release("1.1.0").await;
         let said = world.ends(40, &["advance"]);
         assert!(said.contains("Deployment/web container web runs ") && said.contains(&other), "{said}");
-        assert_eq!((World::image_in(&world.dev), World::image_in(&world.staging)), (good.clone(), good));
+        assert_eq!((World::image_in(world.dev()), World::image_in(world.staging())), (good.clone(), good));
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -224,13 +174,13 @@ mod needs_kubernetes {
         assert!(said.contains("also runs tools.example/debug:1 (its tag can move)"), "{said}");
         let said = world.ends(0, &[&["advance"][..], &ours].concat());
         assert!(said.contains("also runs tools.example/debug@sha256:"), "what it was at that moment: {said}");
-        assert!(World::image_in(&world.staging).contains("/team/web@sha256:"));
+        assert!(World::image_in(world.staging()).contains("/team/web@sha256:"));
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn r10_what_does_not_run_in_the_second_wave_goes_back_in_both() {
         let Some(world) = World::waves().await else { return };
-        let (eu, us) = (&world.dev, &world.staging);
+        let (eu, us) = (world.dev(), world.staging());
         world.release("1.0.0").await;
         world.ends(0, &["advance"]);
         let good = World::image_in(us);
@@ -260,27 +210,23 @@ mod needs_kubernetes {
         world.ends(0, &["plan", "dev", "--out", "plan.json"]);
         let mut child =
             world.promo(&["apply", "plan.json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let first = job_besides(&world.dev, &[], || child.try_wait().unwrap().is_none());
-        ends(&world.dev, &first, "well");
-        let within = job_besides(&world.dev, &[&first], || child.try_wait().unwrap().is_none());
+        let first = job_besides(world.dev(), &[], || child.try_wait().unwrap().is_none());
+        ends(world.dev(), &first, "well");
+        let within = job_besides(world.dev(), &[&first], || child.try_wait().unwrap().is_none());
         child.kill().unwrap();
         child.wait().unwrap();
         // It passes, and nobody is there to hear it until the time is over.
-        ends(&world.dev, &within, "well");
+        ends(world.dev(), &within, "well");
         let over = Instant::now() + WATCHED;
-        let passed = || {
-            world.dev.kubectl().args(["get", "job", &within.0, "-o", "jsonpath={.status.succeeded}"]).output().unwrap()
-        };
-        while passed().stdout != b"1" || Instant::now() < over {
+        let passed = || kubectl(world.dev(), &["get", "job", &within.0, "-o", "jsonpath={.status.succeeded}"]) == "1";
+        while !passed() || Instant::now() < over {
             assert!(Instant::now() < over + PATIENCE, "the Job does not end");
             std::thread::sleep(Duration::from_millis(100));
         }
-        let run = world.ends(0, &["runs", "--unfinished", "--format", "json"]);
-        let run: serde_json::Value = serde_json::from_str(&run).unwrap();
-        let run = run["runs"][0]["run"].as_str().unwrap().to_owned();
+        let run = world.unfinished().unwrap();
         let mut resume = world.promo(&["resume", &run]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        let last = job_besides(&world.dev, &[&first, &within], || resume.try_wait().unwrap().is_none());
-        ends(&world.dev, &last, "fail");
+        let last = job_besides(world.dev(), &[&first, &within], || resume.try_wait().unwrap().is_none());
+        ends(world.dev(), &last, "fail");
         let output = resume.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(41), "{}", said(&output));
         assert!(said(&output).contains("ask failed while it was watched"), "{}", said(&output));
@@ -291,7 +237,7 @@ mod needs_kubernetes {
         let Some(world) = World::new().await else { return };
         world.release("1.0.0").await;
         world.ends(0, &["advance"]);
-        let before = World::image_in(&world.dev);
+        let before = World::image_in(world.dev());
         world.pods("notready");
         let pipeline = std::fs::read_to_string(world.path("promo.toml")).unwrap();
         world.write("promo.toml", &pipeline.replace("\"6s\"", "\"60s\""));
@@ -300,7 +246,7 @@ mod needs_kubernetes {
         let mut child =
             world.promo(&["apply", "plan.json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let there = || World::image_in(&world.dev) != before && pods(&world.dev).len() > 2;
+        let there = || World::image_in(world.dev()) != before && pods(world.dev()).len() > 2;
         while !there() {
             assert!(Instant::now() < deadline, "nothing was applied");
             std::thread::sleep(Duration::from_millis(50));
@@ -308,22 +254,20 @@ mod needs_kubernetes {
         assert!(child.try_wait().unwrap().is_none(), "it waits for pods that are not ready");
         child.kill().unwrap();
         child.wait().unwrap();
-        let run = world.ends(0, &["runs", "--unfinished", "--format", "json"]);
-        let run: serde_json::Value = serde_json::from_str(&run).unwrap();
-        let run = run["runs"][0]["run"].as_str().unwrap().to_owned();
+        let run = world.unfinished().unwrap();
         let resume = world.promo(&["resume", &run]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let patch = r#"{"metadata":{"annotations":{"promo.test/kubelet":"run"}}}"#;
         // Each pod that comes is healed, so that the new ones can take the place of the old.
         let mut resume = Some(resume);
         while resume.as_mut().unwrap().try_wait().unwrap().is_none() {
-            for pod in pods(&world.dev) {
-                let _ = world.dev.kubectl().args(["patch", "pod", &pod, "--type=merge", "-p", patch]).output();
+            for pod in pods(world.dev()) {
+                let _ = world.dev().kubectl().args(["patch", "pod", &pod, "--type=merge", "-p", patch]).output();
             }
             std::thread::sleep(Duration::from_millis(100));
         }
         let output = resume.take().unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        assert_ne!(World::image_in(&world.dev), before);
+        assert_ne!(World::image_in(world.dev()), before);
         // A second one changes nothing (S9.5).
         world.ends(0, &["resume", &run]);
         world.ends(0, &["ledger", "verify"]);
@@ -331,9 +275,8 @@ mod needs_kubernetes {
 }
 
 fn pods(namespace: &Namespace) -> Vec<String> {
-    let path = "jsonpath={.items[*].metadata.name}";
-    let output = namespace.kubectl().args(["get", "pods", "-l", "app=web", "-o", path]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().split_whitespace().map(String::from).collect()
+    let names = kubectl(namespace, &["get", "pods", "-l", "app=web", "-o", "jsonpath={.items[*].metadata.name}"]);
+    names.split_whitespace().map(String::from).collect()
 }
 
 /// The name and id of a Job that is none of these, once it has a pod, as long as `alive`.
@@ -345,8 +288,7 @@ fn job_besides(
     let deadline = Instant::now() + PATIENCE;
     loop {
         let path = "jsonpath={range .items[*]}{.metadata.name} {.metadata.uid}{\"\\n\"}{end}";
-        let output = namespace.kubectl().args(["get", "jobs", "-o", path]).output().unwrap();
-        let all = String::from_utf8(output.stdout).unwrap();
+        let all = kubectl(namespace, &["get", "jobs", "-o", path]);
         let mut jobs =
             all.lines().filter_map(|line| line.split_once(' ')).map(|(name, uid)| (name.to_owned(), uid.to_owned()));
         let other = jobs.find(|job| others.iter().all(|(_, uid)| *uid != job.1));
@@ -360,13 +302,12 @@ fn job_besides(
 }
 
 fn pods_of(namespace: &Namespace, (_, uid): &(String, String)) -> String {
-    let words = ["get", "pods", "-l", &format!("controller-uid={uid}"), "-o", "jsonpath={.items[*].metadata.name}"];
-    String::from_utf8(namespace.kubectl().args(words).output().unwrap().stdout).unwrap()
+    let chosen = format!("controller-uid={uid}");
+    kubectl(namespace, &["get", "pods", "-l", &chosen, "-o", "jsonpath={.items[*].metadata.name}"])
 }
 
 /// Says how the pods of a Job end.
 fn ends(namespace: &Namespace, (_, uid): &(String, String), how: &str) {
     let (chosen, how) = (format!("controller-uid={uid}"), format!("promo.test/kubelet={how}"));
-    let output = namespace.kubectl().args(["annotate", "pods", "--overwrite", "-l", &chosen, &how]).output().unwrap();
-    assert!(output.status.success(), "{}", said(&output));
+    kubectl(namespace, &["annotate", "pods", "--overwrite", "-l", &chosen, &how]);
 }

@@ -182,7 +182,6 @@ impl World {
 }
 
 /// Writes what the machine says about clusters; gives where.
-#[must_use]
 pub fn clusters(root: &Path, kubeconfig: &Path, context: &str) -> String {
     let file = root.join("clusters.toml");
     let text = format!("format = 1\n[cluster.kit]\nkubeconfig = {kubeconfig:?}\ncontext = \"{context}\"\n");

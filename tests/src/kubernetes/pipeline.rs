@@ -1,0 +1,161 @@
+//! A pipeline of namespaces of the control plane, and promo on it as a process of its own. What must not live here: what is deployed,
+//! and what must come of it.
+#![expect(clippy::unwrap_used, clippy::missing_panics_doc, reason = "only tests use it: a panic is the report")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use promo_providers::oci::build::{Image, image};
+use promo_providers::oci::{Network, Store};
+use serde_json::Value;
+
+use super::Namespace;
+use crate::binary;
+use crate::oci_registry::{Behaviour, OciRegistry};
+
+/// A word for secrets, which nothing may ever tell: neither like this nor in base64.
+pub const SECRET: &str = "canary-secret";
+const SECRET_IN_BASE64: &str = "Y2FuYXJ5";
+
+/// Namespaces, the registry from which they take their image, and the working tree.
+pub struct Pipeline {
+    /// Where is deployed to.
+    pub namespaces: Vec<Namespace>,
+    /// Where images are.
+    pub registry: OciRegistry,
+    directory: tempfile::TempDir,
+}
+
+impl Pipeline {
+    /// A pipeline of so many namespaces of the control plane that the tests share, with the artifact `web`; None as
+    /// [`Namespace::new`]. What follows in its file is made from the namespaces.
+    pub async fn new(count: usize, rest: impl FnOnce(&[Namespace]) -> String) -> Option<Self> {
+        let namespaces = (0..count).map(|_| Namespace::new()).collect::<Option<_>>()?;
+        Some(Self::on(namespaces, rest).await)
+    }
+
+    /// The same of these namespaces.
+    pub async fn on(namespaces: Vec<Namespace>, rest: impl FnOnce(&[Namespace]) -> String) -> Self {
+        let registry = OciRegistry::start(Behaviour::default()).await;
+        let pipeline = Self { namespaces, registry, directory: tempfile::tempdir().unwrap() };
+        let text = format!(
+            "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.web]\nimage = \"{}/team/web\"\ntags = \"[0-9]*\"\n\
+             [checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}",
+            pipeline.registry.address(),
+            rest(&pipeline.namespaces)
+        );
+        pipeline.write("promo.toml", &text);
+        pipeline.user("admin");
+        pipeline
+    }
+
+    /// An environment that is deployed to a namespace; `also` are further lines of it.
+    #[must_use]
+    pub fn environment(name: &str, tier: &str, also: &str, namespace: &Namespace) -> String {
+        format!(
+            "[environments.{name}]\ntier = \"{tier}\"\nstart = \"auto\"\nverify = [\"smoke\"]\n{also}\
+             target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
+            namespace.name()
+        )
+    }
+
+    /// From now on promo speaks to the cluster as that user.
+    pub fn user(&self, user: &str) {
+        super::world::clusters(self.directory(), &self.namespaces[0].kubeconfig_of(user), user);
+    }
+
+    /// The working tree.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// A path in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory().join(name)
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(path, text).unwrap();
+    }
+
+    /// Reads one.
+    #[must_use]
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.path(name)).unwrap()
+    }
+
+    /// Puts a text in the place of another one that is there.
+    pub fn edit(&self, name: &str, from: &str, to: &str) {
+        let text = self.read(name);
+        assert!(text.contains(from), "{from} in {text}");
+        self.write(name, &text.replace(from, to));
+    }
+
+    /// Builds an image with that tag and adds it as a release.
+    pub async fn release(&self, tag: &str) {
+        self.push(tag).await;
+        self.ends(0, &["release", "add", &format!("web={tag}")]);
+    }
+
+    /// Builds an image with that tag.
+    pub async fn push(&self, tag: &str) {
+        let network = Network::of(&promo_sdk::testing::context(self.directory())).unwrap();
+        let store = Store::Registry(network.repository(self.registry.address(), "team/web").unwrap());
+        let labels = [("org.opencontainers.image.version", tag)];
+        image(&store, tag, &Image::new(labels, vec![tag.as_bytes().to_vec()])).await.unwrap();
+    }
+
+    /// promo in the working tree.
+    #[must_use]
+    pub fn promo(&self, words: &[&str]) -> Command {
+        self.dressed(binary::command(binary::promo()), words)
+    }
+
+    /// A program there with promo's environment.
+    #[must_use]
+    pub fn dressed(&self, mut command: Command, words: &[&str]) -> Command {
+        command.current_dir(self.directory()).args(words).env("PROMO_CLUSTERS", self.path("clusters.toml"));
+        command.env("PROMO_ACTOR", "ci").env("HOME", self.directory()).stdin(Stdio::null());
+        command
+    }
+
+    /// What promo says that ends with this exit code.
+    pub fn ends(&self, code: i32, words: &[&str]) -> String {
+        let output = self.promo(words).output().unwrap();
+        let said = said(&output);
+        assert_eq!(output.status.code(), Some(code), "{words:?}: {said}");
+        assert!(!said.contains(SECRET) && !said.contains(SECRET_IN_BASE64), "{words:?} tells a secret: {said}");
+        said
+    }
+
+    /// The same as JSON.
+    pub fn json(&self, code: i32, words: &[&str]) -> Value {
+        let said = self.ends(code, &[words, &["--format", "json"]].concat());
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"))
+    }
+
+    /// The run that has begun and has not ended.
+    #[must_use]
+    pub fn unfinished(&self) -> Option<String> {
+        let runs = self.json(0, &["runs", "--unfinished"]);
+        runs["runs"][0]["run"].as_str().map(String::from)
+    }
+}
+
+/// Everything that a process said.
+#[must_use]
+pub fn said(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// What kubectl says in a namespace.
+pub fn kubectl(namespace: &Namespace, words: &[&str]) -> String {
+    let output = namespace.kubectl().args(words).output().unwrap();
+    assert!(output.status.success(), "{words:?}: {}", said(&output));
+    String::from_utf8(output.stdout).unwrap()
+}

@@ -22,24 +22,9 @@ use promo_sdk::{
     ProviderError, Secrets,
 };
 use promo_tests::kubernetes::Namespace;
-use secrecy::SecretString;
+use promo_tests::kubernetes::world::{self, DIGEST, Variables};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
-
-const DIGEST: &str = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-
-/// Variables of promo's environment.
-struct Variables(BTreeMap<String, String>);
-
-impl Secrets for Variables {
-    fn get(&self, _name: &str) -> Option<SecretString> {
-        None
-    }
-
-    fn variable(&self, name: &str) -> Option<SecretString> {
-        self.0.get(name).map(|value| SecretString::from(value.clone()))
-    }
-}
 
 /// A namespace, and the machine from which it is asked.
 struct World {
@@ -107,13 +92,10 @@ impl World {
     }
 }
 
-/// What the machine says about clusters.
+/// What the machine says about clusters, with that user.
 fn clusters(root: &tempfile::TempDir, namespace: &Namespace, user: &str) -> Arc<dyn Secrets> {
-    let file = root.path().join("clusters.toml");
-    let kubeconfig = namespace.kubeconfig_of(user);
-    let text = format!("format = 1\n[cluster.kit]\nkubeconfig = {kubeconfig:?}\ncontext = \"{user}\"\n");
-    std::fs::write(&file, text).unwrap();
-    Arc::new(Variables(BTreeMap::from([("PROMO_CLUSTERS".to_owned(), file.display().to_string())])))
+    let file = world::clusters(root.path(), &namespace.kubeconfig_of(user), user);
+    Arc::new(Variables(BTreeMap::from([("PROMO_CLUSTERS".to_owned(), file)])))
 }
 
 fn deployment(name: &str, replicas: u32, image: &str) -> String {
@@ -382,5 +364,59 @@ mod needs_kubernetes {
             let error = world.ask(&logs, settings).await.unwrap_err();
             assert!(error.kind == ErrorKind::Invalid && error.message.contains(word), "{error}");
         }
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s1_3_what_was_written_before_a_container_was_started_again_and_is_not_kept_is_no_pass() {
+        let Some(world) = World::new() else { return };
+        let logs = Logs::default();
+        for (name, image) in [("web", "web:1"), ("loops", "crash:1")] {
+            world.apply(&deployment(name, 1, image));
+        }
+        world.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
+        let ask = async |name: &str| {
+            world.ask(&logs, json!({"objects": [format!("Deployment/{name}")], "pattern": "ERROR"})).await.unwrap()
+        };
+        assert!(ask("web").await.passed);
+        for (restarted, why) in [("1", "wrote before it was started again is not kept"), ("3", "started again 3 times")]
+        {
+            let restarted = format!("promo.test/restarted={restarted}");
+            world.kubectl(&["annotate", "pods", "-l", "app=web", "--overwrite", &restarted]);
+            let until = Instant::now() + Duration::from_secs(20);
+            let result = loop {
+                let result = ask("web").await;
+                if result.detail.contains(why) {
+                    break result;
+                }
+                assert!(Instant::now() < until, "{result:?}");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            };
+            assert!(!result.passed && result.detail.starts_with("no data"), "{result:?}");
+        }
+        // While nothing runs, what there is to be read is the last log alone.
+        let count =
+            ["get", "pods", "-l", "app=loops", "-o", "jsonpath={.items[*].status.containerStatuses[0].restartCount}"];
+        let until = Instant::now() + Duration::from_secs(20);
+        while world.kubectl(&count).is_empty() {
+            assert!(Instant::now() < until);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let result = ask("loops").await;
+        assert!(!result.passed && result.detail.contains("started again"), "{result:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn endpoints_are_read_from_slices_and_take_no_right_to_anything_else() {
+        let Some(mut world) = World::new() else { return };
+        world.apply(&[deployment("web", 2, "web:1"), service("web")].join("---\n"));
+        let resources = "--resource=services,endpointslices.discovery.k8s.io";
+        world.kubectl(&["create", "role", "some", "--verb=get,list,watch", resources]);
+        world.kubectl(&["create", "role", "own", "--verb=get", "--resource=namespaces"]);
+        for role in ["some", "own"] {
+            world.kubectl(&["create", "rolebinding", role, &format!("--role={role}"), "--user=deployer"]);
+        }
+        world.cx.secrets = clusters(&world._root, &world.namespace, "deployer");
+        let endpoints = Endpoints::default();
+        let result = world.ask(&endpoints, json!({"service": "web", "min": 2, "timeout": 30})).await.unwrap();
+        assert!(result.passed && result.evidence["ready"] == "2", "{result:?}");
     }
 }

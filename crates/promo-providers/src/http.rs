@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use promo_core::kinds::{KindSchema, Place, ValueKind};
+use promo_core::kinds::{KeySchema, KindSchema, Place, ValueKind};
 use promo_sdk::{CheckRequest, CheckResult, Context, Description, EffectClass, ErrorKind, Provider, ProviderError};
 use serde::Deserialize;
 use url::Url;
@@ -24,20 +24,28 @@ pub struct Http;
 /// What the check `http` accepts.
 #[must_use]
 pub fn schema() -> KindSchema {
+    let mut keys = Vec::from(keys());
+    keys.extend([
+        key("contains", ValueKind::Text, "A text that the first 64 KiB of every answer must contain"),
+        key("for", ValueKind::Duration, "How long it must hold without one failure; once"),
+        key("interval", ValueKind::Duration, "Time between two requests; 1s"),
+        key("timeout", ValueKind::Duration, "How long one answer may take; 10s"),
+    ]);
     KindSchema {
         place: Place::Check,
         kind: "http".to_owned(),
         about: "Passes when an address answers as expected for the whole of a period".to_owned(),
-        keys: vec![
-            required("url", ValueKind::Text, "The address, `http://` or `https://`; redirects are not followed"),
-            key("expect", ValueKind::Number, "The status that every answer must have; 200"),
-            key("contains", ValueKind::Text, "A text that the first 64 KiB of every answer must contain"),
-            key("for", ValueKind::Duration, "How long it must hold without one failure; once"),
-            key("interval", ValueKind::Duration, "Time between two requests; 1s"),
-            key("timeout", ValueKind::Duration, "How long one answer may take; 10s"),
-        ],
+        keys,
         target_keys: Vec::new(),
     }
+}
+
+/// What every check of an address accepts: where it is, and what it answers.
+pub(crate) fn keys() -> [KeySchema; 2] {
+    [
+        required("url", ValueKind::Text, "The address, `http://` or `https://`; redirects are not followed"),
+        key("expect", ValueKind::Number, "The status that every answer must have; 200"),
+    ]
 }
 
 /// Durations are in seconds, as [`ValueKind::Duration`] is lowered.
@@ -57,11 +65,11 @@ struct Settings {
     timeout: u64,
 }
 
-const fn ok() -> u16 {
+pub(crate) const fn ok() -> u16 {
     200
 }
 
-const fn second() -> u64 {
+pub(crate) const fn second() -> u64 {
     1
 }
 

@@ -1,13 +1,14 @@
 //! The `logs` check: not more than so many lines of the workloads' logs match a pattern. What must not live here: which
 //! workloads those are.
 //!
-//! All of the logs of the period are read, or nothing is said: a log that is longer than is read, and a container whose log
-//! cannot be read, are no data (S1.3).
+//! All of the logs of the period are read, or nothing is said: a log that is longer than is read, a container whose log
+//! cannot be read, and one that was started again so often that not all of its logs are kept, are no data (S1.3).
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
 use promo_core::kinds::{KindSchema, Place as At, ValueKind};
@@ -28,6 +29,8 @@ const EACH: i64 = 8 << 20;
 const ALL: usize = 64 << 20;
 /// Pods that are looked at.
 const PODS: usize = 200;
+/// As far may the clocks of this machine and of the nodes be apart where it matters when a container was started.
+const AGREE: SignedDuration = SignedDuration::from_secs(60);
 /// Bytes that a pattern may take compiled.
 const PATTERN: usize = 1 << 20;
 
@@ -59,12 +62,8 @@ pub fn schema() -> KindSchema {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    #[serde(default)]
-    objects: Vec<String>,
-    #[serde(default)]
-    selector: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
+    #[serde(flatten)]
+    selection: Selection,
     pattern: String,
     #[serde(default)]
     max: u64,
@@ -87,9 +86,8 @@ struct Search {
 
 impl Settings {
     fn of(request: &CheckRequest) -> Result<Search, ProviderError> {
-        let Self { objects, selector, name, pattern, max, period, since } = settings::read("logs", &request.inputs)?;
+        let Self { selection, pattern, max, period, since } = settings::read("logs", &request.inputs)?;
         let invalid = |why: String| Err(ProviderError::new(ErrorKind::Invalid, why));
-        let selection = Selection { objects, selector, name };
         selection.check()?;
         let pattern = match RegexBuilder::new(&pattern).size_limit(PATTERN).build() {
             Ok(pattern) => pattern,
@@ -164,8 +162,10 @@ struct Found {
 
 #[async_trait]
 impl Question for Read {
-    async fn ask(&self, _cx: &Context, place: &Place) -> Result<CheckResult, ProviderError> {
+    async fn ask(&self, cx: &Context, place: &Place) -> Result<CheckResult, ProviderError> {
         let ids = self.search.selection.find(place).await?;
+        let back = SignedDuration::from_secs(i64::try_from(self.since).unwrap_or(i64::MAX)).saturating_add(AGREE);
+        let from = cx.clock.now().saturating_sub(back).unwrap_or(Timestamp::MIN);
         let mut found = Found::default();
         let mut lacks = None;
         for id in &ids {
@@ -174,7 +174,7 @@ impl Question for Read {
                 lacks.get_or_insert_with(|| format!("{id} has no pods"));
             }
             for pod in pods.iter().take(PODS) {
-                if let Some(why) = self.pod(place, pod, &mut found).await? {
+                if let Some(why) = self.pod(place, pod, from, &mut found).await? {
                     lacks.get_or_insert(why);
                 }
             }
@@ -210,7 +210,13 @@ impl Question for Read {
 
 impl Read {
     /// Reads the logs of a pod; why not all of them could be read.
-    async fn pod(&self, place: &Place, pod: &Value, found: &mut Found) -> Result<Option<String>, ProviderError> {
+    async fn pod(
+        &self,
+        place: &Place,
+        pod: &Value,
+        from: Timestamp,
+        found: &mut Found,
+    ) -> Result<Option<String>, ProviderError> {
         let name = pod.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default();
         let containers = pod.pointer("/spec/containers").and_then(Value::as_array).into_iter().flatten();
         let mut lacks = None;
@@ -219,9 +225,12 @@ impl Read {
                 lacks.get_or_insert_with(|| format!("{container} in pod {name} has not started"));
                 continue;
             }
-            let restarted = restarts(pod, container) > 0;
+            let earlier = Earlier::of(pod, container, from);
+            if let Some(lost) = earlier.lost {
+                lacks.get_or_insert_with(|| format!("{container} in pod {name} {lost}"));
+            }
             for previous in [false, true] {
-                if previous && !restarted {
+                if previous && !earlier.kept {
                     continue;
                 }
                 let params = LogParams {
@@ -234,8 +243,10 @@ impl Read {
                 let doing = format!("reading the log of {container} in pod {name}");
                 let text = match place.typed::<Pod>().logs(name, &params).await.map_err(|error| told(&doing, &error)) {
                     Ok(text) => text,
-                    // What ran before may not be kept any more.
                     Err(error) if previous && matches!(error.kind, ErrorKind::Invalid | ErrorKind::NotFound) => {
+                        lacks.get_or_insert_with(|| {
+                            format!("what {container} in pod {name} wrote before it was started again is not kept")
+                        });
                         continue;
                     }
                     Err(error) if matches!(error.kind, ErrorKind::Denied | ErrorKind::Transient) => return Err(error),
@@ -274,6 +285,38 @@ fn restarts(pod: &Value, container: &str) -> i64 {
     status(pod, container).and_then(|status| status.get("restartCount")?.as_i64()).unwrap_or(0)
 }
 
+/// What ran in a container before what runs there now, within the period.
+#[derive(Debug, PartialEq, Eq)]
+struct Earlier {
+    /// Whether the log of the last one is to be read as well.
+    kept: bool,
+    /// Why there is more than that, of which no log is kept.
+    lost: Option<String>,
+}
+
+impl Earlier {
+    /// Since `from`. A machine keeps one log beside that of what runs; while nothing does, it gives that one for both.
+    fn of(pod: &Value, container: &str, from: Timestamp) -> Self {
+        let restarts = restarts(pod, container);
+        let Some(status) = status(pod, container).filter(|_| restarts > 0) else {
+            return Self { kept: false, lost: None };
+        };
+        let last = &status["lastState"]["terminated"];
+        // One of which it is not told when it was may have been within the period.
+        let within = |key: &str| {
+            let at = last[key].as_str().and_then(|at| at.parse::<Timestamp>().ok());
+            at.is_none_or(|at| at >= from)
+        };
+        let runs = status["state"].get("waiting").is_none();
+        let more = if runs { restarts > 1 } else { true };
+        let lost = more && within("startedAt");
+        Self {
+            kept: runs && within("finishedAt"),
+            lost: lost.then(|| format!("was started again {restarts} times, and only the last log is kept")),
+        }
+    }
+}
+
 /// Whether a container runs or has run: one that never did has written nothing, which says nothing.
 fn started(pod: &Value, container: &str) -> bool {
     let ran = |status: &Value| ["running", "terminated"].iter().any(|state| status["state"].get(state).is_some());
@@ -299,4 +342,33 @@ async fn pods(place: &Place, id: &Id) -> Result<Vec<Value>, ProviderError> {
     // One that goes away takes its log with it, and its successor is there already.
     let stays = |pod: &&Pod| pod.metadata.deletion_timestamp.is_none();
     Ok(found.items.iter().filter(stays).filter_map(|pod| serde_json::to_value(pod).ok()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn s1_3_what_a_container_wrote_before_it_was_started_again_is_read_or_told_to_be_missing() {
+        let (from, long_ago) = ("2026-11-22T10:00:00Z", "2026-11-22T09:00:00Z");
+        let within = "2026-11-22T10:30:00Z";
+        let of = |restarts: u8, state: Value, started: &str, finished: &str| {
+            let last = json!({ "terminated": { "startedAt": started, "finishedAt": finished } });
+            let status = json!({ "name": "web", "restartCount": restarts, "state": state, "lastState": last });
+            let pod = json!({ "status": { "containerStatuses": [status] } });
+            let Earlier { kept, lost } = Earlier::of(&pod, "web", from.parse().unwrap());
+            (kept, lost.is_some())
+        };
+        let (runs, waits) = (json!({ "running": {} }), json!({ "waiting": { "reason": "CrashLoopBackOff" } }));
+        assert_eq!(of(0, runs.clone(), "", ""), (false, false));
+        assert_eq!(of(1, runs.clone(), long_ago, long_ago), (false, false), "of before the period");
+        assert_eq!(of(1, runs.clone(), within, within), (true, false));
+        assert_eq!(of(7, runs.clone(), long_ago, within), (true, false), "and all others were before it");
+        assert_eq!(of(2, runs.clone(), within, within), (true, true));
+        assert_eq!(of(2, runs, "", ""), (true, true), "when is not told");
+        // What is given while nothing runs is the log of the last one.
+        assert_eq!(of(1, waits.clone(), within, within), (false, true));
+        assert_eq!(of(9, waits, long_ago, within), (false, false));
+    }
 }

@@ -13,7 +13,7 @@ use url::Url;
 
 use crate::escape;
 use crate::http::{self, Ask};
-use crate::settings::{self, key, required};
+use crate::settings::{self, key};
 
 /// Failures that are told apart.
 const KINDS: usize = 5;
@@ -25,17 +25,17 @@ pub struct Probe;
 /// What the check `probe` accepts.
 #[must_use]
 pub fn schema() -> KindSchema {
+    let mut keys = Vec::from(http::keys());
+    keys.extend([
+        key("every", ValueKind::Duration, "Time from one request to the next; 1s"),
+        key("timeout", ValueKind::Duration, "How long one answer may take; 5s"),
+        key("max_failed", ValueKind::Number, "How many requests may fail; 0"),
+    ]);
     KindSchema {
         place: Place::Check,
         kind: "probe".to_owned(),
         about: "Passes when an address went on answering while the deployment was under way".to_owned(),
-        keys: vec![
-            required("url", ValueKind::Text, "The address, `http://` or `https://`; redirects are not followed"),
-            key("expect", ValueKind::Number, "The status that every answer must have; 200"),
-            key("every", ValueKind::Duration, "Time from one request to the next; 1s"),
-            key("timeout", ValueKind::Duration, "How long one answer may take; 5s"),
-            key("max_failed", ValueKind::Number, "How many requests may fail; 0"),
-        ],
+        keys,
         target_keys: Vec::new(),
     }
 }
@@ -45,22 +45,14 @@ pub fn schema() -> KindSchema {
 #[serde(deny_unknown_fields)]
 struct Settings {
     url: String,
-    #[serde(default = "ok")]
+    #[serde(default = "http::ok")]
     expect: u16,
-    #[serde(default = "second")]
+    #[serde(default = "http::second")]
     every: u64,
     #[serde(default = "five_seconds")]
     timeout: u64,
     #[serde(default)]
     max_failed: u64,
-}
-
-const fn ok() -> u16 {
-    200
-}
-
-const fn second() -> u64 {
-    1
 }
 
 const fn five_seconds() -> u64 {

@@ -37,12 +37,8 @@ pub fn schema() -> KindSchema {
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Settings {
-    #[serde(default)]
-    objects: Vec<String>,
-    #[serde(default)]
-    selector: Option<String>,
-    #[serde(default)]
-    name: Option<String>,
+    #[serde(flatten)]
+    selection: Selection,
     #[serde(default = "five_minutes")]
     timeout: u64,
 }
@@ -59,8 +55,7 @@ const fn five_minutes() -> u64 {
 
 impl Settings {
     fn of(request: &CheckRequest) -> Result<Wait, ProviderError> {
-        let Self { objects, selector, name, timeout } = settings::read("rollout", &request.inputs)?;
-        let selection = Selection { objects, selector, name };
+        let Self { selection, timeout } = settings::read("rollout", &request.inputs)?;
         selection.check()?;
         if timeout == 0 {
             return Err(ProviderError::new(ErrorKind::Invalid, "`timeout` must be at least one second"));

@@ -28,6 +28,8 @@ pub(super) enum Behaviour {
 pub(super) const SWITCH: &str = "promo.test/kubelet";
 /// The annotation on a pod that says the digest which all its containers run, instead of the one that was asked for.
 const RUNS: &str = "promo.test/runs";
+/// The annotation on a pod that says how often all its containers were started again that run well by now.
+const RESTARTED: &str = "promo.test/restarted";
 
 /// The values of the annotation, and what the name of an image has in it that behaves so.
 const BEHAVIOURS: [(&str, &str, Behaviour); 6] = [
@@ -111,6 +113,8 @@ pub(super) fn of(pod: &Value, behaviour: Behaviour, since: Duration, ip: &str, n
         (Some((name, _)), Some(digest)) => format!("{name}@{digest}"),
         _ => image_id(image),
     };
+    let restarted =
+        pod["metadata"]["annotations"][RESTARTED].as_str().and_then(|times| times.parse().ok()).unwrap_or(0_u64);
     let one = |container: &Value| {
         let (name, image) =
             (container["name"].as_str().unwrap_or_default(), container["image"].as_str().unwrap_or_default());
@@ -119,6 +123,10 @@ pub(super) fn of(pod: &Value, behaviour: Behaviour, since: Duration, ip: &str, n
             "started": phase == "Running", "restartCount": 0, "lastState": {},
             "state": { "running": { "startedAt": started } },
         });
+        if restarted > 0 {
+            status["restartCount"] = restarted.into();
+            status["lastState"] = json!({ "terminated": terminated(1, "Error", container) });
+        }
         match (phase, behaviour) {
             (_, Behaviour::NoImage) => {
                 let reason = if settled { "ImagePullBackOff" } else { "ErrImagePull" };

@@ -6,6 +6,7 @@ use kube::api::ListParams;
 use kube::core::GroupVersionKind;
 use promo_core::kinds::{KeySchema, ValueKind};
 use promo_sdk::{CheckResult, Context, ErrorKind, Inputs, ProviderError};
+use serde::Deserialize;
 
 use super::cluster::{Clusters, Place};
 use super::error::told;
@@ -18,15 +19,16 @@ const NAME: &str = "promo";
 /// Kinds that run pods, and stay.
 const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
-/// The settings that say so; at most one of them is given.
-#[derive(Debug, Default)]
+/// The settings that say so, beside others of a check; at most one of them is given.
+#[derive(Debug, Default, Deserialize)]
 pub(crate) struct Selection {
     /// `KIND/NAME`, or `GROUP/VERSION/KIND/NAME`.
-    pub(crate) objects: Vec<String>,
+    #[serde(default)]
+    objects: Vec<String>,
     /// A label selector.
-    pub(crate) selector: Option<String>,
+    selector: Option<String>,
     /// The name under which `deploy.kubectl` keeps what it declares.
-    pub(crate) name: Option<String>,
+    name: Option<String>,
 }
 
 /// Their keys.
@@ -189,6 +191,22 @@ mod tests {
             assert_eq!(shown(text), None, "{text}");
         }
         let two = Selection { selector: Some("a=b".into()), name: Some("web".into()), ..Selection::default() };
+    }
         assert!(two.check().is_err());
+
+    #[test]
+    fn it_stands_beside_other_settings_and_lets_none_pass_that_is_nobody_s() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Check {
+            #[serde(flatten)]
+            selection: Selection,
+            timeout: u64,
+        }
+        let read = |settings: serde_json::Value| serde_json::from_value::<Check>(settings);
+        let check = read(serde_json::json!({ "name": "web", "timeout": 5 })).unwrap();
+        assert_eq!((check.selection.name.as_deref(), check.timeout), (Some("web"), 5));
+        let error = read(serde_json::json!({ "nam": "web", "timeout": 5 })).unwrap_err();
+        assert!(error.to_string().contains("unknown field `nam`"), "{error}");
     }
 }

@@ -96,7 +96,7 @@ mod needs_kubernetes {
             assert!(!calls.contains("hunter2") && !calls.contains("SECRET"), "{calls}");
             assert!(calls.contains("HTTPS_PROXY=http://127.0.0.1:9"), "{calls}");
             let home = calls.lines().find_map(|line| line.strip_prefix("HOME=")).unwrap();
-            assert!(home.contains("promo-kustomize-") && !Path::new(home).exists(), "{home}");
+            assert!(home.contains("promo-given-kustomize-") && !Path::new(home).exists(), "{home}");
             // The old map goes away with its name.
             let changed = files(&OVERLAY.replace("debug", "info"));
             let next = world.of_files(&texts(&changed), of_overlay());
@@ -110,6 +110,7 @@ mod needs_kubernetes {
         async fn an_overlay_that_needs_more_than_was_recorded_is_refused_before_anything_is_started() {
             let Some(mut world) = World::new() else { return };
             let log = told(&mut world);
+            let here = "http://127.0.0.1:9/patch.yaml";
             for (overlay, settings, why) in [
                 (
                     OVERLAY.to_owned(),
@@ -123,6 +124,22 @@ mod needs_kubernetes {
                     of_overlay(),
                     "deploy.helm",
                 ),
+                // What kustomize would load from this machine, or run: in other spellings, in place and in files.
+                (format!("{OVERLAY}Components: [\"{here}\"]\n"), of_overlay(), "`Components` is not known here"),
+                (
+                    format!(
+                        "{OVERLAY}transformers:\n- |-\n  apiVersion: builtin\n  kind: PatchTransformer\n  metadata: {{ name: a }}\n  path: {here}\n"
+                    ),
+                    of_overlay(),
+                    "`PatchTransformer` refers to",
+                ),
+                (
+                    format!(
+                        "{OVERLAY}generators:\n- |-\n  apiVersion: example.com/v1\n  kind: Program\n  metadata: {{ name: a }}\n"
+                    ),
+                    of_overlay(),
+                    "names Program of example.com/v1",
+                ),
             ] {
                 let recorded = files(&overlay);
                 let inputs = world.of_files(&texts(&recorded), settings);
@@ -133,10 +150,10 @@ mod needs_kubernetes {
             }
             assert_eq!(read(&log), "", "nothing was started");
             // What only kustomize finds wrong is told in its words, without where it was built.
-            let recorded = files(&format!("{OVERLAY}nameReplacement: x\n"));
+            let recorded = files(&format!("{OVERLAY}sortOptions: {{ order: sideways }}\n"));
             let error = world.preview(&world.of_files(&texts(&recorded), of_overlay())).await.unwrap_err();
             assert!(error.message.contains("deploy/overlays/perf: kustomize cannot build it: "), "{error}");
-            assert!(!error.message.contains("promo-kustomize-"), "{error}");
+            assert!(!error.message.contains("promo-given-kustomize-"), "{error}");
             // Without kubectl a deployment cannot be made; that is no fault of the pipeline.
             finds(&mut world, "kubectl-that-is-not-there");
             let recorded = files(OVERLAY);

@@ -15,6 +15,7 @@ use promo_sdk::{
 use serde::Deserialize;
 
 use crate::escape;
+use crate::private::{self, Private};
 use crate::settings::{self, files, key, required};
 
 /// Lines of output that are kept.
@@ -156,13 +157,13 @@ fn own_script(inputs: &Inputs, name: &str) -> Option<String> {
 }
 
 /// Writes the check's files into a new private directory. What starts with `#!`, and the program itself, can be executed.
-async fn materialise(cx: &Context, inputs: &Inputs, name: &str) -> Result<tempfile::TempDir, ProviderError> {
+async fn materialise(cx: &Context, inputs: &Inputs, name: &str) -> Result<Private, ProviderError> {
     let (blobs, files, script) = (cx.blobs.clone(), inputs.files.clone(), own_script(inputs, name));
     let work = move || {
         let failed = |path: &Path, error: std::io::Error| {
             ProviderError::new(ErrorKind::Failed, format!("cannot write {}: {error}", path.display()))
         };
-        let directory = crate::private::directory("promo-check-");
+        let directory = private::directory("check");
         let directory = directory.map_err(|e| failed(Path::new("a temporary directory"), e))?;
         for (name, digest) in &files {
             let relative = Path::new(name);

@@ -11,6 +11,7 @@ use tokio::sync::OnceCell;
 use super::told::Masks;
 use crate::escape;
 use crate::kubernetes::INHERITED;
+use crate::private::Private;
 
 /// What a rendering may be.
 const OUTPUT: usize = 64 << 20;
@@ -76,8 +77,8 @@ impl Tools {
 }
 
 /// A directory that only this user reads.
-pub(super) fn private() -> Result<tempfile::TempDir, ProviderError> {
-    crate::private::directory("promo-helm-").map_err(|error| put_failed(&error))
+pub(super) fn private() -> Result<Private, ProviderError> {
+    crate::private::directory("helm").map_err(|error| put_failed(&error))
 }
 
 /// What could not be written into a private directory.
@@ -156,7 +157,7 @@ pub(super) fn typed(kubeconfig: &Path, context: &str, namespace: &str) -> String
 /// What is given to helm, in a private directory that goes away with the value.
 #[derive(Debug)]
 pub(super) struct Given {
-    pub(super) directory: tempfile::TempDir,
+    pub(super) directory: Private,
     pub(super) chart: PathBuf,
     pub(super) values: Vec<PathBuf>,
     /// What is not told of it.

@@ -12,6 +12,7 @@
 
 mod hooks;
 mod kustomize;
+mod references;
 mod render;
 mod sources;
 mod work;

@@ -126,7 +126,7 @@ impl Settings {
             let there = namespace.unwrap_or_default();
             return Err(invalid(format!("{} is declared in namespace {own}: the target is {there}", job.id)));
         }
-        images::pin(&job.id, &mut job.value, &self.images, &inputs.artifacts)?;
+        images::pin(&job.id, &mut job.value, &self.images, &[], &inputs.artifacts)?;
         images::fixed(&job)?;
         let asked = format!("{} {} {}", request.token, inputs.release, request.check);
         let name: String = request.check.chars().take(36).collect();

@@ -38,10 +38,10 @@ use self::settings::Settings;
 use self::tool::Tools;
 use crate::kubernetes::cluster::{Clusters, Place};
 use crate::kubernetes::fingerprint;
-use crate::kubernetes::object::{Id, Object};
+use crate::kubernetes::object::Object;
 use crate::kubernetes::settings::Settings as ClusterSettings;
 use crate::kubernetes::tried::{Owner, tried};
-use crate::kubernetes::{running, settled, shown};
+use crate::kubernetes::{running, shown};
 use crate::oci::Oci;
 use crate::settings::{files, key, required};
 
@@ -183,10 +183,7 @@ impl Helm {
         let settings = Settings::of(inputs)?;
         let place = self.clusters.place(cx, &inputs.target).await?;
         let Some(release) = release::latest(&place, &settings.name).await? else { return Ok(Settled::default()) };
-        let objects = release.objects()?;
-        let ids: Vec<Id> = objects.iter().map(|object| object.id.clone()).collect();
-        settled::wait(cx, &place, &ids, settings.timeout).await?;
-        Ok(Settled { images: running::images(&place, &objects).await? })
+        running::settled(cx, &place, &release.objects()?, settings.timeout).await
     }
 
     /// What the chart and the cluster make of the inputs, without making it.

@@ -85,7 +85,7 @@ impl Rendered {
 
     /// The images that it runs.
     pub(super) fn images(&self) -> Vec<String> {
-        images::of(self.all())
+        images::of(self.all(), &[])
     }
 
     /// What `crds/` defines and is not there.

@@ -76,6 +76,7 @@ pub fn schema() -> KindSchema {
             files("files", "Paths and globs of what an overlay uses outside its own directory, its bases say"),
             key("images", ValueKind::TextTable, "Which image of the manifests is which artifact: `\"shop/api\" = \"api\"`"),
             key("name", ValueKind::Text, "What is applied under one name belongs together; `promo` when left out"),
+            key("image_keys", ValueKind::Texts, "Keys under which custom resources name images, beside `image` and its like"),
             key("adopt", ValueKind::Flag, "Whether the first deployment takes over objects that are there already, as its plan names them"),
             key("timeout", ValueKind::Duration, "How long objects may take until they run; `5m` when left out"),
         ],
@@ -323,10 +324,7 @@ impl Kubectl {
     async fn settled(&self, cx: &Context, inputs: &Inputs) -> Result<Settled, ProviderError> {
         let place = self.clusters.place(cx, &inputs.target).await?;
         let Some(kept) = inventory::read(&place, &render::name(inputs)?).await? else { return Ok(Settled::default()) };
-        let objects = kept.inventory.all();
-        let ids: Vec<Id> = objects.iter().map(|object| object.id.clone()).collect();
-        settled::wait(cx, &place, &ids, timeout(inputs)?).await?;
-        Ok(Settled { images: running::images(&place, &objects).await? })
+        running::settled(cx, &place, &kept.inventory.all(), timeout(inputs)?).await
     }
 }
 

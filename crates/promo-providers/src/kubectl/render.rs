@@ -34,6 +34,9 @@ pub(super) struct Settings {
     /// What the overlay uses besides its own directory.
     #[serde(default)]
     pub(super) files: Vec<String>,
+    /// Keys under which images stand in objects of kinds that somebody defined, beside the usual ones.
+    #[serde(default)]
+    image_keys: Vec<String>,
     #[serde(default)]
     images: BTreeMap<String, String>,
     #[serde(default)]
@@ -68,6 +71,7 @@ pub(super) fn name(inputs: &Inputs) -> Result<String, ProviderError> {
 pub(super) struct Declared {
     /// In the order in which they are applied.
     pub(super) objects: Vec<Object>,
+    image_keys: Vec<String>,
     /// Jobs that run beside them.
     pub(super) hooks: Vec<Hook>,
 }
@@ -75,7 +79,7 @@ pub(super) struct Declared {
 impl Declared {
     /// The images that all of it would run.
     pub(super) fn images(&self) -> Vec<String> {
-        images::of(self.objects.iter().chain(self.hooks.iter().map(|hook| &hook.object)))
+        images::of(self.objects.iter().chain(self.hooks.iter().map(|hook| &hook.object)), &self.image_keys)
     }
 }
 
@@ -106,7 +110,7 @@ pub(super) async fn render(
     let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
     let namespace = inputs.target.0.get("namespace").map(String::as_str);
     let Some(mut objects) = sources::read(cx, inputs, &settings, builds, what_for).await? else {
-        return Ok(Declared { objects: Vec::new(), hooks: Vec::new() });
+        return Ok(Declared { objects: Vec::new(), hooks: Vec::new(), image_keys: Vec::new() });
     };
     if objects.is_empty() {
         return Err(invalid(
@@ -123,7 +127,7 @@ pub(super) async fn render(
             return Err(invalid(format!("{}: namespaces are made by who owns the cluster", object.id)));
         }
         object::as_data(&object.id, &mut object.value);
-        images::pin(&object.id, &mut object.value, &settings.images, &inputs.artifacts)?;
+        images::pin(&object.id, &mut object.value, &settings.images, &settings.image_keys, &inputs.artifacts)?;
     }
     let (mut hooks, mut rest) = (Vec::new(), Vec::new());
     for object in object::in_order(objects)? {
@@ -132,5 +136,5 @@ pub(super) async fn render(
             None => rest.push(object),
         }
     }
-    Ok(Declared { objects: rest, hooks })
+    Ok(Declared { objects: rest, hooks, image_keys: settings.image_keys })
 }

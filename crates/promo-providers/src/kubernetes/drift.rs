@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::cluster::{MANAGER, Place};
 use super::fields::{self, Difference, Path};
+use super::images;
 use super::object::{Id, Object};
 use super::projection;
 
@@ -42,7 +43,7 @@ pub(crate) async fn objects(
             Some(place.as_declared(object).await?.unwrap_or_else(|| object.value.clone()))
         };
         if let Some(recorded) = recorded.as_ref().filter(|_| !is_secret(object)) {
-            let all = differences(object, recorded, live).into_iter().filter(|field| !field.path.is_image());
+            let all = differences(object, recorded, live).into_iter().filter(|field| !is_image(object, &field.path));
             fields.extend(all.map(|field| (object.id.clone(), field)));
         }
         out.extend(one(object, recorded.as_ref(), live).map(|drift| ObjectDrift { object: name, ..drift }));
@@ -69,6 +70,10 @@ fn differences(object: &Object, recorded: &Value, live: &Value) -> Vec<Differenc
     fields::differences(&projection::object(declared, recorded), &projection::object(declared, live))
 }
 
+fn is_image(object: &Object, path: &Path) -> bool {
+    path.is_image() || path.last_name().is_some_and(|name| images::is_image(&object.id, name))
+}
+
 fn is_secret(object: &Object) -> bool {
     object.id.kind.kind == "Secret" && object.id.kind.group.is_empty()
 }
@@ -78,7 +83,7 @@ fn field(object: &Object, live: &Value, difference: Difference) -> FieldDrift {
     let class = match &after {
         None => DriftClass::Deleted,
         Some(_) if path.is(&["spec", "replicas"]) => DriftClass::Scaled,
-        Some(_) if path.is_image() => DriftClass::Image,
+        Some(_) if is_image(object, &path) => DriftClass::Image,
         Some(_) => DriftClass::Changed,
     };
     // Nobody owns what is gone.

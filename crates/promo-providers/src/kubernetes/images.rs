@@ -1,5 +1,8 @@
-//! Which images the containers of an object run, and those of the release in their place. What must not live here: which
-//! images may run; that is a rule, and the core has it.
+//! Which images an object runs, and those of the release in their place. What must not live here: which images may run; that is
+//! a rule, and the core has it.
+//!
+//! Where Kubernetes' own kinds name images is known. What an operator makes of an object of another kind is not: there every text
+//! under a key that is called as images usually are counts, and under those that the deployment names besides.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +10,71 @@ use promo_core::Digest;
 use promo_core::ids::ArtifactName;
 use promo_core::planner::split_reference;
 use promo_sdk::{ArtifactInput, ErrorKind, ProviderError};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::object::{Id, Object};
 
-/// Puts the release's artifacts, by digest, where an object names images that `named` says are theirs.
+/// The groups of kinds that are Kubernetes' own. Others are defined by somebody, also those of other projects below `k8s.io`.
+const OWN: [&str; 20] = [
+    "",
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "apps",
+    "authentication.k8s.io",
+    "authorization.k8s.io",
+    "autoscaling",
+    "batch",
+    "certificates.k8s.io",
+    "coordination.k8s.io",
+    "discovery.k8s.io",
+    "events.k8s.io",
+    "extensions",
+    "flowcontrol.apiserver.k8s.io",
+    "networking.k8s.io",
+    "node.k8s.io",
+    "policy",
+    "rbac.authorization.k8s.io",
+    "storage.k8s.io",
+];
+
+/// Under which keys images stand in an object.
+#[derive(Debug, Clone, Copy)]
+enum Keys<'a> {
+    /// Of containers and of volumes, and nowhere else.
+    Known,
+    /// Under the usual ones, and these.
+    Usual(&'a [String]),
+}
+
+impl<'a> Keys<'a> {
+    fn of(id: &Id, also: &'a [String]) -> Self {
+        if OWN.contains(&id.kind.group.as_str()) { Self::Known } else { Self::Usual(also) }
+    }
+
+    fn has(self, key: &str) -> bool {
+        match self {
+            Self::Known => false,
+            Self::Usual(also) => is_usual(key) || also.iter().any(|own| own == key),
+        }
+    }
+}
+
+/// Whether a key is called as those usually are under which an image stands: `image`, `images`, `imageName`, `imageRef`,
+/// `initImage`, `sidecarImages`.
+fn is_usual(key: &str) -> bool {
+    matches!(key, "image" | "images" | "imageName" | "imageRef" | "imageReference")
+        || key.ends_with("Image")
+        || key.ends_with("Images")
+}
+
+/// Whether what an object of somebody's own kind has under this key is an image, as far as its name says.
+pub(crate) fn is_image(id: &Id, key: &str) -> bool {
+    Keys::of(id, &[]).has(key)
+}
+
+/// Puts the release's artifacts, by digest, where an object names images that `named` says are theirs. `keys` are those under which
+/// images stand in objects of other kinds than Kubernetes' own, beside the usual ones.
 ///
 /// # Errors
 /// [`ErrorKind::Invalid`] for an artifact that there is not, or that no cluster could take from where it is.
@@ -19,9 +82,10 @@ pub(crate) fn pin(
     id: &Id,
     value: &mut Value,
     named: &BTreeMap<String, String>,
+    keys: &[String],
     artifacts: &BTreeMap<ArtifactName, ArtifactInput>,
 ) -> Result<(), ProviderError> {
-    each(value, &mut |_, image| {
+    each(Keys::of(id, keys), value, &mut |_, image| {
         let Some(artifact) = named.get(&split_reference(image).0) else { return Ok(()) };
         let invalid = |message: String| ProviderError::new(ErrorKind::Invalid, message);
         let found = artifacts.iter().find(|(name, _)| name.as_str() == artifact).map(|(_, artifact)| artifact);
@@ -43,7 +107,7 @@ pub(crate) fn pin(
 /// # Errors
 /// [`ErrorKind::Invalid`].
 pub(crate) fn fixed(object: &Object) -> Result<(), ProviderError> {
-    each(&mut object.value.clone(), &mut |_, image| match image.split_once('@') {
+    each(Keys::of(&object.id, &[]), &mut object.value.clone(), &mut |_, image| match image.split_once('@') {
         Some((_, digest)) if digest.parse::<Digest>().is_ok() => Ok(()),
         _ => {
             let (id, image) = (&object.id, crate::escape::line(image));
@@ -53,11 +117,11 @@ pub(crate) fn fixed(object: &Object) -> Result<(), ProviderError> {
     })
 }
 
-/// The images that these objects would run, or mount, each once.
-pub(crate) fn of<'a>(objects: impl Iterator<Item = &'a Object>) -> Vec<String> {
+/// The images that these objects would run, or mount, each once; `keys` as for [`pin`].
+pub(crate) fn of<'a>(objects: impl Iterator<Item = &'a Object>, keys: &[String]) -> Vec<String> {
     let mut images = BTreeSet::new();
     for object in objects {
-        note(&object.value, &mut |_, image| {
+        note(Keys::of(&object.id, keys), &object.value, &mut |_, image| {
             images.insert(crate::escape::line(image));
         });
     }
@@ -67,26 +131,26 @@ pub(crate) fn of<'a>(objects: impl Iterator<Item = &'a Object>) -> Vec<String> {
 /// The containers that an object declares, by name, with their images.
 pub(crate) fn containers(value: &Value) -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
-    note(value, &mut |container, image| {
+    note(Keys::Known, value, &mut |container, image| {
         found.extend(container.map(|name| (name.to_owned(), image.to_owned())));
     });
     found
 }
 
-fn note(value: &Value, with: &mut dyn FnMut(Option<&str>, &str)) {
+fn note(keys: Keys<'_>, value: &Value, with: &mut dyn FnMut(Option<&str>, &str)) {
     let mut noted = |container: Option<&str>, image: &mut String| {
         with(container, image);
         Ok(())
     };
-    each(&mut value.clone(), &mut noted).expect("invariant: noting does not fail");
+    each(keys, &mut value.clone(), &mut noted).expect("invariant: noting does not fail");
 }
 
 /// What is done with an image, and with the name of the container that runs it.
 type Visit<'a> = &'a mut dyn FnMut(Option<&str>, &mut String) -> Result<(), ProviderError>;
 
-/// Goes through every image below a value: of containers, and of volumes that are images, which run nothing, and whose content
-/// can move all the same.
-fn each(value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
+/// Goes through every image below a value: of containers, of volumes that are images, which run nothing, and whose content
+/// can move all the same, and under the keys of other kinds.
+fn each(keys: Keys<'_>, value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
     match value {
         Value::Object(map) => {
             for (key, value) in map {
@@ -96,6 +160,8 @@ fn each(value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
                             let name = container.get("name").and_then(Value::as_str).map(String::from);
                             if let Some(Value::String(image)) = container.get_mut("image") {
                                 visit(name.as_deref(), image)?;
+                            } else {
+                                each(keys, container, visit)?;
                             }
                         }
                     }
@@ -103,17 +169,84 @@ fn each(value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
                         for volume in volumes {
                             if let Some(Value::String(image)) = volume.pointer_mut("/image/reference") {
                                 visit(None, image)?;
+                            } else {
+                                each(keys, volume, visit)?;
                             }
                         }
                     }
-                    other => each(other, visit)?,
+                    value if keys.has(key) => under(value, visit)?,
+                    other => each(keys, other, visit)?,
                 }
             }
             Ok(())
         }
-        Value::Array(items) => items.iter_mut().try_for_each(|item| each(item, visit)),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| each(keys, item, visit)),
         _ => Ok(()),
     }
+}
+
+/// What stands under a key for images: one, a list or a table of them, or one in parts.
+fn under(value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
+    match value {
+        Value::String(image) if is_reference(image) => visit(None, image),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| under(item, visit)),
+        Value::Object(parts) => {
+            if let Some(mut image) = joined(parts) {
+                // Judged, and not replaced: what an operator makes of the parts is its own.
+                return visit(None, &mut image);
+            }
+            for (key, value) in parts {
+                match value {
+                    Value::String(_) if !PARTS.contains(&key.as_str()) => under(value, visit)?,
+                    Value::Object(_) | Value::Array(_) => under(value, visit)?,
+                    _ => {}
+                }
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Keys of a table that says an image in parts, or beside it how it is had.
+const PARTS: [&str; 10] = [
+    "registry",
+    "repository",
+    "name",
+    "tag",
+    "newName",
+    "newTag",
+    "digest",
+    "pullPolicy",
+    "imagePullPolicy",
+    "version",
+];
+
+/// The image that a table says in parts: `{ repository: shop/web, tag: "1" }`.
+fn joined(parts: &Map<String, Value>) -> Option<String> {
+    let text = |key: &str| parts.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    let name = text("newName").or_else(|| text("repository")).or_else(|| text("name"))?;
+    let tag = text("newTag").or_else(|| text("tag"));
+    if text("repository").is_none() && tag.is_none() && text("digest").is_none() {
+        return None;
+    }
+    let mut image = text("registry").map_or_else(|| name.to_owned(), |registry| format!("{registry}/{name}"));
+    for (part, before) in [(tag, ':'), (text("digest"), '@')] {
+        image.extend(part.map(|part| format!("{before}{part}")));
+    }
+    Some(image)
+}
+
+/// Whether a text can be the name of an image: no address, no sentence, no file of this machine
+/// (<https://github.com/distribution/reference>).
+fn is_reference(text: &str) -> bool {
+    let (name, _) = split_reference(text);
+    let path = name.split_once('/').map_or(name.as_str(), |(_, path)| path);
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/' | ':' | '@');
+    !text.contains("//")
+        && text.starts_with(|first: char| first.is_ascii_alphanumeric())
+        && text.chars().all(fits)
+        && !path.contains(|c: char| c.is_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -142,7 +275,7 @@ mod tests {
         };
         let mut value = object.value;
         let named = BTreeMap::from([("shop/api".to_owned(), "api".to_owned()), ("gone".into(), "web".into())]);
-        pin(&object.id, &mut value, &named, &BTreeMap::from([("api".parse().unwrap(), artifact)]))?;
+        pin(&object.id, &mut value, &named, &[], &BTreeMap::from([("api".parse().unwrap(), artifact)]))?;
         Ok(value.pointer("/spec/template/spec/containers/0/image").unwrap().as_str().unwrap().to_owned())
     }
 
@@ -160,11 +293,51 @@ mod tests {
             "spec": { "volumes": [{ "name": "model", "image": { "reference": "shop/api:1" } }] },
         });
         let pod = Object::try_from(pod).unwrap();
-        assert_eq!(of([&pod].into_iter()), ["shop/api:1"]);
+        assert_eq!(of([&pod].into_iter(), &[]), ["shop/api:1"]);
         let error = fixed(&pod).unwrap_err();
         assert!(error.message.contains("Pod/p: the image `shop/api:1` can move"), "{error}");
         let error = put_from("oci-layout:build/api", "shop/api").unwrap_err();
         assert!(error.message.contains("no cluster takes an image from a directory"), "{error}");
         assert!(put("gone:1").unwrap_err().message.contains("expected one of api"));
+    }
+    #[test]
+    fn r2_images_of_kinds_that_somebody_defined_are_found_under_the_usual_keys_and_those_that_are_named() {
+        let shop = |spec: Value| {
+            let value = json!({ "apiVersion": "example.com/v1", "kind": "Shop", "metadata": { "name": "corner" }, "spec": spec });
+            Object::try_from(value).unwrap()
+        };
+        let images = |spec: Value, keys: &[&str]| {
+            let keys: Vec<String> = keys.iter().map(ToString::to_string).collect();
+            of([&shop(spec)].into_iter(), &keys)
+        };
+        for (spec, found) in [
+            (json!({ "image": "shop/api:1" }), &["shop/api:1"][..]),
+            (json!({ "imageName": "pg:16", "a": [{ "initImage": "b:1" }] }), &["b:1", "pg:16"]),
+            (json!({ "images": ["a:1", "b:1"], "sidecarImages": { "mesh": "c:1" } }), &["a:1", "b:1", "c:1"]),
+            (json!({ "image": { "repository": "shop/api", "tag": "1" } }), &["shop/api:1"]),
+            (
+                json!({ "image": { "registry": "r.test:5000", "repository": "shop/api", "digest": DIGEST } }),
+                &["r.test:5000/shop/api@DIGEST"],
+            ),
+            (json!({ "images": [{ "name": "shop/api", "newTag": "2" }] }), &["shop/api:2"]),
+            (json!({ "image": { "web": { "image": "w:1", "pullPolicy": "Always" } } }), &["w:1"]),
+            (json!({ "template": { "spec": { "containers": [{ "name": "a", "image": "c:1" }] } } }), &["c:1"]),
+            // What is no image, and what nobody would take for one.
+            (
+                json!({ "image": "https://shop.test/logo.png", "baseImage": "A picture of a shop", "imagePullPolicy": "Always" }),
+                &[],
+            ),
+            (json!({ "image": { "name": "logo" }, "runtime": "shop/runtime:1" }), &[]),
+        ] {
+            let found: Vec<String> = found.iter().map(|image| image.replace("DIGEST", DIGEST)).collect();
+            assert_eq!(images(spec.clone(), &[]), found, "{spec}");
+        }
+        assert_eq!(images(json!({ "runtime": "shop/runtime:1" }), &["runtime"]), ["shop/runtime:1"]);
+        // Kinds of Kubernetes' own say it in containers.
+        let map =
+            json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "a" }, "data": { "image": "a:1" } });
+        assert_eq!(of([&Object::try_from(map).unwrap()].into_iter(), &[]), [""; 0]);
+        let error = fixed(&shop(json!({ "image": "a:1" }))).unwrap_err();
+        assert!(error.message.contains("Shop/corner: the image `a:1` can move"), "{error}");
     }
 }

@@ -2,11 +2,13 @@
 //! fails, is killed or is late.
 #![cfg(target_os = "linux")]
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use promo_providers::kubectl::Kubectl;
 use promo_sdk::{Context, ErrorKind, Inputs, Provider as _, State};
-use promo_tests::kubernetes::world::{World, config};
+use promo_tests::kubernetes::world::{Variables, World, clusters, config};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
@@ -224,5 +226,122 @@ mod needs_kubernetes {
         .await;
         world.ensure(&world.cx, &inputs, between, way.1).await.unwrap();
         assert_eq!((world.observe(&inputs).await, ids(&world)), (way.1, made));
+    }
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s9_3_a_hook_that_the_cluster_was_to_take_away_is_found_again_and_does_not_run_twice() {
+        let Some(world) = World::new() else { return };
+        let short = |behaves: &str| {
+            let job = job("migrate", "promo/hook: before", behaves);
+            job.replace("backoffLimit: 0", "backoffLimit: 0\n  ttlSecondsAfterFinished: 0")
+        };
+        // A Job of somebody else's goes away like this: the cluster does what it is told.
+        let theirs = world.root.path().join("theirs.yaml");
+        std::fs::write(&theirs, short("well").replace("name: migrate", "name: theirs")).unwrap();
+        world.kubectl(&["apply", "-f", &theirs.display().to_string()]);
+        until("finished Jobs do not go away", || world.names("jobs") == [""]).await;
+        let inputs = world.inputs(&[&config("a", "1"), &short("run")]);
+        let preview = world.preview(&inputs).await.unwrap();
+        let stop = CancellationToken::new();
+        let applied = begin(&world, &inputs, (preview.current, preview.desired), &stop);
+        until("it has no pod", || !world.kubectl(&["get", "pods", "-l", "hook=migrate", "-o", "name"]).is_empty())
+            .await;
+        let made = ids(&world);
+        stop.cancel();
+        applied.await.unwrap().unwrap_err();
+        // It ends while nobody looks, and so long before somebody does that the cluster had time enough.
+        heal(&world, "hook=migrate");
+        until("it does not end", || {
+            world.kubectl(&["get", "jobs", "-o", "jsonpath={.items[*].status.succeeded}"]) == "1"
+        })
+        .await;
+        std::fs::write(&theirs, short("well").replace("name: migrate", "name: theirs")).unwrap();
+        world.kubectl(&["apply", "-f", &theirs.display().to_string()]);
+        until("finished Jobs do not go away", || !jobs(&world).contains(&"theirs".into())).await;
+        assert_eq!(ids(&world), made, "it is there");
+        world
+            .ensure(&world.cx, &inputs, State::between(&preview.current, &preview.desired), preview.desired)
+            .await
+            .unwrap();
+        assert_eq!(ids(&world), made, "and was not made anew");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_late_hook_is_over_only_when_its_pods_are_and_so_is_one_that_a_broken_off_run_left_behind() {
+        let Some(world) = World::new() else { return };
+        let first = world.inputs(&[&config("a", "1")]);
+        let from = world.deploy(&first).await.desired;
+        // Its pods take their time to end.
+        let slow = job("migrate", "promo/hook: before", "run")
+            .replace("labels: {", "finalizers: [promo.test/slow], labels: {");
+        let late = world.with(&[&config("a", "2"), &slow], json!({ "timeout": 2 }));
+        let to = world.preview(&late).await.unwrap().desired;
+        let ends = |world: &World| {
+            let pods = world.kubectl(&[
+                "get",
+                "pods",
+                "-l",
+                "hook=migrate",
+                "-o",
+                "jsonpath={.items[*].metadata.deletionTimestamp}",
+            ]);
+            !pods.is_empty()
+        };
+        let let_go = |world: &World| {
+            let patch = r#"{"metadata":{"finalizers":null}}"#;
+            for pod in world.names("pods") {
+                world.kubectl(&["patch", "pod", &pod, "--type=merge", "-p", patch]);
+            }
+        };
+        let applied = begin(&world, &late, (from, to), &CancellationToken::new());
+        until("it is not told to end", || ends(&world)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!applied.is_finished(), "a pod of it still runs");
+        let_go(&world);
+        let error = applied.await.unwrap().unwrap_err();
+        assert!(error.kind == ErrorKind::Failed && error.message.contains("not settled within 2 s"), "{error}");
+        assert_eq!(jobs(&world), [""; 0]);
+        // A run is broken off in its hook, and the way back is taken by somebody else: not beside the hook.
+        let between = State::between(&from, &to);
+        let stop = CancellationToken::new();
+        let slower = world.with(&[&config("a", "2"), &slow], json!({ "timeout": 60 }));
+        let applied = begin(&world, &slower, (between, to), &stop);
+        until("it has no pod", || !world.kubectl(&["get", "pods", "-l", "hook=migrate", "-o", "name"]).is_empty())
+            .await;
+        stop.cancel();
+        applied.await.unwrap().unwrap_err();
+        let back = world.inputs(&[&config("a", "1"), &config("b", "1")]);
+        let way = (between, world.preview(&back).await.unwrap().desired);
+        let back = begin(&world, &back, way, &CancellationToken::new());
+        until("it is not told to end", || ends(&world)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(!world.names("configmaps").contains(&"b".into()), "nothing is applied beside it");
+        let_go(&world);
+        back.await.unwrap().unwrap();
+        assert!(world.names("configmaps").contains(&"b".into()) && jobs(&world).is_empty());
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_late_hook_that_cannot_be_ended_is_named_and_nothing_is_decided_beside_it() {
+        let Some(mut world) = World::new() else { return };
+        for role in [
+            &["all", "--verb=*", "--resource=secrets,configmaps,namespaces,pods"][..],
+            &["jobs", "--verb=get,list,watch,create,patch", "--resource=jobs.batch"],
+        ] {
+            world.kubectl(&[&["create", "role"], role].concat());
+            let name = role[0];
+            world.kubectl(&["create", "rolebinding", name, &format!("--role={name}"), "--user=deployer"]);
+        }
+        let file = clusters(world.root.path(), &world.namespace.kubeconfig_of("deployer"), "deployer");
+        world.cx.secrets = Arc::new(Variables(BTreeMap::from([("PROMO_CLUSTERS".to_owned(), file)])));
+        let hook = job("migrate", "promo/hook: before", "run");
+        let late = world.with(&[&config("a", "1"), &hook], json!({ "timeout": 2 }));
+        let preview = world.preview(&late).await.unwrap();
+        let error = world.ensure(&world.cx, &late, preview.current, preview.desired).await.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient, "it goes neither on nor back: {error}");
+        for word in
+            ["not settled within 2 s", "Job/migrate-", " could not be ended and may still run: ", "cannot delete"]
+        {
+            assert!(error.message.contains(word), "{word}: {error}");
+        }
     }
 }

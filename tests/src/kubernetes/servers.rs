@@ -56,6 +56,13 @@ impl Programs {
     }
 }
 
+impl Programs {
+    /// What they offer only where they are told to, and later versions always do: finished Jobs go away by themselves.
+    fn gates(&self) -> Option<&'static str> {
+        (self.minor < 21).then_some("--feature-gates=TTLAfterFinished=true")
+    }
+}
+
 impl Servers {
     /// Starts them with what they need in `directory`, and waits until the API server answers or the owner is gone.
     pub(super) fn start(directory: &Path, owner: Option<Owner>) -> Result<Self, String> {
@@ -132,6 +139,7 @@ impl Servers {
             "--authorization-mode=RBAC",
             "--allow-privileged=true",
         ]);
+        server.args(self.programs.gates());
         // The node's name means nothing here.
         server.arg("--kubelet-preferred-address-types=InternalIP");
         server.arg("--service-account-issuer=https://kubernetes.test");
@@ -172,6 +180,7 @@ impl Servers {
         if self.programs.minor < 22 {
             manager.arg("--port=0");
         }
+        manager.args(self.programs.gates());
         let started = manager.spawn();
         let failed = |error| format!("{}: {error}", self.programs.controller_manager.display());
         self.controller_manager = Some(started.map_err(failed)?);

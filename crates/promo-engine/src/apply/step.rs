@@ -183,7 +183,8 @@ impl Now<'_> {
                 Ok(StepEnd::Stuck { why: format!("whether {} acted cannot be told: {problem}", step.provider) })
             }
             // What may work later is no failure of the release: the run stops, and `promo resume` observes first.
-            (_, Err(problem)) if comes_back(&problem) => Ok(StepEnd::Interrupted),
+            (_, Err(problem)) if problem.kind == ErrorKind::Cancelled => Ok(StepEnd::Interrupted),
+            (_, Err(problem)) if comes_back(&problem) => Ok(self.interrupt(&problem)),
             (seen, said) => {
                 let state = *seen.as_ref().unwrap_or(&State::Unknown);
                 let unlike = || format!("{} holds {state} after the step: expected {}", place(step), step.desired);

@@ -10,10 +10,11 @@ use std::fmt;
 use kube::core::GroupVersionKind;
 use promo_core::Digest;
 use promo_sdk::{ErrorKind, ProviderError};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::kubernetes::cluster::Place;
 use crate::kubernetes::fingerprint;
+use crate::kubernetes::mark;
 use crate::kubernetes::object::{Id, Object};
 
 /// Annotations under this prefix are promo's own: one that it does not know is a mistake, and not somebody else's.
@@ -123,19 +124,26 @@ impl Hook {
         Ok(Some(Self { when, order, always, delete, object: object.clone() }))
     }
 
-    /// What tells whether it has run already: what it is, and the step where it runs in each.
-    pub(super) fn digest(&self, place: &Place, token: &str) -> Digest {
-        fingerprint::of(place, &json!([self.object.value, if self.always { token } else { "" }]))
+    /// What tells whether it has run already: what it is, of which deployment, and the step where it runs in each.
+    pub(super) fn digest(&self, place: &Place, name: &str, token: &str) -> Digest {
+        let mut of = vec![self.object.value.clone(), Value::from(if self.always { token } else { "" })];
+        // Without a name of its own a deployment is as it was when none had one.
+        of.extend((name != mark::NAME).then(|| Value::from(name)));
+        fingerprint::of(place, &Value::from(of))
     }
 
-    /// The Job that runs it in a step.
-    pub(super) fn job(&self, place: &Place, token: &str) -> Object {
-        let digest = self.digest(place, token).to_string();
+    /// The Job that runs it in a step of the deployment of that name.
+    pub(super) fn job(&self, place: &Place, name: &str, token: &str) -> Object {
+        let digest = self.digest(place, name, token).to_string();
         let digits: String = digest.trim_start_matches("sha256:").chars().take(DIGITS).collect();
-        let mut job = self.object.clone();
+        let mut job = mark::marked(&self.object, name);
         job.id.name = format!("{}-{digits}", job.id.name);
         job.value["metadata"]["name"] = Value::from(job.id.name.as_str());
         job.value["metadata"]["annotations"][STEP] = Value::from(token);
+        // Whoever resumes tells by the Job whether it ran: promo takes it away, and the cluster must not.
+        if let Some(spec) = job.value.get_mut("spec").and_then(Value::as_object_mut) {
+            spec.remove("ttlSecondsAfterFinished");
+        }
         job
     }
 }
@@ -153,6 +161,7 @@ pub(super) fn is_of(live: &Value, token: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     fn of(kind: &str, annotations: &Value) -> Result<Option<Hook>, ProviderError> {
         let version = if kind == "Job" { "batch/v1" } else { "v1" };

@@ -40,6 +40,7 @@ use crate::kubernetes::declared;
 use crate::kubernetes::drift;
 use crate::kubernetes::fingerprint;
 use crate::kubernetes::inventory::{self, Entry, Found, Inventory, Kept, Phase};
+use crate::kubernetes::mark;
 use crate::kubernetes::object::{Id, Object};
 use crate::kubernetes::projection;
 use crate::kubernetes::tried::{AT_ONCE, Owner, There, tried};
@@ -75,8 +76,8 @@ pub fn schema() -> KindSchema {
             },
             files("files", "Paths and globs of what an overlay uses outside its own directory, its bases say"),
             key("images", ValueKind::TextTable, "Which image of the manifests is which artifact: `\"shop/api\" = \"api\"`"),
-            key("name", ValueKind::Text, "What is applied under one name belongs together; `promo` when left out"),
             key("image_keys", ValueKind::Texts, "Keys under which custom resources name images, beside `image` and its like"),
+            key("name", ValueKind::Text, "What is applied under one name belongs together; `promo` when left out"),
             key("adopt", ValueKind::Flag, "Whether the first deployment takes over objects that are there already, as its plan names them"),
             key("timeout", ValueKind::Duration, "How long objects may take until they run; `5m` when left out"),
         ],
@@ -101,13 +102,12 @@ impl Provider for Kubectl {
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
         let place = self.clusters.place(cx, &request.inputs.target).await?;
-        let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
+        let name = render::name(&request.inputs)?;
+        let kept = inventory::read(&place, &name).await?;
         // What was deployed before and is looked at again has no artifacts to be rendered with: its inventory is gone, and that is told.
-        if kept.is_none()
-            && render::settings(&request.inputs)?.adopt
-            && let Ok(declared) = render::render(cx, &request.inputs, &self.builds, For::Deploying).await
-        {
-            return Ok(Adoption::of(&place, &declared.objects).await?.state(&place));
+        if kept.is_none() && render::settings(&request.inputs)?.adopt && !request.inputs.artifacts.is_empty() {
+            let declared = render::render(cx, &request.inputs, &self.builds, For::Deploying).await?;
+            return Ok(Adoption::of(&place, &name, &declared.objects).await?.state(&place));
         }
         Ok(seen(&place, kept.as_ref()).await?.state)
     }
@@ -115,13 +115,14 @@ impl Provider for Kubectl {
     async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
         let declared = render::render(cx, &request.inputs, &self.builds, For::Deploying).await?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
-        let kept = inventory::read(&place, &render::name(&request.inputs)?).await?;
+        let name = render::name(&request.inputs)?;
+        let kept = inventory::read(&place, &name).await?;
         let mut there = seen(&place, kept.as_ref()).await?;
         let adoption = adoption(&place, &request.inputs, kept.is_none(), &declared.objects).await?;
         there.state = adoption.as_ref().map_or(there.state, |adoption| adoption.state(&place));
         let takes = adoption.as_ref().map(|adoption| (adoption, adoption.managers()));
         let takes = takes.as_ref().map(|(adoption, managers)| (*adoption, managers));
-        let wanted = wanted(&place, &declared, &there, "", takes).await?;
+        let wanted = wanted(&place, (&name, ""), &declared, &there, takes).await?;
         let desired = fingerprint::wanted(&place, &wanted);
         let changes = if there.state == desired {
             Vec::new()
@@ -215,7 +216,7 @@ impl Provider for Kubectl {
             kept.inventory.admits(request)?;
         }
         let takes = adoption.as_ref().map(|adoption| (adoption, &managers));
-        let wanted = wanted(&place, &declared, &there, &request.token, takes).await?;
+        let wanted = wanted(&place, (&name, &request.token), &declared, &there, takes).await?;
         let found = fingerprint::wanted(&place, &wanted);
         if found != request.desired {
             let message = "the cluster would make something else of these manifests now than when the plan was made";
@@ -251,12 +252,14 @@ impl Provider for Kubectl {
             ran: kept.iter().flat_map(|kept| kept.inventory.ran.clone()).collect(),
             revision: None,
         };
-        let jobs: Vec<String> = declared.hooks.iter().map(|hook| hook.job(&place, &request.token).id.name).collect();
+        let jobs: Vec<String> =
+            declared.hooks.iter().map(|hook| hook.job(&place, &name, &request.token).id.name).collect();
         let new: Vec<String> = jobs.iter().filter(|job| !inventory.jobs.contains(job)).cloned().collect();
         inventory.jobs.extend(new);
         let written = inventory::write(&place, &name, kept.as_ref(), &inventory).await?;
         let timeout = timeout(&request.inputs)?;
         let mut work = Work { cx, place: &place, name: &name, written, there: &there, timeout, takes };
+        work.sweep(&mut inventory, &jobs).await?;
         let mut ran = work.run(&declared.hooks, When::Before, &mut inventory).await?;
         work.apply(&declared.objects).await?;
         if declared.hooks.iter().any(|hook| hook.when == When::After) {
@@ -265,7 +268,6 @@ impl Provider for Kubectl {
             ran += work.run(&declared.hooks, When::After, &mut inventory).await?;
         }
         let pruned = work.prune(&declared.objects).await?;
-        work.sweep(&mut inventory, &jobs).await?;
         inventory.phase = Phase::Applied;
         work.write(&inventory).await?;
         let mut detail = format!("{} objects applied", declared.objects.len());
@@ -296,21 +298,21 @@ fn unseen(error: ProviderError) -> ProviderError {
     }
 }
 
-/// What there would be: the objects as the server would have them, and the hooks as they are declared, since it is their having
+/// What there would be after a step of the deployment of that name: the objects as the server would have them, and the hooks as they are declared, since it is their having
 /// run that is to be there. That their Jobs could be made is tried as well.
 async fn wanted(
     place: &Place,
+    (name, token): (&str, &str),
     declared: &Declared,
     there: &There,
-    token: &str,
     takes: Takes<'_>,
 ) -> Result<Vec<(Object, Value)>, ProviderError> {
     let mut wanted = match takes {
-        Some((adoption, managers)) => taken_over(place, &declared.objects, adoption, managers).await?,
-        None => tried(place, &declared.objects, &[], Owner::Promo(there)).await?,
+        Some((adoption, managers)) => taken_over(place, name, &declared.objects, adoption, managers).await?,
+        None => tried(place, &declared.objects, &[], Owner::Promo(there, name)).await?,
     };
     for hook in &declared.hooks {
-        place.apply(MANAGER, &hook.job(place, token), true, true).await?;
+        place.apply(MANAGER, &hook.job(place, name, token), true, true).await?;
         wanted.push((hook.object.clone(), as_declared(&hook.object)));
     }
     Ok(wanted)
@@ -343,25 +345,30 @@ async fn adoption(
     if !first || !render::settings(inputs)?.adopt {
         return Ok(None);
     }
-    Adoption::of(place, objects).await.map(Some)
+    let adoption = Adoption::of(place, &render::name(inputs)?, objects).await?;
+    adoption.check()?;
+    Ok(Some(adoption))
 }
 
 /// What the server would make of objects, some of which are taken over from these managers.
 async fn taken_over(
     place: &Place,
+    name: &str,
     objects: &[Object],
     adoption: &Adoption,
     managers: &BTreeSet<String>,
 ) -> Result<Vec<(Object, Value)>, ProviderError> {
     let nothing = There { state: State::Absent, objects: Vec::new() };
     let new: Vec<Object> = objects.iter().filter(|object| adoption.live(&object.id).is_none()).cloned().collect();
-    let new = tried(place, &new, objects, Owner::Promo(&nothing)).await?;
+    let new = tried(place, &new, objects, Owner::Promo(&nothing, name)).await?;
     let mut out = Vec::with_capacity(objects.len());
     for object in objects {
         let known = new.iter().find(|(other, _)| other.id.same(&object.id));
         let value = match known {
             Some((_, value)) => value.clone(),
-            None => projection::object(&object.value, &place.take_over(object, managers, true).await?),
+            None => {
+                projection::object(&object.value, &place.take_over(&mark::marked(object, name), managers, true).await?)
+            }
         };
         out.push((object.clone(), value));
     }

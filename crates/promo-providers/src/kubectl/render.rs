@@ -11,11 +11,9 @@ use super::hooks::Hook;
 use super::kustomize::Builds;
 use super::sources::{self, For};
 use crate::kubernetes::images;
+use crate::kubernetes::mark;
 use crate::kubernetes::object::{self, Object};
 use crate::settings;
-
-/// The name under which a deployment is kept where it has none of its own.
-const NAME: &str = "promo";
 
 /// The settings of `deploy.kubectl`.
 #[derive(Debug, Deserialize)]
@@ -34,11 +32,11 @@ pub(super) struct Settings {
     /// What the overlay uses besides its own directory.
     #[serde(default)]
     pub(super) files: Vec<String>,
+    #[serde(default)]
+    images: BTreeMap<String, String>,
     /// Keys under which images stand in objects of kinds that somebody defined, beside the usual ones.
     #[serde(default)]
     image_keys: Vec<String>,
-    #[serde(default)]
-    images: BTreeMap<String, String>,
     #[serde(default)]
     name: Option<String>,
     #[serde(default)]
@@ -57,7 +55,7 @@ pub(super) fn settings(inputs: &Inputs) -> Result<Settings, ProviderError> {
 /// # Errors
 /// [`ErrorKind::Invalid`] for one that a Secret could not be called after.
 pub(super) fn name(inputs: &Inputs) -> Result<String, ProviderError> {
-    let name = settings(inputs)?.name.unwrap_or_else(|| NAME.to_owned());
+    let name = settings(inputs)?.name.unwrap_or_else(|| mark::NAME.to_owned());
     let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
     if name.is_empty() || name.len() > 63 || !name.chars().all(fits) || name.starts_with('-') || name.ends_with('-') {
         let message = format!("`name` is `{name}`: expected up to 63 small letters, digits and `-` between them");
@@ -71,9 +69,9 @@ pub(super) fn name(inputs: &Inputs) -> Result<String, ProviderError> {
 pub(super) struct Declared {
     /// In the order in which they are applied.
     pub(super) objects: Vec<Object>,
-    image_keys: Vec<String>,
     /// Jobs that run beside them.
     pub(super) hooks: Vec<Hook>,
+    image_keys: Vec<String>,
 }
 
 impl Declared {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use kube::api::ListParams;
 use promo_core::Digest;
 use promo_sdk::{Context, ErrorKind, ProviderError};
 use serde_json::Value;
@@ -10,12 +11,14 @@ use super::Takes;
 use super::hooks::{self, Hook, When};
 use crate::kubernetes::cluster::{MANAGER, Place};
 use crate::kubernetes::inventory::{self, Inventory, Kept};
+use crate::kubernetes::mark::{self, Owner};
 use crate::kubernetes::object::{DEFINITION, Id, Object};
-use crate::kubernetes::settled;
 use crate::kubernetes::status::{self, Status};
 use crate::kubernetes::tried::{AT_ONCE, There};
+use crate::kubernetes::watching::{self, Looked, Seen};
+use crate::kubernetes::{running, settled};
 
-/// How long a definition may take until it can be used, and a Job until it is gone.
+/// How long a definition may take until it can be used, and a Job until it is gone with its pods.
 const SOON: Duration = Duration::from_secs(300);
 /// After this a Job that is to be gone is looked for again.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -52,11 +55,12 @@ impl Work<'_> {
     }
 
     async fn one(&self, object: &Object) -> Result<Value, ProviderError> {
+        let marked = mark::marked(object, self.name);
         match self.takes {
             Some((adoption, managers)) if adoption.live(&object.id).is_some() => {
-                self.place.take_over(object, managers, false).await
+                self.place.take_over(&marked, managers, false).await
             }
-            _ => self.place.apply(MANAGER, object, self.there.has(&object.id), false).await,
+            _ => self.place.apply(MANAGER, &marked, self.there.has(&object.id), false).await,
         }
     }
 
@@ -85,22 +89,62 @@ impl Work<'_> {
             if id.kind.kind == DEFINITION || objects.iter().any(|object| object.id.same(id)) {
                 continue;
             }
-            pruned += usize::from(self.take_away(id).await?);
+            pruned += usize::from(self.take_away(id, false).await?);
         }
         Ok(pruned)
     }
 
-    /// Takes an object away that promo has applied; gives whether there was one. One of the same name that somebody else has made
-    /// since is theirs.
-    async fn take_away(&self, id: &Id) -> Result<bool, ProviderError> {
+    /// Takes an object away that this deployment has applied; gives whether there was one. One of the same name that somebody else has
+    /// made since is theirs, and so is one that another deployment has taken over. What belongs to it goes after it, or before it where the `whole` of it is to be gone.
+    async fn take_away(&self, id: &Id, whole: bool) -> Result<bool, ProviderError> {
         self.goes_on().await?;
         let Some(live) = self.place.live(id).await? else { return Ok(false) };
         let Some(uid) = live.pointer("/metadata/uid").and_then(Value::as_str) else { return Ok(false) };
-        if !applied_here(&live) {
+        if !Owner::of(&live).may_be(self.name) {
             return Ok(false);
         }
-        self.place.delete(id, uid).await?;
+        match whole {
+            true => self.place.delete_whole(id, uid).await?,
+            false => self.place.delete(id, uid).await?,
+        }
         Ok(true)
+    }
+
+    /// Takes a Job away. One that has not succeeded may still run, and its pods take their time to end: it is gone with them.
+    async fn take_away_job(&self, id: &Id) -> Result<(), ProviderError> {
+        let Some(live) = self.place.live(id).await? else { return Ok(()) };
+        let whole = status::of(&live) != Status::Current;
+        if !self.take_away(id, whole).await? || !whole {
+            return Ok(());
+        }
+        let kind = self.place.kind(id).await?;
+        let params = ListParams::default().fields(&format!("metadata.name={}", id.name));
+        let uid = live.pointer("/metadata/uid");
+        let gone = |seen: &Seen| {
+            let there = seen.get(&id.name).is_some_and(|job| job.pointer("/metadata/uid") == uid);
+            (!there).then_some(())
+        };
+        let looked = Looked { place: self.place, kind: &kind, params };
+        let ended = watching::until(self.cx, &looked, SOON, gone).await?;
+        ended.map_err(|_| self.goes_on_and_on(id))
+    }
+
+    /// Waits until no pod of a Job that has failed runs any more, of which some may have been told to end.
+    async fn quiet(&self, id: &Id, job: &Value) -> Result<(), ProviderError> {
+        let selector = job.pointer("/spec/selector").and_then(running::selector);
+        let Some(selector) = selector else { return Ok(()) };
+        let (kind, params) = (running::kind(), ListParams::default().labels(&selector));
+        let looked = Looked { place: self.place, kind: &kind, params };
+        let ended = |seen: &Seen| seen.values().all(running::ended).then_some(());
+        watching::until(self.cx, &looked, SOON, ended).await?.map_err(|_| self.goes_on_and_on(id))
+    }
+
+    /// Nothing is decided beside work that goes on: whoever resumes ends it.
+    fn goes_on_and_on(&self, id: &Id) -> ProviderError {
+        let (namespace, seconds) = (&self.place.namespace, SOON.as_secs());
+        let message =
+            format!("pods of {id} in namespace {namespace} have not ended {seconds} s after they were told to");
+        ProviderError::new(ErrorKind::Transient, message)
     }
 
     /// Runs the hooks of one time to their end, in their order; gives how many have run. What has run is kept in the inventory at
@@ -118,7 +162,9 @@ impl Work<'_> {
         for group in some.chunk_by(|a, b| a.order == b.order) {
             let left: Vec<(&Hook, Object, Digest)> = group
                 .iter()
-                .map(|hook| (*hook, hook.job(self.place, &token), hook.digest(self.place, &token)))
+                .map(|hook| {
+                    (*hook, hook.job(self.place, self.name, &token), hook.digest(self.place, self.name, &token))
+                })
                 .filter(|(_, _, digest)| !inventory.ran.contains(digest))
                 .collect();
             if left.is_empty() {
@@ -137,7 +183,7 @@ impl Work<'_> {
             inventory.ran.drain(..more);
             self.write(inventory).await?;
             for (_, job, _) in left.iter().filter(|(hook, ..)| hook.delete) {
-                self.take_away(&job.id).await?;
+                self.take_away_job(&job.id).await?;
             }
         }
         Ok(ran)
@@ -150,7 +196,7 @@ impl Work<'_> {
         loop {
             self.goes_on().await?;
             let Some(live) = self.place.live(&job.id).await? else { break };
-            if !applied_here(&live) {
+            if !Owner::of(&live).may_be(self.name) {
                 let why = "is there already, and promo has not made it: take it away";
                 return Err(ProviderError::new(ErrorKind::Conflict, format!("{} {why}", job.id)));
             }
@@ -159,10 +205,11 @@ impl Work<'_> {
                 if hooks::is_of(&live, token) || !matches!(status::of(&live), Status::Failed(_)) {
                     return Ok(());
                 }
-                self.take_away(&job.id).await?;
+                self.take_away_job(&job.id).await?;
+                continue;
             }
             if waited > SOON {
-                return Err(ProviderError::new(ErrorKind::Failed, format!("{} of before does not go away", job.id)));
+                return Err(self.goes_on_and_on(&job.id));
             }
             self.cx.clock.sleep(AGAIN).await;
             waited += AGAIN;
@@ -171,7 +218,8 @@ impl Work<'_> {
     }
 
     /// What is told of hooks that did not come to a good end. One that still runs is ended: nothing may go on beside the way
-    /// back. One that has failed stays, for whoever wants to read what it wrote.
+    /// back. One that has failed stays, for whoever wants to read what it wrote; its pods have to come to their end as well. Where one
+    /// goes on all the same, so does nothing else: it is named, and a resume ends it.
     async fn ended(&self, ids: &[Id], when: When, error: ProviderError) -> ProviderError {
         match error.kind {
             ErrorKind::Failed => {}
@@ -179,38 +227,36 @@ impl Work<'_> {
             ErrorKind::Denied => return ProviderError { kind: ErrorKind::Transient, ..error },
             _ => return error,
         }
-        let (namespace, mut logs) = (&self.place.namespace, String::new());
+        let (namespace, mut logs, mut going) = (&self.place.namespace, String::new(), String::new());
         for id in ids {
-            match self.place.live(id).await.ok().flatten().map(|live| status::of(&live)) {
-                Some(Status::Failed(_)) => {
-                    logs = format!("; `kubectl -n {namespace} logs job/{}` has what it wrote", id.name);
-                }
-                Some(Status::InProgress(_)) => {
-                    // That it could not be ended changes nothing about what is told: it has failed.
-                    let _ = self.take_away(id).await;
-                }
-                Some(Status::Current) | None => {}
+            match self.end(id).await {
+                Ok(true) => logs = format!("; `kubectl -n {namespace} logs job/{}` has what it wrote", id.name),
+                Ok(false) => {}
+                Err(why) => going = format!("{going}; {id} could not be ended and may still run: {}", why.message),
             }
         }
-        let message = format!("a hook that runs {when} the rest: {}{logs}", error.message);
-        ProviderError { message, ..error }
+        let message = format!("a hook that runs {when} the rest: {}{logs}{going}", error.message);
+        let kind = if going.is_empty() { error.kind } else { ErrorKind::Transient };
+        ProviderError { message, kind, ..error }
     }
 
-    /// Takes Jobs of hooks away that are none of this deployment's.
+    /// Sees to it that nothing of a hook's Job runs any more; gives whether it is still there, having failed.
+    async fn end(&self, id: &Id) -> Result<bool, ProviderError> {
+        let Some(live) = self.place.live(id).await? else { return Ok(false) };
+        match status::of(&live) {
+            Status::Current => Ok(false),
+            Status::Failed(_) => self.quiet(id, &live).await.map(|()| true),
+            Status::InProgress(_) => self.take_away_job(id).await.map(|()| false),
+        }
+    }
+
+    /// Takes Jobs of hooks away that are none of this deployment's, before it does anything: one that a run which was broken off has
+    /// left behind may still run, and nothing goes on beside it.
     pub(super) async fn sweep(&self, inventory: &mut Inventory, now: &[String]) -> Result<(), ProviderError> {
-        for name in inventory.jobs.iter().filter(|name| !now.contains(name)) {
-            self.take_away(&hooks::id(name)).await?;
+        for id in inventory.jobs.iter().filter(|name| !now.contains(name)).map(|name| hooks::id(name)) {
+            self.take_away_job(&id).await?;
         }
         inventory.jobs.retain(|name| now.contains(name));
         Ok(())
     }
-}
-
-/// Whether promo has applied this very object.
-fn applied_here(live: &Value) -> bool {
-    let managers = live.pointer("/metadata/managedFields").and_then(Value::as_array);
-    let text = |entry: &Value, key: &str| entry.get(key).and_then(Value::as_str).map(String::from);
-    managers.into_iter().flatten().any(|entry| {
-        text(entry, "manager").as_deref() == Some(MANAGER) && text(entry, "operation").as_deref() == Some("Apply")
-    })
 }

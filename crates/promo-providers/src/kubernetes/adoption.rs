@@ -4,14 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::inputs::FileChange;
-use promo_sdk::{ProviderError, State};
+use promo_sdk::{ErrorKind, ProviderError, State};
 use serde_json::Value;
 
 use super::cluster::{MANAGER, Place};
 use super::fields;
 use super::fingerprint;
+use super::mark::Owner;
 use super::object::{Id, Object};
 use super::projection;
+use super::tried;
 
 /// Under what name a plan shows whose fields pass over.
 const OWNERS: &str = "owners of fields";
@@ -19,22 +21,41 @@ const OWNERS: &str = "owners of fields";
 const CONTROLLERS: [&str; 4] = ["kube-controller-manager", "kube-scheduler", "kubelet", "kube-apiserver"];
 
 /// Objects that are there already and are to be taken over.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Adoption {
+    /// The name of the deployment that takes them over.
+    name: String,
     /// Each as it is.
     pub(crate) objects: Vec<(Object, Value)>,
 }
 
 impl Adoption {
     /// Looks which of these objects are there.
-    pub(crate) async fn of(place: &Place, objects: &[Object]) -> Result<Self, ProviderError> {
+    pub(crate) async fn of(place: &Place, name: &str, objects: &[Object]) -> Result<Self, ProviderError> {
         let mut found = Vec::new();
         for object in objects {
             if let Some(live) = place.live(&object.id).await? {
                 found.push((object.clone(), live));
             }
         }
-        Ok(Self { objects: found })
+        Ok(Self { name: name.to_owned(), objects: found })
+    }
+
+    /// Refuses what belongs to another deployment of promo's: it would go on applying it, and take it away one day.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`].
+    pub(crate) fn check(&self) -> Result<(), ProviderError> {
+        let other = |(object, live): &(Object, Value)| {
+            Some((object.id.clone(), Owner::of(live).other_than(&self.name)?.to_owned()))
+        };
+        match self.objects.iter().find_map(other) {
+            None => Ok(()),
+            Some((id, other)) => {
+                let message = format!("{id} is there already, {}", tried::of_other(&other));
+                Err(ProviderError::new(ErrorKind::Conflict, message))
+            }
+        }
     }
 
     /// What is there under that name.
@@ -61,7 +82,8 @@ impl Adoption {
         State::Present(fingerprint::of(place, &serde_json::json!({ "taken over": objects, "from": self.owners() })))
     }
 
-    /// Everybody who owns a field that the objects declare.
+    /// Everybody who owns a field that the objects declare; promo itself where an object does not say that it was applied by this
+    /// deployment.
     pub(crate) fn managers(&self) -> BTreeSet<String> {
         self.owners().into_values().flatten().collect()
     }
@@ -70,7 +92,8 @@ impl Adoption {
         let mut out: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
         for (object, live) in &self.objects {
             for (owner, tree) in fields::owners(live) {
-                let taken = owner.manager == MANAGER || CONTROLLERS.contains(&owner.manager.as_str());
+                let ours = owner.manager == MANAGER && Owner::of(live) == Owner::Deployment(self.name.clone());
+                let taken = ours || CONTROLLERS.contains(&owner.manager.as_str());
                 if !taken && fields::declares(tree, &object.value, live) {
                     out.entry(object.id.to_string()).or_default().insert(crate::escape::line(&owner.manager));
                 }

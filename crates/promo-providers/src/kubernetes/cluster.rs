@@ -277,8 +277,13 @@ impl Place {
                     true => client.list_api_group_resources(&version).await,
                     false => client.list_core_api_resources(&version).await,
                 };
-                // One whose server is away offers nothing now.
-                let kinds = kinds.map(|list| list.resources).unwrap_or_default();
+                let kinds = match kinds {
+                    Ok(list) => list.resources,
+                    // Taken away since it was listed.
+                    Err(kube::Error::Api(status)) if status.code == 404 => continue,
+                    // One whose server is away may offer anything: what is made of that would be a guess.
+                    Err(error) => return Err(told(&format!("asking the cluster what it offers in {version}"), &error)),
+                };
                 let named = kinds.iter().filter(|kind| !kind.name.contains('/'));
                 apis.extend(named.map(|kind| format!("{version}/{}", kind.kind)));
                 apis.push(version);
@@ -468,15 +473,24 @@ impl Place {
         }
     }
 
-    /// Deletes the very object of that id, with all that belongs to it. One that is gone, or that is another by now, is left.
+    /// Deletes the very object of that id, and after it all that belongs to it. One that is gone, or that is another by now, is left.
     pub(crate) async fn delete(&self, id: &Id, uid: &str) -> Result<(), ProviderError> {
+        self.delete_by(id, uid, DeleteParams::background()).await
+    }
+
+    /// The same, where the object itself goes last: as long as it is there, so may be what belongs to it.
+    pub(crate) async fn delete_whole(&self, id: &Id, uid: &str) -> Result<(), ProviderError> {
+        self.delete_by(id, uid, DeleteParams::foreground()).await
+    }
+
+    async fn delete_by(&self, id: &Id, uid: &str, params: DeleteParams) -> Result<(), ProviderError> {
         let kind = match self.served(id).await {
             Ok(kind) => kind,
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
         let preconditions = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-        let params = DeleteParams { preconditions: Some(preconditions), ..DeleteParams::background() };
+        let params = DeleteParams { preconditions: Some(preconditions), ..params };
         match self.api(&kind).delete(&id.name, &params).await {
             Ok(_) => Ok(()),
             Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Ok(()),

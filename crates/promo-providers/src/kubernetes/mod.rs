@@ -14,6 +14,7 @@ pub(crate) mod fields;
 pub(crate) mod fingerprint;
 pub(crate) mod images;
 pub(crate) mod inventory;
+pub(crate) mod mark;
 pub(crate) mod object;
 pub(crate) mod projection;
 mod proxy;

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::cluster::{MANAGER, Place};
 use super::inventory::Found;
+use super::mark;
 use super::object::{self, Id, Object};
 use super::projection;
 
@@ -45,8 +46,8 @@ impl There {
 /// To whom objects belong once they are there.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Owner<'a> {
-    /// To promo: what it has applied there before.
-    Promo(&'a There),
+    /// To the deployment of promo that is called so: what it has applied there before.
+    Promo(&'a There, &'a str),
     /// To a release of helm: what says so itself.
     Helm(&'a str),
 }
@@ -68,7 +69,7 @@ impl Owner<'_> {
     /// As whom objects are applied.
     fn manager(self) -> &'static str {
         match self {
-            Self::Promo(_) => MANAGER,
+            Self::Promo(..) => MANAGER,
             Self::Helm(_) => "helm",
         }
     }
@@ -81,11 +82,22 @@ impl Owner<'_> {
         let refused =
             |why: String| Err(ProviderError::new(ErrorKind::Conflict, format!("{id} is there already, {why}")));
         match self {
-            Self::Promo(there) if there.has(id) => Ok(true),
-            Self::Promo(_) if place.live(id).await?.is_none() => Ok(false),
-            Self::Promo(_) => refused(
-                "and promo has not made it: take it away, leave it out here, or take it over (`promo adopt`)".into(),
-            ),
+            Self::Promo(there, name) => {
+                let ours = there.objects.iter().find(|(object, _)| object.id.same(id));
+                let live = match ours {
+                    Some((_, live)) => live.clone(),
+                    None => place.live(id).await?,
+                };
+                let Some(live) = live else { return Ok(ours.is_some()) };
+                match mark::Owner::of(&live).other_than(name) {
+                    Some(other) => refused(of_other(other)),
+                    None if ours.is_some() => Ok(true),
+                    None => refused(
+                        "and promo has not made it: take it away, leave it out here, or take it over (`promo adopt`)"
+                            .into(),
+                    ),
+                }
+            }
             Self::Helm(release) => match place.live(id).await? {
                 None => Ok(false),
                 Some(live) if of_release(place, release, &live) => Ok(true),
@@ -95,6 +107,15 @@ impl Owner<'_> {
             },
         }
     }
+}
+
+/// Why an object is not taken that belongs to another deployment of promo.
+pub(crate) fn of_other(name: &str) -> String {
+    format!(
+        "and belongs to the deployment `{}` of this namespace ({}): leave it out of one of the two",
+        crate::escape::line(name),
+        mark::DEPLOYMENT
+    )
 }
 
 /// What the server would make of objects, without making it; a kind that it does not know yet, or not yet like this, is taken as
@@ -111,7 +132,11 @@ pub(crate) async fn tried(
     let defined = |id: &Id| objects.iter().chain(definitions).any(|object| object::defines(object, id));
     let one = async |object: &Object| {
         let ours = owner.has(place, &object.id).await?;
-        let wanted = match place.apply(owner.manager(), object, ours, true).await {
+        let applied = match owner {
+            Owner::Promo(_, name) => mark::marked(object, name),
+            Owner::Helm(_) => object.clone(),
+        };
+        let wanted = match place.apply(owner.manager(), &applied, ours, true).await {
             Ok(would_be) => would_be,
             Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid) && defined(&object.id) => {
                 object.value.clone()

@@ -11,11 +11,10 @@ use serde::Deserialize;
 use super::cluster::{Clusters, Place};
 use super::error::told;
 use super::inventory;
+use super::mark;
 use super::object::Id;
 use crate::settings::key;
 
-/// The name under which a deployment is kept that has none of its own.
-const NAME: &str = "promo";
 /// Kinds that run pods, and stay.
 const WORKLOADS: [&str; 3] = ["Deployment", "StatefulSet", "DaemonSet"];
 
@@ -65,7 +64,7 @@ impl Selection {
         let (mut found, what) = match &self.selector {
             Some(selector) => (labelled(place, selector).await?, format!("no workload has the labels {selector}")),
             None => {
-                let name = self.name.as_deref().unwrap_or(NAME);
+                let name = self.name.as_deref().unwrap_or(mark::NAME);
                 // Of `deploy.kubectl`, else of the release of `deploy.helm` that is called so.
                 let declared = match inventory::read(place, name).await? {
                     None => inventory::read(place, &format!("helm.{name}")).await?,
@@ -191,8 +190,8 @@ mod tests {
             assert_eq!(shown(text), None, "{text}");
         }
         let two = Selection { selector: Some("a=b".into()), name: Some("web".into()), ..Selection::default() };
-    }
         assert!(two.check().is_err());
+    }
 
     #[test]
     fn it_stands_beside_other_settings_and_lets_none_pass_that_is_nobody_s() {

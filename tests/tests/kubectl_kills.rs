@@ -1,0 +1,276 @@
+//! promo killed while it deploys to a real namespace, at every point that it passes there, and a server that goes away under it (S9):
+//! each time the run is named, a resume brings it to the end that it would have had, and nothing was done twice.
+#![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::{Child, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::core::v1::ConfigMap;
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
+use promo_tests::binary;
+use promo_tests::faults::{Entry, FAULT, JOURNAL, Point};
+use promo_tests::kubernetes::pipeline::{Pipeline, kubectl, said};
+use promo_tests::kubernetes::{ControlPlane, Namespace};
+use serde_json::json;
+
+const FAULTS: &str = env!("CARGO_BIN_EXE_promo-faults");
+
+/// Points that come by the clock, and not by what is done.
+const BY_TIME: [&str; 3] = ["renew before", "renew after", "clock"];
+
+fn environment(namespaces: &[Namespace], also: &str) -> String {
+    format!(
+        "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = {{ \"shop/web\" = \"web\" }}\ntimeout = \"60s\"\n{also}{}",
+        Pipeline::environment("dev", "development", "", &namespaces[0])
+    )
+}
+
+/// One namespace, and the releases that go there one after the other.
+struct World {
+    pipeline: Pipeline,
+    next: usize,
+}
+
+impl World {
+    async fn new() -> Option<Self> {
+        let pipeline = Pipeline::new(1, |namespaces| environment(namespaces, "")).await?;
+        Some(Self { pipeline, next: 0 })
+    }
+
+    fn kubectl(&self, words: &[&str]) -> String {
+        kubectl(&self.pipeline.namespaces[0], words)
+    }
+
+    /// Plans the next release: other values, a map that only it has, and a hook that runs in each step.
+    async fn plan(&mut self) {
+        self.next += 1;
+        let n = self.next;
+        let job = "spec:\n  backoffLimit: 0\n  template:\n    ";
+        let image = format!("registry.test/tool@sha256:{}", "a".repeat(64));
+        self.pipeline.write(
+            "manifests/all.yaml",
+            &format!(
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: a }}\ndata: {{ key: \"{n}\" }}\n---\n\
+                 apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: only-{n} }}\n---\n\
+                 apiVersion: batch/v1\nkind: Job\n\
+                 metadata: {{ name: migrate, annotations: {{ promo/hook: before, promo/hook-runs: always }} }}\n{job}\
+                 metadata: {{ labels: {{ hook: \"{n}\" }} }}\n    \
+                 spec: {{ restartPolicy: Never, containers: [{{ name: job, image: \"{image}\" }}] }}\n---\n\
+                 apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 1\n  \
+                 selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    metadata: {{ labels: {{ app: web }} }}\n    \
+                 spec: {{ containers: [{{ name: web, image: shop/web }}] }}\n"
+            ),
+        );
+        self.pipeline.release(&format!("1.{n}.0")).await;
+        self.pipeline.ends(0, &["plan", "dev", "--out", "plan.json"]);
+    }
+
+    /// promo with a fault, or with none, which tells the points that it passes.
+    fn faulty(&self, fault: Option<&str>, words: &[&str]) -> Output {
+        let _ = std::fs::remove_file(self.pipeline.path("journal"));
+        let mut command = self.pipeline.dressed(binary::command(FAULTS), words);
+        command.env(JOURNAL, self.pipeline.path("journal")).env("PROMO_LEASE_TTL", "1s");
+        command.envs(fault.map(|fault| (FAULT, fault))).output().unwrap()
+    }
+
+    /// The points that an apply passes from the record of its run on.
+    async fn points(&mut self) -> Vec<Point> {
+        self.plan().await;
+        let output = self.faulty(None, &["apply", "plan.json"]);
+        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        self.is_done("a clean run");
+        let entries = promo_tests::faults::read(&self.pipeline.path("journal"));
+        let passed = entries.into_iter().filter_map(|entry| match entry {
+            Entry::Passed(point) => Some(point),
+            _ => None,
+        });
+        let mut seen = BTreeSet::new();
+        let passed = passed.skip_while(|point| point.name != "append before run.started");
+        passed.filter(|point| !BY_TIME.contains(&point.name.as_str()) && seen.insert(point.clone())).collect()
+    }
+
+    fn value(&self) -> String {
+        self.kubectl(&["get", "configmap", "a", "-o", "jsonpath={.data.key}"])
+    }
+
+    /// What the last release declares is there, all of it and nothing else, and its hook has run once.
+    fn is_done(&self, cell: &str) {
+        let (n, p) = (self.next.to_string(), &self.pipeline);
+        assert_eq!(self.value(), n, "{cell}");
+        let maps = self.kubectl(&["get", "configmaps", "-o", "name"]);
+        let only: Vec<&str> = maps.lines().filter_map(|map| map.strip_prefix("configmap/only-")).collect();
+        assert_eq!(only, [n.as_str()], "{cell}: what is no longer declared went away");
+        let ran = self.kubectl(&["get", "pods", "-l", &format!("hook={n}"), "-o", "name"]);
+        assert_eq!(ran.lines().count(), 1, "{cell}: {ran}");
+        p.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+        p.ends(0, &["ledger", "verify"]);
+        assert_eq!(p.unfinished(), None, "{cell}");
+        let says = p.json(0, &["status"])["says"].to_string();
+        assert!(says.contains("the newest release is verified everywhere"), "{cell}: {says}");
+    }
+
+    /// Kills an apply at a point, and sees to it that what it left is named and can be brought to its end.
+    async fn cell(&mut self, point: &Point) {
+        let before = self.value();
+        self.plan().await;
+        let cell = format!("{point}:kill:1");
+        let output = self.faulty(Some(&cell), &["apply", "plan.json"]);
+        assert_eq!(output.status.code(), None, "{cell}: the point is not reached: {}", said(&output));
+        match self.pipeline.unfinished() {
+            Some(run) => {
+                let resumed = self.faulty(None, &["resume", &run]);
+                assert_eq!(resumed.status.code(), Some(0), "{cell}: {}", said(&resumed));
+            }
+            // Nothing was begun, or all of it was done.
+            None if self.value() == before => {
+                let again = self.faulty(None, &["apply", "plan.json"]);
+                assert_eq!(again.status.code(), Some(0), "{cell}: {}", said(&again));
+            }
+            None => {}
+        }
+        self.is_done(&cell);
+    }
+
+    /// A cell for each of these points.
+    async fn cells(mut self, among: impl Fn(&Point) -> bool, least: usize) {
+        let points: Vec<Point> = self.points().await.into_iter().filter(among).collect();
+        assert!(points.len() >= least, "{points:?}");
+        for point in points {
+            self.cell(&point).await;
+        }
+    }
+}
+
+fn of_deployment(point: &Point) -> bool {
+    ["ensure", "settle", "observe", "verify"].iter().any(|name| point.name.starts_with(name))
+}
+
+/// A map for each number, of which others have made each.
+fn maps(count: usize, value: &str) -> String {
+    let one =
+        |n| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: c{n:03} }}\ndata: {{ key: \"{value}\" }}\n");
+    (0..count).map(one).collect::<Vec<_>>().join("---\n")
+}
+
+/// How many maps promo has applied.
+async fn applied(api: &Api<ConfigMap>) -> usize {
+    let Ok(all) = api.list(&ListParams::default()).await else { return 0 };
+    let ours = |map: &&ConfigMap| {
+        let managers = map.metadata.managed_fields.iter().flatten();
+        managers.into_iter().any(|entry| entry.manager.as_deref() == Some("promo"))
+    };
+    all.items.iter().filter(ours).count()
+}
+
+/// Waits until promo has applied some of the maps, and not all.
+async fn half_way(api: &Api<ConfigMap>, child: &mut Child) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while applied(api).await < 20 {
+        assert!(Instant::now() < deadline, "nothing is applied");
+        assert!(child.try_wait().unwrap().is_none(), "it has ended");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+mod needs_kubernetes {
+    mod needs_kubectl {
+        use super::super::*;
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn killed_at_any_point_of_a_deployment_a_resume_ends_it_and_nothing_is_done_twice() {
+            let Some(world) = World::new().await else { return };
+            world.cells(of_deployment, 8).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn killed_at_any_record_or_lock_of_a_deployment_a_resume_ends_it_and_nothing_is_done_twice() {
+            let Some(world) = World::new().await else { return };
+            world.cells(|point| !of_deployment(point), 12).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_first_adoption_that_is_killed_half_way_is_named_and_gone_on_with_and_takes_from_nobody_else() {
+            const COUNT: usize = 300;
+            let Some(pipeline) = Pipeline::new(1, |namespaces| environment(namespaces, "adopt = true\n")).await else {
+                return;
+            };
+            pipeline.write("manifests/all.yaml", &maps(COUNT, "1"));
+            // As helm has made them; one more field of one of them belongs to somebody else.
+            let namespace = &pipeline.namespaces[0];
+            let api: Api<ConfigMap> = Api::namespaced(namespace.client().await, namespace.name());
+            let by = |manager: &str, name: String, data: serde_json::Value| {
+                let map =
+                    json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": name }, "data": data });
+                let (api, params) = (api.clone(), PatchParams::apply(manager));
+                async move { api.patch(&name, &params, &Patch::Apply(map)).await.unwrap() }
+            };
+            for some in (0..COUNT).collect::<Vec<_>>().chunks(16) {
+                let made = some.iter().map(|n| by("helm", format!("c{n:03}"), json!({ "key": "0" })));
+                futures_util::future::join_all(made).await;
+            }
+            by("somebody", "c007".into(), json!({ "theirs": "x" })).await;
+            pipeline.release("1.0.0").await;
+            let plan = pipeline.ends(0, &["adopt", "dev", "--out", "adopt.json", "--full"]);
+            assert!(plan.contains("ConfigMap/c000: helm"), "{plan}");
+            let mut apply = pipeline.promo(&["apply", "adopt.json"]);
+            let mut child = apply.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            half_way(&api, &mut child).await;
+            child.kill().unwrap();
+            child.wait().unwrap();
+            let left = applied(&api).await;
+            assert!((20..COUNT).contains(&left), "{left} of {COUNT}: it was to be killed half-way");
+            let run = pipeline.unfinished().expect("what is half done is named");
+            pipeline.ends(0, &["resume", &run]);
+            assert_eq!(applied(&api).await, COUNT);
+            let mut managers: BTreeMap<String, usize> = BTreeMap::new();
+            for map in api.list(&ListParams::default()).await.unwrap().items {
+                let name = map.metadata.name.clone().unwrap_or_default();
+                if !name.starts_with("kube-") {
+                    assert_eq!(map.data.as_ref().unwrap()["key"], "1", "{name}");
+                    let owners = map.metadata.managed_fields.iter().flatten();
+                    owners
+                        .filter_map(|owner| owner.manager.clone())
+                        .for_each(|manager| *managers.entry(manager).or_default() += 1);
+                }
+            }
+            assert_eq!(managers, [("promo".to_owned(), COUNT), ("somebody".to_owned(), 1)].into());
+            pipeline.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+            pipeline.ends(0, &["plan", "dev", "--detailed-exitcode"]);
+            pipeline.ends(0, &["ledger", "verify"]);
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_server_that_is_restarted_in_mid_apply_interrupts_the_run_which_a_resume_ends() {
+            const COUNT: usize = 600;
+            let Some(mut plane) = ControlPlane::private() else { return };
+            let pipeline = Pipeline::on(vec![Namespace::on(&plane)], |namespaces| environment(namespaces, "")).await;
+            pipeline.write("manifests/all.yaml", &maps(COUNT, "1"));
+            pipeline.release("1.0.0").await;
+            pipeline.ends(0, &["plan", "dev", "--out", "plan.json"]);
+            let namespace = &pipeline.namespaces[0];
+            let api: Api<ConfigMap> = Api::namespaced(namespace.client().await, namespace.name());
+            let mut child =
+                pipeline.promo(&["apply", "plan.json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            half_way(&api, &mut child).await;
+            tokio::task::block_in_place(|| plane.stop_apiserver());
+            let output = child.wait_with_output().unwrap();
+            let told = said(&output);
+            assert_eq!(output.status.code(), Some(75), "nothing was seen to go wrong: {told}");
+            assert!(told.contains("promo resume"), "{told}");
+            let run = pipeline.unfinished().expect("what is half done is named");
+            // As long as there is nobody to ask, a resume says so and changes nothing.
+            let early = pipeline.ends(75, &["resume", &run]);
+            assert!(early.contains("promo resume"), "{early}");
+            tokio::task::block_in_place(|| plane.start_apiserver());
+            let left = applied(&api).await;
+            assert!((20..COUNT).contains(&left), "{left} of {COUNT}");
+            pipeline.ends(0, &["resume", &run]);
+            assert_eq!(applied(&api).await, COUNT);
+            pipeline.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+            pipeline.ends(0, &["ledger", "verify"]);
+        }
+    }
+}

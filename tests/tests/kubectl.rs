@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use promo_providers::kubectl::Kubectl;
-use promo_sdk::{Context, ErrorKind, RunningImage, State};
+use promo_sdk::{Context, ErrorKind, ObserveRequest, Provider as _, RunningImage, State};
 use promo_tests::kubernetes::world::{DIGEST, Variables, World, clusters, config};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -199,11 +199,15 @@ mod needs_kubernetes {
             world.kubectl(&["rollout", "status", "deployment", "web", "--timeout=20s"]);
             Instant::now()
         };
-        let settle = async {
-            world.settle(&waiting).await.unwrap();
+        // A task of its own: it waits while kubectl works.
+        let (kubectl, cx) = (Kubectl::default(), world.cx.clone());
+        let request = ObserveRequest { inputs: waiting.clone() };
+        let settle = tokio::spawn(async move {
+            kubectl.settle(&cx, &request).await.unwrap();
             Instant::now()
-        };
-        let (there, seen) = tokio::join!(async { tokio::task::block_in_place(heal) }, settle);
+        });
+        let there = tokio::task::block_in_place(heal);
+        let seen = settle.await.unwrap();
         // kubectl's own watch is the clock: neither is to be a second behind the other.
         let late = seen.saturating_duration_since(there);
         assert!(late < Duration::from_secs(1), "{late:?} after kubectl");

@@ -1,9 +1,10 @@
 //! Which images `deploy.kubectl` lets run, and what it reads back of those that do (S2.5, R2).
 #![cfg(target_os = "linux")]
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use promo_sdk::{Inputs, Provider as _, Settled};
+use promo_providers::kubectl::Kubectl;
+use promo_sdk::{Inputs, ObserveRequest, Provider as _, Settled};
 use promo_tests::kubernetes::world::{DIGEST, World};
 use serde_json::json;
 
@@ -102,16 +103,15 @@ mod needs_kubernetes {
         for behaves in ["imagepull", "pending"] {
             world.kubectl(&["delete", "pod", "beside", "--wait=true"]);
             beside(&world, behaves);
-            let heal = || {
-                std::thread::sleep(Duration::from_secs(1));
-                world.kubectl(&["annotate", "pod", "beside", "--overwrite", "promo.test/kubelet=well"]);
-                Instant::now()
-            };
-            let (healed, settled) = tokio::join!(async { tokio::task::block_in_place(heal) }, async {
-                (world.settle(&inputs).await.unwrap(), Instant::now())
-            });
-            assert!(settled.1 >= healed, "it was waited for");
-            assert_eq!(digests(&settled.0), [Some(DIGEST.to_owned())], "{settled:?}");
+            // A task of its own: it waits while kubectl works.
+            let (kubectl, cx) = (Kubectl::default(), world.cx.clone());
+            let request = ObserveRequest { inputs: inputs.clone() };
+            let settled = tokio::spawn(async move { kubectl.settle(&cx, &request).await });
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            assert!(!settled.is_finished(), "it was not waited for");
+            world.kubectl(&["annotate", "pod", "beside", "--overwrite", "promo.test/kubelet=well"]);
+            let settled = settled.await.unwrap().unwrap();
+            assert_eq!(digests(&settled), [Some(DIGEST.to_owned())], "{settled:?}");
         }
     }
 }

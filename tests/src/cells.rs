@@ -139,6 +139,8 @@ pub enum Scenario {
     Waves,
     /// Release 2.0.0 enters watched, which a probe looks at meanwhile, and which is watched afterwards.
     Watch,
+    /// What runs in dev, 1.0.0, goes back to 0.9.0 as a drill and comes again.
+    Drill,
 }
 
 impl Scenario {
@@ -150,6 +152,7 @@ impl Scenario {
             Self::Gate => "gate",
             Self::Waves => "waves",
             Self::Watch => "watch",
+            Self::Drill => "drill",
         }
     }
 }
@@ -305,7 +308,7 @@ impl Cells {
         };
         for copy in ["world/one", "world/two"] {
             let graph = match self.scenario {
-                Scenario::Fork | Scenario::Gate => GRAPH,
+                Scenario::Fork | Scenario::Gate | Scenario::Drill => GRAPH,
                 Scenario::Waves => WAVES,
                 Scenario::Watch => WATCH,
             };
@@ -328,7 +331,7 @@ impl Cells {
         for home in ["home-one", "home-two"] {
             std::fs::create_dir_all(self.path(home)).expect("a directory");
         }
-        if matches!(self.scenario, Scenario::Fork | Scenario::Gate) {
+        if matches!(self.scenario, Scenario::Fork | Scenario::Gate | Scenario::Drill) {
             self.release("0.9.0");
             self.promo(&["advance"]);
             self.plan_stage();
@@ -343,6 +346,7 @@ impl Cells {
                 self.release("2.0.0");
                 self.promo(&["plan", "--until", "stage", "--out", "plan.json"]);
             }
+            Scenario::Drill => self.promo(&["rollback", "dev", "--drill", "--out", "plan.json"]),
             Scenario::Waves => {
                 self.release("2.0.0");
                 self.promo(&["plan", "world", "--out", "plan.json"]);

@@ -299,6 +299,7 @@ impl World {
             environments: [environment.parse().expect("a name")].into(),
             release: None,
             until: None,
+            drill: false,
             invoker: Invoker::Human,
         }
     }
@@ -402,6 +403,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
             windows: governed.windows,
             movable_images: governed.movable_images,
             withdraw: governed.withdraw,
+            no_drills: governed.no_drills,
             first_observation: governed.first_observation,
             policy: governed.policy,
             pinned: trusted,
@@ -442,6 +444,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
         windows,
         movable_images,
         withdraw,
+        no_drills: [].into(),
         first_observation: true,
         policy: None,
         pinned: false,

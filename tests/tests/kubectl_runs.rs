@@ -233,6 +233,41 @@ mod needs_kubernetes {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn s10_a_drill_proves_the_way_back_of_a_namespace_and_says_how_long_it_took() {
+        let Some(world) = World::new().await else { return };
+        for tag in ["1.0.0", "1.1.0"] {
+            world.release(tag).await;
+            world.ends(0, &["advance"]);
+        }
+        let good = World::image_in(&world.dev);
+        let plan = world.ends(0, &["rollback", "dev", "--drill", "--out", "drill.json"]);
+        assert!(plan.contains("and comes again") && plan.contains("Deployment/web"), "{plan}");
+        let said = world.ends(0, &["apply", "drill.json"]);
+        let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
+        assert!(at("dev/rollback/deploy/default: ") < at("is back and verified after"), "{said}");
+        assert!(at("is back and verified after") < at("dev/deploy/default: "), "{said}");
+        assert_eq!(World::image_in(&world.dev), good);
+        let drill = |field: &str| {
+            let history: serde_json::Value =
+                serde_json::from_str(&world.ends(0, &["history", "dev", "--format", "json"])).unwrap();
+            history["promotions"][0]["drill"][field].clone()
+        };
+        assert_eq!((drill("state").as_str(), drill("milliseconds").is_u64()), (Some("passed"), true));
+        // There is no room for the pods of the older release, which is what a drill is there to find.
+        let quota = world.dev.kubectl().args(["create", "quota", "full", "--hard=pods=2"]).output().unwrap();
+        assert!(quota.status.success(), "{}", super::said(&quota));
+        world.ends(0, &["rollback", "dev", "--drill", "--out", "again.json"]);
+        let said = world.ends(40, &["apply", "again.json"]);
+        assert!(said.contains("could not go back as a drill") && said.contains("not settled within 6 s"), "{said}");
+        assert_eq!((drill("state").as_str(), World::image_in(&world.dev)), (Some("failed"), good));
+        let status = world.ends(0, &["status"]);
+        assert!(status.contains("the drill of a rollback to") && status.contains("verified"), "{status}");
+        // Nothing is left to do, nothing is held, paused or quarantined.
+        world.ends(0, &["plan", "--detailed-exitcode"]);
+        world.ends(0, &["ledger", "verify"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn a_run_that_is_killed_while_it_waits_for_the_cluster_is_gone_on_with() {
         let Some(world) = World::new().await else { return };
         world.release("1.0.0").await;

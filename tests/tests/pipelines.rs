@@ -98,8 +98,14 @@ fn report(plan: &Document) -> String {
 }
 
 async fn everything(world: &World) -> Document {
-    let request =
-        Request { goal: Goal::Promote, environments: [].into(), release: None, until: None, invoker: Invoker::Human };
+    let request = Request {
+        goal: Goal::Promote,
+        environments: [].into(),
+        release: None,
+        until: None,
+        drill: false,
+        invoker: Invoker::Human,
+    };
     world.session.plan(request, PLAN_LIFETIME).await.unwrap()
 }
 
@@ -252,6 +258,7 @@ async fn s8_3_the_order_in_which_inputs_are_written_down_changes_no_byte_of_a_pl
         environments: [].into(),
         release: None,
         until: Some("production-eu".parse().unwrap()),
+        drill: false,
         invoker: Invoker::Human,
     };
     let plans = async |session: &promo_engine::Session| {

@@ -60,6 +60,7 @@ mirror = { "oci-layout:build" = "oci-layout:west" }
             environments: [].into(),
             release: None,
             until: None,
+            drill: false,
             invoker: Invoker::Human,
         };
         let plan = world.session.plan(request, PLAN_LIFETIME).await.unwrap();

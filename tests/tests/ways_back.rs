@@ -262,8 +262,14 @@ impl Place {
 }
 
 async fn plan(session: &Session, goal: Goal, release: Option<&ReleaseId>) -> Document {
-    let request =
-        Request { goal, environments: [dev()].into(), release: release.cloned(), until: None, invoker: Invoker::Human };
+    let request = Request {
+        goal,
+        environments: [dev()].into(),
+        release: release.cloned(),
+        until: None,
+        drill: false,
+        invoker: Invoker::Human,
+    };
     session.plan(request, PLAN_LIFETIME).await.unwrap()
 }
 

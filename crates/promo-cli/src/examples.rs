@@ -128,6 +128,10 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
             ("What going back would do; nothing moves yet", "promo rollback production"),
             ("Save it, to approve and apply it", "promo rollback production --out back.plan.json"),
             ("To a release of one's choice", "promo rollback production --to 1.4.1 --out back.plan.json"),
+            (
+                "Try it outside production, and see how long it takes",
+                "promo rollback staging --drill --out drill.plan.json",
+            ),
         ],
     ),
     (

@@ -113,8 +113,18 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
             crate::escape::line(&origin)
         ));
     }
-    let Governed { pipeline, approval, windows, movable_images, withdraw, first_observation, policy, local, .. } =
-        rules.governed;
+    let Governed {
+        pipeline,
+        approval,
+        windows,
+        movable_images,
+        withdraw,
+        no_drills,
+        first_observation,
+        policy,
+        local,
+        ..
+    } = rules.governed;
     let graph = Graph::new(&pipeline);
     let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
     let governance = Governance {
@@ -124,6 +134,7 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
         windows,
         movable_images,
         withdraw,
+        no_drills,
         first_observation,
         policy,
         pinned,

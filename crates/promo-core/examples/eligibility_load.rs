@@ -94,6 +94,7 @@ fn gates(world: &World, view: &View) -> usize {
                 environment,
                 release: &entry.release.id,
                 movement: Movement::Promotion,
+                drill: None,
                 named: true,
                 drifted: false,
                 invoker: Invoker::Human,

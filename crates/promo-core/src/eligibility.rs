@@ -21,7 +21,7 @@ use crate::graph::Graph;
 use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::{Movement, PromotionOutcome};
-use crate::model::{After, ApprovalRule, Arrival, Environment, Pipeline};
+use crate::model::{After, ApprovalRule, Arrival, Environment, Pipeline, Tier};
 use crate::windows::{self, Action, Invoker, Level, Query};
 
 /// The rules in force: the pipeline under its policy.
@@ -35,6 +35,8 @@ pub struct Rules<'a> {
     pub approval: &'a BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// Windows by environment and level.
     pub windows: &'a BTreeMap<EnvironmentName, Vec<Level>>,
+    /// Environments in which policy lets nobody try a way back; production is none for that anyway.
+    pub no_drills: &'a BTreeSet<EnvironmentName>,
 }
 
 /// What was observed of the artifacts of a release: nothing means that all is as recorded.
@@ -58,6 +60,8 @@ pub struct Question<'a> {
     pub release: &'a ReleaseId,
     /// What kind of move.
     pub movement: Movement,
+    /// Of a drill: the release that it goes back to before `release`, which is what runs, comes back.
+    pub drill: Option<&'a ReleaseId>,
     /// Whether this release was asked for by name: then it may repeat a promotion that was tried before (S3.3).
     pub named: bool,
     /// Whether a target there is not as the ledger says: then what runs may be deployed again by name.
@@ -85,6 +89,16 @@ pub fn assess(
     let now = now.into();
     let mut gates = Vec::new();
     artifact_gates(findings, question, &mut gates);
+    if let Some(back) = question.drill {
+        drill_gates(rules, view, environment, question, &mut gates);
+        // What is wrong with where it goes in between stands beside what is found of what runs.
+        gates.extend(artifact_findings(findings, back).iter().map(artifact_gate));
+        gates.extend(
+            quarantined(rules, view, question.environment, back)
+                .map(|reason| gate(GateKind::Quarantine, Outcome::Refused, reason)),
+        );
+        gates.push(arrival_gate(rules, view, environment, question, now));
+    }
     if question.movement == Movement::Promotion {
         gates.push(order_gate(rules, view, question));
         predecessor_gates(rules, view, environment, question, now, &mut gates);
@@ -139,6 +153,7 @@ fn entry_gates(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: 
         environment: name,
         release,
         movement: Movement::Promotion,
+        drill: None,
         named: false,
         drifted: false,
         invoker: Invoker::Automation,
@@ -198,16 +213,45 @@ fn doubtful(kind: GateKind, now: Present) -> Option<Gate> {
 }
 
 fn artifact_gates(findings: &ArtifactFindings, question: &Question<'_>, gates: &mut Vec<Gate>) {
-    match findings.get(question.release).map(Vec::as_slice) {
-        None | Some([]) => gates.push(gate(GateKind::Artifact, Outcome::Satisfied, Reason::ArtifactsAsRecorded)),
-        Some(reasons) => gates.extend(reasons.iter().map(|reason| {
-            // Unknown is never satisfied: what cannot be read waits, what is wrong is refused (S1.3).
-            let outcome = match reason {
-                Reason::ArtifactUnavailable { .. } => Outcome::Waiting,
-                _ => Outcome::Refused,
-            };
-            gate(GateKind::Artifact, outcome, reason.clone())
-        })),
+    match artifact_findings(findings, question.release) {
+        [] => gates.push(gate(GateKind::Artifact, Outcome::Satisfied, Reason::ArtifactsAsRecorded)),
+        reasons => gates.extend(reasons.iter().map(artifact_gate)),
+    }
+}
+
+fn artifact_findings<'f>(findings: &'f ArtifactFindings, release: &ReleaseId) -> &'f [Reason] {
+    findings.get(release).map(Vec::as_slice).unwrap_or_default()
+}
+
+fn artifact_gate(reason: &Reason) -> Gate {
+    // Unknown is never satisfied: what cannot be read waits, what is wrong is refused (S1.3).
+    let outcome = match reason {
+        Reason::ArtifactUnavailable { .. } => Outcome::Waiting,
+        _ => Outcome::Refused,
+    };
+    gate(GateKind::Artifact, outcome, reason.clone())
+}
+
+/// Whether a way back may be tried: not in production, nor where policy says so; only from what is verified there, and only
+/// where what is live is what was deployed, since nothing else is brought back.
+fn drill_gates(
+    rules: &Rules<'_>,
+    view: &View,
+    environment: &Environment,
+    question: &Question<'_>,
+    gates: &mut Vec<Gate>,
+) {
+    let (here, tier) = (question.environment, environment.tier);
+    let policy = rules.no_drills.contains(here);
+    gates.push(if tier == Tier::Production || policy {
+        gate(GateKind::Drill, Outcome::Refused, Reason::DrillsRefused { tier, policy: tier != Tier::Production })
+    } else {
+        gate(GateKind::Drill, Outcome::Satisfied, Reason::DrillsAllowed)
+    });
+    let (outcome, reason) = verification(view, here, environment, question.release).gate(here);
+    gates.push(gate(GateKind::Drill, outcome, reason));
+    if question.drifted {
+        gates.push(gate(GateKind::Drill, Outcome::Refused, Reason::Drifted));
     }
 }
 
@@ -385,7 +429,8 @@ fn arrival_gate(
     let here = question.environment;
     let free = gate(GateKind::Arrival, Outcome::Satisfied, Reason::NoSoakDisturbed);
     let Some(current) = view.current(here).map(|r| &r.release) else { return free };
-    if environment.arrival == Arrival::Replace || current == question.release {
+    // A drill is no newer release whose arrival anybody has settled: it waits for every soak that it would begin anew.
+    if question.drill.is_none() && (environment.arrival == Arrival::Replace || current == question.release) {
         return free;
     }
     let verified = verification(view, here, environment, current);
@@ -522,11 +567,12 @@ fn lock_gate(view: &View, question: &Question<'_>) -> Gate {
         let reason = Reason::Busy { run: active.run.clone(), release: active.to.clone() };
         return gate(GateKind::Lock, Outcome::Waiting, reason);
     }
-    // A person has to look at what was held: they promote by name, roll back, or lift it; automation waits (S9.6).
+    // A person has to look at what was held: they promote by name, roll back, or lift it; automation waits (S9.6), and
+    // nobody tries anything there meanwhile.
     let held = environment
         .last_effective()
         .filter(|p| matches!(p.finished, Some((_, PromotionOutcome::Held | PromotionOutcome::Stuck))))
-        .filter(|_| question.invoker == Invoker::Automation);
+        .filter(|_| question.invoker == Invoker::Automation || question.drill.is_some());
     match held {
         Some(promotion) => {
             let reason = Reason::Held { run: promotion.run.clone(), release: promotion.to.clone() };

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::Digest;
 use crate::ids::{ArtifactName, CheckName, EnvironmentName, ReleaseId, RoleName, RunId};
-use crate::model::Party;
+use crate::model::{Party, Tier};
 
 /// One condition on a promotion and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +54,8 @@ pub enum GateKind {
     Artifact,
     /// The release is ahead of what runs.
     Order,
+    /// The way back may be tried here, from what is good and as recorded.
+    Drill,
     /// A predecessor verified it.
     Predecessor,
     /// Enough predecessors did.
@@ -381,6 +383,17 @@ pub enum Reason {
         /// What it has read before.
         before: Timestamp,
     },
+    /// A way back may be tried here.
+    DrillsAllowed,
+    /// A way back may not be tried here.
+    DrillsRefused {
+        /// The tier of the environment.
+        tier: Tier,
+        /// Whether policy says so; else it is production, which nobody tries anything in.
+        policy: bool,
+    },
+    /// What is live is not what was deployed: a way back that is tried would take away what somebody changed by hand.
+    Drifted,
     /// Nothing else is under way.
     Idle,
     /// A run is moving something here.
@@ -447,6 +460,9 @@ impl Reason {
             Self::OutsideWindows { .. } => "outside-windows",
             Self::ClockSkew { .. } => "clock-skew",
             Self::ClockWentBack { .. } => "clock-went-back",
+            Self::DrillsAllowed => "drills-allowed",
+            Self::DrillsRefused { .. } => "drills-refused",
+            Self::Drifted => "drifted",
             Self::Idle => "idle",
             Self::Busy { .. } => "busy",
             Self::Held { .. } => "held",
@@ -556,6 +572,14 @@ impl fmt::Display for Reason {
                 let (ledger, before) = (Instant(*ledger), Instant(*before));
                 write!(f, "the ledger's clock went back: it reads {ledger}, and has read {before}")
             }
+            Self::DrillsAllowed => f.write_str("a way back may be tried here"),
+            Self::DrillsRefused { tier, policy: false } => write!(f, "{} is no tier for drills", tier.as_str()),
+            Self::DrillsRefused { tier, policy: true } => {
+                write!(f, "policy allows no drills in the tier {}", tier.as_str())
+            }
+            Self::Drifted => f.write_str(
+                "what is live was changed by hand since it was deployed, and a drill would not bring that back",
+            ),
             Self::Idle => f.write_str("nothing else is under way"),
             Self::Busy { run, release } => write!(f, "run {run} is moving {release} here"),
             Self::Held { run, release } => write!(f, "run {run} failed with {release} and is held for a person"),

@@ -74,10 +74,12 @@ fn request_rules(plan: &Plan, out: &mut Vec<String>) {
     out.extend(shown.filter(|name| !asked(name)).map(|name| format!("{name} was not asked for")));
     for entry in &plan.moves {
         let name = &entry.environment;
-        if request.release.as_ref().is_some_and(|asked| *asked != entry.to.id) {
+        let gets = entry.drilled().unwrap_or(&entry.to.id);
+        if request.release.as_ref().is_some_and(|asked| asked != gets) {
             out.push(format!("{name} gets another release than was asked for"));
         }
-        if (request.goal == Goal::Rollback) != (entry.movement == Movement::Rollback) {
+        let back = entry.movement == Movement::Rollback || entry.drill;
+        if (request.goal == Goal::Rollback) != back || request.drill != entry.drill {
             out.push(format!("{name} moves in another way than was asked for"));
         }
     }
@@ -104,6 +106,23 @@ fn step_rules(entry: &Move, step: &Step, out: &mut Vec<String>) {
     }
 }
 
+/// A drill leaves what it found, has somewhere to go in between, and was let in as one; never in production.
+fn drill_rules(entry: &Move, out: &mut Vec<String>) {
+    let name = &entry.environment;
+    if entry.tier == Tier::Production {
+        out.push(format!("{name} is production, and a drill would try something there"));
+    }
+    if entry.movement != Movement::Reconfiguration || entry.from.as_ref().is_none_or(|from| from.id != entry.to.id) {
+        out.push(format!("{name} would not get back what runs there after a drill"));
+    }
+    if entry.drilled().is_none_or(|back| *back == entry.to.id) {
+        out.push(format!("{name} would go nowhere in a drill"));
+    }
+    if entry.gates.iter().all(|gate| gate.kind != GateKind::Drill) {
+        out.push(format!("{name} was not judged by the gate `drill`"));
+    }
+}
+
 fn move_rules(entry: &Move, out: &mut Vec<String>) {
     let name = &entry.environment;
     if entry.steps.iter().any(|step| step.inputs.release != entry.to.id) {
@@ -116,6 +135,9 @@ fn move_rules(entry: &Move, out: &mut Vec<String>) {
         if rollback.to.id == entry.to.id && entry.movement != Movement::Reconfiguration {
             out.push(format!("{name} would go back to the release that it gets"));
         }
+    }
+    if entry.drill {
+        drill_rules(entry, out);
     }
     artifact_rules(name, &entry.gates, out);
     for gate in entry.gates.iter().filter(|gate| gate.until.is_some()) {

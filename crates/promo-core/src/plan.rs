@@ -205,6 +205,9 @@ pub struct Request {
     /// As far as this environment, with gates that are known only on the way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<EnvironmentName>,
+    /// Of a rollback: whether it is only tried, and what runs comes back at once. Then `release` is where it goes in between.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub drill: bool,
     /// Who asks.
     pub invoker: Invoker,
 }
@@ -247,6 +250,9 @@ pub struct Move {
     pub tier: Tier,
     /// What kind of move.
     pub movement: Movement,
+    /// Whether the way back is tried: `rollback` is done and verified first, and then `steps`, which bring back what runs now.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub drill: bool,
     /// What runs there.
     pub from: Option<ReleaseRef>,
     /// What enters.
@@ -303,6 +309,21 @@ impl Move {
     pub fn wave_by_target(&self) -> BTreeMap<&TargetName, usize> {
         let all = self.waves.iter().enumerate();
         all.flat_map(|(place, wave)| wave.targets.iter().map(move |target| (target, place))).collect()
+    }
+
+    /// The release that a drill goes back to in between; none for every other move.
+    #[must_use]
+    pub fn drilled(&self) -> Option<&ReleaseId> {
+        self.rollback.as_ref().filter(|_| self.drill).map(|back| &back.to.id)
+    }
+
+    /// The steps that it begins with: they start from what is there when the plan is made.
+    #[must_use]
+    pub fn first_steps(&self) -> &[Step] {
+        match &self.rollback {
+            Some(back) if self.drill => &back.steps,
+            _ => &self.steps,
+        }
     }
 
     /// Whether its approval rules ask for anyone.

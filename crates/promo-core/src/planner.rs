@@ -164,7 +164,7 @@ pub struct PlanInput<'a> {
     /// What is asked for.
     pub request: &'a Request,
     /// The releases that an earlier planning of the same request chose: planning again at apply must not choose newer
-    /// ones (S8.2).
+    /// ones (S8.2). Of a drill the one that it goes back to, since what runs is no choice.
     pub pinned: Option<&'a BTreeMap<EnvironmentName, ReleaseId>>,
     /// The present.
     pub now: Present,
@@ -217,7 +217,14 @@ pub fn reconfigured(rules: &Rules<'_>, view: &View, observations: &Observations)
 }
 
 fn nothing_named() -> Request {
-    Request { goal: Goal::Promote, environments: BTreeSet::new(), release: None, until: None, invoker: Invoker::Human }
+    Request {
+        goal: Goal::Promote,
+        environments: BTreeSet::new(),
+        release: None,
+        until: None,
+        drill: false,
+        invoker: Invoker::Human,
+    }
 }
 
 struct Planner<'a> {

@@ -33,6 +33,7 @@ fn gates(world: &World, environment: &str, release: &str, movement: Movement, no
         environment: &environment,
         release: &release,
         movement,
+        drill: None,
         named: true,
         drifted: false,
         invoker: Invoker::Human,

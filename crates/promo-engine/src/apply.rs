@@ -3,6 +3,7 @@
 //! still may is asked of the one eligibility function.
 
 mod deploy;
+mod drill;
 mod drive;
 mod during;
 mod finish;
@@ -134,7 +135,7 @@ impl RunContext {
         &self,
         environment: &EnvironmentName,
         step: Option<&str>,
-        event: &Event,
+        events: &[Event],
         mut bar: impl FnMut(&View) -> Result<Option<T>, EngineError>,
     ) -> Result<Option<T>, EngineError> {
         self.session.in_turn(|| {
@@ -145,7 +146,8 @@ impl RunContext {
                 }
                 let head = view.size;
                 drop(view);
-                match self.write(Some(head), environment, step, vec![self.session.draft(event.clone())]) {
+                let drafts = events.iter().map(|event| self.session.draft(event.clone())).collect();
+                match self.write(Some(head), environment, step, drafts) {
                     Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
                     result => return result.map(|()| None),
                 }

@@ -90,6 +90,7 @@ impl Session {
                     environment,
                     release,
                     movement: Movement::Promotion,
+                    drill: None,
                     named,
                     drifted: false,
                     invoker,
@@ -176,6 +177,7 @@ impl Session {
                 environments: BTreeSet::new(),
                 release: None,
                 until: None,
+                drill: false,
                 invoker: Invoker::Automation,
             };
             let mut document = self.plan(request, crate::PLAN_LIFETIME).await?;

@@ -84,6 +84,8 @@ fn moot(plan: &Plan, view: &View, reconfigured: Option<&BTreeSet<EnvironmentName
     plan.moves.iter().all(|entry| {
         let Some(here) = view.current(&entry.environment).map(|here| &here.release) else { return false };
         match entry.movement {
+            // It leaves nothing that could be there without it.
+            _ if entry.drill => *here != entry.to.id,
             Movement::Promotion => view.lineage(here) >= entry.to.lineage,
             Movement::Rollback => *here == entry.to.id,
             // The release was there from the beginning: what was asked for is another configuration of it.
@@ -232,9 +234,10 @@ impl Session {
                     environment: &entry.environment,
                     release: &entry.to.id,
                     movement: entry.movement,
+                    drill: entry.drilled(),
                     named: document.body.request.by_name(),
                     // What runs there enters again only where the plan found a reason.
-                    drifted: entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
+                    drifted: !entry.drill && entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
                     invoker,
                     moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                     approvals: status.as_ref(),

@@ -218,14 +218,20 @@ impl Session {
     /// selection is to be made anew. What may be so for a moment only is none.
     async fn unready(&self, selection: &Selection, observations: &mut Observations) -> Result<bool, EngineError> {
         let mut found = false;
-        for head in selection.moves.iter().map(|draft| &draft.head) {
-            let place = (head.environment.clone(), head.to.id.clone());
+        let heads = selection.moves.iter().map(|draft| &draft.head);
+        // A drill asks them of what it goes back to as well. Collected, since no closure may live while somebody is asked.
+        let asked = heads.flat_map(|head| {
+            let back = head.rollback.as_ref().filter(|_| head.drill).map(|back| (head, &back.to.id, &back.checks));
+            [(head, &head.to.id, &head.checks)].into_iter().chain(back)
+        });
+        for (head, release, planned) in asked.collect::<Vec<_>>() {
+            let place = (head.environment.clone(), release.clone());
             if observations.checks.contains_key(&place) {
                 continue;
             }
             let mut reasons = Vec::new();
             // Whether it could be run says the machine, not the place that it looks at.
-            for check in checks::by_check(&head.checks).filter_map(<[_]>::first) {
+            for check in checks::by_check(planned).filter_map(<[_]>::first) {
                 let request =
                     CheckRequest { inputs: check.inputs.clone(), check: check.name.to_string(), token: String::new() };
                 let answer = self.providers.get(&check.provider)?.ready(&self.context, &request).await;
@@ -346,7 +352,8 @@ fn unready_then(next: &Next) -> Vec<Reason> {
 fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {
     let back = selection.moves.iter().filter_map(|d| d.head.rollback.as_ref()).map(|r| (&r.to.id, Ask::AsWayBack));
     let moves = selection.moves.iter().map(|d| {
-        let ask = if d.head.movement == Movement::Rollback { Ask::ForDigest } else { Ask::ForTag };
+        let restored = d.head.movement == Movement::Rollback || d.head.drill;
+        let ask = if restored { Ask::ForDigest } else { Ask::ForTag };
         (&d.head.to.id, ask)
     });
     let newer = selection.moves.iter().filter_map(|d| d.head.newer.as_ref());

@@ -49,6 +49,31 @@ pub enum Progress {
         /// How many steps and checks it has.
         total: usize,
     },
+    /// A drill began, or goes on: it goes back to another release, and brings back what runs.
+    DrillStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// What runs, and comes back.
+        release: ReleaseId,
+        /// The release that it goes back to.
+        back: ReleaseId,
+        /// How many steps and checks it has, both ways together.
+        total: usize,
+    },
+    /// The way back of a drill has ended, and what ran before comes back.
+    DrillTurned {
+        /// Where.
+        environment: EnvironmentName,
+        /// The release that it went back to.
+        back: ReleaseId,
+        /// Whether that ran there, and every check passed.
+        passed: bool,
+        /// Why not.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        why: Option<String>,
+        /// How long the way back took, from its first intent, by the ledger's clock, in milliseconds.
+        milliseconds: u64,
+    },
     /// A promotion did not begin.
     NotStarted {
         /// Where.

@@ -53,6 +53,8 @@ pub struct Governance {
     pub movable_images: BTreeMap<EnvironmentName, BTreeSet<String>>,
     /// Roles that may withdraw an automatic check's verdict, by environment; absent where nobody may (S3.1).
     pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
+    /// Environments in which policy lets nobody try a way back.
+    pub no_drills: BTreeSet<EnvironmentName>,
     /// Whether a release may be added by what its tags show, without the digests that the build reported (S0.5).
     pub first_observation: bool,
     /// The policy.
@@ -71,7 +73,8 @@ impl Governance {
     /// The rules, as eligibility takes them.
     #[must_use]
     pub fn rules(&self) -> Rules<'_> {
-        Rules { pipeline: &self.pipeline, graph: &self.graph, approval: &self.approval, windows: &self.windows }
+        let Self { pipeline, graph, approval, windows, no_drills, .. } = self;
+        Rules { pipeline, graph, approval, windows, no_drills }
     }
 }
 

@@ -97,6 +97,7 @@ impl Clean {
             Scenario::Gate => ended(&[("stage", PromotionOutcome::Verified)]),
             Scenario::Waves => ended(&[("world", PromotionOutcome::RolledBack)]),
             Scenario::Watch => ended(&[("watched", PromotionOutcome::Verified)]),
+            Scenario::Drill => ended(&[("dev", PromotionOutcome::Verified)]),
         };
         assert_eq!(ends, planned, "{}", end.said);
         Self { points, outcome, ends, paths: cells.contents().into_keys().collect() }
@@ -259,6 +260,12 @@ pub(crate) fn over(cells: &Cells, host: Host, end: &End, ends: &mut Vec<(String,
     assert_eq!(cells.contents(), contents, "a second resume changed a file");
     sound(cells, &told);
     settled(cells, &told);
+    if cells.scenario() == Scenario::Drill {
+        let dev = told.view.environments.iter().find(|(name, _)| name.as_str() == "dev").unwrap().1;
+        let drill = dev.last_drill().and_then(|promotion| promotion.drill.as_ref()).unwrap();
+        assert!(drill.turned.as_ref().is_some_and(|turned| turned.passed), "{drill:?}");
+        assert_eq!(told.view.stops, [], "nothing is quarantined or paused");
+    }
     told
 }
 

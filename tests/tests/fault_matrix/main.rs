@@ -54,6 +54,28 @@ fn killed_anywhere_in_waves_and_their_pause_a_resume_ends_it_as_if_nothing_had_b
     all(&cells, &clean, &matrix);
 }
 
+#[test]
+fn killed_anywhere_in_a_drill_a_resume_ends_it_on_what_ran() {
+    let cells = Cells::new(PROGRAM, Scenario::Drill);
+    let clean = Clean::new(&cells);
+    // The way to the first step and the files within a deployment are no others than those of a fork.
+    let own = ["append ", "ensure before", "ensure after", "settle", "verify of"];
+    let faults = clean.faults(&cells, "kill").into_iter().filter(|fault| fault.point.about.starts_with("dev"));
+    let faults = faults.filter(|fault| own.iter().any(|name| fault.point.to_string().starts_with(name)));
+    let matrix: Vec<Vec<Fault>> = faults.map(|fault| vec![fault]).collect();
+    let passed = |name: &str| matrix.iter().any(|faults| faults[0].point.to_string() == name);
+    for name in [
+        "append after promotion.started+drill.started of dev",
+        "append before drill.turned of dev",
+        "append after drill.turned of dev",
+        "ensure after of dev/rollback/deploy/default",
+        "ensure before of dev/deploy/default",
+    ] {
+        assert!(passed(name), "{name} is not among {matrix:?}");
+    }
+    all(&cells, &clean, &matrix);
+}
+
 /// R10: where waves are killed besides: while two targets of one are under way, and in the pause, of which a resume waits for
 /// what is left.
 #[test]
@@ -541,6 +563,7 @@ fn replay() {
         Some("gate") => Scenario::Gate,
         Some("waves") => Scenario::Waves,
         Some("watch") => Scenario::Watch,
+        Some("drill") => Scenario::Drill,
         other => panic!("{other:?} is no scenario"),
     };
     let faults: Vec<Fault> = parts.map(|part| part.parse().unwrap()).collect();

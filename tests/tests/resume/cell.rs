@@ -102,7 +102,7 @@ impl Cell {
         until: Option<EnvironmentName>,
         invoker: Invoker,
     ) -> Document {
-        let request = Request { goal: Goal::Promote, environments: [].into(), release, until, invoker };
+        let request = Request { goal: Goal::Promote, environments: [].into(), release, until, drill: false, invoker };
         self.world.session.plan(request, PLAN_LIFETIME).await.unwrap()
     }
 

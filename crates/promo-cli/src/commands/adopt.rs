@@ -82,6 +82,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         environments: [name.clone()].into(),
         release,
         until: None,
+        drill: false,
         invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;

@@ -254,6 +254,7 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
         environments: BTreeSet::new(),
         release: None,
         until: None,
+        drill: false,
         invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;

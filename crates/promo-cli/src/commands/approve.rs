@@ -195,6 +195,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
 /// What a move of the plan does, in lines.
 fn changes(entry: &Move) -> Vec<String> {
     let (name, to) = (&entry.environment, &entry.to);
+    if let (Some(back), true) = (&entry.rollback, entry.drill) {
+        return vec![format!("  {name} goes BACK from {to} to {}, and comes to {to} again: a drill", back.to)];
+    }
     match (&entry.from, entry.movement) {
         (Some(_), Movement::Reconfiguration) => vec![format!("  {name} keeps {to}, and its configuration changes")],
         (Some(from), Movement::Rollback) => vec![

@@ -19,7 +19,7 @@ use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{History, PastPromotion, PastStop};
 use crate::view::run::signers;
-use crate::view::{AuthorityView, Standing};
+use crate::view::{AuthorityView, DrillView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -72,6 +72,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 from: p.from.clone(),
                 to: p.to.clone(),
                 movement: p.movement,
+                drill: DrillView::of(&project.session, &view, p)?,
                 started: p.started,
                 finished: p.finished.map(|f| f.0),
                 outcome: p.finished.map(|f| f.1),
@@ -95,6 +96,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let from =
             promotion.from.as_ref().map_or_else(|| "nothing".into(), |r| planner::reference(&view, r).to_string());
         let to = planner::reference(&view, &promotion.to);
+        let drill = DrillView::of(&project.session, &view, promotion)?;
+        let way = match &promotion.drill {
+            Some(drill) => format!("{to} → {} → {to}", planner::reference(&view, &drill.back)),
+            None => format!("{from} → {to}"),
+        };
         let (ended, style) = match promotion.finished {
             Some((_, outcome)) => endings::of(&project.session, &view, name, promotion, outcome),
             None => endings::open(standing.runs.iter().find(|open| open.run == promotion.run).map(|open| open.state)),
@@ -108,8 +114,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             let approved = if let_in.is_empty() { "nobody".to_owned() } else { let_in.join(" and ") };
             by.push_str(&format!(", {}, approved by {approved}", plan(&told.plan)));
         }
-        by.push_str(&quoted(why_failed(&project.session, promotion)?.as_ref()));
-        lines.push((promotion.started, vec![name.to_string(), format!("{from} → {to}"), ended, by]));
+        let took = drill.as_ref().and_then(DrillView::took).map(|took| format!("; back in {took}")).unwrap_or_default();
+        let why = why_failed(&project.session, promotion)?.or(drill.and_then(|drill| drill.why));
+        by.push_str(&quoted(why.as_ref()));
+        lines.push((promotion.started, vec![name.to_string(), way, format!("{ended}{took}"), by]));
     }
     lines.extend(stops.iter().map(|stop| (stop.at, stopped(stop))));
     lines.extend(authorities.iter().flat_map(said));

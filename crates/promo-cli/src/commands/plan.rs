@@ -65,6 +65,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         environments: arguments.environments.iter().cloned().collect(),
         release,
         until: arguments.until.clone(),
+        drill: false,
         invoker,
     };
     let lifetime = lifetime(&arguments.expires)?;
@@ -102,6 +103,7 @@ pub(crate) fn again(request: &Request, file: &str) -> Vec<String> {
     let mut words = vec!["promo".to_owned(), verb.to_owned()];
     words.extend(request.environments.iter().map(ToString::to_string));
     words.extend(request.release.iter().flat_map(|id| [release.to_owned(), id.to_string()]));
+    words.extend(request.drill.then(|| "--drill".to_owned()));
     words.extend(request.until.iter().flat_map(|until| ["--until".to_owned(), until.to_string()]));
     words.extend(["--out".to_owned(), file.to_owned()]);
     words

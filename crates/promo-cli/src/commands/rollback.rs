@@ -1,4 +1,4 @@
-//! `promo rollback ENV`: a plan that takes an environment back to a release known good there (S10).
+//! `promo rollback ENV`: a plan that takes an environment back to a release known good there (S10), or tries that.
 
 use std::path::PathBuf;
 
@@ -22,6 +22,9 @@ pub(crate) struct Arguments {
     /// To this release instead of the newest good one: its id, number or alias
     #[arg(long, value_name = "RELEASE")]
     to: Option<String>,
+    /// Only try it: go back, see that it works and how long it takes, and bring back what runs now; not in production
+    #[arg(long)]
+    drill: bool,
     /// Save the plan here; it is what `promo apply` takes
     #[arg(short, long, value_name = "FILE")]
     out: Option<PathBuf>,
@@ -40,6 +43,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         environments: [arguments.environment.clone()].into(),
         release,
         until: None,
+        drill: arguments.drill,
         invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;

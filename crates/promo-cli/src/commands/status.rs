@@ -25,7 +25,7 @@ use crate::ui::{self, Ui};
 use crate::view::answers::{LedgerSize, Status};
 use crate::view::standing::{HoldView, PendingView};
 use crate::view::ways;
-use crate::view::{ReleaseView, Standing};
+use crate::view::{DrillView, ReleaseView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
@@ -64,6 +64,9 @@ pub(crate) struct Row {
     /// How the last promotion ended, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
+    /// The last drill of its way back that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drill: Option<DrillView>,
     /// What keeps it as it is until a person does something about it, what stops most first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) holds: Vec<HoldView>,
@@ -140,6 +143,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
                 .map(|(p, outcome)| format!("{} {}", p.to, endings::of(session, view, name, p, outcome).0)),
+            drill: DrillView::last(session, view, name)?,
             holds: standing.holds_of(name).to_vec(),
         });
     }
@@ -233,6 +237,7 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
     if row.reconfigured {
         state.push(label(Label::Waiting, "… its configuration here is another than the one that was deployed"));
     }
+    state.extend(row.drill.iter().map(|drill| drill.line(now)));
     for pending in &standing.pending {
         let Some(move_) = pending.row(name) else { continue };
         let to = words::release(Some(&move_.to));

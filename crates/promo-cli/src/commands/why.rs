@@ -31,7 +31,7 @@ use crate::view::gate::lacking;
 use crate::view::run::{says_more, signers};
 use crate::view::standing::Cause;
 use crate::view::ways;
-use crate::view::{AuthorityView, GateView, NextCommand, Standing};
+use crate::view::{AuthorityView, DrillView, GateView, NextCommand, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -134,6 +134,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             reconfigured: case.reconfigured,
             earlier_verdicts: earlier,
             not_looked_at: gates.iter().filter(|gate| !here && unlooked(gate)).map(|gate| gate.reason.code()).collect(),
+            drill: if here { DrillView::last(session, &view, name)? } else { None },
             gates,
             also,
             next: first.map(|next| next.command).unwrap_or_default(),
@@ -180,6 +181,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         out.extend(earlier.iter().map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))));
         let stands = |text: &String| format!("  {} stands on lost evidence: {text}\n", label(Label::Bad, "✗"));
         out.extend(lost.iter().map(stands));
+        let drill = DrillView::last(session, &view, name)?;
+        out.extend(drill.map(|drill| format!("  {}\n", drill.line(now))));
     }
     // What holds it has been told, and stands above.
     let told = |gate: &Gate| gate.kind == GateKind::Freeze && !gate.outcome.is_open();

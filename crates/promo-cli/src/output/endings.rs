@@ -62,6 +62,26 @@ pub(crate) const fn promotion(
     }
 }
 
+/// How a drill ended, by itself, by how its run ended, and by whether its way back worked, where that is known.
+pub(crate) const fn drill(
+    outcome: PromotionOutcome,
+    run: Option<RunOutcome>,
+    passed: Option<bool>,
+) -> (&'static str, Label) {
+    match (outcome, passed) {
+        (PromotionOutcome::Verified, Some(true)) => ("went back, came again and is verified", Label::Good),
+        (PromotionOutcome::Verified, _) => ("could not go back as a drill, and is verified again", Label::Bad),
+        (PromotionOutcome::Held, _) if matches!(run, Some(RunOutcome::Cancelled)) => {
+            ("was cancelled half-way through a drill and is held for a person", Label::Bad)
+        }
+        (PromotionOutcome::Held | PromotionOutcome::RolledBack, _) => {
+            ("did not come back from a drill and is held for a person", Label::Bad)
+        }
+        (PromotionOutcome::Stuck, _) => ("is stuck in a drill: a person has to look", Label::Bad),
+        (PromotionOutcome::Cancelled, _) => ("was to go back as a drill, and nothing was changed", Label::Waiting),
+    }
+}
+
 /// The same of a promotion of this ledger.
 pub(crate) fn of(
     session: &Session,
@@ -72,6 +92,9 @@ pub(crate) fn of(
 ) -> (&'static str, Label) {
     let run = view.runs.get(&promotion.run);
     let ended = run.and_then(|run| run.finished).map(|(_, outcome)| outcome);
+    if let Some(drill) = &promotion.drill {
+        return self::drill(outcome, ended, drill.turned.as_ref().map(|turned| turned.passed));
+    }
     let open = !session.unspoken(view, name, &promotion.to).is_empty();
     // Beside others it is no success of what came before it.
     if (outcome, promotion.movement, open) == (PromotionOutcome::Verified, Movement::Rollback, false) {

@@ -134,6 +134,7 @@ fn matrix(view: &PlanView, out: &mut String) {
     out.push('\n');
     for row in &view.environments {
         let next = match (&row.to, row.movement) {
+            _ if row.drill.is_some() => format!("**BACK to** {} and again the same", release(row.drill.as_ref())),
             (Some(_), Some("reconfiguration")) => "the same, other configuration".to_owned(),
             (Some(to), _) if row.backward => format!("**BACK to** {}", release(Some(to))),
             (Some(to), _) => release(Some(to)),

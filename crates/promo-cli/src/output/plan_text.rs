@@ -203,6 +203,7 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
     let (sign, kind) = sign(row);
     let from = release(row.from.as_ref());
     let what = match (&row.to, row.movement) {
+        _ if row.drill.is_some() => format!("{from} goes BACK to {} and comes again", release(row.drill.as_ref())),
         (Some(_), Some("reconfiguration")) => format!("{from} stays, its configuration changes"),
         (Some(to), Some("rollback")) => format!("{from} goes BACK to {}", release(Some(to))),
         (Some(to), None) if row.from.as_ref().is_some_and(|from| from.id == to.id) => {
@@ -355,6 +356,10 @@ pub(crate) fn way_back(row: &Row) -> String {
 }
 
 fn fails_to(row: &Row) -> String {
+    if row.drill.is_some() {
+        return "a drill: what runs comes back whether or not going back works; if it does not come back: held for a person"
+            .to_owned();
+    }
     if row.on_failure == Some("hold") {
         return "if it fails: held for a person, nothing goes back by itself".to_owned();
     }

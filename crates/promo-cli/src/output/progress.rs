@@ -12,6 +12,7 @@ use crate::cli::Format;
 use crate::escape;
 use crate::output::endings;
 use crate::output::labels::{Label, label};
+use crate::output::time::took;
 use crate::ui::Ui;
 
 /// How wide the longest name of an environment is: whatever they say, their lines are in line.
@@ -86,6 +87,17 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
     let (environment, text) = match event {
         Progress::RunStarted { .. } | Progress::Waiting { .. } | Progress::WaitingForLock { .. } => return None,
         Progress::PromotionStarted { environment, release, .. } => (environment, format!("{release} enters")),
+        Progress::DrillStarted { environment, release, back, .. } => {
+            (environment, format!("drill: {release} goes back to {back} and comes again"))
+        }
+        Progress::DrillTurned { environment, back, passed: true, milliseconds, .. } => {
+            let text = format!("{back} is back and verified after {}", took(*milliseconds));
+            (environment, label(Label::Good, &text))
+        }
+        Progress::DrillTurned { environment, back, why, .. } => {
+            let why = why.as_deref().map(|why| format!(": {}", escape::line(why))).unwrap_or_default();
+            (environment, label(Label::Bad, &format!("going back to {back} failed{why}")))
+        }
         Progress::NotStarted { environment, why, .. } => (environment, format!("not started: {}", escape::line(why))),
         Progress::StepStarted { environment, step } => (environment, format!("{step} …")),
         Progress::StepDone { environment, step, detail, milliseconds, .. } => {

@@ -84,7 +84,12 @@ fn head(view: &RunView, options: &Options) -> String {
 }
 
 fn moved(row: &RunRow) -> String {
+    let to = row.release.text();
     match &row.from {
+        _ if row.drill.is_some() => {
+            let back = row.drill.as_ref().map(|drill| drill.back.text()).unwrap_or_default();
+            format!("{to} → {back} → {to}")
+        }
         Some(from) if *from != row.release => format!("{} → {}", from.text(), row.release.text()),
         _ => row.release.text(),
     }
@@ -92,6 +97,10 @@ fn moved(row: &RunRow) -> String {
 
 fn ended(view: &RunView, row: &RunRow) -> (&'static str, Label) {
     match (row.outcome, row.started) {
+        (Some(outcome), _) if row.drill.is_some() => {
+            let passed = row.drill.as_ref().and_then(|drill| drill.turned.map(|_| drill.milliseconds.is_some()));
+            endings::drill(outcome, view.outcome, passed)
+        }
         (Some(outcome), _) => {
             let went_back = row.steps.iter().any(|step| endings::is_way_back(&step.id, &row.environment));
             endings::promotion(outcome, view.outcome, went_back, row.open)
@@ -134,7 +143,15 @@ fn facts(row: &RunRow) -> Vec<(Label, &'static str, String)> {
     let failed = row.checks.iter().filter(|check| !check.passed && check.release.as_str() == row.release.id);
     told.extend(failed.filter_map(|check| Some(format!("{} failed: {}", check.check, check.detail.as_ref()?))));
     let why = row.why.iter().filter(|why| says_more(why, &told)).map(|why| (Label::Bad, "✗", why.clone()));
-    row.steps.iter().map(step).chain(checks).chain(why).collect()
+    let drill = row.drill.iter().filter_map(|drill| match (drill.took(), drill.turned, &drill.why) {
+        (Some(took), ..) => Some((Label::Good, "✓", format!("went back to {} in {took}", drill.back.text()))),
+        (None, Some(_), why) => {
+            let why = why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+            Some((Label::Bad, "✗", format!("could not go back to {}{why}", drill.back.text())))
+        }
+        (None, None, _) => None,
+    });
+    row.steps.iter().map(step).chain(checks).chain(drill).chain(why).collect()
 }
 
 #[cfg(test)]
@@ -190,6 +207,7 @@ mod tests {
             deployed: true,
             finished: Some((at("2026-11-20T13:07:20Z"), PromotionOutcome::RolledBack)),
             told: None,
+            drill: None,
             by: Actor { name: "ci".into(), kind: ActorKind::Automation },
             plan: None,
         };

@@ -54,6 +54,9 @@ struct RowView<'a> {
 /// An environment whose next wave may not begin now.
 const WAVE_WAITS: &str = "waits before its next wave, and can be resumed";
 
+/// A drill whose way back failed, and that brought back what ran.
+const DRILL_FAILED: (&str, Label) = endings::drill(PromotionOutcome::Verified, None, Some(false));
+
 /// Prints it, as an event where the verb `streams`. The last line is the next command.
 pub(crate) fn print(ui: &Ui, session: &Session, report: &RunReport, streams: bool) {
     draw(ui, session, report, streams);
@@ -69,6 +72,11 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
     let view = session.view().ok();
     let ended = |name: &EnvironmentName, release: &ReleaseId, outcome: PromotionOutcome| {
         let run = view.as_ref().and_then(|view| view.runs.get(&report.run));
+        let mine =
+            view.as_ref().and_then(|view| view.environment(name)?.history.iter().rev().find(|p| p.run == report.run));
+        if let Some(drill) = mine.and_then(|promotion| promotion.drill.as_ref()) {
+            return endings::drill(outcome, report.outcome, drill.turned.as_ref().map(|turned| turned.passed));
+        }
         let open = view.as_ref().is_some_and(|view| !session.unspoken(view, name, release).is_empty());
         endings::promotion(outcome, report.outcome, run.is_some_and(|run| endings::went_back(run, name)), open)
     };
@@ -79,6 +87,7 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
             .map(|(name, release, fate)| {
                 let (fate, why, gates): (_, _, &[Gate]) = match fate {
                     Fate::Ended { outcome, why } => (ended(name, release, *outcome).0, why.as_deref(), &[]),
+                    Fate::DrillFailed { why } => (DRILL_FAILED.0, why.as_deref(), &[]),
                     Fate::NotStarted { why, gates } => ("was not started", Some(why.as_str()), gates),
                     Fate::Interrupted => (endings::open(Some("interrupted")).0, None, &[]),
                     Fate::Closed { why, gates } => (WAVE_WAITS, Some(why.as_str()), gates),
@@ -102,6 +111,7 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
                 let (words, style) = ended(name, release, *outcome);
                 (words, style, why.as_deref())
             }
+            Fate::DrillFailed { why } => (DRILL_FAILED.0, DRILL_FAILED.1, why.as_deref()),
             Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),
             Fate::Closed { why, .. } => (WAVE_WAITS, Label::Waiting, Some(why.as_str())),
             Fate::Interrupted => {

@@ -38,6 +38,11 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     Seconds(if seconds > 120 { seconds / 60 * 60 } else { seconds }).to_string()
 }
 
+/// How long something took: `420 ms`, `42 s`, `3 min 10 s`.
+pub(crate) fn took(milliseconds: u64) -> String {
+    if milliseconds < 1000 { format!("{milliseconds} ms") } else { Seconds(milliseconds / 1000).to_string() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

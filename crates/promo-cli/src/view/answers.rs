@@ -15,9 +15,9 @@ use promo_engine::verdicts::VerdictDecision;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::AuthorityView;
 use super::standing::{HoldView, OpenRunView, PendingView};
 use super::summary::NextCommand;
+use super::{AuthorityView, DrillView};
 use crate::commands::status;
 use crate::tags::TagView;
 
@@ -283,6 +283,9 @@ answers! {
         /// Codes of gates that stand open as the ledger has it, without a look at registries and places: `promo plan` looks.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         not_looked_at: Vec<&'static str>,
+        /// Where it runs there: the last drill of the way back from it that ended.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        drill: Option<DrillView>,
         /// How the release failed there, unless it went well since.
         #[serde(skip_serializing_if = "Option::is_none")]
         failed: Option<PromotionOutcome>,
@@ -405,6 +408,9 @@ pub(crate) struct PastPromotion {
     pub(crate) to: ReleaseId,
     /// What kind of move it was.
     pub(crate) movement: Movement,
+    /// Of a drill: what it went back to, and how that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drill: Option<DrillView>,
     /// When it began.
     pub(crate) started: Timestamp,
     /// When it ended; null while it is under way.

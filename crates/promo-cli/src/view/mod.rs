@@ -8,6 +8,7 @@ pub(crate) mod approving;
 mod authority;
 pub(crate) mod compare;
 pub(crate) mod drift;
+mod drill;
 pub(crate) mod gate;
 mod plan;
 mod release;
@@ -19,6 +20,7 @@ pub(crate) mod ways;
 
 pub(crate) use answers::Answer;
 pub(crate) use authority::{AskedView, AuthorityView, StatedView};
+pub(crate) use drill::DrillView;
 pub(crate) use gate::GateView;
 pub(crate) use plan::{Forecasts, PlanView};
 pub(crate) use release::ReleaseView;

@@ -137,6 +137,9 @@ pub(crate) struct RequestView {
     pub(crate) release: Option<String>,
     /// As far as this environment.
     pub(crate) until: Option<String>,
+    /// Of a rollback: whether it is only tried.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) drill: bool,
     /// `human` or `automation`.
     pub(crate) invoker: &'static str,
 }
@@ -184,9 +187,10 @@ impl PlanView {
             environments: plan.request.environments.iter().map(ToString::to_string).collect(),
             release: plan.request.release.as_ref().map(ToString::to_string),
             until: plan.request.until.as_ref().map(ToString::to_string),
+            drill: plan.request.drill,
             invoker: plan.request.invoker.as_str(),
         };
-        let summary = summary(&environments, plan.request.goal);
+        let summary = summary(&environments, &plan.request);
         let next = next(plan.pipeline.as_str(), &environments, &request, file);
         Self {
             kind: "promo.plan.view",
@@ -304,7 +308,7 @@ impl PlanView {
         }
         let names: BTreeSet<String> = self.environments.iter().map(|row| row.environment.clone()).collect();
         let mine = |moved: &EnvironmentName| names.contains(moved.as_str());
-        self.summary = summary(&self.environments, plan.request.goal);
+        self.summary = summary(&self.environments, &plan.request);
         self.now = now;
         self.fate = fate(&self.digest, plan, view, now);
         self.authority = AuthorityView::of(session, view, [self.digest])?.pop();

@@ -31,8 +31,11 @@ pub(crate) struct Row {
     pub(crate) state: RowState,
     /// The same in words.
     pub(crate) says: String,
-    /// `promotion`, `reconfiguration` or `rollback` for what is in the plan.
+    /// `promotion`, `reconfiguration`, `rollback` or `drill` for what is in the plan.
     pub(crate) movement: Option<&'static str>,
+    /// Of a drill: the release that it goes back to before what runs comes again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drill: Option<ReleaseView>,
     /// Whether it goes back to an older release.
     pub(crate) backward: bool,
     /// What runs there.
@@ -137,6 +140,10 @@ pub(crate) struct Note {
 impl Note {
     /// What somebody changed by hand, and the plan takes back: nothing once it was applied.
     pub(super) fn taken_back(plan: &Plan, entry: &Move, view: &View) -> Vec<Self> {
+        // A drill is made only of what is as it was deployed.
+        if entry.drill {
+            return Vec::new();
+        }
         let name = &entry.environment;
         let generation = view.environment(name).map_or(0, |environment| environment.generation).to_string();
         let untouched = plan.inputs.get(&format!("generation of {name}")) == Some(&generation);
@@ -310,10 +317,12 @@ impl Row {
             state,
             says: says.to_owned(),
             movement: Some(match entry.movement {
+                _ if entry.drill => "drill",
                 Movement::Promotion => "promotion",
                 Movement::Reconfiguration => "reconfiguration",
                 Movement::Rollback => "rollback",
             }),
+            drill: back.filter(|_| entry.drill).map(|back| ReleaseView::of(&back.to)),
             backward,
             settled: false,
             unfinished: false,
@@ -327,7 +336,7 @@ impl Row {
             after: entry.after.iter().map(ToString::to_string).collect(),
             artifacts: artifacts(entry),
             files: changed_files(entry),
-            steps: entry.steps.iter().map(step).collect(),
+            steps: in_order(entry).map(step).collect(),
             checks: entry.checks.chunk_by(|a, b| a.name == b.name).map(|c| c[0].name.to_string()).collect(),
             verdicts: entry
                 .verdicts
@@ -335,13 +344,15 @@ impl Row {
                 .map(|(check, roles)| (check.to_string(), roles.iter().map(ToString::to_string).collect()))
                 .collect(),
             watch: entry.watch,
-            on_failure: Some(match entry.on_failure {
+            // What a drill leaves is what was there, whatever becomes of it.
+            on_failure: (!entry.drill).then_some(match entry.on_failure {
                 OnFailure::Rollback => "rollback",
                 OnFailure::Hold => "hold",
             }),
             waves: entry.waves.clone(),
             stops_at_wave: entry.on_close == OnClose::StopAtWave,
             rollback_targets: back
+                .filter(|_| !entry.drill)
                 .map(|r| &r.to)
                 .into_iter()
                 .chain(&entry.further_targets)
@@ -395,10 +406,15 @@ impl Row {
             artifact.from = name.and_then(|name: ArtifactName| from.release.content.components.get(&name).copied());
         }
         let Some(current) = view.current(&entry.environment).filter(|r| r.release == from.release.id) else { return };
-        let paths: std::collections::BTreeSet<&String> = entry.files.keys().chain(current.files.keys()).collect();
-        let changed = paths.into_iter().filter(|path| entry.files.get(*path) != current.files.get(*path));
+        // Of a drill, that which it goes back to.
+        let (files, settings) = match entry.rollback.as_ref().filter(|_| entry.drill) {
+            Some(back) => (&back.files, back.settings),
+            None => (&entry.files, entry.settings),
+        };
+        let paths: std::collections::BTreeSet<&String> = files.keys().chain(current.files.keys()).collect();
+        let changed = paths.into_iter().filter(|path| files.get(*path) != current.files.get(*path));
         self.files = changed.cloned().collect();
-        self.configuration = Some(!self.files.is_empty() || entry.settings != current.settings);
+        self.configuration = Some(!self.files.is_empty() || settings != current.settings);
     }
 
     /// What the plan leaves as it is.
@@ -427,6 +443,7 @@ impl Row {
             state,
             says: says.to_owned(),
             movement: None,
+            drill: stay.next.as_ref().filter(|_| request.drill).map(|next| ReleaseView::of(&next.release)),
             backward: false,
             unfinished: false,
             held: false,
@@ -499,7 +516,8 @@ fn artifacts(entry: &Move) -> Vec<ArtifactView> {
         .filter(|back| entry.from.as_ref().is_some_and(|from| from.id == back.to.id))
         .map(|back| &back.steps);
     let mut out: BTreeMap<String, ArtifactView> = BTreeMap::new();
-    for one in &entry.steps {
+    let replaced = if entry.drill { Some(&entry.steps) } else { replaced };
+    for one in entry.first_steps() {
         for (name, input) in &one.inputs.artifacts {
             let copied = one.action == Action::Copy;
             let from = replaced
@@ -519,6 +537,12 @@ fn artifacts(entry: &Move) -> Vec<ArtifactView> {
         }
     }
     out.into_values().collect()
+}
+
+/// The steps in the order in which they are done: of a drill both ways.
+fn in_order(entry: &Move) -> impl Iterator<Item = &Step> {
+    let again = entry.drill.then_some(&entry.steps);
+    entry.first_steps().iter().chain(again.into_iter().flatten())
 }
 
 fn changed_files(entry: &Move) -> Vec<String> {

@@ -13,7 +13,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::standing::OpenRunView;
-use super::{AuthorityView, ReleaseView};
+use super::{AuthorityView, DrillView, ReleaseView};
 use crate::error::command_line;
 
 /// The frozen view of a run, format 1.
@@ -64,6 +64,9 @@ pub(crate) struct RunRow {
     pub(crate) release: ReleaseView,
     /// What kind of move it was; none when it did not begin.
     pub(crate) movement: Option<Movement>,
+    /// Of a drill: what it went back to, and how that ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drill: Option<DrillView>,
     /// When it began.
     pub(crate) started: Option<Timestamp>,
     /// When it ended.
@@ -161,6 +164,7 @@ impl RunView {
     pub(crate) fn seen<E>(mut self, detail: impl Fn(u64) -> Result<Option<String>, E>) -> Result<Self, E> {
         for row in &mut self.environments {
             row.why = row.told.map(&detail).transpose()?.flatten();
+            row.drill = row.drill.take().map(|drill| drill.seen(&detail)).transpose()?;
             for step in &mut row.steps {
                 step.why = step.told.map(&detail).transpose()?.flatten();
             }
@@ -237,6 +241,7 @@ fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &Rel
         from: promotion.and_then(|p| p.from.as_ref()).map(shown),
         release: shown(release),
         movement: promotion.map(|p| p.movement),
+        drill: promotion.and_then(|promotion| DrillView::new(view, promotion)),
         started: promotion.map(|p| p.started),
         finished: promotion.and_then(|p| p.finished).map(|f| f.0),
         outcome: promotion.and_then(|p| p.finished).map(|f| f.1),

@@ -392,7 +392,8 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             let run = view.runs.get(&promotion.run);
             let cancelled = matches!(run.and_then(|run| run.finished), Some((_, RunOutcome::Cancelled)))
                 && !matches!(promotion.finished, Some((_, PromotionOutcome::Stuck)));
-            let went_back = run.is_some_and(|run| endings::went_back(run, name));
+            // A drill begins with going back; what is left of it is what did not come again.
+            let went_back = promotion.drill.is_none() && run.is_some_and(|run| endings::went_back(run, name));
             let cause = cause(session, view, name, promotion, went_back);
             let there = || view.current(name).map(|r| ReleaseView::of(&planner::reference(view, &r.release)));
             Ok(HoldView {

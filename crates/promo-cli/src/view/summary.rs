@@ -1,7 +1,7 @@
 //! A plan in short, and the commands to go on with.
 
 use promo_core::gate::GateKind;
-use promo_core::plan::Goal;
+use promo_core::plan::{Goal, Request};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -41,7 +41,7 @@ pub(crate) struct NextCommand {
 }
 
 /// Sums up what a plan says of its environments.
-pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
+pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
     let mut out = Summary::default();
     for row in rows {
         let name = row.environment.clone();
@@ -59,7 +59,8 @@ pub(super) fn summary(rows: &[Row], goal: Goal) -> Summary {
             RowState::Refused => out.refused.push(name),
         }
     }
-    let what = match goal {
+    let what = match request.goal {
+        _ if request.drill => "drill",
         Goal::Promote => "promotion",
         Goal::Rollback => "rollback",
     };
@@ -145,7 +146,9 @@ fn why(row: &Row) -> NextCommand {
     let mut others = row.gates.iter().filter(|gate| !gate.outcome.is_open() && !waits(gate)).peekable();
     let first = others.peek().map(|gate| gate.code);
     // What only a plan sees, because it looks at artifacts and places: `promo why` asks the ledger, and would lead back here.
-    let seen = first.filter(|_| others.all(|gate| gate.kind == GateKind::Artifact));
+    let seen = first.filter(|code| {
+        matches!(*code, "drills-refused" | "drifted") || others.all(|gate| gate.kind == GateKind::Artifact)
+    });
     match lacking(shut) {
         Some(command) => NextCommand { command, why: "says what this machine lacks".into() },
         None if seen.is_some() => NextCommand {
@@ -204,6 +207,7 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
         if let Some(release) = &request.release {
             words.extend([if request.goal == "rollback" { "--to" } else { "--release" }, release.as_str()]);
         }
+        words.extend(request.drill.then_some("--drill"));
         if let Some(until) = &request.until {
             words.extend(["--until", until.as_str()]);
         }

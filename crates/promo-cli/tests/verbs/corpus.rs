@@ -204,6 +204,10 @@ fn story(adding: &mut Adding) {
     spread.run(0, &["plan", "dev", "--out", "waves.json"]);
     spread.run(0, &["apply", "waves.json"]);
     adding.file("plans/waves.json", &fs::read(spread.at.join("waves.json")).unwrap());
+    // A way back that is tried.
+    spread.run(0, &["rollback", "qa", "--drill", "--out", "drill.json"]);
+    spread.run(0, &["apply", "drill.json"]);
+    adding.file("plans/drill.json", &fs::read(spread.at.join("drill.json")).unwrap());
     let spread = SqliteStore::open(spread.at.join(".promo/ledger.db")).unwrap().raw(0, 10_000).unwrap();
 
     for plan in ["promote", "until", "reconfiguration", "rollback", "empty", "refused"] {

@@ -36,7 +36,7 @@ const FORMATS: [(&str, Kind, &[&str]); 15] = [
 
 /// Fields of plans that the first version of their format did not have: a plan that bears one names its feature in `requires`
 /// (`promo_core::plan`).
-const NEW_IN_PLANS: [&str; 5] = ["tree", "other_images", "watch", "waves", "on_close"];
+const NEW_IN_PLANS: [&str; 6] = ["tree", "other_images", "watch", "waves", "on_close", "drill"];
 
 /// Adds the copies, and documents of what the schemas tell apart.
 pub(crate) fn add(adding: &mut Adding) {

@@ -12,6 +12,7 @@ mod changes;
 mod circles;
 mod corpus;
 mod drift;
+mod drills;
 mod everywhere;
 mod fixture;
 mod frozen;

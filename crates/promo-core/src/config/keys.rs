@@ -326,6 +326,11 @@ const TIER: &[Key] = &[
         "repositories, each with all under it, whose images may be deployed by a tag; none when left out (R2)",
     ),
     key("withdraw", Shape::Names, "roles that may withdraw an automatic check's verdict; nobody when left out (S3.1)"),
+    key(
+        "drills",
+        Shape::Flag,
+        "`false` where nobody may try a way back (`promo rollback --drill`); in production nobody may",
+    ),
 ];
 
 /// `trust.toml`

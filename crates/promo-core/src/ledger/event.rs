@@ -250,6 +250,27 @@ pub enum Event {
         /// What was observed on each target.
         targets: BTreeMap<TargetName, State>,
     },
+    /// The promotion that has just begun is a drill: it goes back to another release, and brings back what runs (S10).
+    #[serde(rename = "drill.started")]
+    DrillStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// What runs, and comes back.
+        release: ReleaseId,
+        /// The release that it goes back to.
+        back: ReleaseId,
+    },
+    /// The way back of a drill has ended, and what ran before comes back from here on. Where it failed, why stands beside
+    /// the record ([`crate::ledger::record::DETAIL`]).
+    #[serde(rename = "drill.turned")]
+    DrillTurned {
+        /// Where.
+        environment: EnvironmentName,
+        /// The release that it went back to.
+        back: ReleaseId,
+        /// Whether that runs there, and every check passed.
+        passed: bool,
+    },
     /// A promotion ended.
     #[serde(rename = "promotion.finished")]
     PromotionFinished {
@@ -354,7 +375,7 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 23] = [
+pub const KINDS: [&str; 25] = [
     "release.added",
     "release.rejected",
     "release.lifted",
@@ -375,6 +396,8 @@ pub const KINDS: [&str; 23] = [
     "step.effect",
     "wave.finished",
     "environment.deployed",
+    "drill.started",
+    "drill.turned",
     "promotion.finished",
     "run.interrupted",
     "run.finished",

@@ -17,8 +17,8 @@ use crate::ledger::{Event, Record};
 use crate::plan::PolicyRef;
 
 pub use facts::{
-    Applier, ApprovalEntry, EnvironmentView, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said,
-    StepView, Stop, StopAct, VerdictEntry,
+    Applier, ApprovalEntry, Drill, EnvironmentView, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run,
+    Said, StepView, Stop, StopAct, Turned, VerdictEntry,
 };
 
 /// A record that cannot follow what stands before it.
@@ -275,6 +275,8 @@ impl View {
             Event::PromotionStarted { environment, .. }
             | Event::WaveFinished { environment, .. }
             | Event::Deployed { environment, .. }
+            | Event::DrillStarted { environment, .. }
+            | Event::DrillTurned { environment, .. }
             | Event::PromotionFinished { environment, .. } => Some(environment),
             _ => None,
         };

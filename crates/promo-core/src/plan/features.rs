@@ -15,19 +15,24 @@ const OTHER_IMAGES: &str = "other-images";
 const WATCH: &str = "watch";
 /// The order of an environment's targets, and what a window does between them.
 const WAVES: &str = "waves";
+/// A way back that is tried.
+const DRILL: &str = "drill";
 
 /// The codes of reasons of later versions; each is a feature.
-const REASONS: [&str; 3] = ["image-movable", "image-unlike", "still-watched"];
+const REASONS: [&str; 6] =
+    ["drifted", "drills-allowed", "drills-refused", "image-movable", "image-unlike", "still-watched"];
 
 /// Whether this version knows what a plan requires.
 pub(super) fn known(feature: &str) -> bool {
-    [TREES, OTHER_IMAGES, WATCH, WAVES].contains(&feature) || REASONS.contains(&feature)
+    [TREES, OTHER_IMAGES, WATCH, WAVES, DRILL].contains(&feature) || REASONS.contains(&feature)
 }
 
 /// What a plan requires, in the order of the words.
 pub(super) fn of(plan: &Plan) -> Vec<String> {
     let mut found: BTreeSet<&'static str> = BTreeSet::new();
+    found.extend(plan.request.drill.then_some(DRILL));
     for entry in &plan.moves {
+        found.extend(entry.drill.then_some(DRILL));
         found.extend(entry.watch.map(|_| WATCH));
         found.extend((!entry.waves.is_empty() || !entry.on_close.is_finish()).then_some(WAVES));
         for step in entry.steps.iter().chain(entry.rollback.iter().flat_map(|back| &back.steps)) {

@@ -31,12 +31,23 @@ pub fn assemble(
             // The way back starts where the way there ends.
             for step in &mut steps {
                 let there = head.steps.iter().find(|s| s.action == step.action && s.target == step.target);
-                if let (Action::Deploy, Some(there)) = (step.action, there) {
+                if let (Action::Deploy, Some(there), false) = (step.action, there, head.drill) {
                     step.expected = there.desired;
                 }
-                step.changes = Vec::new();
+                // A drill begins with it, so that what it changes is what a reader has to see.
+                if !head.drill {
+                    step.changes = Vec::new();
+                }
             }
             rollback.steps = steps;
+        }
+        if let (true, Some(rollback)) = (head.drill, &head.rollback) {
+            // What runs comes back from where the way back ends.
+            for step in head.steps.iter_mut().filter(|step| step.action == Action::Deploy) {
+                let back = rollback.steps.iter().find(|s| s.action == step.action && s.target == step.target);
+                step.expected = back.map_or(step.expected, |back| back.desired);
+                step.changes = Vec::new();
+            }
         }
         moves.push(head);
     }
@@ -63,7 +74,7 @@ pub fn refused(
 ) -> bool {
     let (known, none) = (observations.destinations.len(), BTreeSet::new());
     // The way back from a reconfiguration is the same release: it would be taken for the way there.
-    let back = |draft: &&Draft| draft.head.movement != Movement::Reconfiguration;
+    let back = |draft: &&Draft| draft.head.movement != Movement::Reconfiguration || draft.head.drill;
     let there = selection.moves.iter().flat_map(|draft| &draft.steps);
     let steps = there.chain(selection.moves.iter().filter(back).flat_map(|draft| &draft.rollback_steps));
     for step in steps {

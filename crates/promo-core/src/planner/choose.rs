@@ -77,31 +77,52 @@ impl Planner<'_> {
         view.releases.iter().rev().map(|entry| &entry.release.id).find(|id| free(id)).cloned()
     }
 
+    /// Every environment back to an earlier release; in a drill only for as long as it takes to see that it works.
     pub(super) fn rollbacks(&self) -> Selection {
         let mut out = Selection::default();
-        let nothing = BTreeSet::new();
+        let (nothing, drill) = (BTreeSet::new(), self.input.request.drill);
         for name in self.input.rules.graph.topological().iter().filter(|n| self.wanted(n)) {
             let current = self.input.view.current(name).map(|r| r.release.clone());
-            let target = current.and_then(|current| {
-                let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, &current)
-                    .filter(|id| self.recorded(name, id).is_some())
-                    .peekable();
-                let asked = self.pinned(name).or_else(|| self.input.request.release.clone());
-                match asked {
-                    Some(asked) => targets.find(|id| **id == asked).cloned(),
-                    None => {
-                        let best = targets.peek().copied().cloned();
-                        // Where none is free, the best is shown with what bars it.
-                        targets.find(|id| self.no_way_back(name, id, Movement::Rollback).is_none()).cloned().or(best)
-                    }
-                }
-            });
-            match target {
-                Some(release) => out.add(self.place(name, &release, Movement::Rollback, &nothing)),
-                None => out.stays.push(self.stay(name, StayReason::NoRollbackTarget, None)),
+            let target = current.as_ref().and_then(|current| self.way_back_of(name, current));
+            // What cannot be put back as it was deployed is not left.
+            let target =
+                target.filter(|_| !drill || current.as_ref().is_some_and(|id| self.recorded(name, id).is_some()));
+            match (current, target) {
+                (Some(current), Some(back)) if drill => out.add(self.place_drill(name, &current, &back)),
+                (_, Some(release)) => out.add(self.place(name, &release, Movement::Rollback, &nothing)),
+                (_, None) => out.stays.push(self.stay(name, StayReason::NoRollbackTarget, None)),
             }
         }
         out
+    }
+
+    /// Where an environment goes back to from what runs there: what was asked for, or the best that is free.
+    fn way_back_of(&self, name: &EnvironmentName, current: &ReleaseId) -> Option<ReleaseId> {
+        let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, current)
+            .filter(|id| self.recorded(name, id).is_some())
+            .peekable();
+        match self.pinned(name).or_else(|| self.input.request.release.clone()) {
+            Some(asked) => targets.find(|id| **id == asked).cloned(),
+            None => {
+                let best = targets.peek().copied().cloned();
+                // Where none is free, the best is shown with what bars it.
+                targets.find(|id| self.no_way_back(name, id, Movement::Rollback).is_none()).cloned().or(best)
+            }
+        }
+    }
+
+    /// A drill from what runs to `back` and to what runs again. What it is made from is on record: of the working tree nothing
+    /// is asked.
+    fn place_drill(&self, name: &EnvironmentName, current: &ReleaseId, back: &ReleaseId) -> Placed {
+        let observations = &self.input.observations;
+        let found = [current, back].into_iter().flat_map(|release| {
+            let place = (name.clone(), release.clone());
+            [observations.destinations.get(&place), observations.checks.get(&place)]
+        });
+        let found = found.flatten().flatten().cloned();
+        let barred = self.no_way_back(name, back, Movement::Rollback);
+        let refusals: Vec<Reason> = found.chain(barred).collect();
+        self.file(name, (current, Some(back)), Movement::Reconfiguration, &BTreeSet::new(), refusals)
     }
 
     fn pinned(&self, name: &EnvironmentName) -> Option<ReleaseId> {
@@ -198,6 +219,27 @@ impl Planner<'_> {
         movement: Movement,
         moved: &BTreeSet<EnvironmentName>,
     ) -> Placed {
+        let observations = self.input.observations;
+        let environment = &self.input.rules.pipeline.environments[name];
+        let (_, missing) = self.deployment_files(environment, release);
+        let place = (name.clone(), release.clone());
+        let taken = observations.destinations.get(&place);
+        let unasked = observations.checks.get(&place);
+        let refusals = missing.into_iter().map(|path| Reason::FileNotInRelease { path });
+        let barred = (movement == Movement::Rollback).then(|| self.no_way_back(name, release, movement)).flatten();
+        let taken = taken.into_iter().chain(unasked).flatten().cloned().chain(barred);
+        self.file(name, (release, None), movement, moved, refusals.chain(taken).collect())
+    }
+
+    /// The same with what was found against it; `drill` is where a drill goes back to.
+    fn file(
+        &self,
+        name: &EnvironmentName,
+        (release, drill): (&ReleaseId, Option<&ReleaseId>),
+        movement: Movement,
+        moved: &BTreeSet<EnvironmentName>,
+        refusals: Vec<Reason>,
+    ) -> Placed {
         let input = self.input;
         let environment = &input.rules.pipeline.environments[name];
         let request = input.request;
@@ -205,6 +247,7 @@ impl Planner<'_> {
             environment: name,
             release,
             movement,
+            drill,
             named: request.by_name(),
             drifted: !drift(input.view, input.observations, name).is_empty(),
             invoker: request.invoker,
@@ -214,14 +257,7 @@ impl Planner<'_> {
         };
         let mut gates =
             eligibility::assess(&input.rules, input.view, &input.observations.artifacts, &question, input.now);
-        let (_, missing) = self.deployment_files(environment, release);
-        let place = (name.clone(), release.clone());
-        let taken = input.observations.destinations.get(&place);
-        let unasked = input.observations.checks.get(&place);
-        let refusals = missing.into_iter().map(|path| Reason::FileNotInRelease { path });
-        let barred = (movement == Movement::Rollback).then(|| self.no_way_back(name, release, movement)).flatten();
-        let taken = taken.into_iter().chain(unasked).flatten().cloned().chain(barred);
-        gates.extend(refusals.chain(taken).map(|reason| Gate {
+        gates.extend(refusals.into_iter().map(|reason| Gate {
             kind: GateKind::Artifact,
             outcome: Outcome::Refused,
             reason,
@@ -246,10 +282,11 @@ impl Planner<'_> {
         } else if environment.start == Start::Manual && !request.asks_for(name) {
             StayReason::StartsByRequest
         } else {
-            let draft = self.draft(name, environment, release, movement, moved, gates);
+            let draft = self.draft(name, environment, (release, drill), movement, moved, gates);
             return Placed::Moves(Box::new(draft));
         };
-        Placed::Stays(Box::new(self.stay(name, why, Some(Next { release: self.reference(release), gates }))))
+        let release = self.reference(drill.unwrap_or(release));
+        Placed::Stays(Box::new(self.stay(name, why, Some(Next { release, gates }))))
     }
 
     /// Why an environment for which there is nothing stays as it is.

@@ -28,18 +28,21 @@ impl Planner<'_> {
         &self,
         name: &EnvironmentName,
         environment: &Environment,
-        release: &ReleaseId,
+        (release, drill): (&ReleaseId, Option<&ReleaseId>),
         movement: Movement,
         moved: &BTreeSet<EnvironmentName>,
         gates: Vec<Gate>,
     ) -> Draft {
         let view = self.input.view;
         let present = view.current(name);
-        let restored = (movement == Movement::Rollback).then(|| self.recorded(name, release)).flatten();
+        // What a drill brings back is what runs, as it was deployed.
+        let recorded = movement == Movement::Rollback || drill.is_some();
+        let restored = recorded.then(|| self.recorded(name, release)).flatten();
         let (settings, files) = restored
             .unwrap_or_else(|| (DeploymentSettings::of(environment), self.deployment_files(environment, release).0));
         let steps = self.steps(name, release, &settings, &files, "");
         let targets = match movement {
+            _ if drill.is_some() => drill.cloned().into_iter().collect(),
             Movement::Promotion | Movement::Rollback => {
                 let targets = eligibility::rollback_targets(&self.input.rules, view, name, release);
                 let there = |id: &&ReleaseId| self.recorded(name, id).is_some() && self.barred(name, id).is_none();
@@ -64,6 +67,7 @@ impl Planner<'_> {
             environment: name.clone(),
             tier: environment.tier,
             movement,
+            drill: drill.is_some(),
             from: present.map(|r| self.reference(&r.release)),
             to: self.reference(release),
             after: self.input.rules.graph.predecessors(name).intersection(moved).cloned().collect(),
@@ -80,11 +84,15 @@ impl Planner<'_> {
                 .collect(),
             files,
             settings: settings.digest(),
-            // A way back is not watched: where it leads was, when it came there.
-            watch: environment.watch.filter(|_| movement != Movement::Rollback),
+            // A way back is not watched: where it leads was, when it came there. Nor is a way back that is tried.
+            watch: environment.watch.filter(|_| !recorded),
             on_failure: environment.on_failure,
-            waves: waves(environment, movement),
-            on_close: if environment.waves.is_empty() { OnClose::Finish } else { environment.on_close },
+            waves: waves(environment, recorded),
+            on_close: if environment.waves.is_empty() || drill.is_some() {
+                OnClose::Finish
+            } else {
+                environment.on_close
+            },
             rollback,
             further_targets: targets.iter().skip(1).map(|id| self.reference(id)).collect(),
             lost_target,
@@ -262,9 +270,9 @@ impl Planner<'_> {
 }
 
 /// The waves of a move. Whoever goes back does not want to wait, and what was verified here before is not tried out.
-fn waves(environment: &Environment, movement: Movement) -> Vec<Wave> {
+fn waves(environment: &Environment, recorded: bool) -> Vec<Wave> {
     let mut waves = environment.waves.clone();
-    if movement == Movement::Rollback {
+    if recorded {
         waves.iter_mut().for_each(|wave| wave.pause = None);
     }
     waves

@@ -39,9 +39,11 @@ pub fn inputs_here(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, St
     let environments = &input.rules.pipeline.environments;
     let again = moves.iter().filter_map(|entry| {
         let name = &entry.environment;
-        let drafted =
-            planner.draft(name, environments.get(name)?, &entry.to.id, entry.movement, &entry.after, Vec::new());
-        Some(Move { steps: entry.steps.clone(), ..drafted.head })
+        let what = (&entry.to.id, entry.drilled());
+        let drafted = planner.draft(name, environments.get(name)?, what, entry.movement, &entry.after, Vec::new());
+        // Of a drill the way back comes first, and what that finds is what is live.
+        let rollback = if entry.drill { entry.rollback.clone() } else { drafted.head.rollback };
+        Some(Move { steps: entry.steps.clone(), rollback, ..drafted.head })
     });
     inputs(input, &again.collect::<Vec<_>>())
 }
@@ -59,7 +61,7 @@ pub(crate) fn told_twice(request: &Request, moves: &[Move]) -> BTreeMap<String, 
         for (path, digest) in entry.files.iter().chain(checks) {
             out.insert(format!("file {path} in {name}"), digest.to_string());
         }
-        for step in &entry.steps {
+        for step in entry.first_steps() {
             out.insert(format!("live state of {}", step.id), step.expected.to_string());
         }
     }

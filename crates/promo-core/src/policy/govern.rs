@@ -42,6 +42,8 @@ pub struct Governed {
     pub movable_images: BTreeMap<EnvironmentName, BTreeSet<String>>,
     /// By environment: the roles that may withdraw an automatic check's verdict; absent where nobody may (S3.1).
     pub withdraw: BTreeMap<EnvironmentName, BTreeSet<RoleName>>,
+    /// Environments in which policy lets nobody try a way back.
+    pub no_drills: BTreeSet<EnvironmentName>,
     /// Whether a release may be added by what its tags show (S0.5).
     pub first_observation: bool,
     /// The policy; none only in local mode.
@@ -71,6 +73,7 @@ pub fn govern(
         always_open: BTreeMap::new(),
         movable_images: BTreeMap::new(),
         withdraw: BTreeMap::new(),
+        no_drills: BTreeSet::new(),
         first_observation: policy.is_none_or(|p| p.first_observation),
         policy: policy.map(Policy::reference),
         local: mode == TrustMode::Local,
@@ -111,6 +114,9 @@ pub fn govern(
         }
         if !rules.withdraw.is_empty() {
             governed.withdraw.insert(name.clone(), rules.withdraw.clone());
+        }
+        if rules.no_drills {
+            governed.no_drills.insert(name.clone());
         }
         if let Some(reason) = &rules.always_open {
             governed.always_open.insert(name.clone(), reason.clone());

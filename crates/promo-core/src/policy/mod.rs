@@ -71,6 +71,8 @@ pub struct TierRules {
     pub movable_images: BTreeSet<String>,
     /// The roles that may withdraw the verdict of an automatic check (S3.1); nobody may when there is none.
     pub withdraw: BTreeSet<RoleName>,
+    /// Whether nobody may try a way back there; production is no tier for that anyway.
+    pub no_drills: bool,
 }
 
 impl Policy {
@@ -264,6 +266,7 @@ fn rules(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> TierRules {
             .map(|node| node.texts().into_iter().map(|(text, _)| text.to_string()).collect()),
         movable_images: table.texts("movable_images").into_iter().map(|(text, _)| text.to_string()).collect(),
         withdraw: names(table, "withdraw").into_iter().collect(),
+        no_drills: matches!(table.get("drills").map(|node| &node.data), Some(config::Data::Flag(false))),
     }
 }
 

@@ -34,7 +34,7 @@ pub(crate) struct Bench {
 /// What is asked for: everything, by a person.
 pub(crate) fn everything() -> Request {
     let (environments, release, until) = (BTreeSet::new(), None, None);
-    Request { goal: Goal::Promote, environments, release, until, invoker: Invoker::Human }
+    Request { goal: Goal::Promote, environments, release, until, drill: false, invoker: Invoker::Human }
 }
 
 impl Bench {
@@ -248,7 +248,7 @@ impl StepPlace {
 }
 
 fn pins(moves: &[Move]) -> BTreeMap<EnvironmentName, ReleaseId> {
-    moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect()
+    moves.iter().map(|m| (m.environment.clone(), m.drilled().unwrap_or(&m.to.id).clone())).collect()
 }
 
 /// `environment=release` of what moves, by alias.

@@ -138,6 +138,7 @@ pub(crate) struct World {
     pub(crate) graph: Graph,
     pub(crate) approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     pub(crate) windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    pub(crate) no_drills: BTreeSet<EnvironmentName>,
     pub(crate) records: Vec<Record>,
     /// Seconds since the beginning.
     pub(crate) clock: i64,
@@ -158,6 +159,7 @@ impl World {
             graph,
             approval,
             windows: BTreeMap::new(),
+            no_drills: BTreeSet::new(),
             records: Vec::new(),
             clock: 0,
             releases: BTreeMap::new(),
@@ -172,7 +174,13 @@ impl World {
     }
 
     pub(crate) fn rules(&self) -> Rules<'_> {
-        Rules { pipeline: &self.pipeline, graph: &self.graph, approval: &self.approval, windows: &self.windows }
+        Rules {
+            pipeline: &self.pipeline,
+            graph: &self.graph,
+            approval: &self.approval,
+            windows: &self.windows,
+            no_drills: &self.no_drills,
+        }
     }
 
     pub(crate) fn view(&self) -> View {

@@ -23,25 +23,48 @@ use crate::error::EngineError;
 /// How many steps that do not depend on each other are taken at once, where no wave says how many.
 const STEPS_AT_ONCE: usize = 8;
 
-/// Takes the steps and records what runs. On the way back each step may start from whatever the failure left, and the first
-/// one only as long as nobody has rejected where it leads.
-pub(super) async fn deploy(
-    context: &RunContext,
-    entry: &Move,
-    steps: &[Step],
-    release: &ReleaseId,
-    files: &BTreeMap<String, Digest>,
-    settings: &Digest,
-    back: Option<&Rollback>,
-) -> Result<End, EngineError> {
+/// The steps of a move in one direction, and what runs once they are taken.
+pub(super) struct Way<'a> {
+    steps: &'a [Step],
+    release: &'a ReleaseId,
+    files: &'a BTreeMap<String, Digest>,
+    settings: &'a Digest,
+    /// The way back that it is: its first step is taken only as long as nobody has rejected where it leads.
+    back: Option<&'a Rollback>,
+    /// The steps before it, where they may have ended anywhere: each of these may start from whatever those left, and none
+    /// waits because somebody wants to stop.
+    after: Option<&'a [Step]>,
+    /// Whether nothing is tried out between two waves: whoever goes back does not want to wait, and what was verified here
+    /// before is known.
+    straight: bool,
+}
+
+impl<'a> Way<'a> {
+    /// What a move is for; what a drill brings back is brought back wherever its way back ended.
+    pub(super) fn there(entry: &'a Move) -> Self {
+        let Move { steps, to, files, settings, rollback, .. } = entry;
+        let after = rollback.as_ref().filter(|_| entry.drill).map(|back| back.steps.as_slice());
+        let straight = entry.movement == Movement::Rollback || entry.drill;
+        Self { steps, release: &to.id, files, settings, back: None, after, straight }
+    }
+
+    /// Back to where a rollback leads: after a failure, or because a drill begins with it.
+    pub(super) fn back(entry: &'a Move, rollback: &'a Rollback) -> Self {
+        let Rollback { steps, to, files, settings, .. } = rollback;
+        let after = (!entry.drill).then_some(entry.steps.as_slice());
+        Self { steps, release: &to.id, files, settings, back: Some(rollback), after, straight: true }
+    }
+}
+
+/// Takes the steps and records what runs.
+pub(super) async fn deploy(context: &RunContext, entry: &Move, way: &Way<'_>) -> Result<End, EngineError> {
+    let Way { steps, release, files, settings, back, after, straight } = *way;
     let going_back = |view: &View| Ok(back.and_then(|to| barred_now(context, entry, to, view)).map(Barred::Never));
-    // Whoever goes back does not want to wait, and what was verified here before is not tried out.
-    let careful = back.is_none() && entry.movement != Movement::Rollback;
     let waves = Waves::of(context, entry)?;
     let mut ends = Ends::default();
     for group in groups(|step| waves.wave_of(step), steps) {
         let wave = group.first().and_then(|step| waves.wave_of(step));
-        let later = wave.filter(|wave| careful && *wave > 0);
+        let later = wave.filter(|wave| !straight && *wave > 0);
         if let Some(wave) = later {
             match waves.between(wave - 1, group).await? {
                 End::Good => {}
@@ -56,10 +79,10 @@ pub(super) async fn deploy(
             (None, _) => None,
         };
         let at_once = wave.map_or(STEPS_AT_ONCE, |wave| entry.waves[wave].at_once as usize);
-        together(context, entry, group, (at_once, bar, back.is_some()), &mut ends).await?;
+        together(context, entry, group, (at_once, bar, after), &mut ends).await?;
         // One place that does not come back keeps no other one from it; but what could not be copied cannot be deployed.
         let copies = group.first().is_some_and(|step| step.action == Action::Copy);
-        if (back.is_none() || copies)
+        if (after.is_none() || copies)
             && let Some(end) = ends.bad()
         {
             return Ok(end);
@@ -85,7 +108,7 @@ pub(super) async fn deploy(
             settings: *settings,
             targets,
         };
-        match context.append_unless(&entry.environment, None, &event, going_back)? {
+        match context.append_unless(&entry.environment, None, &[event], going_back)? {
             None => {}
             Some(Barred::Never(why)) => return Ok(End::Failed(why)),
             Some(Barred::Closed { why, gates }) => return Ok(End::Closed { why, gates }),
@@ -174,7 +197,7 @@ async fn together(
     context: &RunContext,
     entry: &Move,
     steps: &[Step],
-    (at_once, bar, back): (usize, Option<Bar<'_>>, bool),
+    (at_once, bar, after): (usize, Option<Bar<'_>>, Option<&[Step]>),
     ends: &mut Ends,
 ) -> Result<(), EngineError> {
     let failed = AtomicBool::new(false);
@@ -183,13 +206,11 @@ async fn together(
     for step in steps {
         let failed = &failed;
         all.push(Box::pin(async move {
-            if (failed.load(Ordering::Relaxed) || context.options.stop.is_cancelled()) && !back {
+            if (failed.load(Ordering::Relaxed) || context.options.stop.is_cancelled()) && after.is_none() {
                 return Ok((step, None));
             }
             let mut starts = vec![step.expected];
-            if back {
-                starts.extend(left_behind(entry, step));
-            }
+            starts.extend(after.into_iter().flat_map(|before| left_behind(before, step)));
             let end = take(context, entry, step, &starts, bar).await;
             failed.fetch_or(!matches!(end, Ok(StepEnd::Done(_))), Ordering::Relaxed);
             Ok((step, Some(end?)))
@@ -198,21 +219,21 @@ async fn together(
     let all: Vec<Result<_, EngineError>> = stream::iter(all).buffer_unordered(at_once).collect().await;
     for end in all {
         let (step, end) = end?;
-        ends.take(step, end, back);
+        ends.take(step, end, after.is_some());
     }
     Ok(())
 }
 
-/// What a failed step may have left, as the start of its way back: what the promotion found, what it wanted, or something on
-/// the way from one to the other. Any other
+/// What the steps before may have left, as the start of one that follows whatever they did: what they found, what they wanted, or
+/// something on the way from one to the other. Any other
 /// state only somebody else can have made, or it cannot be told: then nothing is touched (invariant 5).
-fn left_behind(entry: &Move, step: &Step) -> impl Iterator<Item = State> {
+fn left_behind(before: &[Step], step: &Step) -> impl Iterator<Item = State> {
     // Copies have no target, and each a place of its own.
     let same = |s: &&Step| match step.action {
         Action::Copy => s.inputs.artifacts.keys().eq(step.inputs.artifacts.keys()),
         Action::Deploy => s.target == step.target,
     };
-    let there = entry.steps.iter().filter(|s| s.action == step.action).find(same);
+    let there = before.iter().filter(|s| s.action == step.action).find(same);
     there.into_iter().flat_map(|s| [s.expected, s.desired, State::between(&s.expected, &s.desired)])
 }
 

@@ -117,7 +117,7 @@ fn never(entry: &Move, fates: &BTreeMap<EnvironmentName, Fate>, context: &RunCon
             _ => return not_started(format!("{before} did not get there")),
         }
     }
-    let failed = |fate: &Fate| matches!(fate, Fate::Ended { .. }) && !verified(fate);
+    let failed = |fate: &Fate| matches!(fate, Fate::Ended { .. } | Fate::DrillFailed { .. }) && !verified(fate);
     if stopped {
         Some(Fate::Interrupted)
     } else if context.options.stop_all && fates.values().any(failed) {

@@ -104,6 +104,7 @@ pub(super) fn worst<'a>(fates: impl Iterator<Item = &'a Fate>) -> RunOutcome {
     let of = |fate: &Fate| match fate {
         Fate::Interrupted | Fate::Closed { .. } => None,
         Fate::NotStarted { .. } => Some(RunOutcome::Waiting),
+        Fate::DrillFailed { .. } => Some(RunOutcome::RolledBack),
         Fate::Ended { outcome, .. } => Some(match outcome {
             PromotionOutcome::Verified => RunOutcome::Done,
             PromotionOutcome::RolledBack => RunOutcome::RolledBack,

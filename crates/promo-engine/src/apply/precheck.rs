@@ -71,7 +71,8 @@ impl Session {
             result => result,
         };
         // S8.2: the same request, planned again from what is there now, must give the same steps from the same inputs.
-        let pinned = plan.moves.iter().map(|m| (m.environment.clone(), m.to.id.clone())).collect();
+        let chosen = |m: &Move| m.drilled().unwrap_or(&m.to.id).clone();
+        let pinned = plan.moves.iter().map(|m| (m.environment.clone(), chosen(m))).collect();
         let invoker = self.counts_as(plan, digest, &view, beside);
         let request = Request { invoker, ..plan.request.clone() };
         let again = self.plan_with(&view, &request, Some(&pinned), now).await;
@@ -112,7 +113,7 @@ impl Session {
                 self.unmoved(plan, &view, &observed)?;
                 let name = &entry.environment;
                 let mut gates = next.gates.clone();
-                if next.release.id == entry.to.id {
+                if next.release.id == chosen(entry) {
                     // Planned anew it is without the approvals that this very plan has.
                     let standings = self.standings(document, digest, &view, beside, applier, now.at)?;
                     let approvals = standings.get(name).map(Evaluation::status);
@@ -258,6 +259,7 @@ impl Session {
             environment: &entry.environment,
             release: &entry.to.id,
             movement: entry.movement,
+            drill: entry.drilled(),
             named: plan.request.by_name(),
             drifted: !planner::drift(view, observed, &entry.environment).is_empty(),
             invoker,

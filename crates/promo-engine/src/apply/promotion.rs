@@ -12,10 +12,11 @@ use promo_core::ledger::record::DETAIL;
 use promo_core::ledger::view::{Promotion, Said};
 use promo_core::ledger::{Event, View};
 use promo_core::model::{OnFailure, Start};
-use promo_core::plan::{Move, PlannedCheck, Request, Rollback};
+use promo_core::plan::{Move, PlannedCheck, Request, Rollback, Step};
 use promo_core::planner;
 
-use super::deploy::deploy;
+use super::deploy::{Way, deploy};
+use super::drill::drill;
 use super::during::During;
 use super::precheck::{self, Use};
 use super::step::{FAILED_BEFORE, elapsed};
@@ -64,12 +65,17 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
     let name = &entry.environment;
     match context.session.with_view(|view| state(view, &context.run, name))? {
         State::Ended(outcome) => {
-            let told = context.session.with_view(|view| {
+            let ended = context.session.with_view(|view| {
                 let mut history = view.environment(name)?.history.iter().rev();
-                history.find(|p| p.run == context.run)?.told
+                history.find(|p| p.run == context.run).cloned()
             })?;
-            let why = told.map(|seq| context.session.detail_seen(seq)).transpose()?.flatten();
-            return Ok(Fate::Ended { outcome, why });
+            let seen =
+                |seq: Option<u64>| seq.map(|seq| context.session.detail_seen(seq)).transpose().map(Option::flatten);
+            let Some(promotion) = ended else { return Ok(Fate::Ended { outcome, why: None }) };
+            if let Some(turned) = promotion.disproved() {
+                return Ok(Fate::DrillFailed { why: seen(turned.told)? });
+            }
+            return Ok(Fate::Ended { outcome, why: seen(promotion.told)? });
         }
         // What has begun is finished (S16), one without steps too.
         State::Begun => {}
@@ -80,13 +86,16 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
             }
         }
     }
+    if let (true, Some(back)) = (entry.drill, &entry.rollback) {
+        return drill(context, entry, back).await;
+    }
     let total = entry.steps.len() + checks::by_check(&entry.checks).count();
     context.say(Progress::PromotionStarted { environment: name.clone(), release: entry.to.id.clone(), total });
     if let Some(rollback) = begun_rollback(context, entry)? {
         return go_back(context, entry, rollback, failed_before(context, entry)?).await;
     }
     let during = During::begin(context, entry, &entry.steps, &entry.checks, &entry.to.id, 0)?;
-    let end = match deploy(context, entry, &entry.steps, &entry.to.id, &entry.files, &entry.settings, None).await? {
+    let end = match deploy(context, entry, &Way::there(entry)).await? {
         End::Good => during.end(context, entry, &entry.to.id).await?,
         other => other,
     };
@@ -150,9 +159,10 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             environment: &entry.environment,
             release: &entry.to.id,
             movement: entry.movement,
+            drill: entry.drilled(),
             named: request.by_name(),
             // What runs there enters again only where the plan and its precheck found a reason; nothing has moved since.
-            drifted: entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
+            drifted: !entry.drill && entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
             invoker,
             moved_before: &nothing,
             approvals: approvals.as_ref(),
@@ -169,14 +179,18 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         why.extend(precheck::unproven(&document.body, invoker));
         Ok(Some((why.join("; "), gates)))
     };
-    let event = Event::PromotionStarted {
+    let mut events = vec![Event::PromotionStarted {
         environment: entry.environment.clone(),
         from: entry.from.as_ref().map(|r| r.id.clone()),
         to: entry.to.id.clone(),
         movement: entry.movement,
-    };
+    }];
+    events.extend(entry.drilled().map(|back| {
+        let (environment, release, back) = (entry.environment.clone(), entry.to.id.clone(), back.clone());
+        Event::DrillStarted { environment, release, back }
+    }));
     // A freeze or a revocation that comes before this record holds it up, however shortly before it comes.
-    let Some((why, gates)) = context.append_unless(&entry.environment, None, &event, shut)? else { return Ok(None) };
+    let Some((why, gates)) = context.append_unless(&entry.environment, None, &events, shut)? else { return Ok(None) };
     context.say(Progress::NotStarted {
         environment: entry.environment.clone(),
         why: why.clone(),
@@ -268,10 +282,7 @@ pub(super) async fn verify(
 
 /// What happens after a failure: one automatic rollback, or the environment is held (S9.6).
 async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate, EngineError> {
-    let untouched = context.session.with_view(|view| {
-        view.runs.get(&context.run).is_some_and(|run| entry.steps.iter().all(|s| !run.steps.contains_key(&s.id)))
-    })?;
-    if untouched && !entry.steps.is_empty() {
+    if untouched(context, &entry.steps)? {
         return end_promotion(context, entry, PromotionOutcome::Cancelled, Some(why));
     }
     match &entry.rollback {
@@ -289,6 +300,14 @@ async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate,
         }
         _ => end_promotion(context, entry, PromotionOutcome::Held, Some(why)),
     }
+}
+
+/// Whether none of the steps, of which there are some, was begun.
+pub(super) fn untouched(context: &RunContext, steps: &[Step]) -> Result<bool, EngineError> {
+    let untouched = context.session.with_view(|view| {
+        view.runs.get(&context.run).is_some_and(|run| steps.iter().all(|s| !run.steps.contains_key(&s.id)))
+    })?;
+    Ok(untouched && !steps.is_empty())
 }
 
 /// What bars the way back that the plan named: people may have rejected that release since (S10.1). A release that is
@@ -311,7 +330,7 @@ pub(super) fn barred_now(context: &RunContext, entry: &Move, rollback: &Rollback
     barred(context, entry, rollback, view).map(|reason| no_way(&rollback.to.id, &reason))
 }
 
-fn no_way(to: &ReleaseId, reason: &Reason) -> String {
+pub(super) fn no_way(to: &ReleaseId, reason: &Reason) -> String {
     format!("there is no release to go back to: {to} is none, because {reason}")
 }
 
@@ -334,7 +353,7 @@ fn nowhere(context: &RunContext, entry: &Move) -> Result<Option<(ReleaseId, Reas
 }
 
 /// Whether settings lead where the pipeline under its policy of now does not (S0.2): a run can be resumed under others.
-fn elsewhere(context: &RunContext, entry: &Move, settings: &Digest) -> Result<Option<Reason>, EngineError> {
+pub(super) fn elsewhere(context: &RunContext, entry: &Move, settings: &Digest) -> Result<Option<Reason>, EngineError> {
     let environment = context.session.governance.pipeline.environments.get(&entry.environment);
     let recorded = recorded_settings(&context.session, settings)?;
     Ok(environment.zip(recorded).and_then(|(environment, recorded)| planner::elsewhere(environment, &recorded)))
@@ -402,11 +421,10 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
     let since = context.session.with_view(|view| begun_at(context, rollback, view).unwrap_or(view.size))?;
     let since = if anew { since } else { 0 };
     let during = During::begin(context, entry, &rollback.steps, &rollback.checks, to, since)?;
-    let end =
-        match deploy(context, entry, &rollback.steps, to, &rollback.files, &rollback.settings, Some(rollback)).await? {
-            End::Good => during.end(context, entry, to).await?,
-            other => other,
-        };
+    let end = match deploy(context, entry, &Way::back(entry, rollback)).await? {
+        End::Good => during.end(context, entry, to).await?,
+        other => other,
+    };
     let end = match end {
         End::Good => {
             let asking = if anew { Asking::Anew } else { Asking::Once };
@@ -429,7 +447,7 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
 
 /// Writes how a promotion ended. After a rollback the failed release is quarantined here and downstream, and automatic
 /// promotion is paused, in the same transaction (S10.4).
-fn end_promotion(
+pub(super) fn end_promotion(
     context: &RunContext,
     entry: &Move,
     outcome: PromotionOutcome,

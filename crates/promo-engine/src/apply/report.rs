@@ -29,6 +29,11 @@ pub enum Fate {
         /// Why, where it did not go well.
         why: Option<String>,
     },
+    /// A drill failed, and what ran before is there again and verified.
+    DrillFailed {
+        /// Why, where that is on record.
+        why: Option<String>,
+    },
     /// It did not begin.
     NotStarted {
         /// Why.
@@ -77,11 +82,10 @@ impl RunReport {
         let environments = moved
             .into_iter()
             .map(|(name, release)| {
-                let ended = view
-                    .environment(&name)
-                    .and_then(|e| e.history.iter().rev().find(|p| p.run == *run))
-                    .and_then(|p| p.finished);
-                let fate = match ended {
+                let ended = view.environment(&name).and_then(|e| e.history.iter().rev().find(|p| p.run == *run));
+                let failed = ended.and_then(|promotion| promotion.disproved()).is_some();
+                let fate = match ended.and_then(|promotion| promotion.finished) {
+                    Some(_) if failed => Fate::DrillFailed { why: None },
                     Some((_, outcome)) => Fate::Ended { outcome, why: None },
                     None => Fate::NotStarted { why: "the run ended without it".into(), gates: Vec::new() },
                 };

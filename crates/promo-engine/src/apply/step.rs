@@ -132,7 +132,7 @@ impl Now<'_> {
         let (environment, id) = (&self.entry.environment, Some(self.step.id.as_str()));
         match self.bar {
             None => self.context.append(environment, id, vec![intent]).map(|()| None),
-            Some(bar) => self.context.append_unless(environment, id, &intent, bar),
+            Some(bar) => self.context.append_unless(environment, id, &[intent], bar),
         }
     }
 

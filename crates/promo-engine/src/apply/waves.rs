@@ -156,6 +156,7 @@ impl<'a> Waves<'a> {
             environment: &entry.environment,
             release: &entry.to.id,
             movement: entry.movement,
+            drill: None,
             named: false,
             drifted: false,
             invoker: session.counts_as(body, &context.plan, view, &context.options.approvals),

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::Digest;
@@ -191,6 +191,52 @@ pub struct Promotion {
     pub by: Actor,
     /// The plan.
     pub plan: Option<Digest>,
+    /// Of a drill: how the way back went that it tries. What it moves is there before and after.
+    pub drill: Option<Drill>,
+}
+
+/// A way back that was tried, or is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Drill {
+    /// The release that it goes back to.
+    pub back: ReleaseId,
+    /// When it began, and under which epoch: the first intent, or the drill itself where nothing has to be done.
+    pub began: (Timestamp, Option<u64>),
+    /// Whether an intent of it stands in the ledger.
+    pub acted: bool,
+    /// When the way back ended.
+    pub turned: Option<Turned>,
+}
+
+/// How the way back of a drill ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turned {
+    /// When.
+    pub at: Timestamp,
+    /// Whether the release was there and verified.
+    pub passed: bool,
+    /// Whether it was interrupted in between: then how long it took says nothing of a rollback.
+    pub resumed: bool,
+    /// Position of the record, where a text beside it says why it failed (S12.5).
+    pub told: Option<u64>,
+}
+
+impl Drill {
+    /// How long the way back took, from the first intent to the last verdict, by the ledger's clock; none before it has ended.
+    #[must_use]
+    pub fn took(&self) -> Option<SignedDuration> {
+        let turned = self.turned.as_ref()?;
+        Some(turned.at.duration_since(self.began.0).max(SignedDuration::ZERO))
+    }
+}
+
+impl Promotion {
+    /// Of a drill that brought back what ran before: how its way back ended, where that failed.
+    #[must_use]
+    pub fn disproved(&self) -> Option<&Turned> {
+        let well = matches!(self.finished, Some((_, PromotionOutcome::Verified)));
+        self.drill.as_ref().and_then(|drill| drill.turned.as_ref()).filter(|turned| well && !turned.passed)
+    }
 }
 
 /// A plan put up for approval.
@@ -279,6 +325,12 @@ pub struct StepView {
 }
 
 impl EnvironmentView {
+    /// The last drill that ended, whether or not it proved the way back.
+    #[must_use]
+    pub fn last_drill(&self) -> Option<&Promotion> {
+        self.history.iter().rev().find(|promotion| promotion.drill.is_some())
+    }
+
     /// The last promotion that ended and touched the environment: one that was cancelled did not.
     #[must_use]
     pub fn last_effective(&self) -> Option<&Promotion> {

@@ -92,6 +92,21 @@ impl View {
                     return Err(alloc::format!("wave {wave} is done after {} waves", active.waves.len()));
                 }
             }
+            Event::DrillStarted { environment, release, back } => {
+                self.known(back)?;
+                let active = self.moving(record, environment, release)?;
+                if active.drill.is_some() || active.from.as_ref() != Some(release) {
+                    return Err("a drill begins once, with what runs there".into());
+                }
+            }
+            Event::DrillTurned { environment, back, .. } => {
+                let active = self.environment(environment).and_then(|e| e.active.as_ref());
+                let active = active.filter(|active| Some(&active.run) == record.run.as_ref());
+                let drill = active.and_then(|active| active.drill.as_ref()).ok_or("no drill is under way here")?;
+                if drill.back != *back || drill.turned.is_some() {
+                    return Err("it turns once, where it went back to".into());
+                }
+            }
             Event::PromotionFinished { environment, release, .. } => {
                 self.moving(record, environment, release)?;
             }

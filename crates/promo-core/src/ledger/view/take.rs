@@ -4,8 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{
-    Applier, ApprovalEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView, Stop,
-    StopAct, VerdictEntry, View, scopes,
+    Applier, ApprovalEntry, Drill, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView,
+    Stop, StopAct, Turned, VerdictEntry, View, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
 use crate::ledger::record::{DETAIL, METADATA};
@@ -136,10 +136,26 @@ impl View {
                     told: None,
                     by: record.actor.clone(),
                     plan: record.plan,
+                    drill: None,
                 });
+            }
+            Event::DrillStarted { environment, back, .. } => {
+                let drill = Drill { back, began: (at, record.epoch), acted: false, turned: None };
+                self.active(&environment).drill = Some(drill);
+            }
+            Event::DrillTurned { environment, passed, .. } => {
+                let drill = self.active(&environment).drill.as_mut().expect("invariant: what turns is a drill");
+                drill.turned = Some(Turned { at, passed, resumed: drill.began.1 != record.epoch, told });
             }
             Event::StepIntent { expected, desired } => {
                 let (step, epoch) = (record.step.clone().expect(NAMED), record.epoch.expect(NAMED));
+                let active = record.environment.as_ref().and_then(|name| self.environments.get_mut(name));
+                let active =
+                    active.and_then(|known| known.active.as_mut()).filter(|p| Some(&p.run) == record.run.as_ref());
+                if let Some(drill) = active.and_then(|promotion| promotion.drill.as_mut()).filter(|drill| !drill.acted)
+                {
+                    (drill.began, drill.acted) = ((at, record.epoch), true);
+                }
                 let run = self.run_of(record);
                 run.interrupted = false;
                 let intended = record.seq;
@@ -176,8 +192,7 @@ impl View {
                 });
             }
             Event::WaveFinished { environment, .. } => {
-                let active = self.environments.get_mut(&environment).and_then(|view| view.active.as_mut());
-                active.expect("invariant: a wave is one of a promotion that is under way").waves.push(at);
+                self.active(&environment).waves.push(at);
             }
             Event::PromotionFinished { environment, outcome, .. } => {
                 let view = self.environments.entry(environment).or_default();
@@ -199,6 +214,12 @@ impl View {
     /// Who signed a lift. Before there is a policy no signature was looked at, and the name is a claim.
     fn signer(&self, by: Option<IdentityName>) -> Option<IdentityName> {
         by.filter(|_| self.in_force.is_some())
+    }
+
+    /// The promotion that a legal record is a part of.
+    fn active(&mut self, name: &EnvironmentName) -> &mut Promotion {
+        let active = self.environments.get_mut(name).and_then(|view| view.active.as_mut());
+        active.expect("invariant: it is a part of a promotion that is under way")
     }
 
     /// The run that a legal record is of.

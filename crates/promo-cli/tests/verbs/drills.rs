@@ -1,0 +1,75 @@
+//! Drills as people see them: what a plan says, what is told afterwards, and what keeps one out (S10).
+
+use serde_json::{Value, json};
+
+use crate::fixture::{World, said};
+
+/// The command that leads on from a plan.
+fn first(view: &Value) -> String {
+    view["next"][0]["command"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn s10_a_drill_is_planned_applied_and_told_by_every_verb_that_looks() {
+    let world = World::new();
+    let plan = said(&world, &["rollback", "dev", "--drill", "--out", "drill.json"]);
+    assert!(plan.contains("(#2 1.1.0) goes BACK to") && plan.contains("(#1 1.0.0) and comes again"), "{plan}");
+    assert!(plan.contains("a drill: what runs comes back") && plan.contains("Plan: 1 drill can start (dev)"), "{plan}");
+    let markdown = said(&world, &["show", "drill.json", "--format", "markdown"]);
+    assert!(markdown.contains("and again the same"), "{markdown}");
+    let view = world.run(0, &["show", "drill.json"]);
+    let row = view["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "dev").unwrap();
+    assert_eq!(
+        (&row["movement"], &row["backward"], &row["on_failure"]),
+        (&json!("drill"), &json!(false), &json!(null))
+    );
+    assert_eq!((&row["drill"]["alias"], &row["from"]), (&json!("1.0.0"), &row["to"]));
+    assert_eq!((&view["request"]["goal"], &view["request"]["drill"]), (&json!("rollback"), &json!(true)));
+    let steps: Vec<_> = row["steps"].as_array().unwrap().iter().map(|step| step["id"].as_str().unwrap()).collect();
+    assert_eq!(steps, ["dev/rollback/deploy/default", "dev/deploy/default"], "in the order in which they are done");
+
+    let applied = said(&world, &["apply", "drill.json"]);
+    assert!(applied.contains("went back, came again and is verified"), "{applied}");
+    for words in [&["status"][..], &["why", "dev", "1.1.0"]] {
+        let text = said(&world, words);
+        assert!(text.contains("✓ a rollback to") && text.contains("(#1 1.0.0) was drilled"), "{text}");
+    }
+    let run = world.newest_run();
+    let told = said(&world, &["show", &run]);
+    assert!(told.contains("✓ went back to") && told.contains("smoke, of what it went back to"), "{told}");
+    let history = said(&world, &["history", "dev"]);
+    assert!(history.contains("went back, came again and is verified; back in"), "{history}");
+    let status = world.run(0, &["status"]);
+    let drills = [
+        &status["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "dev").unwrap()["drill"],
+        &world.run(0, &["why", "dev", "1.1.0"])["drill"],
+        &world.run(0, &["history", "dev"])["promotions"][0]["drill"],
+        &world.run(0, &["show", &run])["environments"][0]["drill"],
+    ]
+    .map(Clone::clone);
+    assert!(drills[0]["milliseconds"].is_u64() && drills[0]["state"] == "passed", "{drills:?}");
+    assert!(drills.iter().all(|drill| *drill == drills[0]), "{drills:?}");
+    // It leaves nothing to do, and says what it did to whoever looks at its plan again.
+    assert_eq!(world.run(0, &["plan", "dev"])["summary"]["can_start"], json!([]));
+    assert!(said(&world, &["show", "drill.json"]).contains("has used this plan"));
+}
+
+#[test]
+fn s0_3_where_a_drill_cannot_be_had_the_exit_code_and_the_next_command_say_so() {
+    let world = World::new();
+    world.edit("policy.toml", "[tiers.production]", "[tiers.development]\ndrills = false\n\n[tiers.production]");
+    world.edit("policy.toml", "version = 1", "version = 2");
+    let view = world.run(21, &["rollback", "dev", "--drill"]);
+    let row = &view["environments"][0];
+    let shut: Vec<_> = row["gates"].as_array().unwrap().iter().filter(|gate| gate["outcome"] == "refused").collect();
+    assert_eq!((shut.len(), &shut[0]["code"]), (1, &json!("drills-refused")), "{row}");
+    assert!(first(&view).ends_with("explain drills-refused"), "{}", first(&view));
+    // Nothing was ever good there before what runs.
+    let view = world.run(21, &["rollback", "production", "--drill"]);
+    assert_eq!(view["environments"][0]["says"], "there is no release that it could go back to");
+    assert!(first(&view).ends_with("why production"), "{}", first(&view));
+    // It is no emergency, and a rollback is.
+    world.run(0, &["freeze", "qa", "--reason", "the fair is on"]);
+    world.run(20, &["rollback", "qa", "--drill"]);
+    world.run(0, &["rollback", "qa"]);
+}

@@ -71,6 +71,26 @@ mod needs_kubernetes {
         use super::*;
 
         #[tokio::test(flavor = "multi_thread")]
+        async fn s8_2_the_kubectl_that_builds_an_overlay_is_named_with_its_version_and_nothing_is_where_none_is_used() {
+            let Some(mut world) = World::new() else { return };
+            let log = told(&mut world);
+            let recorded = files(OVERLAY);
+            let overlay = world.of_files(&texts(&recorded), of_overlay());
+            let output = world.namespace.kubectl().args(["version", "--client", "--output=json"]).output().unwrap();
+            let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+            let version = said["clientVersion"]["gitVersion"].as_str().unwrap().to_owned();
+            for _ in 0..2 {
+                let programs = world.kubectl.programs(&world.cx, &overlay).await.unwrap();
+                assert_eq!(programs, BTreeMap::from([("kubectl".to_owned(), version.clone())]));
+            }
+            let plain = world.of_files(&[("web.yaml", WEB)], json!({ "manifests": ["web.yaml"] }));
+            assert_eq!(world.kubectl.programs(&world.cx, &plain).await.unwrap(), BTreeMap::new());
+            let calls = std::fs::read_to_string(log).unwrap();
+            assert_eq!(calls.lines().filter(|line| line.starts_with("call ")).count(), 1, "it is asked once: {calls}");
+            assert!(!calls.contains("hunter2"), "{calls}");
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
         async fn s2_4_an_overlay_is_built_from_what_was_recorded_and_from_nothing_else() {
             let Some(mut world) = World::new() else { return };
             let log = told(&mut world);

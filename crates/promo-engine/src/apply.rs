@@ -270,7 +270,7 @@ impl Session {
         let bytes = self.kept(&plan, &format!("the plan of run {run}"))?;
         let (document, digest) = Document::from_bytes(&bytes)?;
         self.extends(&document.body)?;
-        let outlived = self.outlived(&document.body)?;
+        let outlived = self.outlived(&document.body).await?;
         let proof = match outlived {
             None => self.proof_to_go_on(&document, digest, run, &options).await?,
             Some(_) => None,

@@ -2,7 +2,7 @@
 //! reaches a decision. What is found is worded for the provider's author. What must not live here: knowledge of any
 //! provider, or what is done about an error.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -141,6 +141,14 @@ impl Provider for Policed {
 
     async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
         self.call("lint", async || self.inner.lint(cx, inputs).await, |images| wrong_images(images)).await
+    }
+
+    async fn programs(&self, cx: &Context, inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {
+        let wrong = |programs: &BTreeMap<String, String>| {
+            let texts = programs.iter().flat_map(|(name, version)| [name, version]);
+            texts.into_iter().find_map(|text| wrong_line("name or version of a program", text))
+        };
+        self.call("programs", async || self.inner.programs(cx, inputs).await, wrong).await
     }
 
     async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {

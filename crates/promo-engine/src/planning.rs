@@ -37,6 +37,14 @@ pub(crate) struct Planned {
 }
 
 /// What providers said about drafted steps, by step.
+/// What the names of those inputs of a plan begin with that are programs of the machine on which it was made.
+const PROGRAM: &str = "program ";
+
+/// Those inputs of a plan, which only a provider can see.
+pub(crate) fn planned_programs(plan: &Plan) -> impl Iterator<Item = (&String, &String)> {
+    plan.inputs.iter().filter(|(name, _)| name.starts_with(PROGRAM))
+}
+
 pub(crate) type Previews = BTreeMap<String, Previewed>;
 
 impl Session {
@@ -186,6 +194,7 @@ impl Session {
         let plan_input = PlanInput { rules, view, observations: &observations, request, pinned, now };
         let mut inputs = planner::inputs(&plan_input, &moves);
         inputs.extend(self.tools(&moves)?);
+        inputs.extend(self.programs(&moves).await?);
         Ok(Planned { moves, stays, inputs, observations, previews })
     }
 
@@ -212,6 +221,30 @@ impl Session {
             inputs.insert("policy".into(), policy.digest.to_string());
         }
         Ok(inputs)
+    }
+
+    /// The programs of this machine that it is done with: helm, say.
+    async fn programs(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
+        let mut inputs = BTreeMap::new();
+        for step in moves.iter().flat_map(|entry| &entry.steps).filter(|step| step.action == Action::Deploy) {
+            let failed = |source| EngineError::Provider {
+                doing: format!("asking which programs {} is made with", step.id),
+                source,
+            };
+            let provider = self.providers.get(&step.provider)?;
+            let programs = provider.programs(&self.context, &step.inputs).await.map_err(failed)?;
+            inputs.extend(programs.into_iter().map(|(name, version)| (format!("{PROGRAM}{name}"), version)));
+        }
+        Ok(inputs)
+    }
+
+    /// The first program of a plan that is another one here; what cannot be asked is none.
+    pub(crate) async fn other_program(&self, plan: &Plan) -> Option<String> {
+        let here = self.programs(&plan.moves).await.ok()?;
+        let mut planned = planned_programs(plan);
+        planned
+            .find(|(name, version)| here.get(*name).is_some_and(|here| here != *version))
+            .map(|(name, _)| name.clone())
     }
 
     /// Adds a finding for each check of a move that could not be run here. Whether there is one that was not known: then the

@@ -72,6 +72,12 @@ pub trait Provider: Send + Sync {
         Ok(Vec::new())
     }
 
+    /// The programs of this machine that a deployment of these inputs is made with, by name, each with its version: a plan names them,
+    /// and one that was made with another is made again. Reads only.
+    async fn programs(&self, _cx: &Context, _inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {
+        Ok(BTreeMap::new())
+    }
+
     /// Whether a check could be run here at all: its program is there, and its settings make sense. Asked before anything
     /// is changed; runs nothing, and sees nothing of what the check is about.
     async fn ready(&self, _cx: &Context, _request: &CheckRequest) -> Result<(), ProviderError> {

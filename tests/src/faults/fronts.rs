@@ -102,6 +102,10 @@ impl Provider for Watched {
         self.inner.lint(cx, inputs).await
     }
 
+    async fn programs(&self, cx: &Context, inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {
+        self.inner.programs(cx, inputs).await
+    }
+
     async fn ready(&self, cx: &Context, request: &CheckRequest) -> Result<(), ProviderError> {
         self.inner.ready(cx, request).await
     }

@@ -21,7 +21,7 @@ use crate::appliers::Applier;
 use crate::approvals::uncounted;
 use crate::error::EngineError;
 use crate::observe;
-use crate::planning::Previews;
+use crate::planning::{Previews, planned_programs};
 use crate::session::{Session, TOOL};
 
 /// What a plan is to be used for.
@@ -187,6 +187,8 @@ impl Session {
         let mut inputs =
             planner::inputs_here(&PlanInput { rules, view, observations, request, pinned: None, now }, &plan.moves);
         inputs.extend(self.tools(&plan.moves)?);
+        // For these the plan's own word is taken: nothing outside is asked here.
+        inputs.extend(planned_programs(plan).map(|(name, version)| (name.clone(), version.clone())));
         match planner::stale(plan, &inputs, &plan.moves) {
             moved if moved.is_empty() => Ok(()),
             moved => Err(stale(view, plan, &plan.moves, moved)),
@@ -351,15 +353,19 @@ impl Session {
 
     /// Why nothing more of a plan may begin here: it was made under other rules than those of now (S8.2). Whoever resumes
     /// its run is told, and what has begun is finished as the plan says.
-    pub(crate) fn outlived(&self, plan: &Plan) -> Result<Option<String>, EngineError> {
+    pub(crate) async fn outlived(&self, plan: &Plan) -> Result<Option<String>, EngineError> {
         match self.belongs_here(plan) {
             Ok(()) => {}
             Err(elsewhere @ EngineError::Elsewhere { .. }) => return Ok(Some(elsewhere.to_string())),
             Err(error) => return Err(error),
         }
         let rules = self.bound(&plan.moves)?;
-        let other = rules.iter().find(|(name, now)| plan.inputs.get(*name) != Some(*now));
-        Ok(other.map(|(name, _)| format!("the plan is stale: since it was made, this changed: {name}")))
+        let other = rules.into_iter().find(|(name, now)| plan.inputs.get(name) != Some(now)).map(|(name, _)| name);
+        let other = match other {
+            None => self.other_program(plan).await,
+            other => other,
+        };
+        Ok(other.map(|name| format!("the plan is stale: since it was made, this changed: {name}")))
     }
 
     pub(crate) fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {

@@ -20,6 +20,7 @@ mod settings;
 mod told;
 mod tool;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -157,6 +158,10 @@ impl Provider for Helm {
         after.extend(missing.into_iter().map(|definition| (definition.clone(), definition.value.clone())));
         let changes = shown::changes(&seen.shown(), &after)?;
         Ok(Preview { current, desired: wanted.state, changes, images: wanted.rendered.images() })
+    }
+
+    async fn programs(&self, cx: &Context, _inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {
+        Ok([("helm".to_owned(), self.tools.find(cx).await?.version)].into())
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {

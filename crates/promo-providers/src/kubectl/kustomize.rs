@@ -11,8 +11,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use promo_core::Digest;
-use promo_sdk::{Context, ErrorKind, Inputs, ProcessRequest, ProviderError};
+use promo_sdk::{Context, ErrorKind, Inputs, Output, ProcessRequest, ProviderError};
 use secrecy::ExposeSecret as _;
+use serde_json::Value;
 
 use super::references;
 use crate::escape;
@@ -29,7 +30,7 @@ const REMEMBERED: usize = 64;
 
 /// Overlays as they were built, by everything that they were built from.
 #[derive(Debug, Default)]
-pub(super) struct Builds(Mutex<BTreeMap<Digest, Arc<str>>>);
+pub(super) struct Builds(Mutex<BTreeMap<Digest, Arc<str>>>, Mutex<Option<String>>);
 
 fn invalid(message: String) -> ProviderError {
     ProviderError::new(ErrorKind::Invalid, message)
@@ -77,6 +78,29 @@ impl Builds {
     }
 }
 
+impl Builds {
+    /// The version of the kubectl of this machine, as it says itself; kustomize is built into it.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] where there is none, [`ErrorKind::Invalid`] for one that does not say.
+    pub(super) async fn version(&self, cx: &Context) -> Result<String, ProviderError> {
+        if let Some(known) = self.1.lock().unwrap_or_else(PoisonError::into_inner).clone() {
+            return Ok(known);
+        }
+        let program = program(cx)?;
+        let alone = Alone::new()?;
+        let output = alone.run(cx, &program, &["version", "--client", "--output=json"]).await?;
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let version = said.pointer("/clientVersion/gitVersion").and_then(Value::as_str);
+        let version = version.filter(|_| output.code == Some(0)).ok_or_else(|| {
+            invalid(format!("`{} version --client --output=json` says no version", program.display()))
+        })?;
+        let version = escape::line(version);
+        *self.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.clone());
+        Ok(version)
+    }
+}
+
 /// The kubectl of this machine: the one that `PROMO_KUBECTL` names, else the first on PATH.
 fn program(cx: &Context) -> Result<PathBuf, ProviderError> {
     let variable = |name: &str| {
@@ -96,57 +120,79 @@ fn program(cx: &Context) -> Result<PathBuf, ProviderError> {
     })
 }
 
-/// Builds an overlay in a private directory that goes away again.
+/// A private directory that goes away again, in which kubectl finds nothing of the machine around it.
+struct Alone {
+    base: PathBuf,
+    _directory: private::Private,
+}
+
+fn unwritten(error: std::io::Error) -> ProviderError {
+    ProviderError::new(ErrorKind::Failed, format!("writing what kustomize is given: {error}"))
+}
+
+impl Alone {
+    fn new() -> Result<Self, ProviderError> {
+        let directory = private::directory("kustomize").map_err(unwritten)?;
+        // kustomize names places by where they really are.
+        let base = directory.path().canonicalize().map_err(unwritten)?;
+        for own in ["home", "none", "tmp", "tree"] {
+            std::fs::create_dir(base.join(own)).map_err(unwritten)?;
+        }
+        Ok(Self { base, _directory: directory })
+    }
+
+    fn tree(&self) -> PathBuf {
+        self.base.join("tree")
+    }
+
+    async fn run(&self, cx: &Context, program: &Path, words: &[&str]) -> Result<Output, ProviderError> {
+        let argv = std::iter::once(program.display().to_string()).chain(words.iter().map(|word| (*word).to_owned()));
+        let mut request = ProcessRequest::new(argv.collect(), self.tree());
+        request.inherit.clear();
+        let own = |name: &str| self.base.join(name).display().to_string();
+        let nowhere = "http://127.0.0.1:9";
+        request.environment = [
+            ("HOME", own("home")),
+            ("XDG_CONFIG_HOME", own("home")),
+            ("TMPDIR", own("tmp")),
+            ("KUBECONFIG", own("none/kubeconfig")),
+            // Neither git nor helm nor a plugin is found, and no server is reached.
+            ("PATH", own("none")),
+            ("HTTP_PROXY", nowhere.into()),
+            ("HTTPS_PROXY", nowhere.into()),
+            ("LANG", "C".into()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into();
+        request.timeout = SOON;
+        request.output_limit = OUTPUT;
+        tokio::select! {
+            biased;
+            () = cx.cancelled.cancelled() => Err(ProviderError::new(ErrorKind::Cancelled, "kustomize was stopped")),
+            output = cx.processes.run(request) => output,
+        }
+    }
+}
+
+/// Builds an overlay.
 async fn run(
     cx: &Context,
     program: &Path,
     overlay: &str,
     files: &BTreeMap<String, Vec<u8>>,
 ) -> Result<String, ProviderError> {
-    let failed = |error: std::io::Error| {
-        ProviderError::new(ErrorKind::Failed, format!("writing what kustomize is given: {error}"))
-    };
-    let directory = private::directory("kustomize").map_err(failed)?;
-    // kustomize names places by where they really are.
-    let base = directory.path().canonicalize().map_err(failed)?;
-    let tree = base.join("tree");
+    let alone = Alone::new()?;
+    let tree = alone.tree();
     for (path, bytes) in files {
         let plain = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\\', '\0']);
         if !path.split('/').all(plain) {
             return Err(invalid(format!("`{path}` is not a plain relative path")));
         }
         let file = tree.join(path);
-        std::fs::create_dir_all(file.parent().unwrap_or(&tree)).map_err(failed)?;
-        std::fs::write(file, bytes).map_err(failed)?;
+        std::fs::create_dir_all(file.parent().unwrap_or(&tree)).map_err(unwritten)?;
+        std::fs::write(file, bytes).map_err(unwritten)?;
     }
-    for own in ["home", "none", "tmp"] {
-        std::fs::create_dir(base.join(own)).map_err(failed)?;
-    }
-    let argv = [program.display().to_string(), "kustomize".into(), tree.join(overlay).display().to_string()];
-    let mut request = ProcessRequest::new(argv.to_vec(), tree.clone());
-    request.inherit.clear();
-    let own = |name: &str| base.join(name).display().to_string();
-    let nowhere = "http://127.0.0.1:9";
-    request.environment = [
-        ("HOME", own("home")),
-        ("XDG_CONFIG_HOME", own("home")),
-        ("TMPDIR", own("tmp")),
-        ("KUBECONFIG", own("none/kubeconfig")),
-        // Neither git nor helm nor a plugin is found, and no server is reached.
-        ("PATH", own("none")),
-        ("HTTP_PROXY", nowhere.into()),
-        ("HTTPS_PROXY", nowhere.into()),
-        ("LANG", "C".into()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
-    request.timeout = SOON;
-    request.output_limit = OUTPUT;
-    let output = tokio::select! {
-        biased;
-        () = cx.cancelled.cancelled() => return Err(ProviderError::new(ErrorKind::Cancelled, "kustomize was stopped")),
-        output = cx.processes.run(request) => output?,
-    };
+    let output = alone.run(cx, program, &["kustomize", &tree.join(overlay).display().to_string()]).await?;
     if output.code != Some(0) {
         let said = String::from_utf8_lossy(&output.stderr).replace(&format!("{}/", tree.display()), "");
         let said = escape::tail(&said, 3).join("; ");

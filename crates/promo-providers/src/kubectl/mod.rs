@@ -17,7 +17,7 @@ mod render;
 mod sources;
 mod work;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -188,6 +188,14 @@ impl Provider for Kubectl {
             Some(_) => None,
         };
         Ok(DriftAnswer { objects: differing, note, files, ..DriftAnswer::state(there.state) })
+    }
+
+    async fn programs(&self, cx: &Context, inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {
+        // Everything else promo does by itself.
+        if render::settings(inputs)?.kustomize.is_none() {
+            return Ok(BTreeMap::new());
+        }
+        Ok([("kubectl".to_owned(), self.builds.version(cx).await?)].into())
     }
 
     async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {

@@ -10,7 +10,8 @@ use promo_engine::process::Processes;
 use promo_providers::helm::Helm as Provided;
 use promo_sdk::testing::{MemoryBlobs, context};
 use promo_sdk::{
-    ArtifactInput, Context, EnsureRequest, Inputs, ObserveRequest, Preview, Provider as _, ProviderError, State,
+    ArtifactInput, Blobs as _, Context, DriftAnswer, DriftRequest, EnsureRequest, Inputs, ObserveRequest, Preview,
+    Provider as _, ProviderError, State,
 };
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -73,7 +74,12 @@ impl World {
 
     /// From now on as that user of the cluster, and with that program in the place of helm.
     pub fn as_user(&mut self, user: &str, program: Option<&Path>) {
-        let clusters = clusters(self.root.path(), &self.namespace.kubeconfig_of(user), user);
+        self.by(&self.namespace.kubeconfig_of(user), user, program);
+    }
+
+    /// The same by this kubeconfig.
+    pub fn by(&mut self, kubeconfig: &Path, user: &str, program: Option<&Path>) {
+        let clusters = clusters(self.root.path(), kubeconfig, user);
         let own = self.namespace.helm(self.helm).get_program().to_string_lossy().into_owned();
         let program = program.map_or(own, |program| program.display().to_string());
         let variables = [("PROMO_CLUSTERS", clusters), ("PROMO_HELM", program)];
@@ -183,6 +189,14 @@ impl World {
         self.provider.ensure(&self.cx, &request).await.map(|answer| answer.detail)
     }
 
+    /// How it differs from what was recorded.
+    ///
+    /// # Errors
+    /// As the provider.
+    pub async fn drift(&self, inputs: &Inputs, recorded: State) -> Result<DriftAnswer, ProviderError> {
+        self.provider.drift(&self.cx, &DriftRequest { inputs: inputs.clone(), recorded }).await
+    }
+
     /// Waits until it runs.
     ///
     /// # Errors
@@ -216,6 +230,22 @@ impl World {
     /// When it comes to another.
     pub fn helm(&self, words: &[&str]) -> String {
         run(self.namespace.helm(self.helm).args(words))
+    }
+
+    /// Puts the chart of these inputs where a person's helm finds it; gives where.
+    ///
+    /// # Panics
+    /// When the directory cannot be written.
+    #[must_use]
+    pub fn chart_of(&self, inputs: &Inputs) -> String {
+        let root = self.root.path().join("by-hand");
+        for (path, digest) in inputs.files.iter().filter(|(path, _)| path.starts_with("chart/")) {
+            let file = root.join(path);
+            std::fs::create_dir_all(file.parent().expect("it is in a chart")).expect("the directory can be written");
+            std::fs::write(&file, self.blobs.get(digest).expect("it was put there"))
+                .expect("the directory can be written");
+        }
+        root.join("chart").display().to_string()
     }
 
     /// The names of the objects of a kind.

@@ -68,8 +68,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 "{name} takes nothing over: write `adopt = true` beside the `manifests` of its `deploy.kubectl`, which counts for its \
                  first deployment alone"
             ),
+            Some(deploy) if deploy.provider == "helm" => format!(
+                "{name} takes nothing over: write `adopt = true` beside the `chart` of its `deploy.helm`, which counts for its first deployment \
+                 alone"
+            ),
             Some(deploy) => format!(
-                "{name} is deployed with `{}`, which takes nothing over that is there already: only `kubectl` does",
+                "{name} is deployed with `{}`, which takes nothing over that is there already: only `kubectl` and `helm` do",
                 deploy.provider
             ),
             None => format!("{name} deploys nothing: there is nothing that it could take over"),

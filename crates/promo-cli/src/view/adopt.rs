@@ -72,8 +72,9 @@ impl Adopted {
             let next = to_paste(&command_line(["promo", "plan", name.as_str()]));
             (format!("{keep} The files say so now; those are of {name} alone:"), next)
         } else {
-            let says =
-                format!("{keep} Where that is cannot be told here: change the manifests by hand, or take it back.");
+            let says = format!(
+                "{keep} Where that is cannot be told here: change the manifests, or the chart's values, by hand, or take it back."
+            );
             (says, back.clone())
         };
         if next != back && !back.is_empty() {

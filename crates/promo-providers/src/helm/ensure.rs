@@ -24,7 +24,8 @@ pub(super) async fn ensure(helm: &Helm, cx: &Context, request: &EnsureRequest) -
     let settings = Settings::of(inputs)?;
     let place = helm.clusters.place(cx, &inputs.target).await?;
     let at = at(cx, inputs)?;
-    let seen = seen::look(&place, &settings.name, &at).await?;
+    let seen = seen::look(&place, &settings, &at).await?;
+    seen.admits(&settings)?;
     if seen.there.state == request.desired {
         return Ok(EnsureAnswer { changed: false, detail: "nothing to change".into() });
     }

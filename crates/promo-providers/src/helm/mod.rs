@@ -11,6 +11,7 @@
 
 mod call;
 mod chart;
+mod drift;
 mod ensure;
 mod hooks;
 mod release;
@@ -26,8 +27,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use promo_core::kinds::{KindSchema, Place as At, ValueKind};
 use promo_sdk::{
-    Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Preview,
-    Provider, ProviderError, Settled, State,
+    Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs,
+    ObserveRequest, Preview, Provider, ProviderError, Settled, State,
 };
 use serde_json::Value;
 
@@ -79,6 +80,11 @@ pub fn schema() -> KindSchema {
                 ValueKind::Duration,
                 "How long hooks, and objects until they run, may take; `5m` when left out",
             ),
+            key(
+                "adopt",
+                ValueKind::Flag,
+                "Whether the first deployment takes over a release that helm has made without promo",
+            ),
             key("history", ValueKind::Number, "How many revisions helm keeps; 20 when left out, 0 for all"),
         ],
         target_keys: vec!["cluster".to_owned(), "namespace".to_owned()],
@@ -128,7 +134,7 @@ impl Provider for Helm {
         let settings = Settings::of(&request.inputs)?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let at = at(cx, &request.inputs)?;
-        Ok(seen::look(&place, &settings.name, &at).await?.there.state)
+        Ok(seen::look(&place, &settings, &at).await?.there.state)
     }
 
     async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
@@ -136,7 +142,8 @@ impl Provider for Helm {
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let at = at(cx, &request.inputs)?;
         let wanted = self.wanted(cx, &request.inputs, &settings, &place).await?;
-        let seen = seen::look(&place, &settings.name, &at).await?;
+        let seen = seen::look(&place, &settings, &at).await?;
+        seen.admits(&settings)?;
         let current = seen.there.state;
         if current == wanted.state {
             return Ok(Preview {
@@ -156,8 +163,13 @@ impl Provider for Helm {
         }
         let mut after = wanted.all();
         after.extend(missing.into_iter().map(|definition| (definition.clone(), definition.value.clone())));
-        let changes = shown::changes(&seen.shown(), &after)?;
+        let mut changes = shown::changes(&seen.shown(), &after)?;
+        changes.extend(seen.passing());
         Ok(Preview { current, desired: wanted.state, changes, images: wanted.rendered.images() })
+    }
+
+    async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {
+        drift::look(self, cx, request).await
     }
 
     async fn programs(&self, cx: &Context, _inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {
@@ -191,6 +203,20 @@ impl Helm {
         running::settled(cx, &place, &release.objects()?, settings.timeout).await
     }
 
+    /// What the chart declares there, and whether a template seems to ask the cluster.
+    async fn rendered(
+        &self,
+        cx: &Context,
+        inputs: &Inputs,
+        settings: &Settings,
+        place: &Place,
+    ) -> Result<(Arc<Rendered>, bool), ProviderError> {
+        let tool = self.tools.find(cx).await?;
+        let chart = Chart::of(cx, &self.oci, inputs, settings).await?;
+        let job = Job::new(cx, inputs, settings, &chart)?;
+        Ok((self.renderings.get(cx, &tool, place, &job).await?, job.asking()))
+    }
+
     /// What the chart and the cluster make of the inputs, without making it.
     async fn wanted(
         &self,
@@ -199,15 +225,12 @@ impl Helm {
         settings: &Settings,
         place: &Place,
     ) -> Result<Wanted, ProviderError> {
-        let tool = self.tools.find(cx).await?;
-        let chart = Chart::of(cx, &self.oci, inputs, settings).await?;
-        let job = Job::new(cx, inputs, settings, &chart)?;
-        let rendered = self.renderings.get(cx, &tool, place, &job).await?;
+        let (rendered, asks) = self.rendered(cx, inputs, settings, place).await?;
         let objects = tried(place, &rendered.objects, &rendered.definitions, Owner::Helm(&settings.name)).await?;
         let extras = rendered.extras(&settings.name)?;
         let all: Vec<(Object, Value)> = objects.iter().chain(&extras).cloned().collect();
         let state = fingerprint::wanted(place, &all);
-        Ok(Wanted { rendered, objects, extras, state, asks: job.asking() })
+        Ok(Wanted { rendered, objects, extras, state, asks })
     }
 }
 

@@ -8,6 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use jiff::Timestamp;
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::api::{ListParams, PostParams};
@@ -51,6 +52,11 @@ impl Release {
     /// What stands beside the status, for people.
     pub(super) fn description(&self) -> String {
         crate::escape::line(self.text("/info/description"))
+    }
+
+    /// When it was made, or came to its end.
+    pub(super) fn at(&self) -> Option<Timestamp> {
+        self.text("/info/last_deployed").parse().ok()
     }
 
     /// The name and version of the chart.

@@ -2,16 +2,21 @@
 //! broken off is there. What must not live here: any change.
 
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use promo_core::inputs::FileChange;
 use promo_sdk::{ErrorKind, ProviderError, State};
 use serde_json::Value;
 
-use super::release::{self, ATTEMPT, Release};
+use super::release::{self, ATTEMPT, RUN, Release};
 use super::render;
+use super::settings::Settings;
 use crate::kubernetes::cluster::Place;
 use crate::kubernetes::fingerprint;
 use crate::kubernetes::inventory::{self, Found, Kept, Phase};
 use crate::kubernetes::object::Object;
 use crate::kubernetes::tried::{AT_ONCE, There, of_release};
+
+/// Under what name a plan shows from whom a release passes to promo.
+const OWNER: &str = "owner of the release";
 
 /// The name of the inventory of a release. That of a `kubectl` deployment has no point in it.
 pub(super) fn journal(name: &str) -> String {
@@ -28,15 +33,48 @@ pub(super) struct Seen {
     pub(super) latest: Option<Release>,
     /// The number of the newest revision, also of one that was taken away and is kept: helm counts on from it.
     pub(super) revision: u64,
+    /// Whether what promo has begun there has not come to its end.
+    pub(super) under_way: bool,
+    /// The newest revision where helm has made the release without promo, and promo has not come to it yet.
+    pub(super) by_hand: bool,
     pub(super) journal: Option<Kept>,
 }
 
 impl Seen {
+    /// Refuses a release that helm has made without promo, unless it is to be taken over.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Conflict`].
+    pub(super) fn admits(&self, settings: &Settings) -> Result<(), ProviderError> {
+        if !self.by_hand || settings.adopt {
+            return Ok(());
+        }
+        let message = format!(
+            "release {} is there already, and promo has not made it ({}): give the deployment another `name`, or take the release over (`adopt = true`, \
+             `promo adopt`)",
+            settings.name,
+            self.latest.as_ref().map(made).unwrap_or_default()
+        );
+        Err(ProviderError::new(ErrorKind::Conflict, message))
+    }
+
+    /// How a plan shows that the release passes over to promo.
+    pub(super) fn passing(&self) -> Option<FileChange> {
+        let latest = self.latest.as_ref().filter(|_| self.by_hand)?;
+        let before = format!("helm, by hand: {}\n", made(latest));
+        Some(FileChange { path: OWNER.into(), before: Some(before), after: Some("promo\n".into()) })
+    }
+
     /// Everything that is there, as it is shown.
     pub(super) fn shown(&self) -> Vec<(Object, Option<Value>)> {
         let extras = self.extras.iter().map(|(object, value)| (object.clone(), Some(value.clone())));
         self.there.shown().into_iter().chain(extras).collect()
     }
+}
+
+/// What a revision says of itself.
+fn made(latest: &Release) -> String {
+    format!("revision {}, {}: {}", latest.revision, latest.status, latest.description())
 }
 
 /// A way that was begun and is not recorded as gone to its end.
@@ -51,7 +89,8 @@ struct Begun<'a> {
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] where somebody else is at work on the release, or has left it so.
-pub(super) async fn look(place: &Place, name: &str, at: &str) -> Result<Seen, ProviderError> {
+pub(super) async fn look(place: &Place, settings: &Settings, at: &str) -> Result<Seen, ProviderError> {
+    let name = settings.name.as_str();
     let journal = inventory::read(place, &journal(name)).await?;
     let latest = release::latest(place, name).await?;
     let begun = journal.as_ref().and_then(|kept| match &kept.inventory.phase {
@@ -64,7 +103,15 @@ pub(super) async fn look(place: &Place, name: &str, at: &str) -> Result<Seen, Pr
     let begun = begun.filter(|begun| begun.kept.inventory.revision == Some(revision) || ours(begun));
     let Some(latest) = latest.filter(|latest| latest.status != "uninstalled") else {
         let there = There { state: State::Absent, objects: Vec::new() };
-        return Ok(Seen { there, extras: Vec::new(), latest: None, revision, journal });
+        return Ok(Seen {
+            there,
+            extras: Vec::new(),
+            latest: None,
+            revision,
+            under_way: false,
+            by_hand: false,
+            journal,
+        });
     };
     if latest.is_pending() && !begun.as_ref().is_some_and(|begun| is_of(&latest, begun.kept)) {
         return Err(foreign(name, &latest, at));
@@ -99,7 +146,19 @@ pub(super) async fn look(place: &Place, name: &str, at: &str) -> Result<Seen, Pr
     if begun.is_none() || latest.status == "deployed" && as_it_is == state {
         objects.truncate(plain);
     }
-    Ok(Seen { there: There { state, objects }, extras, latest: Some(latest), revision, journal })
+    let under_way = begun.is_some() && state != as_it_is;
+    // helm copies labels from one revision to the next, so that one of them is enough to know promo's own.
+    let by_hand = journal.is_none() && latest.label(RUN).is_none();
+    let state = match (by_hand && settings.adopt, state) {
+        // Promo coming to it is a change, also where nothing else is.
+        (true, State::Present(found)) => {
+            let found = serde_json::json!({ "made by hand": found.to_string(), "revision": revision });
+            State::Present(fingerprint::of(place, &found))
+        }
+        (_, state) => state,
+    };
+    let there = There { state, objects };
+    Ok(Seen { there, extras, latest: Some(latest), revision, under_way, by_hand, journal })
 }
 
 /// Whether a revision was made by the attempt that the journal tells of.

@@ -35,6 +35,8 @@ struct Given {
     timeout: Option<u64>,
     #[serde(default)]
     history: Option<u64>,
+    #[serde(default)]
+    adopt: bool,
 }
 
 /// The same, looked at.
@@ -50,6 +52,8 @@ pub(super) struct Settings {
     inject: BTreeMap<String, String>,
     pub(super) timeout: Duration,
     pub(super) history: u64,
+    /// Whether a release that helm has made without promo is taken over.
+    pub(super) adopt: bool,
 }
 
 fn invalid(message: String) -> ProviderError {
@@ -82,6 +86,7 @@ impl Settings {
             inject: given.inject,
             timeout: Duration::from_secs(given.timeout.unwrap_or(TIMEOUT)),
             history: given.history.unwrap_or(HISTORY),
+            adopt: given.adopt,
         })
     }
 

@@ -165,7 +165,7 @@ impl Provider for Kubectl {
             let entry = entries.iter().find(|entry| entry.object == *object);
             unchanged || entry.is_some_and(|entry| entry.is(&place, live))
         };
-        let (mut differing, fields) = drift::objects(&place, &objects, same).await?;
+        let (mut differing, fields) = drift::objects(&place, &objects, same, MANAGER).await?;
         let (files, _) = declared::kept(&render::manifests(cx, &request.inputs)?, &fields);
         // What stands in the inventory and was not deployed by the run that the ledger has.
         let other = there

@@ -1,10 +1,11 @@
 //! How live objects differ from what was deployed: by field, with who changed it. What must not live here: what was deployed,
 //! which each provider knows.
 
+use jiff::Timestamp;
 use promo_sdk::{DriftClass, FieldDrift, ObjectDrift, ProviderError};
 use serde_json::Value;
 
-use super::cluster::{MANAGER, Place};
+use super::cluster::Place;
 use super::fields::{self, Difference, Path};
 use super::images;
 use super::object::{Id, Object};
@@ -20,12 +21,13 @@ const MARKS: [&str; 3] = [
 ];
 
 /// How objects differ from what they are declared to be, given what is there of each. Those of which `same` says that they are
-/// as they were left are asked only for what others have added. Also the fields that a manifest could declare otherwise: no secret, and
+/// as they were left are asked only for what others have added. `own` is the manager that deploys, and is not told. Also the fields that a manifest could declare otherwise: no secret, and
 /// no image, which is the release's.
 pub(crate) async fn objects(
     place: &Place,
     objects: &[(Object, Option<Value>)],
     same: impl Fn(&Object, &Value) -> bool,
+    own: &str,
 ) -> Result<(Vec<ObjectDrift>, Vec<(Id, Difference)>), ProviderError> {
     let (mut out, mut fields) = (Vec::new(), Vec::new());
     for (object, live) in objects {
@@ -46,16 +48,16 @@ pub(crate) async fn objects(
             let all = differences(object, recorded, live).into_iter().filter(|field| !is_image(object, &field.path));
             fields.extend(all.map(|field| (object.id.clone(), field)));
         }
-        out.extend(one(object, recorded.as_ref(), live).map(|drift| ObjectDrift { object: name, ..drift }));
+        out.extend(one(object, recorded.as_ref(), live, own).map(|drift| ObjectDrift { object: name, ..drift }));
     }
     Ok((out, fields))
 }
 
 /// How one object differs from what was recorded of it, where that may be, and what others added to it.
-fn one(object: &Object, recorded: Option<&Value>, live: &Value) -> Option<ObjectDrift> {
+fn one(object: &Object, recorded: Option<&Value>, live: &Value, own: &str) -> Option<ObjectDrift> {
     let differing = recorded.map(|recorded| differences(object, recorded, live));
     let mut told: Vec<FieldDrift> =
-        differing.into_iter().flatten().map(|difference| field(object, live, difference)).collect();
+        differing.into_iter().flatten().map(|difference| field(object, live, difference, own)).collect();
     told.extend(added(object, live));
     let class = match told.iter().all(|field| field.class == DriftClass::Added) {
         true if told.is_empty() => return None,
@@ -78,7 +80,7 @@ fn is_secret(object: &Object) -> bool {
     object.id.kind.kind == "Secret" && object.id.kind.group.is_empty()
 }
 
-fn field(object: &Object, live: &Value, difference: Difference) -> FieldDrift {
+fn field(object: &Object, live: &Value, difference: Difference, own: &str) -> FieldDrift {
     let Difference { path, before, after } = difference;
     let class = match &after {
         None => DriftClass::Deleted,
@@ -87,7 +89,7 @@ fn field(object: &Object, live: &Value, difference: Difference) -> FieldDrift {
         Some(_) => DriftClass::Changed,
     };
     // Nobody owns what is gone.
-    let by = after.as_ref().and_then(|_| fields::changed_by(live, &path, MANAGER));
+    let by = after.as_ref().and_then(|_| fields::changed_by(live, &path, own));
     FieldDrift {
         class,
         recorded: before.map(|value| text(object, &path, &value)),
@@ -96,6 +98,22 @@ fn field(object: &Object, live: &Value, difference: Difference) -> FieldDrift {
         by: by.map(|by| crate::escape::line(&by.manager)),
         path: crate::escape::line(&path.to_string()),
     }
+}
+
+/// How something that is kept as a whole, and is no object of the server, differs from what was recorded of it.
+pub(crate) fn values(
+    object: &Object,
+    recorded: &Value,
+    live: &Value,
+    by: Option<&(String, Option<Timestamp>)>,
+) -> Option<ObjectDrift> {
+    let one = |difference| FieldDrift {
+        by: by.map(|(by, _)| by.clone()),
+        at: by.and_then(|(_, at)| *at),
+        ..field(object, live, difference, "")
+    };
+    let fields: Vec<FieldDrift> = fields::differences(recorded, live).into_iter().map(one).collect();
+    (!fields.is_empty()).then(|| ObjectDrift { object: object.id.to_string(), class: DriftClass::Changed, fields })
 }
 
 /// What people put into an object beside what it declares.
@@ -153,7 +171,7 @@ mod tests {
     use serde_json::json;
 
     fn told(declared: Value, recorded: &Value, live: &Value) -> Option<ObjectDrift> {
-        one(&Object::try_from(declared).unwrap(), Some(recorded), live)
+        one(&Object::try_from(declared).unwrap(), Some(recorded), live, "promo")
     }
 
     #[test]

@@ -134,3 +134,61 @@ impl Tls {
         Self { address, ca: authority.pem(), task }
     }
 }
+
+/// A way to a server that can be cut: what is under way breaks off, and nobody gets through until it is mended.
+pub struct Way {
+    address: SocketAddr,
+    open: tokio::sync::watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Way {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Way {
+    /// One that leads to the server at `inner`.
+    ///
+    /// # Panics
+    /// When no port is free.
+    pub async fn to(inner: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = listener.local_addr().expect("an address");
+        let (open, is_open) = tokio::sync::watch::channel(true);
+        let inner = inner.to_owned();
+        let task = tokio::spawn(async move {
+            while let Ok((mut client, _)) = listener.accept().await {
+                let (mut is_open, inner) = (is_open.clone(), inner.clone());
+                tokio::spawn(async move {
+                    if !*is_open.borrow_and_update() {
+                        return;
+                    }
+                    let Ok(mut server) = TcpStream::connect(inner).await else { return };
+                    tokio::select! {
+                        _ = copy_bidirectional(&mut client, &mut server) => {}
+                        _ = is_open.wait_for(|open| !open) => {}
+                    }
+                });
+            }
+        });
+        Self { address, open, task }
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub fn address(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// Cuts it.
+    pub fn cut(&self) {
+        self.open.send_replace(false);
+    }
+
+    /// Mends it.
+    pub fn mend(&self) {
+        self.open.send_replace(true);
+    }
+}

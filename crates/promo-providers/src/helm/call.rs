@@ -17,11 +17,17 @@ use crate::kubernetes::settings::Settings as ClusterSettings;
 const LONGER: std::time::Duration = std::time::Duration::from_secs(60);
 
 /// Words of helm that say that the server could not be asked, or not to the end.
-const AWAY: [&str; 8] = [
+const AWAY: [&str; 13] = [
     "connection refused",
     "connection reset",
+    "connection timed out",
+    "broken pipe",
+    "no route to host",
+    "no such host",
     "i/o timeout",
     "unexpected EOF",
+    // After the address that was asked.
+    "\": EOF",
     "TLS handshake timeout",
     "http2: ",
     "the server is currently unable to handle the request",

@@ -239,14 +239,14 @@ mod needs_kubernetes {
             world.release(tag).await;
             world.ends(0, &["advance"]);
         }
-        let good = World::image_in(&world.dev);
+        let good = World::image_in(world.dev());
         let plan = world.ends(0, &["rollback", "dev", "--drill", "--out", "drill.json"]);
         assert!(plan.contains("and comes again") && plan.contains("Deployment/web"), "{plan}");
         let said = world.ends(0, &["apply", "drill.json"]);
         let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
         assert!(at("dev/rollback/deploy/default: ") < at("is back and verified after"), "{said}");
         assert!(at("is back and verified after") < at("dev/deploy/default: "), "{said}");
-        assert_eq!(World::image_in(&world.dev), good);
+        assert_eq!(World::image_in(world.dev()), good);
         let drill = |field: &str| {
             let history: serde_json::Value =
                 serde_json::from_str(&world.ends(0, &["history", "dev", "--format", "json"])).unwrap();
@@ -254,12 +254,12 @@ mod needs_kubernetes {
         };
         assert_eq!((drill("state").as_str(), drill("milliseconds").is_u64()), (Some("passed"), true));
         // There is no room for the pods of the older release, which is what a drill is there to find.
-        let quota = world.dev.kubectl().args(["create", "quota", "full", "--hard=pods=2"]).output().unwrap();
+        let quota = world.dev().kubectl().args(["create", "quota", "full", "--hard=pods=2"]).output().unwrap();
         assert!(quota.status.success(), "{}", super::said(&quota));
         world.ends(0, &["rollback", "dev", "--drill", "--out", "again.json"]);
         let said = world.ends(40, &["apply", "again.json"]);
         assert!(said.contains("could not go back as a drill") && said.contains("not settled within 6 s"), "{said}");
-        assert_eq!((drill("state").as_str(), World::image_in(&world.dev)), (Some("failed"), good));
+        assert_eq!((drill("state").as_str(), World::image_in(world.dev())), (Some("failed"), good));
         let status = world.ends(0, &["status"]);
         assert!(status.contains("the drill of a rollback to") && status.contains("verified"), "{status}");
         // Nothing is left to do, nothing is held, paused or quarantined.

@@ -83,7 +83,7 @@ impl Place {
     /// The drill as the ledger has it.
     fn known(&self) -> Promotion {
         let view = self.world.session.view().unwrap();
-        view.environment(&dev()).unwrap().last_drill().unwrap().clone()
+        view.environment(&dev()).unwrap().last_drill(&self.second).unwrap().clone()
     }
 
     /// What runs, as the place and the ledger have it, and since when it counts as verified.
@@ -316,6 +316,50 @@ async fn s10_1_what_was_rejected_before_the_first_step_is_not_gone_back_to_and_n
     };
     assert!(why.contains("rejected everywhere by riley"), "{why}");
     assert_eq!(place.stands(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s11_2_what_was_rejected_while_a_drill_was_away_does_not_come_in_again() {
+    let place = Place::new().await;
+    let plan = place.plan().await;
+    let (other, rejected) = (place.world.session_as("riley"), place.second.clone());
+    let report = place
+        .apply_at(&plan, move |progress| {
+            if matches!(progress, Progress::DrillTurned { .. }) {
+                other.reject(&rejected, None, "it loses orders").unwrap();
+            }
+        })
+        .await;
+    let Fate::Ended { outcome: PromotionOutcome::Held, why: Some(why) } = &report.environments[0].2 else {
+        panic!("{report:?}")
+    };
+    assert!(why.contains("may not come in any more: ") && why.contains("rejected everywhere by riley"), "{why}");
+    assert_eq!((report.exit_code(), place.world.current("dev")), (exit::HELD, Some(place.first.clone())));
+    assert_eq!(place.world.deployed("dev", "service"), "1.0.0\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_come_again_is_not_left_for_a_drill() {
+    const TWO: &str = r#"
+[environments.dev]
+tier    = "development"
+targets = { eu = { directory = "environments/eu" }, us = { directory = "environments/us" } }
+"#;
+    let two = small::pipeline("one", TWO);
+    let place = Place::of(&two).await;
+    // A third release runs in one of them, and promo.toml names both again.
+    let write = |text: &str| std::fs::write(place.world.path("promo.toml"), text).unwrap();
+    write(&two.replace(", us = { directory = \"environments/us\" }", ""));
+    let alone = place.world.session_with("dana", place.world.setup());
+    let third = place.world.release("3.0.0").await;
+    let plan = alone.plan(place.world.request("dev"), PLAN_LIFETIME).await.unwrap();
+    let report = alone.apply(&plan, plan.digest().unwrap(), place.world.options()).await.unwrap();
+    assert_eq!((report.outcome, place.world.current("dev")), (Some(RunOutcome::Done), Some(third)));
+    write(&two);
+    let both = place.world.session_with("dana", place.world.setup());
+    let plan = both.plan(place.request(), PLAN_LIFETIME).await.unwrap();
+    let stay = only_stay(&plan);
+    assert_eq!((stay.why, closed(stay)), (StayReason::Refused, vec!["other-place"]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -202,9 +202,12 @@ fn how_long_a_drill_took_is_counted_from_its_first_intent_to_its_last_verdict() 
     };
     world.push_run(&run, finished, plan, None);
     let view = world.view();
-    let last = view.environment(&name("qa")).and_then(|qa| qa.last_drill()).expect("it was the last one");
+    let last =
+        view.environment(&name("qa")).and_then(|qa| qa.last_drill(&world.id("B2"))).expect("it was the last one");
     assert_eq!((last.run.clone(), last.disproved()), (run.clone(), None));
     assert!(view.stops.is_empty());
+    // Of another release's way back it says nothing.
+    assert!(view.environment(&name("qa")).is_some_and(|qa| qa.last_drill(&world.id("B1")).is_none()));
 }
 
 #[test]
@@ -233,6 +236,15 @@ fn records_of_a_drill_stand_in_their_order_or_not_at_all() {
             w.push_run(&run, turned(w, "B1"), plan, None);
         },
         "turns once",
+    );
+    // Back to itself is nowhere.
+    refused(
+        &|w| {
+            w.records.pop();
+            let (release, back) = (w.id("B2"), w.id("B2"));
+            w.push_run(&run, Event::DrillStarted { environment: name("qa"), release, back }, plan, None);
+        },
+        "to another release",
     );
     refused(
         &|w| {

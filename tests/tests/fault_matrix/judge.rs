@@ -262,7 +262,7 @@ pub(crate) fn over(cells: &Cells, host: Host, end: &End, ends: &mut Vec<(String,
     settled(cells, &told);
     if cells.scenario() == Scenario::Drill {
         let dev = told.view.environments.iter().find(|(name, _)| name.as_str() == "dev").unwrap().1;
-        let drill = dev.last_drill().and_then(|promotion| promotion.drill.as_ref()).unwrap();
+        let drill = dev.history.iter().rev().find_map(|promotion| promotion.drill.as_ref()).unwrap();
         assert!(drill.turned.as_ref().is_some_and(|turned| turned.passed), "{drill:?}");
         assert_eq!(told.view.stops, [], "nothing is quarantined or paused");
     }

@@ -73,9 +73,10 @@ impl DrillView {
         known.seen(|seq| session.detail_seen(seq)).map(Some).map_err(Into::into)
     }
 
-    /// The last one of an environment that ended.
+    /// The last one that ended of the way back from what runs in an environment.
     pub(crate) fn last(session: &Session, view: &View, name: &EnvironmentName) -> Result<Option<Self>, CliError> {
-        let last = view.environment(name).and_then(|known| known.last_drill());
+        let current = view.current(name).map(|residence| &residence.release);
+        let last = current.and_then(|current| view.environment(name)?.last_drill(current));
         last.map(|promotion| Self::of(session, view, promotion)).transpose().map(Option::flatten)
     }
 

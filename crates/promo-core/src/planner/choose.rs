@@ -120,7 +120,10 @@ impl Planner<'_> {
             [observations.destinations.get(&place), observations.checks.get(&place)]
         });
         let found = found.flatten().flatten().cloned();
-        let barred = self.no_way_back(name, back, Movement::Rollback);
+        // There, and back again: what runs may stand elsewhere than it could be deployed to by now.
+        let barred = self
+            .no_way_back(name, back, Movement::Rollback)
+            .or_else(|| self.no_way_back(name, current, Movement::Promotion));
         let refusals: Vec<Reason> = found.chain(barred).collect();
         self.file(name, (current, Some(back)), Movement::Reconfiguration, &BTreeSet::new(), refusals)
     }

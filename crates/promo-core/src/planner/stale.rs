@@ -166,8 +166,9 @@ pub fn edited(planned: &Plan, then: &Plan) -> Vec<Moved> {
     for (a, b) in a.moves.iter_mut().zip(&mut b.moves) {
         for entry in [&mut *a, &mut *b] {
             entry.gates.retain(|gate| gate.kind != GateKind::Artifact);
-            // The place is previewed as it is now, and what goes along with a copy is what lies beside it now.
-            for step in entry.rollback.iter_mut().flat_map(|back| &mut back.steps) {
+            // The place is previewed as it is now, and what goes along with a copy is what lies beside it now. In a drill the
+            // way back is what is done first.
+            for step in entry.rollback.iter_mut().filter(|_| !entry.drill).flat_map(|back| &mut back.steps) {
                 (step.expected, step.changes) = (State::Unknown, Vec::new());
             }
             for step in entry.steps.iter_mut().filter(|step| step.action == Action::Copy) {

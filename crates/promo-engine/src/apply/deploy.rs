@@ -29,8 +29,8 @@ pub(super) struct Way<'a> {
     release: &'a ReleaseId,
     files: &'a BTreeMap<String, Digest>,
     settings: &'a Digest,
-    /// The way back that it is: its first step is taken only as long as nobody has rejected where it leads.
-    back: Option<&'a Rollback>,
+    /// Whether it leads to what was there before: its first step is taken only as long as nobody has rejected that.
+    again: bool,
     /// The steps before it, where they may have ended anywhere: each of these may start from whatever those left, and none
     /// waits because somebody wants to stop.
     after: Option<&'a [Step]>,
@@ -45,21 +45,24 @@ impl<'a> Way<'a> {
         let Move { steps, to, files, settings, rollback, .. } = entry;
         let after = rollback.as_ref().filter(|_| entry.drill).map(|back| back.steps.as_slice());
         let straight = entry.movement == Movement::Rollback || entry.drill;
-        Self { steps, release: &to.id, files, settings, back: None, after, straight }
+        Self { steps, release: &to.id, files, settings, again: entry.drill, after, straight }
     }
 
     /// Back to where a rollback leads: after a failure, or because a drill begins with it.
     pub(super) fn back(entry: &'a Move, rollback: &'a Rollback) -> Self {
         let Rollback { steps, to, files, settings, .. } = rollback;
         let after = (!entry.drill).then_some(entry.steps.as_slice());
-        Self { steps, release: &to.id, files, settings, back: Some(rollback), after, straight: true }
+        Self { steps, release: &to.id, files, settings, again: true, after, straight: true }
     }
 }
 
 /// Takes the steps and records what runs.
 pub(super) async fn deploy(context: &RunContext, entry: &Move, way: &Way<'_>) -> Result<End, EngineError> {
-    let Way { steps, release, files, settings, back, after, straight } = *way;
-    let going_back = |view: &View| Ok(back.and_then(|to| barred_now(context, entry, to, view)).map(Barred::Never));
+    let Way { steps, release, files, settings, again, after, straight } = *way;
+    let rejected = |view: &View| {
+        let why = if again { barred_now(context, entry, release, steps, view) } else { None };
+        Ok(why.map(Barred::Never))
+    };
     let waves = Waves::of(context, entry)?;
     let mut ends = Ends::default();
     for group in groups(|step| waves.wave_of(step), steps) {
@@ -73,10 +76,10 @@ pub(super) async fn deploy(context: &RunContext, entry: &Move, way: &Way<'_>) ->
         }
         // A freeze that comes after the wave was judged, and before its first intent, stops it too.
         let shut = |view: &View| later.map_or(Ok(None), |wave| waves.shut(wave, group, view));
-        let bar = match (back, later) {
-            (Some(_), _) => Some(&going_back as Bar<'_>),
-            (None, Some(_)) if entry.on_close == OnClose::StopAtWave => Some(&shut as Bar<'_>),
-            (None, _) => None,
+        let bar = match later {
+            _ if again => Some(&rejected as Bar<'_>),
+            Some(_) if entry.on_close == OnClose::StopAtWave => Some(&shut as Bar<'_>),
+            _ => None,
         };
         let at_once = wave.map_or(STEPS_AT_ONCE, |wave| entry.waves[wave].at_once as usize);
         together(context, entry, group, (at_once, bar, after), &mut ends).await?;
@@ -108,7 +111,7 @@ pub(super) async fn deploy(context: &RunContext, entry: &Move, way: &Way<'_>) ->
             settings: *settings,
             targets,
         };
-        match context.append_unless(&entry.environment, None, &[event], going_back)? {
+        match context.append_unless(&entry.environment, None, &[event], rejected)? {
             None => {}
             Some(Barred::Never(why)) => return Ok(End::Failed(why)),
             Some(Barred::Closed { why, gates }) => return Ok(End::Closed { why, gates }),

@@ -12,7 +12,7 @@ use promo_core::plan::{Move, Rollback};
 
 use super::deploy::{Way, deploy};
 use super::during::During;
-use super::promotion::{Asking, End, elsewhere, end_promotion, no_way, untouched, verify};
+use super::promotion::{Asking, End, elsewhere, end_promotion, no_way, stays_away, untouched, verify};
 use super::step::FAILED_BEFORE;
 use super::{Fate, RunContext};
 use crate::checks;
@@ -64,6 +64,12 @@ async fn go(context: &RunContext, entry: &Move, back: &Rollback) -> Result<End, 
     if let Some(reason) = elsewhere(context, entry, &back.settings)? {
         return Ok(End::Failed(no_way(to, &reason)));
     }
+    // What could not come again is not left, whatever the pipeline has become since the plan.
+    if untouched(context, &back.steps)?
+        && let Some(reason) = elsewhere(context, entry, &entry.settings)?
+    {
+        return Ok(End::Failed(stays_away(&entry.to.id, &reason)));
+    }
     let during = During::begin(context, entry, &back.steps, &back.checks, to, 0)?;
     match deploy(context, entry, &Way::back(entry, back)).await? {
         End::Good => {}
@@ -78,8 +84,11 @@ async fn go(context: &RunContext, entry: &Move, back: &Rollback) -> Result<End, 
 /// What ran before, with its checks.
 async fn come_back(context: &RunContext, entry: &Move) -> Result<End, EngineError> {
     let to = &entry.to.id;
-    if let Some(reason) = elsewhere(context, entry, &entry.settings)? {
-        return Ok(End::Failed(no_way(to, &reason)));
+    // One that has begun is gone to its end.
+    if untouched(context, &entry.steps)?
+        && let Some(reason) = elsewhere(context, entry, &entry.settings)?
+    {
+        return Ok(End::Failed(stays_away(to, &reason)));
     }
     let during = During::begin(context, entry, &entry.steps, &entry.checks, to, 0)?;
     match deploy(context, entry, &Way::there(entry)).await? {

@@ -287,7 +287,7 @@ async fn failed(context: &RunContext, entry: &Move, why: String) -> Result<Fate,
     }
     match &entry.rollback {
         Some(rollback) if entry.on_failure == OnFailure::Rollback && entry.movement != Movement::Rollback => {
-            match context.session.with_view(|view| barred(context, entry, rollback, view))? {
+            match context.session.with_view(|view| barred(context, entry, &rollback.to.id, view))? {
                 None => go_back(context, entry, rollback, why).await,
                 Some(reason) => held(context, entry, why, &rollback.to.id, &reason),
             }
@@ -310,11 +310,12 @@ pub(super) fn untouched(context: &RunContext, steps: &[Step]) -> Result<bool, En
     Ok(untouched && !steps.is_empty())
 }
 
-/// What bars the way back that the plan named: people may have rejected that release since (S10.1). A release that is
-/// there already, as after a failed reconfiguration, is not entered (S16).
-fn barred(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) -> Option<Reason> {
-    let (to, name) = (&rollback.to.id, &entry.environment);
-    let found = view.quarantine(to, name, &context.session.governance.graph).filter(|_| *to != entry.to.id);
+/// What bars the way to a release that was there before: people may have rejected it since (S10.1). One that is there
+/// already, as after a failed reconfiguration, is not entered (S16); what a drill brings back may have left.
+fn barred(context: &RunContext, entry: &Move, to: &ReleaseId, view: &View) -> Option<Reason> {
+    let name = &entry.environment;
+    let stays = *to == entry.to.id && !(entry.drill && view.current(name).is_some_and(|there| there.release != *to));
+    let found = view.quarantine(to, name, &context.session.governance.graph).filter(|_| !stays);
     found.map(|(scope, note)| Reason::Quarantined {
         scope: scope.clone(),
         automatic: note.automatic,
@@ -322,12 +323,25 @@ fn barred(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) 
     })
 }
 
-/// The same in words, of the moment at which the way back begins. One that has begun is gone to its end.
-pub(super) fn barred_now(context: &RunContext, entry: &Move, rollback: &Rollback, view: &View) -> Option<String> {
-    if has_begun(context, rollback, view) {
+/// The same in words, of the moment at which the first of `steps` is taken. What has begun is gone to its end.
+pub(super) fn barred_now(
+    context: &RunContext,
+    entry: &Move,
+    to: &ReleaseId,
+    steps: &[Step],
+    view: &View,
+) -> Option<String> {
+    if begun_at(context, steps, view).is_some() {
         return None;
     }
-    barred(context, entry, rollback, view).map(|reason| no_way(&rollback.to.id, &reason))
+    let words =
+        |reason: &Reason| if entry.drill && *to == entry.to.id { stays_away(to, reason) } else { no_way(to, reason) };
+    barred(context, entry, to, view).map(|reason| words(&reason))
+}
+
+/// Why what a drill left is not brought back.
+pub(super) fn stays_away(release: &ReleaseId, reason: &Reason) -> String {
+    format!("{release} may not come in any more: {reason}")
 }
 
 pub(super) fn no_way(to: &ReleaseId, reason: &Reason) -> String {
@@ -395,18 +409,14 @@ fn check_failed(context: &RunContext, check: &CheckName, seq: u64) -> Result<Str
 /// The rollback that an earlier process had begun.
 fn begun_rollback<'a>(context: &RunContext, entry: &'a Move) -> Result<Option<&'a Rollback>, EngineError> {
     let Some(rollback) = &entry.rollback else { return Ok(None) };
-    let begun = context.session.with_view(|view| has_begun(context, rollback, view))?;
+    let begun = context.session.with_view(|view| begun_at(context, &rollback.steps, view).is_some())?;
     Ok(begun.then_some(rollback))
 }
 
-fn has_begun(context: &RunContext, rollback: &Rollback, view: &View) -> bool {
-    begun_at(context, rollback, view).is_some()
-}
-
-/// Position of the first record of the way back.
-fn begun_at(context: &RunContext, rollback: &Rollback, view: &View) -> Option<u64> {
-    let steps = &view.runs.get(&context.run)?.steps;
-    rollback.steps.iter().filter_map(|step| Some(steps.get(&step.id)?.intended)).min()
+/// Position of the first intent of some steps; none where none of them was begun.
+fn begun_at(context: &RunContext, steps: &[Step], view: &View) -> Option<u64> {
+    let known = &view.runs.get(&context.run)?.steps;
+    steps.iter().filter_map(|step| Some(known.get(&step.id)?.intended)).min()
 }
 
 async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: String) -> Result<Fate, EngineError> {
@@ -418,7 +428,7 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
     // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
     let anew = *to == entry.to.id;
     // What was said before the way back began is not about it.
-    let since = context.session.with_view(|view| begun_at(context, rollback, view).unwrap_or(view.size))?;
+    let since = context.session.with_view(|view| begun_at(context, &rollback.steps, view).unwrap_or(view.size))?;
     let since = if anew { since } else { 0 };
     let during = During::begin(context, entry, &rollback.steps, &rollback.checks, to, since)?;
     let end = match deploy(context, entry, &Way::back(entry, rollback)).await? {

@@ -325,10 +325,12 @@ pub struct StepView {
 }
 
 impl EnvironmentView {
-    /// The last drill that ended, whether or not it proved the way back.
+    /// The last drill of the way back from a release, whether or not it proved that; one that changed nothing was none.
     #[must_use]
-    pub fn last_drill(&self) -> Option<&Promotion> {
-        self.history.iter().rev().find(|promotion| promotion.drill.is_some())
+    pub fn last_drill(&self, release: &ReleaseId) -> Option<&Promotion> {
+        let of = |p: &&Promotion| p.drill.is_some() && p.to == *release;
+        let touched = |p: &&Promotion| p.finished.is_none_or(|(_, o)| o != PromotionOutcome::Cancelled);
+        self.history.iter().rev().filter(of).find(touched)
     }
 
     /// The last promotion that ended and touched the environment: one that was cancelled did not.

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 
 use super::{Promotion, Run, View, scopes};
 use crate::ids::{EnvironmentName, ReleaseId, RunId};
+use crate::ledger::event::Movement;
 use crate::ledger::{Event, Record};
 use crate::plan::PolicyRef;
 
@@ -95,8 +96,9 @@ impl View {
             Event::DrillStarted { environment, release, back } => {
                 self.known(back)?;
                 let active = self.moving(record, environment, release)?;
-                if active.drill.is_some() || active.from.as_ref() != Some(release) {
-                    return Err("a drill begins once, with what runs there".into());
+                let fresh = active.drill.is_none() && !active.deployed && active.movement == Movement::Reconfiguration;
+                if !fresh || active.from.as_ref() != Some(release) || back == release {
+                    return Err("a drill begins once, with what runs there, and goes back to another release".into());
                 }
             }
             Event::DrillTurned { environment, back, .. } => {

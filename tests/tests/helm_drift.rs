@@ -189,4 +189,32 @@ mod needs_kubernetes {
             assert_eq!(changes.len(), 1, "{helm:?}: {changes:?}");
         }
     }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_release_that_was_to_be_taken_over_when_promo_was_killed_is_still_somebody_elses_and_is_taken_over_then()
+    {
+        for helm in BOTH {
+            // Nothing else changes, and something does.
+            for value in ["1", "2"] {
+                let Some(mut world) = World::new(helm) else { return };
+                let inputs = shop(&world, "1", &json!({}));
+                let chart = world.chart_of(&inputs);
+                let (repository, digest) =
+                    ("image.repository=registry.test/shop/web", format!("image.digest={DIGEST}"));
+                world.helm(&["install", "shop", &chart, "--set", repository, "--set", &digest]);
+                let adopting = shop(&world, value, &json!({ "adopt": true }));
+                let plan = world.preview(&adopting).await.unwrap();
+                let killed = world.instead("kill -9 $$");
+                world.with(Some(&killed));
+                world.ensure(&adopting, plan.current, plan.desired).await.unwrap_err();
+                assert_eq!(world.observe(&adopting).await, plan.current, "{helm:?}, {value}: nothing has been done");
+                let refused = world.preview(&inputs).await.unwrap_err();
+                assert!(refused.message.contains("promo has not made it"), "{helm:?}, {value}: {refused}");
+                world.with(None);
+                world.ensure(&adopting, plan.current, plan.desired).await.unwrap();
+                let there = (world.observe(&adopting).await, world.history().last().unwrap().0);
+                assert_eq!(there, (plan.desired, 2), "{helm:?}, {value}");
+            }
+        }
+    }
 }

@@ -44,14 +44,23 @@ pub(super) async fn ensure(helm: &Helm, cx: &Context, request: &EnsureRequest) -
     }
     hooks::guard(&place, &settings.name, &wanted.rendered, seen.latest.as_ref(), &helm.tools.find(cx).await?).await?;
     let work = Work { cx, request, settings: &settings, place: &place, seen: &seen, wanted: &wanted };
-    // Before what is to be done is written: it is by what stood there that the broken-off revision is known for promo's own.
-    if let Some(latest) = seen.latest.as_ref().filter(|latest| latest.status != "deployed") {
+    // Before what is to be done is written: it is by what stood there that the broken-off revision is known for promo's own. helm
+    // says nothing of a release on which it thinks that somebody is at work; one that only failed is left as it is until that is said.
+    let (broken_off, failed) = match &seen.latest {
+        Some(latest) if latest.is_pending() => (Some(latest), None),
+        Some(latest) if latest.status != "deployed" => (None, Some(latest)),
+        _ => (None, None),
+    };
+    if let Some(latest) = broken_off {
         release::heal(&place, &settings.name, latest).await?;
     }
     let call = Call::new(helm, cx, inputs, &settings, &place, &wanted.rendered).await?;
     let missing = wanted.rendered.undefined(&place).await?;
     if missing.is_empty() {
         call.compare(&wanted.rendered).await?;
+    }
+    if let Some(latest) = failed {
+        release::heal(&place, &settings.name, latest).await?;
     }
     let written = work.begin().await?;
     if !missing.is_empty() {

@@ -49,8 +49,12 @@ impl Release {
         self.value.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
     }
 
-    /// What stands beside the status, for people.
+    /// What stands beside the status, for people. Of one that failed helm keeps there what the server said, which may quote
+    /// values (S13.4): it is not told.
     pub(super) fn description(&self) -> String {
+        if self.status == "failed" {
+            return "`helm history` has the reason".into();
+        }
         crate::escape::line(self.text("/info/description"))
     }
 

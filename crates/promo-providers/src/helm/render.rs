@@ -326,7 +326,7 @@ impl<'a> Job<'a> {
                 if object.id.kind.kind == "Namespace" {
                     return Err(invalid(format!("{}: namespaces are made by who owns the cluster", object.id)));
                 }
-                if object.id.kind.kind == DEFINITION && source.contains("/crds/") {
+                if object.id.kind.kind == DEFINITION && source.contains("/crds/") && !source.contains("/templates/") {
                     definitions.push(object);
                 } else if object.value.pointer("/metadata/annotations/helm.sh~1hook").is_some() {
                     hooks.push(object);

@@ -147,16 +147,19 @@ pub(super) async fn look(place: &Place, settings: &Settings, at: &str) -> Result
         objects.truncate(plain);
     }
     let under_way = begun.is_some() && state != as_it_is;
-    // helm copies labels from one revision to the next, so that one of them is enough to know promo's own.
-    let by_hand = journal.is_none() && latest.label(RUN).is_none();
-    let state = match (by_hand && settings.adopt, state) {
-        // Promo coming to it is a change, also where nothing else is.
-        (true, State::Present(found)) => {
+    // Promo coming to it is a change, also where nothing else is.
+    let of_others = match as_it_is {
+        State::Present(found) => {
             let found = serde_json::json!({ "made by hand": found.to_string(), "revision": revision });
             State::Present(fingerprint::of(place, &found))
         }
-        (_, state) => state,
+        other => other,
     };
+    // What promo has begun and helm has made nothing of is as it was.
+    let not_come_to = begun.as_ref().is_none_or(|begun| *begun.from == of_others && !is_of(&latest, begun.kept));
+    // helm copies labels from one revision to the next, so that one of them is enough to know promo's own.
+    let by_hand = latest.label(RUN).is_none() && (journal.is_none() || begun.is_some() && not_come_to);
+    let state = if by_hand && settings.adopt { of_others } else { state };
     let there = There { state, objects };
     Ok(Seen { there, extras, latest: Some(latest), revision, under_way, by_hand, journal })
 }

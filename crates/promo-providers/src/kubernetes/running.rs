@@ -16,6 +16,9 @@ use super::object::{Id, Object};
 use super::settled;
 use super::watching::{self, Looked, Seen};
 
+/// How long pods are looked at where nothing is left of the time of the step: to ask takes a moment, however late it is.
+const LEAST: Duration = Duration::from_secs(10);
+
 /// Kinds whose pods come to an end: what those ran is what the object ran.
 const ENDING: [&str; 2] = ["Pod", "Job"];
 
@@ -37,8 +40,9 @@ pub(crate) async fn settled(
 }
 
 /// The images that the pods of these objects run, as the machines that run them say. Pods on their way out are none of them, nor
-/// are those that came to their end, unless that is what they are for: one that was evicted may be of any release before. A pod that
-/// has not started yet is waited for, for `within` at most; one that has not then is told without a digest.
+/// are those that came to their end, unless that is what they are for: one that was evicted may be of any release before. A pod of
+/// which a declared container has not started yet is waited for, for `within` at most, or for a moment where nothing is left of
+/// that; one that has not then is told without a digest.
 ///
 /// # Errors
 /// What the server answers; [`promo_sdk::ErrorKind::Cancelled`].
@@ -57,7 +61,7 @@ async fn images(
         let Some(live) = place.live(&object.id).await? else { continue };
         let ends = ENDING.contains(&object.id.kind.kind.as_str());
         let passed = Duration::try_from(cx.clock.now().duration_since(begun)).unwrap_or_default();
-        for pod in pods(cx, place, object, &live, within.saturating_sub(passed)).await? {
+        for pod in pods(cx, place, (object, &live, &declared), within.saturating_sub(passed)).await? {
             if counts(&pod, ends) {
                 found.extend(of_pod(&object.id.to_string(), &pod, &declared));
             }
@@ -72,8 +76,7 @@ async fn images(
 async fn pods(
     cx: &Context,
     place: &Place,
-    object: &Object,
-    live: &Value,
+    (object, live, declared): (&Object, &Value, &BTreeMap<String, String>),
     within: Duration,
 ) -> Result<Vec<Value>, ProviderError> {
     let ends = ENDING.contains(&object.id.kind.kind.as_str());
@@ -86,10 +89,10 @@ async fn pods(
     let kind = kind();
     let looked = Looked { place, kind: &kind, params };
     let started = |seen: &Seen| {
-        let all = seen.values().filter(|pod| counts(pod, ends)).all(started);
+        let all = seen.values().filter(|pod| counts(pod, ends)).all(|pod| started(pod, declared));
         all.then(|| seen.clone())
     };
-    let seen = watching::until(cx, &looked, within, started).await?.unwrap_or_else(|late| late);
+    let seen = watching::until(cx, &looked, within.max(LEAST), started).await?.unwrap_or_else(|late| late);
     Ok(seen.into_values().collect())
 }
 
@@ -108,9 +111,11 @@ fn counts(pod: &Value, ends: bool) -> bool {
     pod.pointer("/metadata/deletionTimestamp").is_none() && (ends || !ended(pod))
 }
 
-/// Whether the machine has said of all containers what they run; one that came to its end says nothing more.
-fn started(pod: &Value) -> bool {
-    ended(pod) || containers(pod).all(|(list, name)| status(pod, list, name).and_then(image_id).is_some())
+/// Whether the machine has said of the declared containers what they run: a selector also finds pods of others. One that came
+/// to its end says nothing more.
+fn started(pod: &Value, declared: &BTreeMap<String, String>) -> bool {
+    let mut ours = containers(pod).filter(|(_, name)| declared.contains_key(*name));
+    ended(pod) || ours.all(|(list, name)| status(pod, list, name).and_then(image_id).is_some())
 }
 
 /// The containers of a pod, each with where its status stands.
@@ -208,12 +213,14 @@ mod tests {
         let alone = format!("containerd://{found}");
         let expected = [(true, pullable.as_str(), Some(found)), (false, &alone, Some(found)), (false, "late:1", None)];
         assert_eq!(told, expected);
-        assert!(!started(&pod), "one of them has not");
+        assert!(started(&pod, &declared), "what has not is somebody else's");
+        let late = BTreeMap::from([("late".to_owned(), "late:1".to_owned())]);
+        assert!(!started(&pod, &late));
         pod["status"]["phase"] = "Failed".into();
         assert_eq!(of_pod("Deployment/web", &pod, &declared).len(), 2, "what never began has run nothing");
         assert_eq!([counts(&pod, true), counts(&pod, false)], [true, false], "a Job's is what it is for");
         // Of which nothing is said yet.
-        assert!(!started(&json!({ "spec": { "containers": named(&["api"]) } })));
+        assert!(!started(&json!({ "spec": { "containers": named(&["api"]) } }), &declared));
         assert_eq!(images[0].place, "Deployment/web container api");
     }
 }

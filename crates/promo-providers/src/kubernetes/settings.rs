@@ -61,7 +61,9 @@ impl Settings {
         if settings.format != FORMAT {
             return Err(invalid(ErrorKind::Invalid, format!("`format` is {}, expected {FORMAT}", settings.format)));
         }
-        let directory = path.parent().unwrap_or(Path::new("."));
+        // Whole, because helm and credential plugins are run in directories of their own.
+        let file = std::path::absolute(path).map_err(|error| invalid(ErrorKind::Invalid, error.to_string()))?;
+        let directory = file.parent().unwrap_or(Path::new("/"));
         for cluster in settings.clusters.values_mut() {
             cluster.kubeconfig = directory.join(&cluster.kubeconfig);
         }
@@ -100,6 +102,22 @@ mod tests {
         let file = directory.path().join("clusters.toml");
         std::fs::write(&file, text).unwrap();
         Settings::read(&file)
+    }
+
+    #[test]
+    fn a_kubeconfig_is_told_whole_whatever_the_file_is_called_by() {
+        // A path that leads from here to a directory elsewhere.
+        let directory = tempfile::tempdir().unwrap();
+        let here = std::env::current_dir().unwrap();
+        let up: std::path::PathBuf = here.components().skip(1).map(|_| "..").collect();
+        let file = up.join(directory.path().strip_prefix("/").unwrap()).join("clusters.toml");
+        std::fs::write(&file, "format = 1\n[cluster.a]\nkubeconfig = \"a.yaml\"\ncontext = \"c\"\n").unwrap();
+        assert!(file.is_relative(), "{}", file.display());
+        let settings = Settings::read(&file).unwrap();
+        let kubeconfig = &settings.named("a").unwrap().kubeconfig;
+        assert!(kubeconfig.is_absolute(), "{}", kubeconfig.display());
+        std::fs::write(directory.path().join("a.yaml"), "").unwrap();
+        assert!(kubeconfig.is_file(), "{}", kubeconfig.display());
     }
 
     #[test]

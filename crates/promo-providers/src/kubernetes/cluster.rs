@@ -281,13 +281,7 @@ impl Place {
                     Ok(list) => list.resources,
                     // Taken away since it was listed.
                     Err(kube::Error::Api(status)) if status.code == 404 => continue,
-                    // One group's server is away, as of metrics: helm leaves it out as well, and what it makes of the chart
-                    // then is compared before anything is written.
-                    Err(kube::Error::Api(status)) if status.code == 503 => {
-                        tracing::warn!(%version, "the cluster cannot tell what it offers there");
-                        continue;
-                    }
-                    // What is made of an answer that nobody understands would be a guess.
+                    // One whose server is away may offer anything: what is made of that would be a guess.
                     Err(error) => return Err(told(&format!("asking the cluster what it offers in {version}"), &error)),
                 };
                 let named = kinds.iter().filter(|kind| !kind.name.contains('/'));

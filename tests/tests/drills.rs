@@ -75,6 +75,18 @@ impl Place {
         self.world.session.apply(plan, plan.digest().unwrap(), options).await.unwrap()
     }
 
+    /// Applies, and is stopped by a person at the first such word.
+    async fn stopped_at(&self, plan: &Document, at: fn(&Progress) -> bool) -> RunReport {
+        let mut options = self.world.options();
+        let stop = options.stop.clone();
+        options.progress = Arc::new(move |progress| {
+            if at(&progress) {
+                stop.cancel();
+            }
+        });
+        self.world.session.apply(plan, plan.digest().unwrap(), options).await.unwrap()
+    }
+
     async fn drill(&self) -> RunReport {
         let plan = self.plan().await;
         self.apply(&plan).await
@@ -255,17 +267,7 @@ async fn s9_5_a_drill_that_was_interrupted_is_ended_by_a_resume_on_what_ran() {
     let place = Place::new().await;
     let before = place.stands();
     let plan = place.plan().await;
-    let options = place.world.options();
-    let stop = options.stop.clone();
-    let options = promo_engine::ApplyOptions {
-        progress: Arc::new(move |progress| {
-            if matches!(progress, Progress::StepDone { .. }) {
-                stop.cancel();
-            }
-        }),
-        ..options
-    };
-    let report = place.world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    let report = place.stopped_at(&plan, |progress| matches!(progress, Progress::StepDone { .. })).await;
     assert_eq!((report.outcome, place.stands().0.as_str()), (None, "1.0.0\n"));
     // Meanwhile the environment is taken.
     let other = place.world.session.plan(place.world.request("dev"), PLAN_LIFETIME).await.unwrap();
@@ -282,17 +284,7 @@ async fn s10_a_drill_that_is_stopped_on_its_way_to_what_ran_comes_back_first() {
     let place = Place::new().await;
     let before = place.stands();
     let plan = place.plan().await;
-    let options = place.world.options();
-    let stop = options.stop.clone();
-    let options = promo_engine::ApplyOptions {
-        progress: Arc::new(move |progress| {
-            if matches!(progress, Progress::DrillTurned { .. }) {
-                stop.cancel();
-            }
-        }),
-        ..options
-    };
-    let report = place.world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    let report = place.stopped_at(&plan, |progress| matches!(progress, Progress::DrillTurned { .. })).await;
     assert_eq!((report.outcome, &place.stands().0), (None, &before.0), "only its checks have not spoken");
     let report = place.world.session.resume(&report.run, place.world.options()).await.unwrap();
     assert_eq!((report.outcome, place.stands()), (Some(RunOutcome::Done), before));

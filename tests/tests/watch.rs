@@ -70,6 +70,19 @@ async fn apply(world: &World, resume: Option<&RunReport>, seen: impl Fn(u64) + S
     }
 }
 
+/// Applies a plan for dev, and is stopped as soon as it watches.
+async fn stopped_in_the_watch(world: &World) -> RunReport {
+    let plan = world.plan("dev").await;
+    let (mut options, stop) = (world.options(), world.options().stop);
+    options.stop = stop.clone();
+    options.progress = Arc::new(move |said| {
+        if matches!(said, Progress::Watching { .. }) {
+            stop.cancel();
+        }
+    });
+    world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap()
+}
+
 fn looked(world: &World) -> usize {
     std::fs::read_to_string(world.path("environments/dev.looked")).map_or(0, |text| text.len())
 }
@@ -150,15 +163,7 @@ async fn s9_5_a_run_that_is_stopped_while_it_watches_waits_for_what_is_left_when
     let time = time();
     let world = Arc::new(world(&time));
     let release = world.release("1.0.0").await;
-    let plan = world.plan("dev").await;
-    let (mut options, stop) = (world.options(), world.options().stop);
-    options.stop = stop.clone();
-    options.progress = Arc::new(move |said| {
-        if matches!(said, Progress::Watching { .. }) {
-            stop.cancel();
-        }
-    });
-    let stopped = world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    let stopped = stopped_in_the_watch(&world).await;
     assert_eq!((stopped.outcome, looked(&world)), (None, 1), "{stopped:?}");
     assert!(matches!(for_qa(&world, &release).1, Reason::StillWatched { .. }), "also while nobody is at work");
     time.pass(Duration::from_mins(25));
@@ -178,15 +183,7 @@ async fn s1_3_where_the_time_is_over_before_a_run_is_resumed_it_asks_once_more()
     let time = time();
     let world = world(&time);
     world.release("1.0.0").await;
-    let plan = world.plan("dev").await;
-    let (mut options, stop) = (world.options(), world.options().stop);
-    options.stop = stop.clone();
-    options.progress = Arc::new(move |said| {
-        if matches!(said, Progress::Watching { .. }) {
-            stop.cancel();
-        }
-    });
-    let stopped = world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    let stopped = stopped_in_the_watch(&world).await;
     time.pass(Duration::from_hours(2));
     std::fs::write(world.path("environments/dev.broken"), "").unwrap();
     let mut report = apply(&world, Some(&stopped), |_| {}).await;
@@ -200,15 +197,7 @@ async fn s3_1_a_run_that_is_cancelled_within_its_watch_leaves_nothing_verified_u
     let time = time();
     let world = Arc::new(world(&time));
     let release = world.release("1.0.0").await;
-    let plan = world.plan("dev").await;
-    let (mut options, stop) = (world.options(), world.options().stop);
-    options.stop = stop.clone();
-    options.progress = Arc::new(move |said| {
-        if matches!(said, Progress::Watching { .. }) {
-            stop.cancel();
-        }
-    });
-    let stopped = world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    let stopped = stopped_in_the_watch(&world).await;
     let cancelled = world.session.cancel(&stopped.run).await.unwrap();
     let Fate::Ended { outcome, .. } = &cancelled.environments[0].2 else { panic!("{cancelled:?}") };
     assert_eq!((*outcome, looked(&world)), (PromotionOutcome::Held, 1), "its checks have passed, and it runs there");

@@ -156,9 +156,9 @@ pub(super) async fn look(place: &Place, settings: &Settings, at: &str) -> Result
         other => other,
     };
     // What promo has begun and helm has made nothing of is as it was.
-    let not_come_to = begun.as_ref().is_none_or(|begun| *begun.from == of_others && !is_of(&latest, begun.kept));
+    let not_come_to = begun.as_ref().is_some_and(|begun| *begun.from == of_others && !is_of(&latest, begun.kept));
     // helm copies labels from one revision to the next, so that one of them is enough to know promo's own.
-    let by_hand = latest.label(RUN).is_none() && (journal.is_none() || begun.is_some() && not_come_to);
+    let by_hand = latest.label(RUN).is_none() && (journal.is_none() || not_come_to);
     let state = if by_hand && settings.adopt { of_others } else { state };
     let there = There { state, objects };
     Ok(Seen { there, extras, latest: Some(latest), revision, under_way, by_hand, journal })

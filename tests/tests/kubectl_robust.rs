@@ -109,25 +109,37 @@ mod needs_kubernetes {
     #[tokio::test(flavor = "multi_thread")]
     async fn of_two_writers_at_once_one_wins_and_the_other_says_so() {
         let Some(world) = World::new() else { return };
-        let from = world.deploy(&world.inputs(&[&config("a", "0")])).await.desired;
-        let many = |value: &str| -> Vec<String> { (0..60).map(|n| config(&format!("c{n}"), value)).collect() };
-        let inputs = |texts: &[String]| world.inputs(&texts.iter().map(String::as_str).collect::<Vec<_>>());
-        let (left, right) = (inputs(&many("left")), inputs(&many("right")));
-        let (to_left, to_right) =
-            (world.preview(&left).await.unwrap().desired, world.preview(&right).await.unwrap().desired);
-        let other = Kubectl::default();
-        let requests = (World::request(&left, from, to_left), World::request(&right, from, to_right));
-        let ends = tokio::join!(world.kubectl.ensure(&world.cx, &requests.0), other.ensure(&world.cx, &requests.1));
-        let (won, lost) = match ends {
-            (Ok(_), Err(error)) => (to_left, error),
-            (Err(error), Ok(_)) => (to_right, error),
-            ends => panic!("{ends:?}"),
+        let mut from = world.deploy(&world.inputs(&[&config("a", "0")])).await.desired;
+        let many = |round: u64, value: &str| {
+            let texts: Vec<String> = (0..30).map(|n| config(&format!("r{round}-{n}"), value)).collect();
+            world.inputs(&texts.iter().map(String::as_str).collect::<Vec<_>>())
         };
-        assert_eq!(lost.kind, ErrorKind::Conflict, "{lost}");
-        assert!(lost.message.contains("another run writes") || lost.message.contains("something else"), "{lost}");
-        // What the other had under way when it lost is made good by whoever goes on: the state is that of the winner or cannot be told.
-        let seen = world.observe(&left).await;
-        assert!(seen == won || seen != to_left && seen != to_right, "{seen} is the loser's");
+        // The later the other comes, the further is the first: it looks, tries each object, writes what it is about to do, and does it.
+        for round in 0..10 {
+            let (left, right) = (many(round, "left"), many(round, "right"));
+            let (to_left, to_right) =
+                (world.preview(&left).await.unwrap().desired, world.preview(&right).await.unwrap().desired);
+            let other = Kubectl::default();
+            let requests = (World::request(&left, from, to_left), World::request(&right, from, to_right));
+            let later = async {
+                tokio::time::sleep(Duration::from_millis(10 * round)).await;
+                other.ensure(&world.cx, &requests.1).await
+            };
+            let ends = tokio::join!(world.kubectl.ensure(&world.cx, &requests.0), later);
+            let (won, winner, lost) = match ends {
+                (Ok(_), Err(error)) => (to_left, &left, error),
+                (Err(error), Ok(_)) => (to_right, &right, error),
+                ends => panic!("{ends:?}"),
+            };
+            assert_eq!(lost.kind, ErrorKind::Conflict, "{lost}");
+            let told = ["another run writes", "something else"].iter().any(|words| lost.message.contains(words));
+            assert!(told, "round {round}: {lost}");
+            // What the other had under way when it lost is made good by whoever goes on: the state is that of the winner or cannot be told.
+            let seen = world.observe(winner).await;
+            assert!(seen == won || seen != to_left && seen != to_right, "{seen} is the loser's");
+            from = world.deploy(winner).await.desired;
+            assert_eq!(from, won);
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

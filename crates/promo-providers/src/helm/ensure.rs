@@ -132,7 +132,7 @@ impl Work<'_> {
     async fn define(&self, missing: &[&Object], written: &Kept) -> Result<(), ProviderError> {
         let mut made: Vec<Id> = Vec::new();
         for definition in missing {
-            inventory::still(self.place, &seen::journal(&self.settings.name), written).await?;
+            inventory::still(self.place, &seen::journal(&self.settings.name), Some(written)).await?;
             self.place.apply(MANAGER, definition, false, false).await?;
             made.push(definition.id.clone());
         }
@@ -149,7 +149,7 @@ impl Work<'_> {
             format!("--description=promo: {}, run {run}, epoch {}", inputs.release, request.epoch),
         ];
         // Whoever has come to write here since is at work now, and helm would only notice once it has begun.
-        inventory::still(self.place, &seen::journal(&settings.name), written).await?;
+        inventory::still(self.place, &seen::journal(&settings.name), Some(written)).await?;
         let ended = call.upgrade(also).await;
         let latest = release::latest(self.place, &settings.name).await;
         let output = ended?;
@@ -190,7 +190,7 @@ impl Work<'_> {
             if going || seen::is_kept(&live) || !of_release(self.place, &self.settings.name, &live) {
                 continue;
             }
-            inventory::still(self.place, &seen::journal(&self.settings.name), written).await?;
+            inventory::still(self.place, &seen::journal(&self.settings.name), Some(written)).await?;
             self.place.delete(id, uid).await?;
             pruned += 1;
         }

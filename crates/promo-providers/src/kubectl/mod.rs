@@ -224,7 +224,14 @@ impl Provider for Kubectl {
             kept.inventory.admits(request)?;
         }
         let takes = adoption.as_ref().map(|adoption| (adoption, &managers));
-        let wanted = wanted(&place, (&name, &request.token), &declared, &there, takes).await?;
+        let wanted = match wanted(&place, (&name, &request.token), &declared, &there, takes).await {
+            Ok(wanted) => wanted,
+            Err(error) => {
+                // What another run has made since the place was looked at is refused as nobody's; that run is the reason.
+                inventory::still(&place, &name, kept.as_ref()).await?;
+                return Err(error);
+            }
+        };
         let found = fingerprint::wanted(&place, &wanted);
         if found != request.desired {
             let message = "the cluster would make something else of these manifests now than when the plan was made";

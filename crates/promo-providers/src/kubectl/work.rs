@@ -45,7 +45,7 @@ impl Work<'_> {
         if self.cx.cancelled.is_cancelled() {
             return Err(ProviderError::new(ErrorKind::Cancelled, "stopped between two objects"));
         }
-        inventory::still(self.place, self.name, &self.written).await
+        inventory::still(self.place, self.name, Some(&self.written)).await
     }
 
     /// Writes the inventory as it is now.

@@ -14,6 +14,7 @@ use kube::core::discovery::{ApiResource, Scope};
 use promo_core::model::Target;
 use promo_sdk::{Context, ErrorKind, ProviderError};
 use serde_json::Value;
+use tower::limit::ConcurrencyLimitLayer;
 
 use super::credentials;
 use super::error::{refused, told};
@@ -27,6 +28,10 @@ pub(crate) const MANAGER: &str = "promo";
 
 /// A credential is asked for anew when it is good for less than this.
 const FRESH: jiff::SignedDuration = jiff::SignedDuration::from_secs(60);
+
+/// How many requests to one cluster are under way at once, whatever asks: each has a connection of its own (HTTP/1.1), and to make one
+/// costs more than most requests do. A watch counts until the server has begun to answer.
+const REQUESTS: usize = 16;
 
 /// How often somebody else may write an object while it is taken over.
 const DISOWNED_WITHIN: u8 = 10;
@@ -179,7 +184,8 @@ async fn connect(cx: &Context, name: &str) -> Result<Connected, ProviderError> {
     let proxy = proxy::of(cx.secrets.as_ref(), own, server).map_err(|why| invalid(&why))?;
     let no_address = |_| invalid(&"its proxy is no address: expected `http://HOST:PORT`");
     config.proxy_url = proxy.map(|proxy| proxy.parse().map_err(no_address)).transpose()?;
-    let client = kube::Client::try_from(config).map_err(|error| invalid(&error))?;
+    let builder = kube::client::ClientBuilder::try_from(config).map_err(|error| invalid(&error))?;
+    let client = builder.with_layer(&ConcurrencyLimitLayer::new(REQUESTS)).build();
     Ok(Connected { client, kinds: Arc::default(), offers: Arc::default(), until })
 }
 

@@ -206,15 +206,16 @@ pub(crate) async fn read(place: &Place, name: &str) -> Result<Option<Kept>, Prov
     Ok(Some(Kept { inventory, version: found.metadata.resource_version }))
 }
 
-/// Refuses to go on where somebody has written the inventory since: they are at work, and this run is not any more.
+/// Refuses to go on where somebody has written the inventory since it was read or written here: they are at work, and this run is not
+/// any more.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`].
-pub(crate) async fn still(place: &Place, name: &str, written: &Kept) -> Result<(), ProviderError> {
+pub(crate) async fn still(place: &Place, name: &str, known: Option<&Kept>) -> Result<(), ProviderError> {
     let secret = secret(name);
-    let found = place.typed::<Secret>().get_metadata(&secret).await;
+    let found = place.typed::<Secret>().get_metadata_opt(&secret).await;
     let found = found.map_err(|error| told(&format!("reading Secret/{secret}"), &error))?;
-    if found.metadata.resource_version == written.version {
+    if found.map(|found| found.metadata.resource_version) == known.map(|known| known.version.clone()) {
         return Ok(());
     }
     Err(elsewhere(place, &secret))

@@ -174,6 +174,19 @@ mod needs_kubernetes {
             let error = world.preview(&world.of_files(&texts(&recorded), of_overlay())).await.unwrap_err();
             assert!(error.message.contains("deploy/overlays/perf: kustomize cannot build it: "), "{error}");
             assert!(!error.message.contains("promo-given-kustomize-"), "{error}");
+            // Whatever of it is a secret: kustomize quotes it.
+            for (more, place) in [
+                ("secretGenerator: [{ name: login, literals: [hunter2-canary] }]\n", "literal source (masked)"),
+                (
+                    "patches: [{ patch: \"kind: Secret\\nmetadata: { name: a }\\nstringData: hunter2-canary: x\" }]\n",
+                    "unable to parse",
+                ),
+            ] {
+                let recorded = files(&format!("{OVERLAY}{more}"));
+                let error = world.preview(&world.of_files(&texts(&recorded), of_overlay())).await.unwrap_err();
+                assert!(error.message.contains("deploy/overlays/perf: kustomize cannot build it: "), "{error}");
+                assert!(error.message.contains(place) && !error.message.contains("canary"), "{error}");
+            }
             // Without kubectl a deployment cannot be made; that is no fault of the pipeline.
             finds(&mut world, "kubectl-that-is-not-there");
             let recorded = files(OVERLAY);

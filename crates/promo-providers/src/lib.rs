@@ -16,6 +16,7 @@ pub mod job;
 pub mod kubectl;
 mod kubernetes;
 pub mod logs;
+mod masks;
 pub mod metric;
 pub mod oci;
 mod private;

@@ -13,13 +13,13 @@ use super::chart::{Chart, Metadata};
 use super::hooks;
 use super::release::Release;
 use super::settings::Settings;
-use super::told::Masks;
 use super::tool::{self, Given, Tool};
 use crate::kubernetes::cluster::Place;
 use crate::kubernetes::fingerprint;
 use crate::kubernetes::images;
 use crate::kubernetes::object::{self, DEFINITION, Id, Object};
 use crate::kubernetes::projection;
+use crate::masks::Masks;
 
 /// Functions of templates that give something else each time, or may.
 const CHANGING: [&str; 26] = [

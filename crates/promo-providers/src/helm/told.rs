@@ -1,21 +1,11 @@
 //! What helm says at its end, as far as it may be told: it quotes the values that it was given, and passwords stand among those. What
 //! must not live here: what is made of it.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use promo_sdk::Output;
-use serde_json::Value;
 
 use crate::escape;
-use crate::kubernetes::fingerprint;
-use crate::kubernetes::object::Object;
+use crate::masks::{MASK, Masks, is_word};
 
-/// In the place of a value.
-const MASK: &str = "(masked)";
-/// A value of fewer characters is masked only where it stands in quotes: it could be any word.
-const SHORT: usize = 4;
-/// One of so many is masked also in the middle of a word.
-const LONG: usize = 8;
 /// Lines that are told.
 const LINES: usize = 8;
 
@@ -41,53 +31,15 @@ const NAMES: [&str; 18] = [
     "namespace:",
 ];
 
-/// The values of a deployment, which are not told.
-#[derive(Debug, Default)]
-pub(super) struct Masks(Vec<String>);
-
 impl Masks {
-    /// The values of these files and of this table. A file that is no YAML is taken line by line.
-    pub(super) fn of<'a>(files: impl Iterator<Item = &'a [u8]>, set: &Value) -> Self {
-        let mut found = Vec::new();
-        leaves(set, &mut found);
-        for bytes in files {
-            let text = String::from_utf8_lossy(bytes);
-            let options = serde_saphyr::options! { with_snippet: false };
-            match serde_saphyr::from_str_with_options::<Value>(&text, options) {
-                Ok(values) => leaves(&values, &mut found),
-                Err(_) => {
-                    let value =
-                        |line: &'_ str| line.split_once(": ").map_or(line, |(_, value)| value).trim().to_owned();
-                    found.extend(text.lines().map(value));
-                }
-            }
-        }
-        let packed: Vec<String> =
-            found.iter().filter(|text| text.len() >= SHORT).map(|text| STANDARD.encode(text)).collect();
-        found.extend(packed);
-        found.retain(|text| !text.is_empty());
-        // The longest first: one value can be the beginning of another.
-        found.sort_by_key(|text| std::cmp::Reverse(text.len()));
-        found.dedup();
-        Self(found)
-    }
-
-    /// The same without what a plan shows anyway: names of objects, and whatever else stands in one that is no Secret.
-    pub(super) fn but_shown<'a>(mut self, objects: impl Iterator<Item = &'a Object>) -> Self {
-        let shown = objects.filter(|object| object.id.kind.kind != "Secret");
-        let shown: String = shown.map(|object| fingerprint::spelt(&object.value)).collect();
-        self.0.retain(|text| !shown.contains(text.as_str()));
-        self
-    }
-
     /// What helm said of a rendering: everything in quotes is masked as well, that could be a value.
-    pub(super) fn of_rendering(&self, output: &Output) -> String {
+    pub(in crate::helm) fn of_rendering(&self, output: &Output) -> String {
         let text = String::from_utf8_lossy(&output.stderr);
         self.lines(output, &unquoted(&text))
     }
 
     /// What it said of a cluster, which has been given what the plan shows.
-    pub(super) fn of_cluster(&self, output: &Output) -> String {
+    pub(in crate::helm) fn of_cluster(&self, output: &Output) -> String {
         self.lines(output, &String::from_utf8_lossy(&output.stderr))
     }
 
@@ -115,59 +67,6 @@ impl Masks {
             (true, None) => "helm was ended by a signal".to_owned(),
         }
     }
-
-    fn masked(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for value in &self.0 {
-            // Of a value with quotes or line breaks in it, as Go writes it.
-            let spelt = Value::from(value.as_str()).to_string();
-            let spelt = &spelt[1..spelt.len() - 1];
-            for value in [value.as_str(), spelt] {
-                text = without(&text, value);
-            }
-        }
-        text
-    }
-}
-
-/// Every text and number of a tree, long texts line by line as well.
-fn leaves(value: &Value, out: &mut Vec<String>) {
-    match value {
-        Value::Object(map) => map.values().for_each(|value| leaves(value, out)),
-        Value::Array(items) => items.iter().for_each(|value| leaves(value, out)),
-        Value::String(text) => {
-            out.push(text.trim().to_owned());
-            out.extend(text.lines().map(|line| line.trim().to_owned()).filter(|line| line.len() >= SHORT));
-        }
-        Value::Number(number) => out.push(number.to_string()),
-        Value::Bool(_) | Value::Null => {}
-    }
-}
-
-fn is_word(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
-}
-
-/// A text without a value in it.
-fn without(text: &str, value: &str) -> String {
-    let length = value.chars().count();
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(at) = rest.find(value) {
-        let (before, after) = (&rest[..at], &rest[at + value.len()..]);
-        let (last, next) = (before.chars().next_back().or(out.chars().next_back()), after.chars().next());
-        let alone = |c: Option<char>| !c.is_some_and(is_word);
-        let quoted = last.is_some_and(|c| "\"'`".contains(c)) && last == next;
-        out.push_str(before);
-        out.push_str(if length >= LONG || quoted || (length >= SHORT && alone(last) && alone(next)) {
-            MASK
-        } else {
-            value
-        });
-        rest = after;
-    }
-    out.push_str(rest);
-    out
 }
 
 /// A text in which nothing stands in quotes but what names something of the chart.
@@ -253,6 +152,7 @@ fn numbers(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kubernetes::object::Object;
     use serde_json::json;
 
     fn output(stderr: &str) -> Output {

@@ -8,9 +8,9 @@ use promo_sdk::{Context, ErrorKind, Output, ProcessRequest, ProviderError};
 use secrecy::ExposeSecret as _;
 use tokio::sync::OnceCell;
 
-use super::told::Masks;
 use crate::escape;
 use crate::kubernetes::INHERITED;
+use crate::masks::Masks;
 use crate::private::Private;
 
 /// What a rendering may be.

@@ -15,7 +15,7 @@ use promo_sdk::{Context, ErrorKind, Inputs, Output, ProcessRequest, ProviderErro
 use secrecy::ExposeSecret as _;
 use serde_json::Value;
 
-use super::references;
+use super::{references, secrets};
 use crate::escape;
 use crate::private;
 
@@ -195,7 +195,8 @@ async fn run(
     let output = alone.run(cx, program, &["kustomize", &tree.join(overlay).display().to_string()]).await?;
     if output.code != Some(0) {
         let said = String::from_utf8_lossy(&output.stderr).replace(&format!("{}/", tree.display()), "");
-        let said = escape::tail(&said, 3).join("; ");
+        // It quotes what it cannot make sense of, secrets too.
+        let said = escape::tail(&secrets::of(files).masked(&said), 3).join("; ");
         return Err(invalid(format!("{overlay}: kustomize cannot build it: {}", said.trim_start_matches("error: "))));
     }
     if output.stdout.len() >= OUTPUT {

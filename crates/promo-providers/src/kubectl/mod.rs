@@ -14,6 +14,7 @@ mod hooks;
 mod kustomize;
 mod references;
 mod render;
+mod secrets;
 mod sources;
 mod work;
 

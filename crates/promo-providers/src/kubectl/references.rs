@@ -331,7 +331,7 @@ fn below(directory: &str, name: &str) -> String {
 }
 
 /// A path relative to a directory, without `.` and `..`; nothing where it leads out.
-fn joined(directory: &str, reference: &str) -> Option<String> {
+pub(super) fn joined(directory: &str, reference: &str) -> Option<String> {
     if reference.starts_with('/') {
         return None;
     }

@@ -6,20 +6,28 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 
-use tempfile::{Builder, TempDir};
+use tempfile::Builder;
 
 /// With what the name of any of them begins.
 const PREFIX: &str = "promo-given-";
 /// A file that is locked as long as the process lives that made the directory.
 const ALIVE: &str = "alive";
+/// With what the name of one ends that is being taken away.
+const GONE: &str = ".gone";
 
 /// A directory of this process alone.
 #[derive(Debug)]
 pub(crate) struct Private {
-    /// Goes away before the lock does: nobody else takes away what is still in use.
-    _all: TempDir,
+    all: PathBuf,
     path: PathBuf,
+    /// Held until the directory is gone: nobody else takes away what is still in use.
     _alive: File,
+}
+
+impl Drop for Private {
+    fn drop(&mut self) {
+        take_away(&self.all);
+    }
 }
 
 impl Private {
@@ -57,7 +65,19 @@ fn made(below: &Path, tool: &str) -> io::Result<Private> {
     fs::rename(&begun, all.path().join(ALIVE))?;
     let path = all.path().join("given");
     fs::create_dir(&path)?;
-    Ok(Private { _all: all, path, _alive: alive })
+    Ok(Private { all: all.keep(), path, _alive: alive })
+}
+
+/// Takes one away. It is called otherwise first: of whatever is left where this is broken off, everybody knows that it is nobody's.
+fn take_away(all: &Path) {
+    let mut gone = all.as_os_str().to_owned();
+    gone.push(GONE);
+    // Somebody else may have been faster.
+    let renamed = fs::rename(all, &gone).and_then(|()| fs::remove_dir_all(&gone));
+    // Elsewhere nothing is called otherwise in which a file is open.
+    if cfg!(not(unix)) && renamed.is_err() {
+        let _ = fs::remove_dir_all(all);
+    }
 }
 
 /// Takes away those of the same user that nobody holds. What cannot be looked at or taken away stays: it is in nobody's way.
@@ -65,15 +85,16 @@ fn sweep(below: &Path, ours: &Private) {
     let Ok(own) = ours.path.symlink_metadata() else { return };
     for entry in fs::read_dir(below).into_iter().flatten().flatten() {
         let path = entry.path();
-        let named = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
-        let of_user = |there: Metadata| there.is_dir() && same_user(&there, &own);
-        if !named || !path.symlink_metadata().is_ok_and(of_user) {
+        let (name, of_user) = (entry.file_name(), |there: Metadata| there.is_dir() && same_user(&there, &own));
+        let name = name.to_str().filter(|name| name.starts_with(PREFIX));
+        let Some(name) = name.filter(|_| path.symlink_metadata().is_ok_and(of_user)) else { continue };
+        if name.ends_with(GONE) {
+            let _ = fs::remove_dir_all(&path);
             continue;
         }
         let Ok(alive) = File::options().read(true).write(true).open(path.join(ALIVE)) else { continue };
         if alive.try_lock().is_ok() {
-            // Somebody else may have been faster.
-            let _ = fs::remove_dir_all(&path);
+            take_away(&path);
         }
     }
 }
@@ -113,9 +134,9 @@ mod tests {
         let path = |private: &Private| private.path().parent().unwrap().to_owned();
         // As a process leaves it that is killed: its locks go with it.
         let left = |tool: &str| {
-            let Private { _all, path, _alive } = make(tool);
-            fs::write(path.join("values.yaml"), "password: hunter2").unwrap();
-            _all.keep()
+            let mut made = make(tool);
+            fs::write(made.path.join("values.yaml"), "password: hunter2").unwrap();
+            std::mem::take(&mut made.all)
         };
         let (killed, open, linked) = (left("helm"), left("helm"), left("kustomize"));
         // One that others could read is none of promo's, whatever its name.
@@ -128,9 +149,31 @@ mod tests {
         let begun = below.path().join(format!("{PREFIX}helm-begun"));
         fs::create_dir(&begun).unwrap();
         fs::set_permissions(&begun, fs::Permissions::from_mode(0o700)).unwrap();
+        // One whose removal was broken off, its lock gone first.
+        let half = left("helm");
+        fs::remove_file(half.join(ALIVE)).unwrap();
+        let gone = half.with_extension("gone");
+        fs::rename(&half, &gone).unwrap();
         let (held, ours) = (make("helm"), make("check"));
         sweep(below.path(), &ours);
-        let there = [&killed, &open, &elsewhere, &begun, &path(&held), &path(&ours)].map(|path| path.exists());
-        assert_eq!(there, [false, true, true, true, true, true]);
+        let there = [&killed, &open, &elsewhere, &begun, &path(&held), &path(&ours), &gone].map(|path| path.exists());
+        assert_eq!(there, [false, true, true, true, true, true, false]);
+    }
+
+    #[test]
+    fn s13_4_what_is_taken_away_bears_another_name_before_anything_of_it_goes() {
+        use std::os::unix::fs::symlink;
+
+        let below = tempfile::tempdir().unwrap();
+        let private = made(below.path(), "helm").unwrap();
+        let all = private.path().parent().unwrap().to_owned();
+        // Where the other name is taken nothing of it is touched, and whoever comes next finds it whole.
+        let gone = all.with_extension("gone");
+        symlink("nowhere", &gone).unwrap();
+        drop(private);
+        assert!(all.join(ALIVE).is_file() && all.join("given").is_dir());
+        fs::remove_file(gone).unwrap();
+        sweep(below.path(), &made(below.path(), "check").unwrap());
+        assert!(!all.exists());
     }
 }

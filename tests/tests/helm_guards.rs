@@ -122,16 +122,22 @@ mod needs_kubernetes {
     async fn what_is_left_of_a_hook_that_nothing_takes_away_is_told_where_helm_would_fail_on_it() {
         for helm in BOTH {
             let Some(world) = World::new(helm) else { return };
-            let left = map("left", ", helm.sh/hook-delete-policy: hook-failed");
-            world.deploy(&chart(&world, "1", &[("chart/templates/hook.yaml", &left)])).await;
-            let second = chart(&world, "2", &[("chart/templates/hook.yaml", &left)]);
-            if helm == Helm::Four {
-                world.deploy(&second).await;
-                continue;
+            // Helm takes a policy that says nothing for one that is there.
+            for policy in ["hook-failed", "\"\""] {
+                let left = map("left", &format!(", helm.sh/hook-delete-policy: {policy}"));
+                world.deploy(&chart(&world, "1", &[("chart/templates/hook.yaml", &left)])).await;
+                let second = chart(&world, "2", &[("chart/templates/hook.yaml", &left)]);
+                if helm == Helm::Four {
+                    world.deploy(&second).await;
+                    continue;
+                }
+                let error = world.preview(&second).await.unwrap_err();
+                assert_eq!(error.kind, ErrorKind::Conflict, "{policy}: {error}");
+                assert!(error.message.contains("ConfigMap/left is left of an earlier hook"), "{policy}: {error}");
+                // As helm does it, whatever promo says of it.
+                world.helm(&["uninstall", "shop"]);
+                world.kubectl(&["delete", "configmap", "left"]);
             }
-            let error = world.preview(&second).await.unwrap_err();
-            assert_eq!(error.kind, ErrorKind::Conflict, "{error}");
-            assert!(error.message.contains("ConfigMap/left is left of an earlier hook"), "{error}");
         }
     }
 
@@ -275,9 +281,11 @@ mod needs_kubernetes {
     async fn s8_6_what_helm_says_of_values_that_it_refuses_names_the_place_and_not_the_value() {
         let schema = r#"{"type":"object","properties":{"login":{"properties":{"password":{"pattern":"^[a-z]+$"}}}}}"#;
         let failing = "{{ fail (printf \"no good: %s\" .Values.login.password) }}\n";
+        // A number is written as `4.7110815e+07`.
+        let number = "{{ fail (printf \"no good: %v %q\" .Values.login.pin (toString .Values.login.pin)) }}\n";
         for helm in BOTH {
             let Some(world) = World::new(helm) else { return };
-            let values = ("values.yaml", "login: { password: hunter2-canary }\n");
+            let values = ("values.yaml", "login: { password: hunter2-canary, pin: 47110815 }\n");
             let with = |file: (&str, &str)| {
                 let a = config("a", "1");
                 let files = [("chart/templates/a.yaml", a.as_str()), values, file];
@@ -286,9 +294,11 @@ mod needs_kubernetes {
             for (file, place) in [
                 (("chart/values.schema.json", schema), "password"),
                 (("chart/templates/f.yaml", failing), "shop/templates/f.yaml:1:3"),
+                (("chart/templates/f.yaml", number), "shop/templates/f.yaml:1:3"),
             ] {
                 let error = world.preview(&with(file)).await.unwrap_err();
                 assert!(error.message.contains(place) && !error.message.contains("canary"), "{helm:?}: {error}");
+                assert!(!error.message.contains("7110815"), "{helm:?}: {error}");
             }
         }
     }

@@ -39,10 +39,11 @@ fn runs(hook: &Object, events: &[&str]) -> bool {
     words(&hook.value, EVENTS).iter().any(|word| events.contains(&word.as_str()))
 }
 
-/// Whether what is left of a hook goes before it is made anew.
+/// Whether what is left of a hook goes before it is made anew. It does where nothing is said of it; a policy that is there and empty is
+/// one, by which nothing goes.
 fn goes_before(hook: &Object) -> bool {
-    let policies = words(&hook.value, DELETED);
-    policies.is_empty() || policies.iter().any(|policy| policy == "before-hook-creation")
+    let said = hook.value.pointer(DELETED).is_some_and(|said| !said.is_null());
+    !said || words(&hook.value, DELETED).iter().any(|policy| policy == "before-hook-creation")
 }
 
 /// Refuses hooks that would touch what is not the release's, or that the server would not take. Those that only tests, rollbacks of
@@ -171,9 +172,10 @@ mod tests {
         let both = hook(json!({ "helm.sh/hook": "Test, pre-upgrade" }));
         assert!(runs(&both, &UPGRADING) && !runs(&both, &INSTALLING));
         assert!(!runs(&hook(json!({ "helm.sh/hook": "test,post-delete" })), &UPGRADING));
-        // What is said of nothing is what helm does when nothing is said.
         assert!(goes_before(&both));
-        for (policy, goes) in [("hook-succeeded", false), ("hook-failed, Before-hook-creation", true), ("", true)] {
+        for (policy, goes) in
+            [("hook-succeeded", false), ("hook-failed, Before-hook-creation", true), ("", false), (" ,", false)]
+        {
             let annotations = json!({ "helm.sh/hook": "test", "helm.sh/hook-delete-policy": policy });
             assert_eq!(goes_before(&hook(annotations)), goes, "{policy}");
         }

@@ -26,16 +26,29 @@ pub(crate) fn run(args: &Args) -> Outcome {
         return Err(format!("no fuzz target is called `{unknown}`; there are: {}", all.join(", ")));
     }
     let wanted = if args.targets.is_empty() { &all } else { &args.targets };
-    search(&cargo_fuzz, wanted, args.seconds, None)
+    search(&cargo_fuzz, wanted, args.seconds, Ground::New)
 }
 
-/// Every target for `seconds`: the step of `cargo xtask test`. From one seed, because what that command says of a commit
-/// must not be luck; new ground is for `cargo xtask fuzz`.
+/// Every target, for `seconds` at most: the step of `cargo xtask test`. What that command says of a commit must be as little luck as can
+/// be, and not how fast the machine is; new ground is for `cargo xtask fuzz`.
 pub(crate) fn all(cargo_fuzz: &Path, seconds: u32) -> Outcome {
-    search(cargo_fuzz, &targets()?, seconds, Some(1))
+    search(cargo_fuzz, &targets()?, seconds, Ground::Same)
 }
 
-fn search(cargo_fuzz: &Path, targets: &[String], seconds: u32, seed: Option<u32>) -> Outcome {
+/// Where a search goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ground {
+    /// On from what earlier searches have found, another way each time.
+    New,
+    /// Nearly the same way for the same commit: from one seed, from what is in the repository alone, and no further than [`RUNS`]. The
+    /// keys of hash maps are others each time, and with them what counts as new.
+    Same,
+}
+
+/// How many inputs a search over the same ground tries. Most targets come to that within a minute; the slow ones stop for the time.
+const RUNS: u32 = 300_000;
+
+fn search(cargo_fuzz: &Path, targets: &[String], seconds: u32, ground: Ground) -> Outcome {
     let built = build(cargo_fuzz)?;
     let queue: Mutex<VecDeque<&String>> = Mutex::new(targets.iter().collect());
     let failed = Mutex::new(Vec::new());
@@ -48,7 +61,7 @@ fn search(cargo_fuzz: &Path, targets: &[String], seconds: u32, seed: Option<u32>
                     let next = lock(&queue).pop_front();
                     let Some(target) = next else { break };
                     let began = Instant::now();
-                    match one(&built, target, seconds, seed) {
+                    match one(&built, target, seconds, ground) {
                         Ok(()) => eprintln!("    {target}: nothing found in {:.0} s", began.elapsed().as_secs_f64()),
                         Err(why) => {
                             eprintln!("    {target}: FOUND SOMETHING\n{why}");
@@ -76,25 +89,59 @@ fn build(cargo_fuzz: &Path) -> Outcome<PathBuf> {
 }
 
 /// What a search finds is kept below `target`, and what is in `fuzz/corpus` is where it starts.
-fn one(built: &Path, target: &str, seconds: u32, seed: Option<u32>) -> Outcome {
+fn one(built: &Path, target: &str, seconds: u32, ground: Ground) -> Outcome {
     let root = workspace::root();
-    let (grown, findings) = (root.join("target/fuzz-corpus").join(target), root.join("target/fuzz-findings"));
+    let findings = root.join("target/fuzz-findings");
+    let grown = match ground {
+        Ground::New => root.join("target/fuzz-corpus").join(target),
+        Ground::Same => root.join("target/fuzz-same").join(target),
+    };
+    if ground == Ground::Same && grown.exists() {
+        std::fs::remove_dir_all(&grown).map_err(|error| format!("{}: {error}", grown.display()))?;
+    }
     for directory in [&grown, &findings] {
         std::fs::create_dir_all(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     }
-    let time = format!("-max_total_time={seconds}");
-    let artifacts = format!("-artifact_prefix={}/{target}-", findings.display());
-    let mut corpora = vec![grown.display().to_string(), format!("fuzz/corpus/{target}")];
+    let mut corpora = vec![root.join("fuzz/corpus").join(target)];
     if target == "pipeline" {
         // Everything that the tests refuse is a good start, too.
-        corpora.push("crates/promo-core/tests/negatives".into());
+        corpora.push(root.join("crates/promo-core/tests/negatives"));
     }
-    let seed = seed.map(|seed| format!("-seed={seed}"));
-    Run::new(built.join(target))
-        .args([&time, &artifacts, "-verbosity=0", "-timeout=10"])
-        .args(seed.iter())
-        .args(&corpora)
-        .quiet()
+    let mut run = Run::new(built.join(target)).args([
+        format!("-max_total_time={seconds}"),
+        format!("-artifact_prefix={}/{target}-", findings.display()),
+        "-verbosity=0".into(),
+        "-timeout=10".into(),
+    ]);
+    // The first directory is the one that the search adds to.
+    run = match ground {
+        Ground::New => run.args([&grown]).args(&corpora),
+        Ground::Same => {
+            // In their order: a directory has one of its own on every machine.
+            let list = grown.with_extension("seeds");
+            let seeds = seeds(&corpora)?.join(",");
+            std::fs::write(&list, seeds).map_err(|error| format!("{}: {error}", list.display()))?;
+            let same = ["-seed=1".into(), format!("-runs={RUNS}"), format!("-seed_inputs=@{}", list.display())];
+            run.args(same).args([&grown])
+        }
+    };
+    run.quiet()
+}
+
+/// The files of these directories, sorted.
+fn seeds(directories: &[PathBuf]) -> Outcome<Vec<String>> {
+    let mut files = Vec::new();
+    for directory in directories {
+        let failed = |error| format!("{}: {error}", directory.display());
+        for entry in std::fs::read_dir(directory).map_err(failed)? {
+            let path = entry.map_err(failed)?.path();
+            if path.is_file() {
+                files.push(path.display().to_string());
+            }
+        }
+    }
+    files.sort();
+    Ok(files)
 }
 
 fn targets() -> Outcome<Vec<String>> {

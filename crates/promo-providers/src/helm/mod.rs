@@ -141,8 +141,10 @@ impl Provider for Helm {
         let settings = Settings::of(&request.inputs)?;
         let place = self.clusters.place(cx, &request.inputs.target).await?;
         let at = at(cx, &request.inputs)?;
-        let wanted = self.wanted(cx, &request.inputs, &settings, &place).await?;
-        let seen = seen::look(&place, &settings, &at).await?;
+        // helm renders while the cluster is looked at.
+        let wanted = self.wanted(cx, &request.inputs, &settings, &place);
+        let (wanted, seen) = futures_util::future::join(wanted, seen::look(&place, &settings, &at)).await;
+        let (wanted, seen) = (wanted?, seen?);
         seen.admits(&settings)?;
         let current = seen.there.state;
         if current == wanted.state {

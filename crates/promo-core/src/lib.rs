@@ -27,6 +27,7 @@ pub mod planner;
 pub mod policy;
 pub mod print;
 pub mod release;
+pub mod requirement;
 #[cfg(feature = "schema")]
 mod schema;
 pub mod state;

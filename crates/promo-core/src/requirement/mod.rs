@@ -1,0 +1,276 @@
+//! What gates require of evidence, and how they judge it (registry rules of S1 and S2; R5, R7).
+//!
+//! What lives here: requirements as a policy or a pipeline states them, and one pure function for each that says of the evidence for an
+//! artifact whether it is met, and if not, why. What must not: fetching evidence, reading a format ([`crate::evidence`] has facts), and what
+//! a gate's outcome does to a promotion.
+//!
+//! Three ways not to be met are kept apart, because three different people act on them: nothing is there, what is there cannot be read or
+//! trusted, and what is there is bad. Nothing unknown ever counts as good: not a missing number, not a word that nobody knows, not a
+//! report that does not say of what it speaks.
+
+mod bill;
+mod exception;
+mod licences;
+mod measure;
+mod piece;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod vex;
+
+pub use bill::BillRequirement;
+pub use exception::Exception;
+pub use licences::{LicenceRequirement, Unknown};
+pub use measure::{Baseline, CoverageRequirement, NumberRequirement, Part, TestRequirement};
+pub use piece::{Content, Origin, Piece, Reach, Scope, Subject};
+pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+
+use crate::Digest;
+use crate::evidence::{Finite, Level, Severity};
+
+/// How a requirement stands, the best first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// Met.
+    Met,
+    /// Nothing is there that speaks of it.
+    Missing,
+    /// It was good, and is too old by now.
+    Expired,
+    /// What is there cannot be read, or does not say what has to be known.
+    Unreadable,
+    /// What is there is bad.
+    Bad,
+}
+
+/// Why a requirement is not met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fault {
+    /// There is no evidence of this.
+    Nothing {
+        /// Of a named tool or suite, where one is required.
+        from: Option<String>,
+        /// For this platform; for all of the artifact when none is named.
+        platform: Option<Digest>,
+    },
+    /// A document names no digest, and nobody has bound it to one.
+    Unbound {
+        /// The document.
+        document: Digest,
+    },
+    /// A document speaks of something else.
+    OfAnother {
+        /// The document.
+        document: Digest,
+        /// The first digest that it names.
+        names: Digest,
+    },
+    /// A document cannot be read.
+    Unreadable {
+        /// The document.
+        document: Digest,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The run of which a document tells did not come to its end.
+    Unfinished {
+        /// The document.
+        document: Digest,
+    },
+    /// A scanner looked into nothing, or a bill lists too little.
+    Empty {
+        /// The document.
+        document: Digest,
+        /// How many things it is about.
+        found: u64,
+        /// How many are needed.
+        least: u64,
+    },
+    /// A document does not say when it was made, and may not be old.
+    Undated {
+        /// The document.
+        document: Digest,
+        /// Whether it is the database of the scanner of which that is not said.
+        database: bool,
+    },
+    /// A document is too old.
+    Old {
+        /// The document.
+        document: Digest,
+        /// When it was made, or its database was built.
+        made: Timestamp,
+        /// How old it may be, in seconds.
+        at_most: u64,
+        /// Whether it is the database of the scanner.
+        database: bool,
+    },
+    /// A document says that it comes from the future.
+    FromTheFuture {
+        /// The document.
+        document: Digest,
+        /// When it says that it was made, or its database was built.
+        made: Timestamp,
+    },
+    /// A document may leave out what somebody suppressed.
+    MayLeaveOut {
+        /// The document.
+        document: Digest,
+    },
+    /// A vulnerability that is denied.
+    Vulnerable {
+        /// The document.
+        document: Digest,
+        /// Its id.
+        id: String,
+        /// In which package.
+        package: Option<String>,
+        /// As the document says.
+        severity: Severity,
+        /// As it counts.
+        level: Level,
+        /// An exception that covered it until then.
+        expired: Option<Timestamp>,
+    },
+    /// More vulnerabilities of a level than are taken.
+    TooMany {
+        /// The level.
+        level: Level,
+        /// How many there are.
+        found: u64,
+        /// How many may be.
+        at_most: u64,
+    },
+    /// A component with a licence that is not welcome.
+    Licence {
+        /// The document.
+        document: Digest,
+        /// The component.
+        component: String,
+        /// As it is stated.
+        licence: String,
+    },
+    /// Components of which nothing readable is said about the licence.
+    UnknownLicences {
+        /// The document.
+        document: Digest,
+        /// Of how many.
+        found: u64,
+        /// Of how many in all.
+        of: u64,
+        /// The first of them.
+        first: String,
+    },
+    /// Tests failed, erred, were skipped or were flaky more often than is taken.
+    Tests {
+        /// The document.
+        document: Digest,
+        /// What there is too much of.
+        what: Part,
+        /// How many.
+        found: u64,
+        /// How many may be.
+        at_most: u64,
+    },
+    /// A number is out of its bounds.
+    OutOfBounds {
+        /// The document.
+        document: Digest,
+        /// Which number.
+        name: String,
+        /// What it is.
+        found: Finite,
+        /// What it may be at least.
+        least: Option<Finite>,
+        /// What it may be at most.
+        most: Option<Finite>,
+    },
+    /// A document does not have a number that is needed.
+    NotMeasured {
+        /// The document.
+        document: Digest,
+        /// Which number.
+        name: String,
+    },
+    /// There is nothing that a number could be compared with.
+    NoBaseline {
+        /// Which number.
+        name: String,
+    },
+    /// A bound that the tool itself was given was not kept.
+    Threshold {
+        /// The document.
+        document: Digest,
+        /// The metric, and its bound.
+        bound: String,
+    },
+}
+
+impl Fault {
+    /// How a requirement stands for this alone.
+    #[must_use]
+    pub const fn standing(&self) -> Standing {
+        match self {
+            Self::Nothing { .. } | Self::Unbound { .. } | Self::OfAnother { .. } | Self::NoBaseline { .. } => {
+                Standing::Missing
+            }
+            Self::Old { .. } => Standing::Expired,
+            Self::Unreadable { .. }
+            | Self::Unfinished { .. }
+            | Self::Undated { .. }
+            | Self::FromTheFuture { .. }
+            | Self::MayLeaveOut { .. }
+            | Self::NotMeasured { .. } => Standing::Unreadable,
+            Self::Empty { .. }
+            | Self::Vulnerable { .. }
+            | Self::TooMany { .. }
+            | Self::Licence { .. }
+            | Self::UnknownLicences { .. }
+            | Self::Tests { .. }
+            | Self::OutOfBounds { .. }
+            | Self::Threshold { .. } => Standing::Bad,
+        }
+    }
+}
+
+/// What was found of one requirement.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Verdict {
+    /// Everything that is wrong, in the order of the evidence; none when it is met.
+    pub faults: Vec<Fault>,
+    /// The documents that were judged, each once.
+    pub used: Vec<Digest>,
+    /// When the first of them is too old, as far as time alone decides.
+    pub until: Option<Timestamp>,
+}
+
+impl Verdict {
+    /// How the requirement stands: as its worst fault says.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.faults.iter().map(Fault::standing).max().unwrap_or(Standing::Met)
+    }
+
+    fn uses(&mut self, piece: &Piece) {
+        if !self.used.contains(&piece.document) {
+            self.used.push(piece.document);
+        }
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    fn good_until(&mut self, until: Option<Timestamp>) {
+        self.until = match (self.until, until) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        };
+    }
+}

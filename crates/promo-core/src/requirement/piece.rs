@@ -1,0 +1,233 @@
+//! Pieces of evidence, and of what in an artifact they speak. What must not live here: whether they are good.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+
+use super::{Fault, Verdict};
+use crate::Digest;
+use crate::evidence::{Kind, Report};
+
+/// An artifact of which evidence speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subject {
+    /// As a release names it.
+    pub digest: Digest,
+    /// What of it runs somewhere: for each platform its manifest, with the configuration that the manifest names. Of an artifact that is no
+    /// index that is the artifact itself.
+    pub platforms: BTreeMap<Digest, Option<Digest>>,
+}
+
+/// Where a piece of evidence comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// It is attached to the artifact in its registry.
+    Registry,
+    /// Somebody brought it, and the ledger says who and when.
+    Ledger {
+        /// Who.
+        by: String,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// What a document says, where it can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// Read whole.
+    Read(Box<Report>),
+    /// A document of that kind that is broken, or of a version that promo does not know.
+    Unreadable {
+        /// What it is.
+        kind: Kind,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+/// One document that somebody has attached or brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Its digest.
+    pub document: Digest,
+    /// Where it comes from.
+    pub origin: Origin,
+    /// Which run of which suite it is, where somebody said so: of those of one name and kind the newest counts.
+    pub name: Option<String>,
+    /// The digests to which somebody else than the document bound it: the subject of the referrer or of the attestation around it, or the
+    /// digest for which it was brought.
+    pub bound: BTreeSet<Digest>,
+    /// Whose signature over it holds.
+    pub signed: BTreeSet<String>,
+    /// What it says.
+    pub content: Content,
+}
+
+impl Piece {
+    /// What it says, where that can be read.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        match &self.content {
+            Content::Read(report) => Some(report),
+            Content::Unreadable { .. } => None,
+        }
+    }
+
+    /// When it was made, as it says itself.
+    pub(super) fn made(&self) -> Option<Timestamp> {
+        self.report().and_then(|report| report.about.made)
+    }
+
+    /// When somebody brought it.
+    pub(super) const fn brought(&self) -> Option<Timestamp> {
+        match &self.origin {
+            Origin::Ledger { at, .. } => Some(*at),
+            Origin::Registry => None,
+        }
+    }
+
+    /// Whether it was made with a tool of that name, or is a document of that kind.
+    pub(super) fn is_from(&self, tool: &str) -> bool {
+        self.report().is_some_and(|report| {
+            let about = &report.about;
+            let kinds = [Some(about.kind), about.inside];
+            kinds.into_iter().flatten().any(|kind| kind.name().eq_ignore_ascii_case(tool))
+                || about.tools.iter().any(|known| known.name.eq_ignore_ascii_case(tool))
+        })
+    }
+}
+
+/// Of what in an artifact a document speaks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reach {
+    /// Nobody says.
+    Nobody,
+    /// Of something else: the first digest that it names.
+    Another(Digest),
+    /// Of the artifact, and it is not said of which of its several platforms.
+    Somewhere,
+    /// Of these platforms.
+    Platforms(BTreeSet<Digest>),
+}
+
+impl Subject {
+    /// An artifact of one manifest.
+    #[must_use]
+    pub fn single(digest: Digest, configuration: Option<Digest>) -> Self {
+        Self { digest, platforms: BTreeMap::from([(digest, configuration)]) }
+    }
+
+    fn has(&self, digest: &Digest) -> bool {
+        self.digest == *digest
+            || self.platforms.iter().any(|(manifest, config)| manifest == digest || config.as_ref() == Some(digest))
+    }
+
+    /// Of what in it a document speaks. What a document names itself counts before what it is bound to from outside, and both have to be
+    /// of this artifact.
+    #[must_use]
+    pub fn reach(&self, piece: &Piece) -> Reach {
+        let inside: BTreeSet<Digest> =
+            piece.report().map(|report| report.about.bound.iter().map(|b| b.digest).collect()).unwrap_or_default();
+        for named in [&inside, &piece.bound] {
+            if let (Some(first), false) = (named.first(), named.iter().any(|digest| self.has(digest))) {
+                return Reach::Another(*first);
+            }
+        }
+        if inside.is_empty() && piece.bound.is_empty() {
+            return Reach::Nobody;
+        }
+        for named in [&inside, &piece.bound] {
+            let meant = |(manifest, config): &(&Digest, &Option<Digest>)| {
+                named.contains(*manifest) || config.is_some_and(|config| named.contains(&config))
+            };
+            let platforms: BTreeSet<Digest> =
+                self.platforms.iter().filter(meant).map(|(manifest, _)| *manifest).collect();
+            if !platforms.is_empty() {
+                return Reach::Platforms(platforms);
+            }
+        }
+        match self.platforms.len() {
+            1 => Reach::Platforms(self.platforms.keys().copied().collect()),
+            _ => Reach::Somewhere,
+        }
+    }
+}
+
+/// How much of an artifact evidence has to speak of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Scope {
+    /// Of every platform, each.
+    #[default]
+    EachPlatform,
+    /// Of the artifact, whichever part.
+    Any,
+}
+
+/// Evidence that speaks of an artifact, and of what in it.
+pub(super) struct Bound<'a> {
+    pub(super) piece: &'a Piece,
+    pub(super) report: &'a Report,
+    pub(super) platforms: BTreeSet<Digest>,
+}
+
+/// What of the evidence speaks of an artifact and of a matter; what cannot be read, and might, is a fault. What speaks of something else
+/// is one only where it is missed: [`missed`].
+pub(super) fn bound<'a>(
+    subject: &Subject,
+    pieces: &'a [Piece],
+    matters: impl Fn(&Report) -> bool,
+    could: impl Fn(Kind) -> bool,
+    verdict: &mut Verdict,
+) -> Vec<Bound<'a>> {
+    let mut out = Vec::new();
+    for piece in pieces {
+        match (&piece.content, subject.reach(piece)) {
+            (Content::Unreadable { kind, why }, Reach::Somewhere | Reach::Platforms(_)) if could(*kind) => {
+                verdict.uses(piece);
+                verdict.fault(Fault::Unreadable { document: piece.document, why: why.clone() });
+            }
+            (Content::Read(report), Reach::Somewhere) if matters(report) => {
+                out.push(Bound { piece, report, platforms: BTreeSet::new() });
+            }
+            (Content::Read(report), Reach::Platforms(platforms)) if matters(report) => {
+                out.push(Bound { piece, report, platforms });
+            }
+            _ => {}
+        }
+    }
+    out
+}
+
+/// Says what is missing, and what of the evidence would have been it if it spoke of this artifact.
+pub(super) fn missed(
+    subject: &Subject,
+    pieces: &[Piece],
+    matters: impl Fn(&Piece) -> bool,
+    fault: Fault,
+    verdict: &mut Verdict,
+) {
+    verdict.fault(fault);
+    for piece in pieces.iter().filter(|piece| matters(piece)) {
+        let document = piece.document;
+        match subject.reach(piece) {
+            Reach::Nobody => verdict.fault(Fault::Unbound { document }),
+            Reach::Another(names) => verdict.fault(Fault::OfAnother { document, names }),
+            Reach::Somewhere | Reach::Platforms(_) => {}
+        }
+    }
+}
+
+/// Of several documents that tell of the same thing at different times the newest: by when they were made, and where one does not say so, by
+/// when they were brought. All of them where that is not known either, or of two at the same instant.
+pub(super) fn newest<'a, 'b>(several: &'b [Bound<'a>], same: impl Fn(&Bound<'a>) -> bool) -> Vec<&'b Bound<'a>> {
+    let same: Vec<&Bound<'a>> = several.iter().filter(|bound| same(bound)).collect();
+    let all =
+        |time: fn(&Piece) -> Option<Timestamp>| same.iter().map(|bound| time(bound.piece)).collect::<Option<Vec<_>>>();
+    let Some(times) = all(Piece::made).or_else(|| all(Piece::brought)) else { return same };
+    let newest = times.iter().max().copied();
+    same.into_iter().zip(times).filter(|(_, time)| Some(*time) == newest).map(|(bound, _)| bound).collect()
+}

@@ -1,0 +1,292 @@
+//! Vulnerabilities: which scanners must have looked, how lately, and what they may have found.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::piece::{Bound, bound, missed, newest};
+use super::{Exception, Fault, Piece, Scope, Subject, Verdict, vex};
+use crate::Digest;
+use crate::evidence::{Finding, FixState, Kind, Level, Report, Severity, Statement};
+
+/// Which findings count by whether they are mended somewhere.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Fixes {
+    /// All.
+    #[default]
+    Any,
+    /// Not those of which it is said that there is no mended version yet: nobody could do anything about them. One of which nothing is
+    /// said counts, and so does one in what nobody keeps any more.
+    Available,
+}
+
+/// What is made of findings that the author of a report has suppressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Suppressions {
+    /// They count like any other.
+    #[default]
+    Count,
+    /// They do not count; a report has to show them.
+    Accept,
+}
+
+/// What has to be true of the vulnerabilities of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ScanRequirement {
+    /// Levels of which there may be no finding.
+    pub deny: BTreeSet<Level>,
+    /// Of how many findings of a level there may be.
+    pub at_most: BTreeMap<Level, u64>,
+    /// What a finding counts as of which nobody says how bad it is. A word that nobody knows counts as critical.
+    pub unknown_as: Level,
+    /// Whether the highest score counts where it is worse than the scanner's own severity.
+    pub highest: bool,
+    /// Which findings count by whether they are mended.
+    pub fixes: Fixes,
+    /// What is made of suppressed ones.
+    pub suppressions: Suppressions,
+    /// Scanners that must each have looked, by the names of tools or of formats; any one when there are none.
+    pub scanners: BTreeSet<String>,
+    /// How old a scan may be, in seconds.
+    pub max_age: Option<u64>,
+    /// How old the database of a scanner may be, in seconds.
+    pub database_max_age: Option<u64>,
+    /// Of what in the artifact they must speak.
+    pub scope: Scope,
+    /// By whom a statement on exploitability must be signed to count; none counts when there is nobody.
+    pub vex: BTreeSet<String>,
+}
+
+impl Default for ScanRequirement {
+    fn default() -> Self {
+        Self {
+            deny: BTreeSet::from([Level::Critical]),
+            at_most: BTreeMap::new(),
+            unknown_as: Level::High,
+            highest: false,
+            fixes: Fixes::default(),
+            suppressions: Suppressions::default(),
+            scanners: BTreeSet::new(),
+            max_age: None,
+            database_max_age: None,
+            scope: Scope::default(),
+            vex: BTreeSet::new(),
+        }
+    }
+}
+
+/// What a scan requirement came to.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Judged {
+    /// Whether it is met.
+    pub verdict: Verdict,
+    /// How many findings count, by level: each vulnerability of a package once, however many reports have it.
+    pub counted: BTreeMap<Level, u64>,
+    /// How many of those nobody says how bad they are.
+    pub unknown: u64,
+    /// How many an exception covers.
+    pub excepted: u64,
+    /// How many do not matter here, as a believed statement says.
+    pub not_affected: u64,
+}
+
+/// What a finding is, whoever reports it: its id and its package.
+type Key = (String, Option<String>, Option<String>);
+
+impl ScanRequirement {
+    /// Judges the evidence for an artifact at an instant. `exceptions` are those that hold for the artifact.
+    #[must_use]
+    pub fn judge(&self, subject: &Subject, pieces: &[Piece], exceptions: &[Exception], now: Timestamp) -> Judged {
+        let mut judged = Judged::default();
+        let matters = |report: &Report| report.findings.is_some();
+        let scans = bound(subject, pieces, matters, could_be_scan, &mut judged.verdict);
+        let used = self.used(subject, pieces, &scans, &mut judged.verdict);
+        for scan in &used {
+            judged.verdict.uses(scan.piece);
+            self.trusted(scan, now, &mut judged.verdict);
+        }
+        let statements: Vec<&Statement> = pieces
+            .iter()
+            .filter(|piece| piece.signed.iter().any(|who| self.vex.contains(who)))
+            .filter_map(Piece::report)
+            .flat_map(|report| report.statements.iter().flatten())
+            .collect();
+        let mut counted: BTreeMap<Key, Level> = BTreeMap::new();
+        let (mut unknown, mut excepted, mut cleared): (BTreeSet<Key>, BTreeSet<Key>, BTreeSet<Key>) =
+            Default::default();
+        for scan in &used {
+            for finding in scan.report.findings.iter().flat_map(|findings| &findings.list) {
+                if !self.counts(finding) {
+                    continue;
+                }
+                let key: Key =
+                    (finding.id.clone(), finding.purl.clone().or(finding.package.clone()), finding.installed.clone());
+                if vex::clears(statements.iter().copied(), subject, finding) {
+                    cleared.insert(key);
+                    continue;
+                }
+                let (covered, ended) = covered(exceptions, finding, now);
+                if let Some(until) = covered {
+                    excepted.insert(key);
+                    judged.verdict.good_until(Some(until));
+                    continue;
+                }
+                let (level, said) = self.level(finding);
+                if !said {
+                    unknown.insert(key.clone());
+                }
+                let known = counted.entry(key).or_insert(level);
+                *known = level.max(*known);
+                if self.deny.contains(&level) {
+                    judged.verdict.fault(Fault::Vulnerable {
+                        document: scan.piece.document,
+                        id: finding.id.clone(),
+                        package: finding.purl.clone().or(finding.package.clone()),
+                        severity: finding.severity.clone(),
+                        level,
+                        expired: ended,
+                    });
+                }
+            }
+        }
+        for level in counted.values() {
+            *judged.counted.entry(*level).or_default() += 1;
+        }
+        (judged.unknown, judged.excepted, judged.not_affected) =
+            (unknown.len() as u64, excepted.len() as u64, cleared.len() as u64);
+        for (level, at_most) in &self.at_most {
+            let found = judged.counted.get(level).copied().unwrap_or_default();
+            if found > *at_most {
+                judged.verdict.fault(Fault::TooMany { level: *level, found, at_most: *at_most });
+            }
+        }
+        judged
+    }
+
+    /// The scans that count: of each scanner that is asked for the newest of each platform. What is missing is a fault.
+    fn used<'a, 'b>(
+        &self,
+        subject: &Subject,
+        pieces: &[Piece],
+        scans: &'b [Bound<'a>],
+        verdict: &mut Verdict,
+    ) -> Vec<&'b Bound<'a>> {
+        let mut used: Vec<&Bound<'a>> = Vec::new();
+        let platforms: Vec<Option<Digest>> = match self.scope {
+            Scope::EachPlatform => subject.platforms.keys().copied().map(Some).collect(),
+            Scope::Any => alloc::vec![None],
+        };
+        for platform in platforms {
+            let here = |scan: &Bound<'_>| platform.is_none_or(|platform| scan.platforms.contains(&platform));
+            for wanted in &self.scanners {
+                if !scans.iter().any(|scan| here(scan) && scan.piece.is_from(wanted)) {
+                    let could =
+                        |piece: &Piece| piece.is_from(wanted) && piece.report().is_some_and(|r| r.findings.is_some());
+                    missed(subject, pieces, could, Fault::Nothing { from: Some(wanted.clone()), platform }, verdict);
+                }
+            }
+            if self.scanners.is_empty() && !scans.iter().any(here) {
+                let could = |piece: &Piece| piece.report().is_some_and(|report| report.findings.is_some());
+                missed(subject, pieces, could, Fault::Nothing { from: None, platform }, verdict);
+            }
+            // Of every scanner, also of those that nobody asks for: what it found was found.
+            let names: BTreeSet<String> = scans.iter().filter(|scan| here(scan)).map(scanner).collect();
+            for name in names {
+                for scan in newest(scans, |scan| here(scan) && scanner(scan) == name) {
+                    if !used.iter().any(|known| core::ptr::eq(*known, scan)) {
+                        used.push(scan);
+                    }
+                }
+            }
+        }
+        used
+    }
+
+    /// Whether a scan can be believed: that it came to its end, looked at something, and how old it is.
+    fn trusted(&self, scan: &Bound<'_>, now: Timestamp, verdict: &mut Verdict) {
+        let (document, about) = (scan.piece.document, &scan.report.about);
+        if about.completed == Some(false) {
+            verdict.fault(Fault::Unfinished { document });
+        }
+        let Some(findings) = &scan.report.findings else { return };
+        if findings.looked_into == Some(0) {
+            verdict.fault(Fault::Empty { document, found: 0, least: 1 });
+        }
+        if self.suppressions == Suppressions::Count && findings.shows_suppressed == Some(false) {
+            verdict.fault(Fault::MayLeaveOut { document });
+        }
+        for (at_most, made, database) in
+            [(self.max_age, about.made, false), (self.database_max_age, about.database, true)]
+        {
+            let Some(at_most) = at_most else { continue };
+            let Some(made) = made else {
+                verdict.fault(Fault::Undated { document, database });
+                continue;
+            };
+            let age = SignedDuration::from_secs(i64::try_from(at_most).unwrap_or(i64::MAX));
+            let until = made.checked_add(age).unwrap_or(Timestamp::MAX);
+            if made > now.checked_add(SKEW).unwrap_or(Timestamp::MAX) {
+                verdict.fault(Fault::FromTheFuture { document, made });
+            } else if until < now {
+                verdict.fault(Fault::Old { document, made, at_most, database });
+            } else {
+                verdict.good_until(Some(until));
+            }
+        }
+    }
+
+    fn counts(&self, finding: &Finding) -> bool {
+        if self.suppressions == Suppressions::Accept && finding.suppressed.is_some() {
+            return false;
+        }
+        let without_fix = matches!(
+            finding.fix_state,
+            FixState::NotFixed | FixState::WontFix | FixState::Deferred | FixState::UnderInvestigation
+        );
+        !(self.fixes == Fixes::Available && without_fix && finding.fixed.is_empty())
+    }
+
+    /// How bad a finding counts, and whether somebody says so.
+    fn level(&self, finding: &Finding) -> (Level, bool) {
+        let scored = finding.highest_score().map(Level::of_score);
+        match (&finding.severity, scored) {
+            (Severity::Level(level), Some(scored)) if self.highest => ((*level).max(scored), true),
+            (Severity::Level(level), _) => (*level, true),
+            (Severity::NotSaid, Some(scored)) => (scored, true),
+            (Severity::NotSaid, None) => (self.unknown_as, false),
+            (Severity::Word(_), _) => (Level::Critical, false),
+        }
+    }
+}
+
+/// How far a clock of another machine may be ahead (S12.6).
+const SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// By which scans of one scanner are known: the first tool that it names, else its format.
+fn scanner(scan: &Bound<'_>) -> String {
+    let about = &scan.report.about;
+    let kind = || about.inside.unwrap_or(about.kind).name();
+    about.tools.first().map_or_else(kind, |tool| &tool.name).to_ascii_lowercase()
+}
+
+fn could_be_scan(kind: Kind) -> bool {
+    match kind {
+        Kind::Trivy | Kind::Grype | Kind::Sarif | Kind::OsvScanner | Kind::InToto | Kind::CycloneDx => true,
+        Kind::Spdx2
+        | Kind::Spdx3
+        | Kind::OpenVex
+        | Kind::Junit
+        | Kind::Cobertura
+        | Kind::Lcov
+        | Kind::K6
+        | Kind::Numbers => false,
+    }
+}
+
+/// Until when the last of the exceptions for a finding holds, and since when the last one does not any more.
+fn covered(exceptions: &[Exception], finding: &Finding, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
+    let mine = || exceptions.iter().filter(|exception| exception.is_about(finding)).map(|exception| exception.expires);
+    (mine().filter(|expires| *expires > now).max(), mine().filter(|expires| *expires <= now).max())
+}

@@ -215,7 +215,10 @@ async fn pods(place: &Place, object: Option<&Value>) -> String {
     let Ok(found) = found else { return String::new() };
     let told = found.items.iter().filter_map(|pod| {
         let value = serde_json::to_value(pod).ok()?;
-        Some(format!("; pod {}: {}", pod.metadata.name.as_deref()?, crate::escape::line(&status::waiting(&value)?)))
+        let why = status::waiting(&value).into_iter().chain(status::waited_for(object?, &value).map(String::from));
+        let why = why.collect::<Vec<_>>().join(": ");
+        let name = pod.metadata.name.as_deref().filter(|_| !why.is_empty())?;
+        Some(format!("; pod {name}: {}", crate::escape::line(&why)))
     });
     told.take(TOLD).collect()
 }

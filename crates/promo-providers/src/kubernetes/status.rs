@@ -1,6 +1,17 @@
 //! Whether an object is what it is to become, told from its status alone: the rules of kstatus
 //! (<https://github.com/kubernetes-sigs/cli-utils/tree/master/pkg/kstatus>), by kind where a kind has its own and by the
 //! conventions of conditions for all others. A pure function; waiting is done elsewhere.
+//!
+//! Where it differs from those rules, it is because they say whether a controller has done its part, and a release waits for what it
+//! declared to run:
+//! - A Job is waited for to its end, not to its beginning. A Pod that failed has failed, though nothing more will become of it.
+//! - A Pod whose containers crash or that no node takes is on its way until the step's time is over: what it waits for, or a node, may come.
+//! - A StatefulSet or DaemonSet with `OnDelete` is waited for until its pods are there and ready, of whatever version: nobody but a
+//!   person replaces them, and one whose pods never ran does not run.
+//! - What a controller has not seen is not there yet, also where it has never written a status.
+//! - A Deployment whose rollout is paused, and of which everything runs already, is there: the numbers say what the condition
+//!   `Progressing` would.
+//! - Of two conditions that contradict each other the worse one counts, wherever it stands in the list.
 
 use serde_json::Value;
 
@@ -22,10 +33,17 @@ pub(crate) fn of(object: &Value) -> Status {
     if object.pointer("/metadata/deletionTimestamp").is_some() {
         return Status::InProgress("it is being deleted".into());
     }
-    let generation = number(object, "/metadata/generation");
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
     let seen = object.pointer("/status/observedGeneration").and_then(Value::as_i64);
-    if seen.is_some_and(|seen| seen < generation) {
+    // Also where a controller has seen a later one: this is not what it speaks of.
+    if seen.is_some() && generation.is_some() && seen != generation {
         return Status::InProgress("its controller has not seen it yet".into());
+    }
+    if let Some(("True", why)) = condition(object, "Stalled") {
+        return Status::Failed(why);
+    }
+    if let Some(("True", why)) = condition(object, "Reconciling") {
+        return Status::InProgress(why);
     }
     let group = object.pointer("/apiVersion").and_then(Value::as_str).unwrap_or_default();
     let group = group.split_once('/').map_or("", |(group, _)| group);
@@ -34,7 +52,7 @@ pub(crate) fn of(object: &Value) -> Status {
         ("apps", "Deployment") => without_pods(object, deployment(object, seen)),
         ("apps", "StatefulSet") => stateful_set(object, seen),
         ("apps", "DaemonSet") => daemon_set(object, seen),
-        ("apps", "ReplicaSet") => without_pods(object, replicas(object, "/status/availableReplicas", "available")),
+        ("apps", "ReplicaSet") => without_pods(object, replica_set(object)),
         ("batch", "Job") => job(object),
         ("", "Pod") => pod(object),
         ("", "PersistentVolumeClaim") => phase(object, "Bound"),
@@ -62,12 +80,6 @@ fn condition<'a>(object: &'a Value, name: &str) -> Option<(&'a str, String)> {
 }
 
 fn by_conditions(object: &Value) -> Status {
-    if let Some(("True", why)) = condition(object, "Stalled") {
-        return Status::Failed(why);
-    }
-    if let Some(("True", why)) = condition(object, "Reconciling") {
-        return Status::InProgress(why);
-    }
     match condition(object, "Ready") {
         Some(("False" | "Unknown", why)) => Status::InProgress(format!("it is not ready: {why}")),
         _ => Status::Current,
@@ -104,6 +116,9 @@ fn deployment(object: &Value, seen: Option<i64>) -> Status {
         return Status::InProgress(format!("{} pods of before are still there", replicas - updated));
     }
     let (ready, available) = (of("/status/readyReplicas"), of("/status/availableReplicas"));
+    if replicas > wanted {
+        return too_many(replicas - wanted);
+    }
     if ready < wanted {
         return Status::InProgress(format!("{ready} of {wanted} pods are ready"));
     }
@@ -113,63 +128,88 @@ fn deployment(object: &Value, seen: Option<i64>) -> Status {
     match condition(object, "Available") {
         Some(("True", _)) => Status::Current,
         Some((_, why)) => Status::InProgress(format!("it is not available: {why}")),
-        None if wanted == 0 => Status::Current,
         None => Status::InProgress("it is not said to be available yet".into()),
     }
 }
 
+/// Whether nobody but a person replaces its pods.
+fn on_delete(object: &Value) -> bool {
+    object.pointer("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete")
+}
+
+fn too_many(pods: i64) -> Status {
+    Status::InProgress(format!("{pods} pods are too many"))
+}
+
 fn stateful_set(object: &Value, seen: Option<i64>) -> Status {
-    if object.pointer("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete") {
-        return Status::Current;
-    }
     if seen.is_none() {
         return unseen("stateful sets");
     }
     let of = |pointer: &str| number(object, pointer);
-    let (wanted, ready) = (wanted(object), of("/status/readyReplicas"));
-    if of("/status/replicas") < wanted || ready < wanted {
+    let (wanted, replicas, ready) = (wanted(object), of("/status/replicas"), of("/status/readyReplicas"));
+    if replicas < wanted || ready < wanted {
         return Status::InProgress(format!("{ready} of {wanted} pods are ready"));
     }
-    if of("/status/replicas") > wanted {
-        return Status::InProgress(format!("{} pods are too many", of("/status/replicas") - wanted));
+    if replicas > wanted {
+        return too_many(replicas - wanted);
     }
-    // Below the partition nothing is to be renewed.
+    if on_delete(object) {
+        return Status::Current;
+    }
+    // Below the partition nothing is to be renewed. A server says 0 where none is declared.
     let partition = of("/spec/updateStrategy/rollingUpdate/partition");
     let (updated, to_update) = (of("/status/updatedReplicas"), (wanted - partition).max(0));
     if updated < to_update {
         return Status::InProgress(format!("{updated} of {to_update} pods are of this version"));
     }
-    if partition == 0 && object.pointer("/status/currentRevision") != object.pointer("/status/updateRevision") {
+    if partition > 0 {
+        return Status::Current;
+    }
+    if object.pointer("/status/currentRevision") != object.pointer("/status/updateRevision") {
         return Status::InProgress("its revision is not the current one yet".into());
+    }
+    let current = of("/status/currentReplicas");
+    if current < wanted {
+        return Status::InProgress(format!("{current} of {wanted} pods are of the current revision"));
     }
     Status::Current
 }
 
 fn daemon_set(object: &Value, seen: Option<i64>) -> Status {
-    if object.pointer("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete") {
-        return Status::Current;
-    }
-    if seen.is_none() {
-        return unseen("daemon sets");
-    }
-    let of = |field: &str| number(object, &format!("/status/{field}"));
-    let wanted = of("desiredNumberScheduled");
-    for (field, word) in
-        [("updatedNumberScheduled", "of this version"), ("numberAvailable", "available"), ("numberReady", "ready")]
-    {
-        if of(field) < wanted {
-            return Status::InProgress(format!("{} of {wanted} pods are {word}", of(field)));
+    let of = |field: &str| object.pointer(&format!("/status/{field}")).and_then(Value::as_i64);
+    let (Some(_), Some(wanted)) = (seen, of("desiredNumberScheduled")) else { return unseen("daemon sets") };
+    let renewed = !on_delete(object);
+    for (field, word, counts) in [
+        ("currentNumberScheduled", "there", true),
+        ("updatedNumberScheduled", "of this version", renewed),
+        ("numberAvailable", "available", true),
+        ("numberReady", "ready", true),
+    ] {
+        let found = of(field).unwrap_or(0);
+        if counts && found < wanted {
+            return Status::InProgress(format!("{found} of {wanted} pods are {word}"));
         }
     }
     Status::Current
 }
 
-fn replicas(object: &Value, pointer: &str, word: &str) -> Status {
-    let (wanted, found) = (wanted(object), number(object, pointer));
-    if found < wanted {
-        return Status::InProgress(format!("{found} of {wanted} pods are {word}"));
+fn replica_set(object: &Value) -> Status {
+    let of = |field: &str| number(object, &format!("/status/{field}"));
+    let (wanted, replicas) = (wanted(object), of("replicas"));
+    for (field, word) in
+        [("fullyLabeledReplicas", "there"), ("availableReplicas", "available"), ("readyReplicas", "ready")]
+    {
+        if of(field) < wanted {
+            return Status::InProgress(format!("{} of {wanted} pods are {word}", of(field)));
+        }
     }
-    Status::Current
+    if replicas > wanted {
+        return too_many(replicas - wanted);
+    }
+    match condition(object, "ReplicaFailure") {
+        Some(("True", _)) => Status::InProgress("not all of its pods could be made or taken away".into()),
+        _ => Status::Current,
+    }
 }
 
 /// A job is waited for to its end: what follows it counts on what it did.
@@ -177,11 +217,14 @@ fn job(object: &Value) -> Status {
     if let Some(("True", why)) = condition(object, "Failed") {
         return Status::Failed(why);
     }
-    match condition(object, "Complete") {
-        Some(("True", _)) => Status::Current,
-        _ if object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) => Status::Current,
-        _ => Status::InProgress(format!("{} pods have succeeded", number(object, "/status/succeeded"))),
+    if let Some(("True", _)) = condition(object, "Complete") {
+        return Status::Current;
     }
+    let suspended = matches!(condition(object, "Suspended"), Some(("True", _)));
+    if suspended && object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) {
+        return Status::Current;
+    }
+    Status::InProgress(format!("{} pods have succeeded", number(object, "/status/succeeded")))
 }
 
 fn pod(object: &Value) -> Status {
@@ -223,8 +266,19 @@ fn definition(object: &Value) -> Status {
     }
     match condition(object, "Established") {
         Some(("True", _)) => Status::Current,
+        Some(("False", why)) if !why.starts_with("Installing") => Status::Failed(why),
         _ => Status::InProgress("it is not established yet".into()),
     }
+}
+
+/// What a person has to know of a pod that its StatefulSet waits for before it replaces any: one of another version that is not ready.
+pub(crate) fn waited_for(object: &Value, pod: &Value) -> Option<&'static str> {
+    let ordered = object.pointer("/spec/podManagementPolicy").and_then(Value::as_str) != Some("Parallel");
+    let version = object.pointer("/status/updateRevision").filter(|_| ordered && !on_delete(object))?;
+    let other = pod.pointer("/metadata/labels/controller-revision-hash").is_some_and(|of| of != version);
+    let ready = matches!(condition(pod, "Ready"), Some(("True", _)));
+    (other && !ready)
+        .then_some("it is of another version and not ready, and the StatefulSet replaces none before it is: delete it")
 }
 
 /// Why a pod's containers do not run, as far as they say: `web: ImagePullBackOff: …`.
@@ -253,79 +307,4 @@ pub(crate) fn waiting(pod: &Value) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use serde_json::json;
-
-    fn deployment_of(status: Value) -> Value {
-        json!({
-            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "generation": 2 },
-            "spec": { "replicas": 3 }, "status": status,
-        })
-    }
-
-    #[test]
-    fn a_deployment_is_current_when_all_its_pods_are_new_ready_and_alone() {
-        let available = json!([{ "type": "Available", "status": "True" }]);
-        let good = json!({
-            "observedGeneration": 2, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3, "availableReplicas": 3,
-            "conditions": available,
-        });
-        assert_eq!(of(&deployment_of(good.clone())), Status::Current);
-        for (field, value, why) in [
-            ("observedGeneration", 1, "has not seen it"),
-            ("updatedReplicas", 2, "2 of 3 pods are of this version"),
-            ("replicas", 4, "1 pods of before"),
-            ("readyReplicas", 1, "1 of 3 pods are ready"),
-            ("availableReplicas", 2, "2 of 3 pods are available"),
-        ] {
-            let mut status = good.clone();
-            status[field] = json!(value);
-            let Status::InProgress(said) = of(&deployment_of(status)) else { panic!("{field}") };
-            assert!(said.contains(why), "{field}: {said}");
-        }
-        let late = json!([{
-            "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "too slow",
-        }]);
-        let late = deployment_of(json!({ "observedGeneration": 2, "conditions": late }));
-        assert_eq!(of(&late), Status::Failed("ProgressDeadlineExceeded: too slow".into()));
-        assert_eq!(of(&deployment_of(json!({}))), unseen("deployments"));
-        let refused = json!([{ "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota" }]);
-        let refused = deployment_of(json!({ "observedGeneration": 2, "updatedReplicas": 2, "conditions": refused }));
-        let Status::InProgress(said) = of(&refused) else { panic!("{refused}") };
-        assert!(said.contains("2 of 3 pods") && said.ends_with("FailedCreate: exceeded quota"), "{said}");
-    }
-
-    #[test]
-    fn a_job_is_waited_for_to_its_end_and_a_failed_one_says_why() {
-        let job = |conditions: Value| json!({ "apiVersion": "batch/v1", "kind": "Job", "status": { "conditions": conditions, "succeeded": 0 } });
-        assert_eq!(of(&job(json!([{ "type": "Complete", "status": "True" }]))), Status::Current);
-        assert_eq!(of(&job(json!([]))), Status::InProgress("0 pods have succeeded".into()));
-        let failed = json!([{ "type": "Failed", "status": "True", "reason": "BackoffLimitExceeded" }]);
-        assert_eq!(of(&job(failed)), Status::Failed("BackoffLimitExceeded".into()));
-    }
-
-    #[test]
-    fn other_kinds_follow_the_conventions_of_conditions() {
-        let custom = |conditions: Value| json!({ "apiVersion": "example.com/v1", "kind": "Shop", "status": { "conditions": conditions } });
-        assert_eq!(of(&custom(json!([]))), Status::Current);
-        let ready = |status: &str| json!([{ "type": "Ready", "status": status, "reason": "Waiting" }]);
-        assert_eq!(of(&custom(ready("True"))), Status::Current);
-        assert_eq!(of(&custom(ready("False"))), Status::InProgress("it is not ready: Waiting".into()));
-        let stalled = json!([{ "type": "Stalled", "status": "True", "message": "no quota" }]);
-        assert_eq!(of(&custom(stalled)), Status::Failed("no quota".into()));
-        let config = json!({ "apiVersion": "v1", "kind": "ConfigMap", "data": {} });
-        assert_eq!(of(&config), Status::Current);
-    }
-
-    #[test]
-    fn a_pod_that_cannot_run_says_which_container_and_why() {
-        let pod = json!({
-            "apiVersion": "v1", "kind": "Pod",
-            "status": { "phase": "Pending", "containerStatuses": [
-                { "name": "web", "state": { "waiting": { "reason": "ErrImagePull", "message": "not found" } } },
-            ] },
-        });
-        assert_eq!(of(&pod), Status::InProgress("web: ErrImagePull: not found".into()));
-    }
-}
+mod tests;

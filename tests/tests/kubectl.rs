@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use promo_providers::kubectl::Kubectl;
-use promo_sdk::{Context, ErrorKind, ObserveRequest, Provider as _, RunningImage, State};
+use promo_sdk::{Context, ErrorKind, RunningImage, State};
 use promo_tests::kubernetes::world::{DIGEST, Variables, World, clusters, config};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
@@ -183,34 +183,6 @@ mod needs_kubernetes {
             assert!(error.message.contains("Deployment/web: ") && error.message.contains(reason), "{switch}: {error}");
             assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
         }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn the_wait_ends_within_a_second_of_the_cluster_getting_there() {
-        let Some(world) = World::new() else { return };
-        let waiting = world.inputs(&[&web(", annotations: { promo.test/kubelet: notready }")]);
-        world.deploy(&waiting).await;
-        let heal = || {
-            std::thread::sleep(Duration::from_secs(2));
-            let patch = r#"{"metadata":{"annotations":{"promo.test/kubelet":null}}}"#;
-            for pod in world.names("pods") {
-                world.kubectl(&["patch", "pod", &pod, "--type=merge", "-p", patch]);
-            }
-            world.kubectl(&["rollout", "status", "deployment", "web", "--timeout=20s"]);
-            Instant::now()
-        };
-        // A task of its own: it waits while kubectl works.
-        let (kubectl, cx) = (Kubectl::default(), world.cx.clone());
-        let request = ObserveRequest { inputs: waiting.clone() };
-        let settle = tokio::spawn(async move {
-            kubectl.settle(&cx, &request).await.unwrap();
-            Instant::now()
-        });
-        let there = tokio::task::block_in_place(heal);
-        let seen = settle.await.unwrap();
-        // kubectl's own watch is the clock: neither is to be a second behind the other.
-        let late = seen.saturating_duration_since(there);
-        assert!(late < Duration::from_secs(1), "{late:?} after kubectl");
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -354,6 +354,78 @@ targets = { eu = { directory = "environments/eu" }, us = { directory = "environm
     assert_eq!((stay.why, closed(stay)), (StayReason::Refused, vec!["other-place"]));
 }
 
+/// The pipeline of one environment with that directory behind it.
+fn at(directory: &str) -> String {
+    small::pipeline("one", &small::ONE.replace("environments/dev", directory))
+}
+
+/// S9: whoever has begun to bring back what ran ends there, whatever the pipeline has become.
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_5_what_a_drill_has_begun_to_bring_back_comes_back_under_another_pipeline_as_well() {
+    let place = Place::new().await;
+    let before = place.stands();
+    let plan = place.plan().await;
+    place.faults.arm(usize::MAX, Mode::Die);
+    assert_eq!(place.apply(&plan).await.outcome, Some(RunOutcome::Done));
+    let there = |p: &Point| p.name == "ensure before" && p.about == "dev/deploy/default";
+    let nth = place.faults.passed().iter().position(there).unwrap() + 1;
+    place.faults.disarm();
+    let plan = place.plan().await;
+    place.faults.arm(nth, Mode::Fail(ErrorKind::Transient));
+    let report = place.apply(&plan).await;
+    assert!(place.faults.fired().as_ref().is_some_and(there), "{:?}", place.faults.fired());
+    assert_eq!((report.outcome, place.stands().0.as_str()), (None, "1.0.0\n"), "it is on its way back");
+    place.faults.disarm();
+    // The environment is to stand elsewhere from now on.
+    std::fs::write(place.world.path("promo.toml"), at("environments/other")).unwrap();
+    let moved = place.world.session_with("dana", place.world.setup());
+    let report = moved.resume(&report.run, place.world.options()).await.unwrap();
+    assert_eq!((report.outcome, report.exit_code()), (Some(RunOutcome::Done), exit::DONE), "{report:?}");
+    assert_eq!(place.world.deployed("dev", "service"), "2.0.0\n");
+    assert_eq!(place.world.current("dev"), Some(before.1));
+}
+
+/// The same before it has begun: nothing is deployed to where the environment is no more, and a person is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn s0_2_what_a_drill_left_is_not_brought_back_to_where_the_pipeline_does_not_lead_any_more() {
+    let place = Place::new().await;
+    let plan = place.plan().await;
+    // Its way back is there; its checks have not spoken.
+    let report = place.stopped_at(&plan, |progress| matches!(progress, Progress::StepDone { .. })).await;
+    assert_eq!((report.outcome, place.stands().0.as_str()), (None, "1.0.0\n"));
+    std::fs::write(place.world.path("promo.toml"), at("environments/other")).unwrap();
+    let moved = place.world.session_with("dana", place.world.setup());
+    let report = moved.resume(&report.run, place.world.options()).await.unwrap();
+    let Fate::Ended { outcome: PromotionOutcome::Held, why: Some(why) } = &report.environments[0].2 else {
+        panic!("{report:?}")
+    };
+    assert!(why.contains("may not come in any more: "), "{why}");
+    assert_eq!(place.world.deployed("dev", "service"), "1.0.0\n");
+}
+
+/// S8.3: what a drill does first is what its plan says, and what the plan says is what promo wrote.
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_3_what_is_edited_in_the_way_back_of_a_drill_is_told_as_an_edit() {
+    let place = Place::new().await;
+    let plan = place.plan().await;
+    let refused = async |edit: &dyn Fn(&mut Move)| {
+        let mut edited = plan.clone();
+        edit(&mut edited.body.moves[0]);
+        assert_ne!(edited, plan);
+        place.world.session.apply(&edited, edited.digest().unwrap(), place.world.options()).await.unwrap_err()
+    };
+    fn step(entry: &mut Move) -> &mut promo_core::plan::Step {
+        &mut entry.rollback.as_mut().unwrap().steps[0]
+    }
+    for (what, error) in [
+        ("shown differences", refused(&|entry| step(entry).changes.clear()).await),
+        ("what is expected", refused(&|entry| step(entry).expected = promo_core::state::State::Absent).await),
+    ] {
+        assert_eq!(error.code(), "plan-edited", "{what}: {error}");
+    }
+    assert_eq!(place.apply(&plan).await.outcome, Some(RunOutcome::Done), "as promo wrote it");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drill_is_made_only_of_what_is_good_as_recorded_and_has_somewhere_to_go() {
     let place = Place::new().await;

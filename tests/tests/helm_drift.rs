@@ -148,6 +148,30 @@ mod needs_kubernetes {
         }
     }
 
+    /// S13.4: what a server says of what it refuses may quote it, and helm keeps that in the release.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn why_a_revision_of_somebody_failed_is_left_to_helm_s_own_history() {
+        for helm in BOTH {
+            let Some(world) = World::new(helm) else { return };
+            let inputs = shop(&world, "1", &json!({}));
+            let recorded = world.deploy(&inputs).await.desired;
+            // A number where the server wants words.
+            let secret = "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: b, labels: { a: \"canary secret!\" } }\n";
+            let mut theirs = shop(&world, "2", &json!({}));
+            theirs.files.insert("chart/templates/b.yaml".into(), world.blobs.put(secret));
+            let chart = world.chart_of(&theirs);
+            let refused =
+                world.namespace.helm(helm).args(["upgrade", "shop", &chart, "--reuse-values"]).output().unwrap();
+            assert!(!refused.status.success(), "{helm:?}");
+            let kept = world.helm(&["history", "shop", "-o", "json"]);
+            assert!(kept.contains("failed") && kept.contains("canary"), "{helm:?} keeps it: {kept}");
+            let answer = world.drift(&inputs, recorded).await.unwrap();
+            let note = answer.note.as_deref().unwrap_or_default();
+            assert!(note.contains("(failed: `helm history` has the reason)"), "{helm:?}: {note}");
+            assert!(!format!("{answer:?}").contains("canary"), "{helm:?}: {answer:?}");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn a_release_that_helm_made_without_promo_is_taken_over_where_that_is_asked_for_and_nothing_restarts() {
         for helm in BOTH {

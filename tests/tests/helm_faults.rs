@@ -281,6 +281,61 @@ mod needs_kubernetes {
         }
     }
 
+    /// helm takes what lies in `crds/` of the chart itself for definitions, and everything below `templates/` for a template.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_definition_among_the_templates_is_helm_s_wherever_it_lies_there() {
+        for helm in BOTH {
+            let Some(world) = World::new(helm) else { return };
+            let group = format!("{}.example.com", world.namespace.name());
+            let definition = |short: &str| {
+                format!(
+                    "apiVersion: apiextensions.k8s.io/v1\nkind: CustomResourceDefinition\nmetadata: {{ name: shops.{group} }}\n\
+                     spec:\n  group: {group}\n  scope: Namespaced\n  names: {{ plural: shops, singular: shop, kind: Shop, shortNames: [{short}] }}\n  \
+                     versions:\n  - name: v1\n    served: true\n    storage: true\n    schema: {{ openAPIV3Schema: {{ type: object }} }}\n"
+                )
+            };
+            // One in `crds/` would be made once and never changed.
+            for short in ["sh", "shp"] {
+                let text = definition(short);
+                let inputs = chart(&world, short, &[("chart/templates/crds/shop.yaml", &text)]);
+                world.deploy(&inputs).await;
+                let path = "jsonpath={.spec.names.shortNames[*]} {.metadata.annotations.meta\\.helm\\.sh/release-name}";
+                let found = world.kubectl(&["get", "crd", &format!("shops.{group}"), "-o", path]);
+                assert_eq!(found, format!("{short} shop"), "{helm:?}");
+            }
+            world.kubectl(&["delete", "crd", &format!("shops.{group}")]);
+        }
+    }
+
+    /// What helm would make is asked before the release is touched that failed, so that a refusal leaves it as it was.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_release_that_failed_is_not_marked_before_helm_was_asked_what_it_would_make() {
+        for helm in BOTH {
+            let Some(mut world) = World::new(helm) else { return };
+            let first = chart(&world, "1", &[]);
+            let from = world.deploy(&first).await.desired;
+            // It fails on its hook, with its objects there: promo's own revision, and the one before it deployed still.
+            let bad = hook("migrate", "post-upgrade", "fail");
+            let second = chart(&world, "2", &[("chart/templates/hook.yaml", &bad)]);
+            let to = world.preview(&second).await.unwrap().desired;
+            world.ensure(&second, from, to).await.unwrap_err();
+            let statuses = |world: &World| world.history().into_iter().map(|(_, status)| status).collect::<Vec<_>>();
+            assert_eq!(statuses(&world), ["deployed", "failed"], "{helm:?}");
+            // Going back, with a helm that makes something else of it now than for the plan.
+            let there = world.observe(&first).await;
+            let other = world.script(
+                r#"if [[ "$*" == *--dry-run=server* ]]; then "$HELM" "$@" | sed 's/key: \\"1\\"/key: \\"other\\"/'; exit; fi; exec "$HELM" "$@""#,
+            );
+            world.with(Some(&other));
+            let error = world.ensure(&first, there, from).await.unwrap_err();
+            assert!(error.message.contains("ConfigMap/a"), "{helm:?}: {error}");
+            world.with(None);
+            assert_eq!(statuses(&world), ["deployed", "failed"], "{helm:?}: as it was");
+            world.ensure(&first, there, from).await.unwrap();
+            assert_eq!(world.observe(&first).await, from);
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn what_does_not_run_in_time_is_named_with_the_reason_of_its_pods() {
         for helm in BOTH {

@@ -114,4 +114,30 @@ mod needs_kubernetes {
             assert_eq!(digests(&settled), [Some(DIGEST.to_owned())], "{settled:?}");
         }
     }
+
+    /// A machine on which whatever was waited for took all of the time that there was.
+    struct Late(std::sync::atomic::AtomicI64);
+
+    #[async_trait::async_trait]
+    impl promo_sdk::Clock for Late {
+        fn now(&self) -> jiff::Timestamp {
+            let hours = self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            jiff::Timestamp::UNIX_EPOCH + jiff::SignedDuration::from_hours(hours)
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            tokio::time::sleep(duration).await;
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s2_5_what_runs_is_read_back_also_where_nothing_is_left_of_the_time_of_the_step() {
+        let Some(world) = World::new() else { return };
+        let inputs = world.inputs(&[WEB]);
+        world.deploy(&inputs).await;
+        world.settle(&inputs).await.unwrap();
+        let late = promo_sdk::Context { clock: std::sync::Arc::new(Late(0.into())), ..world.cx.clone() };
+        let settled = Kubectl::default().settle(&late, &ObserveRequest { inputs }).await.unwrap();
+        assert_eq!(digests(&settled), [Some(DIGEST.to_owned())], "{settled:?}");
+    }
 }

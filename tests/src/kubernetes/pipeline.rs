@@ -9,7 +9,7 @@ use promo_providers::oci::build::{Image, image};
 use promo_providers::oci::{Network, Store};
 use serde_json::Value;
 
-use super::Namespace;
+use super::{Helm, Namespace};
 use crate::binary;
 use crate::oci_registry::{Behaviour, OciRegistry};
 
@@ -17,8 +17,47 @@ use crate::oci_registry::{Behaviour, OciRegistry};
 pub const SECRET: &str = "canary-secret";
 const SECRET_IN_BASE64: &str = "Y2FuYXJ5";
 
+/// What a pipeline deploys its objects with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum By {
+    /// Manifests, applied by promo itself.
+    Kubectl,
+    /// A chart of which they are the template.
+    Helm(Helm),
+}
+
+impl By {
+    /// Everything that is to come out alike.
+    pub const ALL: [Self; 3] = [Self::Kubectl, Self::Helm(Helm::Three), Self::Helm(Helm::Four)];
+
+    /// The lines of a pipeline that say so; `also` are further ones of the same table.
+    #[must_use]
+    pub fn settings(self, also: &str) -> String {
+        match self {
+            Self::Kubectl => format!(
+                "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = {{ \"shop/web\" = \"web\" }}\n{also}"
+            ),
+            Self::Helm(_) => format!(
+                "[defaults.deploy.helm]\nchart = \"chart\"\nname = \"shop\"\n\
+                 inject = {{ \"image.repository\" = \"web.repository\", \"image.digest\" = \"web.digest\" }}\n{also}"
+            ),
+        }
+    }
+
+    /// How objects name the image of the release.
+    #[must_use]
+    pub fn image(self) -> &'static str {
+        match self {
+            Self::Kubectl => "shop/web",
+            Self::Helm(_) => "{{ .Values.image.repository }}@{{ .Values.image.digest }}",
+        }
+    }
+}
+
 /// Namespaces, the registry from which they take their image, and the working tree.
 pub struct Pipeline {
+    /// What is deployed with.
+    pub by: By,
     /// Where is deployed to.
     pub namespaces: Vec<Namespace>,
     /// Where images are.
@@ -37,7 +76,7 @@ impl Pipeline {
     /// The same of these namespaces.
     pub async fn on(namespaces: Vec<Namespace>, rest: impl FnOnce(&[Namespace]) -> String) -> Self {
         let registry = OciRegistry::start(Behaviour::default()).await;
-        let pipeline = Self { namespaces, registry, directory: tempfile::tempdir().unwrap() };
+        let pipeline = Self { by: By::Kubectl, namespaces, registry, directory: tempfile::tempdir().unwrap() };
         let text = format!(
             "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.web]\nimage = \"{}/team/web\"\ntags = \"[0-9]*\"\n\
              [checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}",
@@ -47,6 +86,31 @@ impl Pipeline {
         pipeline.write("promo.toml", &text);
         pipeline.user("admin");
         pipeline
+    }
+
+    /// The same with what its file says that it deploys with.
+    #[must_use]
+    pub fn with(self, by: By) -> Self {
+        if by != By::Kubectl {
+            self.write("chart/Chart.yaml", "apiVersion: v2\nname: shop\nversion: 1.0.0\n");
+        }
+        Self { by, ..self }
+    }
+
+    /// What the next release declares.
+    pub fn objects(&self, text: &str) {
+        match self.by {
+            By::Kubectl => self.write("manifests/all.yaml", text),
+            By::Helm(_) => self.write("chart/templates/all.yaml", text),
+        }
+    }
+
+    /// Definitions of kinds that come with it.
+    pub fn definitions(&self, text: &str) {
+        match self.by {
+            By::Kubectl => self.write("manifests/definitions.yaml", text),
+            By::Helm(_) => self.write("chart/crds/definitions.yaml", text),
+        }
     }
 
     /// An environment that is deployed to a namespace; `also` are further lines of it.
@@ -121,6 +185,9 @@ impl Pipeline {
     pub fn dressed(&self, mut command: Command, words: &[&str]) -> Command {
         command.current_dir(self.directory()).args(words).env("PROMO_CLUSTERS", self.path("clusters.toml"));
         command.env("PROMO_ACTOR", "ci").env("HOME", self.directory()).stdin(Stdio::null());
+        if let By::Helm(helm) = self.by {
+            command.env("PROMO_HELM", self.namespaces[0].helm(helm).get_program());
+        }
         command
     }
 

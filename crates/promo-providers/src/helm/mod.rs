@@ -85,6 +85,11 @@ pub fn schema() -> KindSchema {
                 ValueKind::Flag,
                 "Whether the first deployment takes over a release that helm has made without promo",
             ),
+            key(
+                "image_keys",
+                ValueKind::Texts,
+                "Keys under which custom resources name images, beside `image` and its like",
+            ),
             key("history", ValueKind::Number, "How many revisions helm keeps; 20 when left out, 0 for all"),
         ],
         target_keys: vec!["cluster".to_owned(), "namespace".to_owned()],
@@ -152,7 +157,7 @@ impl Provider for Helm {
                 current,
                 desired: wanted.state,
                 changes: Vec::new(),
-                images: wanted.rendered.images(),
+                images: wanted.rendered.images(&settings.image_keys),
             });
         }
         let rendered = &wanted.rendered;
@@ -167,7 +172,8 @@ impl Provider for Helm {
         after.extend(missing.into_iter().map(|definition| (definition.clone(), definition.value.clone())));
         let mut changes = shown::changes(&seen.shown(), &after)?;
         changes.extend(seen.passing());
-        Ok(Preview { current, desired: wanted.state, changes, images: wanted.rendered.images() })
+        let images = wanted.rendered.images(&settings.image_keys);
+        Ok(Preview { current, desired: wanted.state, changes, images })
     }
 
     async fn drift(&self, cx: &Context, request: &DriftRequest) -> Result<DriftAnswer, ProviderError> {

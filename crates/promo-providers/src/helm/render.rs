@@ -83,9 +83,9 @@ impl Rendered {
         self.objects.iter().chain(&self.hooks)
     }
 
-    /// The images that it runs.
-    pub(super) fn images(&self) -> Vec<String> {
-        images::of(self.all(), &[])
+    /// The images that it runs; `keys` are those under which custom resources name them, beside the usual ones.
+    pub(super) fn images(&self, keys: &[String]) -> Vec<String> {
+        images::of(self.all(), keys)
     }
 
     /// What `crds/` defines and is not there.

@@ -37,6 +37,8 @@ struct Given {
     history: Option<u64>,
     #[serde(default)]
     adopt: bool,
+    #[serde(default)]
+    image_keys: Vec<String>,
 }
 
 /// The same, looked at.
@@ -54,6 +56,8 @@ pub(super) struct Settings {
     pub(super) history: u64,
     /// Whether a release that helm has made without promo is taken over.
     pub(super) adopt: bool,
+    /// Keys under which images stand in objects of kinds that somebody defined, beside the usual ones.
+    pub(super) image_keys: Vec<String>,
 }
 
 fn invalid(message: String) -> ProviderError {
@@ -87,6 +91,7 @@ impl Settings {
             timeout: Duration::from_secs(given.timeout.unwrap_or(TIMEOUT)),
             history: given.history.unwrap_or(HISTORY),
             adopt: given.adopt,
+            image_keys: given.image_keys,
         })
     }
 

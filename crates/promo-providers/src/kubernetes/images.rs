@@ -152,54 +152,63 @@ type Visit<'a> = &'a mut dyn FnMut(Option<&str>, &mut String) -> Result<(), Prov
 /// can move all the same, and under the keys of other kinds.
 fn each(keys: Keys<'_>, value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
     match value {
-        Value::Object(map) => {
-            for (key, value) in map {
-                match value {
-                    Value::Array(containers) if matches!(key.as_str(), "containers" | "initContainers") => {
-                        for container in containers {
-                            let name = container.get("name").and_then(Value::as_str).map(String::from);
-                            if let Some(Value::String(image)) = container.get_mut("image") {
-                                visit(name.as_deref(), image)?;
-                            } else {
-                                each(keys, container, visit)?;
-                            }
-                        }
-                    }
-                    Value::Array(volumes) if key == "volumes" => {
-                        for volume in volumes {
-                            if let Some(Value::String(image)) = volume.pointer_mut("/image/reference") {
-                                visit(None, image)?;
-                            } else {
-                                each(keys, volume, visit)?;
-                            }
-                        }
-                    }
-                    value if keys.has(key) => under(value, visit)?,
-                    other => each(keys, other, visit)?,
-                }
-            }
-            Ok(())
-        }
+        Value::Object(map) => map.iter_mut().try_for_each(|(key, value)| field(keys, key, value, visit)),
         Value::Array(items) => items.iter_mut().try_for_each(|item| each(keys, item, visit)),
         _ => Ok(()),
     }
 }
 
-/// What stands under a key for images: one, a list or a table of them, or one in parts.
-fn under(value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
+fn field(keys: Keys<'_>, key: &str, value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
     match value {
-        Value::String(image) if is_reference(image) => visit(None, image),
-        Value::Array(items) => items.iter_mut().try_for_each(|item| under(item, visit)),
+        Value::Array(all) if matches!(key, "containers" | "initContainers") => {
+            all.iter_mut().try_for_each(|one| container(keys, one, visit))
+        }
+        Value::Array(all) if key == "volumes" => all.iter_mut().try_for_each(|one| volume(keys, one, visit)),
+        value if keys.has(key) => under(keys, value, true, visit),
+        other => each(keys, other, visit),
+    }
+}
+
+fn container(keys: Keys<'_>, value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
+    let name = value.get("name").and_then(Value::as_str).map(String::from);
+    let Value::Object(map) = value else { return each(keys, value, visit) };
+    map.iter_mut().try_for_each(|(key, value)| match value {
+        Value::String(image) if key == "image" => visit(name.as_deref(), image),
+        // An operator may have it bring more than one.
+        other => field(keys, key, other, visit),
+    })
+}
+
+fn volume(keys: Keys<'_>, value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
+    if !keys.has("image")
+        && let Some(Value::String(image)) = value.pointer_mut("/image/reference")
+    {
+        return visit(None, image);
+    }
+    each(keys, value, visit)
+}
+
+/// What stands under a key for images: one, a list or a table of them, or one in parts. Where it is not `sure` that a text is one, as
+/// beside an image in parts, only those count that say a tag or a digest.
+fn under(keys: Keys<'_>, value: &mut Value, sure: bool, visit: Visit<'_>) -> Result<(), ProviderError> {
+    match value {
+        Value::String(image) if is_reference(image) && (sure || is_whole(image)) => visit(None, image),
+        Value::Array(items) => items.iter_mut().try_for_each(|item| under(keys, item, sure, visit)),
         Value::Object(parts) => {
-            if let Some(mut image) = joined(parts) {
+            let joined = joined(parts);
+            let sure = sure && joined.is_none();
+            if let Some(mut image) = joined.clone() {
                 // Judged, and not replaced: what an operator makes of the parts is its own.
-                return visit(None, &mut image);
+                visit(None, &mut image)?;
             }
+            let is_part = |key: &str, text: &str| {
+                PARTS.contains(&key) && joined.as_ref().is_none_or(|image| image.contains(text))
+            };
             for (key, value) in parts {
                 match value {
-                    Value::String(_) if !PARTS.contains(&key.as_str()) => under(value, visit)?,
-                    Value::Object(_) | Value::Array(_) => under(value, visit)?,
-                    _ => {}
+                    Value::String(text) if is_part(key, text) => {}
+                    value if keys.has(key) => under(keys, value, true, visit)?,
+                    value => under(keys, value, sure, visit)?,
                 }
             }
             Ok(())
@@ -208,7 +217,7 @@ fn under(value: &mut Value, visit: Visit<'_>) -> Result<(), ProviderError> {
     }
 }
 
-/// Keys of a table that says an image in parts, or beside it how it is had.
+/// Keys of a table that says an image in parts.
 const PARTS: [&str; 10] = [
     "registry",
     "repository",
@@ -222,19 +231,32 @@ const PARTS: [&str; 10] = [
     "version",
 ];
 
-/// The image that a table says in parts: `{ repository: shop/web, tag: "1" }`.
+/// The image that a table says in parts: `{ repository: shop/web, tag: "1" }`. A single word under `name` with nothing of an image
+/// beside it is as a rule the name of something else.
 fn joined(parts: &Map<String, Value>) -> Option<String> {
-    let text = |key: &str| parts.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-    let name = text("newName").or_else(|| text("repository")).or_else(|| text("name"))?;
-    let tag = text("newTag").or_else(|| text("tag"));
-    if text("repository").is_none() && tag.is_none() && text("digest").is_none() {
+    let part = |key: &str| match parts.get(key)? {
+        Value::String(text) if !text.is_empty() => Some(text.clone()),
+        // `tag: 1.20` is a number, of which the server keeps what is told here: 1.2.
+        Value::Number(number) => Some(number.to_string()),
+        _ => None,
+    };
+    let name = part("newName").or_else(|| part("repository")).or_else(|| part("name"))?;
+    let (tag, digest) = (part("newTag").or_else(|| part("tag")).or_else(|| part("version")), part("digest"));
+    let said = PARTS.iter().any(|key| !matches!(*key, "name" | "newName") && part(key).is_some());
+    let alone = is_reference(&name) && name.contains(['/', ':', '@']);
+    if !said && !alone {
         return None;
     }
-    let mut image = text("registry").map_or_else(|| name.to_owned(), |registry| format!("{registry}/{name}"));
-    for (part, before) in [(tag, ':'), (text("digest"), '@')] {
+    let mut image = part("registry").map_or_else(|| name.clone(), |registry| format!("{registry}/{name}"));
+    for (part, before) in [(tag, ':'), (digest, '@')] {
         image.extend(part.map(|part| format!("{before}{part}")));
     }
     Some(image)
+}
+
+/// Whether the name of an image says which one of its repository.
+fn is_whole(image: &str) -> bool {
+    image.contains('@') || split_reference(image).1.is_some()
 }
 
 /// Whether a text can be the name of an image: no address, no sentence, no file of this machine
@@ -320,6 +342,43 @@ mod tests {
                 &["r.test:5000/shop/api@DIGEST"],
             ),
             (json!({ "images": [{ "name": "shop/api", "newTag": "2" }] }), &["shop/api:2"]),
+            // All of it in the name.
+            (json!({ "image": { "name": "shop/api:latest" } }), &["shop/api:latest"]),
+            (json!({ "image": { "name": "shop/api" } }), &["shop/api"]),
+            (json!({ "image": { "name": "shop/api@DIGEST", "pullPolicy": "Always" } }), &["shop/api@DIGEST"]),
+            (json!({ "image": { "name": "postgres", "version": 16 } }), &["postgres:16"]),
+            (json!({ "image": { "name": "postgres", "imagePullPolicy": "Always" } }), &["postgres"]),
+            // Numbers.
+            (json!({ "image": { "repository": "shop/api", "tag": 1.20 } }), &["shop/api:1.2"]),
+            (json!({ "image": { "repository": "shop/api", "tag": 7 } }), &["shop/api:7"]),
+            // What stands beside or below one in parts, or in a container.
+            (
+                json!({ "image": { "repository": "shop/api", "tag": "1", "debug": { "repository": "tools/debug", "tag": "latest" } } }),
+                &["shop/api:1", "tools/debug:latest"],
+            ),
+            (
+                json!({ "image": { "repository": "shop/api", "digest": DIGEST, "name": "tools/other:1", "debug": "tools/debug:2" } }),
+                &["shop/api@DIGEST", "tools/debug:2", "tools/other:1"],
+            ),
+            (
+                json!({ "image": { "repository": "shop/api", "tag": "1", "initImage": "tools", "sidecars": [{ "image": "mesh" }] } }),
+                &["mesh", "shop/api:1", "tools"],
+            ),
+            (
+                json!({ "containers": [{ "name": "a", "image": "c:1", "helper": { "image": "d:1" }, "initImage": "e:1" }] }),
+                &["c:1", "d:1", "e:1"],
+            ),
+            (
+                json!({ "volumes": [{ "name": "v", "image": { "reference": "m:1" }, "sourceImage": "n:1" }] }),
+                &["m:1", "n:1"],
+            ),
+            (
+                json!({ "image": {
+                    "repository": "shop/api", "tag": "1", "registry": "r.test:5000", "pullSecrets": ["login", { "name": "other" }],
+                    "platform": "linux/amd64", "pullPolicy": "Always",
+                } }),
+                &["r.test:5000/shop/api:1"],
+            ),
             (json!({ "image": { "web": { "image": "w:1", "pullPolicy": "Always" } } }), &["w:1"]),
             (json!({ "template": { "spec": { "containers": [{ "name": "a", "image": "c:1" }] } } }), &["c:1"]),
             // What is no image, and what nobody would take for one.
@@ -328,8 +387,12 @@ mod tests {
                 &[],
             ),
             (json!({ "image": { "name": "logo" }, "runtime": "shop/runtime:1" }), &[]),
+            (json!({ "image": { "name": "https://shop.test/logo.png", "registry": "" } }), &[]),
+            (json!({ "image": { "registry": "r.test:5000", "width": 20 } }), &[]),
         ] {
             let found: Vec<String> = found.iter().map(|image| image.replace("DIGEST", DIGEST)).collect();
+            let spec: Value =
+                serde_json::from_str(&spec.to_string().replace("@DIGEST", &format!("@{DIGEST}"))).unwrap();
             assert_eq!(images(spec.clone(), &[]), found, "{spec}");
         }
         assert_eq!(images(json!({ "runtime": "shop/runtime:1" }), &["runtime"]), ["shop/runtime:1"]);

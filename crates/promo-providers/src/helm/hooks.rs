@@ -143,13 +143,7 @@ async fn comes_with(place: &Place, hook: &Object, rendered: &Rendered) -> Result
 /// Lets the server try to make a hook.
 async fn tried(place: &Place, hook: &Object, renamed: bool, rendered: &Rendered) -> Result<(), ProviderError> {
     match place.try_new("helm", hook, renamed).await {
-        // Of a kind that is not defined yet, or not yet like this.
-        Err(error)
-            if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid)
-                && rendered.definitions.iter().any(|definition| object::defines(definition, &hook.id)) =>
-        {
-            Ok(())
-        }
+        Err(error) if object::waits(hook, &error, rendered.definitions.iter().chain(rendered.all())) => Ok(()),
         // What is there counts in its quota until it goes.
         Err(error) if renamed && error.message.contains("exceeded quota") => Ok(()),
         tried => tried,

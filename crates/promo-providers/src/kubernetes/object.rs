@@ -110,6 +110,9 @@ pub(crate) fn read(path: &str, text: &str) -> Result<Vec<Object>, ProviderError>
     Ok(objects)
 }
 
+/// The group of roles and their bindings.
+const RBAC: &str = "rbac.authorization.k8s.io";
+
 /// The kind of objects that define kinds.
 pub(crate) const DEFINITION: &str = "CustomResourceDefinition";
 
@@ -172,6 +175,27 @@ pub(crate) fn defines(object: &Object, id: &Id) -> bool {
     object.id.kind.kind == DEFINITION
         && text("/spec/group") == Some(&id.kind.group)
         && text("/spec/names/kind") == Some(&id.kind.kind)
+}
+
+/// Whether an object is the Role that another one binds: whoever may not bind any may bind one of whose rights the server sees that
+/// he has them himself.
+fn is_bound_by(object: &Object, binding: &Object) -> bool {
+    let text = |pointer: &str| binding.value.pointer(pointer).and_then(Value::as_str);
+    let is = |object: &Object, kind: &str| object.id.kind.group == RBAC && object.id.kind.kind == kind;
+    is(object, "Role")
+        && is(binding, "RoleBinding")
+        && text("/roleRef/kind") == Some("Role")
+        && text("/roleRef/name") == Some(&object.id.name)
+}
+
+/// Whether a server could only not try an object because another one of these is not there yet, or not yet like this: the definition of
+/// its kind, or the Role that it binds.
+pub(crate) fn waits<'a>(object: &Object, error: &ProviderError, mut others: impl Iterator<Item = &'a Object>) -> bool {
+    others.any(|other| match error.kind {
+        ErrorKind::NotFound => defines(other, &object.id) || is_bound_by(other, object),
+        ErrorKind::Invalid => defines(other, &object.id),
+        _ => false,
+    })
 }
 
 #[cfg(test)]

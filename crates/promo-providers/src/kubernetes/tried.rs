@@ -118,8 +118,8 @@ pub(crate) fn of_other(name: &str) -> String {
     )
 }
 
-/// What the server would make of objects, without making it; a kind that it does not know yet, or not yet like this, is taken as
-/// declared where its definition is among them or among `definitions`.
+/// What the server would make of objects, without making it; one of a kind that it does not know yet, or not yet like this, is taken as
+/// declared where its definition is among them or among `definitions`, and so is one that binds a Role which is among them.
 ///
 /// # Errors
 /// [`ErrorKind::Conflict`] for an object that is there already and belongs to somebody else.
@@ -129,7 +129,6 @@ pub(crate) async fn tried(
     definitions: &[Object],
     owner: Owner<'_>,
 ) -> Result<Vec<(Object, Value)>, ProviderError> {
-    let defined = |id: &Id| objects.iter().chain(definitions).any(|object| object::defines(object, id));
     let one = async |object: &Object| {
         let ours = owner.has(place, &object.id).await?;
         let applied = match owner {
@@ -138,9 +137,7 @@ pub(crate) async fn tried(
         };
         let wanted = match place.apply(owner.manager(), &applied, ours, true).await {
             Ok(would_be) => would_be,
-            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Invalid) && defined(&object.id) => {
-                object.value.clone()
-            }
+            Err(error) if object::waits(object, &error, objects.iter().chain(definitions)) => object.value.clone(),
             Err(error) => return Err(error),
         };
         Ok((object.clone(), projection::object(&object.value, &wanted)))

@@ -40,6 +40,8 @@ pub(super) struct Chart {
     pub(super) words: BTreeSet<String>,
     /// Whether a template can tell in which namespace it is.
     pub(super) knows_namespace: bool,
+    /// The words of everything in it that could be names of kinds; nothing where a part of it cannot be looked into.
+    pub(super) names: Option<BTreeSet<String>>,
     contents: Contents,
 }
 
@@ -87,12 +89,11 @@ impl Chart {
         }
         let chart = files.iter().find(|(path, _)| path == "Chart.yaml").map(|(_, bytes)| bytes);
         let metadata = metadata(chart.map(Vec::as_slice), path)?;
-        let (mut words, mut knows_namespace) = (BTreeSet::new(), false);
+        let mut said = Said::default();
         for (path, bytes) in &files {
-            knows_namespace |= collect(path, bytes, &mut words);
+            said.collect(path, bytes, DEPTH);
         }
-        let key = Digest::of(listing.as_bytes());
-        Ok(Self { key, metadata, words, knows_namespace, contents: Contents::Files(files) })
+        Ok(Self::new(Digest::of(listing.as_bytes()), metadata, said, Contents::Files(files)))
     }
 
     fn archive(key: Digest, bytes: Vec<u8>) -> Result<Self, ProviderError> {
@@ -101,16 +102,20 @@ impl Chart {
         if read.is_err() || unpacked.len() as u64 > UNPACKED {
             return Err(invalid(format!("the chart {key} is no archive that unpacks to less than {UNPACKED} bytes")));
         }
-        let (mut words, mut knows_namespace) = (BTreeSet::new(), false);
-        let mut own = None;
+        let (mut said, mut own) = (Said::default(), None);
         for (path, contents) in entries(&unpacked) {
-            knows_namespace |= collect(&path, contents, &mut words);
+            said.collect(&path, contents, DEPTH);
             if path.split_once('/').is_some_and(|(_, below)| below == "Chart.yaml") {
                 own = Some(contents);
             }
         }
         let metadata = metadata(own, &key.to_string())?;
-        Ok(Self { key, metadata, words, knows_namespace, contents: Contents::Archive(bytes) })
+        Ok(Self::new(key, metadata, said, Contents::Archive(bytes)))
+    }
+
+    fn new(key: Digest, metadata: Metadata, said: Said, contents: Contents) -> Self {
+        let Said { words, knows_namespace, names, unread } = said;
+        Self { key, metadata, words, knows_namespace, names: (!unread).then_some(names), contents }
     }
 
     /// Puts the chart into a directory that nobody else reads; gives where helm finds it.
@@ -149,51 +154,69 @@ fn metadata(bytes: Option<&[u8]>, of: &str) -> Result<Metadata, ProviderError> {
         .map_err(|error| invalid(format!("{of}: Chart.yaml: {}", crate::escape::line(&error.to_string()))))
 }
 
-/// The words of a file of a chart; of a packed chart below it, those of all its files.
-fn collect(path: &str, bytes: &[u8], words: &mut BTreeSet<String>) -> bool {
-    collect_below(path, bytes, words, DEPTH)
+/// What the files of a chart say.
+#[derive(Debug, Default)]
+struct Said {
+    words: BTreeSet<String>,
+    knows_namespace: bool,
+    names: BTreeSet<String>,
+    /// Whether a part could not be looked into.
+    unread: bool,
 }
 
-fn collect_below(path: &str, bytes: &[u8], words: &mut BTreeSet<String>, depth: u8) -> bool {
-    let packed = path.ends_with(".tgz") && (path.starts_with("charts/") || path.contains("/charts/"));
-    if !packed {
-        return collect_text(path, bytes, words);
+impl Said {
+    /// Takes in a file; of a packed chart, all its files.
+    fn collect(&mut self, path: &str, bytes: &[u8], depth: u8) {
+        let packed = path.ends_with(".tgz") && (path.starts_with("charts/") || path.contains("/charts/"));
+        if !packed {
+            return self.text(path, bytes);
+        }
+        let mut unpacked = Vec::new();
+        let read = GzDecoder::new(bytes).take(UNPACKED).read_to_end(&mut unpacked);
+        if depth == 0 || read.is_err() {
+            // What cannot be looked into could say anything, or helm refuses it.
+            self.words.extend(ANY.map(String::from));
+            (self.knows_namespace, self.unread) = (true, true);
+            return;
+        }
+        for (path, bytes) in entries(&unpacked) {
+            self.collect(&path, bytes, depth - 1);
+        }
     }
-    let mut unpacked = Vec::new();
-    let read = GzDecoder::new(bytes).take(UNPACKED).read_to_end(&mut unpacked);
-    if depth == 0 || read.is_err() {
-        // What cannot be looked into could say anything, or helm refuses it.
-        words.extend(ANY.map(String::from));
-        return true;
+
+    /// The words within the actions (`{{ … }}`) of a file, and the names anywhere in it. What a chart says to a person after it was
+    /// installed is no object. An action could tell in which namespace it is by that name, or by handing on or writing out all that it is
+    /// told.
+    fn text(&mut self, path: &str, bytes: &[u8]) {
+        if path.ends_with("NOTES.txt") {
+            return;
+        }
+        let text = String::from_utf8_lossy(bytes);
+        // No template reads what `crds/` defines, and that has long texts for people.
+        if !path.starts_with("crds/") && !path.contains("/crds/") {
+            names(&text, &mut self.names);
+        }
+        for action in text.split("{{").skip(1) {
+            let action = action.split("}}").next().unwrap_or_default();
+            let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
+            let mut release = action.split("Release").skip(1);
+            let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+            let whole = release
+                .any(|after| ![".Name", ".Service"].iter().any(|field| after.strip_prefix(field).is_some_and(ends)));
+            let written = ["toYaml", "toJson", "toPrettyJson", "toRawJson", "toToml", "range", "index", "get"];
+            let all = action.split_whitespace().any(|part| matches!(part, "." | "$" | ".," | "$,"));
+            self.knows_namespace |=
+                action.contains("Namespace") || whole || (all && written.iter().any(|word| action.contains(word)));
+            self.words.extend(action.split(word).filter(|word| !word.is_empty()).map(String::from));
+        }
     }
-    let mut namespace = false;
-    for (path, bytes) in entries(&unpacked) {
-        namespace |= collect_below(&path, bytes, words, depth - 1);
-    }
-    namespace
 }
 
-/// The words within the actions (`{{ … }}`) of a file. What a chart says to a person after it was installed is no object. Gives whether
-/// an action could tell in which namespace it is: by that name, or by handing on or writing out all that it is told.
-fn collect_text(path: &str, bytes: &[u8], words: &mut BTreeSet<String>) -> bool {
-    let mut namespace = false;
-    if path.ends_with("NOTES.txt") {
-        return false;
-    }
-    let text = String::from_utf8_lossy(bytes);
-    for action in text.split("{{").skip(1) {
-        let action = action.split("}}").next().unwrap_or_default();
-        let word = |c: char| !c.is_ascii_alphanumeric() && c != '_';
-        let mut release = action.split("Release").skip(1);
-        let ends = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let whole =
-            release.any(|after| ![".Name", ".Service"].iter().any(|field| after.strip_prefix(field).is_some_and(ends)));
-        let written = ["toYaml", "toJson", "toPrettyJson", "toRawJson", "toToml", "range", "index", "get"];
-        let all = action.split_whitespace().any(|part| matches!(part, "." | "$" | ".," | "$,"));
-        namespace |= action.contains("Namespace") || whole || (all && written.iter().any(|word| action.contains(word)));
-        words.extend(action.split(word).filter(|word| !word.is_empty()).map(String::from));
-    }
-    namespace
+/// Takes in the words of a text that could be names of kinds: capitalised, and up to 63 letters and digits.
+pub(super) fn names(text: &str, names: &mut BTreeSet<String>) {
+    let words = text.split(|c: char| !c.is_ascii_alphanumeric());
+    let fits = |word: &&str| word.len() <= 63 && word.starts_with(|first: char| first.is_ascii_uppercase());
+    names.extend(words.filter(fits).map(String::from));
 }
 
 /// The files of a tar archive, as far as it can be read: helm reads it for good.

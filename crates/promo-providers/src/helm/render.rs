@@ -9,7 +9,7 @@ use promo_sdk::{Context, ErrorKind, Inputs, ProviderError};
 use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 
-use super::chart::{Chart, Metadata};
+use super::chart::{self, Chart, Metadata};
 use super::hooks;
 use super::release::Release;
 use super::settings::Settings;
@@ -65,6 +65,14 @@ pub(super) struct Rendered {
     /// What is done before and after.
     pub(super) hooks: Vec<Object>,
     metadata: Metadata,
+}
+
+/// What the words may take that a process is given: Linux lets it have 2 MiB of them (<https://man7.org/linux/man-pages/man2/execve.2.html>).
+const WORDS: usize = 1 << 20;
+
+/// How helm is told that a server has an API.
+fn offered(api: &str) -> String {
+    format!("--api-versions={api}")
 }
 
 fn invalid(message: String) -> ProviderError {
@@ -168,15 +176,18 @@ impl Renderings {
         job: &Job<'_>,
     ) -> Result<Arc<Rendered>, ProviderError> {
         let mut asked = vec![format!("--kube-version={}", place.version().await?)];
-        if job.chart.says(&["Capabilities"]) {
-            asked.extend(place.apis().await?.iter().map(|api| format!("--api-versions={api}")));
+        let mut away: &[(String, String)] = &[];
+        if job.says(&["Capabilities"]) {
+            let apis = place.apis().await?;
+            asked.extend(apis.known.iter().map(|api| offered(api)));
+            away = &apis.away;
         }
         // What cannot tell where it is comes out the same anywhere.
         let namespace = if job.knows_namespace() { place.namespace.as_str() } else { "anywhere" };
         let key = job.key(tool, namespace, &asked);
         let cell = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         // Several environments with the same inputs wait for the one that came first.
-        let rendered = cell.get_or_try_init(|| job.render(cx, tool, namespace, &asked)).await?;
+        let rendered = cell.get_or_try_init(|| job.render(cx, tool, namespace, &asked, away)).await?;
         for object in rendered.all() {
             let own = object.value.pointer("/metadata/namespace").and_then(Value::as_str);
             if let Some(own) = own.filter(|own| *own != place.namespace) {
@@ -247,6 +258,7 @@ impl<'a> Job<'a> {
         tool: &Tool,
         namespace: &str,
         asked: &[String],
+        away: &[(String, String)],
     ) -> Result<Arc<Rendered>, ProviderError> {
         if self.says(&["Revision"]) {
             return Err(invalid(
@@ -256,15 +268,15 @@ impl<'a> Job<'a> {
             ));
         }
         let given = self.give()?;
-        let words = |also: &[&str]| {
+        let words = |also: &[String]| {
             let mut words = vec!["template".to_owned(), self.settings.name.clone(), given.chart.display().to_string()];
             words.extend([format!("--namespace={namespace}"), "--include-crds".to_owned()]);
             words.extend(given.values());
             words.extend(asked.iter().cloned());
-            words.extend(also.iter().map(|word| (*word).to_owned()));
+            words.extend(also.iter().cloned());
             words
         };
-        let once = async |also: &[&str]| {
+        let once = async |also: &[String]| {
             let text = tool.offline(cx, &given, words(also)).await?;
             self.read(&text)
         };
@@ -279,14 +291,43 @@ impl<'a> Job<'a> {
             return Err(invalid(message));
         }
         if self.says(&INSTALLED)
-            && let Some(id) = unlike(&rendered, &once(&["--is-upgrade"]).await?)
+            && let Some(id) = unlike(&rendered, &once(&["--is-upgrade".to_owned()]).await?)
         {
             let message = format!(
                 "{id} is rendered otherwise when the chart is installed and when it is upgraded: what is there would depend on what was there before"
             );
             return Err(invalid(message));
         }
+        // What nobody can say is answered both ways: with no kind, and with every one for which the chart could ask.
+        if !away.is_empty() {
+            let transient = |what: &str| {
+                let asked: Vec<String> = away.iter().map(|(version, why)| format!("{version}: {why}")).collect();
+                let message = format!("asking the cluster what it offers in {}; {what}", asked.join("; in "));
+                ProviderError::new(ErrorKind::Transient, message)
+            };
+            let Some(every) = self.every_kind(away) else {
+                return Err(transient("whether the chart asks for that cannot be told"));
+            };
+            if let Some(id) = unlike(&rendered, &once(&every).await?) {
+                return Err(transient(&format!("{id} of the chart is rendered otherwise by what that is")));
+            }
+        }
         Ok(Arc::new(rendered))
+    }
+
+    /// That these versions have every kind for which the chart could ask: each word of it, and of its values, that could be the name of
+    /// one. Nothing where those are not known, or too many.
+    fn every_kind(&self, away: &[(String, String)]) -> Option<Vec<String>> {
+        let mut names = self.chart.names.clone()?;
+        let own = self.own.to_string();
+        for bytes in self.files.iter().map(|(_, bytes)| bytes.as_slice()).chain([own.as_bytes()]) {
+            chart::names(&String::from_utf8_lossy(bytes), &mut names);
+        }
+        let mut every = Vec::with_capacity(away.len() * names.len());
+        for (version, _) in away {
+            every.extend(names.iter().map(|name| offered(&format!("{version}/{name}"))));
+        }
+        (every.iter().map(|word| word.len() + 1).sum::<usize>() < WORDS).then_some(every)
     }
 
     /// Whether a template can tell in which namespace it is; values can be templates as well.

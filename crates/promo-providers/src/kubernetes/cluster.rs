@@ -69,7 +69,16 @@ struct Kinds {
 #[derive(Default)]
 struct Offers {
     version: tokio::sync::OnceCell<String>,
-    apis: tokio::sync::OnceCell<Vec<String>>,
+    apis: tokio::sync::OnceCell<Apis>,
+}
+
+/// What a server offers, as charts ask for it.
+#[derive(Debug, Default)]
+pub(crate) struct Apis {
+    /// `apps/v1`, `apps/v1/Deployment`.
+    pub(crate) known: Vec<String>,
+    /// Versions among these of which nobody says what kinds they have, as the server that does is away; each with what is said instead.
+    pub(crate) away: Vec<(String, String)>,
 }
 
 /// What a server says of a kind.
@@ -265,8 +274,8 @@ impl Place {
         self.connected.offers.version.get_or_try_init(ask).await.map(String::as_str)
     }
 
-    /// What the server offers, as charts ask for it: `apps/v1`, `apps/v1/Deployment`.
-    pub(crate) async fn apis(&self) -> Result<&[String], ProviderError> {
+    /// What the server offers, as charts ask for it.
+    pub(crate) async fn apis(&self) -> Result<&Apis, ProviderError> {
         let ask = async || {
             let failed = |error: kube::Error| told("asking the cluster what it offers", &error);
             let client = &self.connected.client;
@@ -277,7 +286,7 @@ impl Place {
                 .collect();
             let core = client.list_core_api_versions().await.map_err(failed)?.versions;
             versions.extend(core.iter().cloned());
-            let mut apis = Vec::new();
+            let (mut known, mut away) = (Vec::new(), Vec::new());
             for version in versions {
                 let kinds = match version.contains('/') {
                     true => client.list_api_group_resources(&version).await,
@@ -287,18 +296,23 @@ impl Place {
                     Ok(list) => list.resources,
                     // Taken away since it was listed.
                     Err(kube::Error::Api(status)) if status.code == 404 => continue,
-                    // One whose server is away may offer anything: what is made of that would be a guess.
+                    // As a rule another server serves it, metrics say, and that is away: everything else can be told.
+                    Err(kube::Error::Api(status)) if status.code >= 500 && version.contains('/') => {
+                        away.push((version.clone(), crate::escape::line(&status.message)));
+                        known.push(version);
+                        continue;
+                    }
                     Err(error) => return Err(told(&format!("asking the cluster what it offers in {version}"), &error)),
                 };
                 let named = kinds.iter().filter(|kind| !kind.name.contains('/'));
-                apis.extend(named.map(|kind| format!("{version}/{}", kind.kind)));
-                apis.push(version);
+                known.extend(named.map(|kind| format!("{version}/{}", kind.kind)));
+                known.push(version);
             }
-            apis.sort();
-            apis.dedup();
-            Ok(apis)
+            known.sort();
+            known.dedup();
+            Ok(Apis { known, away })
         };
-        self.connected.offers.apis.get_or_try_init(ask).await.map(Vec::as_slice)
+        self.connected.offers.apis.get_or_try_init(ask).await
     }
 
     /// The objects of a kind, in this namespace where the kind has any.

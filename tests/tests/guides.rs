@@ -38,7 +38,8 @@ fn typed(page: &str, hidden: bool) -> Vec<Typed> {
     all
 }
 
-/// What differs from run to run, masked: long hexadecimal words, fingerprints of keys, times, dates, days and durations.
+/// What differs from run to run, masked: long hexadecimal words, fingerprints of keys, times, dates, days, durations, and how long
+/// the ledger is.
 fn masked(line: &str) -> String {
     let word = |word: &str| {
         let shape: String = word.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
@@ -61,7 +62,21 @@ fn masked(line: &str) -> String {
         }
         out
     };
-    line.split(' ').map(word).collect::<Vec<_>>().join(" ").trim_end().to_owned()
+    let words: Vec<&str> = line.split(' ').collect();
+    let mut out: Vec<String> = Vec::new();
+    for (at, one) in words.iter().enumerate() {
+        let is_number = |word: &str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+        let before = |back: usize| at.checked_sub(back).and_then(|at| words.get(at).copied()).unwrap_or_default();
+        let unit = |word: &str| matches!(word.trim_end_matches([',', ';', ')']), "ms" | "s" | "min" | "h" | "d");
+        out.push(match (is_number(one), before(2), before(1)) {
+            (true, "ledger", "at") => "*".to_owned(),
+            (true, ..) if words.get(at + 1).is_some_and(|next| unit(next)) => "*".to_owned(),
+            // Which unit it is depends on how long that is.
+            (.., number) if is_number(number) && unit(one) => "*".to_owned(),
+            _ => word(one),
+        });
+    }
+    out.join(" ").trim_end().to_owned()
 }
 
 /// Whether what was printed is what is shown.
@@ -78,8 +93,8 @@ fn types(page: &str, at: &Path, commands: &[Typed]) {
     types_with(page, at, commands, &[], &[]);
 }
 
-/// The same with more directories on the `PATH` and more variables.
-fn types_with(page: &str, at: &Path, commands: &[Typed], programs: &[PathBuf], variables: &[(&str, String)]) {
+/// The same with more directories on the `PATH`, and more variables, each with what the page has in the place of its value.
+fn types_with(page: &str, at: &Path, commands: &[Typed], programs: &[PathBuf], variables: &[(&str, &str, &str)]) {
     let out = tempfile::tempdir().unwrap();
     let file = |at: usize| out.path().join(at.to_string());
     // Whoever reads the page presses Enter for an empty passphrase.
@@ -97,7 +112,7 @@ fn types_with(page: &str, at: &Path, commands: &[Typed], programs: &[PathBuf], v
         .current_dir(at)
         .env_clear()
         .envs([("HOME", at.join("home").as_os_str()), ("PATH", &path), ("USER", "dana".as_ref())])
-        .envs(variables.iter().map(|(name, value)| (name, value)))
+        .envs(variables.iter().map(|(name, value, _)| (name, value)))
         // A person sits at a terminal; here there is none.
         .env("PROMO_ACTOR_KIND", "human")
         .stdin(Stdio::null())
@@ -106,6 +121,7 @@ fn types_with(page: &str, at: &Path, commands: &[Typed], programs: &[PathBuf], v
     assert!(shell.stderr.is_empty(), "{page}: {}", String::from_utf8_lossy(&shell.stderr));
     for (number, Typed { command, shown }) in commands.iter().enumerate() {
         let printed = std::fs::read_to_string(file(number)).unwrap();
+        let printed = variables.iter().fold(printed, |printed, (_, value, shown)| printed.replace(value, shown));
         let code = std::fs::read_to_string(file(number).with_extension("code")).unwrap();
         let fails = shown.iter().any(|line| line.starts_with("error["));
         assert_eq!(code.trim() != "0", fails, "{page}: `{command}` ended with {code}{printed}");
@@ -163,37 +179,60 @@ mod needs_git {
 
 #[cfg(target_os = "linux")]
 mod needs_kubernetes {
-    use promo_providers::oci::build::{Image, image};
-    use promo_providers::oci::{Network, Store};
-    use promo_tests::kubernetes::Namespace;
-    use promo_tests::oci_registry::{Behaviour, OciRegistry};
+    mod needs_docker_registry {
+        mod needs_skopeo {
+            use promo_providers::oci::build::{Image, image};
+            use promo_providers::oci::{Network, Store};
+            use promo_tests::kubernetes::Namespace;
+            use promo_tests::registry::Registry;
 
-    use super::{page, root, typed, types_with};
+            use crate::{page, root, typed, types_with};
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_chart_goes_to_clusters_as_its_page_shows() {
-        let Some(namespace) = Namespace::new() else { return };
-        let at = tempfile::tempdir().unwrap();
-        let registry = OciRegistry::start(Behaviour::default()).await;
-        let network = Network::of(&promo_sdk::testing::context(at.path())).unwrap();
-        let store = Store::Registry(network.repository(registry.address(), "shop/api").unwrap());
-        for tag in ["1.0.0", "1.1.0"] {
-            let labels = [("org.opencontainers.image.version", tag)];
-            image(&store, tag, &Image::new(labels, vec![tag.as_bytes().to_vec()])).await.unwrap();
+            /// Where the page takes the images from, with their tags.
+            const UPSTREAM: (&str, [&str; 2]) = ("nginxinc/nginx-unprivileged", ["1.28", "1.29"]);
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn a_chart_goes_to_clusters_as_its_page_shows() {
+                let Some(namespace) = Namespace::new() else { return };
+                let Some(registry) = Registry::start() else { return };
+                let at = tempfile::tempdir().unwrap();
+                let network = Network::of(&promo_sdk::testing::context(at.path())).unwrap();
+                let (repository, tags) = UPSTREAM;
+                let store = Store::Registry(network.repository(registry.address(), repository).unwrap());
+                for tag in tags {
+                    let labels = [("org.opencontainers.image.version", tag)];
+                    image(&store, tag, &Image::new(labels, vec![tag.as_bytes().to_vec()])).await.unwrap();
+                }
+                std::os::unix::fs::symlink(root(), at.path().join("promo")).unwrap();
+                let home = at.path().join("home");
+                std::fs::create_dir_all(home.join(".kube")).unwrap();
+                std::fs::copy(namespace.kubeconfig(), home.join(".kube/config")).unwrap();
+                // What is somewhere else for whoever reads the page is in the registry of the test here.
+                let mirror = format!(
+                    "[[registry]]\nprefix = \"docker.io\"\nlocation = \"{}\"\ninsecure = true\n",
+                    registry.address()
+                );
+                std::fs::create_dir_all(home.join(".config/containers")).unwrap();
+                std::fs::write(home.join(".config/containers/registries.conf"), mirror).unwrap();
+                // Where the components are, under the names that people type.
+                let programs = at.path().join("bin");
+                std::fs::create_dir(&programs).unwrap();
+                for (name, variable) in [
+                    ("kubectl", "PROMO_COMPONENT_KUBECTL"),
+                    ("helm", "PROMO_COMPONENT_HELM"),
+                    ("skopeo", "PROMO_COMPONENT_SKOPEO"),
+                ] {
+                    std::os::unix::fs::symlink(std::env::var_os(variable).unwrap(), programs.join(name)).unwrap();
+                }
+                let path = "docs/guide/kubernetes.md";
+                let all = typed(&page(path), true);
+                assert!(all.len() > 26, "{all:?}");
+                let registry = [("REGISTRY", registry.address(), "localhost:5001")];
+                types_with(path, at.path(), &all, &[programs], &registry);
+                let compared = all.iter().filter(|typed| !typed.shown.is_empty()).count();
+                assert!(compared > 14, "{compared} of its screens are compared");
+            }
         }
-        std::os::unix::fs::symlink(root(), at.path().join("promo")).unwrap();
-        std::fs::create_dir_all(at.path().join("home/.kube")).unwrap();
-        std::fs::copy(namespace.kubeconfig(), at.path().join("home/.kube/config")).unwrap();
-        // Where the components are, under the names that people type.
-        let programs = at.path().join("bin");
-        std::fs::create_dir(&programs).unwrap();
-        for (name, variable) in [("kubectl", "PROMO_COMPONENT_KUBECTL"), ("helm", "PROMO_COMPONENT_HELM")] {
-            std::os::unix::fs::symlink(std::env::var_os(variable).unwrap(), programs.join(name)).unwrap();
-        }
-        let path = "docs/guide/kubernetes.md";
-        let all = typed(&page(path), true);
-        assert!(all.len() > 24, "{all:?}");
-        types_with(path, at.path(), &all, &[programs], &[("REGISTRY", registry.address().to_owned())]);
     }
 }
 

@@ -92,7 +92,7 @@ fn prepare() -> Outcome<Setting> {
     let ci = workspace::on_ci();
     let mut setting =
         Setting { ci, nextest: None, deny: None, fuzz: None, environment: Vec::new(), missing: Vec::new() };
-    for component in COMPONENTS.iter().filter(|component| component.need != Need::Benchmarks) {
+    for component in COMPONENTS {
         match components::obtain(component) {
             Ok(path) => {
                 match component.name {

@@ -116,7 +116,7 @@ fn list() -> Outcome {
 
 fn ensure(names: &[String]) -> Outcome {
     let wanted: Vec<&Component> = if names.is_empty() {
-        COMPONENTS.iter().filter(|component| component.need != Need::Benchmarks).collect()
+        COMPONENTS.iter().collect()
     } else {
         names.iter().map(|name| named(name)).collect::<Outcome<_>>()?
     };

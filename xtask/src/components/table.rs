@@ -9,8 +9,6 @@ pub(crate) enum Need {
     Tests,
     /// A check of `cargo xtask test` runs it. Missing on CI is a failure; elsewhere that check is skipped.
     Checks,
-    /// Only benchmarks use it; tests never install it.
-    Benchmarks,
 }
 
 impl fmt::Display for Need {
@@ -18,7 +16,6 @@ impl fmt::Display for Need {
         f.write_str(match self {
             Self::Tests => "tests",
             Self::Checks => "checks",
-            Self::Benchmarks => "benchmarks",
         })
     }
 }
@@ -357,9 +354,9 @@ pub(crate) const COMPONENTS: &[Component] = &[
     Component {
         name: "skopeo",
         program: "skopeo",
-        need: Need::Benchmarks,
+        need: Need::Tests,
         source: Source::DebianSystem { package: "skopeo" },
-        starts: "skopeo copy",
+        starts: "skopeo copy, between registries of a test's own",
         ready: "it is a command: `skopeo --version` answers",
         when_missing: "install skopeo with the system's package manager; benchmarks then leave this peer out",
     },

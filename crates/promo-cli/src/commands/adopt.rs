@@ -128,7 +128,9 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
             path: change.path,
         });
     }
-    let adopted = Adopted::of(drifts, files, (&arguments.environment, &ways::new_release(session)), |command| {
+    let values = values_of_chart(project, &arguments.environment);
+    let release = ways::new_release(session);
+    let adopted = Adopted::of(drifts, files, (&arguments.environment, &release), values.as_deref(), |command| {
         ui.to_paste(command)
     });
     if ui.format() == Format::Json {
@@ -138,6 +140,18 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
         print(ui, session, &adopted, &style);
     }
     Ok(failed.map_or(DONE, Exit))
+}
+
+/// In words, where the values of the chart stand that is deployed to an environment; none where none is.
+fn values_of_chart(project: &Project, name: &EnvironmentName) -> Option<String> {
+    let deploy = project.session.governance().pipeline.environments.get(name)?.deploy.as_ref()?;
+    if deploy.provider != "helm" {
+        return None;
+    }
+    let files = deploy.settings.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    // The last one counts most.
+    let files: Vec<String> = files.rev().map(|file| format!("`{}`", escape::line(file))).collect();
+    Some(if files.is_empty() { "`set` of its `deploy.helm`".to_owned() } else { files.join(" or ") })
 }
 
 /// The files that would change, each once: several places have the same.

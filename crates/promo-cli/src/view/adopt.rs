@@ -46,11 +46,13 @@ pub(crate) struct Kept {
 }
 
 impl Adopted {
-    /// What was found, with what to do about it; `release` adds the next release.
+    /// What was found, with what to do about it; `release` adds the next release, and `values` is where what a chart is given stands,
+    /// for a place of one.
     pub(crate) fn of(
         drifts: Drifts,
         files: Vec<Kept>,
         (name, release): (&EnvironmentName, &str),
+        values: Option<&str>,
         to_paste: impl Fn(&str) -> String,
     ) -> Self {
         let Drifts { mut environments, mut also, next: back, .. } = drifts;
@@ -72,11 +74,20 @@ impl Adopted {
             let next = to_paste(&command_line(["promo", "plan", name.as_str()]));
             (format!("{keep} The files say so now; those are of {name} alone:"), next)
         } else {
-            let says = format!(
-                "{keep} Where that is cannot be told here: change the manifests, or the chart's values, by hand, or take it back."
-            );
+            let says = match values {
+                Some(values) => format!(
+                    "{keep} Which value of a chart a field comes from cannot be told, and --write writes none: change {values} by hand, or take \
+                     it back."
+                ),
+                None => {
+                    format!("{keep} Where that is cannot be told here: change the manifests by hand, or take it back.")
+                }
+            };
             (says, back.clone())
         };
+        // Whoever reads this has typed it.
+        let this = to_paste(&command_line(["promo", "adopt", name.as_str()]));
+        also.retain(|other| other.command != this);
         if next != back && !back.is_empty() {
             also.insert(0, NextCommand { command: back, why: format!("{name}: take it back") });
         }

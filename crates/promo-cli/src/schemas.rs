@@ -37,7 +37,21 @@ pub(crate) const SCHEMAS: &[Published] = &[
     Published { name: "pipeline", about: "promo.toml", make: config::schema },
     Published { name: "policy", about: "policy.toml", make: |_| config::policy_schema() },
     Published { name: "trust", about: "trust.toml", make: |_| config::trust_schema() },
-    Published { name: "registries", about: "registries.toml", make: |_| registries() },
+    Published {
+        name: "registries",
+        about: "registries.toml",
+        make: |_| of_machine::<promo_providers::oci::Settings>("promo registries"),
+    },
+    Published {
+        name: "clusters",
+        about: "clusters.toml",
+        make: |_| of_machine::<promo_providers::Clusters>("promo clusters"),
+    },
+    Published {
+        name: "sources",
+        about: "sources.toml",
+        make: |_| of_machine::<promo_providers::metric::Sources>("promo sources"),
+    },
     Published { name: "plan", about: "A saved plan", make: |_| plan() },
     Published { name: "approval", about: "A signed approval, as a file or in the ledger", make: |_| approval() },
     Published {
@@ -101,12 +115,12 @@ fn document<T: JsonSchema>(about: &str) -> Value {
     schema
 }
 
-/// That of `registries.toml`, in the draft that editors of TOML read.
-fn registries() -> Value {
+/// That of a file of the machine, in the draft that editors of TOML read.
+fn of_machine<T: JsonSchema>(title: &str) -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
-    let mut schema = settings.into_generator().into_root_schema_for::<promo_providers::oci::Settings>().to_value();
+    let mut schema = settings.into_generator().into_root_schema_for::<T>().to_value();
     prose(&mut schema);
-    schema["title"] = "promo registries".into();
+    schema["title"] = title.into();
     schema["properties"]["format"] = json!({"const": 1, "description": "version of this file's format"});
     schema
 }

@@ -248,6 +248,11 @@ fn story(adding: &mut Adding) {
                       allow = [\"10.0.0.7:8443\"]\nuser = \"promo\"\nsecret = \"registry\"\nrate = 50\nchunk = 67108864\n\
                       immutable_tags = [\"prod\"]\n\n[registry.\"other.example\"]\n";
     adding.file("settings/registries.toml", registries.as_bytes());
+    let clusters = "format = 1\n\n[cluster.prod-eu]\nkubeconfig = \"prod-eu.kubeconfig\"\ncontext = \"promo\"\n";
+    adding.file("settings/clusters.toml", clusters.as_bytes());
+    let sources = "format = 1\n\n[source.\"https://metrics.example:8443\"]\nca = \"own.pem\"\nuser = \"ci\"\nsecret = \"metrics\"\n\n\
+                   [source.\"http://localhost:9090\"]\n";
+    adding.file("settings/sources.toml", sources.as_bytes());
     // Those of the corpus, whatever this story made.
     let read = |file: &str| fs::read_to_string(corpus().join("settings").join(file)).unwrap();
     adding.file(
@@ -620,6 +625,8 @@ fn every_file_of_settings_of_the_corpus_is_as_published_and_comes_to_what_it_did
         ("policy.toml", "policy"),
         ("trust.toml", "trust"),
         ("registries.toml", "registries"),
+        ("clusters.toml", "clusters"),
+        ("sources.toml", "sources"),
     ] {
         schemas::check(schema, file, &toml::from_str::<Value>(&text(file)).unwrap());
     }
@@ -630,6 +637,14 @@ fn every_file_of_settings_of_the_corpus_is_as_published_and_comes_to_what_it_did
     assert_eq!((read.plain_http, read.rate, read.chunk), (Some(false), Some(50), Some(67_108_864)));
     assert_eq!((read.user.as_deref(), read.secret.as_deref()), (Some("promo"), Some("registry")));
     assert_eq!((read.allow.len(), &read.immutable_tags[..]), (1, &["prod".to_owned()][..]));
+    let clusters = promo_providers::Clusters::read(&corpus().join("settings/clusters.toml")).unwrap();
+    let read = clusters.named("prod-eu").unwrap();
+    assert!(read.kubeconfig.ends_with("settings/prod-eu.kubeconfig") && read.context == "promo", "{read:?}");
+    let sources = promo_providers::metric::Sources::read(&corpus().join("settings/sources.toml")).unwrap();
+    let read = &sources.sources["https://metrics.example:8443"];
+    assert_eq!((read.user.as_deref(), read.secret.as_deref()), (Some("ci"), Some("metrics")));
+    assert!(read.ca.as_ref().is_some_and(|ca| ca.ends_with("settings/own.pem")), "{read:?}");
+    assert!(sources.sources.contains_key("http://localhost:9090"), "{sources:?}");
     let (policy, diagnostics) = promo_core::policy::policy(&text("policy.toml"));
     assert!(policy.is_some() && diagnostics.is_empty(), "{diagnostics:?}");
     let (trust, diagnostics) = promo_core::trust::trust(&text("trust.toml"));

@@ -14,11 +14,13 @@ use crate::samples::{alternatives, variants};
 use crate::schemas::{self, published};
 
 /// How each published format may grow, and which parts of it are open: `docs/reference/compatibility.md`.
-const FORMATS: [(&str, Kind, &[&str]); 15] = [
+const FORMATS: [(&str, Kind, &[&str]); 17] = [
     ("pipeline", Kind::Written, &[]),
     ("policy", Kind::Written, &[]),
     ("trust", Kind::Written, &[]),
     ("registries", Kind::Written, &[]),
+    ("clusters", Kind::Written, &[]),
+    ("sources", Kind::Written, &[]),
     // A plan that bears a new one names it in `requires`.
     ("plan", Kind::Closed, &["GateKind", "Reason"]),
     ("approval", Kind::Closed, &[]),

@@ -15,8 +15,9 @@ const FORMAT: u32 = 1;
 
 /// Everything that is said about clusters: `clusters.toml`, format 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Settings {
+pub struct Settings {
     /// Version of the format; 1.
     format: u32,
     /// By the name that targets use.
@@ -26,12 +27,13 @@ pub(crate) struct Settings {
 
 /// How one cluster is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-pub(crate) struct ClusterSettings {
-    /// A kubeconfig file.
-    pub(crate) kubeconfig: PathBuf,
+pub struct ClusterSettings {
+    /// A kubeconfig file: server, authority, and who asks.
+    pub kubeconfig: PathBuf,
     /// The context in it; it is always named, so that `kubectl config use-context` moves nothing.
-    pub(crate) context: String,
+    pub context: String,
 }
 
 impl Settings {
@@ -46,7 +48,10 @@ impl Settings {
     }
 
     /// Reads a file. Paths in it are relative to its directory.
-    fn read(path: &Path) -> Result<Self, ProviderError> {
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for one that is not what it should be, [`ErrorKind::Newer`] for a newer format.
+    pub fn read(path: &Path) -> Result<Self, ProviderError> {
         let invalid = |kind, why: String| ProviderError::new(kind, format!("{}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| invalid(ErrorKind::Invalid, error.to_string()))?;
         // Of a newer file nothing else is understood, and nothing else is said.
@@ -74,7 +79,7 @@ impl Settings {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a name that nothing is said about.
-    pub(crate) fn named(&self, name: &str) -> Result<&ClusterSettings, ProviderError> {
+    pub fn named(&self, name: &str) -> Result<&ClusterSettings, ProviderError> {
         self.clusters.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };

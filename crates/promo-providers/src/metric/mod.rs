@@ -21,6 +21,8 @@ use crate::settings::{self, key, required};
 use judge::{Bounds, Found};
 use server::Server;
 
+pub use sources::{Settings as Sources, SourceSettings};
+
 /// Points of one series that are asked for at most; Prometheus gives 11,000.
 const POINTS: u64 = 10_000;
 /// How often the server's time is looked at after the period should be over.

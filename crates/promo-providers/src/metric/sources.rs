@@ -19,25 +19,27 @@ const LIMIT: usize = 1 << 20;
 
 /// Everything that is said about sources: `sources.toml`, format 1.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct Settings {
+pub struct Settings {
     /// Version of the format; 1.
     format: u32,
     /// By address: scheme, host, and the port where it is not the scheme's own.
     #[serde(default, rename = "source")]
-    sources: BTreeMap<String, SourceSettings>,
+    pub sources: BTreeMap<String, SourceSettings>,
 }
 
 /// What is said about one source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
-struct SourceSettings {
+pub struct SourceSettings {
     /// A file with certificates in PEM that are trusted for this source, beside those of the machine.
-    ca: Option<PathBuf>,
+    pub ca: Option<PathBuf>,
     /// The user that belongs to `secret`; without one the secret is a bearer token.
-    user: Option<String>,
+    pub user: Option<String>,
     /// The name of a secret: `metrics` stands for the variable `PROMO_SECRET_METRICS`.
-    secret: Option<String>,
+    pub secret: Option<String>,
 }
 
 impl Settings {
@@ -47,7 +49,11 @@ impl Settings {
         file.map_or_else(none, |file| Self::read(&file).map(|settings| (settings, file)))
     }
 
-    fn read(path: &Path) -> Result<Self, ProviderError> {
+    /// Reads a file. Paths in it are relative to its directory.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for one that is not what it should be, [`ErrorKind::Newer`] for a newer format.
+    pub fn read(path: &Path) -> Result<Self, ProviderError> {
         let wrong = |kind, why: String| ProviderError::new(kind, format!("{}: {why}", path.display()));
         let text = std::fs::read_to_string(path).map_err(|error| wrong(ErrorKind::Invalid, error.to_string()))?;
         if text.len() > LIMIT {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -13,8 +14,8 @@ use promo_core::windows::Invoker;
 use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Session, exit};
 use promo_ledger::Store;
 use promo_sdk::{
-    Context, Description, EnsureAnswer, EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider, ProviderError,
-    ResolveRequest, Resolved, State,
+    Context, Description, EnsureAnswer, EnsureRequest, ErrorKind, Inputs, ObserveRequest, Preview, Provider,
+    ProviderError, ResolveRequest, Resolved, State,
 };
 use promo_tests::faults::{Faults, Mode};
 use promo_tests::small;
@@ -408,4 +409,40 @@ async fn s10_1_a_tag_that_moved_is_no_matter_to_a_way_back() {
     std::fs::write(&index, layout.to_string()).unwrap();
     let moves = place.world.plan("dev").await.body.moves;
     assert_eq!(moves[0].rollback.as_ref().map(|r| &r.to.id), Some(&first), "{:?}", moves[0].lost_target);
+}
+
+/// The directory provider, for which each release takes a program of its own.
+struct Tooled(Arc<dyn Provider>);
+
+#[async_trait::async_trait]
+impl Provider for Tooled {
+    fn describe(&self) -> Description {
+        self.0.describe()
+    }
+    async fn programs(&self, _: &Context, inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {
+        let tag = inputs.artifacts.values().find_map(|artifact| artifact.tag.clone()).unwrap_or_default();
+        Ok([(format!("writer-{tag}"), "1.2.3".to_owned())].into())
+    }
+    async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {
+        self.0.observe(cx, request).await
+    }
+    async fn preview(&self, cx: &Context, request: &ObserveRequest) -> Result<Preview, ProviderError> {
+        self.0.preview(cx, request).await
+    }
+    async fn ensure(&self, cx: &Context, request: &EnsureRequest) -> Result<EnsureAnswer, ProviderError> {
+        self.0.ensure(cx, request).await
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s8_2_the_programs_of_the_way_back_stand_in_a_plan_as_those_of_the_way_there() {
+    let tooled = |inner: Arc<dyn Provider>| -> Arc<dyn Provider> {
+        if inner.describe().name == "directory" { Arc::new(Tooled(inner)) } else { inner }
+    };
+    let (place, ..) = Place::with_first(promo_providers::builtin().into_iter().map(tooled).collect()).await;
+    let plan = place.world.plan("dev").await;
+    assert_eq!(plan.body.moves[0].every_step().count(), 2, "there and back");
+    let programs = plan.body.inputs.keys().filter(|name| name.starts_with("program ")).collect::<Vec<_>>();
+    assert_eq!(programs, ["program writer-1.0.0", "program writer-2.0.0"]);
+    assert_eq!(place.apply(&plan, |_| {}).await.outcome, Some(RunOutcome::Done));
 }

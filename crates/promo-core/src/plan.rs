@@ -326,6 +326,11 @@ impl Move {
         }
     }
 
+    /// Every step that it may come to, those of the way back among them.
+    pub fn every_step(&self) -> impl Iterator<Item = &Step> {
+        self.steps.iter().chain(self.rollback.iter().flat_map(|back| &back.steps))
+    }
+
     /// Whether its approval rules ask for anyone.
     #[must_use]
     pub fn needs_approval(&self) -> bool {

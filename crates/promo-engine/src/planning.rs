@@ -10,7 +10,7 @@ use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
-use promo_core::plan::{Action, Document, LedgerRef, Move, Next, Plan, Request};
+use promo_core::plan::{Action, Document, LedgerRef, Move, Next, Plan, Request, Step};
 use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, StepDraft};
 use promo_core::state::State;
 use promo_sdk::{CheckRequest, ErrorKind, ObserveRequest, Preview};
@@ -205,10 +205,10 @@ impl Session {
         Ok(inputs)
     }
 
-    /// The providers that do it, and the policy that it is done under.
+    /// The providers that do it or take it back, and the policy that it is done under.
     pub(crate) fn tools(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
         let mut inputs = BTreeMap::new();
-        let used: BTreeSet<&str> = moves.iter().flat_map(|m| m.steps.iter().map(|s| s.provider.as_str())).collect();
+        let used: BTreeSet<&str> = moves.iter().flat_map(Move::every_step).map(|s| s.provider.as_str()).collect();
         for (name, version) in self.providers.versions() {
             if used.contains(name.as_str()) {
                 // How doubt is settled is part of what was approved (S9.3).
@@ -223,10 +223,12 @@ impl Session {
         Ok(inputs)
     }
 
-    /// The programs of this machine that it is done with: helm, say.
+    /// The programs of this machine that it is done with or taken back: helm, say.
     async fn programs(&self, moves: &[Move]) -> Result<BTreeMap<String, String>, EngineError> {
         let mut inputs = BTreeMap::new();
-        for step in moves.iter().flat_map(|entry| &entry.steps).filter(|step| step.action == Action::Deploy) {
+        let steps: Vec<&Step> =
+            moves.iter().flat_map(Move::every_step).filter(|step| step.action == Action::Deploy).collect();
+        for step in steps {
             let failed = |source| EngineError::Provider {
                 doing: format!("asking which programs {} is made with", step.id),
                 source,

@@ -57,9 +57,9 @@ impl Held {
     }
 }
 
-/// What a run of these moves keeps others out of: the environments and the places they deploy to.
+/// What a run of these moves keeps others out of: the environments and the places they deploy to, also on the way back.
 pub(crate) fn resources(session: &Session, moves: &[Move]) -> BTreeSet<String> {
-    let places = moves.iter().flat_map(|m| &m.steps).filter(|s| s.target.is_some());
+    let places = moves.iter().flat_map(Move::every_step).filter(|s| s.target.is_some());
     let places = places.map(|s| format!("target {}", s.inputs.target.address()));
     moves.iter().map(|m| environment(session, &m.environment)).chain(places).collect()
 }

@@ -113,7 +113,8 @@ fn never(entry: &Move, fates: &BTreeMap<EnvironmentName, Fate>, context: &RunCon
     for before in &entry.after {
         match fates.get(before) {
             Some(fate) if verified(fate) => {}
-            Some(Fate::Interrupted | Fate::Closed { .. }) => return Some(Fate::Interrupted),
+            Some(Fate::Interrupted) => return Some(Fate::Interrupted),
+            Some(Fate::Closed { .. }) => return not_started(format!("{before} waits before its next wave")),
             _ => return not_started(format!("{before} did not get there")),
         }
     }

@@ -63,8 +63,10 @@ impl RunReport {
             Fate::Closed { .. } => Some(RunOutcome::Waiting),
             _ => None,
         });
-        // Beside one that waits, which can take long, what has ended badly is told at once.
-        let open = wave.reduce(finish::worse).map(|wave| finish::worse(wave, finish::worst(fates())));
+        // Beside one that waits, which can take long, what has ended badly is told at once; one that was interrupted can go on.
+        let interrupted = fates().any(|fate| matches!(fate, Fate::Interrupted));
+        let open = wave.reduce(finish::worse).filter(|_| !interrupted);
+        let open = open.map(|wave| finish::worse(wave, finish::worst(fates())));
         match self.outcome.or(open) {
             Some(RunOutcome::Done) => exit::DONE,
             Some(RunOutcome::Waiting) => exit::WAITING,
@@ -93,5 +95,39 @@ impl RunReport {
             })
             .collect();
         Self { run: run.clone(), outcome: Some(outcome), environments }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn s14_one_that_was_interrupted_is_told_before_one_that_waits_for_its_wave() {
+        let closed = |gates: Vec<Gate>| Fate::Closed { why: "it is night".into(), gates };
+        let gate = || {
+            let gate = include_str!("../../../../tests/compat/v1/gates/reason-frozen.json");
+            vec![serde_json::from_str::<Gate>(gate).unwrap()]
+        };
+        let (held, behind) = (
+            Fate::Ended { outcome: PromotionOutcome::Held, why: None },
+            Fate::NotStarted { why: "a waits".into(), gates: Vec::new() },
+        );
+        for (fates, code) in [
+            (vec![closed(gate()), Fate::Interrupted], exit::TRANSIENT),
+            (vec![closed(gate()), Fate::Interrupted, held.clone()], exit::TRANSIENT),
+            (vec![closed(Vec::new()), Fate::Interrupted], exit::TRANSIENT),
+            (vec![closed(gate()), behind.clone()], exit::WAITING),
+            (vec![closed(Vec::new()), behind], exit::STALE),
+            (vec![closed(gate()), held], exit::HELD),
+        ] {
+            let run = "a".repeat(32).parse().unwrap();
+            let release: ReleaseId = "r-111111111111".parse().unwrap();
+            let named = fates.into_iter().enumerate();
+            let environments =
+                named.map(|(at, fate)| (format!("e{at}").parse().unwrap(), release.clone(), fate)).collect();
+            let report = RunReport { run, outcome: None, environments };
+            assert_eq!(report.exit_code(), code, "{report:?}");
+        }
     }
 }

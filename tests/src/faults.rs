@@ -239,7 +239,7 @@ impl Faults {
         }
         let mut inner = self.lock();
         *inner.checks.entry(long.to_string()).or_default() += 1;
-        if let Some(kind) = inner.silent.get(short) {
+        if let Some(kind) = inner.silent.get(short).or_else(|| inner.silent.get(long)) {
             return Some(Err(ProviderError::new(*kind, format!("{short} could not look"))));
         }
         Some(Ok(!inner.failing.contains(short) && !inner.failing.contains(long)))

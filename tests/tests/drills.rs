@@ -65,7 +65,8 @@ impl Place {
     }
 
     async fn apply(&self, plan: &Document) -> RunReport {
-        self.apply_at(plan, |_| {}).await
+        let said = self.world.said.clone();
+        self.apply_at(plan, move |progress| said.lock().unwrap().push(progress.clone())).await
     }
 
     /// Applies; `at` hears everything that is said.
@@ -288,6 +289,43 @@ async fn s10_a_drill_that_is_stopped_on_its_way_to_what_ran_comes_back_first() {
     assert_eq!((report.outcome, &place.stands().0), (None, &before.0), "only its checks have not spoken");
     let report = place.world.session.resume(&report.run, place.world.options()).await.unwrap();
     assert_eq!((report.outcome, place.stands()), (Some(RunOutcome::Done), before));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s10_where_no_check_can_look_at_the_older_release_it_is_told_how_to_end_the_drill() {
+    let place = Place::new().await;
+    place.faults.silence_check(&format!("dev/smoke/{}", place.first), Some(ErrorKind::Transient));
+    let report = place.drill().await;
+    let unanswered = || {
+        let said = place.world.said.lock().unwrap();
+        let why = said.iter().rev().find_map(|said| match said {
+            Progress::CheckUnanswered { why, .. } => Some(why.clone()),
+            _ => None,
+        });
+        why.unwrap()
+    };
+    assert_eq!((report.outcome, report.exit_code()), (None, exit::TRANSIENT), "{report:?}");
+    let (run, first, second) = (&report.run, &place.first, &place.second);
+    let (cancel, plan) = (format!("promo cancel {run}"), format!("promo plan dev --release {second}"));
+    let why = unanswered();
+    assert!(
+        why.contains(&format!("never look at {first}, {cancel} ends the drill and holds dev, and {plan}")),
+        "{why}"
+    );
+    // What is said leads out of it.
+    place.world.session.resume(run, place.world.options()).await.unwrap();
+    assert_eq!(unanswered(), why);
+    place.world.session.cancel(run).await.unwrap();
+    assert_eq!(place.stands().1, place.first);
+    let request = Request { release: Some(place.second.clone()), ..place.world.request("dev") };
+    let plan = place.world.session.plan(request, PLAN_LIFETIME).await.unwrap();
+    assert_eq!(place.apply(&plan).await.outcome, Some(RunOutcome::Done));
+    assert_eq!(place.stands().1, place.second);
+    // Of what is brought back the same is no way out: it is asked again.
+    place.faults.silence_check(&format!("dev/smoke/{}", place.first), None);
+    place.faults.silence_check(&format!("dev/smoke/{}", place.second), Some(ErrorKind::Transient));
+    place.drill().await;
+    assert!(unanswered().ends_with("; promo resume asks again"), "{}", unanswered());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -50,7 +50,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for (id, run) in runs() {
         let moved: Vec<String> = run.environments.iter().map(|(name, release)| format!("{name} {release}")).collect();
         let (state, style) = match run.finished {
-            Some((_, outcome)) => endings::run(outcome),
+            Some((_, outcome)) => endings::run(outcome, endings::is_drill(&view, id, run)),
             None => endings::open(open(id).map(|open| open.state)),
         };
         let started = time::short(run.started, &zone);

@@ -1,7 +1,7 @@
 //! How a promotion, and a run, stand or ended: the one place of these words, for every screen. What must not live here: what
 //! becomes of it next.
 
-use promo_core::ids::EnvironmentName;
+use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Promotion, Run};
@@ -21,9 +21,11 @@ pub(crate) fn open(state: Option<&str>) -> (&'static str, Label) {
     }
 }
 
-/// How a run ended.
-pub(crate) const fn run(outcome: RunOutcome) -> (&'static str, Label) {
+/// How a run ended; of a drill nothing is taken back but brought back.
+pub(crate) const fn run(outcome: RunOutcome, drill: bool) -> (&'static str, Label) {
     match outcome {
+        RunOutcome::RolledBack if drill => ("failed as a drill, and what ran is there again", Label::Bad),
+        RunOutcome::Held if drill => ("did not come back from a drill and is held for a person", Label::Bad),
         RunOutcome::Done => ("is done", Label::Good),
         RunOutcome::Waiting => ("has ended, and a part of it waits", Label::Waiting),
         RunOutcome::RolledBack => ("failed and was rolled back", Label::Bad),
@@ -101,6 +103,12 @@ pub(crate) fn of(
         return BACK;
     }
     self::promotion(outcome, ended, run.is_some_and(|run| went_back(run, name)), open)
+}
+
+/// Whether a run tries a way back.
+pub(crate) fn is_drill(view: &View, id: &RunId, run: &Run) -> bool {
+    let known = run.environments.keys().filter_map(|name| view.environment(name));
+    known.flat_map(|known| known.history.iter().chain(&known.active)).any(|p| p.run == *id && p.drill.is_some())
 }
 
 /// Whether a run began to take an environment back to what it was.

@@ -75,7 +75,7 @@ fn authority(view: &RunView, options: &Options) -> Vec<String> {
 
 fn head(view: &RunView, options: &Options) -> String {
     let outcome = match view.outcome {
-        Some(outcome) => endings::run(outcome).0,
+        Some(outcome) => endings::run(outcome, view.environments.iter().any(|row| row.drill.is_some())).0,
         None => endings::open(view.open.as_ref().map(|open| open.state)).0,
     };
     let after = view.finished.map(|at| format!(" · took {}", time::ago(view.started, at))).unwrap_or_default();

@@ -123,13 +123,31 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
         if let Some(why) = why {
             out.push_str(&format!("  {:width$}  {}\n", "", escape::line(why)));
         }
+        if outlived(fate) {
+            let resume = command_line(["promo", "resume", report.run.as_str()]);
+            let ways =
+                format!("either put back what changed, and {resume}; or end the run, which holds {name} for a person");
+            out.push_str(&format!("  {:width$}  {ways}\n", ""));
+        }
     }
     ui.data(&fold(&out, ui.width()));
+}
+
+/// Whether no time opens the next wave, since the rules are no longer those of the plan.
+fn outlived(fate: &Fate) -> bool {
+    matches!(fate, Fate::Closed { gates, .. } if gates.is_empty())
 }
 
 /// The command that leads on from how a run ended.
 pub(crate) fn next(report: &RunReport) -> String {
     let run = report.run.as_str();
+    let (mut fates, interrupted) = (
+        report.environments.iter().map(|(_, _, fate)| fate),
+        report.environments.iter().any(|(_, _, fate)| *fate == Fate::Interrupted),
+    );
+    if report.outcome.is_none() && !interrupted && fates.any(outlived) {
+        return command_line(["promo", "cancel", run]);
+    }
     if report.outcome.is_none() {
         return command_line(["promo", "resume", run]);
     }

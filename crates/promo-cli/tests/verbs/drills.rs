@@ -73,3 +73,22 @@ fn s0_3_where_a_drill_cannot_be_had_the_exit_code_and_the_next_command_say_so() 
     world.run(20, &["rollback", "qa", "--drill"]);
     world.run(0, &["rollback", "qa"]);
 }
+
+#[test]
+fn s10_a_drill_that_failed_is_told_as_one_and_not_as_something_that_was_taken_back() {
+    let world = World::new();
+    let view = world.run(0, &["rollback", "dev", "--drill"]);
+    let row = view["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "dev").unwrap();
+    let first = row["drill"]["id"].as_str().unwrap();
+    let smoke = format!("run = [\"sh\", \"-c\", \"test $PROMO_RELEASE != {first}\"]");
+    world.edit("promo.toml", "run = [\"checks/smoke.sh\"], files = [\"checks/smoke.sh\"]", &smoke);
+    world.run(0, &["rollback", "dev", "--drill", "--out", "drill.json"]);
+    world.run(40, &["apply", "drill.json"]);
+    let run = world.newest_run();
+    let runs = said(&world, &["runs"]);
+    let line = runs.lines().skip_while(|line| !line.contains(&run)).take(3).collect::<Vec<_>>().join(" ");
+    let line = line.split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(line.contains("failed as a drill, and what ran is there again"), "{runs}");
+    let told = said(&world, &["show", &run]);
+    assert!(told.contains("failed as a drill") && !told.contains("rolled back"), "{told}");
+}

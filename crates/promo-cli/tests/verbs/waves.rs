@@ -77,6 +77,15 @@ fn s5_5_a_run_that_stops_at_a_wave_ends_with_20_and_says_what_leads_on() {
     assert_eq!(next(&ended), format!("promo resume {run}"));
     let told = said(&world, &["resume", &run]);
     assert!(told.contains("wave 2 of 2 waits: frozen by dana"), "{told}");
+    // Under other rules no time opens it: then there are two ways out.
+    world.edit("promo.toml", "on_close = \"stop-at-wave\"", "on_close = \"stop-at-wave\"\non_failure = \"hold\"");
+    world.run(22, &["resume", &run]);
+    let told = said(&world, &["resume", &run]).split_whitespace().collect::<Vec<_>>().join(" ");
+    let ways =
+        format!("either put back what changed, and promo resume {run}; or end the run, which holds dev for a person");
+    assert!(told.contains("wave 2 of 2 does not begin: ") && told.contains(&ways), "{told}");
+    assert!(told.contains(&format!("Next: promo --policy policy.toml cancel {run}")), "{told}");
+    world.edit("promo.toml", "\non_failure = \"hold\"", "");
     world.run(0, &["unfreeze", "dev", "--reason", "seen", "--key", "keys/riley", "--signer", "built-in"]);
     world.run(0, &["resume", &run]);
 }

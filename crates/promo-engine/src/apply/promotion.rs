@@ -262,7 +262,18 @@ pub(super) async fn verify(
         let verdict = match context.session.ask(&asking.token(context), group).await? {
             Ok(verdict) => verdict,
             Err(error) => {
-                let (check, why) = (check.name.clone(), format!("{error}; promo resume asks again"));
+                let mut why = format!("{error}; promo resume asks again");
+                // What is gone back to for a drill may be older than what the check needs: no resume would ever end it.
+                if entry.drilled() == Some(release) {
+                    let (run, to) = (&context.run, &entry.to.id);
+                    why.push_str(&format!(
+                        "; where it can never look at {release}, promo cancel {run} ends the drill and holds "
+                    ));
+                    why.push_str(&format!(
+                        "{environment}, and promo plan {environment} --release {to} brings back what ran"
+                    ));
+                }
+                let check = check.name.clone();
                 context.say(Progress::CheckUnanswered { environment, check, why });
                 return Ok(End::Interrupted);
             }

@@ -396,21 +396,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
         let mode = if trusted { TrustMode::Trusted } else { TrustMode::Local };
         let (governed, diagnostics) = policy::govern(&pipeline, &loaded.places, Some(&policy), mode);
         let governed = governed.unwrap_or_else(|| panic!("{diagnostics:#?}"));
-        return Governance {
-            pipeline: governed.pipeline,
-            graph,
-            approval: governed.approval,
-            windows: governed.windows,
-            movable_images: governed.movable_images,
-            withdraw: governed.withdraw,
-            no_drills: governed.no_drills,
-            first_observation: governed.first_observation,
-            policy: governed.policy,
-            pinned: trusted,
-            checkpoint: None,
-            roster: policy.roster,
-            local: governed.local,
-        };
+        return Governance { pinned: trusted, ..Governance::of(governed, policy.roster) };
     }
     let approval = pipeline.environments.iter().map(|(n, e)| (n.clone(), e.approval.clone())).collect();
     let windows = pipeline

@@ -12,7 +12,6 @@ use promo_core::approval::Roster;
 use promo_core::clock::Present;
 use promo_core::config::{self, Limits, Loaded};
 use promo_core::diagnostic::Diagnostic;
-use promo_core::graph::Graph;
 use promo_core::ledger::{Actor, ActorKind};
 use promo_core::plan::LedgerRef;
 use promo_core::policy::{self, Governed, Policy, TrustMode};
@@ -113,35 +112,8 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
             crate::escape::line(&origin)
         ));
     }
-    let Governed {
-        pipeline,
-        approval,
-        windows,
-        movable_images,
-        withdraw,
-        no_drills,
-        first_observation,
-        policy,
-        local,
-        ..
-    } = rules.governed;
-    let graph = Graph::new(&pipeline);
-    let (pinned, checkpoint, roster) = (rules.pinned, rules.checkpoint, rules.roster);
-    let governance = Governance {
-        pipeline,
-        graph,
-        approval,
-        windows,
-        movable_images,
-        withdraw,
-        no_drills,
-        first_observation,
-        policy,
-        pinned,
-        checkpoint,
-        roster,
-        local,
-    };
+    let (pinned, checkpoint) = (rules.pinned, rules.checkpoint);
+    let governance = Governance { pinned, checkpoint, ..Governance::of(rules.governed, rules.roster) };
     let (providers, actor) = (global.wiring.providers(), actor(global));
     if matches!(access, Access::Write) && actor.name == UNKNOWN {
         let says = "nothing says who acts, so it is recorded as by `unknown`: name yourself with --as or PROMO_ACTOR";

@@ -22,6 +22,7 @@ use promo_core::ledger::view::IllegalRecord;
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
+use promo_core::policy::Governed;
 use promo_core::windows::{Invoker, Level};
 use promo_ledger::{AppendError, Checkpoint, Expect, Sound, Store, VerifyError, VerifyReport};
 use promo_sdk::{Clock, Context, Provider};
@@ -70,6 +71,26 @@ pub struct Governance {
 }
 
 impl Governance {
+    /// The rules of a pipeline under its policy. Nothing is pinned.
+    #[must_use]
+    pub fn of(governed: Governed, roster: Roster) -> Self {
+        Self {
+            graph: Graph::new(&governed.pipeline),
+            pipeline: governed.pipeline,
+            approval: governed.approval,
+            windows: governed.windows,
+            movable_images: governed.movable_images,
+            withdraw: governed.withdraw,
+            no_drills: governed.no_drills,
+            first_observation: governed.first_observation,
+            policy: governed.policy,
+            pinned: false,
+            checkpoint: None,
+            roster,
+            local: governed.local,
+        }
+    }
+
     /// The rules, as eligibility takes them.
     #[must_use]
     pub fn rules(&self) -> Rules<'_> {

@@ -136,7 +136,7 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
     if ui.format() == Format::Json {
         ui.answer(&adopted);
     } else {
-        let style = Style { now, zone: &zone, full: arguments.full };
+        let style = Style { now, zone: &zone, full: arguments.full, width: ui.width() };
         print(ui, session, &adopted, &style);
     }
     Ok(failed.map_or(DONE, Exit))
@@ -179,7 +179,11 @@ fn print(ui: &Ui, session: &promo_engine::Session, adopted: &Adopted, style: &St
     let pipeline = &session.governance().pipeline.name;
     let head = format!("{pipeline} · {}", time::long(style.now, style.zone));
     let markdown = ui.format() == Format::Markdown;
-    let mut out = if markdown { format!("**{head}**\n\n") } else { format!("promo adopt · {head}\n\n") };
+    let mut out = if markdown {
+        format!("**{head}**\n\n")
+    } else {
+        table::fold(&format!("promo adopt · {head}\n\n"), style.width)
+    };
     out.push_str(&if markdown {
         drawn::markdown(&adopted.environment, style)
     } else {
@@ -196,7 +200,7 @@ fn print(ui: &Ui, session: &promo_engine::Session, adopted: &Adopted, style: &St
             _ => "to change by hand: it is not as it was deployed any more",
         };
         let shared = if file.shared { "; shared: a change of it is a new release" } else { "" };
-        out.push_str(&format!("\n  {} ({state}{shared})\n", escape::line(&file.path)));
+        out.push_str(&table::fold(&format!("\n  {} ({state}{shared})\n", escape::line(&file.path)), style.width));
         for line in file.lines.lines() {
             let kind = if line.starts_with('+') { Label::Good } else { Label::Bad };
             out.push_str(&format!("  {}\n", label(kind, &escape::line(line))));

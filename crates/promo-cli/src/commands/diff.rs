@@ -50,7 +50,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let drifts = Drifts::of(&looked, &Standing::of(session, &view)?).pasted_by(ui);
     let failed = drifts.failed();
     let compared = Compared::of(names, declared, drifts, arguments.undeclared);
-    print(ui, session, &compared, &Style { now, zone: &zone, full: arguments.full });
+    print(ui, session, &compared, &Style { now, zone: &zone, full: arguments.full, width: ui.width() });
     Ok(match failed {
         Some(code) => Exit(code),
         None if arguments.detailed_exitcode && compared.differs => Exit(exit::CHANGES),
@@ -72,12 +72,13 @@ fn print(ui: &Ui, session: &promo_engine::Session, compared: &Compared, style: &
         table::fold(&format!("promo diff · {head}\n\n"), ui.width())
     };
     let unlike = compared.undeclared.iter().filter(|one| one.state == "differs").count();
-    out.push_str(&match (compared.declared.len(), unlike) {
+    let says = match (compared.declared.len(), unlike) {
         (0, 0) if compared.whole => format!("{left} and {right} do not differ.\n"),
         (0, 0) => "Nothing was seen to differ, and not everything could be looked at.\n".to_owned(),
         (declared, 0) => format!("{declared} declared differences, and nothing else that was seen.\n"),
         (declared, _) => format!("{declared} declared differences, and some that no declaration explains.\n"),
-    });
+    };
+    out.push_str(&table::fold(&says, style.width));
     if !compared.declared.is_empty() {
         out.push_str("\nDeclared\n");
         if markdown {

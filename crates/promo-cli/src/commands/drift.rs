@@ -33,7 +33,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let looked = project.runtime.block_on(session.drift(&arguments.environments))?;
     let (view, now) = (session.view()?, session.now()?);
     let drifts = Drifts::of(&looked, &Standing::of(session, &view)?).pasted_by(ui);
-    print(ui, session, &drifts, &Style { now, zone: &zone, full: arguments.full }, view.size);
+    print(ui, session, &drifts, &Style { now, zone: &zone, full: arguments.full, width: ui.width() }, view.size);
     // What could not be looked at is no pass.
     Ok(match drifts.failed() {
         Some(code) => Exit(code),
@@ -67,7 +67,8 @@ fn print(ui: &Ui, session: &promo_engine::Session, drifts: &Drifts, style: &Styl
     }
     let stays = drifts.environments.iter().flat_map(|one| &one.places);
     if stays.filter(|place| place.state == "differs").any(|place| !place.takes_back) {
-        out.push_str("\nWhat others added beside what is declared stays: declare it, or take it away where it is.\n");
+        let stays = "\nWhat others added beside what is declared stays: declare it, or take it away where it is.\n";
+        out.push_str(&table::fold(stays, style.width));
     }
     drawn::ways(ui, &drifts.also, &drifts.next, &mut out);
     ui.data(&out);

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use promo_core::inputs::FileChange;
 
 use super::labels::{Label, label};
+use super::table::{columns, fold};
 use super::{diff, time};
 use crate::escape;
 use crate::ui::Ui;
@@ -24,6 +25,8 @@ pub(crate) struct Style<'a> {
     pub(crate) zone: &'a TimeZone,
     /// Whether differences are shown whole.
     pub(crate) full: bool,
+    /// How wide the screen is; nothing where that is no matter.
+    pub(crate) width: Option<usize>,
 }
 
 /// The lines of an environment: how it stands, then its places, objects and fields.
@@ -39,14 +42,15 @@ pub(crate) fn environment(one: &DriftedEnvironment, style: &Style<'_>) -> String
         _ => " ",
     };
     let says = escape::line(&one.says);
-    let mut out =
+    let head =
         format!("{} {}: {}\n", label(kind, sign), label(Label::Strong, one.environment.as_str()), label(kind, &says));
+    let mut out = fold(&head, style.width);
     let told = |place: &&DriftedPlace| place.state != "same";
     for place in one.places.iter().filter(told) {
         let mut indent = "    ";
         if one.places.len() > 1 {
             let address = place.address.as_deref().map(|address| format!(" ({})", escape::line(address)));
-            out.push_str(&format!("  {}{}\n", place.target, address.unwrap_or_default()));
+            out.push_str(&fold(&format!("  {}{}\n", place.target, address.unwrap_or_default()), style.width));
             indent = "      ";
         }
         out.push_str(&self::place(place, indent, style));
@@ -57,14 +61,15 @@ pub(crate) fn environment(one: &DriftedEnvironment, style: &Style<'_>) -> String
 fn place(place: &DriftedPlace, indent: &str, style: &Style<'_>) -> String {
     let mut out = String::new();
     for line in place.why.iter().chain(&place.note) {
-        out.push_str(&format!("{indent}{}\n", escape::line(line)));
+        out.push_str(&fold(&format!("{indent}{}\n", escape::line(line)), style.width));
     }
     for object in &place.objects {
         out.push_str(&self::object(object, indent, style));
     }
     if place.objects.is_empty() && place.state == "differs" {
         let live = place.live.as_deref().unwrap_or_default();
-        out.push_str(&format!("{indent}the ledger has {}, and {live} is there\n", place.recorded));
+        let states = format!("{indent}the ledger has {}, and {live} is there\n", place.recorded);
+        out.push_str(&fold(&states, style.width));
     }
     out
 }
@@ -73,7 +78,8 @@ fn object(object: &DriftedObject, indent: &str, style: &Style<'_>) -> String {
     let name = escape::line(&object.object);
     if object.fields.is_empty() {
         let what = if object.class == "deleted" { "deleted" } else { "added: nothing declares it" };
-        return format!("{indent}{} {}\n", label(Label::Strong, &name), label(Label::Bad, what));
+        let line = format!("{indent}{} {}\n", label(Label::Strong, &name), label(Label::Bad, what));
+        return fold(&line, style.width);
     }
     let mut out = String::new();
     let mut lines = Vec::new();
@@ -91,7 +97,7 @@ fn object(object: &DriftedObject, indent: &str, style: &Style<'_>) -> String {
     if object.fields.iter().any(|field| !field.path.is_empty()) {
         out.push_str(&format!("{indent}{}\n", label(Label::Strong, &name)));
     }
-    out.push_str(&super::table::columns(&lines, indent, None));
+    out.push_str(&columns(&lines, indent, style.width));
     for line in long.lines() {
         let kind = if line.starts_with('-') { Label::Good } else { Label::Bad };
         let line = if line.starts_with(['-', '+']) { label(kind, line) } else { line.to_owned() };
@@ -161,4 +167,72 @@ pub(crate) fn markdown(one: &DriftedEnvironment, style: &Style<'_>) -> String {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::view::drift::{DriftedField, DriftedObject, DriftedPlace};
+
+    #[test]
+    fn on_a_narrow_screen_no_line_but_those_of_a_difference_is_longer_than_it() {
+        let field = |path: &str, recorded: &str, live: &str| DriftedField {
+            path: path.into(),
+            class: "changed",
+            recorded: Some(recorded.into()),
+            live: Some(live.into()),
+            by: Some("kubectl-edit".into()),
+            at: Some("2026-11-22T16:05:00Z".parse().unwrap()),
+        };
+        let object = |fields| DriftedObject { object: "Deployment/api".into(), class: "changed", fields };
+        let place = DriftedPlace {
+            target: "eu".into(),
+            address: Some("cluster=prod-eu namespace=shop-eu".into()),
+            state: "differs",
+            recorded: "x".into(),
+            live: None,
+            takes_back: true,
+            objects: vec![
+                object(vec![field("spec.template.spec.containers[api].env[LEVEL].value", "information", "debug")]),
+                object(vec![field("", "a b c\n", "a line of a file that is longer than the screen\n")]),
+                object(Vec::new()),
+            ],
+            note: Some("somebody has deleted what promo keeps in the namespace".into()),
+            code: None,
+            why: None,
+        };
+        let same = DriftedPlace {
+            target: "us".into(),
+            address: None,
+            state: "same",
+            recorded: "x".into(),
+            live: None,
+            takes_back: false,
+            objects: Vec::new(),
+            note: None,
+            code: None,
+            why: None,
+        };
+        let one = DriftedEnvironment {
+            environment: "production".parse().unwrap(),
+            release: None,
+            since: None,
+            state: "differs",
+            says: "3 objects differ from r-415af1b747f5 (#2 1.1.0)".into(),
+            moving: None,
+            places: vec![same, place],
+        };
+        let draw = |width| {
+            let zone = TimeZone::UTC;
+            let style = Style { now: "2026-11-22T17:00:00Z".parse().unwrap(), zone: &zone, full: false, width };
+            anstream::adapter::strip_str(&environment(&one, &style)).to_string()
+        };
+        let narrow = draw(Some(40));
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!(words(&narrow), words(&draw(None)), "nothing is left out");
+        // A word is not broken: the way to a field is there to be copied.
+        let long = |line: &&str| line.chars().count() > 40 && line.split_whitespace().count() > 1;
+        let long: Vec<&str> = narrow.lines().filter(long).collect();
+        assert_eq!(long, ["        +a line of a file that is longer than the screen"], "{narrow}");
+    }
 }

@@ -473,10 +473,10 @@ async fn s5_5_whoever_resumes_a_run_looks_at_the_wave_before_once_more() {
     let (report, _) = place.until_the_pause(Some(&stopped)).await;
     assert_eq!(report.outcome, Some(RunOutcome::Held), "it is bad there with every release: {report:?}");
     assert!(why(&report).starts_with("smoke failed"), "{report:?}");
-    assert_eq!(
-        place.touched(&report),
-        ["deploy/us", "rollback/deploy/us", "rollback/deploy/eu", "rollback/deploy/asia"]
-    );
+    let mut touched = place.touched(&report);
+    // Those of the second wave go back at once.
+    touched[2..].sort();
+    assert_eq!(touched, ["deploy/us", "rollback/deploy/us", "rollback/deploy/asia", "rollback/deploy/eu"]);
     assert_eq!(place.live(), ["1.0.0", "1.0.0", "1.0.0"], "what went bad did not reach the rest");
 }
 

@@ -45,61 +45,39 @@ stringData: { token: canary-secret }
 ";
 
 /// A pipeline of two namespaces, which are declared alike but for one map.
-struct World {
-    pipeline: Pipeline,
+async fn alike() -> Option<Pipeline> {
+    let world = Pipeline::new(2, |namespaces| {
+        format!(
+            "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\", \"values/{{environment}}.yaml\"]\n\
+             images = {{ \"shop/web\" = \"web\" }}\ntimeout = \"30s\"\n{}{}",
+            Pipeline::environment("dev", "development", "", &namespaces[0]),
+            Pipeline::environment("staging", "staging", "after = [\"dev\"]\n", &namespaces[1]),
+        )
+    });
+    let world = world.await?;
+    world.write("manifests/web.yaml", MANIFESTS);
+    for name in ["dev", "staging"] {
+        let own = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: own\ndata:\n  where: {name}\n");
+        world.write(&format!("values/{name}.yaml"), &own);
+    }
+    Some(world)
 }
 
-impl std::ops::Deref for World {
-    type Target = Pipeline;
-
-    fn deref(&self) -> &Pipeline {
-        &self.pipeline
-    }
+/// The same with a release that runs in both.
+async fn deployed() -> Option<Pipeline> {
+    let world = alike().await?;
+    world.release("1.0.0").await;
+    world.ends(0, &["advance"]);
+    Some(world)
 }
 
-impl World {
-    async fn new() -> Option<Self> {
-        let pipeline = Pipeline::new(2, |namespaces| {
-            format!(
-                "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\", \"values/{{environment}}.yaml\"]\n\
-                 images = {{ \"shop/web\" = \"web\" }}\ntimeout = \"30s\"\n{}{}",
-                Pipeline::environment("dev", "development", "", &namespaces[0]),
-                Pipeline::environment("staging", "staging", "after = [\"dev\"]\n", &namespaces[1]),
-            )
-        });
-        let world = Self { pipeline: pipeline.await? };
-        world.write("manifests/web.yaml", MANIFESTS);
-        for name in ["dev", "staging"] {
-            let own = format!("apiVersion: v1\nkind: ConfigMap\nmetadata:\n  name: own\ndata:\n  where: {name}\n");
-            world.write(&format!("values/{name}.yaml"), &own);
-        }
-        Some(world)
-    }
-
-    /// The same with a release that runs in both.
-    async fn deployed() -> Option<Self> {
-        let world = Self::new().await?;
-        world.release("1.0.0").await;
-        world.ends(0, &["advance"]);
-        Some(world)
-    }
-
-    fn dev(&self) -> &Namespace {
-        &self.namespaces[0]
-    }
-
-    fn staging(&self) -> &Namespace {
-        &self.namespaces[1]
-    }
-
-    /// The plan that takes back what differs in dev, applied; gives what it said.
-    fn take_back(&self) -> String {
-        let next = self.json(0, &["drift", "dev"])["next"].as_str().unwrap().to_owned();
-        let words: Vec<&str> = next.split(' ').skip(1).collect();
-        let said = self.ends(0, &words);
-        self.ends(0, &["apply", words.last().unwrap()]);
-        said
-    }
+/// The plan that takes back what differs in dev, applied; gives what it said.
+fn take_back(world: &Pipeline) -> String {
+    let next = world.json(0, &["drift", "dev"])["next"].as_str().unwrap().to_owned();
+    let words: Vec<&str> = next.split(' ').skip(1).collect();
+    let said = world.ends(0, &words);
+    world.ends(0, &["apply", words.last().unwrap()]);
+    said
 }
 
 /// What an answer tells of a field: its class, what was recorded, what is there and who changed it.
@@ -156,7 +134,7 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn what_was_changed_by_hand_is_told_by_object_field_and_who_and_nothing_else_is() {
-            let Some(world) = World::deployed().await else { return };
+            let Some(world) = deployed().await else { return };
             let quiet = world.json(0, &["drift", "--detailed-exitcode"]);
             assert_eq!(quiet["differs"], false, "{quiet:#}");
             // What controllers, a restart and kubectl's own marks leave is no difference.
@@ -200,7 +178,7 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn a_place_that_cannot_be_looked_at_is_named_and_no_pass() {
-            let Some(world) = World::deployed().await else { return };
+            let Some(world) = deployed().await else { return };
             world.write("clusters.toml", "format = 1\n");
             let answer = world.json(1, &["drift"]);
             assert_eq!(
@@ -216,7 +194,7 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn what_promo_keeps_of_a_place_and_is_gone_is_said() {
-            let Some(world) = World::deployed().await else { return };
+            let Some(world) = deployed().await else { return };
             kubectl(world.dev(), &["delete", "secret", "promo.promo"]);
             let answer = world.json(0, &["drift", "dev"]);
             assert_eq!(answer["environments"][0]["state"], "differs");
@@ -226,9 +204,9 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn a_plan_names_every_field_that_it_takes_back_and_apply_takes_them_back() {
-            let Some(world) = World::deployed().await else { return };
+            let Some(world) = deployed().await else { return };
             by_hand(world.dev());
-            let said = world.take_back();
+            let said = take_back(&world);
             assert!(said.contains("takes back what was changed by hand on default: "), "{said}");
             for words in [
                 "ConfigMap/own is put back",
@@ -250,7 +228,7 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn what_is_kept_is_written_into_the_manifests_that_declare_it_and_travels_from_there() {
-            let Some(world) = World::deployed().await else { return };
+            let Some(world) = deployed().await else { return };
             kubectl(
                 world.dev(),
                 &["patch", "configmap", "settings", "--type=merge", "-p", r#"{"data":{"color":"red"}}"#],
@@ -273,7 +251,7 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn two_environments_differ_in_what_is_declared_and_in_what_is_not() {
-            let Some(world) = World::deployed().await else { return };
+            let Some(world) = deployed().await else { return };
             // Names of namespaces and of the environments themselves are no difference.
             let text = world.ends(0, &["diff", "dev", "staging", "--detailed-exitcode"]);
             assert!(text.contains("dev and staging do not differ"), "{text}");
@@ -295,7 +273,7 @@ mod needs_kubernetes {
         /// Everything as somebody deployed it before there was promo: one object with kubectl, one as helm does.
         #[tokio::test(flavor = "multi_thread")]
         async fn what_runs_already_is_taken_over_as_a_plan_names_it_and_no_pod_restarts() {
-            let Some(world) = World::new().await else { return };
+            let Some(world) = alike().await else { return };
             world.release("1.0.0").await;
             let release = world.json(0, &["release", "list"]);
             let source = release["releases"][0]["artifacts"]["web"].to_string();
@@ -356,7 +334,7 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn nothing_is_taken_from_whoever_the_plan_does_not_name() {
-            let Some(world) = World::new().await else { return };
+            let Some(world) = alike().await else { return };
             world.release("1.0.0").await;
             world.write("settings.yaml", MANIFESTS.split("---\n").nth(1).unwrap());
             let path = world.path("settings.yaml");

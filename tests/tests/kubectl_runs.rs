@@ -13,99 +13,76 @@ const WATCHED: Duration = Duration::from_secs(4);
 /// What takes longer does not come.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A pipeline of two namespaces.
-struct World {
-    pipeline: Pipeline,
+/// Development, then staging.
+async fn two() -> Option<Pipeline> {
+    with(|namespaces| {
+        let dev = Pipeline::environment("dev", "development", "", &namespaces[0]);
+        dev + &Pipeline::environment("staging", "staging", "after = [\"dev\"]\n", &namespaces[1])
+    })
+    .await
 }
 
-impl std::ops::Deref for World {
-    type Target = Pipeline;
-
-    fn deref(&self) -> &Pipeline {
-        &self.pipeline
-    }
+/// One environment of both namespaces, one after the other.
+async fn waves() -> Option<Pipeline> {
+    with(|namespaces| {
+        format!(
+            "[environments.world]\ntier = \"development\"\nstart = \"auto\"\nverify = [\"smoke\"]\n\
+             waves = [{{ targets = [\"eu\"], pause = \"1s\" }}, {{ targets = [\"us\"] }}]\n\
+             [environments.world.targets]\neu = {{ cluster = \"kit\", namespace = \"{}\" }}\n\
+             us = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
+            namespaces[0].name(),
+            namespaces[1].name()
+        )
+    })
+    .await
 }
 
-impl World {
-    /// Development, then staging.
-    async fn new() -> Option<Self> {
-        Self::with(|namespaces| {
-            let dev = Pipeline::environment("dev", "development", "", &namespaces[0]);
-            dev + &Pipeline::environment("staging", "staging", "after = [\"dev\"]\n", &namespaces[1])
-        })
-        .await
-    }
+/// One environment that is watched for a while by a Job, which runs until somebody says how it ends.
+async fn watched() -> Option<Pipeline> {
+    let world = with(|namespaces| {
+        format!(
+            "[checks.ask]\njob = {{ manifest = \"ask.yaml\" }}\n[environments.dev]\ntier = \"development\"\n\
+             start = \"auto\"\nverify = [\"ask\"]\nwatch = {{ for = \"{}s\", every = \"1s\" }}\n\
+             target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
+            WATCHED.as_secs(),
+            namespaces[0].name()
+        )
+    });
+    let world = world.await?;
+    let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
+    let text = format!(
+        "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: ask }}\nspec:\n  backoffLimit: 0\n  template:\n    \
+         metadata: {{ annotations: {{ promo.test/kubelet: run }} }}\n    spec:\n      restartPolicy: Never\n      \
+         containers: [{{ name: ask, image: \"tools.example/ask@{digest}\" }}]\n"
+    );
+    world.write("ask.yaml", &text);
+    Some(world)
+}
 
-    /// One environment of both namespaces, one after the other.
-    async fn waves() -> Option<Self> {
-        Self::with(|namespaces| {
-            format!(
-                "[environments.world]\ntier = \"development\"\nstart = \"auto\"\nverify = [\"smoke\"]\n\
-                 waves = [{{ targets = [\"eu\"], pause = \"1s\" }}, {{ targets = [\"us\"] }}]\n\
-                 [environments.world.targets]\neu = {{ cluster = \"kit\", namespace = \"{}\" }}\n\
-                 us = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
-                namespaces[0].name(),
-                namespaces[1].name()
-            )
-        })
-        .await
-    }
+async fn with(environments: impl FnOnce(&[Namespace]) -> String) -> Option<Pipeline> {
+    let pipeline = Pipeline::new(2, |namespaces| {
+        let deploy = "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = { \"shop/web\" = \"web\" }\n\
+                      timeout = \"6s\"\n";
+        format!("{deploy}{}", environments(namespaces))
+    });
+    let world = pipeline.await?;
+    declare(&world, "run");
+    Some(world)
+}
 
-    /// One environment that is watched for a while by a Job, which runs until somebody says how it ends.
-    async fn watched() -> Option<Self> {
-        let world = Self::with(|namespaces| {
-            format!(
-                "[checks.ask]\njob = {{ manifest = \"ask.yaml\" }}\n[environments.dev]\ntier = \"development\"\n\
-                 start = \"auto\"\nverify = [\"ask\"]\nwatch = {{ for = \"{}s\", every = \"1s\" }}\n\
-                 target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
-                WATCHED.as_secs(),
-                namespaces[0].name()
-            )
-        });
-        let world = world.await?;
-        let digest = "sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
-        let text = format!(
-            "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: ask }}\nspec:\n  backoffLimit: 0\n  template:\n    \
-             metadata: {{ annotations: {{ promo.test/kubelet: run }} }}\n    spec:\n      restartPolicy: Never\n      \
-             containers: [{{ name: ask, image: \"tools.example/ask@{digest}\" }}]\n"
-        );
-        world.write("ask.yaml", &text);
-        Some(world)
-    }
+/// What the next release declares, with what becomes of its pods.
+fn declare(world: &Pipeline, switch: &str) {
+    let text = format!(
+        "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 2\n  \
+         selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    \
+         metadata: {{ labels: {{ app: web }}, annotations: {{ promo.test/kubelet: {switch} }} }}\n    \
+         spec: {{ containers: [{{ name: web, image: shop/web }}] }}\n"
+    );
+    world.write("manifests/web.yaml", &text);
+}
 
-    async fn with(environments: impl FnOnce(&[Namespace]) -> String) -> Option<Self> {
-        let pipeline = Pipeline::new(2, |namespaces| {
-            let deploy = "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = { \"shop/web\" = \"web\" }\n\
-                          timeout = \"6s\"\n";
-            format!("{deploy}{}", environments(namespaces))
-        });
-        let world = Self { pipeline: pipeline.await? };
-        world.pods("run");
-        Some(world)
-    }
-
-    fn dev(&self) -> &Namespace {
-        &self.namespaces[0]
-    }
-
-    fn staging(&self) -> &Namespace {
-        &self.namespaces[1]
-    }
-
-    /// What the next release declares, with what becomes of its pods.
-    fn pods(&self, switch: &str) {
-        let text = format!(
-            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 2\n  \
-             selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    \
-             metadata: {{ labels: {{ app: web }}, annotations: {{ promo.test/kubelet: {switch} }} }}\n    \
-             spec: {{ containers: [{{ name: web, image: shop/web }}] }}\n"
-        );
-        self.write("manifests/web.yaml", &text);
-    }
-
-    fn image_in(namespace: &Namespace) -> String {
-        kubectl(namespace, &["get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"])
-    }
+fn image_in(namespace: &Namespace) -> String {
+    kubectl(namespace, &["get", "deployment", "web", "-o", "jsonpath={.spec.template.spec.containers[0].image}"])
 }
 
 mod needs_kubernetes {
@@ -113,31 +90,31 @@ mod needs_kubernetes {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_release_that_does_not_run_is_rolled_back_and_goes_no_further() {
-        let Some(world) = World::new().await else { return };
+        let Some(world) = two().await else { return };
         world.release("1.0.0").await;
         world.ends(0, &["advance"]);
-        let good = World::image_in(world.dev());
-        assert!(good.contains("/team/web@sha256:") && good == World::image_in(world.staging()), "{good}");
-        world.pods("crash");
+        let good = image_in(world.dev());
+        assert!(good.contains("/team/web@sha256:") && good == image_in(world.staging()), "{good}");
+        declare(&world, "crash");
         world.release("1.1.0").await;
         let plan = world.ends(0, &["plan", "dev"]);
         assert!(plan.contains("Deployment/web") && plan.contains("promo.test/kubelet: crash"), "{plan}");
         let said = world.ends(40, &["advance"]);
         assert!(said.contains("not settled within 6 s: Deployment/web: "), "{said}");
         assert!(said.contains("CrashLoopBackOff"), "the reason of its pods: {said}");
-        assert_eq!((World::image_in(world.dev()), World::image_in(world.staging())), (good.clone(), good));
+        assert_eq!((image_in(world.dev()), image_in(world.staging())), (good.clone(), good));
         // What was left behind is what the release before it declares, and nothing is under way.
         world.ends(0, &["plan", "dev", "--detailed-exitcode"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn r10_what_does_not_run_in_the_second_wave_goes_back_in_both() {
-        let Some(world) = World::waves().await else { return };
+        let Some(world) = waves().await else { return };
         let (eu, us) = (world.dev(), world.staging());
         world.release("1.0.0").await;
         world.ends(0, &["advance"]);
-        let good = World::image_in(us);
-        assert!(good.contains("/team/web@sha256:") && good == World::image_in(eu), "{good}");
+        let good = image_in(us);
+        assert!(good.contains("/team/web@sha256:") && good == image_in(eu), "{good}");
         // There is no room for another pod in the second one, so that the new image never gets ready there.
         let quota = us.kubectl().args(["create", "quota", "full", "--hard=pods=2"]).output().unwrap();
         assert!(quota.status.success(), "{}", said(&quota));
@@ -150,7 +127,7 @@ mod needs_kubernetes {
         let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
         assert!(at("world/deploy/eu: ") < at("waiting 1 s"), "{said}");
         assert!(at("waiting 1 s") < at("world/deploy/us …"), "{said}");
-        assert_eq!((World::image_in(eu), World::image_in(us)), (good.clone(), good));
+        assert_eq!((image_in(eu), image_in(us)), (good.clone(), good));
         world.ends(0, &["plan", "world", "--detailed-exitcode"]);
         world.ends(0, &["ledger", "verify"]);
     }
@@ -158,7 +135,7 @@ mod needs_kubernetes {
     /// S1.3: what was asked within the watch has seen nothing of its end.
     #[tokio::test(flavor = "multi_thread")]
     async fn s1_3_a_job_that_was_left_behind_within_a_watch_does_not_answer_its_last_question() {
-        let Some(world) = World::watched().await else { return };
+        let Some(world) = watched().await else { return };
         world.release("1.0.0").await;
         world.ends(0, &["plan", "dev", "--out", "plan.json"]);
         let mut child =
@@ -187,19 +164,19 @@ mod needs_kubernetes {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn s10_a_drill_proves_the_way_back_of_a_namespace_and_says_how_long_it_took() {
-        let Some(world) = World::new().await else { return };
+        let Some(world) = two().await else { return };
         for tag in ["1.0.0", "1.1.0"] {
             world.release(tag).await;
             world.ends(0, &["advance"]);
         }
-        let good = World::image_in(world.dev());
+        let good = image_in(world.dev());
         let plan = world.ends(0, &["rollback", "dev", "--drill", "--out", "drill.json"]);
         assert!(plan.contains("and comes again") && plan.contains("Deployment/web"), "{plan}");
         let said = world.ends(0, &["apply", "drill.json"]);
         let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
         assert!(at("dev/rollback/deploy/default: ") < at("is back and verified after"), "{said}");
         assert!(at("is back and verified after") < at("dev/deploy/default: "), "{said}");
-        assert_eq!(World::image_in(world.dev()), good);
+        assert_eq!(image_in(world.dev()), good);
         let drill = |field: &str| {
             let history: serde_json::Value =
                 serde_json::from_str(&world.ends(0, &["history", "dev", "--format", "json"])).unwrap();
@@ -212,7 +189,7 @@ mod needs_kubernetes {
         world.ends(0, &["rollback", "dev", "--drill", "--out", "again.json"]);
         let said = world.ends(40, &["apply", "again.json"]);
         assert!(said.contains("could not go back as a drill") && said.contains("not settled within 6 s"), "{said}");
-        assert_eq!((drill("state").as_str(), World::image_in(world.dev())), (Some("failed"), good));
+        assert_eq!((drill("state").as_str(), image_in(world.dev())), (Some("failed"), good));
         let status = world.ends(0, &["status"]);
         assert!(status.contains("the drill of a rollback to") && status.contains("verified"), "{status}");
         // Nothing is left to do, nothing is held, paused or quarantined.
@@ -222,11 +199,11 @@ mod needs_kubernetes {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn a_run_that_is_killed_while_it_waits_for_the_cluster_is_gone_on_with() {
-        let Some(world) = World::new().await else { return };
+        let Some(world) = two().await else { return };
         world.release("1.0.0").await;
         world.ends(0, &["advance"]);
-        let before = World::image_in(world.dev());
-        world.pods("notready");
+        let before = image_in(world.dev());
+        declare(&world, "notready");
         let pipeline = std::fs::read_to_string(world.path("promo.toml")).unwrap();
         world.write("promo.toml", &pipeline.replace("\"6s\"", "\"60s\""));
         world.release("1.1.0").await;
@@ -234,7 +211,7 @@ mod needs_kubernetes {
         let mut child =
             world.promo(&["apply", "plan.json"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
-        let there = || World::image_in(world.dev()) != before && pods(world.dev()).len() > 2;
+        let there = || image_in(world.dev()) != before && pods(world.dev()).len() > 2;
         while !there() {
             assert!(Instant::now() < deadline, "nothing was applied");
             std::thread::sleep(Duration::from_millis(50));
@@ -255,7 +232,7 @@ mod needs_kubernetes {
         }
         let output = resume.take().unwrap().wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{}", said(&output));
-        assert_ne!(World::image_in(world.dev()), before);
+        assert_ne!(image_in(world.dev()), before);
         // A second one changes nothing (S9.5).
         world.ends(0, &["resume", &run]);
         world.ends(0, &["ledger", "verify"]);

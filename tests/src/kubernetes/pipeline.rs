@@ -123,6 +123,18 @@ impl Pipeline {
         )
     }
 
+    /// The first namespace, where development is.
+    #[must_use]
+    pub fn dev(&self) -> &Namespace {
+        &self.namespaces[0]
+    }
+
+    /// The second one, where staging is.
+    #[must_use]
+    pub fn staging(&self) -> &Namespace {
+        &self.namespaces[1]
+    }
+
     /// From now on promo speaks to the cluster as that user.
     pub fn user(&self, user: &str) {
         super::world::clusters(self.directory(), &self.namespaces[0].kubeconfig_of(user), user);

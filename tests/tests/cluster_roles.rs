@@ -40,6 +40,7 @@ mod needs_kubernetes {
                 &["create", "role", "deploys", &format!("--verb={all}"), &format!("--resource={resources}")],
             );
             kubectl(&world.namespaces[0], &["create", "rolebinding", "deploys", "--role=deploys", "--user=deployer"]);
+            world.until("deployer", true);
             world.user("deployer");
             // Rights that the deployer has not are given to nobody, and the server says so before anything is there.
             world.objects(&objects("deletecollection", ""));

@@ -140,6 +140,17 @@ impl Pipeline {
         super::world::clusters(self.directory(), &self.namespaces[0].kubeconfig_of(user), user);
     }
 
+    /// Waits until the server lets a user work with Secrets in the first namespace, or not any more: it learns of bindings a moment
+    /// after they are there.
+    pub fn until(&self, user: &str, may: bool) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+        let words = ["auth", "can-i", "list", "secrets", "--as", user];
+        while self.namespaces[0].kubectl().args(words).output().unwrap().status.success() != may {
+            assert!(std::time::Instant::now() < deadline, "{user}: {may}");
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+    }
+
     /// The working tree.
     #[must_use]
     pub fn directory(&self) -> &Path {

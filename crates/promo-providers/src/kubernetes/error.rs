@@ -31,7 +31,12 @@ pub(crate) fn refused(doing: &str, status: &Status) -> ProviderError {
         408 | 410 | 425 | 429 | 500..=599 => ErrorKind::Transient,
         _ => ErrorKind::Failed,
     };
-    ProviderError::new(kind, format!("{doing}: {}", escape::line(&status.message)))
+    // Of an object that is applied and is not there, a server does not say that it is the right to create it that is missing.
+    let why = match status.message.trim_end().strip_suffix("is forbidden:") {
+        Some(_) if kind == ErrorKind::Denied => " it is not there, and who applies it may not `create` it",
+        _ => "",
+    };
+    ProviderError::new(kind, format!("{doing}: {}{why}", escape::line(status.message.trim_end())))
 }
 
 fn transient(doing: &str, why: &str) -> ProviderError {

@@ -1,10 +1,10 @@
 //! Plans over clusters, on a real API server: what would change of 500 objects, next to `helm template` and `kubectl diff`; and 50
-//! environments at once, next to as many helm processes one after the other.
+//! environments at once, next to as many helm processes one after the other. How soon the end of a rollout is told is in `rollouts`.
 
 use super::image::Image;
 use super::measure::{Contender, Measured};
 use super::table::{self, Bar};
-use super::{Bench, hermetic, write};
+use super::{Bench, hermetic, rollouts, write};
 use crate::Outcome;
 use crate::components;
 use crate::process::{Run, Server};
@@ -21,7 +21,7 @@ const FEW: usize = 4;
 /// How long the control plane may take to work.
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
-/// Both rows; nothing where the components are missing.
+/// All rows; nothing where the components are missing.
 pub(super) fn run(bench: &Bench) -> Outcome {
     let find = |name| Ok::<_, String>(components::find(components::named(name)?));
     let (Some(helm), Some(kubectl), Some(_), Some(_)) =
@@ -34,7 +34,8 @@ pub(super) fn run(bench: &Bench) -> Outcome {
     let world = World { control_plane: ControlPlane::start(&dir.join("control-plane"))?, dir, helm, kubectl };
     table::head("clusters", "");
     preview(bench, &world)?;
-    environments(bench, &world)
+    environments(bench, &world)?;
+    rollouts::run(bench, &world)
 }
 
 /// What a new greeting changes in 500 objects that are deployed.
@@ -75,11 +76,11 @@ fn bench_promo(bench: &Bench, world: &World, dir: &Path) -> Run {
 }
 
 /// A control plane, and the tools that are used with it.
-struct World {
+pub(super) struct World {
     control_plane: ControlPlane,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     helm: PathBuf,
-    kubectl: PathBuf,
+    pub(super) kubectl: PathBuf,
 }
 
 impl World {
@@ -113,15 +114,20 @@ impl World {
         Ok(dir)
     }
 
-    fn kubectl(&self, words: &[&str]) -> Run {
+    pub(super) fn kubectl(&self, words: &[&str]) -> Run {
         self.env(hermetic(Run::new(&self.kubectl), &self.dir)).args(words)
     }
 
     /// Where the cluster is, for promo and for its peers.
-    fn env(&self, run: Run) -> Run {
+    pub(super) fn env(&self, run: Run) -> Run {
         run.env("PROMO_HELM", &self.helm)
             .env("PROMO_CLUSTERS", "clusters.toml")
             .env("KUBECONFIG", &self.control_plane.kubeconfig)
+    }
+
+    /// What `clusters.toml` says of it.
+    pub(super) fn clusters(&self) -> Outcome<String> {
+        self.control_plane.clusters()
     }
 
     fn measured(&self, bench: &Bench, dir: &Path, words: &[&std::ffi::OsStr]) -> Outcome<Measured> {

@@ -15,6 +15,7 @@ mod ledger;
 mod measure;
 mod plan;
 mod registry;
+mod rollouts;
 mod start;
 mod table;
 

@@ -81,6 +81,21 @@ pub(super) fn row(bench: &Bench, name: &str, mut contenders: Vec<Contender<'_>>,
     Ok(medians[0])
 }
 
+/// Prints when promo told of something and when a peer did, in seconds from what brought it about: of those of one place in both lists
+/// both were there in the same run. Every single one is held against the bar, not the median.
+pub(super) fn ends(bench: &Bench, name: &str, ours: &[f64], (peer, theirs): (&str, &[f64]), bar: f64) {
+    let late = Spread::of(ours.iter().zip(theirs).map(|(ours, theirs)| ours - theirs));
+    let verdict = late_by(late.most, bar);
+    bench.judge(name, &verdict);
+    let (runs, shown) = (ours.len(), |times: &[f64]| spread(Spread::of(times.iter().copied())));
+    println!("| {name} | promo | {runs} | {} | | | {} | | {verdict} |", shown(ours), spread(late));
+    println!("| {name} | {peer} | {runs} | {} | | | | | |", shown(theirs));
+}
+
+fn late_by(most: f64, bar: f64) -> String {
+    if most <= bar { "meets".to_owned() } else { format!("{MISSES} {bar} s after the peer ({most:.3})") }
+}
+
 fn cpu(result: &Result) -> Spread {
     Spread::of(result.samples.iter().map(|s| s.cpu))
 }
@@ -149,7 +164,7 @@ fn exponent(from: (f64, f64), to: (f64, f64)) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Bar, Found, exponent, grown, verdict};
+    use super::{Bar, Found, exponent, grown, late_by, verdict};
 
     const FOUND: Found = Found { wall: 9.0, cpu: 0.1, peak: 59.0, note: None, against: None, noted_against: None };
 
@@ -187,6 +202,13 @@ mod tests {
         assert_eq!(grown(1.2, 1.2), "meets 1.2");
         assert_eq!(grown(1.31, 1.2), "MISSES 1.2 (1.31)");
         assert_eq!(grown(f64::NAN, 1.2), "MISSES 1.2 (NaN)");
+    }
+
+    #[test]
+    fn what_comes_later_than_its_bar_once_misses_it() {
+        assert_eq!([late_by(0.2, 1.0), late_by(-0.1, 1.0)], ["meets", "meets"]);
+        assert_eq!(late_by(1.25, 1.0), "MISSES 1 s after the peer (1.250)");
+        assert_eq!(late_by(f64::NAN, 1.0), "MISSES 1 s after the peer (NaN)");
     }
 
     #[test]

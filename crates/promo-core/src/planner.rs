@@ -57,6 +57,9 @@ pub struct Observations {
     pub checks: BTreeMap<(EnvironmentName, ReleaseId), Vec<Reason>>,
     /// Deployment settings of earlier residences, by digest: what a rollback restores.
     pub settings: BTreeMap<Digest, DeploymentSettings>,
+    /// What was planned to judge a release when it last came to an environment; an entry, also without any, where it was looked.
+    /// A rollback restores its files (S2.4): what came with a newer release says nothing of the older one.
+    pub judged: BTreeMap<(EnvironmentName, ReleaseId), Vec<PlannedCheck>>,
 }
 
 /// How an environment is deployed, apart from release and files; its digest stands in the ledger, so a change of it is a
@@ -193,7 +196,7 @@ pub fn checks_of(
     let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
     let (rules, request) = (rules.clone(), &nothing_named());
     let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
-    Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment))
+    Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment), false)
 }
 
 /// The deployment steps that gave what an environment has now: its release with the files and the settings that it was deployed

@@ -10,7 +10,7 @@ use promo_core::format::Newer;
 use promo_core::gate::{GateKind, Outcome, Reason};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
-use promo_core::plan::{Document, Goal, MAX_BYTES, Plan, PlanFileError, Request, StayReason};
+use promo_core::plan::{Document, Goal, MAX_BYTES, Plan, PlanFileError, PlannedCheck, Request, StayReason};
 use promo_core::planner::shared_files;
 use promo_core::state::State;
 use promo_core::windows::Invoker;
@@ -177,6 +177,32 @@ fn s10_2_a_rollback_restores_release_and_files_and_names_the_next_way_back() {
     assert!(kinds.is_disjoint(&[GateKind::Predecessor, GateKind::Soak, GateKind::Freeze, GateKind::Order].into()));
     bench.file("values/qa.yaml", "two").apply(&plan);
     assert_eq!(moves(&bench.plan(&back("qa"))), ["qa=B1"]);
+}
+
+#[test]
+fn s2_4_what_comes_back_is_judged_with_the_files_of_then_where_its_check_is_set_as_it_was() {
+    let mut bench = settled("qa verify t");
+    let script = "checks/qa/t.sh";
+    bench.file(script, "then").world.play("add B2");
+    let before = bench.plan(&everything()).moves[0].rollback.clone().expect("a way back").checks;
+    bench.file(script, "now");
+    let judges = |bench: &Bench| {
+        let plan = bench.plan(&everything());
+        let back = plan.moves[0].rollback.as_ref().expect("a way back");
+        let of = |checks: &[PlannedCheck]| checks[0].inputs.files[script];
+        (of(&plan.moves[0].checks), of(&back.checks))
+    };
+    let [then, now] = [Digest::of(b"then"), Digest::of(b"now")];
+    assert_eq!(judges(&bench), (now, now), "what is not on record is not known");
+    let known = (name("qa"), bench.world.id("B1"));
+    bench.observations.judged.insert(known.clone(), before.clone());
+    assert_eq!(judges(&bench), (now, then));
+    // One that nobody had then is one of now.
+    let mut other = before.clone();
+    other[0].inputs.files = [("checks/qa/u.sh".to_owned(), then)].into();
+    other[0].inputs.settings = serde_json::json!({ "check": "u" });
+    bench.observations.judged.insert(known, other);
+    assert_eq!(judges(&bench), (now, now), "it is asked in another way by now");
 }
 
 #[test]

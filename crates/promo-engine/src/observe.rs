@@ -1,5 +1,6 @@
 //! Reads what the planner needs from outside: files, live states, artifacts. Nothing here changes anything.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
@@ -9,8 +10,10 @@ use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId, TargetName};
 use promo_core::inputs::Inputs;
 use promo_core::ledger::View;
+use promo_core::ledger::event::Movement;
 use promo_core::model::{Check, Pipeline};
-use promo_core::planner::{DeploymentSettings, Observations, split_reference};
+use promo_core::plan::{Document, PlannedCheck};
+use promo_core::planner::{DeploymentSettings, Draft, Observations, Selection, split_reference};
 use promo_core::state::State;
 use promo_sdk::{ErrorKind, ObserveRequest, ResolveRequest};
 
@@ -82,6 +85,68 @@ async fn live(
             Ok(State::Unknown)
         }
     }
+}
+
+/// Adds what judged each release that a selection goes back to when it was there, which stands in the plan of then. Whether one
+/// was judged with other files than those that were drafted: then the selection is to be made anew. Where a check has no files of
+/// its environment's own there is nothing to look for: shared ones are the release's.
+pub(crate) fn judged(
+    session: &Session,
+    view: &View,
+    selection: &Selection,
+    observations: &mut Observations,
+) -> Result<bool, EngineError> {
+    let (mut other, mut plans) = (false, BTreeMap::new());
+    for Draft { head, .. } in &selection.moves {
+        let comes_back = head.drill || head.movement == Movement::Rollback;
+        let back = head.rollback.iter().map(|back| (&back.to.id, &back.checks));
+        for (release, checks) in back.chain(comes_back.then_some((&head.to.id, &head.checks))) {
+            let place = (head.environment.clone(), release.clone());
+            if observations.judged.contains_key(&place) {
+                continue;
+            }
+            let carried = view.release(release).map(|entry| &entry.release.content.files);
+            let own = |path: &String| carried.is_none_or(|carried| !carried.contains_key(path));
+            let before = match checks.iter().any(|check| check.inputs.files.keys().any(own)) {
+                true => judges(session, view, &place, &mut plans)?,
+                false => Vec::new(),
+            };
+            let differs = |now: &PlannedCheck| {
+                before.iter().any(|before| before.name == now.name && before.inputs.files != now.inputs.files)
+            };
+            other |= checks.iter().any(differs);
+            observations.judged.insert(place, before);
+        }
+    }
+    Ok(other)
+}
+
+/// The checks that were planned for a release when it last came to an environment; none where that is not to be had.
+fn judges(
+    session: &Session,
+    view: &View,
+    (name, release): &(EnvironmentName, ReleaseId),
+    plans: &mut BTreeMap<Digest, Option<Document>>,
+) -> Result<Vec<PlannedCheck>, EngineError> {
+    let mut residences = view.environment(name).into_iter().flat_map(|known| known.residences.iter().rev());
+    let Some(residence) = residences.find(|residence| residence.release == *release) else { return Ok(Vec::new()) };
+    let Some(run) = residence.run.as_ref().and_then(|run| view.runs.get(run)) else { return Ok(Vec::new()) };
+    let plan = match plans.entry(run.plan) {
+        Entry::Occupied(known) => known.into_mut(),
+        Entry::Vacant(new) => {
+            let bytes = session.store().get_blob(&run.plan)?.unwrap_or_default();
+            new.insert(Document::from_bytes(&bytes).ok().map(|(document, _)| document))
+        }
+    };
+    let mut moves = plan.iter().flat_map(|plan| &plan.body.moves);
+    let Some(entry) = moves.find(|entry| entry.environment == *name) else { return Ok(Vec::new()) };
+    let there = (&entry.to.id, &entry.settings, &entry.files, &entry.checks);
+    let back = entry.rollback.as_ref().map(|back| (&back.to.id, &back.settings, &back.files, &back.checks));
+    let came = |(id, settings, files, _): &(&ReleaseId, &Digest, &BTreeMap<String, Digest>, _)| {
+        *id == release && **settings == residence.settings && **files == residence.files
+    };
+    let way = [Some(there), back].into_iter().flatten().find(came);
+    Ok(way.map(|(.., checks)| checks.clone()).unwrap_or_default())
 }
 
 /// The settings of that digest, which a deployment of the ledger names; none where they are of a form that nobody knows here.

@@ -164,7 +164,9 @@ impl Session {
         let mut selection = input(&observations);
         loop {
             // What could not be checked afterwards is not begun (S9.1).
-            if self.unready(&selection, &mut observations).await? {
+            if observe::judged(self, view, &selection, &mut observations)?
+                || self.unready(&selection, &mut observations).await?
+            {
                 drop(std::mem::take(&mut selection));
                 selection = input(&observations);
                 continue;

@@ -105,6 +105,18 @@ impl Pipeline {
         }
     }
 
+    /// The same, where `shop/web` stands for the image of the release, and `KEY` for a value that a chart has from its values.
+    pub fn declare(&self, key: &str, objects: &str) {
+        let objects = objects.replace("shop/web", &format!("\"{}\"", self.by.image()));
+        match self.by {
+            By::Kubectl => self.objects(&objects.replace("KEY", key)),
+            By::Helm(_) => {
+                self.write("chart/values.yaml", &format!("key: \"{key}\"\n"));
+                self.objects(&objects.replace("KEY", "{{ .Values.key }}"));
+            }
+        }
+    }
+
     /// Definitions of kinds that come with it.
     pub fn definitions(&self, text: &str) {
         match self.by {

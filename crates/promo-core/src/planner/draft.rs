@@ -57,7 +57,7 @@ impl Planner<'_> {
         let back = targets.first().and_then(|id| {
             let (settings, files) = self.recorded(name, id)?;
             let steps = self.steps(name, id, &settings, &files, "rollback/");
-            let checks = self.checks(name, environment, id, &settings);
+            let checks = self.checks(name, environment, id, &settings, true);
             let to = self.reference(id);
             Some((Rollback { to, files, settings: settings.digest(), steps: Vec::new(), checks }, steps))
         });
@@ -73,7 +73,7 @@ impl Planner<'_> {
             after: self.input.rules.graph.predecessors(name).intersection(moved).cloned().collect(),
             gates,
             steps: Vec::new(),
-            checks: self.checks(name, environment, release, &settings),
+            checks: self.checks(name, environment, release, &settings, recorded),
             verdicts: environment
                 .verify
                 .iter()
@@ -234,14 +234,17 @@ impl Planner<'_> {
     }
 
     /// Every automatic check, once for each target: what is broken in one of them is not verified (S3.1). Those of one
-    /// check stand together, in the order of the targets.
+    /// check stand together, in the order of the targets. Where what was there before comes back, `again`, it is judged with the
+    /// files of then: which checks there are, and how they are asked, is a rule of now.
     pub(super) fn checks(
         &self,
         name: &EnvironmentName,
         environment: &Environment,
         release: &ReleaseId,
         deployment: &DeploymentSettings,
+        again: bool,
     ) -> Vec<PlannedCheck> {
+        let before = self.input.observations.judged.get(&(name.clone(), release.clone())).filter(|_| again);
         let nowhere = Target(BTreeMap::new());
         let mut places: Vec<&Target> = deployment.targets.values().collect();
         if places.is_empty() {
@@ -251,7 +254,15 @@ impl Planner<'_> {
         for check in &environment.verify {
             let declared = self.input.rules.pipeline.checks.get(check).map(|check| check.for_environment(name));
             let Some(Check::Automatic { provider, settings, files }) = declared else { continue };
-            let files = self.files(&files, release).0;
+            let mut files = self.files(&files, release).0;
+            if let Some(before) = before.into_iter().flatten().find(|before| before.name == *check) {
+                if before.provider == provider && before.inputs.settings == settings {
+                    files.clone_from(&before.inputs.files);
+                } else {
+                    let then = |path: &String| before.inputs.files.get(path);
+                    files.iter_mut().for_each(|(path, digest)| *digest = *then(path).unwrap_or(digest));
+                }
+            }
             out.extend(places.iter().map(|place| PlannedCheck {
                 name: check.clone(),
                 provider: provider.clone(),

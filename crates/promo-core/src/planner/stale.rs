@@ -15,6 +15,7 @@ use crate::eligibility::Rules;
 use crate::gate::{GateKind, Reason};
 use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::View;
+use crate::ledger::event::Movement;
 use crate::plan::{Action, Move, Next, Plan, ReleaseRef, Request, Stay};
 use crate::state::State;
 
@@ -43,7 +44,10 @@ pub fn inputs_here(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, St
         let drafted = planner.draft(name, environments.get(name)?, what, entry.movement, &entry.after, Vec::new());
         // Of a drill the way back comes first, and what that finds is what is live.
         let rollback = if entry.drill { entry.rollback.clone() } else { drafted.head.rollback };
-        Some(Move { steps: entry.steps.clone(), rollback, ..drafted.head })
+        // What judges a release that comes back is on record, and was not read here.
+        let recorded = entry.drill || entry.movement == Movement::Rollback;
+        let checks = if recorded { entry.checks.clone() } else { drafted.head.checks };
+        Some(Move { steps: entry.steps.clone(), rollback, checks, ..drafted.head })
     });
     inputs(input, &again.collect::<Vec<_>>())
 }

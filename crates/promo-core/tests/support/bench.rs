@@ -148,7 +148,8 @@ impl Bench {
         pipeline.environments = self.world.pipeline.environments.clone().into_iter().rev().collect();
         pipeline.checks = self.world.pipeline.checks.clone().into_iter().rev().collect();
         other.world.graph = Graph::new(pipeline);
-        let Observations { files, live, artifacts, trees, destinations, checks, settings } = self.observations.clone();
+        let Observations { files, live, artifacts, trees, destinations, checks, settings, judged } =
+            self.observations.clone();
         other.observations = Observations {
             files: files.into_iter().rev().collect(),
             live: live.into_iter().rev().collect(),
@@ -157,6 +158,7 @@ impl Bench {
             destinations: destinations.into_iter().rev().collect(),
             checks: checks.into_iter().rev().collect(),
             settings: settings.into_iter().rev().collect(),
+            judged: judged.into_iter().rev().collect(),
         };
         other
     }

@@ -19,6 +19,7 @@
 //! A test that stops the API server takes a control plane of its own ([`ControlPlane::private`]), which ends with the value.
 
 mod connection;
+pub mod kills;
 mod kubelet;
 mod logs;
 mod namespace;

@@ -3,29 +3,24 @@
 #![cfg(target_os = "linux")]
 #![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::process::{Child, Output, Stdio};
+use std::collections::BTreeMap;
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
-use promo_tests::binary;
-use promo_tests::faults::{Entry, FAULT, JOURNAL, Point};
-use promo_tests::kubernetes::pipeline::{Pipeline, kubectl, said};
-use promo_tests::kubernetes::{ControlPlane, Namespace};
+use promo_tests::faults::Point;
+use promo_tests::kubernetes::kills::Faulty;
+use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, said};
+use promo_tests::kubernetes::{ControlPlane, Helm, Namespace};
 use serde_json::json;
 
 const FAULTS: &str = env!("CARGO_BIN_EXE_promo-faults");
 
-/// Points that come by the clock, and not by what is done.
-const BY_TIME: [&str; 3] = ["renew before", "renew after", "clock"];
-
-fn environment(namespaces: &[Namespace], also: &str) -> String {
-    format!(
-        "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = {{ \"shop/web\" = \"web\" }}\ntimeout = \"60s\"\n{also}{}",
-        Pipeline::environment("dev", "development", "", &namespaces[0])
-    )
+fn environment(by: By, namespaces: &[Namespace], also: &str) -> String {
+    let deploys = by.settings(&format!("timeout = \"60s\"\n{also}"));
+    deploys + &Pipeline::environment("dev", "development", "", &namespaces[0])
 }
 
 /// One namespace, and the releases that go there one after the other.
@@ -35,9 +30,9 @@ struct World {
 }
 
 impl World {
-    async fn new() -> Option<Self> {
-        let pipeline = Pipeline::new(1, |namespaces| environment(namespaces, "")).await?;
-        Some(Self { pipeline, next: 0 })
+    async fn new(by: By) -> Option<Self> {
+        let pipeline = Pipeline::new(1, |namespaces| environment(by, namespaces, "")).await?;
+        Some(Self { pipeline: pipeline.with(by), next: 0 })
     }
 
     fn kubectl(&self, words: &[&str]) -> String {
@@ -50,13 +45,17 @@ impl World {
         let n = self.next;
         let job = "spec:\n  backoffLimit: 0\n  template:\n    ";
         let image = format!("registry.test/tool@sha256:{}", "a".repeat(64));
-        self.pipeline.write(
-            "manifests/all.yaml",
+        let hook = match self.pipeline.by {
+            By::Kubectl => "promo/hook: before, promo/hook-runs: always",
+            By::Helm(_) => "helm.sh/hook: \"pre-install,pre-upgrade\"",
+        };
+        self.pipeline.declare(
+            &n.to_string(),
             &format!(
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: a }}\ndata: {{ key: \"{n}\" }}\n---\n\
+                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: a }}\ndata: {{ key: \"KEY\" }}\n---\n\
                  apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: only-{n} }}\n---\n\
                  apiVersion: batch/v1\nkind: Job\n\
-                 metadata: {{ name: migrate, annotations: {{ promo/hook: before, promo/hook-runs: always }} }}\n{job}\
+                 metadata: {{ name: migrate, annotations: {{ {hook} }} }}\n{job}\
                  metadata: {{ labels: {{ hook: \"{n}\" }} }}\n    \
                  spec: {{ restartPolicy: Never, containers: [{{ name: job, image: \"{image}\" }}] }}\n---\n\
                  apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 1\n  \
@@ -68,28 +67,16 @@ impl World {
         self.pipeline.ends(0, &["plan", "dev", "--out", "plan.json"]);
     }
 
-    /// promo with a fault, or with none, which tells the points that it passes.
-    fn faulty(&self, fault: Option<&str>, words: &[&str]) -> Output {
-        let _ = std::fs::remove_file(self.pipeline.path("journal"));
-        let mut command = self.pipeline.dressed(binary::command(FAULTS), words);
-        command.env(JOURNAL, self.pipeline.path("journal")).env("PROMO_LEASE_TTL", "1s");
-        command.envs(fault.map(|fault| (FAULT, fault))).output().unwrap()
+    fn faulty(&self) -> Faulty<'_> {
+        Faulty::on(&self.pipeline, FAULTS)
     }
 
     /// The points that an apply passes from the record of its run on.
     async fn points(&mut self) -> Vec<Point> {
         self.plan().await;
-        let output = self.faulty(None, &["apply", "plan.json"]);
-        assert_eq!(output.status.code(), Some(0), "{}", said(&output));
+        self.faulty().anew().ends(0, "a clean run", &["apply", "plan.json"]);
         self.is_done("a clean run");
-        let entries = promo_tests::faults::read(&self.pipeline.path("journal"));
-        let passed = entries.into_iter().filter_map(|entry| match entry {
-            Entry::Passed(point) => Some(point),
-            _ => None,
-        });
-        let mut seen = BTreeSet::new();
-        let passed = passed.skip_while(|point| point.name != "append before run.started");
-        passed.filter(|point| !BY_TIME.contains(&point.name.as_str()) && seen.insert(point.clone())).collect()
+        self.faulty().passed()
     }
 
     fn value(&self) -> String {
@@ -104,7 +91,11 @@ impl World {
         let only: Vec<&str> = maps.lines().filter_map(|map| map.strip_prefix("configmap/only-")).collect();
         assert_eq!(only, [n.as_str()], "{cell}: what is no longer declared went away");
         let ran = self.kubectl(&["get", "pods", "-l", &format!("hook={n}"), "-o", "name"]);
-        assert_eq!(ran.lines().count(), 1, "{cell}: {ran}");
+        match p.by {
+            By::Kubectl => assert_eq!(ran.lines().count(), 1, "{cell}: {ran}"),
+            // helm takes the hook of before away, and runs it in each upgrade.
+            By::Helm(_) => assert!(!ran.is_empty(), "{cell}"),
+        }
         p.ends(0, &["drift", "dev", "--detailed-exitcode"]);
         p.ends(0, &["ledger", "verify"]);
         assert_eq!(p.unfinished(), None, "{cell}");
@@ -116,21 +107,15 @@ impl World {
     async fn cell(&mut self, point: &Point) {
         let before = self.value();
         self.plan().await;
-        let cell = format!("{point}:kill:1");
-        let output = self.faulty(Some(&cell), &["apply", "plan.json"]);
-        assert_eq!(output.status.code(), None, "{cell}: the point is not reached: {}", said(&output));
+        let cell = point.to_string();
+        self.faulty().anew().killed(&cell, &["apply", "plan.json"]);
         match self.pipeline.unfinished() {
-            Some(run) => {
-                let resumed = self.faulty(None, &["resume", &run]);
-                assert_eq!(resumed.status.code(), Some(0), "{cell}: {}", said(&resumed));
-            }
+            Some(run) => drop(self.faulty().ends(0, &cell, &["resume", &run])),
             // Nothing was begun, or all of it was done.
-            None if self.value() == before => {
-                let again = self.faulty(None, &["apply", "plan.json"]);
-                assert_eq!(again.status.code(), Some(0), "{cell}: {}", said(&again));
-            }
+            None if self.value() == before => drop(self.faulty().ends(0, &cell, &["apply", "plan.json"])),
             None => {}
         }
+        self.faulty().nothing_twice(&cell);
         self.is_done(&cell);
     }
 
@@ -181,20 +166,38 @@ mod needs_kubernetes {
 
         #[tokio::test(flavor = "multi_thread")]
         async fn killed_at_any_point_of_a_deployment_a_resume_ends_it_and_nothing_is_done_twice() {
-            let Some(world) = World::new().await else { return };
+            let Some(world) = World::new(By::Kubectl).await else { return };
             world.cells(of_deployment, 8).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]
         async fn killed_at_any_record_or_lock_of_a_deployment_a_resume_ends_it_and_nothing_is_done_twice() {
-            let Some(world) = World::new().await else { return };
+            let Some(world) = World::new(By::Kubectl).await else { return };
             world.cells(|point| !of_deployment(point), 12).await;
+        }
+
+        mod needs_helm {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn killed_at_any_point_of_a_deployment_with_helm_a_resume_ends_it_and_nothing_is_done_twice() {
+                let Some(world) = World::new(By::Helm(Helm::Four)).await else { return };
+                world.cells(of_deployment, 8).await;
+            }
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn killed_before_and_after_helm_3_has_worked_a_resume_ends_it_and_nothing_is_done_twice() {
+                let Some(world) = World::new(By::Helm(Helm::Three)).await else { return };
+                world.cells(|point| point.name.starts_with("ensure"), 2).await;
+            }
         }
 
         #[tokio::test(flavor = "multi_thread")]
         async fn a_first_adoption_that_is_killed_half_way_is_named_and_gone_on_with_and_takes_from_nobody_else() {
             const COUNT: usize = 300;
-            let Some(pipeline) = Pipeline::new(1, |namespaces| environment(namespaces, "adopt = true\n")).await else {
+            let Some(pipeline) =
+                Pipeline::new(1, |namespaces| environment(By::Kubectl, namespaces, "adopt = true\n")).await
+            else {
                 return;
             };
             pipeline.write("manifests/all.yaml", &maps(COUNT, "1"));
@@ -246,7 +249,8 @@ mod needs_kubernetes {
         async fn a_server_that_is_restarted_in_mid_apply_interrupts_the_run_which_a_resume_ends() {
             const COUNT: usize = 600;
             let Some(mut plane) = ControlPlane::private() else { return };
-            let pipeline = Pipeline::on(vec![Namespace::on(&plane)], |namespaces| environment(namespaces, "")).await;
+            let pipeline =
+                Pipeline::on(vec![Namespace::on(&plane)], |namespaces| environment(By::Kubectl, namespaces, "")).await;
             pipeline.write("manifests/all.yaml", &maps(COUNT, "1"));
             pipeline.release("1.0.0").await;
             pipeline.ends(0, &["plan", "dev", "--out", "plan.json"]);

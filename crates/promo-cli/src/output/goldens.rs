@@ -285,6 +285,14 @@ fn drift_is_told_in_words() {
 }
 
 #[test]
+fn a_place_that_nobody_can_see_is_not_told_as_changed() {
+    let mut stays = up_to_date();
+    let drift = Drift { recorded: State::Present(Digest::of(b"recorded")), live: State::Unknown };
+    stays[1].drift = [("default".parse().expect("a name"), drift)].into();
+    golden("unseen", &plan(Vec::new(), stays), &Forecasts::new());
+}
+
+#[test]
 fn a_move_backward_is_told_in_words() {
     let moves = vec![moving("production", Tier::Production, Some(55), 54, vec![approval()])];
     golden("rollback", &plan(moves, Vec::new()), &Forecasts::new());

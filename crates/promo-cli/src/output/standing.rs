@@ -83,6 +83,10 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
 /// A place that was changed by someone else, in a line without its sign.
 pub(crate) fn drift(drift: &DriftView) -> String {
     let (target, recorded) = (&drift.target, short_state(&drift.recorded));
+    if let Some(look) = &drift.look {
+        let what = "and what is there could not be seen, or is between two states";
+        return format!("not known on {target}: the ledger says {recorded}, {what} (`{look}` says more)");
+    }
     let what = if drift.missing {
         format!("missing on {target}: the ledger says {recorded}, and it was removed")
     } else {

@@ -279,15 +279,19 @@ pub(crate) struct DriftView {
     /// Whether nothing is there: what was deployed was removed.
     #[serde(skip)]
     pub(crate) missing: bool,
-    /// The command that plans to put back what is recorded.
+    /// Where nobody can say what is there, the command that says why.
+    #[serde(skip)]
+    pub(crate) look: Option<String>,
+    /// The command that plans to put back what is recorded, where it is known that something else is there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repair: Option<String>,
 }
 
 impl DriftView {
     fn of(stay: &Stay, target: &TargetName, drift: &Drift) -> Self {
+        let unknown = drift.live == State::Unknown;
         // What runs there and has drifted is deployed again by name (S3.3).
-        let repair = stay.current.as_ref().map(|current| {
+        let repair = stay.current.as_ref().filter(|_| !unknown).map(|current| {
             let words = ["promo", "plan", stay.environment.as_str(), "--release", current.id.as_str()];
             // A file of its own: whoever types the repairs of several places keeps every plan.
             let file = format!("{}.plan.json", stay.environment);
@@ -298,6 +302,7 @@ impl DriftView {
             recorded: drift.recorded.to_string(),
             live: drift.live.to_string(),
             missing: drift.live == State::Absent,
+            look: unknown.then(|| command_line(["promo", "drift", stay.environment.as_str()])),
             repair,
         }
     }
@@ -422,6 +427,9 @@ impl Row {
         let gates = stay.next.as_ref().map(|next| gates(&next.gates, forecasts)).unwrap_or_default();
         let (state, says) = match stay.why {
             StayReason::UpToDate if stay.drift.is_empty() => (RowState::Unchanged, "up to date"),
+            StayReason::UpToDate if stay.drift.values().all(|drift| drift.live == State::Unknown) => {
+                (RowState::Unchanged, "what is there is not known")
+            }
             StayReason::UpToDate => (RowState::Unchanged, "not as it is recorded"),
             StayReason::NoReleases => (RowState::Unchanged, "nothing was ever released"),
             StayReason::NothingArrived => (RowState::Unchanged, "no release has come as far as this"),

@@ -25,7 +25,7 @@ pub(crate) struct Summary {
     pub(crate) refused: Vec<String>,
     /// What goes back.
     pub(crate) backward: Vec<String>,
-    /// Where there is drift.
+    /// Where there is drift, or nobody can say whether there is.
     pub(crate) drift: Vec<String>,
     /// How many environments stay as they are.
     pub(crate) unchanged: usize,
@@ -109,8 +109,15 @@ pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
     if !out.backward.is_empty() {
         text.push_str(&format!(" Goes BACK: {}.", out.backward.join(", ")));
     }
-    if !out.drift.is_empty() {
-        text.push_str(&format!(" Drift: {}.", few(&out.drift)));
+    let (seen, unseen): (Vec<&Row>, Vec<&Row>) = rows
+        .iter()
+        .filter(|row| !row.drift.is_empty())
+        .partition(|row| row.drift.iter().any(|drift| drift.look.is_none()));
+    for (rows, what) in [(seen, "Drift"), (unseen, "Not known what is there")] {
+        if !rows.is_empty() {
+            let names: Vec<&str> = rows.iter().map(|row| row.environment.as_str()).collect();
+            text.push_str(&format!(" {what}: {}.", few(&names)));
+        }
     }
     out.text = text;
     out
@@ -170,10 +177,13 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
         let closed = rows.iter().find(|r| matches!(r.state, RowState::Refused | RowState::HeldBack));
         // Where a gate is closed it comes first: what is asked for by name waits for it too.
         let drifted = rows.iter().filter(|row| !row.held && row.state == RowState::Unchanged);
-        let drifted = drifted.flat_map(|row| row.drift.iter().map(move |drift| (row, drift.repair.as_ref())));
-        let repair = drifted.filter_map(|(row, repair)| {
-            let why = format!("plans to put back what is recorded for {}", row.environment);
-            Some(NextCommand { command: repair?.clone(), why })
+        let drifted = drifted.flat_map(|row| row.drift.iter().map(move |drift| (row, drift)));
+        let repair = drifted.filter_map(|(row, drift)| {
+            let (command, why) = match (&drift.repair, &drift.look) {
+                (Some(repair), _) => (repair, format!("plans to put back what is recorded for {}", row.environment)),
+                (None, look) => (look.as_ref()?, format!("looks at what is in {}", row.environment)),
+            };
+            Some(NextCommand { command: command.clone(), why })
         });
         let mut repairs: Vec<NextCommand> = repair.collect();
         repairs.dedup_by(|a, b| a.command == b.command);

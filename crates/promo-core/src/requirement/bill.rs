@@ -1,10 +1,7 @@
 //! Bills of materials: that there is one, of this artifact, with something in it.
 
-use alloc::collections::BTreeSet;
-
 use super::piece::bound;
 use super::{Fault, Piece, Scope, Subject, Verdict, piece};
-use crate::Digest;
 use crate::evidence::{Kind, Report};
 
 /// What has to be true of the bill of materials of an artifact.
@@ -47,13 +44,8 @@ pub(super) fn bills<'a>(
     let is_bill = |report: &Report| report.bill.is_some();
     let bills = bound(subject, pieces, is_bill, could_be_bill, verdict);
     bills.iter().for_each(|bill| verdict.uses(bill.piece));
-    let told: BTreeSet<Digest> = bills.iter().flat_map(|bill| &bill.platforms).copied().collect();
-    let without = match scope {
-        Scope::EachPlatform => subject.platforms.keys().find(|platform| !told.contains(platform)).copied().map(Some),
-        Scope::Any => bills.is_empty().then_some(None),
-    };
-    if let Some(platform) = without {
-        let could = |piece: &Piece| piece.report().is_some_and(is_bill);
+    let could = |piece: &Piece| piece.report().is_some_and(is_bill);
+    for platform in piece::untold(subject, scope, bills.iter()) {
         piece::missed(subject, pieces, could, Fault::Nothing { from: None, platform }, verdict);
     }
     bills

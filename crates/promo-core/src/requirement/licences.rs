@@ -72,8 +72,8 @@ impl LicenceRequirement {
     }
 
     fn welcomes(&self, term: &Term) -> bool {
-        let (whole, bare) = (term.to_string(), term.id.as_str());
-        let fits = |pattern: &String| matches(pattern, &whole) || matches(pattern, bare);
+        let spellings = spellings(term);
+        let fits = |pattern: &String| spellings.iter().any(|text| matches(&pattern.to_ascii_lowercase(), text));
         !self.deny.iter().any(fits) && (self.allow.is_empty() || self.allow.iter().any(fits))
     }
 
@@ -88,6 +88,18 @@ impl LicenceRequirement {
             Unknown::Take => true,
         }
     }
+}
+
+/// A licence as it is written, without what stands behind `WITH`, and as the list of SPDX has it since 3.0 where it is one of GNU's that it
+/// wrote otherwise before. In lower case: identifiers are the same in any (SPDX 2.3, annex D).
+fn spellings(term: &Term) -> Vec<String> {
+    let bare = term.id.to_ascii_lowercase();
+    let of_gnu = ["gpl-", "lgpl-", "agpl-", "gfdl-"].iter().any(|family| bare.starts_with(family));
+    let old = of_gnu && !["-only", "-or-later"].iter().any(|end| bare.ends_with(end));
+    let since = old.then(|| alloc::format!("{bare}-{}", if term.or_later { "or-later" } else { "only" }));
+    let mut out = alloc::vec![term.to_string().to_ascii_lowercase(), bare];
+    out.extend(since);
+    out
 }
 
 fn named(component: &Component) -> String {

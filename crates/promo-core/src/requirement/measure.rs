@@ -4,8 +4,10 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::piece::{Bound, bound, missed, newest};
+use super::piece::{Bound, bound, current, missed};
 use super::{Fault, Piece, Subject, Verdict};
+use jiff::Timestamp;
+
 use crate::evidence::{Coverage, Finite, Kind, Ratio, Report, Totals};
 
 /// What of a run of tests there may be too much of.
@@ -35,13 +37,13 @@ pub struct TestRequirement {
 }
 
 impl TestRequirement {
-    /// Judges the evidence for an artifact.
+    /// Judges the evidence for an artifact at an instant.
     #[must_use]
-    pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
+    pub fn judge(&self, subject: &Subject, pieces: &[Piece], now: Timestamp) -> Verdict {
         let mut verdict = Verdict::default();
         let has = |report: &Report| report.tests.is_some();
         let all = bound(subject, pieces, has, |kind| matches!(kind, Kind::Junit | Kind::InToto), &mut verdict);
-        for run in chosen(subject, pieces, &all, &self.suites, has, &mut verdict) {
+        for run in chosen((subject, pieces), &all, &self.suites, has, now, &mut verdict) {
             let document = run.piece.document;
             let Some(tests) = &run.report.tests else { continue };
             // A total that is worse than what is listed names failures that no test case shows.
@@ -99,14 +101,14 @@ pub struct CoverageRequirement {
 }
 
 impl CoverageRequirement {
-    /// Judges the evidence for an artifact.
+    /// Judges the evidence for an artifact at an instant.
     #[must_use]
-    pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
+    pub fn judge(&self, subject: &Subject, pieces: &[Piece], now: Timestamp) -> Verdict {
         let mut verdict = Verdict::default();
         let has = |report: &Report| report.coverage.is_some();
         let could = |kind| matches!(kind, Kind::Cobertura | Kind::Lcov | Kind::InToto);
         let all = bound(subject, pieces, has, could, &mut verdict);
-        for one in chosen(subject, pieces, &all, &self.suites, has, &mut verdict) {
+        for one in chosen((subject, pieces), &all, &self.suites, has, now, &mut verdict) {
             let document = one.piece.document;
             let Some(coverage) = &one.report.coverage else { continue };
             let asked = [("lines", self.lines), ("branches", self.branches), ("functions", self.functions)];
@@ -134,6 +136,8 @@ fn percent(coverage: &Coverage, name: &str) -> Option<Finite> {
         _ => None,
     };
     let ratios = [of(&coverage.counted), of(&coverage.stated)];
+    // Some writers call all of nothing the whole of it.
+    let rate = rate.filter(|_| !ratios.iter().flatten().any(|ratio| ratio.total == 0));
     // A part of nothing is no measurement; nor is more than all.
     let said = ratios.into_iter().flatten().filter(|ratio| ratio.covered <= ratio.total).filter_map(Ratio::percent);
     said.chain(rate.and_then(|rate| Finite::new(rate.get() * 100.0).ok())).min()
@@ -164,11 +168,17 @@ pub struct NumberRequirement {
 }
 
 impl NumberRequirement {
-    /// Judges the evidence for an artifact; `baseline` is that for the artifact to compare with.
+    /// Judges the evidence for an artifact at an instant; `baseline` is that for the artifact to compare with.
     #[must_use]
-    pub fn judge(&self, subject: &Subject, pieces: &[Piece], baseline: Option<(&Subject, &[Piece])>) -> Verdict {
+    pub fn judge(
+        &self,
+        subject: &Subject,
+        pieces: &[Piece],
+        baseline: Option<(&Subject, &[Piece])>,
+        now: Timestamp,
+    ) -> Verdict {
         let mut verdict = Verdict::default();
-        let bounds = match (self.baseline, self.of_baseline(baseline)) {
+        let bounds = match (self.baseline, self.of_baseline(baseline, now)) {
             (None, _) => (None, None),
             (Some(_), None) => {
                 verdict.fault(Fault::NoBaseline { name: self.name.clone() });
@@ -177,7 +187,10 @@ impl NumberRequirement {
             (Some(far), Some((lowest, highest))) => bounds(far, lowest, highest),
         };
         let (least, most) = (self.least.max(bounds.0), min(self.most, bounds.1));
-        for run in self.runs(subject, pieces, &mut verdict) {
+        let runs = self.runs(subject, pieces, now, &mut verdict);
+        let measured = |run: &Bound<'_>| run.report.numbers.as_ref().is_some_and(|all| all.get(&self.name).is_some());
+        let elsewhere = self.suites.is_empty() && runs.iter().any(measured);
+        for run in runs {
             let document = run.piece.document;
             let Some(numbers) = &run.report.numbers else { continue };
             for threshold in numbers.thresholds.iter().filter(|threshold| !threshold.kept) {
@@ -186,23 +199,31 @@ impl NumberRequirement {
             }
             match numbers.get(&self.name) {
                 Some(number) => out_of_bounds(document, &self.name, Some(number.value), (least, most), &mut verdict),
+                // Of several documents without a name one has it.
+                None if elsewhere => {}
                 None => verdict.fault(Fault::NotMeasured { document, name: self.name.clone() }),
             }
         }
         verdict
     }
 
-    fn runs<'a>(&self, subject: &Subject, pieces: &'a [Piece], verdict: &mut Verdict) -> Vec<Bound<'a>> {
+    fn runs<'a>(
+        &self,
+        subject: &Subject,
+        pieces: &'a [Piece],
+        now: Timestamp,
+        verdict: &mut Verdict,
+    ) -> Vec<Bound<'a>> {
         let has = |report: &Report| report.numbers.is_some();
         let could = |kind| matches!(kind, Kind::K6 | Kind::Numbers | Kind::InToto);
         let all = bound(subject, pieces, has, could, verdict);
-        chosen(subject, pieces, &all, &self.suites, has, verdict)
+        chosen((subject, pieces), &all, &self.suites, has, now, verdict)
     }
 
     /// The lowest and the highest of the number there.
-    fn of_baseline(&self, baseline: Option<(&Subject, &[Piece])>) -> Option<(Finite, Finite)> {
+    fn of_baseline(&self, baseline: Option<(&Subject, &[Piece])>, now: Timestamp) -> Option<(Finite, Finite)> {
         let (subject, pieces) = baseline?;
-        let runs = self.runs(subject, pieces, &mut Verdict::default());
+        let runs = self.runs(subject, pieces, now, &mut Verdict::default());
         let found = || runs.iter().filter_map(|run| Some(run.report.numbers.as_ref()?.get(&self.name)?.value));
         Some((found().min()?, found().max()?))
     }
@@ -240,14 +261,14 @@ fn out_of_bounds(
     }
 }
 
-/// Of the documents on a matter those that count: of each suite the newest. A suite that is asked for and is not there is a fault, and so
-/// is that there is nothing.
+/// Of the documents on a matter those that count, of the suites that are asked for. A suite that is asked for and is not there is a fault, and
+/// so is that there is nothing.
 fn chosen<'a>(
-    subject: &Subject,
-    pieces: &[Piece],
+    (subject, pieces): (&Subject, &[Piece]),
     all: &[Bound<'a>],
     suites: &BTreeSet<String>,
     matters: impl Fn(&Report) -> bool,
+    now: Timestamp,
     verdict: &mut Verdict,
 ) -> Vec<Bound<'a>> {
     let is = |name: Option<&String>, suite: &String| name == Some(suite);
@@ -261,18 +282,13 @@ fn chosen<'a>(
     }
     let asked =
         |one: &&Bound<'a>| suites.is_empty() || one.piece.name.as_ref().is_some_and(|name| suites.contains(name));
-    let mut out: Vec<Bound<'a>> = Vec::new();
-    for one in all.iter().filter(asked) {
-        // What has no name is nobody's other run.
-        let counts = one.piece.name.is_none()
-            || newest(all, |other| other.piece.name == one.piece.name).iter().any(|newest| core::ptr::eq(*newest, one));
-        if counts {
-            verdict.uses(one.piece);
-            if one.report.about.completed == Some(false) {
-                verdict.fault(Fault::Unfinished { document: one.piece.document });
-            }
-            out.push(Bound { piece: one.piece, report: one.report, platforms: one.platforms.clone() });
-        }
+    let asked: Vec<Bound<'a>> = all.iter().filter(asked).cloned().collect();
+    // What has no name is nobody's other run.
+    let (named, nameless): (Vec<Bound<'a>>, Vec<Bound<'a>>) =
+        asked.into_iter().partition(|one| one.piece.name.is_some());
+    let mut out: Vec<Bound<'a>> = current(subject, &named, now, verdict).into_iter().cloned().collect();
+    for one in nameless {
+        out.extend(current(subject, core::slice::from_ref(&one), now, verdict).into_iter().cloned());
     }
     out
 }

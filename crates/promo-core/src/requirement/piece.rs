@@ -5,11 +5,11 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::{Fault, Verdict};
 use crate::Digest;
-use crate::evidence::{Kind, Report};
+use crate::evidence::{About, Kind, Report};
 
 /// An artifact of which evidence speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,7 +56,7 @@ pub struct Piece {
     pub document: Digest,
     /// Where it comes from.
     pub origin: Origin,
-    /// Which run of which suite it is, where somebody said so: of those of one name and kind the newest counts.
+    /// Under which name it was brought, such as that of a suite of tests: a later one of the same kind, tool and name replaces it.
     pub name: Option<String>,
     /// The digests to which somebody else than the document bound it: the subject of the referrer or of the attestation around it, or the
     /// digest for which it was brought.
@@ -75,11 +75,6 @@ impl Piece {
             Content::Read(report) => Some(report),
             Content::Unreadable { .. } => None,
         }
-    }
-
-    /// When it was made, as it says itself.
-    pub(super) fn made(&self) -> Option<Timestamp> {
-        self.report().and_then(|report| report.about.made)
     }
 
     /// When somebody brought it.
@@ -167,7 +162,8 @@ pub enum Scope {
     Any,
 }
 
-/// Evidence that speaks of an artifact, and of what in it.
+/// Evidence that speaks of an artifact, and of what in it: of nothing in particular where there are no platforms.
+#[derive(Clone)]
 pub(super) struct Bound<'a> {
     pub(super) piece: &'a Piece,
     pub(super) report: &'a Report,
@@ -221,13 +217,83 @@ pub(super) fn missed(
     }
 }
 
-/// Of several documents that tell of the same thing at different times the newest: by when they were made, and where one does not say so, by
-/// when they were brought. All of them where that is not known either, or of two at the same instant.
-pub(super) fn newest<'a, 'b>(several: &'b [Bound<'a>], same: impl Fn(&Bound<'a>) -> bool) -> Vec<&'b Bound<'a>> {
-    let same: Vec<&Bound<'a>> = several.iter().filter(|bound| same(bound)).collect();
-    let all =
-        |time: fn(&Piece) -> Option<Timestamp>| same.iter().map(|bound| time(bound.piece)).collect::<Option<Vec<_>>>();
-    let Some(times) = all(Piece::made).or_else(|| all(Piece::brought)) else { return same };
-    let newest = times.iter().max().copied();
-    same.into_iter().zip(times).filter(|(_, time)| Some(*time) == newest).map(|(bound, _)| bound).collect()
+impl Bound<'_> {
+    fn made(&self) -> Option<Timestamp> {
+        self.report.about.made
+    }
+
+    /// Whether two documents are of the same make: of one kind, by one tool, under one name. Only such a one tells the same anew.
+    fn is_like(&self, other: &Self) -> bool {
+        let (one, two) = (&self.report.about, &other.report.about);
+        let tool = |about: &'_ About| about.tools.first().map(|tool| tool.name.to_ascii_lowercase());
+        one.inside.unwrap_or(one.kind) == two.inside.unwrap_or(two.kind)
+            && tool(one) == tool(two)
+            && self.piece.name == other.piece.name
+    }
+
+    /// Whether it speaks at least of what another one speaks of.
+    fn covers(&self, other: &Self, subject: &Subject) -> bool {
+        match other.platforms.is_empty() {
+            // Of which platform that speaks nobody knows.
+            true => self.platforms.is_empty() || self.platforms.len() == subject.platforms.len(),
+            false => self.platforms.is_superset(&other.platforms),
+        }
+    }
+
+    /// Whether it was made after another one, as far as both say so; or was brought after it, where neither does.
+    fn is_later(&self, other: &Self) -> bool {
+        match (self.made(), other.made()) {
+            (Some(one), Some(two)) => one > two,
+            (None, None) => self.piece.brought() > other.piece.brought() && other.piece.brought().is_some(),
+            _ => false,
+        }
+    }
+}
+
+/// How far a clock of another machine may be ahead (S12.6).
+const SKEW: SignedDuration = SignedDuration::from_secs(30);
+
+/// Those of several documents that count: all that no later one of the same make replaces, which speaks of as much. One that says that it
+/// comes from the future is a fault, and replaces nothing.
+pub(super) fn current<'a, 'b>(
+    subject: &Subject,
+    several: &'b [Bound<'a>],
+    now: Timestamp,
+    verdict: &mut Verdict,
+) -> Vec<&'b Bound<'a>> {
+    let latest = now.checked_add(SKEW).unwrap_or(Timestamp::MAX);
+    let ahead = |bound: &Bound<'_>| bound.made().filter(|made| *made > latest);
+    let replaces = |new: &Bound<'_>, old: &Bound<'_>| {
+        ahead(new).is_none() && new.is_later(old) && new.is_like(old) && new.covers(old, subject)
+    };
+    let current: Vec<&Bound<'a>> = several.iter().filter(|old| !several.iter().any(|new| replaces(new, old))).collect();
+    for bound in &current {
+        verdict.uses(bound.piece);
+        let document = bound.piece.document;
+        if let Some(made) = ahead(bound) {
+            verdict.fault(Fault::FromTheFuture { document, made });
+        }
+        if bound.report.about.completed == Some(false) {
+            verdict.fault(Fault::Unfinished { document });
+        }
+    }
+    current
+}
+
+/// What of an artifact nothing speaks of that should: platforms, or nothing in particular.
+pub(super) fn untold<'a>(
+    subject: &Subject,
+    scope: Scope,
+    told: impl Iterator<Item = &'a Bound<'a>>,
+) -> Vec<Option<Digest>> {
+    let told: Vec<&Bound<'_>> = told.collect();
+    match scope {
+        // What runs nowhere has no platform, and needs to be told of all the same.
+        Scope::EachPlatform if !subject.platforms.is_empty() => {
+            let is_told = |platform: &Digest| told.iter().any(|bound| bound.platforms.contains(platform));
+            subject.platforms.keys().filter(|platform| !is_told(platform)).copied().map(Some).collect()
+        }
+        _ if told.is_empty() => alloc::vec![None],
+        _ => Vec::new(),
+    }
 }

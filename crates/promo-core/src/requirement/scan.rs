@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::piece::{Bound, bound, missed, newest};
-use super::{Exception, Fault, Piece, Scope, Subject, Verdict, vex};
-use crate::Digest;
+use super::exception::plain;
+use super::piece::{Bound, bound, current, missed, untold};
+use super::{Content, Exception, Fault, Piece, Scope, Subject, Verdict, vex};
 use crate::evidence::{Finding, FixState, Kind, Level, Report, Severity, Statement};
 
 /// Which findings count by whether they are mended somewhere.
@@ -25,19 +25,21 @@ pub enum Fixes {
 /// What is made of findings that the author of a report has suppressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Suppressions {
-    /// They count like any other.
+    /// They count like any other. What a report leaves out nobody can see.
     #[default]
     Count,
-    /// They do not count; a report has to show them.
+    /// They count like any other, and a report has to say that it shows them.
+    Shown,
+    /// They do not count.
     Accept,
 }
 
 /// What has to be true of the vulnerabilities of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScanRequirement {
-    /// Levels of which there may be no finding.
-    pub deny: BTreeSet<Level>,
-    /// Of how many findings of a level there may be.
+    /// From which level on there may be no finding.
+    pub deny: Option<Level>,
+    /// How many findings of a level or a worse one there may be.
     pub at_most: BTreeMap<Level, u64>,
     /// What a finding counts as of which nobody says how bad it is. A word that nobody knows counts as critical.
     pub unknown_as: Level,
@@ -47,7 +49,8 @@ pub struct ScanRequirement {
     pub fixes: Fixes,
     /// What is made of suppressed ones.
     pub suppressions: Suppressions,
-    /// Scanners that must each have looked, by the names of tools or of formats; any one when there are none.
+    /// Scanners that must each have looked, by the names of tools or of formats. Any one when there are none, but for SARIF, which any tool
+    /// writes that looks for anything.
     pub scanners: BTreeSet<String>,
     /// How old a scan may be, in seconds.
     pub max_age: Option<u64>,
@@ -62,7 +65,7 @@ pub struct ScanRequirement {
 impl Default for ScanRequirement {
     fn default() -> Self {
         Self {
-            deny: BTreeSet::from([Level::Critical]),
+            deny: Some(Level::Critical),
             at_most: BTreeMap::new(),
             unknown_as: Level::High,
             highest: false,
@@ -82,7 +85,7 @@ impl Default for ScanRequirement {
 pub struct Judged {
     /// Whether it is met.
     pub verdict: Verdict,
-    /// How many findings count, by level: each vulnerability of a package once, however many reports have it.
+    /// How many findings count, by level: each id of a package once, however many reports have it, at its worst.
     pub counted: BTreeMap<Level, u64>,
     /// How many of those nobody says how bad they are.
     pub unknown: u64,
@@ -92,8 +95,14 @@ pub struct Judged {
     pub not_affected: u64,
 }
 
-/// What a finding is, whoever reports it: its id and its package.
+/// What a finding is, whoever reports it: its id, its package, and the version of that. Other ids of the same vulnerability count by
+/// themselves: that two are the same would take one away.
 type Key = (String, Option<String>, Option<String>);
+
+fn key(finding: &Finding) -> Key {
+    let package = finding.purl.as_deref().map(|purl| plain(purl).into()).or(finding.package.clone());
+    (finding.id.to_ascii_lowercase(), package, finding.installed.clone())
+}
 
 impl ScanRequirement {
     /// Judges the evidence for an artifact at an instant. `exceptions` are those that hold for the artifact.
@@ -102,14 +111,22 @@ impl ScanRequirement {
         let mut judged = Judged::default();
         let matters = |report: &Report| report.findings.is_some();
         let scans = bound(subject, pieces, matters, could_be_scan, &mut judged.verdict);
-        let used = self.used(subject, pieces, &scans, &mut judged.verdict);
+        let used = current(subject, &scans, now, &mut judged.verdict);
+        self.looked(subject, pieces, &used, &mut judged.verdict);
         for scan in &used {
-            judged.verdict.uses(scan.piece);
             self.trusted(scan, now, &mut judged.verdict);
+        }
+        let believed = |piece: &&Piece| piece.signed.iter().any(|who| self.vex.contains(who));
+        for piece in pieces.iter().filter(believed) {
+            // It could take back what another one has cleared.
+            if let Content::Unreadable { kind: Kind::OpenVex | Kind::InToto, why } = &piece.content {
+                judged.verdict.uses(piece);
+                judged.verdict.fault(Fault::Unreadable { document: piece.document, why: why.clone() });
+            }
         }
         let statements: Vec<&Statement> = pieces
             .iter()
-            .filter(|piece| piece.signed.iter().any(|who| self.vex.contains(who)))
+            .filter(believed)
             .filter_map(Piece::report)
             .flat_map(|report| report.statements.iter().flatten())
             .collect();
@@ -121,9 +138,8 @@ impl ScanRequirement {
                 if !self.counts(finding) {
                     continue;
                 }
-                let key: Key =
-                    (finding.id.clone(), finding.purl.clone().or(finding.package.clone()), finding.installed.clone());
-                if vex::clears(statements.iter().copied(), subject, finding) {
+                let key = key(finding);
+                if vex::clears(statements.iter().copied(), subject, &scan.platforms, finding) {
                     cleared.insert(key);
                     continue;
                 }
@@ -139,7 +155,7 @@ impl ScanRequirement {
                 }
                 let known = counted.entry(key).or_insert(level);
                 *known = level.max(*known);
-                if self.deny.contains(&level) {
+                if self.deny.is_some_and(|deny| level >= deny) {
                     judged.verdict.fault(Fault::Vulnerable {
                         document: scan.piece.document,
                         id: finding.id.clone(),
@@ -157,7 +173,7 @@ impl ScanRequirement {
         (judged.unknown, judged.excepted, judged.not_affected) =
             (unknown.len() as u64, excepted.len() as u64, cleared.len() as u64);
         for (level, at_most) in &self.at_most {
-            let found = judged.counted.get(level).copied().unwrap_or_default();
+            let found = judged.counted.range(level..).map(|(_, number)| number).sum();
             if found > *at_most {
                 judged.verdict.fault(Fault::TooMany { level: *level, found, at_most: *at_most });
             }
@@ -165,56 +181,31 @@ impl ScanRequirement {
         judged
     }
 
-    /// The scans that count: of each scanner that is asked for the newest of each platform. What is missing is a fault.
-    fn used<'a, 'b>(
-        &self,
-        subject: &Subject,
-        pieces: &[Piece],
-        scans: &'b [Bound<'a>],
-        verdict: &mut Verdict,
-    ) -> Vec<&'b Bound<'a>> {
-        let mut used: Vec<&Bound<'a>> = Vec::new();
-        let platforms: Vec<Option<Digest>> = match self.scope {
-            Scope::EachPlatform => subject.platforms.keys().copied().map(Some).collect(),
-            Scope::Any => alloc::vec![None],
-        };
-        for platform in platforms {
-            let here = |scan: &Bound<'_>| platform.is_none_or(|platform| scan.platforms.contains(&platform));
-            for wanted in &self.scanners {
-                if !scans.iter().any(|scan| here(scan) && scan.piece.is_from(wanted)) {
-                    let could =
-                        |piece: &Piece| piece.is_from(wanted) && piece.report().is_some_and(|r| r.findings.is_some());
-                    missed(subject, pieces, could, Fault::Nothing { from: Some(wanted.clone()), platform }, verdict);
-                }
-            }
-            if self.scanners.is_empty() && !scans.iter().any(here) {
-                let could = |piece: &Piece| piece.report().is_some_and(|report| report.findings.is_some());
-                missed(subject, pieces, could, Fault::Nothing { from: None, platform }, verdict);
-            }
-            // Of every scanner, also of those that nobody asks for: what it found was found.
-            let names: BTreeSet<String> = scans.iter().filter(|scan| here(scan)).map(scanner).collect();
-            for name in names {
-                for scan in newest(scans, |scan| here(scan) && scanner(scan) == name) {
-                    if !used.iter().any(|known| core::ptr::eq(*known, scan)) {
-                        used.push(scan);
-                    }
-                }
+    /// Says which scanners have not looked that must, and where.
+    fn looked(&self, subject: &Subject, pieces: &[Piece], used: &[&Bound<'_>], verdict: &mut Verdict) {
+        for wanted in &self.scanners {
+            let looked = used.iter().copied().filter(|scan| scan.piece.is_from(wanted));
+            for platform in untold(subject, self.scope, looked) {
+                let could = |piece: &Piece| piece.is_from(wanted) && found_any(piece);
+                missed(subject, pieces, could, Fault::Nothing { from: Some(wanted.clone()), platform }, verdict);
             }
         }
-        used
+        if self.scanners.is_empty() {
+            let says_so = |scan: &&Bound<'_>| scan.report.about.inside.unwrap_or(scan.report.about.kind) != Kind::Sarif;
+            for platform in untold(subject, self.scope, used.iter().copied().filter(says_so)) {
+                missed(subject, pieces, found_any, Fault::Nothing { from: None, platform }, verdict);
+            }
+        }
     }
 
     /// Whether a scan can be believed: that it came to its end, looked at something, and how old it is.
     fn trusted(&self, scan: &Bound<'_>, now: Timestamp, verdict: &mut Verdict) {
         let (document, about) = (scan.piece.document, &scan.report.about);
-        if about.completed == Some(false) {
-            verdict.fault(Fault::Unfinished { document });
-        }
         let Some(findings) = &scan.report.findings else { return };
         if findings.looked_into == Some(0) {
             verdict.fault(Fault::Empty { document, found: 0, least: 1 });
         }
-        if self.suppressions == Suppressions::Count && findings.shows_suppressed == Some(false) {
+        if self.suppressions == Suppressions::Shown && findings.shows_suppressed != Some(true) {
             verdict.fault(Fault::MayLeaveOut { document });
         }
         for (at_most, made, database) in
@@ -227,9 +218,7 @@ impl ScanRequirement {
             };
             let age = SignedDuration::from_secs(i64::try_from(at_most).unwrap_or(i64::MAX));
             let until = made.checked_add(age).unwrap_or(Timestamp::MAX);
-            if made > now.checked_add(SKEW).unwrap_or(Timestamp::MAX) {
-                verdict.fault(Fault::FromTheFuture { document, made });
-            } else if until < now {
+            if until < now {
                 verdict.fault(Fault::Old { document, made, at_most, database });
             } else {
                 verdict.good_until(Some(until));
@@ -261,14 +250,8 @@ impl ScanRequirement {
     }
 }
 
-/// How far a clock of another machine may be ahead (S12.6).
-const SKEW: SignedDuration = SignedDuration::from_secs(30);
-
-/// By which scans of one scanner are known: the first tool that it names, else its format.
-fn scanner(scan: &Bound<'_>) -> String {
-    let about = &scan.report.about;
-    let kind = || about.inside.unwrap_or(about.kind).name();
-    about.tools.first().map_or_else(kind, |tool| &tool.name).to_ascii_lowercase()
+fn found_any(piece: &Piece) -> bool {
+    piece.report().is_some_and(|report| report.findings.is_some())
 }
 
 fn could_be_scan(kind: Kind) -> bool {

@@ -172,6 +172,8 @@ fn of_one_scanner_the_newest_counts_and_one_that_is_not_done_is_no_newest() {
     assert_eq!(standing(&single(), &[old.clone(), undated.clone()]), Standing::Bad);
     // Brought one after the other, somebody does.
     let brought = |piece: &Piece, at| Piece { origin: Origin::Ledger { by: "ci".into(), at }, ..piece.clone() };
+    assert_eq!(standing(&single(), &[brought(&old, ago(9)), brought(&undated, ago(5))]), Standing::Bad, "two clocks");
+    report(&mut old).about.made = None;
     assert_eq!(standing(&single(), &[brought(&old, ago(9)), brought(&undated, ago(5))]), Standing::Met);
     assert_eq!(standing(&single(), &[brought(&old, ago(5)), brought(&undated, ago(9))]), Standing::Bad);
     // The newest of each platform, and not of all.
@@ -189,7 +191,15 @@ fn a_scan_that_looked_into_nothing_or_may_leave_things_out_found_nothing() {
     };
     assert_eq!(standing(&single(), &[with(|f| f.looked_into = Some(0))]), Standing::Bad);
     assert_eq!(standing(&single(), &[with(|f| f.looked_into = None)]), Standing::Met);
-    assert_eq!(standing(&single(), &[with(|f| f.shows_suppressed = Some(false))]), Standing::Unreadable);
+    let shown = ScanRequirement { suppressions: Suppressions::Shown, ..ScanRequirement::default() };
+    for (shows, expected) in
+        [(Some(true), Standing::Met), (Some(false), Standing::Unreadable), (None, Standing::Unreadable)]
+    {
+        let mut scan = scan("a", "image", "trivy", vec![]);
+        report(&mut scan).findings.as_mut().unwrap().shows_suppressed = shows;
+        assert_eq!(standing(&single(), core::slice::from_ref(&scan)), Standing::Met);
+        assert_eq!(shown.judge(&single(), &[scan], &[], now()).verdict.standing(), expected, "{shows:?}");
+    }
 }
 
 #[test]
@@ -351,7 +361,7 @@ fn a_statement_clears_what_it_is_about_when_somebody_believed_has_signed_it() {
 }
 
 #[test]
-fn of_several_statements_the_latest_counts_and_of_two_at_once_the_one_that_takes_nothing_away() {
+fn of_several_statements_the_latest_counts_and_of_two_at_once_or_without_a_time_the_one_that_takes_nothing_away() {
     let clear = |at| statement("CVE-1", Status::NotAffected, at);
     let affected = |at| statement("CVE-1", Status::Affected, at);
     for (statements, expected) in [
@@ -360,7 +370,8 @@ fn of_several_statements_the_latest_counts_and_of_two_at_once_the_one_that_takes
         (vec![clear(Some(ago(5))), affected(Some(ago(5)))], false),
         (vec![affected(Some(ago(5))), clear(Some(ago(5)))], false),
         (vec![clear(None), affected(Some(ago(5)))], false),
-        (vec![affected(None), clear(Some(ago(5)))], true),
+        (vec![affected(None), clear(Some(ago(5)))], false),
+        (vec![clear(None), clear(Some(ago(5)))], true),
         (vec![affected(None), clear(None)], false),
     ] {
         assert_eq!(cleared(statements.clone(), &["security"]), expected, "{statements:?}");
@@ -448,7 +459,7 @@ const fn totals(tests: u64, failures: u64, skipped: u64) -> Totals {
 
 #[test]
 fn tests_must_have_run_and_passed_and_the_worse_of_two_totals_counts() {
-    let judge = |requirement: &TestRequirement, piece: Piece| requirement.judge(&single(), &[piece]).standing();
+    let judge = |requirement: &TestRequirement, piece: Piece| requirement.judge(&single(), &[piece], now()).standing();
     let all = TestRequirement::default();
     assert_eq!(judge(&all, tests_of(None, totals(10, 0, 2))), Standing::Met);
     assert_eq!(judge(&all, tests_of(None, totals(10, 1, 0))), Standing::Bad);
@@ -472,7 +483,8 @@ fn tests_must_have_run_and_passed_and_the_worse_of_two_totals_counts() {
 fn a_suite_is_known_by_the_name_under_which_it_was_brought_and_a_new_run_of_it_replaces_the_old_one() {
     let at = |piece: Piece, at| Piece { origin: Origin::Ledger { by: "ci".into(), at }, ..piece };
     let (bad, good) = (totals(10, 1, 0), totals(10, 0, 0));
-    let judge = |requirement: &TestRequirement, pieces: &[Piece]| requirement.judge(&single(), pieces).standing();
+    let judge =
+        |requirement: &TestRequirement, pieces: &[Piece]| requirement.judge(&single(), pieces, now()).standing();
     let any = TestRequirement::default();
     let again = [at(tests_of(Some("e2e"), bad), ago(9)), at(tests_of(Some("e2e"), good), ago(5))];
     assert_eq!(judge(&any, &again), Standing::Met);
@@ -485,6 +497,159 @@ fn a_suite_is_known_by_the_name_under_which_it_was_brought_and_a_new_run_of_it_r
     let e2e = TestRequirement { suites: BTreeSet::from(["e2e".into()]), ..TestRequirement::default() };
     assert_eq!(judge(&e2e, &others), Standing::Met);
     assert_eq!(judge(&e2e, &others[..1]), Standing::Missing);
+}
+
+#[test]
+fn only_what_is_of_the_same_make_and_speaks_of_as_much_is_replaced() {
+    let dated = |mut piece: Piece, days: u64| {
+        report(&mut piece).about.made = Some(ago(days * DAY));
+        piece
+    };
+    let bad = || dated(scan("a", "image", "trivy", vec![critical("CVE-1")]), 3);
+    let clean = || dated(scan("b", "image", "trivy", vec![]), 2);
+    assert_eq!(standing(&single(), &[bad(), clean()]), Standing::Met);
+    // Another kind of document of the same tool looked for something else.
+    let mut sarif = clean();
+    report(&mut sarif).about.kind = Kind::Sarif;
+    assert_eq!(standing(&single(), &[bad(), sarif.clone()]), Standing::Bad);
+    assert_eq!(standing(&single(), &[sarif.clone()]), Standing::Missing, "any tool writes that, for anything");
+    let named = ScanRequirement { scanners: BTreeSet::from(["sarif".into()]), ..ScanRequirement::default() };
+    assert_eq!(named.judge(&single(), &[sarif], &[], now()).verdict.standing(), Standing::Met);
+    let other = Piece { name: Some("other".into()), ..clean() };
+    assert_eq!(standing(&single(), &[bad(), other]), Standing::Bad);
+    // A third one, of which nobody knows when it was made, decides nothing between the two.
+    let brought =
+        |piece: Piece, days: u64| Piece { origin: Origin::Ledger { by: "ci".into(), at: ago(days * DAY) }, ..piece };
+    let (newer, older) = (dated(bad(), 2), dated(clean(), 3));
+    let mut undated = scan("c", "image", "trivy", vec![]);
+    report(&mut undated).about.made = None;
+    let three = [brought(newer, 2), brought(older, 1), brought(undated, 3)];
+    assert_eq!((standing(&single(), &three[..2]), standing(&single(), &three)), (Standing::Bad, Standing::Bad));
+    // Nor does one from the future.
+    let mut ahead = clean();
+    report(&mut ahead).about.made = Some(now() + SignedDuration::from_secs(60));
+    let verdict = judged(&single(), &[bad(), ahead]).verdict;
+    assert_eq!(verdict.standing(), Standing::Bad);
+    assert!(verdict.faults.iter().any(|fault| matches!(fault, Fault::FromTheFuture { .. })), "{verdict:?}");
+    // Of another platform, also where any would do.
+    let any = ScanRequirement { scope: Scope::Any, ..ScanRequirement::default() };
+    let platforms =
+        [dated(scan("a", "amd64", "trivy", vec![critical("CVE-1")]), 3), dated(scan("b", "arm64", "trivy", vec![]), 2)];
+    assert_eq!(any.judge(&index(), &platforms, &[], now()).verdict.standing(), Standing::Bad);
+    // What was found somewhere in the index was found, whatever else is asked for.
+    let somewhere = dated(scan("c", "index", "grype", vec![critical("CVE-1")]), 3);
+    let clean = [scan("a", "amd64", "trivy", vec![]), scan("b", "arm64", "trivy", vec![]), somewhere.clone()];
+    assert_eq!(
+        (standing(&index(), &clean), any.judge(&index(), &clean, &[], now()).verdict.standing()),
+        (Standing::Bad, Standing::Bad)
+    );
+    let again = [clean[0].clone(), clean[1].clone(), somewhere, scan("d", "index", "grype", vec![])];
+    assert_eq!(standing(&index(), &again), Standing::Met);
+}
+
+#[test]
+fn what_runs_nowhere_needs_evidence_all_the_same() {
+    let nowhere = Subject { digest: digest("index"), platforms: BTreeMap::new() };
+    assert_eq!(standing(&nowhere, &[]), Standing::Missing);
+    assert_eq!(BillRequirement::default().judge(&nowhere, &[]).standing(), Standing::Missing);
+    assert_eq!(LicenceRequirement::default().judge(&nowhere, &[]).standing(), Standing::Missing);
+    assert_eq!(standing(&nowhere, &[scan("a", "index", "trivy", vec![])]), Standing::Met);
+}
+
+#[test]
+fn a_level_means_that_and_worse_ones_and_a_package_counts_once_whatever_its_platform() {
+    let of = |level| finding("CVE-1", Severity::Level(level));
+    let high = ScanRequirement { deny: Some(Level::High), ..ScanRequirement::default() };
+    let judge = |requirement: &ScanRequirement, pieces: &[Piece]| requirement.judge(&single(), pieces, &[], now());
+    let critical = scan("a", "image", "trivy", vec![of(Level::Critical)]);
+    assert_eq!(judge(&high, core::slice::from_ref(&critical)).verdict.standing(), Standing::Bad);
+    let none =
+        ScanRequirement { deny: None, at_most: BTreeMap::from([(Level::High, 0)]), ..ScanRequirement::default() };
+    let both = [scan("b", "image", "grype", vec![of(Level::High)]), critical];
+    for pieces in [&both[..1], &both[1..], &both] {
+        let judged = judge(&none, pieces);
+        assert_eq!((judged.verdict.standing(), judged.counted.values().sum::<u64>()), (Standing::Bad, 1));
+    }
+    let arm = Finding { purl: Some("pkg:deb/debian/CVE-1-pkg@1.0?arch=arm64".into()), ..of(Level::High) };
+    let two = [scan("a", "amd64", "trivy", vec![of(Level::High)]), scan("b", "arm64", "trivy", vec![arm])];
+    assert_eq!(
+        ScanRequirement::default().judge(&index(), &two, &[], now()).counted,
+        BTreeMap::from([(Level::High, 1)])
+    );
+}
+
+#[test]
+fn a_statement_on_one_platform_clears_no_other() {
+    let of = |of: &str, status: Status, at: u64| Statement {
+        products: vec![Product { id: None, purl: None, digests: vec![digest(of)], parts: vec![] }],
+        ..statement("CVE-1", status, Some(ago(at)))
+    };
+    let judge = |statements: Vec<Statement>| {
+        let mut vex = piece("vex", Report { statements: Some(statements), ..Report::new(About::new(Kind::OpenVex)) });
+        vex.signed.insert("security".into());
+        let believed = ScanRequirement { vex: BTreeSet::from(["security".into()]), ..ScanRequirement::default() };
+        let pieces = [scan("a", "amd64", "trivy", vec![critical("CVE-1")]), scan("b", "arm64", "trivy", vec![]), vex];
+        believed.judge(&index(), &pieces, &[], now()).verdict.standing()
+    };
+    let clear = Status::NotAffected;
+    assert_eq!(judge(vec![of("amd64", clear.clone(), 5)]), Standing::Met);
+    assert_eq!(judge(vec![of("config of amd64", clear.clone(), 5)]), Standing::Met);
+    assert_eq!(judge(vec![of("index", clear.clone(), 5)]), Standing::Met);
+    assert_eq!(judge(vec![of("arm64", clear.clone(), 5)]), Standing::Bad);
+    assert_eq!(judge(vec![of("amd64", Status::Affected, 9), of("arm64", clear.clone(), 5)]), Standing::Bad);
+    assert_eq!(judge(vec![of("amd64", clear.clone(), 9), of("amd64", Status::Affected, 5)]), Standing::Bad);
+    assert_eq!(judge(vec![of("amd64", clear, 9), of("arm64", Status::Affected, 5)]), Standing::Met);
+}
+
+#[test]
+fn a_signed_statement_that_cannot_be_read_could_take_another_one_back() {
+    let mut vex = piece("vex", Report::new(About::new(Kind::OpenVex)));
+    vex.content = Content::Unreadable { kind: Kind::OpenVex, why: "its version is newer".into() };
+    let believed = ScanRequirement { vex: BTreeSet::from(["security".into()]), ..ScanRequirement::default() };
+    let judge =
+        |vex: &Piece| believed.judge(&single(), &[scan("a", "image", "trivy", vec![]), vex.clone()], &[], now());
+    assert_eq!(judge(&vex).verdict.standing(), Standing::Met);
+    vex.signed.insert("security".into());
+    assert_eq!(judge(&vex).verdict.standing(), Standing::Unreadable);
+}
+
+#[test]
+fn licences_are_the_same_in_any_case_and_as_the_list_had_them_before() {
+    let stands = |allow: &[&str], deny: &[&str], id: &str, or_later: bool| {
+        let set = |list: &[&str]| list.iter().map(|id| (*id).to_string()).collect();
+        let term = Term { id: id.into(), listed: true, or_later, exception: None };
+        let piece = bill("image", vec![component("npm/a", Stated::Expression(Expression::term(term)))]);
+        let requirement = LicenceRequirement { allow: set(allow), deny: set(deny), ..LicenceRequirement::default() };
+        requirement.judge(&single(), &[piece]).standing()
+    };
+    assert_eq!(stands(&["mit"], &[], "MIT", false), Standing::Met);
+    assert_eq!(stands(&[], &["gpl-3.0-*"], "GPL-3.0-only", false), Standing::Bad);
+    assert_eq!(stands(&[], &["GPL-3.0-*"], "GPL-3.0", false), Standing::Bad);
+    assert_eq!(stands(&["GPL-3.0-or-later"], &[], "GPL-3.0", true), Standing::Met);
+    assert_eq!(stands(&["GPL-3.0-or-later"], &[], "GPL-3.0", false), Standing::Bad);
+    assert_eq!(stands(&["Apache-2.0-only"], &[], "Apache-2.0", false), Standing::Bad);
+}
+
+#[test]
+fn a_run_of_one_kind_or_platform_hides_none_of_another_and_one_of_several_documents_has_the_number() {
+    let at = |piece: Piece, seconds| Piece { origin: Origin::Ledger { by: "ci".into(), at: ago(seconds) }, ..piece };
+    let e2e = |of: &str, totals, seconds| {
+        let mut run = at(tests_of(Some("e2e"), totals), seconds);
+        run.bound = BTreeSet::from([digest(of)]);
+        run
+    };
+    let runs = [e2e("amd64", totals(10, 1, 0), 9), e2e("arm64", totals(10, 0, 0), 5)];
+    assert_eq!(TestRequirement::default().judge(&index(), &runs, now()).standing(), Standing::Bad);
+    let p95 =
+        NumberRequirement { name: "p95".into(), suites: BTreeSet::new(), least: None, most: None, baseline: None };
+    let named = |piece: Piece| Piece { name: Some("load".into()), ..piece };
+    let mut plain = numbers("plain", 1.0, true);
+    report(&mut plain).about.kind = Kind::Numbers;
+    let load = [at(named(numbers("k6", 1.0, false)), 9), at(named(plain.clone()), 5)];
+    assert_eq!(p95.judge(&single(), &load, None, now()).standing(), Standing::Bad);
+    report(&mut plain).numbers.as_mut().unwrap().list.clear();
+    assert_eq!(p95.judge(&single(), &[numbers("k6", 1.0, true), plain.clone()], None, now()).standing(), Standing::Met);
+    assert_eq!(p95.judge(&single(), &[plain], None, now()).standing(), Standing::Unreadable);
 }
 
 #[test]
@@ -501,12 +666,13 @@ fn coverage_is_the_worst_that_a_document_says_and_what_it_does_not_say_is_not_th
         };
         let piece = piece("coverage", Report { coverage: Some(coverage), ..Report::new(about.clone()) });
         let asked = CoverageRequirement { lines: Finite::new(80.0).ok(), ..CoverageRequirement::default() };
-        asked.judge(&single(), &[piece]).standing()
+        asked.judge(&single(), &[piece], now()).standing()
     };
     assert_eq!(with(ratio(8, 10), None, None), Standing::Met);
     assert_eq!(with(ratio(8, 10), ratio(7, 10), None), Standing::Bad);
     assert_eq!(with(ratio(9, 10), None, Some(0.5)), Standing::Bad);
     assert_eq!(with(ratio(0, 0), None, None), Standing::Unreadable);
+    assert_eq!(with(None, ratio(0, 0), Some(1.0)), Standing::Unreadable, "all of nothing");
     assert_eq!(with(ratio(11, 10), None, None), Standing::Unreadable);
     assert_eq!(with(None, None, None), Standing::Unreadable);
 }
@@ -526,7 +692,7 @@ fn a_number_keeps_its_bounds_those_of_its_tool_and_those_that_another_release_gi
     let judge = |requirement: &NumberRequirement, value: f64, baseline: Option<&[Piece]>| {
         let baseline_subject = single();
         let baseline = baseline.map(|pieces| (&baseline_subject, pieces));
-        requirement.judge(&single(), &[numbers("a", value, true)], baseline).standing()
+        requirement.judge(&single(), &[numbers("a", value, true)], baseline, now()).standing()
     };
     let plain = NumberRequirement {
         name: "p95".into(),
@@ -538,8 +704,8 @@ fn a_number_keeps_its_bounds_those_of_its_tool_and_those_that_another_release_gi
     assert_eq!((judge(&plain, 250.0, None), judge(&plain, 250.1, None)), (Standing::Met, Standing::Bad));
     let other = NumberRequirement { name: "p99".into(), ..plain.clone() };
     assert_eq!(judge(&other, 1.0, None), Standing::Unreadable);
-    assert_eq!(plain.judge(&single(), &[numbers("a", 1.0, false)], None).standing(), Standing::Bad);
-    assert_eq!(plain.judge(&single(), &[], None).standing(), Standing::Missing);
+    assert_eq!(plain.judge(&single(), &[numbers("a", 1.0, false)], None, now()).standing(), Standing::Bad);
+    assert_eq!(plain.judge(&single(), &[], None, now()).standing(), Standing::Missing);
     let ten = NumberRequirement { baseline: Some(Baseline::HigherBy(Finite::new(10.0).unwrap())), ..plain.clone() };
     assert_eq!(judge(&ten, 110.0, Some(&base(100.0))), Standing::Met);
     assert_eq!(judge(&ten, 110.1, Some(&base(100.0))), Standing::Bad);
@@ -604,7 +770,7 @@ fn some_scans() -> impl Strategy<Value = Vec<Piece>> {
 fn some_requirement() -> impl Strategy<Value = ScanRequirement> {
     let levels = || prop::sample::select(vec![Level::Low, Level::Medium, Level::High, Level::Critical]);
     (
-        prop::collection::btree_set(levels(), 0..3),
+        prop::option::of(levels()),
         prop::collection::btree_map(levels(), 0..3_u64, 0..2),
         levels(),
         any::<[bool; 4]>(),
@@ -627,7 +793,7 @@ fn some_requirement() -> impl Strategy<Value = ScanRequirement> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     /// S1.5: a finding more, wherever it is found, lets nothing through that was held.
     #[test]
@@ -651,7 +817,10 @@ proptest! {
         requirement in some_requirement(), stricter in some_requirement(), pieces in some_scans(),
     ) {
         let both = ScanRequirement {
-            deny: requirement.deny.union(&stricter.deny).copied().collect(),
+            deny: match (requirement.deny, stricter.deny) {
+                (Some(one), Some(other)) => Some(one.min(other)),
+                (one, other) => one.or(other),
+            },
             at_most: stricter.at_most.iter().chain(&requirement.at_most).fold(BTreeMap::new(), |mut all, (level, most)| {
                 let known = all.entry(*level).or_insert(*most);
                 *known = (*known).min(*most);
@@ -667,7 +836,7 @@ proptest! {
                 (one, other) => one.or(other),
             },
             database_max_age: None,
-            scope: requirement.scope,
+            scope: if requirement.scope == Scope::EachPlatform { Scope::EachPlatform } else { stricter.scope },
             vex: BTreeSet::new(),
         };
         let before = requirement.judge(&index(), &pieces, &[], now()).verdict;

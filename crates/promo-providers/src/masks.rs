@@ -31,7 +31,7 @@ impl Masks {
         Self(found)
     }
 
-    /// The values of these files and of this table. A file that is no YAML is taken line by line.
+    /// The values of these files and of this table. A file that is no YAML is taken word by word.
     pub(crate) fn of<'a>(files: impl Iterator<Item = &'a [u8]>, set: &Value) -> Self {
         let mut found = Vec::new();
         leaves(set, &mut found);
@@ -40,11 +40,8 @@ impl Masks {
             let options = serde_saphyr::options! { with_snippet: false };
             match serde_saphyr::from_str_with_options::<Value>(&text, options) {
                 Ok(values) => leaves(&values, &mut found),
-                Err(_) => {
-                    let value =
-                        |line: &'_ str| line.split_once(": ").map_or(line, |(_, value)| value).trim().to_owned();
-                    found.extend(text.lines().map(value));
-                }
+                // Other readers take what this one does not, such as a key that stands twice.
+                Err(_) => opaque(&text, &mut found),
             }
         }
         Self::new(found)
@@ -109,6 +106,18 @@ pub(crate) fn leaves(value: &Value, out: &mut Vec<String>) {
 pub(crate) fn lines(text: &str, out: &mut Vec<String>) {
     out.push(text.trim().to_owned());
     out.extend(text.lines().map(|line| line.trim().to_owned()).filter(|line| line.len() >= SHORT));
+}
+
+/// A text of which nothing is known: each line, what stands in it behind a key, and each word of that.
+pub(crate) fn opaque(text: &str, out: &mut Vec<String>) {
+    for line in text.lines().map(str::trim) {
+        let value = [line.split_once('='), line.split_once(": ")].into_iter().flatten().map(|(_, value)| value);
+        let value = value.min_by_key(|value| std::cmp::Reverse(value.len())).unwrap_or(line);
+        let words = value.split(|c: char| c.is_whitespace() || "\"'`{}[](),*&".contains(c));
+        let words = words.flat_map(|word| word.split([':', '=']).chain([word]));
+        let all = [line, value, value.trim_matches(['"', '\''])].into_iter().chain(words);
+        out.extend(all.map(|text| text.trim().to_owned()).filter(|text| text.len() >= SHORT));
+    }
 }
 
 /// A number in the way in which Go writes one that came out of YAML: a million is `1e+06`, as in a template without `int`.
@@ -180,6 +189,14 @@ mod tests {
             }
         }
         assert_eq!(masks.masked("line 100 of 1e+05"), "line 100 of 1e+05");
+    }
+
+    #[test]
+    fn s13_4_values_that_only_other_readers_take_are_masked_without_their_quotes_and_brackets() {
+        for file in ["a: 1\na: 2\npassword: \"hunter22\"\n", "a: 1\na: 2\nlogin: { password: hunter22, user: x }\n"] {
+            let masks = Masks::of([file.as_bytes()].into_iter(), &json!({}));
+            assert_eq!(masks.masked("bad hunter22"), "bad (masked)", "{file}");
+        }
     }
 
     #[test]

@@ -25,15 +25,21 @@ pub(super) fn of(files: &BTreeMap<String, Vec<u8>>) -> Masks {
     }
     for path in std::mem::take(&mut found.sources) {
         let text = String::from_utf8_lossy(files.get(&path).map_or(&[][..], Vec::as_slice));
-        found.opaque(&text);
+        masks::opaque(&text, &mut found.texts);
     }
     Masks::new(found.texts)
+}
+
+/// Whether what a patch is for could be a Secret: it is known by a name or a label, or its kind is a pattern.
+fn may_be_secret(target: &Value) -> bool {
+    let kind = target.get("kind").and_then(Value::as_str);
+    kind.is_none_or(|kind| kind == "Secret" || !kind.chars().all(char::is_alphanumeric))
 }
 
 #[derive(Default)]
 struct Found {
     texts: Vec<String>,
-    /// Files that Secrets are generated from.
+    /// Files that Secrets are generated from or patched with.
     sources: BTreeSet<String>,
 }
 
@@ -46,7 +52,7 @@ impl Found {
             Ok(all) if !all.iter().any(Value::is_string) => {
                 all.iter().for_each(|document| self.value(directory, document, secret));
             }
-            _ => self.opaque(text),
+            _ => masks::opaque(text, &mut self.texts),
         }
     }
 
@@ -66,8 +72,10 @@ impl Found {
         }
         let own = kind == "Secret" && table.contains_key("metadata");
         // A patch says what it is of beside it, or not before it is read.
-        let of_secret =
-            table.get("target").and_then(|target| target.get("kind")).and_then(Value::as_str) == Some("Secret");
+        let of_secret = table.get("target").is_some_and(may_be_secret);
+        if let (true, Some(path)) = (of_secret, table.get("path").and_then(Value::as_str)) {
+            self.sources.extend(joined(directory, path));
+        }
         let step = table.contains_key("op");
         for (key, value) in table {
             match (key.as_str(), value) {
@@ -99,7 +107,7 @@ impl Found {
             _ => Vec::new(),
         };
         for literal in texts("literals") {
-            self.opaque(literal);
+            masks::opaque(literal, &mut self.texts);
         }
         for source in ["files", "envs", "env"].into_iter().flat_map(texts) {
             let path = source.split_once('=').map_or(source, |(_, path)| path);
@@ -112,18 +120,6 @@ impl Found {
         let packed = leaf.as_str().and_then(|text| STANDARD.decode(text.trim()).ok());
         if let Some(text) = packed.and_then(|bytes| String::from_utf8(bytes).ok()) {
             masks::lines(&text, &mut self.texts);
-        }
-    }
-
-    /// A text of which nothing is known: each line, what stands in it behind a key, and each word of that.
-    fn opaque(&mut self, text: &str) {
-        for line in text.lines().map(str::trim) {
-            let value = [line.split_once('='), line.split_once(": ")].into_iter().flatten().map(|(_, value)| value);
-            let value = value.min_by_key(|value| std::cmp::Reverse(value.len())).unwrap_or(line);
-            let words = value.split(|c: char| c.is_whitespace() || "\"'`{}[](),*&".contains(c));
-            let words = words.flat_map(|word| word.split([':', '=']).chain([word]));
-            let all = [line, value, value.trim_matches(['"', '\''])].into_iter().chain(words);
-            self.texts.extend(all.map(|text| text.trim().to_owned()).filter(|text| text.len() > 3));
         }
     }
 }
@@ -169,6 +165,14 @@ mod tests {
         ] {
             let files = [("kustomization.yaml", patch)];
             assert_eq!(masked(&files, "of a: hunter22 is wrong"), "of a: (masked) is wrong", "{patch}");
+        }
+        for target in ["{ kind: Secret }", "{ name: a }", "{ kind: Sec.* }", "{ labelSelector: app=a }"] {
+            let kustomization = format!("patches: [{{ path: ../patch.yaml, target: {target} }}]");
+            let files = [
+                ("over/kustomization.yaml", kustomization.as_str()),
+                ("patch.yaml", "kind: any\nstringData: hunter22\n"),
+            ];
+            assert_eq!(masked(&files, "wrong node kind: hunter22"), "wrong node kind: (masked)", "{target}");
         }
         let file = [("patch.yaml", "- { op: replace, path: /data/a, value: hunter22 }\n")];
         assert_eq!(masked(&file, "hunter22 in /data/a"), "(masked) in /data/a");

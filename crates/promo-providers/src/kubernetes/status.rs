@@ -8,7 +8,8 @@
 //! - A Pod whose containers crash or that no node takes is on its way until the step's time is over: what it waits for, or a node, may come.
 //! - A StatefulSet or DaemonSet with `OnDelete` is waited for until its pods are there and ready, of whatever version: nobody but a
 //!   person replaces them, and one whose pods never ran does not run.
-//! - What a controller has not seen is not there yet, also where it has never written a status.
+//! - What a controller of Kubernetes' own has not seen is not there yet, also where it has never written a status. An object of another
+//!   kind without a status may have no controller. A condition that speaks of an earlier generation says nothing.
 //! - A Deployment whose rollout is paused, and of which everything runs already, is there: the numbers say what the condition
 //!   `Progressing` would.
 //! - Of two conditions that contradict each other the worse one counts, wherever it stands in the list.
@@ -75,6 +76,10 @@ fn condition<'a>(object: &'a Value, name: &str) -> Option<(&'a str, String)> {
     let conditions = object.pointer("/status/conditions")?.as_array()?;
     let found = conditions.iter().find(|condition| condition.get("type").and_then(Value::as_str) == Some(name))?;
     let text = |key: &str| found.get(key).and_then(Value::as_str).unwrap_or_default();
+    let generation = object.pointer("/metadata/generation").and_then(Value::as_i64);
+    if found.get("observedGeneration").and_then(Value::as_i64).is_some_and(|seen| Some(seen) < generation) {
+        return Some(("Unknown", "its controller has not seen it yet".into()));
+    }
     let words: Vec<&str> = [text("reason"), text("message")].into_iter().filter(|word| !word.is_empty()).collect();
     Some((text("status"), words.join(": ")))
 }
@@ -149,6 +154,11 @@ fn stateful_set(object: &Value, seen: Option<i64>) -> Status {
     let (wanted, replicas, ready) = (wanted(object), of("/status/replicas"), of("/status/readyReplicas"));
     if replicas < wanted || ready < wanted {
         return Status::InProgress(format!("{ready} of {wanted} pods are ready"));
+    }
+    // Only since they can be told to have been ready for a time do servers count for how many of them that holds.
+    let available = of("/status/availableReplicas");
+    if of("/spec/minReadySeconds") > 0 && available < wanted {
+        return Status::InProgress(format!("{available} of {wanted} pods are available"));
     }
     if replicas > wanted {
         return too_many(replicas - wanted);

@@ -128,6 +128,9 @@ fn a_stateful_set() {
             ("/spec/updateStrategy", Value::Null, ""),
         ],
     );
+    let mut steady = with(&good, "/spec/minReadySeconds", json!(60));
+    steady["status"]["availableReplicas"] = json!(3);
+    table(&steady, &[("/status/availableReplicas", json!(2), "2 of 3 pods are available")]);
     // Of three pods the first two stay what they are.
     let mut parted = with(&good, "/spec/updateStrategy/rollingUpdate/partition", json!(2));
     for (field, value) in
@@ -351,6 +354,13 @@ fn a_budget_and_what_others_define() {
             ("/status/observedGeneration", json!("1"), ""),
         ],
     );
+    // Its conditions alone say of which generation they speak.
+    let mut told_of = custom.clone();
+    told_of["status"]["conditions"][0]["observedGeneration"] = json!(1);
+    table(&told_of, &[("/metadata/generation", json!(2), "has not seen it yet")]);
+    let mut stalled = told("Stalled", "True", "x");
+    stalled[0]["observedGeneration"] = json!(0);
+    table(&custom, &[("/status/conditions", stalled, "")]);
     // Kinds of the same name in other groups are other kinds.
     let theirs = json!({ "apiVersion": "serving.example/v1", "kind": "Service", "status": { "conditions": told("Ready", "False", "x") } });
     assert!(matches!(of(&theirs), Status::InProgress(_)));

@@ -74,16 +74,21 @@ impl Adopted {
             let next = to_paste(&command_line(["promo", "plan", name.as_str()]));
             (format!("{keep} The files say so now; those are of {name} alone:"), next)
         } else {
-            let says = match values {
-                Some(values) => format!(
-                    "{keep} Which value of a chart a field comes from cannot be told, and --write writes none: change {values} by hand, or take \
-                     it back."
-                ),
-                None => {
-                    format!("{keep} Where that is cannot be told here: change the manifests by hand, or take it back.")
+            match values {
+                Some(values) => {
+                    let says = format!(
+                        "{keep} Which value of a chart a field comes from cannot be told, and --write writes none: change {values} by \
+                         hand and plan that, or take it back."
+                    );
+                    (says, to_paste(&command_line(["promo", "plan", name.as_str()])))
                 }
-            };
-            (says, back.clone())
+                None => {
+                    let says = format!(
+                        "{keep} Where that is cannot be told here: change the manifests by hand, or take it back."
+                    );
+                    (says, back.clone())
+                }
+            }
         };
         // Whoever reads this has typed it.
         let this = to_paste(&command_line(["promo", "adopt", name.as_str()]));

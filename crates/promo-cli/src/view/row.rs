@@ -280,7 +280,7 @@ pub(crate) struct DriftView {
     #[serde(skip)]
     pub(crate) missing: bool,
     /// Where nobody can say what is there, the command that says why.
-    #[serde(skip)]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) look: Option<String>,
     /// The command that plans to put back what is recorded, where it is known that something else is there.
     #[serde(skip_serializing_if = "Option::is_none")]

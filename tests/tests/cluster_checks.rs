@@ -22,6 +22,7 @@ use promo_sdk::{
     ProviderError, Secrets,
 };
 use promo_tests::kubernetes::Namespace;
+use promo_tests::kubernetes::pipeline::{kubectl, wait_for};
 use promo_tests::kubernetes::world::{self, DIGEST, Variables};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -348,7 +349,9 @@ mod needs_kubernetes {
         let result = world.ask(&logs, json!({"objects": ["Deployment/none"], "pattern": "x"})).await.unwrap();
         assert!(!result.passed && result.detail.contains("has no pods"), "{result:?}");
         world.apply(&deployment("stuck", 1, "no-such-image:1"));
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        wait_for("its pod", || {
+            !kubectl(&world.namespace, &["get", "pods", "-l", "app=stuck", "-o", "name"]).is_empty()
+        });
         let result = world.ask(&logs, json!({"objects": ["Deployment/stuck"], "pattern": "x"})).await.unwrap();
         assert!(!result.passed && result.detail.starts_with("no data"), "{result:?}");
         for (settings, word) in [

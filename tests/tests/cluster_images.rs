@@ -10,7 +10,7 @@ async fn world(by: By, also: &str) -> Option<Pipeline> {
     let pipeline = Pipeline::new(2, |namespaces| {
         let dev = Pipeline::environment("dev", "development", "", &namespaces[0]);
         let staging = Pipeline::environment("staging", "staging", "after = [\"dev\"]\n", &namespaces[1]);
-        format!("{}{dev}{staging}", by.settings(&format!("timeout = \"6s\"\n{also}")))
+        format!("{}{dev}{staging}", by.settings(&format!("timeout = \"10s\"\n{also}")))
     });
     let pipeline = pipeline.await?.with(by);
     pods(&pipeline, "run", "");

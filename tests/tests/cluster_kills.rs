@@ -4,7 +4,7 @@
 
 use promo_tests::faults::Point;
 use promo_tests::kubernetes::kills::Faulty;
-use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl};
+use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, quota};
 use promo_tests::kubernetes::{Helm, Namespace};
 use serde_json::Value;
 
@@ -235,8 +235,8 @@ mod needs_kubernetes {
     async fn r10_killed_on_the_way_back_of_waves_a_resume_brings_back_all_that_were_touched() {
         let Some(mut world) = World::waves().await else { return };
         // There is no room for another pod in the second one, so that nothing new gets ready there.
-        kubectl(&world.namespaces[1], &["create", "quota", "full", "--hard=pods=1"]);
-        world.edit("promo.toml", "\"60s\"", "\"6s\"");
+        quota(&world.namespaces[1], "full", "pods", 1);
+        world.edit("promo.toml", "\"60s\"", "\"10s\"");
         let before = world.live();
         let points =
             ["ensure after of world/rollback/deploy/eu", "append after step.intent of world/rollback/deploy/us"];

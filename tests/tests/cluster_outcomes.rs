@@ -6,10 +6,9 @@
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
-use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, said};
+use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, quota, said, wait_for};
 use promo_tests::kubernetes::{ControlPlane, Helm, Namespace};
 
 const IMAGE: &str = "registry.test/shop@sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -35,7 +34,7 @@ impl World {
 
     async fn on(by: By, namespace: Namespace) -> Self {
         let pipeline = Pipeline::on(vec![namespace], |namespaces| {
-            by.settings("timeout = \"5s\"\n") + &Pipeline::environment("dev", "development", "", &namespaces[0])
+            by.settings("timeout = \"10s\"\n") + &Pipeline::environment("dev", "development", "", &namespaces[0])
         });
         let world = Self { pipeline: pipeline.await.with(by) };
         world.declares("1", 2, "run", "");
@@ -73,15 +72,6 @@ impl World {
     }
 }
 
-/// Waits for a condition.
-fn until(what: &str, holds: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 mod needs_kubernetes {
     use super::*;
 
@@ -99,9 +89,7 @@ mod needs_kubernetes {
                 world.ends(0, &["unfreeze", "dev", "--reason", "the next one is better", "--actor-kind", "human"]);
             }
             // The objects fit, their pods do not.
-            world.kubectl(&["create", "quota", "small", "--hard=pods=3"]);
-            let used = || world.kubectl(&["get", "quota", "small", "-o", "jsonpath={.status.used.pods}"]);
-            until("the quota is not counted", || used() == "2");
+            quota(world.dev(), "small", "pods", 3);
             world.declares("3", 9, "run", "");
             world.release("1.2.0").await;
             let said = world.ends(40, &["advance"]);
@@ -117,9 +105,7 @@ mod needs_kubernetes {
             let Some(world) = World::new(by).await else { return };
             // Objects over quota.
             let maps = world.kubectl(&["get", "configmaps", "-o", "name"]).lines().count();
-            world.kubectl(&["create", "quota", "maps", &format!("--hard=configmaps={maps}")]);
-            let used = || world.kubectl(&["get", "quota", "maps", "-o", "jsonpath={.status.used.configmaps}"]);
-            until("the quota is not counted", || used() == maps.to_string());
+            quota(world.dev(), "maps", "configmaps", maps);
             let more = "---\napiVersion: v1\nkind: ConfigMap\nmetadata: { name: more }\n";
             world.declares("2", 2, "run", more);
             world.release("1.1.0").await;
@@ -187,7 +173,7 @@ mod needs_kubernetes {
             world.declares("2", 2, "notready", "");
             world.release("1.1.0").await;
             let child = world.promo(&["advance"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            until("nothing was applied", || world.value() == "2" && waits(&world));
+            wait_for("nothing was applied", || world.value() == "2" && waits(&world));
             world.kubectl(&["delete", "namespace", world.namespaces[0].name(), "--wait=false"]);
             let output = child.wait_with_output().unwrap();
             let said = said(&output);
@@ -251,7 +237,7 @@ mod needs_kubernetes {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o755)).unwrap();
             let mut apply = world.promo(&["apply", "plan.json"]);
             let child = apply.env("PROMO_HELM", &file).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-            until("helm never began", || changed() >= SOME);
+            wait_for("helm never began", || changed() >= SOME);
             tokio::task::block_in_place(|| plane.stop_apiserver());
             let output = child.wait_with_output().unwrap();
             let told = said(&output);

@@ -6,9 +6,8 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
 
-use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl};
+use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, wait_for};
 use serde_json::Value;
 
 const ASK_IMAGE: &str = "tools.example/ask@sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
@@ -144,8 +143,8 @@ impl World {
         self.ends(0, &["ledger", "verify"]);
         assert_eq!(self.unfinished(), None, "{by:?}");
         // Pods that go away, and those of a Job that was taken away, take a moment.
-        wait_for(|| self.image_of_pods() == before[..1]);
-        wait_for(|| kubectl(self.dev(), &["get", "jobs", "-o", "name"]).is_empty());
+        wait_for("the pods of before", || self.image_of_pods() == before[..1]);
+        wait_for("no Job", || kubectl(self.dev(), &["get", "jobs", "-o", "name"]).is_empty());
     }
 
     /// The ledger says how the last release ended, and by which check.
@@ -169,14 +168,6 @@ impl World {
     }
 }
 
-fn wait_for(there: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !there() {
-        assert!(Instant::now() < deadline, "it never came");
-        std::thread::sleep(Duration::from_millis(50));
-    }
-}
-
 /// The words of the command that an answer ends with.
 fn next(said: &str) -> Vec<String> {
     let line = said.lines().rev().find_map(|line| line.strip_prefix("Next: ")).unwrap_or_else(|| panic!("{said}"));
@@ -186,7 +177,7 @@ fn next(said: &str) -> Vec<String> {
 }
 
 const JOB: &str = "job = { manifest = \"ask.yaml\", timeout = \"30s\" }";
-const ENDPOINTS: &str = "endpoints = { service = \"web\", min = 2, timeout = \"2s\" }";
+const ENDPOINTS: &str = "endpoints = { service = \"web\", min = 2, timeout = \"6s\" }";
 
 mod needs_kubernetes {
     use super::*;
@@ -260,7 +251,7 @@ mod needs_kubernetes {
         let said = world.ends(41, &["advance"]);
         let held = world.live();
         assert!(held.iter().zip(&before).all(|(held, before)| held != before), "{held:?}");
-        wait_for(|| world.image_of_pods() == held[..1]);
+        wait_for("the pods of before", || world.image_of_pods() == held[..1]);
         world.names_the_check("held", "has 0 ready endpoints");
         assert_eq!(world.unfinished(), None);
         // Whoever types what is told gets back.

@@ -51,7 +51,7 @@ impl World {
             "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.web]\nimage = \"{address}/team/web\"\ntags = \"[0-9]*\"\n\
              [defaults.deploy.helm]\nchart = \"chart\"\nname = \"shop\"\nvalues = [\"values.yaml\"]\nset = {{ replicas = 2 }}\n\
              inject = {{ \"image.repository\" = \"web.repository\", \"image.digest\" = \"web.digest\" }}\n\
-             timeout = \"6s\"\n[checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}{}",
+             timeout = \"10s\"\n[checks.smoke]\ncommand = {{ run = [\"true\"] }}\n{}{}",
             environment("dev", "development", "", &world.dev),
             environment("staging", "staging", "after = [\"dev\"]\n", &world.staging),
         );
@@ -242,7 +242,7 @@ mod needs_kubernetes {
                 assert!(plan.contains("Deployment/web") && plan.contains(switch), "{plan}");
                 let said = world.ends(40, &["advance"]);
                 world.ends(0, &["unfreeze", "dev", "--reason", "the next one is better", "--actor-kind", "human"]);
-                assert!(said.contains("not settled within 6 s: Deployment/web: ") && said.contains(reason), "{said}");
+                assert!(said.contains("not settled within 10 s: Deployment/web: ") && said.contains(reason), "{said}");
                 let images = (World::image_in(&world.dev), World::image_in(&world.staging));
                 assert_eq!((images, world.status()), ((good.clone(), good.clone()), "deployed".into()), "{helm:?}");
             }
@@ -455,7 +455,7 @@ mod needs_kubernetes {
             assert!(said(&refused).contains("promo has not made it"), "{}", said(&refused));
             let refused = world.ends(65, &["adopt", "dev"]);
             assert!(refused.contains("`adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");
-            world.edit("promo.toml", "timeout = \"6s\"", "timeout = \"6s\"\nadopt = true");
+            world.edit("promo.toml", "timeout = \"10s\"", "timeout = \"10s\"\nadopt = true");
             let plan = world.ends(0, &["adopt", "dev", "--out", "adopt.json", "--full"]);
             assert!(plan.contains("owner of the release") && plan.contains("helm, by hand: revision 1"), "{plan}");
             world.ends(0, &["apply", "adopt.json"]);

@@ -199,7 +199,7 @@ mod needs_kubernetes {
         let inputs = world.inputs(&[&shop, &definition]);
         world.deploy(&inputs).await;
         world.settle(&inputs).await.unwrap();
-        assert_eq!(world.kubectl(&["get", "shop", "corner", "-o", "jsonpath={.spec.size}"]), "3");
+        assert_eq!(world.kubectl(&["get", &format!("shops.{group}"), "corner", "-o", "jsonpath={.spec.size}"]), "3");
         world.kubectl(&["delete", "crd", &format!("shops.{group}")]);
         assert_ne!(world.observe(&inputs).await, State::Absent, "the inventory is still there");
     }

@@ -66,10 +66,11 @@ mod needs_kubernetes {
         let expected = [&ours, "tools.test/cache:7", "tools.test/engine:2", "tools.test/init:1"];
         assert_eq!(preview.images, expected, "what policy judges");
         assert_eq!(world.kubectl.lint(&world.cx, &inputs).await.unwrap(), expected, "and check");
+        let shops = format!("shops.{}.example.com", world.namespace.name());
         let spec =
-            world.kubectl(&["get", "shop", "corner", "-o", "jsonpath={.spec.image} {.spec.runtime} {.spec.initImage}"]);
+            world.kubectl(&["get", &shops, "corner", "-o", "jsonpath={.spec.image} {.spec.runtime} {.spec.initImage}"]);
         assert_eq!(spec, format!("{ours} {ours} tools.test/init:1"));
-        world.kubectl(&["delete", "crd", &format!("shops.{}.example.com", world.namespace.name())]);
+        world.kubectl(&["delete", "crd", &shops]);
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use promo_tests::kubernetes::Namespace;
-use promo_tests::kubernetes::pipeline::{Pipeline, kubectl, said};
+use promo_tests::kubernetes::pipeline::{Pipeline, kubectl, quota, said};
 
 /// How long what is watched is watched.
 const WATCHED: Duration = Duration::from_secs(4);
@@ -62,7 +62,7 @@ async fn watched() -> Option<Pipeline> {
 async fn with(environments: impl FnOnce(&[Namespace]) -> String) -> Option<Pipeline> {
     let pipeline = Pipeline::new(2, |namespaces| {
         let deploy = "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\"]\nimages = { \"shop/web\" = \"web\" }\n\
-                      timeout = \"6s\"\n";
+                      timeout = \"10s\"\n";
         format!("{deploy}{}", environments(namespaces))
     });
     let world = pipeline.await?;
@@ -100,7 +100,7 @@ mod needs_kubernetes {
         let plan = world.ends(0, &["plan", "dev"]);
         assert!(plan.contains("Deployment/web") && plan.contains("promo.test/kubelet: crash"), "{plan}");
         let said = world.ends(40, &["advance"]);
-        assert!(said.contains("not settled within 6 s: Deployment/web: "), "{said}");
+        assert!(said.contains("not settled within 10 s: Deployment/web: "), "{said}");
         assert!(said.contains("CrashLoopBackOff"), "the reason of its pods: {said}");
         assert_eq!((image_in(world.dev()), image_in(world.staging())), (good.clone(), good));
         // What was left behind is what the release before it declares, and nothing is under way.
@@ -116,14 +116,13 @@ mod needs_kubernetes {
         let good = image_in(us);
         assert!(good.contains("/team/web@sha256:") && good == image_in(eu), "{good}");
         // There is no room for another pod in the second one, so that the new image never gets ready there.
-        let quota = us.kubectl().args(["create", "quota", "full", "--hard=pods=2"]).output().unwrap();
-        assert!(quota.status.success(), "{}", said(&quota));
+        quota(us, "full", "pods", 2);
         world.release("1.1.0").await;
         let plan = world.ends(0, &["plan", "world"]);
         assert!(plan.contains("in 2 waves: eu, then 1 s; us"), "{plan}");
         let said = world.ends(40, &["advance"]);
         assert!(said.contains("waiting 1 s until wave 2"), "{said}");
-        assert!(said.contains("world/deploy/us failed: ") && said.contains("not settled within 6 s"), "{said}");
+        assert!(said.contains("world/deploy/us failed: ") && said.contains("not settled within 10 s"), "{said}");
         let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
         assert!(at("world/deploy/eu: ") < at("waiting 1 s"), "{said}");
         assert!(at("waiting 1 s") < at("world/deploy/us …"), "{said}");
@@ -184,11 +183,10 @@ mod needs_kubernetes {
         };
         assert_eq!((drill("state").as_str(), drill("milliseconds").is_u64()), (Some("passed"), true));
         // There is no room for the pods of the older release, which is what a drill is there to find.
-        let quota = world.dev().kubectl().args(["create", "quota", "full", "--hard=pods=2"]).output().unwrap();
-        assert!(quota.status.success(), "{}", super::said(&quota));
+        quota(world.dev(), "full", "pods", 2);
         world.ends(0, &["rollback", "dev", "--drill", "--out", "again.json"]);
         let said = world.ends(40, &["apply", "again.json"]);
-        assert!(said.contains("could not go back as a drill") && said.contains("not settled within 6 s"), "{said}");
+        assert!(said.contains("could not go back as a drill") && said.contains("not settled within 10 s"), "{said}");
         assert_eq!((drill("state").as_str(), image_in(world.dev())), (Some("failed"), good));
         let status = world.ends(0, &["status"]);
         assert!(status.contains("the drill of a rollback to") && status.contains("verified"), "{status}");

@@ -153,14 +153,14 @@ mod needs_kubernetes {
         }
     }
 
-    /// The second release, whose pods never get ready; what is said of it. From then on nothing is waited for longer than four seconds.
+    /// The second release, whose pods never get ready; what is said of it. From then on nothing is waited for longer than eight seconds.
     async fn fails(pipeline: &Pipeline, manifest: &str, code: i32) -> String {
-        pipeline.edit("promo.toml", "\"60s\"", "\"4s\"");
+        pipeline.edit("promo.toml", "\"60s\"", "\"8s\"");
         pipeline.ends(0, &["advance"]);
         pipeline.write("manifests/web.yaml", manifest);
         pipeline.release("1.1.0").await;
         let said = pipeline.ends(code, &["advance"]);
-        assert!(said.contains("not settled within 4 s"), "{said}");
+        assert!(said.contains("not settled within 8 s"), "{said}");
         said
     }
 

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use promo_providers::oci::build::{Image, image};
 use promo_providers::oci::{Network, Store};
@@ -260,4 +261,23 @@ pub fn kubectl(namespace: &Namespace, words: &[&str]) -> String {
     let output = namespace.kubectl().args(words).output().unwrap();
     assert!(output.status.success(), "{words:?}: {}", said(&output));
     String::from_utf8(output.stdout).unwrap()
+}
+
+/// Waits until something is so.
+///
+/// # Panics
+/// When it is not within 30 s.
+pub fn wait_for(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(30);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Lets a namespace have no more objects of a resource than that. The server enforces nothing before it has counted.
+pub fn quota(namespace: &Namespace, name: &str, resource: &str, hard: usize) {
+    kubectl(namespace, &["create", "quota", name, &format!("--hard={resource}={hard}")]);
+    let status = || kubectl(namespace, &["get", "quota", name, "-o", "jsonpath={.status.used}"]);
+    wait_for("the quota is not counted", || status().contains(resource));
 }

@@ -34,7 +34,8 @@ pub(super) fn run(bench: &Bench) -> Outcome {
     let world = World { control_plane: ControlPlane::start(&dir.join("control-plane"))?, dir, helm, kubectl };
     table::head("clusters", "");
     preview(bench, &world)?;
-    environments(bench, &world)?;
+    environments(bench, &world, false)?;
+    environments(bench, &world, true)?;
     rollouts::run(bench, &world)
 }
 
@@ -56,19 +57,31 @@ fn preview(bench: &Bench, world: &World) -> Outcome {
     table::row(bench, "plan of 500 objects that all change", contenders, bench.runs, bar).map(drop)
 }
 
-/// A plan over 50 environments into which a release would go.
-fn environments(bench: &Bench, world: &World) -> Outcome {
-    let dir = world.pipeline("environments", ENVIRONMENTS, FEW, bench)?;
+/// A plan over 50 environments into which a release would go: where all have the same values, of which the chart comes out once, and
+/// where each has its own, so that helm has to render as often as for the peer.
+fn environments(bench: &Bench, world: &World, own: bool) -> Outcome {
+    let dir = world.pipeline(if own { "own" } else { "environments" }, ENVIRONMENTS, FEW, bench)?;
+    let mut values = "-f values/all.yaml".to_string();
+    if own {
+        for number in 0..ENVIRONMENTS {
+            write(&dir.join(format!("values/e{number:02}.yaml")), format!("greeting: hello {number}\n"))?;
+        }
+        let pipeline = dir.join("promo.toml");
+        let text = std::fs::read_to_string(&pipeline).map_err(|error| format!("{}: {error}", pipeline.display()))?;
+        write(&pipeline, text.replace("\"values/all.yaml\"", "\"values/all.yaml\", \"values/{environment}.yaml\""))?;
+        values.push_str(" -f values/e$n.yaml");
+    }
     let ours = || world.measured(bench, &dir, &[bench.promo.as_os_str(), "plan".as_ref()]);
     let script = format!(
-        "for n in $(seq -w 0 {}); do {} template api chart -f values/all.yaml -n e$n >/dev/null || exit 1; done",
+        "for n in $(seq -w 0 {}); do {} template api chart {values} -n e$n >/dev/null || exit 1; done",
         ENVIRONMENTS - 1,
         world.helm.display()
     );
     let theirs = || world.measured(bench, &dir, &["bash".as_ref(), "-c".as_ref(), script.as_ref()]);
     let contenders = vec![Contender::new("promo", ours), Contender::new("50 helm template", theirs)];
     let bar = Bar { against: Some(0.2), ..Bar::NONE };
-    table::row(bench, "plan over 50 environments", contenders, bench.runs, bar).map(drop)
+    let what = if own { "plan over 50 environments, each with values of its own" } else { "plan over 50 environments" };
+    table::row(bench, what, contenders, bench.runs, bar).map(drop)
 }
 
 fn bench_promo(bench: &Bench, world: &World, dir: &Path) -> Run {

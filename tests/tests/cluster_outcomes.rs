@@ -169,7 +169,7 @@ mod needs_kubernetes {
         // It is promo that waits, with either helm.
         for by in [By::Kubectl, By::Helm(Helm::Four)] {
             let Some(world) = World::new(by).await else { return };
-            world.edit("promo.toml", "\"5s\"", "\"60s\"");
+            world.edit("promo.toml", "\"10s\"", "\"60s\"");
             world.declares("2", 2, "notready", "");
             world.release("1.1.0").await;
             let child = world.promo(&["advance"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();

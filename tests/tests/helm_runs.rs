@@ -255,7 +255,7 @@ mod needs_kubernetes {
     async fn a_run_killed_before_during_or_after_the_writes_of_helm_is_gone_on_with_to_its_end() {
         for helm in BOTH {
             let Some(world) = World::new(helm).await else { return };
-            world.edit("promo.toml", "\"6s\"", "\"60s\"");
+            world.edit("promo.toml", "\"10s\"", "\"60s\"");
             world.write("chart/templates/many.yaml", &many());
             world.release("1.0.0").await;
             world.ends(0, &["advance"]);
@@ -336,7 +336,7 @@ mod needs_kubernetes {
     async fn a_run_killed_while_helm_waits_for_a_hook_and_one_killed_in_promo_s_own_wait_are_gone_on_with() {
         for helm in BOTH {
             let Some(world) = World::deployed(helm).await else { return };
-            world.edit("promo.toml", "\"6s\"", "\"60s\"");
+            world.edit("promo.toml", "\"10s\"", "\"60s\"");
             // promo waits for pods, once helm has come to its end.
             let before = World::image_in(&world.dev);
             world.pods("notready");

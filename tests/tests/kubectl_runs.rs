@@ -203,7 +203,7 @@ mod needs_kubernetes {
         let before = image_in(world.dev());
         declare(&world, "notready");
         let pipeline = std::fs::read_to_string(world.path("promo.toml")).unwrap();
-        world.write("promo.toml", &pipeline.replace("\"6s\"", "\"60s\""));
+        world.write("promo.toml", &pipeline.replace("\"10s\"", "\"60s\""));
         world.release("1.1.0").await;
         world.ends(0, &["plan", "dev", "--out", "plan.json"]);
         let mut child =

@@ -282,7 +282,7 @@ pub(crate) struct DriftView {
     /// Where nobody can say what is there, the command that says why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) look: Option<String>,
-    /// The command that plans to put back what is recorded, where it is known that something else is there.
+    /// The command that plans to put back what is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repair: Option<String>,
 }
@@ -291,7 +291,7 @@ impl DriftView {
     fn of(stay: &Stay, target: &TargetName, drift: &Drift) -> Self {
         let unknown = drift.live == State::Unknown;
         // What runs there and has drifted is deployed again by name (S3.3).
-        let repair = stay.current.as_ref().filter(|_| !unknown).map(|current| {
+        let repair = stay.current.as_ref().map(|current| {
             let words = ["promo", "plan", stay.environment.as_str(), "--release", current.id.as_str()];
             // A file of its own: whoever types the repairs of several places keeps every plan.
             let file = format!("{}.plan.json", stay.environment);

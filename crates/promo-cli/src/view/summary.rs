@@ -177,13 +177,10 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
         let closed = rows.iter().find(|r| matches!(r.state, RowState::Refused | RowState::HeldBack));
         // Where a gate is closed it comes first: what is asked for by name waits for it too.
         let drifted = rows.iter().filter(|row| !row.held && row.state == RowState::Unchanged);
-        let drifted = drifted.flat_map(|row| row.drift.iter().map(move |drift| (row, drift)));
-        let repair = drifted.filter_map(|(row, drift)| {
-            let (command, why) = match (&drift.repair, &drift.look) {
-                (Some(repair), _) => (repair, format!("plans to put back what is recorded for {}", row.environment)),
-                (None, look) => (look.as_ref()?, format!("looks at what is in {}", row.environment)),
-            };
-            Some(NextCommand { command: command.clone(), why })
+        let drifted = drifted.flat_map(|row| row.drift.iter().map(move |drift| (row, drift.repair.as_ref())));
+        let repair = drifted.filter_map(|(row, repair)| {
+            let why = format!("plans to put back what is recorded for {}", row.environment);
+            Some(NextCommand { command: repair?.clone(), why })
         });
         let mut repairs: Vec<NextCommand> = repair.collect();
         repairs.dedup_by(|a, b| a.command == b.command);

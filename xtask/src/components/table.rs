@@ -358,7 +358,7 @@ pub(crate) const COMPONENTS: &[Component] = &[
         source: Source::DebianSystem { package: "skopeo" },
         starts: "skopeo copy, between registries of a test's own",
         ready: "it is a command: `skopeo --version` answers",
-        when_missing: "install skopeo with the system's package manager; benchmarks then leave this peer out",
+        when_missing: "install skopeo with the system's package manager; the guide to clusters cannot be tried without it, and benchmarks leave this peer out",
     },
 ];
 

@@ -158,6 +158,12 @@ impl About {
         }
     }
 
+    /// What the facts come from: the document that an attestation has in it, or the document itself.
+    #[must_use]
+    pub fn source(&self) -> Kind {
+        self.inside.unwrap_or(self.kind)
+    }
+
     /// Adds a digest of which the document speaks.
     pub fn bind(&mut self, link: Link, digest: Digest) {
         let binding = Binding { link, digest };

@@ -4,8 +4,8 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::piece::{Bound, bound, current, missed};
-use super::{Fault, Piece, Subject, Verdict};
+use super::piece::{Bound, bound, current, missed, untold};
+use super::{Fault, Piece, Scope, Subject, Verdict, lesser};
 use jiff::Timestamp;
 
 use crate::evidence::{Coverage, Finite, Kind, Ratio, Report, Totals};
@@ -186,7 +186,7 @@ impl NumberRequirement {
             }
             (Some(far), Some((lowest, highest))) => bounds(far, lowest, highest),
         };
-        let (least, most) = (self.least.max(bounds.0), min(self.most, bounds.1));
+        let (least, most) = (self.least.max(bounds.0), lesser(self.most, bounds.1));
         let runs = self.runs(subject, pieces, now, &mut verdict);
         let measured = |run: &Bound<'_>| run.report.numbers.as_ref().is_some_and(|all| all.get(&self.name).is_some());
         let elsewhere = self.suites.is_empty() && runs.iter().any(measured);
@@ -229,14 +229,6 @@ impl NumberRequirement {
     }
 }
 
-/// The lower of two upper bounds; one that is not there is none.
-fn min(one: Option<Finite>, other: Option<Finite>) -> Option<Finite> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
-    }
-}
-
 /// The bounds that a baseline gives, the strictest where it has several numbers. Percent of the distance from zero.
 fn bounds(far: Baseline, lowest: Finite, highest: Finite) -> (Option<Finite>, Option<Finite>) {
     let part = |of: Finite, percent: Finite| of.get().abs() * percent.get() / 100.0;
@@ -276,9 +268,9 @@ fn chosen<'a>(
         let could = |piece: &Piece| is(piece.name.as_ref(), suite) && piece.report().is_some_and(&matters);
         missed(subject, pieces, could, Fault::Nothing { from: Some(suite.clone()), platform: None }, verdict);
     }
-    if suites.is_empty() && all.is_empty() {
+    for platform in untold(subject, Scope::Any, all.iter()).into_iter().filter(|_| suites.is_empty()) {
         let could = |piece: &Piece| piece.report().is_some_and(&matters);
-        missed(subject, pieces, could, Fault::Nothing { from: None, platform: None }, verdict);
+        missed(subject, pieces, could, Fault::Nothing { from: None, platform }, verdict);
     }
     let asked =
         |one: &&Bound<'a>| suites.is_empty() || one.piece.name.as_ref().is_some_and(|name| suites.contains(name));

@@ -268,9 +268,14 @@ impl Verdict {
     }
 
     fn good_until(&mut self, until: Option<Timestamp>) {
-        self.until = match (self.until, until) {
-            (Some(one), Some(other)) => Some(one.min(other)),
-            (one, other) => one.or(other),
-        };
+        self.until = lesser(self.until, until);
+    }
+}
+
+/// The lesser of two bounds; one that is not there bounds nothing.
+fn lesser<T: Ord>(one: Option<T>, other: Option<T>) -> Option<T> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

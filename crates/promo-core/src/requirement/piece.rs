@@ -226,9 +226,7 @@ impl Bound<'_> {
     fn is_like(&self, other: &Self) -> bool {
         let (one, two) = (&self.report.about, &other.report.about);
         let tool = |about: &'_ About| about.tools.first().map(|tool| tool.name.to_ascii_lowercase());
-        one.inside.unwrap_or(one.kind) == two.inside.unwrap_or(two.kind)
-            && tool(one) == tool(two)
-            && self.piece.name == other.piece.name
+        one.source() == two.source() && tool(one) == tool(two) && self.piece.name == other.piece.name
     }
 
     /// Whether it speaks at least of what another one speaks of.

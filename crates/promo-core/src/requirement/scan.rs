@@ -191,7 +191,7 @@ impl ScanRequirement {
             }
         }
         if self.scanners.is_empty() {
-            let says_so = |scan: &&Bound<'_>| scan.report.about.inside.unwrap_or(scan.report.about.kind) != Kind::Sarif;
+            let says_so = |scan: &&Bound<'_>| scan.report.about.source() != Kind::Sarif;
             for platform in untold(subject, self.scope, used.iter().copied().filter(says_so)) {
                 missed(subject, pieces, found_any, Fault::Nothing { from: None, platform }, verdict);
             }

@@ -64,7 +64,7 @@ fn environments(bench: &Bench, world: &World, own: bool) -> Outcome {
     let mut values = "-f values/all.yaml".to_string();
     if own {
         for number in 0..ENVIRONMENTS {
-            write(&dir.join(format!("values/e{number:02}.yaml")), format!("greeting: hello {number}\n"))?;
+            write(&dir.join(format!("values/e{number:02}.yaml")), format!("greeting: hello-{number}\n"))?;
         }
         let pipeline = dir.join("promo.toml");
         let text = std::fs::read_to_string(&pipeline).map_err(|error| format!("{}: {error}", pipeline.display()))?;

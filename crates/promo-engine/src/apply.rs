@@ -7,6 +7,7 @@ mod drill;
 mod drive;
 mod during;
 mod finish;
+mod further;
 mod lease;
 pub(crate) mod precheck;
 mod promotion;

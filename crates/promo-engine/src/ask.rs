@@ -123,9 +123,11 @@ impl Session {
             let (run, open) = (&active.run, self.unfinished(&view)?);
             let dead =
                 open.iter().any(|open| open.id == *run && !matches!(open.sign, crate::apply::Sign::Alive { .. }));
-            return Err(EngineError::Invalid(match dead {
-                true => format!("run {run} stopped while it was moving {environment}: `promo resume {run}` goes on"),
-                false => format!("run {run} is moving {environment}: wait for its end"),
+            let stopped = format!("run {run} stopped while it was moving {environment}");
+            return Err(EngineError::Invalid(match dead.then(|| self.goes_no_further(&view, run)) {
+                Some(None) => format!("{stopped}: `promo resume {run}` goes on"),
+                Some(Some(why)) => format!("{stopped}, and goes no further ({why}): `promo cancel {run}` ends it"),
+                None => format!("run {run} is moving {environment}: wait for its end"),
             }));
         }
         // What a check saw counts only as long as nothing moved under it.

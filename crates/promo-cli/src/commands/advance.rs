@@ -88,7 +88,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             Some(command_line(["promo", "why", held.environment.as_str()]))
         };
         let next = match reports.last() {
-            Some(report) if report.exit_code() != exit::DONE => run_report::next(report),
+            Some(report) if report.exit_code() != exit::DONE => run_report::next(session, report),
             _ => stopped().or_else(held).unwrap_or_else(|| "promo status".to_owned()),
         };
         ui.data(&ui.next(&next));

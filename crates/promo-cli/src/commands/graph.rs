@@ -19,6 +19,7 @@ use crate::output::{endings, table};
 use crate::project::{self, Access};
 use crate::ui::Ui;
 use crate::view::ReleaseView;
+use crate::view::standing::OpenRunView;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -157,7 +158,7 @@ fn state(row: &status::Row, stands: &crate::view::Standing) -> Vec<(Standing, St
     };
     out.extend(row.moving.iter().map(|moving| {
         let open = stands.runs.iter().find(|open| open.run == *moving);
-        let (words, kind) = endings::open(open.map(|open| open.state));
+        let (words, kind) = endings::open(open.map(OpenRunView::stands));
         if kind == Label::Bad {
             (Standing::Bad, format!("✗ a run {words}"))
         } else {

@@ -19,6 +19,7 @@ use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{History, PastPromotion, PastStop};
 use crate::view::run::signers;
+use crate::view::standing::OpenRunView;
 use crate::view::{AuthorityView, DrillView, Standing};
 
 #[derive(Debug, Args)]
@@ -103,7 +104,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         };
         let (ended, style) = match promotion.finished {
             Some((_, outcome)) => endings::of(&project.session, &view, name, promotion, outcome),
-            None => endings::open(standing.runs.iter().find(|open| open.run == promotion.run).map(|open| open.state)),
+            None => endings::open(standing.runs.iter().find(|open| open.run == promotion.run).map(OpenRunView::stands)),
         };
         let ended = label(style, ended);
         let signed_by = signers(&view, &promotion.run, Some(name));

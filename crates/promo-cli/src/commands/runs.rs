@@ -15,6 +15,7 @@ use crate::ui::{self, Ui};
 use crate::view::Standing;
 use crate::view::answers::{RunLine, Runs};
 use crate::view::run::signers;
+use crate::view::standing::OpenRunView;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -51,7 +52,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let moved: Vec<String> = run.environments.iter().map(|(name, release)| format!("{name} {release}")).collect();
         let (state, style) = match run.finished {
             Some((_, outcome)) => endings::run(outcome, endings::is_drill(&view, id, run)),
-            None => endings::open(open(id).map(|open| open.state)),
+            None => endings::open(open(id).map(OpenRunView::stands)),
         };
         let started = time::short(run.started, &zone);
         // What was moved may be long: it stands last, where it can go on below itself.

@@ -12,10 +12,11 @@ use crate::output::labels::Label;
 /// Where one that has ended since the ledger was read is told as it was then.
 const UNDER_WAY: (&str, Label) = ("is under way", Label::Waiting);
 
-/// How a run that has no end, and what it moves, stands: by the state of [`crate::view::standing::OpenRunView`].
+/// How a run that has no end, and what it moves, stands: by [`crate::view::standing::OpenRunView::stands`].
 pub(crate) fn open(state: Option<&str>) -> (&'static str, Label) {
     match state {
         None | Some("alive") => UNDER_WAY,
+        Some("stale") => ("was interrupted, and goes no further", Label::Bad),
         Some("interrupted") => ("was interrupted, and can be resumed", Label::Waiting),
         Some(_) => ("has stopped without ending", Label::Bad),
     }

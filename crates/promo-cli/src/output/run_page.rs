@@ -5,6 +5,7 @@ use crate::output::labels::{Label, label};
 use crate::output::plan_text::{Options, short_state};
 use crate::output::{endings, standing as words, time};
 use crate::view::run::says_more;
+use crate::view::standing::OpenRunView;
 use crate::view::{RunRow, RunStep, RunView};
 
 /// For a terminal. The last line is the next command.
@@ -76,7 +77,7 @@ fn authority(view: &RunView, options: &Options) -> Vec<String> {
 fn head(view: &RunView, options: &Options) -> String {
     let outcome = match view.outcome {
         Some(outcome) => endings::run(outcome, view.environments.iter().any(|row| row.drill.is_some())).0,
-        None => endings::open(view.open.as_ref().map(|open| open.state)).0,
+        None => endings::open(view.open.as_ref().map(OpenRunView::stands)).0,
     };
     let after = view.finished.map(|at| format!(" · took {}", time::ago(view.started, at))).unwrap_or_default();
     let (began, applier) = (time::long(view.started, &options.zone), words::applied_by(&view.applier, &view.signed_by));
@@ -105,7 +106,7 @@ fn ended(view: &RunView, row: &RunRow) -> (&'static str, Label) {
             let went_back = row.steps.iter().any(|step| endings::is_way_back(&step.id, &row.environment));
             endings::promotion(outcome, view.outcome, went_back, row.open)
         }
-        (None, Some(_)) => endings::open(view.open.as_ref().map(|open| open.state)),
+        (None, Some(_)) => endings::open(view.open.as_ref().map(OpenRunView::stands)),
         (None, None) if view.outcome.is_some() => ("was not started", Label::Waiting),
         (None, None) => ("has not begun", Label::Waiting),
     }

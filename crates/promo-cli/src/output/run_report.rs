@@ -14,6 +14,7 @@ use crate::output::endings;
 use crate::output::labels::{Label, label};
 use crate::output::table::fold;
 use crate::ui::Ui;
+use crate::view::standing::leads_on;
 
 /// The frozen view of a run's end, format 1.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -61,13 +62,13 @@ const DRILL_FAILED: (&str, Label) = endings::drill(PromotionOutcome::Verified, N
 pub(crate) fn print(ui: &Ui, session: &Session, report: &RunReport, streams: bool) {
     draw(ui, session, report, streams);
     if ui.format() != Format::Json {
-        ui.data(&ui.next(&next(report)));
+        ui.data(&ui.next(&next(session, report)));
     }
 }
 
 /// The same for one of several, of which only the last one leads on.
 pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool) {
-    let next = ui.to_paste(&next(report));
+    let next = ui.to_paste(&next(session, report));
     // How it ended is known without the ledger: where that cannot be read now, no way back is told.
     let view = session.view().ok();
     let ended = |name: &EnvironmentName, release: &ReleaseId, outcome: PromotionOutcome| {
@@ -139,17 +140,12 @@ fn outlived(fate: &Fate) -> bool {
 }
 
 /// The command that leads on from how a run ended.
-pub(crate) fn next(report: &RunReport) -> String {
-    let run = report.run.as_str();
-    let (mut fates, interrupted) = (
-        report.environments.iter().map(|(_, _, fate)| fate),
-        report.environments.iter().any(|(_, _, fate)| *fate == Fate::Interrupted),
-    );
-    if report.outcome.is_none() && !interrupted && fates.any(outlived) {
-        return command_line(["promo", "cancel", run]);
-    }
+pub(crate) fn next(session: &Session, report: &RunReport) -> String {
     if report.outcome.is_none() {
-        return command_line(["promo", "resume", run]);
+        return match session.view() {
+            Ok(view) => leads_on(session, &view, &report.run, report.environments.iter().map(|(name, ..)| name)),
+            Err(_) => command_line(["promo", "resume", report.run.as_str()]),
+        };
     }
     let bad = report
         .environments

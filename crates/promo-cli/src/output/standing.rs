@@ -114,8 +114,9 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
     let (names, applier) = (names.join(", "), applied_by(&run.applier, &run.signed_by));
     let what = format!("run {} by {applier}", run.run);
     let done = run.waves.iter().map(|(name, done)| format!("; {name} has wave {done} behind it"));
-    let done = done.collect::<String>();
-    let (stands, kind) = endings::open(Some(run.state));
+    let further = run.stale.iter().map(|why| format!("; {}", line(why)));
+    let done = done.chain(further).collect::<String>();
+    let (stands, kind) = endings::open(Some(run.stands()));
     match run.state {
         "alive" => {
             let renewed = ago.map(|ago| format!(" (renewed {ago} ago)")).unwrap_or_default();

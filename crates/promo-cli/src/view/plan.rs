@@ -368,7 +368,7 @@ impl PlanView {
                 Some((promotion, Some((_, outcome)))) => {
                     endings::of(session, view, &entry.environment, promotion, outcome).0
                 }
-                Some(_) => endings::open(self.runs.iter().find(|open| open.run == *run).map(|open| open.state)).0,
+                Some(_) => endings::open(self.runs.iter().find(|open| open.run == *run).map(OpenRunView::stands)).0,
             };
             let row = self.environments.iter_mut().find(|row| row.environment == entry.environment.as_str());
             row.into_iter().for_each(|row| row.used(entry, ended, &let_in));

@@ -195,7 +195,10 @@ pub(crate) struct OpenRunView {
     pub(crate) last: Option<Timestamp>,
     /// Until when it holds its lock unless it renews it.
     pub(crate) until: Option<Timestamp>,
-    /// The command that leads on: `promo resume` unless it is alive.
+    /// Why it goes no further, where the rules are no longer those that it was begun under.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stale: Option<String>,
+    /// The command that leads on: `promo show` where it is alive, `promo cancel` where it goes no further, else `promo resume`.
     pub(crate) next: String,
 }
 
@@ -210,8 +213,9 @@ impl OpenRunView {
         let next = if state == "alive" {
             command_line(["promo", "show", open.id.as_str()])
         } else {
-            resume_words(session, &open.id, open.run.environments.keys())
+            leads_on(session, view, &open.id, open.run.environments.keys())
         };
+        let stale = (state != "alive").then(|| session.goes_no_further(view, &open.id)).flatten();
         Self {
             run: open.id.clone(),
             applier: open.run.applier.clone(),
@@ -223,8 +227,14 @@ impl OpenRunView {
             place,
             last,
             until,
+            stale,
             next,
         }
+    }
+
+    /// How it stands: its state, or `stale` where it said that it stopped and goes no further.
+    pub(crate) fn stands(&self) -> &'static str {
+        if self.stale.is_some() && self.state == "interrupted" { "stale" } else { self.state }
     }
 
     /// Whether somebody is at work on it.
@@ -239,12 +249,17 @@ fn waves_done(view: &View, run: &RunId, name: &EnvironmentName) -> Option<(Envir
     (!active.waves.is_empty()).then(|| (name.clone(), active.waves.len()))
 }
 
-/// The command that goes on with a run: with a key where a rule of one of its environments excludes the applier (S6.4).
-fn resume_words<'e>(
+/// The command that leads on from a run without an end that nobody is at work on, on every screen: what goes on with it, with a
+/// key where a rule of one of its environments excludes the applier (S6.4), or what ends it where it goes no further.
+pub(crate) fn leads_on<'e>(
     session: &Session,
+    view: &View,
     run: &RunId,
     mut environments: impl Iterator<Item = &'e EnvironmentName>,
 ) -> String {
+    if session.goes_no_further(view, run).is_some() {
+        return command_line(["promo", "cancel", run.as_str()]);
+    }
     let key = environments.any(|name| session.excludes_applier(name)).then_some(["--key", "KEY"]);
     command_line(["promo", "resume", run.as_str()].into_iter().chain(key.into_iter().flatten()))
 }

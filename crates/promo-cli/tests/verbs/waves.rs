@@ -85,7 +85,27 @@ fn s5_5_a_run_that_stops_at_a_wave_ends_with_20_and_says_what_leads_on() {
         format!("either put back what changed, and promo resume {run}; or end the run, which holds dev for a person");
     assert!(told.contains("wave 2 of 2 does not begin: ") && told.contains(&ways), "{told}");
     assert!(told.contains(&format!("Next: promo --policy policy.toml cancel {run}")), "{told}");
+    // Every other screen leads the same way, and says why.
+    let cancel = format!("promo cancel {run}");
+    for verb in [&["status"][..], &["show", &run], &["advance"]] {
+        let told = said(&world, verb).split_whitespace().collect::<Vec<_>>().join(" ");
+        let leads = format!("Next: promo --policy policy.toml cancel {run}");
+        assert!(told.contains(&leads) && !told.contains("can be resumed"), "{verb:?}: {told}");
+    }
+    let status = world.run(0, &["status"]);
+    assert_eq!(status["runs"][0]["next"], cancel, "{status}");
+    let stale = status["runs"][0]["stale"].as_str().unwrap_or_default();
+    assert!(stale.contains("since it was made, this changed: pipeline"), "{status}");
+    assert_eq!(next(&status), cancel);
+    assert_eq!(next(&world.run(0, &["show", &run])), cancel);
+    let refused = said(&world, &["verify", "dev"]);
+    assert!(refused.contains(&cancel) && !refused.contains("resume"), "{refused}");
     world.edit("promo.toml", "\non_failure = \"hold\"", "");
     world.run(0, &["unfreeze", "dev", "--reason", "seen", "--key", "keys/riley", "--signer", "built-in"]);
+    assert_eq!(
+        next(&world.run(0, &["status"])),
+        format!("promo resume {run}"),
+        "the rules are those of the plan again"
+    );
     world.run(0, &["resume", &run]);
 }

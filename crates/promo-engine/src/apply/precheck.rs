@@ -40,6 +40,11 @@ impl Use {
     }
 }
 
+/// That an input of a plan is another one now.
+fn outdated(input: &str) -> String {
+    format!("the plan is stale: since it was made, this changed: {input}")
+}
+
 fn alike(what: &'static str, planned: String, current: String) -> Result<(), EngineError> {
     if planned == current { Ok(()) } else { Err(EngineError::Elsewhere { what, planned, current }) }
 }
@@ -354,18 +359,22 @@ impl Session {
     /// Why nothing more of a plan may begin here: it was made under other rules than those of now (S8.2). Whoever resumes
     /// its run is told, and what has begun is finished as the plan says.
     pub(crate) async fn outlived(&self, plan: &Plan) -> Result<Option<String>, EngineError> {
+        match self.other_rules(plan)? {
+            None => Ok(self.other_program(plan).await.map(|name| outdated(&name))),
+            other => Ok(other),
+        }
+    }
+
+    /// The same without the programs of this machine.
+    pub(super) fn other_rules(&self, plan: &Plan) -> Result<Option<String>, EngineError> {
         match self.belongs_here(plan) {
             Ok(()) => {}
             Err(elsewhere @ EngineError::Elsewhere { .. }) => return Ok(Some(elsewhere.to_string())),
             Err(error) => return Err(error),
         }
         let rules = self.bound(&plan.moves)?;
-        let other = rules.into_iter().find(|(name, now)| plan.inputs.get(name) != Some(now)).map(|(name, _)| name);
-        let other = match other {
-            None => self.other_program(plan).await,
-            other => other,
-        };
-        Ok(other.map(|name| format!("the plan is stale: since it was made, this changed: {name}")))
+        let other = rules.into_iter().find(|(name, now)| plan.inputs.get(name) != Some(now));
+        Ok(other.map(|(name, _)| outdated(&name)))
     }
 
     pub(crate) fn belongs_here(&self, plan: &Plan) -> Result<(), EngineError> {

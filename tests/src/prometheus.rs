@@ -93,6 +93,15 @@ impl Prometheus {
     pub fn say(&self, page: Option<&str>) {
         *self.page.lock().expect("no panic while it was held") = page.map(String::from);
     }
+
+    /// Whether it has found that a query gives this value, once and nothing else. The query is one name.
+    #[must_use]
+    pub fn shows(&self, query: &str, value: &str) -> bool {
+        let address = self.address.trim_start_matches("http://").parse().expect("an address");
+        let answer = get(address, &format!("/api/v1/query?query={query}"));
+        answer
+            .is_ok_and(|answer| answer.matches("\"value\":").count() == 1 && answer.contains(&format!(",\"{value}\"]")))
+    }
 }
 
 impl Drop for Prometheus {
@@ -103,15 +112,16 @@ impl Drop for Prometheus {
 }
 
 fn ready(address: std::net::SocketAddr) -> bool {
-    let ask = || {
-        let mut stream = std::net::TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
-        write!(stream, "GET /-/ready HTTP/1.0\r\n\r\n")?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer)?;
-        Ok::<_, std::io::Error>(answer)
-    };
-    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.0 200"))
+    get(address, "/-/ready").is_ok_and(|answer| answer.starts_with("HTTP/1.0 200"))
+}
+
+fn get(address: std::net::SocketAddr, path: &str) -> std::io::Result<String> {
+    let mut stream = std::net::TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+    write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    Ok(answer)
 }
 
 /// Answers every request with the page; with 503 while there is none. Ends with the process.

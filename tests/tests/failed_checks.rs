@@ -6,9 +6,19 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
+use std::time::Duration;
 
+use axum::Router;
+use axum::http::StatusCode;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::{ListParams, Patch, PatchParams};
 use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, wait_for};
-use serde_json::Value;
+use promo_tests::kubernetes::{Helm, Namespace};
+use promo_tests::prometheus::Prometheus;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 const ASK_IMAGE: &str = "tools.example/ask@sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824";
 
@@ -47,7 +57,11 @@ impl World {
 
     /// `check` is the table of the check `judge`, and `also` are further lines of the environment.
     async fn empty(by: By, check: &str, also: &str) -> Option<Self> {
-        let pipeline = Pipeline::new(1, |namespaces| {
+        Some(Self::on(Namespace::new()?, by, check, also).await)
+    }
+
+    async fn on(namespace: Namespace, by: By, check: &str, also: &str) -> Self {
+        let pipeline = Pipeline::on(vec![namespace], |namespaces| {
             format!(
                 "{}[checks.judge]\n{check}\n[environments.dev]\ntier = \"development\"\nstart = \"auto\"\nverify = [\"judge\"]\n{also}\
                  target = {{ cluster = \"kit\", namespace = \"{}\" }}\n",
@@ -55,9 +69,9 @@ impl World {
                 namespaces[0].name()
             )
         });
-        let world = Self { pipeline: pipeline.await?.with(by) };
+        let world = Self { pipeline: pipeline.await.with(by) };
         world.asks("well");
-        Some(world)
+        world
     }
 
     /// The Job that a check asks: how its pod ends.
@@ -147,6 +161,24 @@ impl World {
         wait_for("no Job", || kubectl(self.dev(), &["get", "jobs", "-o", "name"]).is_empty());
     }
 
+    /// This release fails by that word of the check and stays, and whoever types what is told gets back.
+    async fn is_held(&self, release: &Release<'_>, word: &str) {
+        let before = self.live();
+        self.adds(release).await;
+        let said = self.ends(41, &["advance"]);
+        let held = self.live();
+        // Of the Service nothing is changed but by a release that leads it elsewhere.
+        let other = if release.serves == FIRST.serves { 3 } else { 4 };
+        assert!(held.iter().zip(&before).take(other).all(|(held, before)| held != before), "{held:?}");
+        wait_for("the pods of what is held", || self.image_of_pods() == held[..1]);
+        self.names_the_check("held", word);
+        assert_eq!(self.unfinished(), None);
+        let typed = self.follow(said, |_| self.live() == before);
+        assert!(typed.iter().any(|words| words.starts_with("rollback dev")), "{typed:?}");
+        self.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+        self.ends(0, &["ledger", "verify"]);
+    }
+
     /// The ledger says how the last release ended, and by which check.
     fn names_the_check(&self, outcome: &str, word: &str) {
         let last = self.last();
@@ -174,6 +206,124 @@ fn next(said: &str) -> Vec<String> {
     let words = shlex::split(line).unwrap_or_else(|| panic!("{line}"));
     assert_eq!(words[0], "promo", "{line}");
     words[1..].to_vec()
+}
+
+/// What tells of a release without being a part of it: a check asks there, and what it says is another thing for each release.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Witness {
+    /// Prometheus, which counts errors of what runs.
+    Metric,
+    /// A Deployment of somebody else, which does not run beside the second release.
+    Rollout,
+    /// Whatever the Service leads to, over HTTP.
+    Http,
+}
+
+impl Witness {
+    /// The first release in place, judged by the witness; with it what has to be kept for as long as that lasts.
+    async fn world(self, by: By, also: &str) -> Option<(World, JoinSet<()>)> {
+        let mut kept = JoinSet::new();
+        let namespace = Namespace::new()?;
+        let prometheus = if self == Self::Metric { Some(Prometheus::start()?) } else { None };
+        let check = match (self, &prometheus) {
+            (Self::Metric, Some(server)) => format!(
+                "metric = {{ source = \"numbers\", query = \"errors\", max = \"0.25\" }}\n\
+                 [sources.numbers]\nprometheus = \"{}\"",
+                server.address()
+            ),
+            (Self::Rollout, _) => {
+                let front = ["create", "deployment", "front", &format!("--image={ASK_IMAGE}")];
+                kubectl(&namespace, &front);
+                "rollout = { objects = [\"Deployment/front\"], timeout = \"3s\" }".into()
+            }
+            _ => format!("http = {{ url = \"{}\" }}", front(&namespace, &mut kept).await),
+        };
+        let client = namespace.client().await;
+        kept.spawn(tend(self, client, namespace.name().to_owned(), prometheus));
+        let world = World::on(namespace, by, &check, also).await;
+        world.adds(&self.release(1)).await;
+        world.ends(0, &["advance"]);
+        Some((world, kept))
+    }
+
+    /// A release of which it knows before its pods are ready.
+    fn release(self, number: u8) -> Release<'static> {
+        let serves = if self == Self::Http && number == 2 { "nobody" } else { "web" };
+        Release { number, pods: ", promo.test/kubelet: notready", serves }
+    }
+
+    /// What is said of the second release.
+    fn says(self) -> &'static str {
+        match self {
+            Self::Metric => "9 is not at most 0.25",
+            Self::Rollout => "Deployment/front: ",
+            Self::Http => "503",
+        }
+    }
+}
+
+/// Has the pods of whatever release is there get ready, once the witness knows which one that is: so no check asks too early,
+/// neither on the way there nor on the way back.
+async fn tend(witness: Witness, client: kube::Client, namespace: String, prometheus: Option<Prometheus>) {
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let pods: Api<Pod> = Api::namespaced(client, &namespace);
+    let behave = async |of: &str, how: &str| {
+        let how = Patch::Merge(json!({ "metadata": { "annotations": { "promo.test/kubelet": how } } }));
+        for pod in pods.list(&ListParams::default().labels(of)).await.into_iter().flatten() {
+            // One that goes away meanwhile is nobody's any more.
+            let _ = pods.patch(&pod.metadata.name.unwrap(), &PatchParams::default(), &how).await;
+        }
+    };
+    let mut known = String::new();
+    loop {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let Ok(Some(web)) = deployments.get_opt("web").await else { continue };
+        let number = web.spec.unwrap().template.metadata.unwrap().labels.unwrap()["number"].clone();
+        if known != number {
+            let well = number == "1";
+            if let Some(server) = &prometheus {
+                let value = if well { "0.1" } else { "9" };
+                server.say(Some(&format!("errors {value}\n")));
+                while !server.shows("errors", value) {
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            if witness == Witness::Rollout {
+                let ready = async || {
+                    let front = deployments.get("front").await.ok().and_then(|front| front.status);
+                    front.is_some_and(|status| status.available_replicas == Some(1))
+                };
+                while ready().await != well {
+                    behave("app=front", if well { "run" } else { "notready" }).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+            known = number;
+        }
+        behave(&format!("number={known}"), "run").await;
+    }
+}
+
+/// Answers 200 as long as the Service `web` leads to a pod that is ready, and else 503; gives where.
+async fn front(namespace: &Namespace, kept: &mut JoinSet<()>) -> String {
+    let (client, name) = (namespace.client().await, namespace.name().to_owned());
+    let answer = move || {
+        let (services, pods) =
+            (Api::<Service>::namespaced(client.clone(), &name), Api::<Pod>::namespaced(client.clone(), &name));
+        async move {
+            let selector = services.get("web").await.unwrap().spec.unwrap().selector.unwrap();
+            let of = selector.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",");
+            let pods = pods.list(&ListParams::default().labels(&of)).await.unwrap();
+            let conditions = pods.into_iter().filter_map(|pod| pod.status?.conditions).flatten();
+            let ready =
+                conditions.into_iter().any(|condition| condition.type_ == "Ready" && condition.status == "True");
+            if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}/", listener.local_addr().unwrap());
+    kept.spawn(async move { axum::serve(listener, Router::new().fallback(answer)).await.unwrap() });
+    address
 }
 
 const JOB: &str = "job = { manifest = \"ask.yaml\", timeout = \"30s\" }";
@@ -207,6 +357,41 @@ mod needs_kubernetes {
                 world.adds(&Release { number: 2, serves: "nobody", ..FIRST }).await;
                 world.ends(40, &["advance"]);
                 world.went_back(&before, "has 0 ready endpoints");
+            }
+        }
+
+        mod needs_prometheus {
+            use super::*;
+
+            #[tokio::test(flavor = "multi_thread")]
+            async fn s9_6_what_fails_by_what_is_measured_goes_back_or_is_held() {
+                goes_back_or_is_held(Witness::Metric, By::Helm(Helm::Three)).await;
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s9_6_what_fails_by_a_rollout_beside_it_goes_back_or_is_held() {
+            goes_back_or_is_held(Witness::Rollout, By::Helm(Helm::Four)).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s9_6_what_does_not_answer_goes_back_or_is_held() {
+            goes_back_or_is_held(Witness::Http, By::Kubectl).await;
+        }
+    }
+
+    /// It goes back, but where it is deployed with that: there it is held, until somebody types what is told.
+    async fn goes_back_or_is_held(witness: Witness, held: By) {
+        for by in By::ALL {
+            let also = if by == held { "on_failure = \"hold\"\n" } else { "" };
+            let Some((world, _kept)) = witness.world(by, also).await else { return };
+            if by == held {
+                world.is_held(&witness.release(2), witness.says()).await;
+            } else {
+                let before = world.live();
+                world.adds(&witness.release(2)).await;
+                world.ends(40, &["advance"]);
+                world.went_back(&before, witness.says());
             }
         }
     }
@@ -246,19 +431,7 @@ mod needs_kubernetes {
     #[tokio::test(flavor = "multi_thread")]
     async fn s9_6_what_is_held_stays_and_the_commands_that_are_told_lead_back() {
         let Some(world) = World::new(By::Kubectl, ENDPOINTS, "on_failure = \"hold\"\n").await else { return };
-        let before = world.live();
-        world.adds(&Release { number: 2, serves: "nobody", ..FIRST }).await;
-        let said = world.ends(41, &["advance"]);
-        let held = world.live();
-        assert!(held.iter().zip(&before).all(|(held, before)| held != before), "{held:?}");
-        wait_for("the pods of before", || world.image_of_pods() == held[..1]);
-        world.names_the_check("held", "has 0 ready endpoints");
-        assert_eq!(world.unfinished(), None);
-        // Whoever types what is told gets back.
-        let typed = world.follow(said, |_| world.live() == before);
-        assert!(typed.iter().any(|words| words.starts_with("rollback dev")), "{typed:?}");
-        world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
-        world.ends(0, &["ledger", "verify"]);
+        world.is_held(&Release { number: 2, serves: "nobody", ..FIRST }, "has 0 ready endpoints").await;
     }
 
     #[tokio::test(flavor = "multi_thread")]

@@ -55,7 +55,7 @@ fn kubeconfig(contexts: &[Context<'_>]) -> String {
 fn everything(at: &Namespace, namespace: &str) -> Vec<String> {
     let kinds = "configmaps,secrets,services,deployments,replicasets,pods,endpoints,jobs";
     let row = "{.kind} {.metadata.name} {.metadata.uid} {.metadata.resourceVersion}";
-    let path = format!("jsonpath={{range .items[*]}}{}{{\"\\n\"}}{{end}}", row);
+    let path = format!("jsonpath={{range .items[*]}}{row}{{\"\\n\"}}{{end}}");
     let listed = kubectl(at, &["get", kinds, "--namespace", namespace, "-o", &path]);
     assert!(listed.contains("ConfigMap a "), "{namespace}: {listed}");
     listed.lines().map(String::from).collect()

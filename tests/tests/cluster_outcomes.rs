@@ -2,6 +2,7 @@
 //! images that are not to be had, a namespace that goes away, a server that does. Each has its outcome, and nothing is half-applied without
 //! being named.
 #![cfg(target_os = "linux")]
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report, also in the functions that tests share")]
 
 use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
@@ -56,6 +57,14 @@ impl World {
 
     fn kubectl(&self, words: &[&str]) -> String {
         kubectl(&self.namespaces[0], words)
+    }
+
+    /// Types, as a person, the command that an answer ends with.
+    fn types(&self, code: i32, said: &str) -> String {
+        let line = said.lines().rev().find_map(|line| line.strip_prefix("Next: promo ")).unwrap();
+        let mut words = shlex::split(line).unwrap();
+        words.extend(["--actor-kind".to_owned(), "human".to_owned()]);
+        self.ends(code, &words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// The value of the map: which release it is of.
@@ -165,24 +174,41 @@ mod needs_kubernetes {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_namespace_that_is_deleted_while_a_run_waits_leaves_it_held_and_named() {
-        // It is promo that waits, with either helm.
-        for by in [By::Kubectl, By::Helm(Helm::Four)] {
+    async fn a_namespace_that_is_deleted_while_a_run_waits_leaves_it_held_and_what_is_told_leads_out() {
+        for by in By::ALL {
             let Some(world) = World::new(by).await else { return };
+            let namespace = world.dev().name().to_owned();
             world.edit("promo.toml", "\"10s\"", "\"60s\"");
-            world.declares("2", 2, "notready", "");
+            // It goes with the namespace.
+            quota(world.dev(), "small", "pods", 2);
+            world.declares("2", 3, "run", "");
             world.release("1.1.0").await;
             let child = world.promo(&["advance"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
             wait_for("nothing was applied", || world.value() == "2" && waits(&world));
-            world.kubectl(&["delete", "namespace", world.namespaces[0].name(), "--wait=false"]);
+            world.kubectl(&["delete", "namespace", &namespace, "--wait=false"]);
             let output = child.wait_with_output().unwrap();
-            let said = said(&output);
-            assert_eq!(output.status.code(), Some(41), "{by:?}: {said}");
+            let told = said(&output);
+            assert_eq!(output.status.code(), Some(41), "{by:?}: {told}");
             assert!(
-                said.contains("is gone") || said.contains("was deleted") || said.contains("is being deleted"),
-                "{by:?}: {said}"
+                told.contains("is gone") || told.contains("was deleted") || told.contains("is being deleted"),
+                "{by:?}: {told}"
             );
             world.ends(0, &["ledger", "verify"]);
+            // What is told, typed: as long as there is no namespace it is missed by name.
+            let told = world.types(0, &told);
+            wait_for("the namespace stays", || {
+                !world.dev().kubectl().args(["get", "namespace", &namespace]).output().unwrap().status.success()
+            });
+            let missed = world.types(65, &told);
+            assert!(missed.contains(&format!("has no namespace {namespace}")), "{by:?}: {missed}");
+            assert!(missed.contains("who owns the cluster makes it"), "{by:?}: {missed}");
+            world.types(0, &missed);
+            world.kubectl(&["create", "namespace", &namespace]);
+            let planned = world.types(0, &told);
+            world.types(0, &planned);
+            assert_eq!((world.value().as_str(), world.unfinished()), ("2", None), "{by:?}");
+            world.ends(0, &["plan", "dev", "--detailed-exitcode"]);
+            world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
         }
     }
 

@@ -81,7 +81,8 @@ impl Place {
         let ledger: Arc<dyn Store> = Arc::new(MemoryStore::new("a ledger of a test", Arc::new(move || time.now())));
         let (faults, before) = (Faults::default(), Before::default());
         let hooks = before.clone();
-        let watched = WatchedStore { inner: ledger.clone(), before: Box::new(move |call| hooks.pass(call)) };
+        let watched =
+            WatchedStore { inner: ledger.clone(), before: Box::new(move |call| hooks.pass(call)), read: None };
         let setup = Setup {
             store: Some(Arc::new(watched)),
             providers: faults.providers(promo_providers::builtin()),

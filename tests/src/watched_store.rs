@@ -12,12 +12,17 @@ use promo_ledger::{AppendError, Expect, Generation, Head, Lease, LeaseError, Raw
 /// What happens before a call; it is given the name of the method.
 pub type Before = Box<dyn Fn(&'static str) + Send + Sync>;
 
+/// What becomes of the bytes of a kept file on their way to whoever reads it.
+pub type Read = Box<dyn Fn(&Digest, Vec<u8>) -> Option<Vec<u8>> + Send + Sync>;
+
 /// A ledger with something in front of every call.
 pub struct WatchedStore {
     /// The ledger.
     pub inner: Arc<dyn Store>,
     /// What happens before each of its calls.
     pub before: Before,
+    /// What is read of kept files instead, where it is not what they are.
+    pub read: Option<Read>,
 }
 
 impl WatchedStore {
@@ -77,7 +82,11 @@ impl Store for WatchedStore {
     }
 
     fn get_blob(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        self.inner("get_blob").get_blob(digest)
+        let kept = self.inner("get_blob").get_blob(digest)?;
+        Ok(match &self.read {
+            Some(read) => kept.and_then(|bytes| read(digest, bytes)),
+            None => kept,
+        })
     }
 
     fn blob_digests(&self, after: Option<&Digest>, limit: usize) -> Result<Vec<Digest>, StoreError> {

@@ -51,7 +51,7 @@ fn asking() -> (World, mpsc::UnboundedReceiver<Ask>) {
         }
     };
     let time = Time::at("2026-01-05T10:00:00Z");
-    let store = WatchedStore { inner: Arc::new(time.ledger()), before: Box::new(before) };
+    let store = WatchedStore { inner: Arc::new(time.ledger()), before: Box::new(before), read: None };
     let setup = Setup { store: Some(Arc::new(store)), ..time.setup() };
     (fork(setup), asked)
 }
@@ -166,7 +166,7 @@ async fn s9_4_a_ledger_that_gives_no_answer_stops_the_run_before_its_lease_lapse
         }
     };
     let ledger: Arc<dyn promo_ledger::Store> = Arc::new(time.ledger());
-    let store = WatchedStore { inner: ledger.clone(), before: Box::new(before) };
+    let store = WatchedStore { inner: ledger.clone(), before: Box::new(before), read: None };
     let setup = Setup {
         store: Some(Arc::new(store)),
         clock: sleeps.clone(),

@@ -346,6 +346,9 @@ mod needs_kubernetes {
                 assert!(said.contains("✗ judge: ") && said.contains("ask exited with 1"), "{said}");
                 assert!(said.contains("going back to"), "{said}");
                 world.went_back(&before, "expected 200, found 500");
+                // Asked again it is asked by the job of then too: that of here came with what failed.
+                let again = world.ends(0, &["verify", "dev"]);
+                assert!(again.contains("✓ judge"), "{again}");
             }
         }
 

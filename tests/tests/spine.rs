@@ -93,7 +93,7 @@ async fn a_ledger_that_was_verified_is_known_and_no_record_of_it_is_read_again()
         counted.fetch_add(usize::from(call == "raw"), Ordering::Relaxed);
     };
     let inner = Arc::new(MemoryStore::new("a ledger of a test", Arc::new(|| SystemClock.now())));
-    let store = WatchedStore { inner, before: Box::new(before) };
+    let store = WatchedStore { inner, before: Box::new(before), read: None };
     let world = World::with("quickstart", Setup { store: Some(Arc::new(store)), ..Setup::default() });
     world.release("1.0.0").await;
     to_staging(&world).await;

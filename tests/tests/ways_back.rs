@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use promo_core::Digest;
 use promo_core::gate::Outcome;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
@@ -19,6 +20,7 @@ use promo_sdk::{
 };
 use promo_tests::faults::{Faults, Mode};
 use promo_tests::small;
+use promo_tests::watched_store::WatchedStore;
 use promo_tests::world::{Setup, Time, World};
 
 /// A node that deploys nothing, behind a window.
@@ -445,4 +447,73 @@ async fn s8_2_the_programs_of_the_way_back_stand_in_a_plan_as_those_of_the_way_t
     let programs = plan.body.inputs.keys().filter(|name| name.starts_with("program ")).collect::<Vec<_>>();
     assert_eq!(programs, ["program writer-1.0.0", "program writer-2.0.0"]);
     assert_eq!(place.apply(&plan, |_| {}).await.outcome, Some(RunOutcome::Done));
+}
+
+/// The pipeline of one environment whose check runs a file of its own.
+fn with_script() -> String {
+    let own = "command = { run = [\"sh\", \"smoke.sh\"], files = [\"smoke.sh\"] }";
+    small::pipeline("one", small::ONE).replace("command = { run = [\"true\"] }", own)
+}
+
+/// What comes back is asked again with the files that came with it: those of here came with what failed.
+#[tokio::test(flavor = "multi_thread")]
+async fn s2_4_what_came_back_is_verified_again_with_the_files_of_then() {
+    let files =
+        [("promo.toml", &*with_script()), ("service.j2", "{{ artifacts.shop.tag }}\n"), ("smoke.sh", "exit 0\n")];
+    let world = World::of_files(&files, Setup::default());
+    world.release("1.0.0").await;
+    let first = world.plan("dev").await;
+    let done = world.session.apply(&first, first.digest().unwrap(), world.options()).await.unwrap();
+    assert_eq!(done.outcome, Some(RunOutcome::Done));
+    world.release("2.0.0").await;
+    std::fs::write(world.path("smoke.sh"), "exit 1\n").unwrap();
+    // As long as nobody deploys it, what runs is asked as it was, too.
+    let asked = world.session.verify_again(&dev()).await.unwrap();
+    assert!(asked.iter().all(|(_, passed, _)| *passed) && asked.len() == 1, "{asked:?}");
+    let second = world.plan("dev").await;
+    let back = world.session.apply(&second, second.digest().unwrap(), world.options()).await.unwrap();
+    assert_eq!(back.outcome, Some(RunOutcome::RolledBack), "{back:?}");
+    let asked = world.session.verify_again(&dev()).await.unwrap();
+    assert!(asked.iter().all(|(_, passed, _)| *passed) && asked.len() == 1, "{asked:?}");
+}
+
+/// S10.1: no way back may depend on a plan of a version that nobody has here; S8.3: that today's files judge it is said. One that
+/// is gone is damage.
+#[tokio::test(flavor = "multi_thread")]
+async fn s2_4_whose_files_nobody_can_tell_is_judged_with_those_of_here_and_the_plan_says_so() {
+    let (hidden, gone) = (Arc::new(Mutex::new(None)), Arc::new(AtomicBool::new(false)));
+    let (target, lost) = (hidden.clone(), gone.clone());
+    let read = move |digest: &Digest, bytes: Vec<u8>| {
+        if *target.lock().unwrap() != Some(*digest) {
+            return Some(bytes);
+        }
+        let newer = String::from_utf8(bytes).unwrap().replace("\"requires\":[", "\"requires\":[\"of-tomorrow\",");
+        (!lost.load(Ordering::Relaxed)).then(|| newer.replace("tomorrow\",]", "tomorrow\"]").into_bytes())
+    };
+    let time = Time::at("2026-03-02T09:00:00Z");
+    let store = WatchedStore { inner: Arc::new(time.ledger()), before: Box::new(|_| {}), read: Some(Box::new(read)) };
+    let setup = Setup { store: Some(Arc::new(store)), clock: Arc::new(time.clone()), ..Setup::default() };
+    let files =
+        [("promo.toml", &*with_script()), ("service.j2", "{{ artifacts.shop.tag }}\n"), ("smoke.sh", "exit 0\n")];
+    let world = World::of_files(&files, setup);
+    let release = world.release("1.0.0").await;
+    let first = world.plan("dev").await;
+    let done = world.session.apply(&first, first.digest().unwrap(), world.options()).await.unwrap();
+    assert_eq!(done.outcome, Some(RunOutcome::Done));
+    world.release("2.0.0").await;
+    std::fs::write(world.path("smoke.sh"), "exit 1\n").unwrap();
+    let known = promo_core::planner::judges_of(&dev(), &release);
+    assert!(!world.plan("dev").await.body.inputs.contains_key(&known));
+    *hidden.lock().unwrap() = Some(first.digest().unwrap());
+    let plan = world.plan("dev").await;
+    let said = plan.body.inputs.get(&known).unwrap_or_else(|| panic!("{:#?}", plan.body.inputs));
+    assert!(said.contains(&first.digest().unwrap().to_string()), "{said}");
+    // It is no reason to take the plan for another one, neither at a look nor when it is applied.
+    world.session.unchanged(&plan).unwrap();
+    gone.store(true, Ordering::Relaxed);
+    let damaged = world.session.plan(world.request("dev"), PLAN_LIFETIME).await.unwrap_err();
+    assert!(format!("{damaged:?}").contains("Integrity") && format!("{damaged:?}").contains("the plan of run"));
+    gone.store(false, Ordering::Relaxed);
+    let held_there = world.session.apply(&plan, plan.digest().unwrap(), world.options()).await.unwrap();
+    assert!(held(&held_there).contains("the rollback failed"), "{held_there:?}");
 }

@@ -20,7 +20,9 @@ pub use back::elsewhere;
 pub use files::{files_of, matches, shared_files};
 pub use images::refused as refused_images;
 pub(crate) use stale::told_twice;
-pub use stale::{Moved, differences, doubt, edited, inputs, inputs_here, misquoted, rules, stale};
+pub use stale::{
+    Moved, differences, doubt, edited, inputs, inputs_here, judges_of, misquoted, rules, stale, told_of_judges,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -60,6 +62,8 @@ pub struct Observations {
     /// What was planned to judge a release when it last came to an environment; an entry, also without any, where it was looked.
     /// A rollback restores its files (S2.4): what came with a newer release says nothing of the older one.
     pub judged: BTreeMap<(EnvironmentName, ReleaseId), Vec<PlannedCheck>>,
+    /// Plans that were to say that and that cannot be read: then the files of now judge, and the plan says so.
+    pub unread: BTreeMap<(EnvironmentName, ReleaseId), Digest>,
 }
 
 /// How an environment is deployed, apart from release and files; its digest stands in the ledger, so a change of it is a
@@ -184,7 +188,8 @@ pub fn select(input: &PlanInput<'_>) -> Selection {
     }
 }
 
-/// The automatic checks of an environment, as they would run on a release now.
+/// The automatic checks of an environment, as they would run now on the release that it has: with the files that judged it before
+/// where those were looked up, else with those of now.
 #[must_use]
 pub fn checks_of(
     rules: &Rules<'_>,
@@ -196,7 +201,7 @@ pub fn checks_of(
     let Some(environment) = rules.pipeline.environments.get(name) else { return Vec::new() };
     let (rules, request) = (rules.clone(), &nothing_named());
     let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
-    Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment), false)
+    Planner::new(&input).checks(name, environment, release, &DeploymentSettings::of(environment), true)
 }
 
 /// The deployment steps that gave what an environment has now: its release with the files and the settings that it was deployed

@@ -132,9 +132,8 @@ impl Session {
         }
         // What a check saw counts only as long as nothing moved under it.
         let generation = known.map_or(0, |e| e.generation);
-        let observations = crate::observe::observe(self, &view).await?;
-        let rules = self.governance.rules();
-        let checks = promo_core::planner::checks_of(&rules, &view, &observations, environment, &current.release);
+        let mut observations = crate::observe::observe(self, &view).await?;
+        let checks = crate::observe::judged_here(self, &view, environment, &current.release, &mut observations)?;
         let mut out = Vec::new();
         let token = new_run_id().to_string();
         for check in by_check(&checks) {

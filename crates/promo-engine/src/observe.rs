@@ -13,7 +13,7 @@ use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::model::{Check, Pipeline};
 use promo_core::plan::{Document, PlannedCheck};
-use promo_core::planner::{DeploymentSettings, Draft, Observations, Selection, split_reference};
+use promo_core::planner::{self, DeploymentSettings, Draft, Observations, Selection, split_reference};
 use promo_core::state::State;
 use promo_sdk::{ErrorKind, ObserveRequest, ResolveRequest};
 
@@ -105,12 +105,14 @@ pub(crate) fn judged(
             if observations.judged.contains_key(&place) {
                 continue;
             }
-            let carried = view.release(release).map(|entry| &entry.release.content.files);
-            let own = |path: &String| carried.is_none_or(|carried| !carried.contains_key(path));
-            let before = match checks.iter().any(|check| check.inputs.files.keys().any(own)) {
-                true => judges(session, view, &place, &mut plans)?,
-                false => Vec::new(),
+            let before = match own_files(view, release, checks).next() {
+                Some(_) => judges(session, view, &place, &mut plans)?,
+                None => Ok(Vec::new()),
             };
+            let before = before.unwrap_or_else(|plan| {
+                observations.unread.insert(place.clone(), plan);
+                Vec::new()
+            });
             let differs = |now: &PlannedCheck| {
                 before.iter().any(|before| before.name == now.name && before.inputs.files != now.inputs.files)
             };
@@ -121,32 +123,82 @@ pub(crate) fn judged(
     Ok(other)
 }
 
-/// The checks that were planned for a release when it last came to an environment; none where that is not to be had.
+/// The files of checks that are an environment's own: those that a release carries are its own wherever it goes.
+fn own_files<'a>(
+    view: &'a View,
+    release: &ReleaseId,
+    checks: &'a [PlannedCheck],
+) -> impl Iterator<Item = (&'a PlannedCheck, &'a String)> {
+    let carried = view.release(release).map(|entry| &entry.release.content.files);
+    let all = checks.iter().flat_map(|check| check.inputs.files.keys().map(move |path| (check, path)));
+    all.filter(move |(_, path)| carried.is_none_or(|carried| !carried.contains_key(*path)))
+}
+
+/// Adds what judged the release that an environment has when it came there: asked again, it is asked with the same files (S2.4).
+/// Gives the checks that are asked with others than those of here, and the files in which that shows.
+pub(crate) fn judged_here(
+    session: &Session,
+    view: &View,
+    name: &EnvironmentName,
+    release: &ReleaseId,
+    observations: &mut Observations,
+) -> Result<Vec<PlannedCheck>, EngineError> {
+    let rules = session.governance.rules();
+    let now = planner::checks_of(&rules, view, observations, name, release);
+    if own_files(view, release, &now).next().is_none() {
+        return Ok(now);
+    }
+    let place = (name.clone(), release.clone());
+    match judges(session, view, &place, &mut BTreeMap::new())? {
+        Ok(before) => observations.judged.insert(place, before),
+        // It was said already, and the files of here are all that there is.
+        Err(_) => None,
+    };
+    let then = planner::checks_of(&rules, view, observations, name, release);
+    for (now, then) in now.iter().zip(&then) {
+        let other = then.inputs.files.iter().filter(|(path, digest)| now.inputs.files.get(*path) != Some(digest));
+        let other: Vec<&str> = other.map(|(path, _)| path.as_str()).collect();
+        if !other.is_empty() {
+            let (check, files) = (now.name.as_str(), other.join(", "));
+            tracing::warn!(check, files, "asked with the files that came with the deployment: here they are others");
+        }
+    }
+    Ok(then)
+}
+
+/// The checks that were planned for a release when it last came to an environment; none where nobody planned it. The plan that
+/// brought it, where that is there and cannot be read: a newer version of promo may have made it, and no way back may depend on
+/// that. One that is not there is damage, on which nothing is decided.
 fn judges(
     session: &Session,
     view: &View,
     (name, release): &(EnvironmentName, ReleaseId),
     plans: &mut BTreeMap<Digest, Option<Document>>,
-) -> Result<Vec<PlannedCheck>, EngineError> {
+) -> Result<Result<Vec<PlannedCheck>, Digest>, EngineError> {
+    let none = Ok(Ok(Vec::new()));
     let mut residences = view.environment(name).into_iter().flat_map(|known| known.residences.iter().rev());
-    let Some(residence) = residences.find(|residence| residence.release == *release) else { return Ok(Vec::new()) };
-    let Some(run) = residence.run.as_ref().and_then(|run| view.runs.get(run)) else { return Ok(Vec::new()) };
+    let Some(residence) = residences.find(|residence| residence.release == *release) else { return none };
+    let Some((id, run)) = residence.run.as_ref().and_then(|run| view.runs.get_key_value(run)) else { return none };
     let plan = match plans.entry(run.plan) {
         Entry::Occupied(known) => known.into_mut(),
         Entry::Vacant(new) => {
-            let bytes = session.store().get_blob(&run.plan)?.unwrap_or_default();
-            new.insert(Document::from_bytes(&bytes).ok().map(|(document, _)| document))
+            let bytes = session.kept(&run.plan, &format!("the plan of run {id}"))?;
+            let plan = Document::from_bytes(&bytes).map_err(|error| {
+                let plan = run.plan;
+                tracing::warn!(%error, %plan, environment = %name, %release, "the files that judged it cannot be told");
+            });
+            new.insert(plan.ok().map(|(document, _)| document))
         }
     };
-    let mut moves = plan.iter().flat_map(|plan| &plan.body.moves);
-    let Some(entry) = moves.find(|entry| entry.environment == *name) else { return Ok(Vec::new()) };
+    let Some(plan) = plan else { return Ok(Err(run.plan)) };
+    let Some(entry) = plan.body.moves.iter().find(|entry| entry.environment == *name) else { return none };
     let there = (&entry.to.id, &entry.settings, &entry.files, &entry.checks);
     let back = entry.rollback.as_ref().map(|back| (&back.to.id, &back.settings, &back.files, &back.checks));
     let came = |(id, settings, files, _): &(&ReleaseId, &Digest, &BTreeMap<String, Digest>, _)| {
         *id == release && **settings == residence.settings && **files == residence.files
     };
     let way = [Some(there), back].into_iter().flatten().find(came);
-    Ok(way.map(|(.., checks)| checks.clone()).unwrap_or_default())
+    Ok(Ok(way.map(|(.., checks)| checks.clone()).unwrap_or_default()))
 }
 
 /// The settings of that digest, which a deployment of the ledger names; none where they are of a form that nobody knows here.

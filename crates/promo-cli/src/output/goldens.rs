@@ -293,6 +293,14 @@ fn a_place_that_nobody_can_see_is_not_told_as_changed() {
 }
 
 #[test]
+fn s2_4_a_way_back_that_is_judged_with_the_files_of_here_is_told() {
+    let mut document = plan(vec![moving("staging", Tier::Staging, Some(54), 55, open())], Vec::new());
+    let judges = promo_core::planner::judges_of(&name("staging"), &release(54).id);
+    document.body.inputs = [(judges, "as they are here".to_owned())].into();
+    golden("judged-as-now", &document, &Forecasts::new());
+}
+
+#[test]
 fn a_move_backward_is_told_in_words() {
     let moves = vec![moving("production", Tier::Production, Some(55), 54, vec![approval()])];
     golden("rollback", &plan(moves, Vec::new()), &Forecasts::new());

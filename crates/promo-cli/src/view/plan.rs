@@ -178,6 +178,8 @@ impl PlanView {
         for row in &mut environments {
             let lost = plan.lost_evidence.get(row.environment.as_str());
             row.notes.extend(lost.into_iter().flatten().map(Note::lost_evidence));
+            let entry = plan.moves.iter().find(|entry| entry.environment.as_str() == row.environment);
+            row.notes.extend(entry.into_iter().flat_map(|entry| Note::judged_as_now(plan, entry)));
         }
         let request = RequestView {
             goal: match plan.request.goal {

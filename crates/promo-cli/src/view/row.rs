@@ -11,6 +11,7 @@ use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::model::{OnClose, OnFailure, Watch, Wave};
 use promo_core::plan::{Action, Drift, Move, Next, Plan, Request, Stay, StayReason, Step};
+use promo_core::planner;
 use promo_core::state::State;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -177,6 +178,21 @@ impl Note {
     /// What runs there was rejected, or quarantined after a rollback, since: it stays, and enters nowhere.
     pub(super) fn rejected(reason: &Reason) -> Self {
         Self { code: reason.code(), text: format!("what runs here was {reason}") }
+    }
+
+    /// A release that comes back, and of which nobody can tell with which files it was judged before (S2.4).
+    pub(super) fn judged_as_now(plan: &Plan, entry: &Move) -> Vec<Self> {
+        let back = entry.rollback.iter().map(|back| &back.to).chain([&entry.to]);
+        let unread = back.filter(|to| plan.inputs.contains_key(&planner::judges_of(&entry.environment, &to.id)));
+        let note = |to| {
+            let to = ReleaseView::of(to).text();
+            let text = format!(
+                "{to} would be judged with the check files that are here now: the plan that brought it here before cannot be read \
+                 by this version of promo"
+            );
+            Self { code: "judged-as-now", text }
+        };
+        unread.map(note).collect()
     }
 
     /// What going back does beside going back, once it is verified (S10.4).

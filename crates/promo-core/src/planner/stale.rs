@@ -28,8 +28,30 @@ pub fn inputs(input: &PlanInput<'_>, moves: &[Move]) -> BTreeMap<String, String>
     for entry in moves {
         let generation = input.view.environment(&entry.environment).map_or(0, |e| e.generation);
         out.insert(generation_of(&entry.environment), generation.to_string());
+        for release in entry.rollback.iter().map(|back| &back.to.id).chain([&entry.to.id]) {
+            let place = (entry.environment.clone(), release.clone());
+            if let Some(plan) = input.observations.unread.get(&place) {
+                out.insert(judges_of(&place.0, release), format!("as they are here: plan {plan} cannot be read"));
+            }
+        }
     }
     out
+}
+
+/// How every name of [`judges_of`] begins.
+const JUDGES: &str = "check files of ";
+
+/// The name of the input that says with which files a release that comes back is judged, where those that judged it before cannot
+/// be told (S2.4). Elsewhere there is none.
+#[must_use]
+pub fn judges_of(environment: &EnvironmentName, release: &ReleaseId) -> String {
+    format!("{JUDGES}{release} in {environment}")
+}
+
+/// What a plan says of that: whoever has not read the plans of before takes its word.
+pub fn told_of_judges(plan: &Plan) -> impl Iterator<Item = (String, String)> {
+    let inputs = plan.inputs.iter().filter(|(name, _)| name.starts_with(JUDGES));
+    inputs.map(|(name, said)| (name.clone(), said.clone()))
 }
 
 /// What the moves of a saved plan would depend on now: its rules, its files, its generations. Of what only a provider can

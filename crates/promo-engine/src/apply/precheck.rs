@@ -194,6 +194,7 @@ impl Session {
         inputs.extend(self.tools(&plan.moves)?);
         // For these the plan's own word is taken: nothing outside is asked here.
         inputs.extend(planned_programs(plan).map(|(name, version)| (name.clone(), version.clone())));
+        inputs.extend(planner::told_of_judges(plan));
         match planner::stale(plan, &inputs, &plan.moves) {
             moved if moved.is_empty() => Ok(()),
             moved => Err(stale(view, plan, &plan.moves, moved)),

@@ -25,6 +25,7 @@ mod logs;
 mod namespace;
 mod owner;
 pub mod pipeline;
+pub mod series;
 pub mod server;
 mod servers;
 mod shared;

@@ -1,26 +1,28 @@
-//! promo killed on the way back of a real namespace, in a drill and between waves (S9, S10): whoever resumes the run ends it as it would have
-//! ended, on the release that it was to end on, all of it, and the ledger names how.
+//! promo killed on the way back of a real namespace, in a drill, between waves and on the way back from them (S9, S10): whoever resumes the
+//! run ends it as it would have ended, on the release that it was to end on, all of it, and until then `status` and `show` name it.
+//!
+//! Where it is killed is what a run without a fault passes, each name of a point once, so that a point that is new is tried here by itself.
+//! docs/design/0022-where-promo-is-killed.md says why that is enough.
 #![cfg(target_os = "linux")]
 
 use promo_tests::faults::Point;
-use promo_tests::kubernetes::kills::Faulty;
-use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, quota};
+use promo_tests::kubernetes::kills::{Passage, first_of, kind};
+use promo_tests::kubernetes::pipeline::{By, Pipeline};
+use promo_tests::kubernetes::series::Series;
 use promo_tests::kubernetes::{Helm, Namespace};
-use serde_json::Value;
 
 const FAULTS: &str = env!("CARGO_BIN_EXE_promo-faults");
+const WELL: &str = "exit 0\n";
+const APPLY: [&str; 2] = ["apply", "plan.json"];
 
 /// An environment of one or two namespaces, in which a good release runs.
-struct World {
-    pipeline: Pipeline,
-    next: usize,
-}
+struct World(Series);
 
 impl std::ops::Deref for World {
-    type Target = Pipeline;
+    type Target = Series;
 
-    fn deref(&self) -> &Pipeline {
-        &self.pipeline
+    fn deref(&self) -> &Series {
+        &self.0
     }
 }
 
@@ -30,262 +32,256 @@ impl World {
         let pipeline = Pipeline::new(1, |namespaces| {
             by.settings("timeout = \"60s\"\n") + &Pipeline::environment("world", "development", "", &namespaces[0])
         });
-        Self { pipeline: pipeline.await?.with(by), next: 0 }.first().await
+        Some(Self::first(pipeline.await?.with(by)).await)
     }
 
     /// Two, of which one comes after the other.
-    async fn waves() -> Option<Self> {
+    async fn waves(by: By) -> Option<Self> {
         let pipeline = Pipeline::new(2, |namespaces| {
             let [eu, us] = [&namespaces[0], &namespaces[1]].map(Namespace::name);
             format!(
                 "{}[environments.world]\ntier = \"development\"\nstart = \"auto\"\nverify = [\"smoke\"]\n\
                  waves = [{{ targets = [\"eu\"], pause = \"1s\" }}, {{ targets = [\"us\"] }}]\n[environments.world.targets]\n\
                  eu = {{ cluster = \"kit\", namespace = \"{eu}\" }}\nus = {{ cluster = \"kit\", namespace = \"{us}\" }}\n",
-                By::Kubectl.settings("timeout = \"60s\"\n")
+                by.settings("timeout = \"60s\"\n")
             )
         });
-        Self { pipeline: pipeline.await?, next: 0 }.first().await
+        Some(Self::first(pipeline.await?.with(by)).await)
     }
 
-    async fn first(mut self) -> Option<Self> {
-        self.adds("run").await;
+    async fn first(pipeline: Pipeline) -> Self {
+        let mut world = Self(Series::of(pipeline, FAULTS));
+        world.judged_by(WELL);
+        world.promotes().await;
+        world
+    }
+
+    /// A good release more.
+    async fn promotes(&mut self) {
+        self.0.adds("run", "").await;
         self.ends(0, &["advance"]);
-        Some(self)
+        self.is_on(self.number, "a good release");
     }
 
-    /// Adds the next release, whose pods behave so: its own value, and a map that no other one has.
-    async fn adds(&mut self, behaves: &str) {
-        self.next += 1;
-        let n = self.next;
-        self.declare(
-            &n.to_string(),
-            &format!(
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: a }}\ndata: {{ key: \"KEY\" }}\n---\n\
-                 apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: only-{n} }}\n---\n\
-                 apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 1\n  \
-                 selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    \
-                 metadata: {{ labels: {{ app: web }}, annotations: {{ promo.test/kubelet: {behaves} }} }}\n    \
-                 spec: {{ containers: [{{ name: web, image: shop/web }}] }}\n"
-            ),
-        );
-        self.release(&format!("1.{n}.0")).await;
-    }
-
-    fn faulty(&self) -> Faulty<'_> {
-        Faulty::on(&self.pipeline, FAULTS)
-    }
-
-    /// What is in each namespace: the image, how the pods behave, the value, and the maps.
-    fn live(&self) -> Vec<Vec<String>> {
-        let of = |namespace: &Namespace| {
-            let get = |kind: &str, path: &str| kubectl(namespace, &["get", kind, "-o", &format!("jsonpath={path}")]);
-            vec![
-                get("deployments", "{.items[*].spec.template.spec.containers[*].image}"),
-                get("deployments", "{.items[*].spec.template.metadata.annotations}"),
-                get("configmaps", "{.items[?(@.metadata.name==\"a\")].data}"),
-                get("configmaps", "{.items[*].metadata.name}"),
-            ]
-        };
-        self.namespaces.iter().map(of).collect()
-    }
-
-    /// The last promotion, as the ledger has it.
-    fn last(&self) -> Value {
-        self.json(0, &["history", "world"])["promotions"][0].clone()
-    }
-
-    /// Kills what these words do at a point, and goes on with it, which ends with that code on what was there, or on what is
-    /// declared now.
-    fn cell(&self, point: &Point, code: i32, words: &[&str]) {
-        let cell = point.to_string();
-        let faulty = self.faulty();
-        faulty.anew().killed(&cell, words);
-        let run = self.unfinished().unwrap_or_else(|| panic!("{cell}: what was broken off is not named"));
-        faulty.ends(code, &cell, &["resume", &run]);
-        faulty.nothing_twice(&cell);
-        assert_eq!(self.unfinished(), None, "{cell}");
-        assert_eq!(self.last()["run"], run.as_str(), "{cell}: it is the same run");
-        // A second one changes nothing (S9.5).
+    /// The release with this number is in every namespace, all of it and nothing else.
+    fn is_on(&self, number: usize, cell: &str) {
         let live = self.live();
-        self.ends(code, &["resume", &run]);
-        assert_eq!(self.live(), live, "{cell}");
+        assert!(live.iter().all(|live| live.is(number)), "{cell}: not {number}: {live:#?}");
+    }
+
+    /// The next release, planned.
+    async fn plans(&mut self) {
+        self.0.adds("run", "").await;
+        self.ends(0, &["plan", "world", "--out", "plan.json"]);
+    }
+
+    /// Applies what is planned without a fault, which ends with that code; gives what it passed.
+    fn clean(&self, code: i32) -> Vec<Passage> {
+        self.faulty().anew().ends(code, "a clean run", &APPLY);
+        self.faulty().passed()
+    }
+
+    /// Kills what applies there, and goes on with it, which ends with that code. Nobody goes on with what had ended already.
+    fn cell(&self, there: &Passage, code: i32) {
+        let (cell, faulty) = (there.to_string(), self.faulty());
+        faulty.anew().killed(there, &APPLY);
+        match self.named(&cell) {
+            Some(run) => {
+                faulty.ends(code, &cell, &["resume", &run]);
+                assert_eq!(self.last("world")["run"], run.as_str(), "{cell}: it is the same run");
+                // A second one changes nothing (S9.5), whatever it had to do.
+                if there.point.name.starts_with("ensure ") {
+                    let head = || self.json(0, &["ledger", "verify"])["head"].to_string();
+                    let before = head();
+                    self.ends(code, &["resume", &run]);
+                    assert_eq!(head(), before, "{cell}");
+                }
+            }
+            None if has_ended(&there.point) => {}
+            // Nothing has begun.
+            None => {
+                assert_eq!(there.point.name, "append before run.started", "what was broken off is not named");
+                faulty.ends(code, &cell, &APPLY);
+            }
+        }
+        faulty.nothing_twice(&cell);
         self.ends(0, &["drift", "world", "--detailed-exitcode"]);
+    }
+
+    /// Kills what applies, and whoever goes on with that, at one place after the other; the last one ends it with that code.
+    fn chain(&self, places: &[Passage], code: i32) {
+        let faulty = self.faulty();
+        faulty.anew();
+        let mut run: Option<String> = None;
+        for place in places.iter().filter(|place| !has_ended(&place.point)) {
+            let Some(id) = &run else {
+                faulty.killed(place, &APPLY);
+                run = self.named(&place.to_string());
+                continue;
+            };
+            // Whoever goes on passes it as the first of its kind.
+            faulty.killed(&Passage { count: 1, ..place.clone() }, &["resume", id]);
+            assert_eq!(self.named(&place.to_string()).as_deref(), Some(id.as_str()), "{place}: it is the same run");
+        }
+        faulty.ends(code, "the last one", &["resume", &run.expect("a run has begun")]);
+        faulty.nothing_twice("all of them");
+        self.ends(0, &["drift", "world", "--detailed-exitcode"]);
+    }
+
+    /// Releases that fail their check, killed at the points of their way back that `of` picks from what is passed after the check has failed.
+    async fn goes_back(&mut self, fails: &str, of: impl Fn(&[Passage]) -> Vec<Passage>) {
+        let (good, passed) = self.fails(fails).await;
+        let turn = passed.iter().position(|passage| passage.point.about.contains("/rollback/")).expect("it goes back");
+        let failed = passed[..turn].iter().rposition(|passage| passage.point.name.starts_with("verify"));
+        for there in of(&passed[failed.expect("a check has spoken")..]) {
+            self.plans().await;
+            self.cell(&there, 40);
+            self.is_back(good, &there.to_string());
+        }
         self.ends(0, &["ledger", "verify"]);
     }
 
-    /// Each of these is among the points that were passed; gives them.
-    fn among(&self, points: &[&str]) -> Vec<Point> {
-        let passed = self.faulty().passed();
-        let find = |name: &&str| {
-            let found = passed.iter().find(|point| point.to_string() == **name).cloned();
-            found.unwrap_or_else(|| {
-                panic!("{name} is not among {:?}", passed.iter().map(ToString::to_string).collect::<Vec<_>>())
-            })
-        };
-        points.iter().map(find).collect()
+    /// A release that fails its check; gives the number of the one that is there again, and what was passed.
+    async fn fails(&mut self, fails: &str) -> (usize, Vec<Passage>) {
+        self.judged_by(fails);
+        let good = self.number;
+        self.plans().await;
+        let passed = self.clean(40);
+        self.is_back(good, "a clean run");
+        (good, passed)
     }
 
-    /// Releases that do not run, killed at these points of their way back.
-    async fn goes_back(mut self, points: &[&str]) {
-        // What does not run is waited for shortly; what comes back is waited for as long as it was then.
-        self.edit("promo.toml", "\"60s\"", "\"2s\"");
-        let before = self.live();
-        let mut cells = Vec::new();
-        for at in 0..=points.len() {
-            self.adds("notready").await;
-            self.ends(0, &["plan", "world", "--out", "plan.json"]);
-            match at.checked_sub(1) {
-                None => {
-                    self.faulty().anew().ends(40, "a clean run", &["apply", "plan.json"]);
-                    cells = self.among(points);
-                }
-                Some(at) => self.cell(&cells[at], 40, &["apply", "plan.json"]),
-            }
-            assert_eq!(self.live(), before, "{:?}", at.checked_sub(1).map(|at| &cells[at]));
-            let last = self.last();
-            assert_eq!(last["outcome"], "rolled-back", "{last:#}");
-            assert!(last["why"].as_str().unwrap_or_default().contains("not settled within 2 s"), "{last:#}");
-            self.ends(0, &["unfreeze", "world", "--reason", "it was killed", "--actor-kind", "human"]);
-        }
+    /// The last release did not stay, and the one with this number is there again.
+    fn is_back(&self, good: usize, cell: &str) {
+        self.is_on(good, cell);
+        let last = self.last("world");
+        assert_eq!(last["outcome"], "rolled-back", "{cell}: {last:#}");
+        assert!(last["why"].as_str().unwrap_or_default().contains("smoke"), "{cell}: {last:#}");
+        self.ends(0, &["unfreeze", "world", "--reason", "it was killed", "--actor-kind", "human"]);
     }
 
-    /// A drill, killed at these points.
-    async fn drills(mut self, points: &[&str]) {
-        self.adds("run").await;
-        self.ends(0, &["advance"]);
-        let before = self.live();
-        let plan = || self.ends(0, &["rollback", "world", "--drill", "--out", "plan.json"]);
-        plan();
-        self.faulty().anew().ends(0, "a clean run", &["apply", "plan.json"]);
-        for point in self.among(points) {
-            plan();
-            self.cell(&point, 0, &["apply", "plan.json"]);
-            assert_eq!(self.live(), before, "{point}");
-            let last = self.last();
-            assert_eq!((&last["outcome"], &last["drill"]["state"]), (&"verified".into(), &"passed".into()), "{point}");
+    /// A second release, and what its drill passes.
+    async fn drill(&mut self) -> Vec<Passage> {
+        self.promotes().await;
+        self.plans_drill();
+        let passed = self.clean(0);
+        self.is_drilled("a clean run");
+        // Both ways have points of their own.
+        for about in ["world/rollback/deploy/default", "world/deploy/default"] {
+            assert!(passed.iter().any(|passage| passage.point.about == about), "{about}: {passed:?}");
         }
-        // Nothing of it is left: nobody is held, paused or quarantined.
+        passed
+    }
+
+    fn plans_drill(&self) {
+        self.ends(0, &["rollback", "world", "--drill", "--out", "plan.json"]);
+    }
+
+    /// What ran is there again, and that is on record; nobody is held, paused or quarantined.
+    fn is_drilled(&self, cell: &str) {
+        self.is_on(self.number, cell);
+        let last = self.last("world");
+        assert_eq!((&last["outcome"], &last["drill"]["state"]), (&"verified".into(), &"passed".into()), "{cell}");
         self.ends(0, &["plan", "--detailed-exitcode"]);
+    }
+
+    /// Two waves that are killed wherever their steps and what is between them pass, and once more on the way back from the second one.
+    async fn rolls(by: By) {
+        let Some(mut world) = Self::waves(by).await else { return };
+        world.plans().await;
+        let passed = of_waves(&world.clean(0));
+        world.is_on(world.number, "a clean run");
+        assert!(passed.iter().any(|there| there.point.name == "append after wave.finished"), "{passed:?}");
+        world.plans().await;
+        world.chain(&passed, 0);
+        world.is_on(world.number, "all of them");
+        // A check that fails in the second one.
+        let fails = format!("test \"$PROMO_TARGET_NAMESPACE\" != {}\n", world.namespaces[1].name());
+        let (good, passed) = world.fails(&fails).await;
+        let back = |there: &Passage| there.point.about.contains("/rollback/");
+        let passed: Vec<_> = of_waves(&passed).into_iter().filter(back).collect();
+        for target in ["eu", "us"] {
+            assert!(passed.iter().any(|there| there.point.about.ends_with(target)), "{target}: {passed:?}");
+        }
+        world.plans().await;
+        world.chain(&passed, 40);
+        world.is_back(good, "all of them");
+        world.ends(0, &["ledger", "verify"]);
     }
 }
 
-const BACK: [&str; 6] = [
-    "append before step.intent of world/rollback/deploy/default",
-    "append after step.intent of world/rollback/deploy/default",
-    "ensure after of world/rollback/deploy/default",
-    "append before step.effect of world/rollback/deploy/default",
-    "append after step.effect of world/rollback/deploy/default",
-    "append before promotion.finished+release.rejected+environment.frozen of world",
-];
+/// Whether all is done and on record by then.
+fn has_ended(point: &Point) -> bool {
+    point.name == "append after run.finished" || point.name.starts_with("release ")
+}
 
-const DRILL: [&str; 6] = [
-    "append after step.intent of world/rollback/deploy/default",
-    "ensure after of world/rollback/deploy/default",
-    "append before drill.turned of world",
-    "append after drill.turned of world",
-    "ensure after of world/deploy/default",
-    "append before promotion.finished of world",
-];
+/// Each name of a point once.
+fn names(passed: &[Passage]) -> Vec<Passage> {
+    first_of(passed, kind)
+}
+
+/// Those that are of steps, and between two waves, each name once in each step: the others are passed as in one namespace.
+fn of_waves(passed: &[Passage]) -> Vec<Passage> {
+    let own = |point: &Point| point.about.contains("/deploy/") || point.name.contains("wave.");
+    first_of(passed, |point| (kind(point), &point.about)).into_iter().filter(|there| own(&there.point)).collect()
+}
 
 mod needs_kubernetes {
     use super::*;
 
     #[tokio::test(flavor = "multi_thread")]
     async fn killed_on_the_way_back_a_resume_ends_it_on_what_was_there() {
-        let Some(world) = World::new(By::Kubectl).await else { return };
-        world.goes_back(&BACK).await;
+        let Some(mut world) = World::new(By::Kubectl).await else { return };
+        world.goes_back("exit 1\n", names).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn killed_in_a_drill_a_resume_ends_it_on_what_ran() {
-        let Some(world) = World::new(By::Kubectl).await else { return };
-        world.drills(&DRILL).await;
+        let Some(mut world) = World::new(By::Kubectl).await else { return };
+        for there in names(&world.drill().await) {
+            world.plans_drill();
+            world.cell(&there, 0);
+            world.is_drilled(&there.to_string());
+        }
+        world.ends(0, &["ledger", "verify"]);
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn r10_killed_between_and_within_waves_a_resume_brings_the_release_to_all_of_them() {
-        let Some(mut world) = World::waves().await else { return };
-        let points = [
-            "ensure before of world/deploy/eu",
-            "ensure after of world/deploy/eu",
-            "append after wave.finished of world",
-            "ensure after of world/deploy/us",
-        ];
-        let mut cells = Vec::new();
-        for at in 0..=points.len() {
-            world.adds("run").await;
-            world.ends(0, &["plan", "world", "--out", "plan.json"]);
-            match at.checked_sub(1) {
-                None => {
-                    world.faulty().anew().ends(0, "a clean run", &["apply", "plan.json"]);
-                    cells = world.among(&points);
-                }
-                Some(at) => world.cell(&cells[at], 0, &["apply", "plan.json"]),
-            }
-            let [eu, us] = &world.live()[..] else { unreachable!() };
-            assert_eq!(eu, us);
-            assert!(
-                eu[2].contains(&format!("\"{}\"", world.next)) && eu[3].contains(&format!("only-{}", world.next)),
-                "{eu:?}"
-            );
-        }
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn r10_killed_on_the_way_back_of_waves_a_resume_brings_back_all_that_were_touched() {
-        let Some(mut world) = World::waves().await else { return };
-        // There is no room for another pod in the second one, so that nothing new gets ready there.
-        quota(&world.namespaces[1], "full", "pods", 1);
-        world.edit("promo.toml", "\"60s\"", "\"10s\"");
-        let before = world.live();
-        let points =
-            ["ensure after of world/rollback/deploy/eu", "append after step.intent of world/rollback/deploy/us"];
-        let mut cells = Vec::new();
-        for at in 0..=points.len() {
-            world.adds("run").await;
-            world.ends(0, &["plan", "world", "--out", "plan.json"]);
-            match at.checked_sub(1) {
-                None => {
-                    world.faulty().anew().ends(40, "a clean run", &["apply", "plan.json"]);
-                    cells = world.among(&points);
-                }
-                Some(at) => world.cell(&cells[at], 40, &["apply", "plan.json"]),
-            }
-            assert_eq!(world.live(), before);
-            world.ends(0, &["unfreeze", "world", "--reason", "it was killed", "--actor-kind", "human"]);
-        }
+    async fn r10_killed_in_and_between_waves_the_last_resume_ends_it_in_all_of_them_or_in_none() {
+        World::rolls(By::Kubectl).await;
     }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn s10_a_drill_goes_back_and_comes_again_wave_by_wave_and_one_that_is_cancelled_names_the_way_out() {
-        let Some(mut world) = World::waves().await else { return };
-        let older = world.live();
-        world.adds("run").await;
-        world.ends(0, &["advance"]);
-        let before = world.live();
+        let Some(mut world) = World::waves(By::Kubectl).await else { return };
+        world.promotes().await;
         let plan = || world.ends(0, &["rollback", "world", "--drill", "--out", "plan.json"]);
         plan();
-        let said = world.ends(0, &["apply", "plan.json"]);
+        let said = world.faulty().anew().ends(0, "a clean run", &APPLY);
         let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("{text}: {said}"));
         assert!(at("world/rollback/deploy/eu: ") < at("world/rollback/deploy/us: "), "{said}");
         assert!(at("world/rollback/deploy/us: ") < at("world/deploy/eu: "), "{said}");
         assert!(at("world/deploy/eu: ") < at("world/deploy/us: ") && !said.contains("until wave"), "{said}");
-        assert_eq!(world.live(), before);
-        assert_eq!(world.last()["drill"]["state"], "passed");
+        world.is_on(2, "a drill");
+        assert_eq!(world.last("world")["drill"]["state"], "passed");
         // Half of it is back when its process goes away, and a person ends it there.
+        let passed = world.faulty().passed();
+        let half =
+            passed.iter().find(|there| there.to_string() == "append before step.intent of world/rollback/deploy/us");
         plan();
-        world.faulty().anew().killed("append before step.intent of world/rollback/deploy/us", &["apply", "plan.json"]);
-        let run = world.unfinished().expect("what is half done is named");
+        world.faulty().anew().killed(half.unwrap_or_else(|| panic!("{passed:?}")), &APPLY);
+        let run = world.named("a drill").expect("what is half done is named");
         world.ends(0, &["cancel", &run]);
-        assert_eq!(world.live(), [older[0].clone(), before[1].clone()], "where it was broken off");
-        let last = world.last();
+        let [eu, us] = &world.live()[..] else { unreachable!() };
+        assert!(eu.is(1) && us.is(2), "where it was broken off: {eu:#?} {us:#?}");
+        let last = world.last("world");
         assert_eq!((&last["outcome"], &last["drill"]["state"]), (&"held".into(), &"broken-off".into()), "{last:#}");
         let status = world.ends(0, &["status"]);
         assert!(status.contains("held"), "{status}");
         // What is told next, as a person types it, ends on what ran.
         let mut said = world.ends(0, &["why", "world", "--actor-kind", "human"]);
         let mut typed = Vec::new();
-        while world.live() != before {
+        while !world.live().iter().all(|live| live.is(2)) {
             assert!(typed.len() < 4, "{typed:?}: {said}");
             let line = said
                 .lines()
@@ -305,15 +301,28 @@ mod needs_kubernetes {
         use super::*;
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn killed_on_the_way_back_of_a_chart_a_resume_ends_it_on_what_was_there() {
-            let Some(world) = World::new(By::Helm(Helm::Four)).await else { return };
-            world.goes_back(&[BACK[1], BACK[2], BACK[5]]).await;
+        async fn s9_5_killed_wherever_a_chart_comes_and_goes_back_again_the_last_resume_ends_it_on_what_was_there() {
+            let Some(mut world) = World::new(By::Helm(Helm::Four)).await else { return };
+            let (good, passed) = world.fails("exit 1\n").await;
+            world.plans().await;
+            world.chain(&passed, 40);
+            world.is_back(good, "all of them");
+            world.ends(0, &["ledger", "verify"]);
         }
 
         #[tokio::test(flavor = "multi_thread")]
-        async fn killed_in_a_drill_of_a_chart_a_resume_ends_it_on_what_ran() {
-            let Some(world) = World::new(By::Helm(Helm::Four)).await else { return };
-            world.drills(&[DRILL[1], DRILL[3], DRILL[4]]).await;
+        async fn s9_5_killed_wherever_a_drill_of_a_chart_passes_the_last_resume_ends_it_on_what_ran() {
+            let Some(mut world) = World::new(By::Helm(Helm::Four)).await else { return };
+            let passed = world.drill().await;
+            world.plans_drill();
+            world.chain(&passed, 0);
+            world.is_drilled("all of them");
+            world.ends(0, &["ledger", "verify"]);
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn r10_killed_in_and_between_waves_of_a_chart_the_last_resume_ends_it_in_all_of_them_or_in_none() {
+            World::rolls(By::Helm(Helm::Four)).await;
         }
     }
 }

@@ -11,8 +11,9 @@ use k8s_openapi::api::core::v1::ConfigMap;
 use kube::Api;
 use kube::api::{ListParams, Patch, PatchParams};
 use promo_tests::faults::Point;
-use promo_tests::kubernetes::kills::Faulty;
+use promo_tests::kubernetes::kills::{Passage, first_of, kind};
 use promo_tests::kubernetes::pipeline::{By, Pipeline, kubectl, said};
+use promo_tests::kubernetes::series::Series;
 use promo_tests::kubernetes::{ControlPlane, Helm, Namespace};
 use serde_json::json;
 
@@ -23,109 +24,112 @@ fn environment(by: By, namespaces: &[Namespace], also: &str) -> String {
     deploys + &Pipeline::environment("dev", "development", "", &namespaces[0])
 }
 
+/// Everywhere that a deployment passes from the record of its run on, by the names of the points, in that order. What is new has to be put
+/// here, and is killed by itself; what is gone is missed.
+const PLACES: [&str; 26] = [
+    "append before run.started",
+    "append after run.started",
+    "append before promotion.started",
+    "append after promotion.started",
+    "observe",
+    "append before step.intent",
+    "append after step.intent",
+    "ensure before",
+    "ensure file",
+    "ensure after",
+    "settle before",
+    "settle after",
+    "append before step.effect",
+    "append after step.effect",
+    "append before environment.deployed",
+    "append after environment.deployed",
+    "verify",
+    "verify after",
+    "append before verdict.recorded",
+    "append after verdict.recorded",
+    "append before promotion.finished",
+    "append after promotion.finished",
+    "append before run.finished",
+    "append after run.finished",
+    "release before",
+    "release after",
+];
+
 /// One namespace, and the releases that go there one after the other.
-struct World {
-    pipeline: Pipeline,
-    next: usize,
-}
+struct World(Series);
 
 impl World {
     async fn new(by: By) -> Option<Self> {
         let pipeline = Pipeline::new(1, |namespaces| environment(by, namespaces, "")).await?;
-        Some(Self { pipeline: pipeline.with(by), next: 0 })
+        Some(Self(Series::of(pipeline.with(by), FAULTS)))
     }
 
-    fn kubectl(&self, words: &[&str]) -> String {
-        kubectl(&self.pipeline.namespaces[0], words)
-    }
-
-    /// Plans the next release: other values, a map that only it has, and a hook that runs in each step.
+    /// Plans the next release, with a hook that runs in each step.
     async fn plan(&mut self) {
-        self.next += 1;
-        let n = self.next;
-        let job = "spec:\n  backoffLimit: 0\n  template:\n    ";
+        let n = self.0.number + 1;
         let image = format!("registry.test/tool@sha256:{}", "a".repeat(64));
-        let hook = match self.pipeline.by {
+        let hook = match self.0.by {
             By::Kubectl => "promo/hook: before, promo/hook-runs: always",
             By::Helm(_) => "helm.sh/hook: \"pre-install,pre-upgrade\"",
         };
-        self.pipeline.declare(
-            &n.to_string(),
-            &format!(
-                "apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: a }}\ndata: {{ key: \"KEY\" }}\n---\n\
-                 apiVersion: v1\nkind: ConfigMap\nmetadata: {{ name: only-{n} }}\n---\n\
-                 apiVersion: batch/v1\nkind: Job\n\
-                 metadata: {{ name: migrate, annotations: {{ {hook} }} }}\n{job}\
-                 metadata: {{ labels: {{ hook: \"{n}\" }} }}\n    \
-                 spec: {{ restartPolicy: Never, containers: [{{ name: job, image: \"{image}\" }}] }}\n---\n\
-                 apiVersion: apps/v1\nkind: Deployment\nmetadata: {{ name: web }}\nspec:\n  replicas: 1\n  \
-                 selector: {{ matchLabels: {{ app: web }} }}\n  template:\n    metadata: {{ labels: {{ app: web }} }}\n    \
-                 spec: {{ containers: [{{ name: web, image: shop/web }}] }}\n"
-            ),
+        let job = format!(
+            "apiVersion: batch/v1\nkind: Job\nmetadata: {{ name: migrate, annotations: {{ {hook} }} }}\n\
+             spec:\n  backoffLimit: 0\n  template:\n    metadata: {{ labels: {{ hook: \"{n}\" }} }}\n    \
+             spec: {{ restartPolicy: Never, containers: [{{ name: job, image: \"{image}\" }}] }}\n---\n"
         );
-        self.pipeline.release(&format!("1.{n}.0")).await;
-        self.pipeline.ends(0, &["plan", "dev", "--out", "plan.json"]);
+        self.0.adds("run", &job).await;
+        self.0.ends(0, &["plan", "dev", "--out", "plan.json"]);
     }
 
-    fn faulty(&self) -> Faulty<'_> {
-        Faulty::on(&self.pipeline, FAULTS)
-    }
-
-    /// The points that an apply passes from the record of its run on.
-    async fn points(&mut self) -> Vec<Point> {
+    /// What a clean apply passes from the record of its run on, each point once.
+    async fn points(&mut self) -> Vec<Passage> {
         self.plan().await;
-        self.faulty().anew().ends(0, "a clean run", &["apply", "plan.json"]);
+        self.0.faulty().anew().ends(0, "a clean run", &["apply", "plan.json"]);
         self.is_done("a clean run");
-        self.faulty().passed()
+        let passed = self.0.faulty().passed();
+        let kinds: Vec<_> = first_of(&passed, kind).iter().map(|there| kind(&there.point).to_owned()).collect();
+        assert_eq!(kinds, PLACES);
+        first_of(&passed, Point::clone)
     }
 
-    fn value(&self) -> String {
-        self.kubectl(&["get", "configmap", "a", "-o", "jsonpath={.data.key}"])
-    }
-
-    /// What the last release declares is there, all of it and nothing else, and its hook has run once.
+    /// What the last release declares is there, all of it and nothing else, and its hook has come to its good end once.
     fn is_done(&self, cell: &str) {
-        let (n, p) = (self.next.to_string(), &self.pipeline);
-        assert_eq!(self.value(), n, "{cell}");
-        let maps = self.kubectl(&["get", "configmaps", "-o", "name"]);
-        let only: Vec<&str> = maps.lines().filter_map(|map| map.strip_prefix("configmap/only-")).collect();
-        assert_eq!(only, [n.as_str()], "{cell}: what is no longer declared went away");
-        let ran = self.kubectl(&["get", "pods", "-l", &format!("hook={n}"), "-o", "name"]);
-        match p.by {
-            By::Kubectl => assert_eq!(ran.lines().count(), 1, "{cell}: {ran}"),
-            // helm takes the hook of before away, and runs it in each upgrade.
-            By::Helm(_) => assert!(!ran.is_empty(), "{cell}"),
-        }
-        p.ends(0, &["drift", "dev", "--detailed-exitcode"]);
-        p.ends(0, &["ledger", "verify"]);
-        assert_eq!(p.unfinished(), None, "{cell}");
-        let says = p.json(0, &["status"])["says"].to_string();
+        let (n, world) = (self.0.number, &self.0);
+        let live = world.live();
+        assert!(live[0].is(n), "{cell}: not {n}: {live:#?}");
+        let path = "jsonpath={range .items[*]}{.metadata.labels.hook} {.metadata.labels.job-name} {.status.phase}{\"\\n\"}{end}";
+        let ran = kubectl(world.dev(), &["get", "pods", "-l", &format!("hook={n}"), "-o", path]);
+        let ran: Vec<&str> = ran.lines().collect();
+        let [ran] = ran[..] else { panic!("{cell}: of {n} has run {ran:?}") };
+        assert!(ran.starts_with(&format!("{n} migrate")) && ran.ends_with(" Succeeded"), "{cell}: {ran}");
+        world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+        let says = world.json(0, &["status"])["says"].to_string();
         assert!(says.contains("the newest release is verified everywhere"), "{cell}: {says}");
     }
 
-    /// Kills an apply at a point, and sees to it that what it left is named and can be brought to its end.
-    async fn cell(&mut self, point: &Point) {
-        let before = self.value();
+    /// Kills an apply there, and sees to it that what it left is named and can be brought to its end.
+    async fn cell(&mut self, there: &Passage) {
+        let before = self.0.number;
         self.plan().await;
-        let cell = point.to_string();
-        self.faulty().anew().killed(&cell, &["apply", "plan.json"]);
-        match self.pipeline.unfinished() {
-            Some(run) => drop(self.faulty().ends(0, &cell, &["resume", &run])),
+        let cell = there.to_string();
+        let faulty = self.0.faulty();
+        faulty.anew().killed(there, &["apply", "plan.json"]);
+        match self.0.named(&cell) {
+            Some(run) => drop(faulty.ends(0, &cell, &["resume", &run])),
             // Nothing was begun, or all of it was done.
-            None if self.value() == before => drop(self.faulty().ends(0, &cell, &["apply", "plan.json"])),
+            None if self.0.live()[0].is(before) => drop(faulty.ends(0, &cell, &["apply", "plan.json"])),
             None => {}
         }
-        self.faulty().nothing_twice(&cell);
+        faulty.nothing_twice(&cell);
         self.is_done(&cell);
     }
 
     /// A cell for each of these points.
-    async fn cells(mut self, among: impl Fn(&Point) -> bool, least: usize) {
-        let points: Vec<Point> = self.points().await.into_iter().filter(among).collect();
-        assert!(points.len() >= least, "{points:?}");
-        for point in points {
-            self.cell(&point).await;
+    async fn cells(mut self, among: impl Fn(&Point) -> bool) {
+        for there in self.points().await.into_iter().filter(|there| among(&there.point)) {
+            self.cell(&there).await;
         }
+        self.0.ends(0, &["ledger", "verify"]);
     }
 }
 
@@ -167,13 +171,13 @@ mod needs_kubernetes {
         #[tokio::test(flavor = "multi_thread")]
         async fn killed_at_any_point_of_a_deployment_a_resume_ends_it_and_nothing_is_done_twice() {
             let Some(world) = World::new(By::Kubectl).await else { return };
-            world.cells(of_deployment, 8).await;
+            world.cells(of_deployment).await;
         }
 
         #[tokio::test(flavor = "multi_thread")]
         async fn killed_at_any_record_or_lock_of_a_deployment_a_resume_ends_it_and_nothing_is_done_twice() {
             let Some(world) = World::new(By::Kubectl).await else { return };
-            world.cells(|point| !of_deployment(point), 12).await;
+            world.cells(|point| !of_deployment(point)).await;
         }
 
         mod needs_helm {
@@ -182,13 +186,13 @@ mod needs_kubernetes {
             #[tokio::test(flavor = "multi_thread")]
             async fn killed_at_any_point_of_a_deployment_with_helm_a_resume_ends_it_and_nothing_is_done_twice() {
                 let Some(world) = World::new(By::Helm(Helm::Four)).await else { return };
-                world.cells(of_deployment, 8).await;
+                world.cells(of_deployment).await;
             }
 
             #[tokio::test(flavor = "multi_thread")]
             async fn killed_before_and_after_helm_3_has_worked_a_resume_ends_it_and_nothing_is_done_twice() {
                 let Some(world) = World::new(By::Helm(Helm::Three)).await else { return };
-                world.cells(|point| point.name.starts_with("ensure"), 2).await;
+                world.cells(|point| point.name.starts_with("ensure")).await;
             }
         }
 

@@ -12,11 +12,47 @@ use crate::faults::{Entry, FAULT, JOURNAL, Point, effects, read};
 
 /// Points that come by the clock, and not by what is done.
 const BY_TIME: [&str; 3] = ["renew before", "renew after", "clock"];
-/// How long a lock outlives its process: so long that a machine at work does not lose one, and no longer than whoever begins
-/// anew waits for one.
+/// How long a lock outlives its process. Whoever goes on with a run takes it at once, as the process can be seen to be gone; only what begins
+/// anew after a run that had ended and kept its lock waits for it to run out, and most of that time goes by with looking at what was left. A
+/// shorter one is lost by a machine at work: it is renewed three times in that time, and two cores with eight processes on them have
+/// kept one waiting for a second.
 const LEASE: &str = "4s";
 /// What is locked for longer stays so.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A point, and the how manieth time that a process passes it, from 1.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Passage {
+    /// What is passed.
+    pub point: Point,
+    /// Which time.
+    pub count: usize,
+}
+
+impl std::fmt::Display for Passage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.count {
+            1 => self.point.fmt(f),
+            count => write!(f, "{} for the {count}th time", self.point),
+        }
+    }
+}
+
+/// The name of a point, where files that are read one after the other have one.
+#[must_use]
+pub fn kind(point: &Point) -> &str {
+    match point.name.rsplit_once(' ') {
+        Some((name, number)) if number.parse::<usize>().is_ok() => name,
+        _ => &point.name,
+    }
+}
+
+/// Of passages that are alike the first one.
+#[must_use]
+pub fn first_of<'a, K: Ord>(passed: &'a [Passage], alike: impl Fn(&'a Point) -> K) -> Vec<Passage> {
+    let mut seen = BTreeSet::new();
+    passed.iter().filter(|passage| seen.insert(alike(&passage.point))).cloned().collect()
+}
 
 /// promo with faults in front of what it uses, on a pipeline; its journal goes on until [`Faulty::anew`].
 pub struct Faulty<'a> {
@@ -52,30 +88,34 @@ impl<'a> Faulty<'a> {
         said(&output)
     }
 
-    /// Is killed at this point. Who was killed before while it let go of its lock still has it for a moment.
-    pub fn killed(&self, cell: &str, words: &[&str]) {
+    /// Is killed there. Who was killed before while it let go of its lock still has it for a moment.
+    pub fn killed(&self, there: &Passage, words: &[&str]) {
         let deadline = Instant::now() + PATIENCE;
         let output = loop {
-            let output = self.run(Some(&format!("{cell}:kill:1")), words);
+            let output = self.run(Some(&format!("{}:kill:{}", there.point, there.count)), words);
             let locked = output.status.code() == Some(20) && said(&output).contains("error[locked]");
             if !locked || Instant::now() > deadline {
                 break output;
             }
             std::thread::sleep(Duration::from_millis(200));
         };
-        assert_eq!(output.status.code(), None, "{cell}: the point is not reached: {}", said(&output));
+        assert_eq!(output.status.code(), None, "{there}: the point is not reached: {}", said(&output));
     }
 
-    /// The points that it has passed from the record of its run on, each once.
+    /// What it has passed from the record of its run on, in that order.
     #[must_use]
-    pub fn passed(&self) -> Vec<Point> {
+    pub fn passed(&self) -> Vec<Passage> {
+        let mut counts: BTreeMap<Point, usize> = BTreeMap::new();
         let passed = read(&self.pipeline.path("journal")).into_iter().filter_map(|entry| match entry {
-            Entry::Passed(point) => Some(point),
+            Entry::Passed(point) => {
+                let count = counts.entry(point.clone()).or_default();
+                *count += 1;
+                Some(Passage { point, count: *count })
+            }
             _ => None,
         });
-        let passed = passed.skip_while(|point| point.name != "append before run.started");
-        let mut seen = BTreeSet::new();
-        passed.filter(|point| !BY_TIME.contains(&point.name.as_str()) && seen.insert(point.clone())).collect()
+        let passed = passed.skip_while(|passage| passage.point.name != "append before run.started");
+        passed.filter(|passage| !BY_TIME.contains(&passage.point.name.as_str())).collect()
     }
 
     /// No step has changed what is there twice, however often it was begun, and nobody has but a step.

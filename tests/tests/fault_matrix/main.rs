@@ -40,16 +40,24 @@ fn killed_anywhere_on_the_way_through_a_gate_a_resume_ends_it_as_if_nothing_had_
     everywhere(Scenario::Gate, "kill");
 }
 
+/// Deaths at what is passed about this environment, but for what is passed as in a fork: the way to the first step, the files within a
+/// deployment, and these. What is left out is named, so that a point that is new is tried by itself.
+fn own(cells: &Cells, clean: &Clean, about: &str, also: &[&str]) -> Vec<Vec<Fault>> {
+    let as_in_a_fork = ["observe ", "preview ", "ensure file ", "verify after "];
+    let as_in_a_fork = |fault: &Fault| {
+        let point = fault.point.to_string();
+        as_in_a_fork.iter().chain(also).any(|name| point.starts_with(name))
+    };
+    let faults = clean.faults(cells, "kill").into_iter().filter(|fault| fault.point.about.starts_with(about));
+    faults.filter(|fault| !as_in_a_fork(fault)).map(|fault| vec![fault]).collect()
+}
+
 #[test]
 fn killed_anywhere_in_waves_and_their_pause_a_resume_ends_it_as_if_nothing_had_been() {
     let cells = Cells::new(PROGRAM, Scenario::Waves);
     let clean = Clean::new(&cells);
-    // The way to the first step and the files within a deployment are no others than those of a fork, and each cell takes
-    // as long as its pause.
-    let own = ["append ", "ensure before", "ensure after", "verify of"];
-    let faults = clean.faults(&cells, "kill").into_iter().filter(|fault| fault.point.about.starts_with("world"));
-    let faults = faults.filter(|fault| own.iter().any(|name| fault.point.to_string().starts_with(name)));
-    let matrix: Vec<Vec<Fault>> = faults.map(|fault| vec![fault]).collect();
+    // Each cell takes as long as its pause.
+    let matrix = own(&cells, &clean, "world", &["settle "]);
     assert!(matrix.len() > 30, "{matrix:?}");
     all(&cells, &clean, &matrix);
 }
@@ -58,11 +66,7 @@ fn killed_anywhere_in_waves_and_their_pause_a_resume_ends_it_as_if_nothing_had_b
 fn killed_anywhere_in_a_drill_a_resume_ends_it_on_what_ran() {
     let cells = Cells::new(PROGRAM, Scenario::Drill);
     let clean = Clean::new(&cells);
-    // The way to the first step and the files within a deployment are no others than those of a fork.
-    let own = ["append ", "ensure before", "ensure after", "settle", "verify of"];
-    let faults = clean.faults(&cells, "kill").into_iter().filter(|fault| fault.point.about.starts_with("dev"));
-    let faults = faults.filter(|fault| own.iter().any(|name| fault.point.to_string().starts_with(name)));
-    let matrix: Vec<Vec<Fault>> = faults.map(|fault| vec![fault]).collect();
+    let matrix = own(&cells, &clean, "dev", &[]);
     let passed = |name: &str| matrix.iter().any(|faults| faults[0].point.to_string() == name);
     for name in [
         "append after promotion.started+drill.started of dev",

@@ -18,6 +18,7 @@
 //!
 //! A test that stops the API server takes a control plane of its own ([`ControlPlane::private`]), which ends with the value.
 
+mod audit;
 mod connection;
 pub mod kills;
 mod kubelet;

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -27,20 +27,22 @@ pub(super) struct Connection {
     pub(super) server: String,
     /// The authority that certifies the server, in PEM.
     pub(super) authority: String,
+    /// Where the server writes down who asks what.
+    pub(super) audit: PathBuf,
     /// The token of each user.
     tokens: BTreeMap<String, String>,
 }
 
 impl Connection {
     /// A connection with a new token for everybody.
-    pub(super) fn new(port: u16, authority: String) -> Self {
+    pub(super) fn new(port: u16, authority: String, audit: PathBuf) -> Self {
         let token = |user: &str| {
             let mut bytes = [0; 16];
             aws_lc_rs::rand::fill(&mut bytes).expect("the system has random numbers");
             (user.to_owned(), bytes.iter().map(|byte| format!("{byte:02x}")).collect())
         };
         let tokens = USERS.into_iter().chain([CONTROLLER_MANAGER]).map(token).collect();
-        Self { server: format!("https://127.0.0.1:{port}"), authority, tokens }
+        Self { server: format!("https://127.0.0.1:{port}"), authority, audit, tokens }
     }
 
     /// What the server reads them from: <https://kubernetes.io/docs/reference/access-authn-authz/authentication/#static-token-file>.

@@ -1,5 +1,6 @@
 //! A namespace for one test, and the commands that work in it.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
@@ -136,6 +137,15 @@ impl Namespace {
             command.env_remove(variable);
         }
         command
+    }
+
+    /// The rights that the user `deployer` has used here, or wanted to use: verb and resource.
+    ///
+    /// # Panics
+    /// When the API server has kept no log.
+    #[must_use]
+    pub fn used(&self) -> BTreeSet<(String, String)> {
+        super::audit::used(&self.connection.audit, &self.name)
     }
 
     /// A client as [`ADMIN`]; its requests name the namespace, as in `kube::Api::namespaced(client, namespace.name())`.

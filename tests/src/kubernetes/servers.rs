@@ -77,7 +77,8 @@ impl Servers {
         fs::write(directory.join("service-accounts.pub"), service_accounts.public_key_pem()).map_err(failed)?;
         let [port, etcd_port] = free_ports().map_err(failed)?;
         let authority = fs::read_to_string(directory.join("ca.pem")).map_err(failed)?;
-        let connection = Connection::new(port, authority);
+        let connection = Connection::new(port, authority, directory.join("audit.log"));
+        fs::write(directory.join("audit.yaml"), super::audit::policy()).map_err(failed)?;
         fs::write(directory.join("tokens.csv"), connection.token_file()).map_err(failed)?;
         let kubeconfig = connection.kubeconfig(CONTROLLER_MANAGER, "default");
         fs::write(directory.join("controller-manager.kubeconfig"), kubeconfig).map_err(failed)?;
@@ -151,6 +152,8 @@ impl Servers {
             ("token-auth-file", "tokens.csv"),
             ("service-account-key-file", "service-accounts.pub"),
             ("service-account-signing-key-file", "service-accounts.key"),
+            ("audit-policy-file", "audit.yaml"),
+            ("audit-log-path", "audit.log"),
         ] {
             server.arg(format!("--{flag}={}", path(file).display()));
         }

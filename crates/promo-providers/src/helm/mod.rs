@@ -27,8 +27,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use promo_core::kinds::{KindSchema, Place as At, ValueKind};
 use promo_sdk::{
-    Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs,
-    ObserveRequest, Preview, Provider, ProviderError, Settled, State,
+    Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, Inputs, ObserveRequest,
+    Preview, Provider, ProviderError, Settled, State,
 };
 use serde_json::Value;
 
@@ -189,17 +189,7 @@ impl Provider for Helm {
     }
 
     async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<Settled, ProviderError> {
-        let mut ended = self.settled(cx, &request.inputs).await;
-        // A wait can outlive the credentials that it began with.
-        if matches!(&ended, Err(error) if error.kind == ErrorKind::Denied) {
-            self.clusters.forget();
-            ended = self.settled(cx, &request.inputs).await;
-        }
-        // Whoever may not look has seen nothing go wrong.
-        ended.map_err(|error| match error.kind {
-            ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
-            _ => error,
-        })
+        self.clusters.looked(|| self.settled(cx, &request.inputs)).await
     }
 }
 

@@ -39,6 +39,7 @@ use crate::kubernetes::adoption::{self, Adoption};
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
 use crate::kubernetes::declared;
 use crate::kubernetes::drift;
+use crate::kubernetes::error::unseen;
 use crate::kubernetes::fingerprint;
 use crate::kubernetes::inventory::{self, Entry, Found, Inventory, Kept, Phase};
 use crate::kubernetes::mark;
@@ -296,21 +297,7 @@ impl Provider for Kubectl {
     }
 
     async fn settle(&self, cx: &Context, request: &ObserveRequest) -> Result<Settled, ProviderError> {
-        let mut ended = self.settled(cx, &request.inputs).await;
-        // A wait can outlive the credentials that it began with.
-        if matches!(&ended, Err(error) if error.kind == ErrorKind::Denied) {
-            self.clusters.forget();
-            ended = self.settled(cx, &request.inputs).await;
-        }
-        ended.map_err(unseen)
-    }
-}
-
-/// Whoever may not look has seen nothing go wrong.
-fn unseen(error: ProviderError) -> ProviderError {
-    match error.kind {
-        ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
-        _ => error,
+        self.clusters.looked(|| self.settled(cx, &request.inputs)).await
     }
 }
 

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::Takes;
 use super::hooks::{self, Hook, When};
 use crate::kubernetes::cluster::{MANAGER, Place};
+use crate::kubernetes::error::unseen;
 use crate::kubernetes::inventory::{self, Inventory, Kept};
 use crate::kubernetes::mark::{self, Owner};
 use crate::kubernetes::object::{DEFINITION, Id, Object};
@@ -221,11 +222,8 @@ impl Work<'_> {
     /// back. One that has failed stays, for whoever wants to read what it wrote; its pods have to come to their end as well. Where one
     /// goes on all the same, so does nothing else: it is named, and a resume ends it.
     async fn ended(&self, ids: &[Id], when: When, error: ProviderError) -> ProviderError {
-        match error.kind {
-            ErrorKind::Failed => {}
-            // Whoever may not look has seen nothing go wrong.
-            ErrorKind::Denied => return ProviderError { kind: ErrorKind::Transient, ..error },
-            _ => return error,
+        if error.kind != ErrorKind::Failed {
+            return unseen(error);
         }
         let (namespace, mut logs, mut going) = (&self.place.namespace, String::new(), String::new());
         for id in ids {

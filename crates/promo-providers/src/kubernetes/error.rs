@@ -17,6 +17,15 @@ pub(crate) fn told(doing: &str, error: &kube::Error) -> ProviderError {
     }
 }
 
+/// What is told where somebody who was only to look may not: who has seen nothing has seen nothing go wrong, so that nothing has
+/// failed, and it is asked again.
+pub(crate) fn unseen(error: ProviderError) -> ProviderError {
+    match error.kind {
+        ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
+        _ => error,
+    }
+}
+
 /// What an API server answered instead of doing it.
 pub(crate) fn refused(doing: &str, status: &Status) -> ProviderError {
     // A field that no schema declares is answered with 500, and stays wrong: kubernetes/kubernetes#122480.

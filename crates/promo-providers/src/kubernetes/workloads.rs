@@ -9,7 +9,7 @@ use promo_sdk::{CheckResult, Context, ErrorKind, Inputs, ProviderError};
 use serde::Deserialize;
 
 use super::cluster::{Clusters, Place};
-use super::error::told;
+use super::error::{told, unseen};
 use super::inventory;
 use super::mark;
 use super::object::Id;
@@ -146,15 +146,23 @@ impl Clusters {
         inputs: &Inputs,
         question: &dyn Question,
     ) -> Result<CheckResult, ProviderError> {
-        let mut answer = self.asked_once(cx, inputs, question).await;
+        self.looked(|| self.asked_once(cx, inputs, question)).await
+    }
+
+    /// Looks at a cluster, once more with new credentials where those that it began with are refused: a wait can outlive them.
+    ///
+    /// # Errors
+    /// Those of `look`; where it may not look, [`ErrorKind::Transient`], as [`unseen`] has it.
+    pub(crate) async fn looked<T, F>(&self, look: impl Fn() -> F) -> Result<T, ProviderError>
+    where
+        F: Future<Output = Result<T, ProviderError>>,
+    {
+        let mut answer = look().await;
         if matches!(&answer, Err(error) if error.kind == ErrorKind::Denied) {
             self.forget();
-            answer = self.asked_once(cx, inputs, question).await;
+            answer = look().await;
         }
-        answer.map_err(|error| match error.kind {
-            ErrorKind::Denied => ProviderError { kind: ErrorKind::Transient, ..error },
-            _ => error,
-        })
+        answer.map_err(unseen)
     }
 
     /// Ends with the run, also in the middle of a request.

@@ -135,11 +135,20 @@ impl Tls {
     }
 }
 
-/// A way to a server that can be cut: what is under way breaks off, and nobody gets through until it is mended.
+/// A way to a server that can be cut: what is under way breaks off, and nobody gets through until it is mended. Or it hangs:
+/// everybody is let in, and nothing passes.
 pub struct Way {
     address: SocketAddr,
-    open: tokio::sync::watch::Sender<bool>,
+    state: tokio::sync::watch::Sender<Passage>,
     task: tokio::task::JoinHandle<()>,
+}
+
+/// How a way stands.
+#[derive(Debug, Clone, Copy)]
+enum Passage {
+    Open,
+    Hangs,
+    Cut,
 }
 
 impl Drop for Way {
@@ -156,24 +165,35 @@ impl Way {
     pub async fn to(inner: &str) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
-        let (open, is_open) = tokio::sync::watch::channel(true);
+        let (state, passage) = tokio::sync::watch::channel(Passage::Open);
         let inner = inner.to_owned();
         let task = tokio::spawn(async move {
             while let Ok((mut client, _)) = listener.accept().await {
-                let (mut is_open, inner) = (is_open.clone(), inner.clone());
+                let (mut passage, inner) = (passage.clone(), inner.clone());
                 tokio::spawn(async move {
-                    if !*is_open.borrow_and_update() {
+                    if matches!(*passage.borrow_and_update(), Passage::Cut) {
                         return;
                     }
                     let Ok(mut server) = TcpStream::connect(inner).await else { return };
-                    tokio::select! {
-                        _ = copy_bidirectional(&mut client, &mut server) => {}
-                        _ = is_open.wait_for(|open| !open) => {}
+                    let mut passes = std::pin::pin!(copy_bidirectional(&mut client, &mut server));
+                    loop {
+                        let now = *passage.borrow_and_update();
+                        let changed = match now {
+                            Passage::Cut => return,
+                            Passage::Hangs => passage.changed().await,
+                            Passage::Open => tokio::select! {
+                                _ = &mut passes => return,
+                                changed = passage.changed() => changed,
+                            },
+                        };
+                        if changed.is_err() {
+                            return;
+                        }
                     }
                 });
             }
         });
-        Self { address, open, task }
+        Self { address, state, task }
     }
 
     /// Where it begins.
@@ -184,11 +204,16 @@ impl Way {
 
     /// Cuts it.
     pub fn cut(&self) {
-        self.open.send_replace(false);
+        self.state.send_replace(Passage::Cut);
+    }
+
+    /// Lets nothing pass any more, and nobody know.
+    pub fn hang(&self) {
+        self.state.send_replace(Passage::Hangs);
     }
 
     /// Mends it.
     pub fn mend(&self) {
-        self.open.send_replace(true);
+        self.state.send_replace(Passage::Open);
     }
 }

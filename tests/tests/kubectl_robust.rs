@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use k8s_openapi::api::core::v1::ConfigMap;
 use promo_providers::kubectl::Kubectl;
 use promo_sdk::{ErrorKind, Provider as _, State};
-use promo_tests::front::Proxy;
+use promo_tests::front::{Proxy, Way};
 use promo_tests::kubernetes::world::{Variables, World, clusters, config};
 use promo_tests::kubernetes::{ControlPlane, Namespace};
 use serde_json::json;
@@ -104,6 +104,96 @@ mod needs_kubernetes {
         let error = world.preview(&inputs).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Invalid, "{error}");
         assert!(error.message.contains("`socks5`") && !error.message.contains("hunter2"), "{error}");
+    }
+
+    /// A clock by which the time of the step is over at once, and from then on the server answers nobody.
+    struct Over {
+        way: Way,
+        step: Duration,
+        is_over: tokio::sync::Notify,
+    }
+
+    #[async_trait::async_trait]
+    impl promo_sdk::Clock for Over {
+        fn now(&self) -> jiff::Timestamp {
+            promo_sdk::Clock::now(&promo_engine::clock::SystemClock)
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            if duration != self.step {
+                return tokio::time::sleep(duration).await;
+            }
+            self.way.hang();
+            self.is_over.notify_one();
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn s9_5_the_last_look_of_a_wait_ends_with_the_run_also_where_nobody_answers() {
+        let Some(mut world) = World::new() else { return };
+        let pod = "apiVersion: v1\nkind: Pod\nmetadata: { name: late }\n\
+                   spec: { containers: [{ name: web, image: registry.test/never-ready@sha256:2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824 }] }\n";
+        let inputs = world.with(&[pod], serde_json::json!({ "timeout": 33 }));
+        world.deploy(&inputs).await;
+        let text = std::fs::read_to_string(world.namespace.kubeconfig()).unwrap();
+        let server = text.lines().find_map(|line| line.trim().strip_prefix("server: https://")).unwrap();
+        let (way, file) = (Way::to(server).await, world.root.path().join("through.kubeconfig"));
+        std::fs::write(&file, text.replace(server, &way.address())).unwrap();
+        let through = BTreeMap::from([("PROMO_CLUSTERS".to_owned(), clusters(world.root.path(), &file, "admin"))]);
+        let clock = Arc::new(Over { way, step: Duration::from_secs(33), is_over: tokio::sync::Notify::new() });
+        world.cx.secrets = Arc::new(Variables(through));
+        world.cx.clock = clock.clone();
+        world.kubectl = Kubectl::default();
+        let stopped = world.cx.cancelled.clone();
+        let stops = async {
+            clock.is_over.notified().await;
+            stopped.cancel();
+        };
+        let waited = async { tokio::join!(world.settle(&inputs), stops).0 };
+        let ended = tokio::time::timeout(Duration::from_secs(60), waited).await.expect("it hangs with the server");
+        assert_eq!(ended.unwrap_err().kind, ErrorKind::Cancelled);
+    }
+
+    /// Whoever declares a claim of such a class does not wait for somebody else's pod; any other pending claim is waited for.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_claim_of_a_class_that_waits_for_its_consumer_is_there_without_one() {
+        let Some(world) = World::new() else { return };
+        let class = |mode: &str| {
+            let name = format!("{}-{}", world.namespace.name(), mode.to_lowercase());
+            let class = format!(
+                "apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {{ name: {name} }}\n\
+                 provisioner: kit.test/nobody\nvolumeBindingMode: {mode}\n"
+            );
+            let file = world.root.path().join(&name);
+            std::fs::write(&file, class).unwrap();
+            world.kubectl(&["apply", "-f", &file.display().to_string()]);
+            name
+        };
+        let claim = |class: &str| {
+            format!(
+                "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {{ name: data }}\nspec: {{ accessModes: [ReadWriteOnce], \
+                 storageClassName: {class}, resources: {{ requests: {{ storage: 1Gi }} }} }}\n"
+            )
+        };
+        let (waits, at_once) = (class("WaitForFirstConsumer"), class("Immediate"));
+        let inputs = world.inputs(&[&claim(&waits)]);
+        world.deploy(&inputs).await;
+        world.settle(&inputs).await.unwrap();
+        assert_eq!(world.kubectl(&["get", "pvc", "data", "-o", "jsonpath={.status.phase}"]), "Pending");
+        // Somebody mounts it, and a node was chosen: now it is on its way.
+        let chosen = "volume.kubernetes.io/selected-node=kit";
+        world.kubectl(&["annotate", "pvc", "data", chosen]);
+        let short = world.with(&[&claim(&waits)], serde_json::json!({ "timeout": 2 }));
+        let error = world.settle(&short).await.unwrap_err();
+        assert!(error.message.contains("PersistentVolumeClaim/data"), "{error}");
+        world.kubectl(&["delete", "pvc", "data"]);
+        let inputs = world.with(&[&claim(&at_once)], serde_json::json!({ "timeout": 2 }));
+        world.deploy(&inputs).await;
+        let error = world.settle(&inputs).await.unwrap_err();
+        assert!(error.message.contains("PersistentVolumeClaim/data"), "{error}");
+        for class in [waits, at_once] {
+            world.kubectl(&["delete", "storageclass", &class]);
+        }
     }
 
     #[tokio::test(flavor = "multi_thread")]

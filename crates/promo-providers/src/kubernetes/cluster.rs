@@ -325,6 +325,15 @@ impl Place {
         }
     }
 
+    /// An API of a known kind that is in no namespace.
+    pub(crate) fn everywhere<K>(&self) -> Api<K>
+    where
+        K: kube::Resource,
+        K::DynamicType: Default,
+    {
+        Api::all(self.connected.client.clone())
+    }
+
     /// An API of a known kind in this namespace.
     pub(crate) fn typed<K>(&self) -> Api<K>
     where

@@ -1,30 +1,24 @@
-//! Waiting until objects are what they are to become. The server says when something changes (watch), so that nothing is
-//! asked again and again and the end is seen when it comes.
+//! Waiting until objects are what they are to become. What must not live here: how the server is followed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use futures_util::stream::{FuturesUnordered, StreamExt as _, TryStreamExt as _};
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{Api, DynamicObject, ListParams, ObjectList, WatchEvent, WatchParams};
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::api::ListParams;
 use promo_sdk::{Context, ErrorKind, ProviderError};
 use serde_json::Value;
 
 use super::cluster::{Kind, Place};
-use super::error::{refused, told};
 use super::object::Id;
 use super::status::{self, Status};
+use super::watching::{AGAIN, Listener, Looked, follow, unless_cancelled};
 
-/// How long one watch lasts before it is begun anew: the server ends it then, which is no error.
-const WATCH_SECONDS: u32 = 290;
-/// After this a server that did not answer is asked again.
-const AGAIN: Duration = Duration::from_millis(500);
 /// After this an object that says of itself that it failed is asked once more.
 const DOUBT: Duration = Duration::from_secs(2);
 /// Up to this many objects of a kind are watched one by one.
 const FEW: usize = 8;
-/// Objects that a server is asked for at once.
-const PAGE: u32 = 500;
 /// Pods that are told of when something does not run.
 const TOLD: usize = 3;
 
@@ -34,6 +28,10 @@ const TOLD: usize = 3;
 /// [`ErrorKind::Failed`] naming each object that failed or has not got there in time, and why its pods do not run;
 /// [`ErrorKind::Cancelled`]; [`ErrorKind::Transient`] when the server stays away.
 pub(crate) async fn wait(cx: &Context, place: &Place, ids: &[Id], timeout: Duration) -> Result<(), ProviderError> {
+    unless_cancelled(cx, waited(cx, place, ids, timeout)).await
+}
+
+async fn waited(cx: &Context, place: &Place, ids: &[Id], timeout: Duration) -> Result<(), ProviderError> {
     let mut by_kind: BTreeMap<String, (Kind, Vec<Id>)> = BTreeMap::new();
     for id in ids {
         let kind = place.served(id).await?;
@@ -60,9 +58,6 @@ pub(crate) async fn wait(cx: &Context, place: &Place, ids: &[Id], timeout: Durat
                     waiting.retain(|left| left.as_ptr() != ids.as_ptr());
                 }
             },
-            () = cx.cancelled.cancelled() => {
-                return Err(ProviderError::new(ErrorKind::Cancelled, "the wait for the cluster was stopped"));
-            }
             () = &mut late => break,
         }
     }
@@ -87,121 +82,121 @@ pub(crate) async fn wait(cx: &Context, place: &Place, ids: &[Id], timeout: Durat
 
 /// Waits for objects of one kind, also for a server that is away for a while: until when is the caller's.
 async fn watched(cx: &Context, place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderError> {
+    let params = match ids {
+        [id] => ListParams::default().fields(&format!("metadata.name={}", id.name)),
+        _ => ListParams::default(),
+    };
+    let looked = Looked { place, kind, params };
+    let lazy = Lazy::of(place, kind).await;
     let mut failed = false;
     loop {
-        match seen(place, kind, ids).await {
-            Err(error) if error.kind == ErrorKind::Transient => cx.clock.sleep(AGAIN).await,
+        let named = ids.iter().map(|id| (id.name.as_str(), id)).collect();
+        let mut each = Each { ids: named, left: BTreeSet::new(), lazy: &lazy };
+        match follow(&looked, &mut each).await {
+            Ok(Ok(())) => return Ok(()),
             // What an object says of itself may still be about what was there before.
+            Ok(Err(_)) if !failed => {
+                failed = true;
+                cx.clock.sleep(DOUBT).await;
+            }
+            Ok(Err(Failed { message, object })) => {
+                let message = format!("{message}{}", pods(place, object.as_ref()).await);
+                return Err(ProviderError::new(ErrorKind::Failed, message));
+            }
+            Err(error) if error.kind == ErrorKind::Transient => cx.clock.sleep(AGAIN).await,
             Err(error) if error.kind == ErrorKind::Failed && !failed => {
                 failed = true;
                 cx.clock.sleep(DOUBT).await;
             }
-            ended => return ended,
+            Err(error) => return Err(error),
         }
     }
 }
 
-/// The same until the server breaks it off.
-async fn seen(place: &Place, kind: &Kind, ids: &[Id]) -> Result<(), ProviderError> {
-    let api = place.api(kind);
-    let doing = format!("watching {}", kind.resource.plural);
-    let only = match ids {
-        [id] => Some(format!("metadata.name={}", id.name)),
-        _ => None,
-    };
-    'anew: loop {
-        let mut listed = listed(&api, only.as_deref(), None).await.map_err(|error| told(&doing, &error))?;
-        // A page tells where the next one begins, and all of them are of one moment.
-        while let Some(next) = listed.metadata.continue_.take().filter(|next| !next.is_empty()) {
-            let page = self::listed(&api, only.as_deref(), Some(next)).await.map_err(|error| told(&doing, &error))?;
-            listed.metadata = page.metadata;
-            listed.items.extend(page.items.into_iter().filter(|item| wanted(ids, item)));
+/// Objects of one kind, each of which is waited for by itself.
+struct Each<'a> {
+    ids: BTreeMap<&'a str, &'a Id>,
+    /// Those that are not there yet.
+    left: BTreeSet<&'a str>,
+    lazy: &'a Lazy,
+}
+
+/// The classes of storage whose volumes are made once a pod that mounts a claim has its node.
+struct Lazy(BTreeSet<String>);
+
+impl Lazy {
+    /// Those of a cluster, where claims are waited for. Whoever may not see them waits for every claim, as for one that nobody binds.
+    async fn of(place: &Place, kind: &Kind) -> Self {
+        if kind.resource.kind != "PersistentVolumeClaim" || !kind.resource.group.is_empty() {
+            return Self(BTreeSet::new());
         }
-        let mut left: BTreeMap<&str, &Id> = ids.iter().map(|id| (id.name.as_str(), id)).collect();
-        let there = |id: &&Id| listed.items.iter().any(|item| item.metadata.name.as_deref() == Some(&id.name));
-        if let Some(gone) = ids.iter().find(|id| !there(id)) {
-            return Err(ProviderError::new(ErrorKind::Failed, format!("{gone} is gone")));
-        }
-        for object in &listed.items {
-            settle(place, &mut left, object, kind).await?;
-        }
-        let mut version = listed.metadata.resource_version.unwrap_or_default();
-        while !left.is_empty() {
-            let began = version.clone();
-            let mut params = WatchParams::default().timeout(WATCH_SECONDS);
-            params.field_selector.clone_from(&only);
-            let mut events = std::pin::pin!(api.watch(&params, &version).await.map_err(|error| told(&doing, &error))?);
-            loop {
-                // A watch that breaks off is begun anew from what was seen last.
-                let Ok(Some(event)) = events.try_next().await else { break };
-                match event {
-                    WatchEvent::Added(object) | WatchEvent::Modified(object) => {
-                        version = object.metadata.resource_version.clone().unwrap_or(version);
-                        settle(place, &mut left, &object, kind).await?;
-                    }
-                    WatchEvent::Deleted(object) => {
-                        if let Some(id) = object.metadata.name.as_deref().and_then(|name| left.get(name)) {
-                            return Err(ProviderError::new(ErrorKind::Failed, format!("{id} was deleted meanwhile")));
-                        }
-                    }
-                    WatchEvent::Bookmark(bookmark) => version = bookmark.metadata.resource_version,
-                    // The server has forgotten what came after that version.
-                    WatchEvent::Error(status) if status.code == 410 => continue 'anew,
-                    WatchEvent::Error(status) => return Err(refused(&doing, &status)),
-                }
-                if left.is_empty() {
-                    break;
-                }
+        let classes = place.everywhere::<StorageClass>().list(&ListParams::default()).await;
+        let classes = classes.map(|found| found.items).unwrap_or_default().into_iter();
+        let lazy = classes.filter(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"));
+        Self(lazy.filter_map(|class| class.metadata.name).collect())
+    }
+
+    /// How an object stands, when a claim that nobody mounts yet is there: it is not declared to be bound, and whatever mounts it is
+    /// waited for by itself.
+    fn stands(&self, object: &Value) -> Status {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        let class = text("/spec/storageClassName").is_some_and(|class| self.0.contains(class));
+        let mounted = text("/metadata/annotations/volume.kubernetes.io~1selected-node").is_some();
+        let going = object.pointer("/metadata/deletionTimestamp").is_some();
+        match status::of(object) {
+            Status::InProgress(_) if class && !mounted && !going && text("/status/phase") == Some("Pending") => {
+                Status::Current
             }
-            if version == began && !left.is_empty() {
-                // It broke off before it said anything.
-                return Err(ProviderError::new(ErrorKind::Transient, format!("{doing}: it broke off")));
+            status => status,
+        }
+    }
+}
+
+/// One that will not get there.
+struct Failed {
+    message: String,
+    object: Option<Value>,
+}
+
+impl Each<'_> {
+    /// Takes an object that is current out of those that are waited for.
+    fn settle(&mut self, name: &str, object: Value) -> Option<Result<(), Failed>> {
+        let id = self.ids.get(name).filter(|_| self.left.contains(name))?;
+        match self.lazy.stands(&object) {
+            Status::Current => {
+                self.left.remove(name);
+                self.left.is_empty().then_some(Ok(()))
             }
-        }
-        return Ok(());
-    }
-}
-
-/// One page of the objects of a kind, or the one of that name.
-async fn listed(
-    api: &Api<DynamicObject>,
-    only: Option<&str>,
-    from: Option<String>,
-) -> kube::Result<ObjectList<DynamicObject>> {
-    let mut params = ListParams::default().limit(PAGE);
-    params.field_selector = only.map(String::from);
-    params.continue_token = from;
-    api.list(&params).await
-}
-
-fn wanted(ids: &[Id], item: &DynamicObject) -> bool {
-    item.metadata.name.as_ref().is_some_and(|name| ids.iter().any(|id| id.name == *name))
-}
-
-/// Takes an object that is current out of those that are waited for.
-async fn settle(
-    place: &Place,
-    left: &mut BTreeMap<&str, &Id>,
-    object: &DynamicObject,
-    kind: &Kind,
-) -> Result<(), ProviderError> {
-    let Some(id) = object.metadata.name.as_deref().and_then(|name| left.get(name).copied()) else { return Ok(()) };
-    let mut value = serde_json::to_value(object)
-        .map_err(|error| ProviderError::new(ErrorKind::Failed, format!("reading {id}: {error}")))?;
-    // Items of a list do not say what they are.
-    value["kind"] = Value::from(kind.resource.kind.clone());
-    value["apiVersion"] = Value::from(kind.resource.api_version.clone());
-    match status::of(&value) {
-        Status::Current => {
-            left.remove(id.name.as_str());
-        }
-        Status::InProgress(_) => {}
-        Status::Failed(why) => {
-            let message = format!("{id} failed: {why}{}", pods(place, Some(&value)).await);
-            return Err(ProviderError::new(ErrorKind::Failed, message));
+            Status::InProgress(_) => None,
+            Status::Failed(why) => Some(Err(Failed { message: format!("{id} failed: {why}"), object: Some(object) })),
         }
     }
-    Ok(())
+}
+
+impl Listener for Each<'_> {
+    type Answer = Result<(), Failed>;
+
+    fn wants(&self, name: &str) -> bool {
+        self.ids.contains_key(name)
+    }
+
+    fn all(&mut self, objects: Vec<(String, Value)>) -> Option<Self::Answer> {
+        self.left = self.ids.keys().copied().collect();
+        let there: BTreeSet<&str> = objects.iter().map(|(name, _)| name.as_str()).collect();
+        if let Some((_, gone)) = self.ids.iter().find(|(name, _)| !there.contains(**name)) {
+            return Some(Err(Failed { message: format!("{gone} is gone"), object: None }));
+        }
+        objects.into_iter().find_map(|(name, object)| self.settle(&name, object))
+    }
+
+    fn is(&mut self, name: String, object: Value) -> Option<Self::Answer> {
+        self.settle(&name, object)
+    }
+
+    fn gone(&mut self, name: &str) -> Option<Self::Answer> {
+        let id = self.ids.get(name).filter(|_| self.left.contains(name))?;
+        Some(Err(Failed { message: format!("{id} was deleted meanwhile"), object: None }))
+    }
 }
 
 /// Why the pods behind an object do not run, as far as they can be found and say it.

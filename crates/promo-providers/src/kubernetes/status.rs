@@ -12,6 +12,8 @@
 //!   kind without a status may have no controller. A condition that speaks of an earlier generation says nothing.
 //! - A Deployment whose rollout is paused, and of which everything runs already, is there: the numbers say what the condition
 //!   `Progressing` would.
+//! - A claim to storage is waited for until it is bound. That one of a class which waits for a consumer is there without one does not
+//!   stand in its status: who waits asks for the classes.
 //! - Of two conditions that contradict each other the worse one counts, wherever it stands in the list.
 
 use serde_json::Value;

@@ -5,8 +5,13 @@
 use super::install::{check_sha256, only_file};
 use crate::Outcome;
 use crate::process::Run;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// The variables that name a directory of the developer's, the first one first.
+const OURS: &str = "PROMO_KUBE_BIN";
+const ENVTEST: &str = "KUBEBUILDER_ASSETS";
 
 /// What a directory of the developer's must hold, in the order in which [`build`] returns them.
 const PROGRAMS: [&str; 2] = ["kube-apiserver", "kube-controller-manager"];
@@ -36,33 +41,44 @@ const PACKAGES: [(&str, &str); 3] = [
 /// The program of that name in the directory that the developer's variables name. `KUBEBUILDER_ASSETS` counts only when it
 /// holds the whole control plane.
 pub(super) fn given(program: &str) -> Option<PathBuf> {
+    found(program, |variable| std::env::var_os(variable))
+}
+
+/// The same with these variables.
+fn found(program: &str, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
     let ours = PROGRAMS.contains(&program) || BESIDE.contains(&program);
-    let named = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
     let whole = |dir: &PathBuf| lacking(dir).is_none();
-    let dir = named("PROMO_KUBE_BIN").or_else(|| named("KUBEBUILDER_ASSETS").filter(whole));
+    let dir = named(OURS, &variable).or_else(|| named(ENVTEST, &variable).filter(whole));
     dir.filter(|_| ours).map(|dir| dir.join(program)).filter(|path| path.is_file())
+}
+
+/// The directory that a variable names. One that is empty names none.
+fn named(name: &str, variable: impl Fn(&str) -> Option<OsString>) -> Option<PathBuf> {
+    variable(name).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 
 /// Refuses a `PROMO_KUBE_BIN` that is not whole, and says so of `KUBEBUILDER_ASSETS`: `envtest` puts no
 /// `kube-controller-manager` there, without which no Deployment has pods and no namespace goes away.
 pub(super) fn check_given() -> Outcome {
-    if let Some(dir) = std::env::var_os("PROMO_KUBE_BIN").filter(|value| !value.is_empty()).map(PathBuf::from) {
-        return lacking(&dir).map_or(Ok(()), |program| {
-            Err(format!(
-                "PROMO_KUBE_BIN: there is no {program} in {}: put it there or unset the variable",
-                dir.display()
-            ))
+    checked(|variable| std::env::var_os(variable)).map(|warning| {
+        if let Some(warning) = warning {
+            eprintln!("warning: {warning}");
+        }
+    })
+}
+
+/// The same with these variables; gives what is to be said.
+fn checked(variable: impl Fn(&str) -> Option<OsString>) -> Outcome<Option<String>> {
+    if let Some(dir) = named(OURS, &variable) {
+        return lacking(&dir).map_or(Ok(None), |program| {
+            Err(format!("{OURS}: there is no {program} in {}: put it there or unset the variable", dir.display()))
         });
     }
-    if let Some(dir) = std::env::var_os("KUBEBUILDER_ASSETS").filter(|value| !value.is_empty()).map(PathBuf::from)
-        && let Some(program) = lacking(&dir)
-    {
-        eprintln!(
-            "warning: KUBEBUILDER_ASSETS is not used: there is no {program} in {}; put one of the same version there",
-            dir.display()
-        );
-    }
-    Ok(())
+    let lacking = named(ENVTEST, &variable).and_then(|dir| lacking(&dir).map(|program| (program, dir)));
+    Ok(lacking.map(|(program, dir)| {
+        let dir = dir.display();
+        format!("{ENVTEST} is not used: there is no {program} in {dir}; put one of the same version there")
+    }))
 }
 
 /// The first program that a directory should hold and does not.
@@ -205,7 +221,9 @@ impl Apt {
 
 #[cfg(test)]
 mod tests {
-    use super::{lacking, own_mirrors};
+    use super::{ENVTEST, OURS, checked, found, lacking, own_mirrors};
+    use std::ffi::OsString;
+    use std::path::{Path, PathBuf};
 
     #[test]
     fn the_machines_own_mirrors_of_the_release_serve_and_nobody_elses() {
@@ -227,5 +245,65 @@ mod tests {
         assert_eq!(lacking(dir.path()), Some("kube-controller-manager"));
         std::fs::write(dir.path().join("kube-controller-manager"), b"").unwrap();
         assert_eq!(lacking(dir.path()), None);
+    }
+    /// A directory with these programs.
+    fn holds(programs: &[&str]) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        for program in programs {
+            std::fs::write(dir.path().join(program), b"").unwrap();
+        }
+        dir
+    }
+
+    /// The variables that name these directories.
+    fn set<'a>(ours: Option<&'a Path>, envtest: Option<&'a Path>) -> impl Fn(&str) -> Option<OsString> + 'a {
+        move |variable| match variable {
+            OURS => ours.map(|dir| dir.as_os_str().to_owned()),
+            ENVTEST => envtest.map(|dir| dir.as_os_str().to_owned()),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn the_directory_that_is_ours_by_name_wins_and_the_other_one_counts_where_it_is_whole() {
+        let whole = ["kube-apiserver", "kube-controller-manager"];
+        let (one, other) = (holds(&whole), holds(&["kube-apiserver", "kube-controller-manager", "etcd", "kubectl"]));
+        // As envtest of Kubebuilder leaves it.
+        let partial = holds(&["kube-apiserver", "etcd", "kubectl"]);
+        let (one, other, partial, none) = (one.path(), other.path(), partial.path(), Path::new(""));
+        let server = |dir: &Path| Some(dir.join("kube-apiserver"));
+        for (ours, envtest, apiserver, etcd) in [
+            (None, None, None, None),
+            (Some(one), None, server(one), None),
+            // Nothing is put together from two of them: their versions may differ.
+            (Some(one), Some(other), server(one), None),
+            (Some(other), Some(one), server(other), Some(other.join("etcd"))),
+            (None, Some(other), server(other), Some(other.join("etcd"))),
+            (None, Some(partial), None, None),
+            (Some(none), Some(other), server(other), Some(other.join("etcd"))),
+            (Some(none), Some(none), None, None),
+        ] {
+            let found = |program: &str| found(program, set(ours, envtest));
+            assert_eq!((found("kube-apiserver"), found("etcd")), (apiserver, etcd), "{ours:?} {envtest:?}");
+            assert_eq!(found("helm"), None::<PathBuf>, "no such directory brings one");
+        }
+    }
+
+    #[test]
+    fn ours_has_to_be_whole_and_of_the_other_one_it_is_said_when_it_is_not() {
+        let (whole, partial) = (holds(&["kube-apiserver", "kube-controller-manager"]), holds(&["kube-apiserver"]));
+        let (whole, partial) = (whole.path(), partial.path());
+        for envtest in [None, Some(whole), Some(partial)] {
+            let refused = checked(set(Some(partial), envtest)).unwrap_err();
+            assert!(refused.starts_with("PROMO_KUBE_BIN: there is no kube-controller-manager in "), "{refused}");
+            assert_eq!(checked(set(Some(whole), envtest)), Ok(None), "nobody looks at the other one");
+        }
+        let warned = checked(set(None, Some(partial))).unwrap().unwrap();
+        assert!(
+            warned.starts_with("KUBEBUILDER_ASSETS is not used: there is no kube-controller-manager in "),
+            "{warned}"
+        );
+        assert_eq!(checked(set(None, Some(whole))), Ok(None));
+        assert_eq!(checked(set(None, None)), Ok(None));
     }
 }

@@ -94,13 +94,20 @@ impl Prometheus {
         *self.page.lock().expect("no panic while it was held") = page.map(String::from);
     }
 
-    /// Whether it has found that a query gives this value, once and nothing else. The query is one name.
+    /// The one value that it gives for a query now, as far as it has asked; None where there is none, or more than one. The query is a
+    /// name.
+    ///
+    /// # Panics
+    /// When it answers no more.
     #[must_use]
-    pub fn shows(&self, query: &str, value: &str) -> bool {
+    pub fn shows(&self, query: &str) -> Option<String> {
         let address = self.address.trim_start_matches("http://").parse().expect("an address");
-        let answer = get(address, &format!("/api/v1/query?query={query}"));
-        answer
-            .is_ok_and(|answer| answer.matches("\"value\":").count() == 1 && answer.contains(&format!(",\"{value}\"]")))
+        let answer = get(address, &format!("/api/v1/query?query={query}")).expect("it answers");
+        let body = answer.split_once("\r\n\r\n").expect("an answer has a body").1;
+        let found: serde_json::Value = serde_json::from_str(body).expect("it is JSON");
+        let series = found["data"]["result"].as_array().expect("it lists series");
+        let [one] = series.as_slice() else { return None };
+        one["value"][1].as_str().map(String::from)
     }
 }
 

@@ -284,7 +284,7 @@ async fn tend(witness: Witness, client: kube::Client, namespace: String, prometh
             if let Some(server) = &prometheus {
                 let value = if well { "0.1" } else { "9" };
                 server.say(Some(&format!("errors {value}\n")));
-                while !server.shows("errors", value) {
+                while server.shows("errors").as_deref() != Some(value) {
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }

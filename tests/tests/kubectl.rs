@@ -175,6 +175,7 @@ mod needs_kubernetes {
         for (switch, reason) in [("imagepull", "ImagePull"), ("crash", "CrashLoopBackOff"), ("notready", "are ready")] {
             let Some(world) = World::new() else { return };
             let annotated = web(&format!(", annotations: {{ promo.test/kubelet: {switch} }}"));
+            // A wait for what never comes ends by its own time alone, in which the pods have to say why: they do so at once.
             let inputs = world.with(&[&annotated], json!({ "timeout": 3 }));
             world.deploy(&inputs).await;
             let began = Instant::now();

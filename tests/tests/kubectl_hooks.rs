@@ -294,6 +294,7 @@ mod needs_kubernetes {
         };
         let applied = begin(&world, &late, (from, to), &CancellationToken::new());
         until("it is not told to end", || ends(&world)).await;
+        // What must not come tells nobody that it does not: here and below a second is far longer than it would take.
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert!(!applied.is_finished(), "a pod of it still runs");
         let_go(&world);

@@ -6,11 +6,12 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use promo_core::config;
 use promo_engine::clock::SystemClock;
 use promo_providers::metric::Metric;
 use promo_sdk::testing::context;
-use promo_sdk::{CheckRequest, CheckResult, Context, ErrorKind, Inputs, Provider as _, ProviderError};
+use promo_sdk::{CheckRequest, CheckResult, Clock, Context, ErrorKind, Inputs, Provider as _, ProviderError};
 use promo_tests::prometheus::Prometheus;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -82,6 +83,31 @@ mod needs_prometheus {
         }
     }
 
+    /// Waits until the server has found this value and nothing else, or nothing.
+    async fn seen(server: &Prometheus, value: Option<&str>) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while server.shows("errors") != value.map(String::from) {
+            assert!(Instant::now() < deadline, "it did not come to {value:?}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// The real time, which tells that somebody sleeps.
+    #[derive(Default)]
+    struct Asleep(tokio::sync::Notify);
+
+    #[async_trait]
+    impl Clock for Asleep {
+        fn now(&self) -> jiff::Timestamp {
+            SystemClock.now()
+        }
+
+        async fn sleep(&self, duration: Duration) {
+            self.0.notify_one();
+            SystemClock.sleep(duration).await;
+        }
+    }
+
     fn page(values: &[(&str, &str)]) -> String {
         values.iter().map(|(pod, value)| format!("errors{{pod=\"{pod}\"}} {value}\n")).collect()
     }
@@ -132,9 +158,10 @@ mod needs_prometheus {
         // One bad value within it, and all is well again at its end.
         let cx = cx();
         let (result, ()) = tokio::join!(ask(&cx, &server, settings), async {
-            tokio::time::sleep(Duration::from_millis(700)).await;
             server.say(Some(&page(&[("a", "7")])));
-            tokio::time::sleep(Duration::from_millis(1400)).await;
+            seen(&server, Some("7")).await;
+            // Longer than it is from one value to the next, so that there is one while it is bad.
+            tokio::time::sleep(Duration::from_millis(1200)).await;
             server.say(Some(&page(&[("a", "0.1")])));
         });
         let result = result.unwrap();
@@ -150,9 +177,10 @@ mod needs_prometheus {
         let strict = json!({"query": "errors", "max": "0.25", "for": 5, "every": 1});
         let lenient = json!({"query": "errors", "max": "0.25", "for": 5, "every": 1, "gap": 4});
         let (strict, lenient, ()) = tokio::join!(ask(&one, &server, strict), ask(&two, &server, lenient), async {
-            tokio::time::sleep(Duration::from_millis(500)).await;
             server.say(None);
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            seen(&server, None).await;
+            // As above: one value at least is missing, and not as many as may be.
+            tokio::time::sleep(Duration::from_millis(1200)).await;
             server.say(Some(&page(&[("a", "0.1")])));
         });
         let strict = strict.unwrap();
@@ -166,12 +194,14 @@ mod needs_prometheus {
         server.say(Some(&page(&[("a", "0.1")])));
         until(&server, json!({"query": "errors", "max": "0.25"})).await;
         let token = CancellationToken::new();
-        let cx = Context { cancelled: token.clone(), ..cx() };
-        let began = Instant::now();
-        let (result, ()) = tokio::join!(ask(&cx, &server, json!({"query": "errors", "max": "1", "for": 600})), async {
-            tokio::time::sleep(Duration::from_millis(300)).await;
-            token.cancel();
-        });
+        let clock = Arc::new(Asleep::default());
+        let cx = Context { cancelled: token.clone(), clock: clock.clone(), ..cx() };
+        let (result, began) =
+            tokio::join!(ask(&cx, &server, json!({"query": "errors", "max": "1", "for": 600})), async {
+                clock.0.notified().await;
+                token.cancel();
+                Instant::now()
+            });
         assert_eq!(result.unwrap_err().kind, ErrorKind::Cancelled);
         assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
         let address = server.address().to_owned();

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use promo_sdk::{ErrorKind, Inputs, State};
 use promo_tests::charts::{BOTH, World};
 use promo_tests::front::Way;
+use promo_tests::kubernetes::Helm;
 use serde_json::json;
 
 /// How many objects there are beside each other.
@@ -27,6 +28,15 @@ fn many(world: &World, value: &str) -> Inputs {
 fn with(world: &World, value: &str) -> usize {
     let values = world.kubectl(&["get", "configmaps", "-o", "jsonpath={.items[*].data.key}"]);
     values.split(' ').filter(|found| *found == value).count()
+}
+
+/// Waits until something is so.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 /// helm, which takes its time between two requests about an object.
@@ -66,59 +76,58 @@ mod needs_kubernetes {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn s13_6_a_server_that_goes_away_while_helm_writes_is_no_failure_of_the_release_and_is_gone_on_with() {
-        for helm in BOTH {
-            // For good while helm is at work, and only for a moment: then promo sees what helm could not say.
-            for moment in [false, true] {
-                let Some(mut world) = World::new(helm) else { return };
-                let (first, second) = (many(&world, "one"), many(&world, "two"));
-                let from = world.deploy(&first).await.desired;
-                let text = std::fs::read_to_string(world.namespace.kubeconfig()).unwrap();
-                let server = text.lines().find_map(|line| line.trim().strip_prefix("server: https://")).unwrap();
-                let way = Way::to(server).await;
-                let kubeconfig = world.root.path().join("through.kubeconfig");
-                std::fs::write(&kubeconfig, text.replace(server, &way.address())).unwrap();
-                let slow = world.instead(&format!("exec {SLOW}"));
-                world.by(&kubeconfig, "admin", Some(&slow));
-                world.provider = promo_providers::helm::Helm::default();
-                let to = world.preview(&second).await.unwrap().desired;
-                let cut = async {
-                    let deadline = Instant::now() + Duration::from_secs(30);
-                    while with(&world, "two") < SOME {
-                        assert!(Instant::now() < deadline, "helm never began");
-                        tokio::time::sleep(Duration::from_millis(20)).await;
-                    }
-                    way.cut();
-                    if moment {
-                        tokio::time::sleep(Duration::from_millis(500)).await;
-                        way.mend();
-                    }
-                };
-                let (ended, ()) = tokio::join!(world.ensure(&second, from, to), cut);
-                // Of a moment helm may make good by asking again; then it was none.
-                let error = match ended {
-                    Ok(_) if moment => {
-                        assert_eq!((world.observe(&second).await, with(&world, "two")), (to, MANY), "{helm:?}");
-                        continue;
-                    }
-                    ended => ended.unwrap_err(),
-                };
-                assert_eq!(error.kind, ErrorKind::Transient, "{helm:?} {moment}: what has failed is the way: {error}");
-                let (old, new) = (with(&world, "one"), with(&world, "two"));
-                assert!(old > 0 && new >= SOME, "{helm:?}: it was in the middle: {old} and {new}");
-                if !moment {
-                    // Nobody can tell, and nobody guesses.
-                    let error = world.look(&second).await.unwrap_err();
-                    assert_eq!(error.kind, ErrorKind::Transient, "{helm:?}: {error}");
-                }
-                way.mend();
-                let between = State::between(&from, &to);
-                assert_eq!(world.observe(&second).await, between, "{helm:?} {moment}: {:?}", world.history());
-                world.by(&kubeconfig, "admin", None);
-                world.provider = promo_providers::helm::Helm::default();
-                world.ensure(&second, between, to).await.unwrap();
-                assert_eq!((world.observe(&second).await, with(&world, "two")), (to, MANY), "{helm:?}");
-            }
+        // helm takes its time before it gives up, all of them at once.
+        let cases = BOTH.into_iter().flat_map(|helm| [false, true].map(|mended| tokio::spawn(goes_away(helm, mended))));
+        for case in cases.collect::<Vec<_>>() {
+            case.await.unwrap();
         }
+    }
+
+    /// The server is away for good, or there again when promo looks what helm could not say.
+    async fn goes_away(helm: Helm, mended: bool) {
+        let Some(mut world) = World::new(helm) else { return };
+        let (first, second) = (many(&world, "one"), many(&world, "two"));
+        let from = world.deploy(&first).await.desired;
+        let text = std::fs::read_to_string(world.namespace.kubeconfig()).unwrap();
+        let server = text.lines().find_map(|line| line.trim().strip_prefix("server: https://")).unwrap();
+        let way = Way::to(server).await;
+        let kubeconfig = world.root.path().join("through.kubeconfig");
+        std::fs::write(&kubeconfig, text.replace(server, &way.address())).unwrap();
+        // helm has failed, and promo does not know it yet.
+        let (failed, on) = (world.root.path().join("failed"), world.root.path().join("on"));
+        let slow = format!("{SLOW}; code=$?; touch {failed:?}; until [ -e {on:?} ]; do sleep 0.02; done; exit $code");
+        let slow = world.instead(&slow);
+        world.by(&kubeconfig, "admin", Some(&slow));
+        world.provider = promo_providers::helm::Helm::default();
+        let to = world.preview(&second).await.unwrap().desired;
+        let cut = async {
+            until("helm never began", || with(&world, "two") >= SOME).await;
+            way.cut();
+            until("helm does not give up", || failed.exists()).await;
+            if mended {
+                way.mend();
+            }
+            std::fs::write(&on, "").unwrap();
+        };
+        let (ended, ()) = tokio::join!(world.ensure(&second, from, to), cut);
+        let error = ended.unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Transient, "{helm:?} {mended}: what has failed is the way: {error}");
+        // What promo could see for itself is told in helm's words.
+        assert_eq!(error.message.contains("UPGRADE FAILED"), mended, "{helm:?}: {error}");
+        let (old, new) = (with(&world, "one"), with(&world, "two"));
+        assert!(old > 0 && new >= SOME, "{helm:?}: it was in the middle: {old} and {new}");
+        if !mended {
+            // Nobody can tell, and nobody guesses.
+            let error = world.look(&second).await.unwrap_err();
+            assert_eq!(error.kind, ErrorKind::Transient, "{helm:?}: {error}");
+            way.mend();
+        }
+        let between = State::between(&from, &to);
+        assert_eq!(world.observe(&second).await, between, "{helm:?} {mended}: {:?}", world.history());
+        world.by(&kubeconfig, "admin", None);
+        world.provider = promo_providers::helm::Helm::default();
+        world.ensure(&second, between, to).await.unwrap();
+        assert_eq!((world.observe(&second).await, with(&world, "two")), (to, MANY), "{helm:?}");
     }
 
     mod needs_docker_registry {

@@ -128,6 +128,12 @@ impl World {
         said
     }
 
+    /// What the command says that is told next, as a person types it.
+    fn next(&self, said: &str) -> String {
+        let line = said.lines().find_map(|line| line.strip_prefix("Next: promo ")).unwrap_or_else(|| panic!("{said}"));
+        self.ends(0, &shlex::split(line).unwrap().iter().map(String::as_str).collect::<Vec<_>>())
+    }
+
     fn json(&self, code: i32, words: &[&str]) -> Value {
         let said = self.ends(code, &[words, &["--format", "json"]].concat());
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"))
@@ -231,6 +237,8 @@ mod needs_kubernetes {
             world.ends(0, &["check"]);
             let good = World::image_in(&world.dev);
             assert!(good.contains("/team/web@sha256:") && good == World::image_in(&world.staging), "{good}");
+            // What does not run is waited for shortly; what comes back is waited for as long as it was then.
+            world.edit("promo.toml", "\"10s\"", "\"5s\"");
             for (tag, switch, reason) in [
                 ("1.1.0", "crash", "CrashLoopBackOff"),
                 ("1.2.0", "imagepull", "ImagePull"),
@@ -242,7 +250,7 @@ mod needs_kubernetes {
                 assert!(plan.contains("Deployment/web") && plan.contains(switch), "{plan}");
                 let said = world.ends(40, &["advance"]);
                 world.ends(0, &["unfreeze", "dev", "--reason", "the next one is better", "--actor-kind", "human"]);
-                assert!(said.contains("not settled within 10 s: Deployment/web: ") && said.contains(reason), "{said}");
+                assert!(said.contains("not settled within 5 s: Deployment/web: ") && said.contains(reason), "{said}");
                 let images = (World::image_in(&world.dev), World::image_in(&world.staging));
                 assert_eq!((images, world.status()), ((good.clone(), good.clone()), "deployed".into()), "{helm:?}");
             }
@@ -329,6 +337,51 @@ mod needs_kubernetes {
                     world.ends(0, &["unfreeze", "dev", "--reason", "it was helm", "--actor-kind", "human"]);
                 }
             }
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_helm_killed_while_it_waits_for_a_hook_is_rolled_back_and_what_is_told_next_leads_on() {
+        for helm in BOTH {
+            let Some(world) = World::new(helm).await else { return };
+            world.write("chart/templates/many.yaml", &many());
+            world.release("1.0.0").await;
+            world.ends(0, &["advance"]);
+            let good = World::image_in(&world.dev);
+            // The way back takes helm as it is.
+            let waits = "if [ -e \"$MARK\" ]; then exec \"$HELM\" \"$@\"; fi\n\"$HELM\" \"$@\" & pid=$!\n\
+                 until \"$KUBECTL\" --kubeconfig \"$CONFIG\" get job slow -o name; do sleep 0.05; done 2>/dev/null\n\
+                 \"$KUBECTL\" --kubeconfig \"$CONFIG\" get deployment web -o 'jsonpath={..image}' > \"$MARK\"\n\
+                 kill -9 $pid; wait $pid 2>/dev/null; exit 137";
+            // Before its objects, and after all of them.
+            for (number, when) in ["pre-upgrade", "post-upgrade"].into_iter().enumerate() {
+                world.write("chart/templates/slow.yaml", &promo_tests::charts::hook("slow", when, "notready"));
+                world.planned(&format!("1.{}.0", number + 1)).await;
+                world.instead(Some(waits));
+                let said = world.ends(40, &["apply", "plan.json"]);
+                let found = std::fs::read_to_string(world.path("mark")).unwrap();
+                assert_eq!(found == good, when == "pre-upgrade", "{helm:?} {when}: when it was killed: {found}");
+                world.instead(None);
+                // All of it is as it was and nothing is under way, but for the Job of the hook, which is helm's to take away.
+                let now = (World::image_in(&world.dev), world.alike(), world.status());
+                assert_eq!(now, (good.clone(), MANY, "deployed".to_owned()), "{helm:?} {when}: {said}");
+                world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+                let runs = world.json(0, &["runs", "--unfinished"]);
+                assert_eq!(runs["runs"].as_array().map(Vec::len), Some(0), "{helm:?} {when}: {runs:#}");
+                world.kubectl(&["delete", "job", "slow"]);
+                // What is told next says what became of it, and by what.
+                let why = world.next(&said);
+                assert!(why.contains("failed in dev and was rolled back there") && why.contains("helm: "), "{why}");
+                assert!(why.ends_with("Next: promo release add web=TAG\n"), "{why}");
+                world.ends(0, &["unfreeze", "dev", "--reason", "it was helm", "--actor-kind", "human"]);
+            }
+            // And that leads on, as soon as the hook comes to its end.
+            world.write("chart/templates/slow.yaml", &promo_tests::charts::hook("slow", "post-upgrade", "well"));
+            world.release("1.3.0").await;
+            world.ends(0, &["advance"]);
+            assert_ne!(World::image_in(&world.dev), good, "{helm:?}");
+            assert_eq!((world.alike(), world.status().as_str()), (MANY, "deployed"), "{helm:?}");
+            world.ends(0, &["ledger", "verify"]);
         }
     }
 

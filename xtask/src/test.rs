@@ -5,6 +5,7 @@
 use crate::components::{self, COMPONENTS, Need};
 use crate::process::Run;
 use crate::{Outcome, fuzz, races, tidy, workspace};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -113,8 +114,9 @@ fn prepare() -> Outcome<Setting> {
         }
     }
     for name in &setting.missing {
-        let module = marker(name);
-        eprintln!("warning: {name} is missing, the tests in modules `{}` are skipped", module.trim_end_matches(':'));
+        let modules: Vec<_> =
+            markers(name).iter().map(|marker| format!("`{}`", marker.trim_end_matches(':'))).collect();
+        eprintln!("warning: {name} is missing, the tests in modules {} are skipped", modules.join(" and "));
     }
     Ok(setting)
 }
@@ -140,12 +142,23 @@ fn path_or_dot(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_path_buf())
 }
 
-/// How the module whose tests need a component stands in their names: `needs_docker_registry::` for `docker-registry`. To its
+/// How the modules whose tests need a component stand in their names: `needs_docker_registry::` for `docker-registry`. To its
 /// end, since `helm-3` begins as `helm` does.
-fn marker(component: &str) -> String {
-    // Nobody talks to etcd but the control plane that stands on it.
-    let component = if component == "etcd" { "kubernetes" } else { component };
-    format!("needs_{}::", component.replace('-', "_"))
+fn markers(component: &str) -> Vec<String> {
+    let mut modules = vec![format!("needs_{}::", component.replace('-', "_"))];
+    // Nobody talks to etcd but the control plane that stands on it, and hardly a test of a cluster does without the others.
+    if CLUSTER.contains(&component) {
+        modules.push("needs_kubernetes::".into());
+    }
+    modules
+}
+
+/// What a test of a cluster needs besides the control plane.
+const CLUSTER: [&str; 4] = ["etcd", "kubectl", "helm", "helm-3"];
+
+/// The same of all that are missing, each once.
+fn skipped(missing: &[&str]) -> BTreeSet<String> {
+    missing.iter().flat_map(|name| markers(name)).collect()
 }
 
 fn nextest_args(ci: bool, missing: &[&str]) -> Vec<String> {
@@ -159,7 +172,7 @@ fn nextest_args(ci: bool, missing: &[&str]) -> Vec<String> {
         args.extend(["--test-threads".into(), (cores + cores / 2).to_string()]);
     }
     if !missing.is_empty() {
-        let skips: Vec<_> = missing.iter().map(|name| format!("not test(/{}/)", marker(name))).collect();
+        let skips: Vec<_> = skipped(missing).iter().map(|marker| format!("not test(/{marker}/)")).collect();
         args.extend(["-E".into(), skips.join(" and ")]);
     }
     args
@@ -168,8 +181,8 @@ fn nextest_args(ci: bool, missing: &[&str]) -> Vec<String> {
 fn cargo_test_args(missing: &[&str]) -> Vec<String> {
     let mut args: Vec<String> =
         ["test", "--workspace", "--all-targets", "--locked", "--no-fail-fast", "--"].map(String::from).into();
-    for name in missing {
-        args.extend(["--skip".into(), marker(name)]);
+    for marker in skipped(missing) {
+        args.extend(["--skip".into(), marker]);
     }
     args
 }
@@ -181,9 +194,20 @@ mod tests {
     #[test]
     fn a_missing_component_skips_its_tests_by_name_under_both_runners() {
         let nextest = nextest_args(false, &["docker-registry", "act"]);
-        assert_eq!(nextest.last().unwrap(), "not test(/needs_docker_registry::/) and not test(/needs_act::/)");
+        assert_eq!(nextest.last().unwrap(), "not test(/needs_act::/) and not test(/needs_docker_registry::/)");
         let cargo = cargo_test_args(&["act"]);
         assert_eq!(cargo[cargo.len() - 2..], ["--skip", "needs_act::"]);
+    }
+
+    #[test]
+    fn a_cluster_whose_tools_are_missing_is_none() {
+        for tool in ["etcd", "kubectl", "helm", "helm-3"] {
+            let skips = nextest_args(false, &[tool]).pop().unwrap();
+            let own = format!("not test(/needs_{}::/)", tool.replace('-', "_"));
+            assert!(skips.contains(&own) && skips.contains("not test(/needs_kubernetes::/)"), "{skips}");
+        }
+        let both = cargo_test_args(&["helm", "kubernetes"]);
+        assert_eq!(both.iter().filter(|word| *word == "needs_kubernetes::").count(), 1, "{both:?}");
     }
 
     #[test]

@@ -118,17 +118,25 @@ impl Drop for Own {
     }
 }
 
+/// The programs of a control plane and those that tests of it use, each with its component and the variable that names it.
+const PROGRAMS: [(&str, &str, &str); 5] = [
+    ("kube-apiserver", "kubernetes", "PROMO_COMPONENT_KUBERNETES"),
+    ("etcd", "etcd", "PROMO_COMPONENT_ETCD"),
+    ("kubectl", "kubectl", "PROMO_COMPONENT_KUBECTL"),
+    ("helm", "helm", "PROMO_COMPONENT_HELM"),
+    ("helm-3", "helm-3", "PROMO_COMPONENT_HELM_3"),
+];
+
 /// Whether the programs are there.
 pub(super) fn installed() -> bool {
-    let missing = [("PROMO_COMPONENT_KUBERNETES", "kube-apiserver"), ("PROMO_COMPONENT_ETCD", "etcd")]
-        .into_iter()
-        .find(|(variable, program)| std::env::var_os(variable).is_none() && !on_path(program));
-    let Some((variable, program)) = missing else { return true };
+    let lacks = |program: &str, variable: &str| std::env::var_os(variable).is_none() && !on_path(program);
+    let missing = PROGRAMS.into_iter().find(|(program, _, variable)| lacks(program, variable));
+    let Some((program, component, variable)) = missing else { return true };
     let ci = std::env::var("CI").is_ok_and(|value| !matches!(value.as_str(), "" | "0" | "false"));
     assert!(!ci, "{program} is missing: {variable}");
     #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
     {
-        eprintln!("skipped: {program} is missing; `cargo xtask components ensure kubernetes etcd`, then `env`");
+        eprintln!("skipped: {program} is missing; `cargo xtask components ensure {component}`, then `env`");
     }
     false
 }

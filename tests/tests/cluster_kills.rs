@@ -279,20 +279,8 @@ mod needs_kubernetes {
         let status = world.ends(0, &["status"]);
         assert!(status.contains("held"), "{status}");
         // What is told next, as a person types it, ends on what ran.
-        let mut said = world.ends(0, &["why", "world", "--actor-kind", "human"]);
-        let mut typed = Vec::new();
-        while !world.live().iter().all(|live| live.is(2)) {
-            assert!(typed.len() < 4, "{typed:?}: {said}");
-            let line = said
-                .lines()
-                .rev()
-                .find_map(|line| line.strip_prefix("Next: promo "))
-                .unwrap_or_else(|| panic!("{said}"));
-            let words = shlex::split(line).expect("it can be typed");
-            let words: Vec<&str> = words.iter().map(String::as_str).chain(["--actor-kind", "human"]).collect();
-            said = world.ends(0, &words);
-            typed.push(words.join(" "));
-        }
+        let said = world.ends(0, &["why", "world", "--actor-kind", "human"]);
+        world.follow(said, |_| world.live().iter().all(|live| live.is(2)));
         world.ends(0, &["drift", "world", "--detailed-exitcode"]);
         world.ends(0, &["ledger", "verify"]);
     }

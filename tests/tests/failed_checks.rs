@@ -126,25 +126,6 @@ impl World {
         images
     }
 
-    /// Types, as a person, the commands that are told, one after the other, until there is what is wanted; gives them.
-    fn follow(&self, mut said: String, there: impl Fn(&str) -> bool) -> Vec<String> {
-        let mut typed = Vec::new();
-        while !there(&said) {
-            assert!(typed.len() < 4, "{typed:?}: {said}");
-            let mut words = next(&said);
-            // What is held is for a person.
-            words.extend(["--actor-kind".to_owned(), "human".to_owned()]);
-            said = self.ends(0, &words.iter().map(String::as_str).collect::<Vec<_>>());
-            typed.push(words.join(" "));
-        }
-        typed
-    }
-
-    /// The last promotion into dev, as the ledger has it.
-    fn last(&self) -> Value {
-        self.json(0, &["history", "dev"])["promotions"][0].clone()
-    }
-
     /// The last release failed by that word of the check, in these words, and everything is as it was before.
     fn went_back(&self, before: &[String], word: &str) {
         let by = self.by;
@@ -181,7 +162,7 @@ impl World {
 
     /// The ledger says how the last release ended, and by which check.
     fn names_the_check(&self, outcome: &str, word: &str) {
-        let last = self.last();
+        let last = self.last("dev");
         let says = |told: &Value, whose: &str| {
             let told = told.as_str().unwrap_or_default();
             assert!(told.contains("judge") && told.contains(word), "{whose}: {told}");
@@ -198,14 +179,6 @@ impl World {
         let run = last["run"].as_str().unwrap();
         says(&Value::from(self.ends(0, &["show", run])), "the run");
     }
-}
-
-/// The words of the command that an answer ends with.
-fn next(said: &str) -> Vec<String> {
-    let line = said.lines().rev().find_map(|line| line.strip_prefix("Next: ")).unwrap_or_else(|| panic!("{said}"));
-    let words = shlex::split(line).unwrap_or_else(|| panic!("{line}"));
-    assert_eq!(words[0], "promo", "{line}");
-    words[1..].to_vec()
 }
 
 /// What tells of a release without being a part of it: a check asks there, and what it says is another thing for each release.

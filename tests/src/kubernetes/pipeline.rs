@@ -242,6 +242,26 @@ impl Pipeline {
         serde_json::from_str(&said).unwrap_or_else(|error| panic!("{words:?}: {error}: {said}"))
     }
 
+    /// The last promotion into an environment, as the ledger has it.
+    #[must_use]
+    pub fn last(&self, environment: &str) -> Value {
+        self.json(0, &["history", environment])["promotions"][0].clone()
+    }
+
+    /// Types, as a person, the commands that are told, one after the other, until there is what is wanted; gives them.
+    pub fn follow(&self, mut said: String, there: impl Fn(&str) -> bool) -> Vec<String> {
+        let mut typed = Vec::new();
+        while !there(&said) {
+            assert!(typed.len() < 4, "{typed:?}: {said}");
+            let mut words = next(&said);
+            // What is held is for a person.
+            words.extend(["--actor-kind".to_owned(), "human".to_owned()]);
+            said = self.ends(0, &words.iter().map(String::as_str).collect::<Vec<_>>());
+            typed.push(words.join(" "));
+        }
+        typed
+    }
+
     /// The run that has begun and has not ended.
     #[must_use]
     pub fn unfinished(&self) -> Option<String> {
@@ -254,6 +274,14 @@ impl Pipeline {
 #[must_use]
 pub fn said(output: &Output) -> String {
     format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
+
+/// The words of the command that an answer ends with.
+fn next(said: &str) -> Vec<String> {
+    let line = said.lines().rev().find_map(|line| line.strip_prefix("Next: ")).unwrap_or_else(|| panic!("{said}"));
+    let words = shlex::split(line).unwrap_or_else(|| panic!("{line}"));
+    assert_eq!(words[0], "promo", "{line}");
+    words[1..].to_vec()
 }
 
 /// What kubectl says in a namespace.

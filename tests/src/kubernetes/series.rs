@@ -91,12 +91,6 @@ impl Series {
         assert!(shown.contains(&format!("\nNext: promo resume {run}")), "{cell}: {shown}");
         Some(run)
     }
-
-    /// The last promotion of an environment, as the ledger has it.
-    #[must_use]
-    pub fn last(&self, environment: &str) -> Value {
-        self.json(0, &["history", environment])["promotions"][0].clone()
-    }
 }
 
 /// What is in a namespace of a series.

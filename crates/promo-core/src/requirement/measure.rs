@@ -187,8 +187,9 @@ impl NumberRequirement {
             (Some(far), Some((lowest, highest))) => bounds(far, lowest, highest),
         };
         let (least, most) = (self.least.max(bounds.0), lesser(self.most, bounds.1));
-        let runs = self.runs(subject, pieces, now, &mut verdict);
-        let measured = |run: &Bound<'_>| run.report.numbers.as_ref().is_some_and(|all| all.get(&self.name).is_some());
+        let all = with_numbers(subject, pieces, &mut verdict);
+        let runs = self.runs((subject, pieces), &all, now, &mut verdict);
+        let measured = |run: &&Bound<'_>| run.report.numbers.as_ref().is_some_and(|all| all.get(&self.name).is_some());
         let elsewhere = self.suites.is_empty() && runs.iter().any(measured);
         for run in runs {
             let document = run.piece.document;
@@ -207,26 +208,35 @@ impl NumberRequirement {
         verdict
     }
 
-    fn runs<'a>(
+    /// Those of the documents with numbers that count; `all` are those there are.
+    fn runs<'a, 'b>(
         &self,
-        subject: &Subject,
-        pieces: &'a [Piece],
+        (subject, pieces): (&Subject, &[Piece]),
+        all: &'b [Bound<'a>],
         now: Timestamp,
         verdict: &mut Verdict,
-    ) -> Vec<Bound<'a>> {
-        let has = |report: &Report| report.numbers.is_some();
-        let could = |kind| matches!(kind, Kind::K6 | Kind::Numbers | Kind::InToto);
-        let all = bound(subject, pieces, has, could, verdict);
-        chosen((subject, pieces), &all, &self.suites, has, now, verdict)
+    ) -> Vec<&'b Bound<'a>> {
+        chosen((subject, pieces), all, &self.suites, numbered, now, verdict)
     }
 
     /// The lowest and the highest of the number there.
     fn of_baseline(&self, baseline: Option<(&Subject, &[Piece])>, now: Timestamp) -> Option<(Finite, Finite)> {
         let (subject, pieces) = baseline?;
-        let runs = self.runs(subject, pieces, now, &mut Verdict::default());
+        let all = with_numbers(subject, pieces, &mut Verdict::default());
+        let runs = self.runs((subject, pieces), &all, now, &mut Verdict::default());
         let found = || runs.iter().filter_map(|run| Some(run.report.numbers.as_ref()?.get(&self.name)?.value));
         Some((found().min()?, found().max()?))
     }
+}
+
+fn numbered(report: &Report) -> bool {
+    report.numbers.is_some()
+}
+
+/// The documents that speak of an artifact and have numbers.
+fn with_numbers<'a>(subject: &Subject, pieces: &'a [Piece], verdict: &mut Verdict) -> Vec<Bound<'a>> {
+    let could = |kind| matches!(kind, Kind::K6 | Kind::Numbers | Kind::InToto);
+    bound(subject, pieces, numbered, could, verdict)
 }
 
 /// The bounds that a baseline gives, the strictest where it has several numbers. Percent of the distance from zero.
@@ -255,14 +265,14 @@ fn out_of_bounds(
 
 /// Of the documents on a matter those that count, of the suites that are asked for. A suite that is asked for and is not there is a fault, and
 /// so is that there is nothing.
-fn chosen<'a>(
+fn chosen<'a, 'b>(
     (subject, pieces): (&Subject, &[Piece]),
-    all: &[Bound<'a>],
+    all: &'b [Bound<'a>],
     suites: &BTreeSet<String>,
     matters: impl Fn(&Report) -> bool,
     now: Timestamp,
     verdict: &mut Verdict,
-) -> Vec<Bound<'a>> {
+) -> Vec<&'b Bound<'a>> {
     let is = |name: Option<&String>, suite: &String| name == Some(suite);
     for suite in suites.iter().filter(|suite| !all.iter().any(|one| is(one.piece.name.as_ref(), suite))) {
         let could = |piece: &Piece| is(piece.name.as_ref(), suite) && piece.report().is_some_and(&matters);
@@ -274,13 +284,12 @@ fn chosen<'a>(
     }
     let asked =
         |one: &&Bound<'a>| suites.is_empty() || one.piece.name.as_ref().is_some_and(|name| suites.contains(name));
-    let asked: Vec<Bound<'a>> = all.iter().filter(asked).cloned().collect();
     // What has no name is nobody's other run.
-    let (named, nameless): (Vec<Bound<'a>>, Vec<Bound<'a>>) =
-        asked.into_iter().partition(|one| one.piece.name.is_some());
-    let mut out: Vec<Bound<'a>> = current(subject, &named, now, verdict).into_iter().cloned().collect();
+    let (named, nameless): (Vec<&Bound<'a>>, Vec<&Bound<'a>>) =
+        all.iter().filter(asked).partition(|one| one.piece.name.is_some());
+    let mut out = current(subject, named, now, verdict);
     for one in nameless {
-        out.extend(current(subject, core::slice::from_ref(&one), now, verdict).into_iter().cloned());
+        out.extend(current(subject, [one], now, verdict));
     }
     out
 }

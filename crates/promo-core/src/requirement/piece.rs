@@ -255,16 +255,21 @@ const SKEW: SignedDuration = SignedDuration::from_secs(30);
 /// comes from the future is a fault, and replaces nothing.
 pub(super) fn current<'a, 'b>(
     subject: &Subject,
-    several: &'b [Bound<'a>],
+    several: impl IntoIterator<Item = &'b Bound<'a>>,
     now: Timestamp,
     verdict: &mut Verdict,
-) -> Vec<&'b Bound<'a>> {
+) -> Vec<&'b Bound<'a>>
+where
+    'a: 'b,
+{
+    let several: Vec<&Bound<'a>> = several.into_iter().collect();
     let latest = now.checked_add(SKEW).unwrap_or(Timestamp::MAX);
     let ahead = |bound: &Bound<'_>| bound.made().filter(|made| *made > latest);
     let replaces = |new: &Bound<'_>, old: &Bound<'_>| {
         ahead(new).is_none() && new.is_later(old) && new.is_like(old) && new.covers(old, subject)
     };
-    let current: Vec<&Bound<'a>> = several.iter().filter(|old| !several.iter().any(|new| replaces(new, old))).collect();
+    let current: Vec<&Bound<'a>> =
+        several.iter().filter(|old| !several.iter().any(|new| replaces(new, old))).copied().collect();
     for bound in &current {
         verdict.uses(bound.piece);
         let document = bound.piece.document;

@@ -96,6 +96,18 @@ fn s3_1_where_nothing_is_watched_a_release_stands_by_its_checks_however_its_prom
     assert_eq!(stands(&before.under(support::history::pipeline(WATCHED)), "B2"), GOOD);
 }
 
+/// As with `verify`: what counts for others is asked by the rules of now, and not by those under which the promotion was made.
+#[test]
+fn s3_1_whether_a_watch_counts_is_a_rule_of_now_as_which_checks_do() {
+    for then in ["", "finish qa B2 held"] {
+        let begun = played(WATCHED, &[B2_PASSES, then]);
+        assert_eq!(stands(&begun, "B2"), UNSEEN, "{then}");
+        assert_eq!(stands(&begun.under(support::history::pipeline(UNWATCHED)), "B2"), GOOD, "{then}");
+        let before = played(UNWATCHED, &[B2_PASSES, then]);
+        assert_eq!(stands(&before.under(support::history::pipeline(WATCHED)), "B2"), UNSEEN, "{then}");
+    }
+}
+
 fn status(world: &World, release: &str) -> CheckStatus {
     let environment = &world.pipeline.environments["qa"];
     verification(&world.view(), &name("qa"), environment, &world.id(release)).checks["e2e"]

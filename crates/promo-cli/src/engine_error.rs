@@ -8,8 +8,10 @@ use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope};
 use promo_core::gate::{self, Gate, GateKind, Instant, Reason};
 use promo_core::ids::RoleName;
+use promo_core::ledger::ActorKind;
 use promo_core::plan::{Document, PlanFileError};
 use promo_core::planner::Moved;
+use promo_core::windows::Invoker;
 use promo_engine::{EngineError, Holder, Session};
 use promo_ledger::{LeaseError, StoreError};
 use promo_sdk::ErrorKind;
@@ -202,8 +204,22 @@ pub(crate) fn of_plan_here(
                 _ => of_plan(error, document, file),
             }
         }
+        // What a person asked for is applied by one: nothing else keeps it back, and `why` would lead here again.
+        EngineError::Waiting { gates, .. } if only_a_person(session, document, gates) => {
+            let file = file.to_string_lossy();
+            CliError::from(error).go_on_with(&["promo", "apply", &file, "--actor-kind", "human"])
+        }
         _ => of_plan(error, document, file),
     }
+}
+
+/// Whether automation applies what a person asked for to end a hold, and only that keeps it from it.
+fn only_a_person(session: &Session, document: &Document, gates: &[Gate]) -> bool {
+    let mut shut = gate::closed(gates).into_iter().peekable();
+    session.actor().kind == ActorKind::Automation
+        && document.body.request.invoker == Invoker::Human
+        && shut.peek().is_some()
+        && shut.all(|gate| matches!(gate.reason, Reason::Held { .. }))
 }
 
 /// Whether it is about approvals that a plan still waits for, or that came to nothing.

@@ -2,6 +2,7 @@
 
 use promo_core::gate::GateKind;
 use promo_core::plan::{Goal, Request};
+use promo_core::windows::Invoker;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -169,6 +170,35 @@ fn why(row: &Row) -> NextCommand {
     }
 }
 
+/// The words that ask for the same again.
+fn words(request: &RequestView) -> Vec<&str> {
+    let mut words = match request.goal {
+        "rollback" => vec!["promo", "rollback"],
+        _ => vec!["promo", "plan"],
+    };
+    words.extend(request.environments.iter().map(String::as_str));
+    if let Some(release) = &request.release {
+        words.extend([if request.goal == "rollback" { "--to" } else { "--release" }, release.as_str()]);
+    }
+    words.extend(request.drill.then_some("--drill"));
+    if let Some(until) = &request.until {
+        words.extend(["--until", until.as_str()]);
+    }
+    words
+}
+
+/// Whether automation asked for what ends a hold, and nothing but the hold keeps it from it: `promo why` would lead back to the very
+/// same.
+fn only_a_person(row: &Row, request: &RequestView) -> bool {
+    let mut shut = row.gates.iter().filter(|gate| !gate.outcome.is_open()).peekable();
+    let named = request.goal == "rollback" || request.release.is_some();
+    request.invoker == Invoker::Automation.as_str()
+        && named
+        && request.environments.contains(&row.environment)
+        && shut.peek().is_some()
+        && shut.all(|gate| gate.code == "held")
+}
+
 /// The commands that move what the plan moves, or that put back what was changed behind it.
 pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, file: Option<&str>) -> Vec<NextCommand> {
     let in_plan: Vec<&Row> = rows.iter().filter(|r| r.movement.is_some()).collect();
@@ -194,6 +224,12 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
             return row.open_checks.clone();
         }
         return vec![match held.or(closed) {
+            Some(row) if only_a_person(row, request) => {
+                let out = file.map_or_else(|| format!("{pipeline}.plan.json"), str::to_owned);
+                let also = ["--out", &out, "--actor-kind", "human"];
+                let command = command_line(words(request).into_iter().chain(also));
+                NextCommand { command, why: format!("asks for it as a person, for whom {} is held", row.environment) }
+            }
             Some(row) if row.held => NextCommand {
                 command: command_line(["promo", "why", &row.environment]),
                 why: format!("says what holds {}, and what ends it", row.environment),
@@ -206,20 +242,8 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
     }
     let Some(file) = file else {
         let out = format!("{pipeline}.plan.json");
-        let mut words = match request.goal {
-            "rollback" => vec!["promo", "rollback"],
-            _ => vec!["promo", "plan"],
-        };
-        words.extend(request.environments.iter().map(String::as_str));
-        if let Some(release) = &request.release {
-            words.extend([if request.goal == "rollback" { "--to" } else { "--release" }, release.as_str()]);
-        }
-        words.extend(request.drill.then_some("--drill"));
-        if let Some(until) = &request.until {
-            words.extend(["--until", until.as_str()]);
-        }
-        words.extend(["--out", out.as_str()]);
-        return vec![NextCommand { command: command_line(words), why: "saves the plan".into() }];
+        let command = command_line(words(request).into_iter().chain(["--out", out.as_str()]));
+        return vec![NextCommand { command, why: "saves the plan".into() }];
     };
     let approval: Vec<&Row> = in_plan
         .iter()

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use crate::approving::two_of;
-use crate::fixture::{World, next, promo, row, said, texts};
+use crate::fixture::{World, command, end, next, promo, row, said, texts};
 
 /// The quickstart's example at the end of its own README: 1.2.0 is verified everywhere, and nothing is paused.
 fn good() -> World {
@@ -51,6 +51,11 @@ fn walk(world: &World) -> Vec<String> {
 
 /// The same from another command.
 pub(crate) fn walk_from(world: &World, first: String) -> Vec<String> {
+    walk_by("human", world, first)
+}
+
+/// The same by whoever promo takes for that, where a command does not say it.
+fn walk_by(kind: &str, world: &World, first: String) -> Vec<String> {
     let size = || world.run(0, &["status"])["ledger"]["size"].as_u64().unwrap();
     let (mut typed, mut seen): (Vec<String>, Vec<(u64, String)>) = (Vec::new(), Vec::new());
     let mut next = first;
@@ -64,7 +69,9 @@ pub(crate) fn walk_from(world: &World, first: String) -> Vec<String> {
         seen.push(step);
         assert!(seen.len() < 20, "no end: {typed:#?}");
         let words: Vec<&str> = next.split(' ').skip(1).chain(["--format", "json"]).collect();
-        let output = promo(&world.at, &words);
+        let mut command = command(&world.at, &words);
+        command.env("PROMO_ACTOR_KIND", kind);
+        let output = end(command, &words);
         let (out, err) = texts(&output);
         let documents = serde_json::Deserializer::from_str(&out).into_iter::<Value>();
         let last = documents.map_while(Result::ok).last();
@@ -363,5 +370,30 @@ fn a_window_that_does_not_open_any_more_is_told_by_the_plan_and_not_waited_for_s
         }
         let check = said(&world, &["check"]);
         assert!(check.contains("`every-day` does not open any more"), "{check}");
+    }
+}
+
+/// What `advance` leads to on CI, typed there: what is held is for a person, and the commands say so instead of leading round.
+#[test]
+fn s9_6_what_is_held_leads_automation_to_a_person_and_round_no_circle() {
+    for first in [false, true] {
+        let world = if first { fresh() } else { good() };
+        world.edit("promo.toml", "[environments.dev]", "[environments.dev]\non_failure = \"hold\"");
+        world.write("config/common.env", "NEEDS_WORKERS=99\n");
+        world.run(0, &["release", "add", "shop=1.0.0", "--alias", "bad"]);
+        world.run(41, &["advance"]);
+        let advance = ["advance", "--actor-kind", "automation"];
+        let told = said(&world, &advance);
+        let next = told.lines().last().and_then(|line| line.strip_prefix("Next: ")).unwrap_or_else(|| panic!("{told}"));
+        let typed = walk_by("automation", &world, next.replace(" --policy policy.toml", ""));
+        if first {
+            assert_eq!(typed.last().unwrap(), "promo release add shop=TAG", "{typed:#?}");
+            continue;
+        }
+        let by_person = "promo apply back.plan.json --actor-kind human".to_owned();
+        assert!(typed.contains(&by_person), "{typed:#?}");
+        assert_eq!(row(&world, "dev")["release"]["alias"], "1.2.0", "{typed:#?}");
+        // By name it is the same way: the release that it is held with.
+        assert!(row(&world, "dev")["holds"].as_array().into_iter().flatten().all(|hold| hold["run"].is_null()));
     }
 }

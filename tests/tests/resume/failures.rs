@@ -114,6 +114,48 @@ async fn a_stop_lets_running_steps_end_begins_nothing_new_and_is_resumed() {
     cell.assert_settled("resumed");
 }
 
+/// Where a stop comes while something fails, and what is left to do then.
+async fn stopped(at: fn(&Progress) -> bool) -> (Cell, ReleaseId, RunReport) {
+    let (cell, first, second) = Cell::with_first(&FORK).await;
+    cell.faults.fail_check(format!("left/smoke/{second}"));
+    let plan = cell.plan_until("left").await;
+    let mut options = cell.world.options();
+    let stop = options.stop.clone();
+    options.progress = Arc::new(move |p| {
+        if at(&p) {
+            stop.cancel();
+        }
+    });
+    let report = cell.world.session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    (cell, first, report)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s9_5_a_stop_begins_no_way_back_nor_goes_on_with_one_and_a_resume_does() {
+    let begins: fn(&Progress) -> bool =
+        |p| matches!(p, Progress::CheckStarted { environment, .. } if environment.as_str() == "left");
+    let goes_on: fn(&Progress) -> bool =
+        |p| matches!(p, Progress::StepStarted { step, .. } if step == "left/rollback/deploy/one");
+    for (at, lives) in [(begins, ["2.0.0", "2.0.0"]), (goes_on, ["1.0.0", "2.0.0"])] {
+        let (cell, first, report) = stopped(at).await;
+        assert_eq!((report.outcome, report.exit_code()), (None, exit::TRANSIENT), "{report:?}");
+        assert!(matches!(fate(&report, "left"), Fate::Interrupted), "{report:?}");
+        let live = |place: &str| {
+            std::fs::read_to_string(cell.world.path(&format!("environments/{place}/current/service"))).unwrap()
+        };
+        let expected = lives.map(|version| format!("left runs {version}\n"));
+        assert_eq!([live("left-one"), live("left-two")], expected);
+        assert!(cell.world.session.view().unwrap().runs[&report.run].interrupted);
+        cell.assert_sound("stopped", false);
+        // What had failed is on record: the resume goes back, and does not try again.
+        let resumed = cell.resume(&cell.world.session_as("riley"), &report.run).await.unwrap().unwrap();
+        assert_eq!(resumed.outcome, Some(RunOutcome::RolledBack), "{resumed:?}");
+        assert_eq!(cell.current("left"), Some(first));
+        cell.assert_sound("resumed", true);
+        cell.assert_settled("resumed");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_by_hand_between_two_steps_is_not_overwritten() {
     let (cell, first, second) = Cell::with_first(&FORK).await;

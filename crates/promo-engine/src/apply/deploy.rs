@@ -31,8 +31,7 @@ pub(super) struct Way<'a> {
     settings: &'a Digest,
     /// Whether it leads to what was there before: its first step is taken only as long as nobody has rejected that.
     again: bool,
-    /// The steps before it, where they may have ended anywhere: each of these may start from whatever those left, and none
-    /// waits because somebody wants to stop.
+    /// The steps before it, where they may have ended anywhere: each of these may start from whatever those left.
     after: Option<&'a [Step]>,
     /// Whether nothing is tried out between two waves: whoever goes back does not want to wait, and what was verified here
     /// before is known.
@@ -173,6 +172,9 @@ impl Ends {
             }
             Some(StepEnd::Stuck { why }) => self.stuck.push(told(why)),
             Some(StepEnd::Interrupted) => self.interrupted = true,
+            // Nothing but a stop keeps a step of a way back from being begun: what failed beside it is not concluded from before
+            // all of them were.
+            None if back => self.interrupted = true,
             None => self.left = true,
         }
     }
@@ -194,8 +196,8 @@ impl Ends {
     }
 }
 
-/// Takes steps that do not depend on each other, so many at once. After a failure, or when the run is to stop, no more of them
-/// begin, unless they lead back; those that have begun come to their end first, because a step that is broken off leaves doubt.
+/// Takes steps that do not depend on each other, so many at once. When the run is to stop, no more of them begin (S9.5), nor after
+/// a failure, unless they lead back; those that have begun come to their end first, because a step that is broken off leaves doubt.
 async fn together(
     context: &RunContext,
     entry: &Move,
@@ -209,7 +211,8 @@ async fn together(
     for step in steps {
         let failed = &failed;
         all.push(Box::pin(async move {
-            if (failed.load(Ordering::Relaxed) || context.options.stop.is_cancelled()) && after.is_none() {
+            let stopped = context.options.stop.is_cancelled();
+            if stopped || failed.load(Ordering::Relaxed) && after.is_none() {
                 return Ok((step, None));
             }
             let mut starts = vec![step.expected];

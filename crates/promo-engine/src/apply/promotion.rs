@@ -435,6 +435,10 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
     if let Some(reason) = elsewhere(context, entry, &rollback.settings)? {
         return held(context, entry, why, to, &reason);
     }
+    // Whoever wants it to stop does not want more to be begun: what failed is on record, and a resume goes back (S9.5).
+    if context.options.stop.is_cancelled() {
+        return Ok(Fate::Interrupted);
+    }
     context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
     // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
     let anew = *to == entry.to.id;

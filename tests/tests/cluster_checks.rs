@@ -140,6 +140,13 @@ mod needs_kubernetes {
             result.detail.contains("0 of 1 pods are ready") && !result.detail.contains("Deployment/web:"),
             "{result:?}"
         );
+        assert!(
+            result.detail.contains("; pod other-") && result.detail.contains(": web runs, is not ready"),
+            "{result:?}"
+        );
+        world.apply(&deployment("other", 1, "crash:1"));
+        let result = world.ask(&rollout, json!({"objects": ["Deployment/other"], "timeout": 6})).await.unwrap();
+        assert!(!result.passed && result.detail.contains("exited with 1"), "{result:?}");
         world.apply(&deployment("other", 1, "no-such-image:1"));
         let result = world.ask(&rollout, json!({"objects": ["Deployment/other"], "timeout": 4})).await.unwrap();
         assert!(!result.passed && result.detail.contains("ImagePullBackOff"), "{result:?}");

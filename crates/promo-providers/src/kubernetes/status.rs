@@ -293,29 +293,49 @@ pub(crate) fn waited_for(object: &Value, pod: &Value) -> Option<&'static str> {
         .then_some("it is of another version and not ready, and the StatefulSet replaces none before it is: delete it")
 }
 
-/// Why a pod's containers do not run, as far as they say: `web: ImagePullBackOff: …`.
+/// Why a pod's containers do not run, or run and are not ready, as far as they say: `web: ImagePullBackOff: …`.
 pub(crate) fn waiting(pod: &Value) -> Option<String> {
     let of = |list: &str| pod.pointer(list).and_then(Value::as_array).into_iter().flatten();
     let containers = of("/status/initContainerStatuses").chain(of("/status/containerStatuses"));
-    let told: Vec<String> = containers
-        .filter_map(|container| {
-            let name = container.get("name")?.as_str()?;
-            let state = container.pointer("/state/waiting").or_else(|| container.pointer("/state/terminated"))?;
-            let text = |key: &str| state.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
-            // The message of one that ended is what the application wrote last, and may be anything.
-            let message = text("message").filter(|_| container.pointer("/state/waiting").is_some());
-            let words: Vec<&str> = [text("reason"), message].into_iter().flatten().collect();
-            // One that did its work and ended is not waiting.
-            (!words.is_empty() && words != ["Completed"]).then(|| format!("{name}: {}", words.join(": ")))
-        })
-        .collect();
+    let told: Vec<String> = containers.filter_map(container).collect();
     if !told.is_empty() {
         return Some(told.join(", "));
+    }
+    // One that goes away is not to become ready.
+    let stays = pod.pointer("/metadata/deletionTimestamp").is_none();
+    let unready = || of("/status/containerStatuses").filter(|container| container["ready"] == false);
+    let names: Vec<&str> = unready().filter_map(|container| running(container)?.get("name")?.as_str()).collect();
+    if stays && !names.is_empty() {
+        return Some(format!("{} runs, is not ready", names.join(", ")));
     }
     match condition(pod, "PodScheduled") {
         Some(("False", why)) => Some(why),
         _ => None,
     }
+}
+
+fn running(container: &Value) -> Option<&Value> {
+    container.pointer("/state/running").map(|_| container)
+}
+
+/// Why a container does not run.
+fn container(container: &Value) -> Option<String> {
+    let name = container.get("name")?.as_str()?;
+    let waits = container.pointer("/state/waiting");
+    let state = waits.or_else(|| container.pointer("/state/terminated"))?;
+    let text = |key: &str| state.get(key).and_then(Value::as_str).filter(|text| !text.is_empty());
+    // The message of one that ended is what the application wrote last, and may be anything.
+    let message = text("message").filter(|_| waits.is_some());
+    let words: Vec<&str> = [text("reason"), message].into_iter().flatten().collect();
+    // One that did its work and ended is not waiting.
+    if words.is_empty() || words == ["Completed"] {
+        return None;
+    }
+    // Of one that waits to be started again, how it ended before.
+    let ended = if waits.is_some() { "/lastState/terminated/exitCode" } else { "/state/terminated/exitCode" };
+    let code = container.pointer(ended).and_then(Value::as_i64);
+    let code = code.map(|code| format!(", exited with {code}")).unwrap_or_default();
+    Some(format!("{name}: {}{code}", words.join(": ")))
 }
 
 #[cfg(test)]

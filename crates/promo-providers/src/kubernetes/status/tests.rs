@@ -268,6 +268,26 @@ fn a_pod() {
 }
 
 #[test]
+fn of_a_pod_that_is_not_ready_it_is_told_which_container_runs_all_the_same_and_of_one_that_crashes_how_it_ended() {
+    let of = |containers: Value| waiting(&json!({ "status": { "phase": "Running", "containerStatuses": containers } }));
+    let runs = json!({ "running": { "startedAt": "2026-03-02T09:00:00Z" } });
+    let (web, proxy) = (
+        json!({ "name": "web", "ready": false, "state": runs }),
+        json!({ "name": "proxy", "ready": true, "state": runs }),
+    );
+    assert_eq!(of(json!([web, proxy])).as_deref(), Some("web runs, is not ready"));
+    assert_eq!(of(json!([proxy])), None);
+    let ended = json!({ "terminated": { "reason": "Error", "exitCode": 137, "message": "a secret" } });
+    let back_off = json!({ "waiting": { "reason": "CrashLoopBackOff", "message": "back-off 10s" } });
+    let crashes = json!({ "name": "api", "ready": false, "state": back_off, "lastState": ended });
+    assert_eq!(of(json!([crashes, web])).as_deref(), Some("api: CrashLoopBackOff: back-off 10s, exited with 137"));
+    let down = json!({ "name": "api", "ready": false, "state": ended });
+    assert_eq!(of(json!([down])).as_deref(), Some("api: Error, exited with 137"));
+    let away = json!({ "metadata": { "deletionTimestamp": "2026-03-02T09:00:00Z" }, "status": { "containerStatuses": [web] } });
+    assert_eq!(waiting(&away), None, "one that goes away is not to become ready");
+}
+
+#[test]
 fn a_job() {
     let good = json!({
         "apiVersion": "batch/v1", "kind": "Job", "spec": {},

@@ -149,6 +149,15 @@ fn what_the_readme_of_the_example_says_to_try_works() {
     types(path, at.path(), &all);
 }
 
+/// A pod of the example that is ready for a moment and crashes then must not count, or what does not run is not taken back.
+#[test]
+fn a_pod_of_the_example_of_clusters_counts_once_it_has_answered_and_gone_on_for_a_while() {
+    let declared = page("pipelines/kubernetes/chart/templates/api.yaml");
+    let steady = declared.lines().find_map(|line| line.trim().strip_prefix("minReadySeconds: ")?.parse::<u32>().ok());
+    assert!(steady.is_some_and(|seconds| seconds >= 3), "{declared}");
+    assert!(declared.contains("readinessProbe:") && declared.contains("port: http"), "{declared}");
+}
+
 #[test]
 fn the_readme_shows_what_why_prints_after_the_quickstart() {
     let at = tempfile::tempdir().unwrap();

@@ -69,7 +69,7 @@ async fn no_call_of_a_ledger_that_blocks_holds_up_another_task() {
     });
     let world = tokio::spawn(async move {
         world.release("1.0.0").await;
-        let (reports, _) = world.session.advance(world.options()).await.unwrap();
+        let reports = world.session.advance(world.options()).await.unwrap().reports;
         assert_eq!(reports.iter().map(|r| r.outcome).collect::<Vec<_>>(), [Some(RunOutcome::Done); 2]);
         world
     });

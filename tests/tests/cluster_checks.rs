@@ -155,8 +155,8 @@ mod needs_kubernetes {
             (json!({"selector": "app=nobody"}), "no workload has the labels"),
             (json!({}), "give `objects` or `selector`"),
         ] {
-            let error = world.ask(&rollout, settings).await.unwrap_err();
-            assert!(error.kind == ErrorKind::NotFound && error.message.contains(word), "{error}");
+            let result = world.ask(&rollout, settings).await.unwrap();
+            assert!(!result.passed && result.detail.contains(word), "{result:?}");
         }
         let result = world.ask(&rollout, json!({"objects": ["Deployment/gone"], "timeout": 2})).await.unwrap();
         assert!(!result.passed && result.detail.contains("Deployment/gone is gone"), "{result:?}");
@@ -203,8 +203,8 @@ mod needs_kubernetes {
             });
         });
         assert!(result.unwrap().passed);
-        let error = world.ask(&endpoints, json!({"service": "nobody"})).await.unwrap_err();
-        assert!(error.kind == ErrorKind::NotFound && error.message.contains("no Service/nobody"), "{error}");
+        let result = world.ask(&endpoints, json!({"service": "nobody"})).await.unwrap();
+        assert!(!result.passed && result.detail.contains("no Service/nobody"), "{result:?}");
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -302,6 +302,16 @@ mod needs_kubernetes {
         for (check, settings) in checks {
             let error = world.ask(check, settings).await.unwrap_err();
             assert_eq!(error.kind, ErrorKind::Transient, "{error}");
+        }
+        // Nor is there one where the place is not there, or nobody says where it is.
+        for (key, value, kind) in
+            [("namespace", "nowhere", ErrorKind::NotFound), ("cluster", "nobody-s", ErrorKind::NotFound)]
+        {
+            let mut request = world.request("check", json!({"objects": ["Deployment/web"]}), "");
+            request.inputs.target.0.insert(key.to_owned(), value.to_owned());
+            world.cx.secrets = clusters(&world._root, &world.namespace, "admin");
+            let error = Rollout::default().verify(&world.cx, &request).await.unwrap_err();
+            assert!(error.kind == kind && error.message.contains(value), "{error}");
         }
         // Where no server may be reached, neither is one asked.
         world.cx.http = None;

@@ -506,6 +506,7 @@ mod needs_kubernetes {
             let before = generation();
             let refused = world.promo(&["plan", "dev"]).output().unwrap();
             assert!(said(&refused).contains("promo has not made it"), "{}", said(&refused));
+            assert!(said(&refused).contains("Next: promo adopt dev\n"), "{}", said(&refused));
             let refused = world.ends(65, &["adopt", "dev"]);
             assert!(refused.contains("`adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");
             world.edit("promo.toml", "timeout = \"10s\"", "timeout = \"10s\"\nadopt = true");

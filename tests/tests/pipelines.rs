@@ -110,7 +110,7 @@ async fn everything(world: &World) -> Document {
 }
 
 async fn advance(world: &World) -> Vec<RunReport> {
-    world.session.advance(world.options()).await.unwrap().0
+    world.session.advance(world.options()).await.unwrap().reports
 }
 
 /// Asks, has riley approve, applies.

@@ -125,7 +125,7 @@ mod needs_docker_registry {
         /// A release that is verified in staging.
         async fn in_staging(&self, version: &str) -> ReleaseId {
             let release = self.world.release(version).await;
-            let (reports, _) = self.world.session.advance(self.world.options()).await.unwrap();
+            let reports = self.world.session.advance(self.world.options()).await.unwrap().reports;
             assert!(reports.iter().all(|r| r.outcome == Some(RunOutcome::Done)), "{reports:?}");
             assert_eq!(self.world.current("staging"), Some(release.clone()));
             release

@@ -24,7 +24,7 @@ fn name(text: &str) -> EnvironmentName {
 
 /// Takes a release to staging by automatic promotion.
 async fn to_staging(world: &World) {
-    let (reports, _) = world.session.advance(world.options()).await.unwrap();
+    let reports = world.session.advance(world.options()).await.unwrap().reports;
     assert!(reports.iter().all(|r| r.outcome == Some(RunOutcome::Done)), "{reports:?}");
 }
 

@@ -174,6 +174,17 @@ async fn s13_6_verifying_again_records_nothing_about_a_check_that_could_not_look
     let error = place.world.session.verify_again(&dev()).await.unwrap_err();
     assert_eq!((error.code(), error.exit_code()), ("provider-transient", exit::TRANSIENT));
     assert_eq!(place.verdicts(), before);
+    // What would not be seen at a second look either says as little of what runs there: no such cluster or namespace, no right.
+    for kind in [ErrorKind::NotFound, ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::Failed] {
+        place.faults.silence_check("dev/smoke", Some(kind));
+        let error = place.world.session.verify_again(&dev()).await.unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), ("provider-transient", exit::TRANSIENT), "{kind:?}");
+        assert_eq!(place.verdicts(), before, "{kind:?}");
+    }
+    // What a repetition cannot mend keeps its own word.
+    place.faults.silence_check("dev/smoke", Some(ErrorKind::Integrity));
+    assert_eq!(place.world.session.verify_again(&dev()).await.unwrap_err().exit_code(), exit::INTEGRITY);
+    assert_eq!(place.verdicts(), before);
     place.faults.silence_check("dev/smoke", Some(ErrorKind::Cancelled));
     assert!(matches!(place.world.session.verify_again(&dev()).await, Err(EngineError::Stopped)));
     place.faults.silence_check("dev/smoke", None);

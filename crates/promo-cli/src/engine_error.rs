@@ -400,7 +400,7 @@ mod tests {
             ErrorKind::MovingTag,
         ] {
             let source = ProviderError::new(kind, "no\u{1b}[2J");
-            all.push(EngineError::Provider { doing: "the preview".into(), source });
+            all.push(EngineError::Provider { doing: "the preview".into(), environment: None, source });
         }
         all
     }

@@ -341,7 +341,7 @@ impl Session {
                 let bytes = self
                     .files()
                     .get(&digest)
-                    .map_err(|source| EngineError::Provider { doing: format!("reading the file {digest}"), source })?;
+                    .map_err(|source| EngineError::about(None, format!("reading the file {digest}"), source))?;
                 self.store.put_blob(&bytes)?;
             }
         }

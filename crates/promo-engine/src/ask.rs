@@ -6,25 +6,14 @@ use promo_core::eligibility::{self, ArtifactFindings, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::event::Movement;
-use promo_core::plan::{Document, Goal, Request};
 use promo_core::windows::Invoker;
 use promo_ledger::Expect;
 use promo_sdk::ErrorKind;
 
-use crate::apply::{ApplyOptions, RunReport};
-use crate::checks::by_check;
+use crate::checks::{Verdict, by_check};
 use crate::error::EngineError;
 use crate::readiness::readiness;
 use crate::session::{Session, new_run_id};
-
-/// An error that ended [`Session::advance`], and what had been done by then.
-#[derive(Debug)]
-pub struct Unfinished {
-    /// The runs that ended before, in their order.
-    pub reports: Vec<RunReport>,
-    /// What stopped the next one.
-    pub error: EngineError,
-}
 
 impl Session {
     /// Every gate of a release for an environment, now, as a plan would find them: `named` where it would ask for the
@@ -141,12 +130,12 @@ impl Session {
             if self.looks_during(&check[0])? {
                 continue;
             }
-            let verdict = self.ask(&token, check).await?.map_err(|source| {
+            let verdict = self.ask(&token, check).await?.and_then(Verdict::seen).map_err(|source| {
                 let doing = format!("the check {} of {environment}", check[0].name);
                 if source.kind == ErrorKind::Cancelled {
                     EngineError::Stopped
                 } else {
-                    EngineError::Provider { doing, source }
+                    EngineError::about(None, doing, source)
                 }
             })?;
             let draft = verdict.draft(self, environment, &current.release);
@@ -155,52 +144,5 @@ impl Session {
             out.push((verdict.check, verdict.passed, verdict.detail));
         }
         Ok(out)
-    }
-
-    /// Automatic promotion: plans and applies what may start by itself, again and again until nothing moves. Each pass
-    /// moves what is possible now, so a release travels as far as its gates allow. Gives the report of each pass and the
-    /// plan after which nothing moved.
-    ///
-    /// # Errors
-    /// As [`Session::plan`] and [`Session::apply`], with what was done before.
-    pub async fn advance(&self, options: ApplyOptions) -> Result<(Vec<RunReport>, Document), Box<Unfinished>> {
-        let mut reports = Vec::new();
-        match self.passes(options, &mut reports).await {
-            Ok(document) => Ok((reports, document)),
-            Err(error) => Err(Box::new(Unfinished { reports, error })),
-        }
-    }
-
-    async fn passes(&self, options: ApplyOptions, reports: &mut Vec<RunReport>) -> Result<Document, EngineError> {
-        loop {
-            let request = Request {
-                goal: Goal::Promote,
-                environments: BTreeSet::new(),
-                release: None,
-                until: None,
-                drill: false,
-                invoker: Invoker::Automation,
-            };
-            let mut document = self.plan(request, crate::PLAN_LIFETIME).await?;
-            let waits: Vec<_> =
-                document.body.moves.iter().filter(|m| !m.outcome().is_open()).map(|m| m.environment.clone()).collect();
-            if document.body.moves.len() == waits.len() || options.stop.is_cancelled() {
-                return Ok(document);
-            }
-            if !waits.is_empty() {
-                // What waits for a window or a person is not part of what runs now.
-                let ready =
-                    document.body.moves.iter().map(|m| m.environment.clone()).filter(|n| !waits.contains(n)).collect();
-                let request = Request { environments: ready, ..document.body.request.clone() };
-                document = self.plan(request, crate::PLAN_LIFETIME).await?;
-            }
-            let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
-            let report = self.apply(&document, promo_core::Digest::of(&bytes), options.clone()).await?;
-            let went_on = report.exit_code() == crate::exit::DONE;
-            reports.push(report);
-            if !went_on {
-                return Ok(document);
-            }
-        }
     }
 }

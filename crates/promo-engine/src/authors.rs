@@ -120,7 +120,7 @@ impl Session {
             let request = ResolveRequest { reference: untagged(source) };
             let resolved = provider.resolve(&self.context, &request).await;
             let doing = || format!("resolving {name} ({})", request.reference);
-            said.push(resolved.map_err(|source| EngineError::Provider { doing: doing(), source })?.metadata);
+            said.push(resolved.map_err(|source| EngineError::about(None, doing(), source))?.metadata);
         }
         let given = Vec::from_iter(authors.iter().map(String::as_str)).join(",");
         metadata::of_release(&said, [(AUTHORS.to_owned(), given)].into()).map_err(EngineError::Invalid)?;

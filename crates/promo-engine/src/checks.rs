@@ -20,6 +20,8 @@ pub(crate) struct Verdict {
     pub(crate) detail: String,
     /// Whether the check could not be run, at one of its targets at least.
     unanswered: bool,
+    /// Why, where nothing that was seen has failed.
+    unseen: Option<ProviderError>,
     evidence: BTreeMap<String, String>,
 }
 
@@ -27,7 +29,19 @@ impl Verdict {
     /// What a check found.
     pub(crate) fn of(check: CheckName, result: CheckResult, unanswered: bool) -> Self {
         let CheckResult { passed, detail, evidence } = result;
-        Self { check, passed, detail, unanswered, evidence }
+        Self { check, passed, detail, unanswered, unseen: None, evidence }
+    }
+
+    /// The same, where something was seen: of a release that is not on its way, what could not be looked at is no verdict (S13.6).
+    pub(crate) fn seen(mut self) -> Result<Self, ProviderError> {
+        match self.unseen.take() {
+            // As long as what is in the way is there, each of them fails again; with the release that has nothing to do.
+            Some(error) if !matches!(error.kind, ErrorKind::Integrity | ErrorKind::Newer) => {
+                Err(ProviderError { kind: ErrorKind::Transient, ..error })
+            }
+            Some(error) => Err(error),
+            None => Ok(self),
+        }
     }
 
     /// The record of it. What the check saw is whatever its target said, so it stands beside the leaf (S12.5).
@@ -65,7 +79,7 @@ impl Session {
     /// Runs a check on each of its targets, one after the other, or once where it looks at none; it passes where all do. All
     /// are asked, so that one report names all that failed. The inner error is no verdict: what the check looks at was not looked at, and may be later,
     /// or elsewhere (S1.3, S13.6). Whatever would fail again in the same way is a failed verdict, since a release that can
-    /// not be verified must not stay for want of a check. `token` is the question: the same one when a run that asks is resumed.
+    /// not be verified must not stay for want of a check; where none is on its way, [`Verdict::seen`] takes that for no verdict. `token` is the question: the same one when a run that asks is resumed.
     pub(crate) async fn ask(
         &self,
         token: &str,
@@ -78,17 +92,17 @@ impl Session {
             if !results.is_empty() && !provider.looks_at_targets() {
                 break;
             }
-            let (result, unanswered) = match provider.verify(&self.context, &request).await {
-                Ok(result) => (result, false),
+            let (result, unseen) = match provider.verify(&self.context, &request).await {
+                Ok(result) => (result, None),
                 Err(error) => match error.kind {
                     ErrorKind::Cancelled | ErrorKind::Transient | ErrorKind::Offline => return Ok(Err(error)),
                     _ => {
                         let detail = error.to_string();
-                        (CheckResult { passed: false, detail, evidence: BTreeMap::new() }, true)
+                        (CheckResult { passed: false, detail, evidence: BTreeMap::new() }, Some(error))
                     }
                 },
             };
-            results.push((one.inputs.target.address(), result, unanswered));
+            results.push((one.inputs.target.address(), result, unseen));
         }
         let name = check.first().expect("invariant: a group has members").name.clone();
         Ok(Ok(together(name, results)))
@@ -96,11 +110,13 @@ impl Session {
 }
 
 /// One verdict of what a check found on each of its targets. Where there are several, each is told by its place.
-fn together(check: CheckName, mut results: Vec<(String, CheckResult, bool)>) -> Verdict {
-    let unanswered = results.iter().any(|(_, _, unanswered)| *unanswered);
+fn together(check: CheckName, mut results: Vec<(String, CheckResult, Option<ProviderError>)>) -> Verdict {
+    let unanswered = results.iter().any(|(_, _, unseen)| unseen.is_some());
+    let failed = results.iter().any(|(_, result, unseen)| !result.passed && unseen.is_none());
+    let unseen = results.iter_mut().find_map(|(_, _, unseen)| unseen.take()).filter(|_| !failed);
     if results.len() == 1 {
         let (_, CheckResult { passed, detail, evidence }, _) = results.remove(0);
-        return Verdict { check, passed, detail, unanswered, evidence };
+        return Verdict { check, passed, detail, unanswered, unseen, evidence };
     }
     let passed = results.iter().all(|(_, result, _)| result.passed);
     let told = results.iter().filter(|(_, result, _)| result.passed == passed);
@@ -109,5 +125,5 @@ fn together(check: CheckName, mut results: Vec<(String, CheckResult, bool)>) -> 
         let all = result.evidence.into_iter().chain([(DETAIL.to_owned(), result.detail)]);
         all.map(|(key, value)| (format!("{place} {key}"), value)).collect::<Vec<_>>()
     });
-    Verdict { check, passed, unanswered, evidence: evidence.collect(), detail }
+    Verdict { check, passed, unanswered, unseen, evidence: evidence.collect(), detail }
 }

@@ -150,7 +150,7 @@ impl Session {
         let request = DriftRequest { inputs: inputs.clone(), recorded };
         let failed = |source: ProviderError| match source.kind {
             ErrorKind::Cancelled => EngineError::Stopped,
-            _ => EngineError::Provider { doing: format!("looking at {}", inputs.target.address()), source },
+            _ => EngineError::about(None, format!("looking at {}", inputs.target.address()), source),
         };
         match tokio::time::timeout(PATIENCE, provider.drift(&self.context, &request)).await {
             Ok(found) => found.map_err(failed),

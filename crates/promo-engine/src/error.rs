@@ -35,6 +35,8 @@ pub enum EngineError {
     Provider {
         /// What was being done.
         doing: String,
+        /// The environment alone that this is about, where it is about one: others can be planned without it.
+        environment: Option<Box<EnvironmentName>>,
         /// What the provider said.
         source: ProviderError,
     },
@@ -284,6 +286,15 @@ pub mod exit {
 }
 
 impl EngineError {
+    /// That a provider failed where nothing was changed, and which environment alone that is about, where it is about one.
+    pub(crate) fn about(
+        environment: Option<&EnvironmentName>,
+        doing: impl Into<String>,
+        source: ProviderError,
+    ) -> Self {
+        Self::Provider { doing: doing.into(), environment: environment.cloned().map(Box::new), source }
+    }
+
     /// The stable code, which has a page in `docs/errors/`.
     #[must_use]
     pub fn code(&self) -> &'static str {
@@ -300,20 +311,7 @@ impl EngineError {
                 _ => "ledger-refused",
             },
             Self::Lease(_) => "locked",
-            Self::Provider { source, .. } => match source.kind {
-                ErrorKind::Integrity => "artifact-damaged",
-                ErrorKind::Moved => "tag-moved",
-                ErrorKind::Transient => "provider-transient",
-                ErrorKind::Offline => "offline",
-                ErrorKind::NotFound => "provider-not-found",
-                ErrorKind::Denied => "provider-denied",
-                ErrorKind::Conflict => "provider-conflict",
-                ErrorKind::Broken => "provider-broken",
-                ErrorKind::Newer => "config-format",
-                ErrorKind::Reference => "artifact-reference",
-                ErrorKind::MovingTag => "artifact-moving-tag",
-                _ => "provider-failed",
-            },
+            Self::Provider { source, .. } => provider_code(source.kind),
             Self::NoProvider(_) => "provider-unknown",
             Self::File { .. } => "file-unreadable",
             Self::PlanFile(PlanFileError::Newer(_)) | Self::Newer(_) => "format-newer",
@@ -369,6 +367,25 @@ impl EngineError {
             "offline" => exit::USAGE,
             _ => exit::FAILURE,
         }
+    }
+}
+
+/// The stable code of what a provider says.
+#[must_use]
+pub const fn provider_code(kind: ErrorKind) -> &'static str {
+    match kind {
+        ErrorKind::Integrity => "artifact-damaged",
+        ErrorKind::Moved => "tag-moved",
+        ErrorKind::Transient => "provider-transient",
+        ErrorKind::Offline => "offline",
+        ErrorKind::NotFound => "provider-not-found",
+        ErrorKind::Denied => "provider-denied",
+        ErrorKind::Conflict => "provider-conflict",
+        ErrorKind::Broken => "provider-broken",
+        ErrorKind::Newer => "config-format",
+        ErrorKind::Reference => "artifact-reference",
+        ErrorKind::MovingTag => "artifact-moving-tag",
+        _ => "provider-failed",
     }
 }
 

@@ -1,5 +1,6 @@
 //! Glue between the pure core and the outside world: observes, plans, applies reviewed plans and records what happened.
 
+mod advance;
 pub mod appliers;
 pub mod apply;
 pub mod approvals;
@@ -28,14 +29,14 @@ pub mod session;
 pub mod signature;
 pub mod verdicts;
 
+pub use advance::{Advanced, Unfinished};
 pub use apply::{ApplyOptions, Fate, Holder, RunReport, Sign, consistent};
-pub use ask::Unfinished;
 pub use authority::{Asked, Authority, Stated};
-pub use error::{EngineError, exit};
+pub use error::{EngineError, exit, provider_code};
 pub use looks::{ERASED, OpenRun, Pending, PendingMove};
 pub use observe::readable;
 pub use planning::PLAN_LIFETIME;
 pub use progress::{Progress, Sink};
-pub use readiness::{readiness, unsound};
+pub use readiness::{programs, readiness, unsound};
 pub use releases::{NewRelease, SharedChange};
 pub use session::{Governance, Providers, Session, TOOL, outside};

@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use promo_core::Digest;
 use promo_core::gate::Reason;
@@ -76,12 +77,17 @@ async fn live(
     };
     let provider = session.providers.get(provider)?;
     match provider.observe(&session.context, &ObserveRequest { inputs }).await {
-        Ok(state) => Ok(state),
+        Ok(state) => {
+            session.unseen.lock().unwrap_or_else(PoisonError::into_inner).remove(&(name.clone(), target.clone()));
+            Ok(state)
+        }
         Err(error) if error.kind == ErrorKind::Cancelled => Err(EngineError::Stopped),
         // One place that cannot be read must not stop what has nothing to do with it: it is shown as unknown, and a move
         // there fails at its own preview.
         Err(error) => {
             tracing::warn!(%error, environment = %name, place = place.address(), "cannot be observed");
+            let place = (name.clone(), target.clone());
+            session.unseen.lock().unwrap_or_else(PoisonError::into_inner).insert(place, error);
             Ok(State::Unknown)
         }
     }
@@ -264,7 +270,7 @@ pub(crate) async fn artifacts(
             };
             if !unavailable {
                 let doing = format!("resolving {artifact} of {id} ({reference})");
-                return Err(EngineError::Provider { doing, source: error });
+                return Err(EngineError::about(None, doing, error));
             }
             findings.push(Reason::ArtifactUnavailable { artifact: artifact.clone(), why: error.to_string() });
         }

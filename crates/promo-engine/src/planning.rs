@@ -231,9 +231,9 @@ impl Session {
         let steps: Vec<&Step> =
             moves.iter().flat_map(Move::every_step).filter(|step| step.action == Action::Deploy).collect();
         for step in steps {
-            let failed = |source| EngineError::Provider {
-                doing: format!("asking which programs {} is made with", step.id),
-                source,
+            let failed = |source| {
+                let doing = format!("asking which programs {} is made with", step.id);
+                EngineError::about(Some(&step.inputs.environment), doing, source)
             };
             let provider = self.providers.get(&step.provider)?;
             let programs = provider.programs(&self.context, &step.inputs).await.map_err(failed)?;
@@ -306,7 +306,8 @@ impl Session {
     async fn preview(&self, draft: &StepDraft) -> Result<(String, Previewed), EngineError> {
         let provider = self.providers.get(&draft.provider)?;
         let request = ObserveRequest { inputs: draft.inputs.clone() };
-        let failed = |source| EngineError::Provider { doing: format!("the preview of {}", draft.id), source };
+        let about = Some(&draft.inputs.environment);
+        let failed = |source| EngineError::about(about, format!("the preview of {}", draft.id), source);
         let copied = draft.inputs.artifacts.iter().next().filter(|_| draft.action == Action::Copy);
         let (current, desired, changes, images, refused) =
             match (provider.preview(&self.context, &request).await, copied) {

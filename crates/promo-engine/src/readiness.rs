@@ -121,7 +121,39 @@ pub async fn unsound(
             }
             Err(error) if error.kind == ErrorKind::Invalid => out.push((name.clone(), error)),
             Err(source) => {
-                return Err(EngineError::Provider { doing: format!("looking at what is deployed to {name}"), source });
+                return Err(EngineError::about(None, format!("looking at what is deployed to {name}"), source));
+            }
+        }
+    }
+    Ok(out)
+}
+
+/// The programs of this machine that the deployments of a pipeline are made with, such as helm, each with its version; where one
+/// cannot be asked, by the name of its provider, why. Programs of one name are told once.
+///
+/// # Errors
+/// When a provider is not known.
+pub async fn programs(
+    pipeline: &Pipeline,
+    providers: &Providers,
+    root: &Path,
+) -> Result<BTreeMap<String, Result<String, ProviderError>>, EngineError> {
+    let cx = outside(Arc::new(SystemClock), Arc::new(Contents(BTreeMap::new())), root.to_path_buf());
+    let mut out = BTreeMap::new();
+    for (name, environment) in &pipeline.environments {
+        let Some(deploy) = &environment.deploy else { continue };
+        let inputs = Inputs {
+            environment: name.clone(),
+            release: no_release(),
+            target: Target(BTreeMap::new()),
+            settings: deploy.settings.clone(),
+            artifacts: BTreeMap::new(),
+            files: BTreeMap::new(),
+        };
+        match providers.get(&deploy.provider)?.programs(&cx, &inputs).await {
+            Ok(found) => out.extend(found.into_iter().map(|(program, version)| (program, Ok(version)))),
+            Err(error) => {
+                out.entry(deploy.provider.clone()).or_insert(Err(error));
             }
         }
     }
@@ -146,7 +178,7 @@ pub(crate) fn unready(
         // Its files are not what they were a moment ago: that is no news about the machine.
         ErrorKind::Conflict | ErrorKind::Integrity | ErrorKind::Moved => {
             let doing = format!("looking whether {check} could be run for {environment}");
-            Err(EngineError::Provider { doing, source })
+            Err(EngineError::about(None, doing, source))
         }
         _ => Ok(Some(Reason::CheckNotRunnable { check: check.clone(), why: source.to_string() })),
     }

@@ -78,7 +78,7 @@ impl Session {
             let resolved = provider
                 .resolve(&self.context, &ResolveRequest { reference: reference.clone() })
                 .await
-                .map_err(|source| EngineError::Provider { doing: format!("resolving {name} ({reference})"), source })?;
+                .map_err(|source| EngineError::about(None, format!("resolving {name} ({reference})"), source))?;
             components.insert(name.clone(), resolved.digest);
             let bare = reference.split('@').next().unwrap_or_default();
             sources.insert(name.clone(), format!("{bare}@{}", resolved.digest));
@@ -90,10 +90,8 @@ impl Session {
             tree.iter().filter(|(path, _)| shared.contains(path.as_str())).map(|(p, d)| (p.clone(), *d)).collect();
         let content = ReleaseContent { components, files };
         for digest in content.files.values() {
-            let bytes = self
-                .files()
-                .get(digest)
-                .map_err(|source| EngineError::Provider { doing: "reading a shared file".into(), source })?;
+            let bytes =
+                self.files().get(digest).map_err(|source| EngineError::about(None, "reading a shared file", source))?;
             self.store.put_blob(&bytes)?;
         }
         let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;

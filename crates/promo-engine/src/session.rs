@@ -16,7 +16,7 @@ use promo_core::clock::{Doubt, MAX_STEP_BACK, Present, Readings};
 use promo_core::eligibility::Rules;
 use promo_core::gate::Reason;
 use promo_core::graph::Graph;
-use promo_core::ids::{EnvironmentName, RoleName, RunId};
+use promo_core::ids::{EnvironmentName, RoleName, RunId, TargetName};
 use promo_core::kinds::KindSchema;
 use promo_core::ledger::view::IllegalRecord;
 use promo_core::ledger::{Actor, Draft, Event, Record, View};
@@ -25,7 +25,7 @@ use promo_core::plan::PolicyRef;
 use promo_core::policy::Governed;
 use promo_core::windows::{Invoker, Level};
 use promo_ledger::{AppendError, Checkpoint, Expect, Sound, Store, VerifyError, VerifyReport};
-use promo_sdk::{Clock, Context, Provider};
+use promo_sdk::{Clock, Context, Provider, ProviderError};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::{HandedOver, blocking};
@@ -145,6 +145,8 @@ pub struct Session {
     /// Whoever judges and appends holds it: see [`Session::in_turn`].
     turn: Arc<Mutex<()>>,
     files: Arc<Files>,
+    /// Of the places that were looked at, those that could not be, each with what was said last.
+    pub(crate) unseen: Arc<Mutex<BTreeMap<(EnvironmentName, TargetName), ProviderError>>>,
 }
 
 /// How long a lease holds without renewal (S9.4).
@@ -175,7 +177,16 @@ impl Session {
             folded: Arc::default(),
             turn: Arc::default(),
             files,
+            unseen: Arc::default(),
         }
+    }
+
+    /// Why a place could not be looked at when a plan was made last; none where it could. A plan says only that it is not known
+    /// what is there: the reason may be another one in a moment, or on another machine.
+    #[must_use]
+    pub fn unseen(&self, environment: &EnvironmentName, target: &TargetName) -> Option<ProviderError> {
+        let all = self.unseen.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(&(environment.clone(), target.clone())).cloned()
     }
 
     /// The same session without a way to any server: a provider that needs one is refused by [`Context::http`].

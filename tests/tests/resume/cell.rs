@@ -80,7 +80,7 @@ impl Cell {
     pub(crate) async fn with_first(pipeline: &str) -> (Self, ReleaseId, ReleaseId) {
         let cell = Self::new(pipeline);
         let first = cell.world.release("1.0.0").await;
-        let (reports, _) = cell.world.session.advance(cell.world.options()).await.unwrap();
+        let reports = cell.world.session.advance(cell.world.options()).await.unwrap().reports;
         assert!(reports.iter().all(|r| r.outcome == Some(RunOutcome::Done)), "{reports:?}");
         cell.time.pass(Duration::from_secs(60));
         let second = cell.world.release("2.0.0").await;

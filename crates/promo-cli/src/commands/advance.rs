@@ -8,16 +8,17 @@ use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::model::Start;
 use promo_core::plan::{Document, ReleaseRef, StayReason};
-use promo_engine::{ApplyOptions, EngineError, Progress, Session, exit};
+use promo_engine::{Advanced, ApplyOptions, EngineError, Progress, Session, exit};
 
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
+use crate::escape::line;
 use crate::exit::{DONE, Exit};
 use crate::output::{progress, run_report, standing as words, table};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::gate::lacking;
-use crate::view::{GateView, Standing};
+use crate::view::{DriftView, GateView, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -40,9 +41,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         };
         project.session.advance(options).await
     });
-    let (reports, end) = match advanced {
-        Ok((reports, document)) => (reports, Ok(document)),
-        Err(unfinished) => (unfinished.reports, Err(unfinished.error)),
+    let (reports, left, end) = match advanced {
+        Ok(Advanced { reports, document, left }) => (reports, left, Ok(document)),
+        Err(unfinished) => (unfinished.reports, unfinished.left, Err(unfinished.error)),
     };
     // What was done is told also where what came after it failed.
     for report in &reports {
@@ -53,7 +54,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         EngineError::Stale { .. } | EngineError::Elsewhere { .. } => {
             CliError::from(error).go_on_with(&["promo", "advance"])
         }
-        error => error.into(),
+        error => CliError::from(error).details(left.iter().map(|(name, error)| unseen(name, error))),
     })?;
     let session = &project.session;
     let (view, now, zone) = (session.view()?, session.now()?, ui::zone(global)?);
@@ -62,6 +63,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for name in session.governance().graph.topological() {
         waits.extend(Wait::of(session, &standing, &document, name));
     }
+    let ended = reports.last().map(|report| Exit(report.exit_code())).filter(|exit| *exit != DONE);
     for wait in &waits {
         let gates = wait.gates.clone().or_else(|| wait.person.then(Vec::new));
         if let Some(gates) = gates.filter(|_| ui.format() == Format::Json) {
@@ -71,12 +73,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     if ui.format() != Format::Json {
         let mut out = String::new();
-        if reports.is_empty() {
+        if reports.is_empty() && left.is_empty() {
             out.push_str("Nothing can be promoted by itself now.\n");
         }
         for wait in &waits {
             let lines = wait.lines(session, &view, &standing, now, &zone)?;
             out.extend(lines.iter().map(|line| format!("{:<width$} {line}\n", wait.environment)));
+        }
+        // Told as the error with which it ends, where nothing else comes first.
+        if ended.is_some() {
+            out.extend(left.iter().map(|(name, error)| format!("{name:<width$} {}\n", unseen(name, error))));
         }
         ui.data(&table::fold(&out, ui.width()));
         let stopped = || standing.runs.iter().find(|run| !run.alive()).map(|run| run.next.clone());
@@ -85,18 +91,39 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             if let Some(lacking) = lacking(held.gates.iter().flatten().map(|gate| gate.reason.code())) {
                 return Some(lacking);
             }
+            if let Some(repair) = held.gone.iter().find_map(|gone| gone.repair.clone()) {
+                return Some(repair);
+            }
             Some(command_line(["promo", "why", held.environment.as_str()]))
         };
         let next = match reports.last() {
             Some(report) if report.exit_code() != exit::DONE => run_report::next(session, report),
             _ => stopped().or_else(held).unwrap_or_else(|| "promo status".to_owned()),
         };
-        ui.data(&ui.next(&next));
+        // The error brings its own.
+        if ended.is_some() || left.is_empty() {
+            ui.data(&ui.next(&next));
+        }
     }
-    let ended = reports.last().map(|report| Exit(report.exit_code())).filter(|exit| *exit != DONE);
+    // What a run did comes first, and what could not be looked at before what waits: nobody knows what that would have done.
+    if ended.is_none() {
+        let mut left = left.into_iter();
+        if let Some((_, error)) = left.next() {
+            return Err(CliError::from(error).details(left.map(|(name, error)| unseen(&name, &error))));
+        }
+    }
     // What a timer runs says so when it will never get further by itself.
     let person = waits.iter().any(|wait| wait.person);
     Ok(ended.unwrap_or(if person { Exit(exit::WAITING) } else { DONE }))
+}
+
+/// That an environment could not be looked at, and why.
+fn unseen(name: &EnvironmentName, error: &EngineError) -> String {
+    let why = match error {
+        EngineError::Provider { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    format!("{name} could not be looked at: {}", line(&why))
 }
 
 /// An environment that stays as it is, although something could enter or something keeps everything out.
@@ -110,6 +137,8 @@ struct Wait<'a> {
     by_request: bool,
     /// Whether what starts there by itself goes no further until a person has done something.
     person: bool,
+    /// Places from which what was deployed was removed: nothing brings that back by itself.
+    gone: Vec<DriftView>,
 }
 
 impl<'a> Wait<'a> {
@@ -133,11 +162,14 @@ impl<'a> Wait<'a> {
         let lacks = lacking(gates.iter().flatten().map(|gate| gate.reason.code())).is_some();
         // What is held is let go by a person only, also where nothing waits to enter behind it.
         let held = standing.holds_of(name).iter().any(|hold| hold.run.is_some());
-        let person = by_itself && (dead || lacks || held || waits && gates.iter().flatten().any(by_person));
-        let told = release.is_some() || dead || !standing.holds_of(name).is_empty();
+        let mut gone = stay.map(|stay| DriftView::seen(session, stay)).unwrap_or_default();
+        gone.retain(|place| place.missing);
+        let waits = waits && gates.iter().flatten().any(by_person);
+        let person = by_itself && (dead || lacks || held || waits || !gone.is_empty());
+        let told = release.is_some() || dead || !standing.holds_of(name).is_empty() || !gone.is_empty();
         let by_request = stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
         let environment = name.clone();
-        told.then_some(Self { environment, release, gates, by_request, person })
+        told.then_some(Self { environment, release, gates, by_request, person, gone })
     }
 
     /// Why nothing enters, in words.
@@ -163,6 +195,7 @@ impl<'a> Wait<'a> {
         let holds = standing.holds_of(name).iter().map(|hold| words::hold(hold, now, zone));
         let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
         let mut out: Vec<String> = holds.chain(runs.map(|run| words::run(run, now))).collect();
+        out.extend(self.gone.iter().map(words::drift));
         let Some(release) = self.release else { return Ok(out) };
         // What holds it or moves it has been told, and is the reason where there is no other.
         let told = |gate: &&Gate| matches!(gate.kind, GateKind::Freeze | GateKind::Lock);

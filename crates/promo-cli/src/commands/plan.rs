@@ -8,7 +8,8 @@ use promo_core::Digest;
 use promo_core::gate::{Gate, Outcome, Reason};
 use promo_core::ids::EnvironmentName;
 use promo_core::plan::{Document, Goal, Request, StayReason};
-use promo_engine::{PLAN_LIFETIME, exit};
+use promo_engine::{EngineError, PLAN_LIFETIME, exit};
+use promo_sdk::ErrorKind;
 
 use super::why::{About, uncounted};
 use super::{release, show};
@@ -69,7 +70,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         invoker,
     };
     let lifetime = lifetime(&arguments.expires)?;
-    let document = project.runtime.block_on(project.session.plan(request, lifetime))?;
+    let planned = project.runtime.block_on(project.session.plan(request, lifetime));
+    let document = planned.map_err(|error| match &error {
+        // Somebody else's is there, where promo has deployed nothing: another plan meets it again.
+        EngineError::Provider { environment: Some(name), source, .. }
+            if source.kind == ErrorKind::Conflict && view.current(name).is_none() =>
+        {
+            let name = name.clone();
+            CliError::from(error).go_on_with(&["promo", "adopt", name.as_str()])
+        }
+        _ => error.into(),
+    })?;
     finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, arguments.if_merged)?;
     release::warn_where_nobody_can_approve(ui, &project, &document)?;
     let next = document.body.stays.iter().filter_map(|s| Some(&s.next.as_ref()?.release.id));

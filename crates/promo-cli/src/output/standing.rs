@@ -84,7 +84,10 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
 pub(crate) fn drift(drift: &DriftView) -> String {
     let (target, recorded) = (&drift.target, short_state(&drift.recorded));
     if let Some(look) = &drift.look {
-        let what = "and what is there could not be seen, or is between two states";
+        let what = match &drift.why {
+            Some(why) => format!("and what is there could not be seen: {}", line(why)),
+            None => "and what is there could not be seen, or is between two states".to_owned(),
+        };
         return format!("not known on {target}: the ledger says {recorded}, {what} (`{look}` says more)");
     }
     let what = if drift.missing {

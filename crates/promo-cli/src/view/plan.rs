@@ -10,14 +10,14 @@ use promo_core::gate::{Gate, GateKind, Reason, overall};
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::model::Tier;
-use promo_core::plan::{Document, Goal, Move, Next, Plan};
+use promo_core::plan::{Document, Goal, Move, Next, Plan, Stay};
 use promo_core::windows::Invoker;
 use promo_engine::{Session, SharedChange};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::AuthorityView;
-use super::row::{Note, Row, RowState};
+use super::row::{DriftView, Note, Row, RowState};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, moving_on, next, summary};
 use super::ways;
@@ -245,6 +245,7 @@ impl PlanView {
     ) -> Result<Self, CliError> {
         let (standing, plan) = (Standing::of(session, view)?, &document.body);
         let moves: BTreeMap<&str, &Move> = plan.moves.iter().map(|m| (m.environment.as_str(), m)).collect();
+        let stays: BTreeMap<&str, &Stay> = plan.stays.iter().map(|s| (s.environment.as_str(), s)).collect();
         let held: BTreeMap<&str, &Next> =
             plan.stays.iter().filter_map(|s| Some((s.environment.as_str(), s.next.as_ref()?))).collect();
         let requested = standing.pending.iter().filter(|pending| pending.plan == self.digest);
@@ -254,6 +255,9 @@ impl PlanView {
             let Ok(name) = row.environment.parse::<EnvironmentName>() else { continue };
             let entry = moves.get(name.as_str()).copied();
             let next = held.get(name.as_str()).copied();
+            if let Some(stay) = stays.get(name.as_str()) {
+                row.drift = DriftView::seen(session, stay);
+            }
             let release = entry.map(|m| &m.to.id).or(next.map(|next| &next.release.id));
             let theirs = requested.get(name.as_str()).copied();
             if let Some(gates) = theirs {

@@ -13,6 +13,7 @@ use promo_core::model::{OnClose, OnFailure, Watch, Wave};
 use promo_core::plan::{Action, Drift, Move, Next, Plan, Request, Stay, StayReason, Step};
 use promo_core::planner;
 use promo_core::state::State;
+use promo_engine::Session;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -298,6 +299,9 @@ pub(crate) struct DriftView {
     /// Where nobody can say what is there, the command that says why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) look: Option<String>,
+    /// And why it could not be looked at, where the plan has just been made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) why: Option<String>,
     /// The command that plans to put back what is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repair: Option<String>,
@@ -319,8 +323,18 @@ impl DriftView {
             live: drift.live.to_string(),
             missing: drift.live == State::Absent,
             look: unknown.then(|| command_line(["promo", "drift", stay.environment.as_str()])),
+            why: None,
             repair,
         }
+    }
+
+    /// The same of every place of an environment that stays, where this very process has looked.
+    pub(crate) fn seen(session: &Session, stay: &Stay) -> Vec<Self> {
+        let all = stay.drift.iter().map(|(target, drift)| {
+            let why = session.unseen(&stay.environment, target).filter(|_| drift.live == State::Unknown);
+            Self { why: why.map(|why| why.to_string()), ..Self::of(stay, target, drift) }
+        });
+        all.collect()
     }
 }
 

@@ -353,6 +353,15 @@ fn where_a_check_could_not_be_run_the_way_on_is_to_run_it_and_not_another_releas
     assert!(why["holds"][0]["ends"].as_str().unwrap().starts_with("promo plan perf --release r-"), "{why}");
     let text = said(&world, &["why", "perf"]);
     assert!(text.contains("which its checks have not judged") && !text.contains("release add"), "{text}");
+    // Asked again it still cannot look: that says nothing of what runs there, and is not recorded. The other check has passed.
+    let records = || world.run(0, &["ledger", "verify"])["records"].as_u64().unwrap();
+    let before = records();
+    let error = world.refuses(75, "provider-transient", &["verify", "perf"]);
+    assert!(error["details"].to_string().contains(&format!("program `{tool}` was not found")), "{error}");
+    assert_eq!(next(&error), "promo doctor", "{error}");
+    let passed = 2;
+    assert_eq!(records(), before + passed, "of the check that looked, as text and as JSON");
+    assert_eq!(world.run(0, &["why", "perf"])["holds"][0]["cause"], "unjudged");
 }
 
 #[test]

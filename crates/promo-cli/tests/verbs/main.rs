@@ -31,6 +31,7 @@ mod setup;
 mod suggestions;
 mod telling;
 mod unfinished;
+mod unseen;
 mod waves;
 mod ways_on;
 mod words;

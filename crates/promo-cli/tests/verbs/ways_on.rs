@@ -20,7 +20,7 @@ fn next(value: &Value) -> String {
 }
 
 /// The words of a next command.
-fn words(next: &str) -> Vec<&str> {
+pub(crate) fn words(next: &str) -> Vec<&str> {
     next.split(' ').skip(1).collect()
 }
 

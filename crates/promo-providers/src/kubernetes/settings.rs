@@ -41,7 +41,7 @@ impl Settings {
     /// user's configuration directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a file that is missing or not what it should be, [`ErrorKind::Newer`] for a newer format.
+    /// As [`Settings::read`].
     pub(crate) fn of_user(cx: &Context) -> Result<Self, ProviderError> {
         let none = || Ok(Self { format: FORMAT, clusters: BTreeMap::new() });
         machine_file(cx.secrets.as_ref(), "PROMO_CLUSTERS", "clusters.toml").map_or_else(none, |file| Self::read(&file))
@@ -50,10 +50,11 @@ impl Settings {
     /// Reads a file. Paths in it are relative to its directory.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for one that is not what it should be, [`ErrorKind::Newer`] for a newer format.
+    /// [`ErrorKind::NotFound`] for one that is not there, [`ErrorKind::Invalid`] for one that is not what it should be,
+    /// [`ErrorKind::Newer`] for a newer format.
     pub fn read(path: &Path) -> Result<Self, ProviderError> {
         let invalid = |kind, why: String| ProviderError::new(kind, format!("{}: {why}", path.display()));
-        let text = std::fs::read_to_string(path).map_err(|error| invalid(ErrorKind::Invalid, error.to_string()))?;
+        let text = std::fs::read_to_string(path).map_err(|error| invalid(ErrorKind::NotFound, error.to_string()))?;
         // Of a newer file nothing else is understood, and nothing else is said.
         if let Ok(Versioned { format }) = toml::from_str(&text)
             && format > FORMAT
@@ -78,7 +79,7 @@ impl Settings {
     /// How the cluster of that name is reached.
     ///
     /// # Errors
-    /// [`ErrorKind::Invalid`] for a name that nothing is said about.
+    /// [`ErrorKind::NotFound`] for a name that nothing is said about: no file of the pipeline is wrong, this machine lacks one.
     pub fn named(&self, name: &str) -> Result<&ClusterSettings, ProviderError> {
         self.clusters.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
@@ -87,7 +88,7 @@ impl Settings {
                 "nothing says where cluster `{name}` is (known: {known}): name its kubeconfig and context in \
                  promo/clusters.toml of the user's configuration directory, or in the file that PROMO_CLUSTERS names"
             );
-            ProviderError::new(ErrorKind::Invalid, message)
+            ProviderError::new(ErrorKind::NotFound, message)
         })
     }
 }

@@ -1,6 +1,8 @@
 //! Which workloads of a namespace a check is about: those that are named, those with labels, or those that a deployment
 //! of promo's declared there. What must not live here: what is asked of them.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 use kube::api::ListParams;
 use kube::core::GroupVersionKind;
@@ -136,7 +138,7 @@ pub(crate) trait Question: Sync {
 
 impl Clusters {
     /// Asks something about the place of a check, once more with new credentials where those that it began with are refused.
-    /// Whoever may not look has seen nothing go wrong: that is no verdict.
+    /// Whoever may not look has seen nothing go wrong: that is no verdict. That what it asks about is not there is one.
     ///
     /// # Errors
     /// Those of the question.
@@ -174,7 +176,14 @@ impl Clusters {
     ) -> Result<CheckResult, ProviderError> {
         let work = async {
             let place = self.place(cx, &inputs.target).await?;
-            question.ask(cx, &place).await
+            match question.ask(cx, &place).await {
+                // The place was looked at: that something is not there is what was found, and no pass (S1.3).
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    let detail = crate::escape::line(&error.message);
+                    Ok(CheckResult { passed: false, detail, evidence: BTreeMap::new() })
+                }
+                answer => answer,
+            }
         };
         tokio::select! {
             biased;

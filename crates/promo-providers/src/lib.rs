@@ -27,6 +27,7 @@ pub mod rollout;
 mod settings;
 mod templates;
 
+pub use kubernetes::reached::Reached;
 pub use kubernetes::settings::{ClusterSettings, Settings as Clusters};
 
 /// The fields in which the two sides of a change differ, as a deployment to a cluster shows it in a plan: where each is, what was

@@ -11,14 +11,15 @@ use promo_core::gate::Reason;
 use promo_core::ids::{CheckName, EnvironmentName};
 use promo_engine::process::Processes;
 use promo_ledger::{SqliteStore, StoreError, VerifyError, What};
+use promo_providers::Reached;
 use promo_providers::oci::{Network, Retry};
-use promo_sdk::{ProcessRequest, ProcessRunner as _};
+use promo_sdk::{ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Format, Global};
-use crate::error::CliError;
+use crate::error::{CliError, command_line};
 use crate::escape::line;
 use crate::exit::{DONE, Exit};
 use crate::input;
@@ -88,14 +89,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         };
         findings.push(Finding { what: "tool", name: (*name).to_owned(), state, detail });
     }
-    let (mut of_ledger, mut of_files) = (None, "promo check");
+    let (mut of_ledger, mut of_files, mut of_places) = (None, "promo check", None);
     match project::rules(global) {
         Ok(rules) => {
             of_ledger = files(&rules, &mut findings);
             kept_tags(&rules, &mut findings);
+            programs(global, &rules, &mut findings, &mut of_places)?;
             checks(global, &rules, &mut findings)?;
             if !global.offline {
                 registries(&rules, &mut findings)?;
+                clusters(&rules, &mut findings, &mut of_places)?;
             }
         }
         Err(error) => {
@@ -119,6 +122,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         None => "promo status",
         Some("ledger") => of_ledger.unwrap_or("promo ledger verify"),
         Some("check") => "promo explain check-not-runnable",
+        Some("program" | "cluster" | "namespace") => of_places.as_deref().unwrap_or("promo check"),
         Some(_) => of_files,
     };
     let view = View {
@@ -240,6 +244,71 @@ fn kept_tags(rules: &Rules, findings: &mut Vec<Finding>) {
         // Several environments may copy to one place.
         if !findings.iter().any(|known| known.what == finding.what && known.name == finding.name) {
             findings.push(finding);
+        }
+    }
+}
+
+/// The programs of this machine that deployments are made with, and which of them cannot be.
+fn programs(
+    global: &Global,
+    rules: &Rules,
+    findings: &mut Vec<Finding>,
+    next: &mut Option<String>,
+) -> Result<(), CliError> {
+    let providers = global.wiring.providers();
+    for (name, found) in wait(promo_engine::programs(&rules.governed.pipeline, &providers, &rules.root))?? {
+        findings.push(finding("program", name, found, next));
+    }
+    Ok(())
+}
+
+/// Whether the clusters answer that the pipeline deploys to or checks, in which version, and whether its namespaces are there.
+fn clusters(rules: &Rules, findings: &mut Vec<Finding>, next: &mut Option<String>) -> Result<(), CliError> {
+    let mut named: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for target in rules.governed.pipeline.environments.values().flat_map(|declared| declared.targets.values()) {
+        if let Some(cluster) = target.0.get("cluster") {
+            named.entry(cluster).or_default().extend(target.0.get("namespace").map(String::as_str));
+        }
+    }
+    let context = tags::outside();
+    let late = || ProviderError::new(ErrorKind::Transient, format!("does not answer within {} s", PATIENCE.as_secs()));
+    for (name, namespaces) in named {
+        let reached = wait(async {
+            let reached =
+                tokio::time::timeout(PATIENCE, Reached::of(&context, name)).await.unwrap_or_else(|_| Err(late()))?;
+            let mut there = Vec::new();
+            for namespace in namespaces {
+                let has = tokio::time::timeout(PATIENCE, reached.has(&context, namespace)).await;
+                there.push((namespace, has.unwrap_or_else(|_| Err(late()))));
+            }
+            Ok((reached.version().to_owned(), there))
+        })?;
+        let (version, there) = match reached {
+            Ok((version, there)) => (Ok(version), there),
+            // Of its namespaces nothing is known.
+            Err(error) => (Err(error), Vec::new()),
+        };
+        findings.push(finding("cluster", name.to_owned(), version, next));
+        for (namespace, has) in there {
+            let has = has.map(|()| "is there".to_owned());
+            findings.push(finding("namespace", format!("{namespace} of {name}"), has, next));
+        }
+    }
+    Ok(())
+}
+
+/// What was found, or why not; of the first that was not, the page.
+fn finding(
+    what: &'static str,
+    name: String,
+    found: Result<String, ProviderError>,
+    next: &mut Option<String>,
+) -> Finding {
+    match found {
+        Ok(detail) => Finding { what, name, state: "good", detail },
+        Err(error) => {
+            next.get_or_insert_with(|| command_line(["promo", "explain", promo_engine::provider_code(error.kind)]));
+            Finding { what, name, state: "bad", detail: error.to_string() }
         }
     }
 }

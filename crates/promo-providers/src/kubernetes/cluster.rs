@@ -103,7 +103,7 @@ impl Clusters {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a target, settings or a kubeconfig that make no sense; [`ErrorKind::NotFound`] where there
-    /// is no such namespace; what connecting gives.
+    /// is no such namespace, or nothing says where the cluster is; what connecting gives.
     pub(crate) async fn place(&self, cx: &Context, target: &Target) -> Result<Place, ProviderError> {
         let key = |name: &str| {
             let missing = || ProviderError::new(ErrorKind::Invalid, format!("the target has no key `{name}`"));
@@ -121,6 +121,18 @@ impl Clusters {
         })?;
         let uid = found.metadata.uid.unwrap_or_default();
         Ok(Place { namespace, uid, connected })
+    }
+
+    /// The version of the cluster of that name.
+    ///
+    /// # Errors
+    /// As [`Clusters::place`].
+    pub(crate) async fn version(&self, cx: &Context, name: &str) -> Result<String, ProviderError> {
+        cx.http()?;
+        let found = self.connected(cx, name).await?.client.apiserver_version().await;
+        found
+            .map(|found| found.git_version)
+            .map_err(|error| told(&format!("asking cluster {name} for its version"), &error))
     }
 
     /// Lets go of every connection, so that the next one is made with new credentials.

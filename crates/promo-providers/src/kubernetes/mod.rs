@@ -18,6 +18,7 @@ pub(crate) mod mark;
 pub(crate) mod object;
 pub(crate) mod projection;
 mod proxy;
+pub(crate) mod reached;
 pub(crate) mod running;
 pub(crate) mod settings;
 pub(crate) mod settled;

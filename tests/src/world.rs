@@ -428,6 +428,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
         graph,
         approval,
         windows,
+        gates: BTreeMap::new(),
         movable_images,
         withdraw,
         no_drills: [].into(),

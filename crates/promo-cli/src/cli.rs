@@ -213,6 +213,8 @@ verbs! {
     "Releases and verdicts" {
         /// Add, list, show, reject and lift releases
         Release => release,
+        /// Bring scans, bills of materials and reports of tests
+        Evidence => evidence,
         /// Run the checks of an environment again
         Verify => verify,
         /// Give or withdraw a person's verdict

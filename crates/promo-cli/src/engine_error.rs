@@ -134,6 +134,7 @@ impl From<EngineError> for CliError {
                 };
                 new(&next).who("somebody who is none of its approvers, with their key")
             }
+            EngineError::Evidence(_) => new("promo evidence add --help").who("whoever runs the tool that wrote it"),
             EngineError::Lift(_) => {
                 new(&command_line(["promo", "explain", code])).who("a person who may approve there, with their key")
             }
@@ -266,6 +267,11 @@ fn closed(error: CliError, shut: &[&Gate], notes: &[String]) -> CliError {
             let roles: Vec<&str> = from.iter().map(RoleName::as_str).collect();
             format!("whoever approves: {}", roles.join(" or ")).into()
         }
+        // Three people act on the three ways in which evidence can be lacking.
+        Some(Gate { reason: Reason::EvidenceMissing(_) | Reason::EvidenceExpired(_), .. }) => {
+            "whoever builds, scans and tests the release".into()
+        }
+        Some(Gate { reason: Reason::EvidenceUnreadable(_), .. }) => "whoever runs the tool that wrote it".into(),
         Some(gate) => match gate.kind {
             GateKind::Approval => "whoever plans it anew".into(),
             GateKind::Window | GateKind::Soak | GateKind::Arrival => "time".into(),
@@ -380,6 +386,7 @@ mod tests {
                 run: Some("0123456789abcdef".parse().expect("a name")),
             },
             EngineError::Lift("no".into()),
+            EngineError::Evidence("no".into()),
             EngineError::Stopped,
         ];
         for recorded in [true, false] {

@@ -175,6 +175,21 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "evidence",
+        &[
+            ("What a scanner found in a release", "promo evidence add trivy.json --release 1.4.2"),
+            ("A bill of materials", "promo evidence add sbom.cdx.json --release 1.4.2"),
+        ],
+    ),
+    (
+        "evidence add",
+        &[
+            ("A scan, which names the image that it is of", "promo evidence add trivy.json --release 1.4.2"),
+            ("A report of tests, of the suite `unit`", "promo evidence add junit.xml --release 1.4.2 --name unit"),
+            ("Numbers in JSON of your own", "promo evidence add load.json --release 1.4.2 --name load --numbers"),
+        ],
+    ),
+    (
         "release reject",
         &[
             ("Keep a release out of everywhere", "promo release reject 1.4.2 --reason 'leaks memory, see ticket 812'"),

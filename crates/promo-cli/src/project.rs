@@ -28,6 +28,7 @@ use crate::input;
 use crate::output::diagnostics::{self, DiagnosticView};
 use crate::output::labels::{Label, label};
 use crate::ui::{Ui, in_ci};
+use crate::wiring;
 
 /// The name of the pipeline file.
 pub(crate) const PIPELINE_FILE: &str = "promo.toml";
@@ -120,6 +121,7 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
         ui.talk(&format!("{}: {says}", label(Label::Warning, "warning")));
     }
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor, rules.root);
+    let session = session.with_reader(Arc::new(wiring::read));
     let session = if global.offline { session.offline() } else { session };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)

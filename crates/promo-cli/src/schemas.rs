@@ -222,6 +222,7 @@ fn output() -> Value {
         of::<answers::Why>(g),
         of::<answers::History>(g),
         of::<answers::Runs>(g),
+        of::<answers::EvidenceAdded>(g),
         of::<answers::ClockAccepted>(g),
         of::<answers::LedgerCheckpoint>(g),
         of::<answers::LedgerVerified>(g),

@@ -15,7 +15,7 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use promo_core::eligibility::{Question, assess, eligible};
+use promo_core::eligibility::{Observed, Question, assess, eligible};
 use promo_core::gate::overall;
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
@@ -102,7 +102,7 @@ fn gates(world: &World, view: &View) -> usize {
                 approvals: None,
                 run: None,
             };
-            let gates = assess(&rules, view, &Default::default(), &question, world.now());
+            let gates = assess(&rules, view, Observed::NOTHING, &question, world.now());
             open += usize::from(overall(&gates).is_open());
         }
     }

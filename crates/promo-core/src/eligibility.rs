@@ -1,6 +1,7 @@
 //! The one function that decides what may go where (S1.1). `plan` forecasts with it, `apply` enforces with it, `why` and
 //! `status` show it; nothing else decides eligibility.
 
+mod evidence;
 mod soak;
 mod standing;
 mod verification;
@@ -22,6 +23,7 @@ use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::{Movement, PromotionOutcome};
 use crate::model::{After, ApprovalRule, Arrival, Environment, Pipeline, Tier};
+use crate::requirement::{NamedGate, ReleaseEvidence};
 use crate::windows::{self, Action, Invoker, Level, Query};
 
 /// The rules in force: the pipeline under its policy.
@@ -35,12 +37,31 @@ pub struct Rules<'a> {
     pub approval: &'a BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// Windows by environment and level.
     pub windows: &'a BTreeMap<EnvironmentName, Vec<Level>>,
+    /// Gates over evidence by environment: the pipeline's and the policy's, each of which must be open.
+    pub gates: &'a BTreeMap<EnvironmentName, Vec<NamedGate>>,
     /// Environments in which policy lets nobody try a way back; production is none for that anyway.
     pub no_drills: &'a BTreeSet<EnvironmentName>,
 }
 
 /// What was observed of the artifacts of a release: nothing means that all is as recorded.
 pub type ArtifactFindings = BTreeMap<ReleaseId, Vec<Reason>>;
+
+/// What is known of the evidence for releases; of one that is absent nobody has looked.
+pub type Evidence = BTreeMap<ReleaseId, ReleaseEvidence>;
+
+/// What was observed of releases outside the ledger's fold.
+#[derive(Debug, Clone, Copy)]
+pub struct Observed<'a> {
+    /// What is wrong with artifacts.
+    pub artifacts: &'a ArtifactFindings,
+    /// What is known of the evidence.
+    pub evidence: &'a Evidence,
+}
+
+impl Observed<'static> {
+    /// Nobody has looked: artifacts are as recorded, and nothing is known of evidence.
+    pub const NOTHING: Self = Self { artifacts: &BTreeMap::new(), evidence: &BTreeMap::new() };
+}
 
 /// How the approval rules of an environment stand for one plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,14 +102,19 @@ pub struct Question<'a> {
 pub fn assess(
     rules: &Rules<'_>,
     view: &View,
-    findings: &ArtifactFindings,
+    observed: Observed<'_>,
     question: &Question<'_>,
     now: impl Into<Present>,
 ) -> Vec<Gate> {
     let Some(environment) = rules.pipeline.environments.get(question.environment) else { return Vec::new() };
     let now = now.into();
     let mut gates = Vec::new();
+    let findings = observed.artifacts;
     artifact_gates(findings, question, &mut gates);
+    // What runs there already is not barred from coming back (S10.1).
+    if question.movement != Movement::Rollback && question.drill.is_none() {
+        evidence::gates(rules, view, observed.evidence, question, now, &mut gates);
+    }
     if let Some(back) = question.drill {
         drill_gates(rules, view, environment, question, &mut gates);
         // What is wrong with where it goes in between stands beside what is found of what runs.

@@ -1,6 +1,8 @@
 //! Gates and why they stand as they do. Every reason is a variant with its data, has a stable code, and is worded here
 //! once for every screen.
 
+mod evidenced;
+
 use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -10,8 +12,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::Digest;
-use crate::ids::{ArtifactName, CheckName, EnvironmentName, ReleaseId, RoleName, RunId};
+use crate::ids::{ArtifactName, CheckName, EnvironmentName, GateName, ReleaseId, RoleName, RunId};
 use crate::model::{Party, Tier};
+
+pub use evidenced::{EvidenceDocument, EvidenceFault, Evidenced};
 
 /// One condition on a promotion and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,8 @@ impl fmt::Display for Gate {
 pub enum GateKind {
     /// The artifacts are what was recorded.
     Artifact,
+    /// Its build said of it what has to be said.
+    Metadata,
     /// The release is ahead of what runs.
     Order,
     /// The way back may be tried here, from what is good and as recorded.
@@ -64,6 +70,8 @@ pub enum GateKind {
     Quarantine,
     /// The environment is not frozen.
     Freeze,
+    /// What scanners, tests and others say of it is good enough.
+    Evidence,
     /// It lived long enough in a predecessor.
     Soak,
     /// It does not disturb one that soaks here.
@@ -305,6 +313,24 @@ pub enum Reason {
         /// Since when.
         since: Timestamp,
     },
+    /// Evidence is there, and good.
+    EvidenceMet(Evidenced),
+    /// Evidence that is required is not there.
+    EvidenceMissing(Evidenced),
+    /// Evidence was good, and is too old by now.
+    EvidenceExpired(Evidenced),
+    /// Evidence is there and cannot be read, or does not say what has to be known.
+    EvidenceUnreadable(Evidenced),
+    /// What the evidence says is bad.
+    EvidenceBad(Evidenced),
+    /// Nobody has looked for evidence here.
+    EvidenceNotLooked {
+        /// Which gate asks.
+        gate: GateName,
+        /// Of which artifact; none of the release as a whole.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        artifact: Option<ArtifactName>,
+    },
     /// It lived there long enough.
     SoakMet {
         /// Where.
@@ -447,6 +473,12 @@ impl Reason {
             Self::NotFrozen => "not-frozen",
             Self::Frozen { .. } => "frozen",
             Self::Paused { .. } => "paused",
+            Self::EvidenceMet(_) => "evidence-met",
+            Self::EvidenceMissing(_) => "evidence-missing",
+            Self::EvidenceExpired(_) => "evidence-expired",
+            Self::EvidenceUnreadable(_) => "evidence-unreadable",
+            Self::EvidenceBad(_) => "evidence-bad",
+            Self::EvidenceNotLooked { .. } => "evidence-not-looked",
             Self::SoakMet { .. } => "soak-met",
             Self::Soaking { .. } => "soaking",
             Self::SoakStopped { .. } => "soak-stopped",
@@ -533,6 +565,15 @@ impl fmt::Display for Reason {
             Self::NotFrozen => f.write_str("not frozen"),
             Self::Frozen { by, .. } => write!(f, "frozen by {by}"),
             Self::Paused { .. } => f.write_str("automatic promotion is paused after a rollback"),
+            Self::EvidenceMet(said)
+            | Self::EvidenceMissing(said)
+            | Self::EvidenceExpired(said)
+            | Self::EvidenceUnreadable(said)
+            | Self::EvidenceBad(said) => said.fmt(f),
+            Self::EvidenceNotLooked { gate, artifact: Some(artifact) } => {
+                write!(f, "{gate}: nobody has looked into {artifact} yet")
+            }
+            Self::EvidenceNotLooked { gate, artifact: None } => write!(f, "{gate}: nobody has looked yet"),
             Self::SoakMet { environment, .. } => write!(f, "soak in {environment} is met"),
             Self::Soaking { environment, seconds } => {
                 write!(f, "soaks in {environment} for {}", Seconds(*seconds))

@@ -101,6 +101,8 @@ names! {
     ArtifactName = "an artifact";
     /// The name of a check.
     CheckName = "a check";
+    /// The name of a gate over evidence.
+    GateName = "a gate";
     /// The name of a window or freeze.
     WindowName = "a window";
     /// The name of one place that an environment deploys to.

@@ -8,7 +8,8 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::ids::{ArtifactName, CheckName, EnvironmentName, PipelineName, RoleName, TargetName, WindowName};
+use crate::ids::{ArtifactName, CheckName, EnvironmentName, GateName, PipelineName, RoleName, TargetName, WindowName};
+use crate::requirement::EvidenceGate;
 
 /// A pipeline: artifacts, environments and the rules between them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,6 +23,9 @@ pub struct Pipeline {
     pub checks: BTreeMap<CheckName, Check>,
     /// Windows and freezes that environments name in `windows`.
     pub windows: BTreeMap<WindowName, crate::windows::WindowSpec>,
+    /// Gates over evidence that environments name in `gates`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub gates: BTreeMap<GateName, EvidenceGate>,
     /// The nodes of the graph.
     pub environments: BTreeMap<EnvironmentName, Environment>,
 }
@@ -119,6 +123,9 @@ pub struct Environment {
     /// Windows and freezes that apply here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows: Vec<WindowName>,
+    /// Gates over evidence that a release must pass to enter here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gates: Vec<GateName>,
     /// What happens when a deployment or its verification fails.
     pub on_failure: OnFailure,
     /// For how long its automatic checks are asked again after they have passed.

@@ -31,7 +31,7 @@ use serde_json::Value;
 use crate::Digest;
 use crate::canonical;
 use crate::clock::Present;
-use crate::eligibility::{ArtifactFindings, Rules};
+use crate::eligibility::{ArtifactFindings, Evidence, Observed, Rules};
 use crate::gate::Reason;
 use crate::ids::{EnvironmentName, ReleaseId, TargetName};
 use crate::inputs::{FileChange, Inputs};
@@ -50,6 +50,8 @@ pub struct Observations {
     pub live: BTreeMap<(EnvironmentName, TargetName), State>,
     /// What is wrong with artifacts.
     pub artifacts: ArtifactFindings,
+    /// What is known of the evidence for releases that could move.
+    pub evidence: Evidence,
     /// The digests of the other manifests below an artifact's, where it has any.
     pub trees: BTreeMap<Digest, Vec<Digest>>,
     /// What is wrong with the places that artifacts of a release would be copied to for an environment.
@@ -64,6 +66,14 @@ pub struct Observations {
     pub judged: BTreeMap<(EnvironmentName, ReleaseId), Vec<PlannedCheck>>,
     /// Plans that were to say that and that cannot be read: then the files of now judge, and the plan says so.
     pub unread: BTreeMap<(EnvironmentName, ReleaseId), Digest>,
+}
+
+impl Observations {
+    /// What of it is about releases.
+    #[must_use]
+    pub const fn of_releases(&self) -> Observed<'_> {
+        Observed { artifacts: &self.artifacts, evidence: &self.evidence }
+    }
 }
 
 /// How an environment is deployed, apart from release and files; its digest stands in the ledger, so a change of it is a

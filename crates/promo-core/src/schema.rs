@@ -8,8 +8,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use crate::Digest;
 use crate::approval::{Fingerprint, Nonce};
 use crate::ids::{
-    ArtifactName, CheckName, EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName, RunId, TargetName,
-    WindowName,
+    ArtifactName, CheckName, EnvironmentName, GateName, IdentityName, PipelineName, ReleaseId, RoleName, RunId,
+    TargetName, WindowName,
 };
 
 const LABEL: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
@@ -38,6 +38,7 @@ texts! {
     ArtifactName: "An artifact.", LABEL;
     CheckName: "A check.", LABEL;
     WindowName: "A window.", LABEL;
+    GateName: "A gate over evidence.", LABEL;
     TargetName: "A target.", LABEL;
     RoleName: "A role.", LABEL;
     IdentityName: "An identity.", LABEL;

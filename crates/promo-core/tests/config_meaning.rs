@@ -228,8 +228,8 @@ fn the_schema_comes_from_the_same_tables_as_the_reader() {
     let schema = config::schema(&kinds());
     assert_eq!(schema["$schema"], "http://json-schema.org/draft-07/schema#");
     assert_eq!(schema["required"], json!(["format", "pipeline", "artifacts", "environments"]));
-    assert!(schema["properties"].get("gates").is_none(), "keys of later versions are not offered");
     let environment = &schema["properties"]["environments"]["additionalProperties"];
+    assert!(environment["properties"].get("hotfix").is_none(), "keys of later versions are not offered");
     assert_eq!(environment["properties"]["tier"]["enum"][3], "production");
     let kinds_of_deployment = &environment["properties"]["deploy"]["anyOf"][1]["properties"];
     assert_eq!(kinds_of_deployment["helm"]["properties"]["values"]["minItems"], 1);

@@ -6,7 +6,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use promo_core::eligibility::{
-    CheckStatus, Question, SoakStatus, assess, candidate, eligible, lost_evidence, rollback_targets, soak, verification,
+    CheckStatus, Observed, Question, SoakStatus, assess, candidate, eligible, lost_evidence, rollback_targets, soak,
+    verification,
 };
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
@@ -49,7 +50,7 @@ fn gates(world: &World, environment: &str, release: &str, invoker: Invoker, name
         approvals: None,
         run: None,
     };
-    assess(&world.rules(), &world.view(), &Default::default(), &question, world.now())
+    assess(&world.rules(), &world.view(), Observed::NOTHING, &question, world.now())
 }
 
 fn gate(world: &World, environment: &str, release: &str, kind: GateKind) -> Gate {
@@ -687,7 +688,7 @@ fn s16_a_reconfiguration_is_bound_by_the_windows_of_every_artifact() {
             approvals: None,
             run: None,
         };
-        overall(&assess(&world.rules(), &world.view(), &Default::default(), &question, world.now()))
+        overall(&assess(&world.rules(), &world.view(), Observed::NOTHING, &question, world.now()))
     };
     assert_eq!(outcome(&world), Outcome::Satisfied);
     world.windows.insert(name("qa"), window("\"other\""));

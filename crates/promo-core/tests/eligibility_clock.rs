@@ -6,7 +6,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use promo_core::clock::{Doubt, Present};
-use promo_core::eligibility::{ApprovalStatus, Question, assess, candidate};
+use promo_core::eligibility::{ApprovalStatus, Observed, Question, assess, candidate};
 use promo_core::gate::{Gate, GateKind, Outcome};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
@@ -41,7 +41,7 @@ fn gates(world: &World, environment: &str, release: &str, movement: Movement, no
         approvals: Some(&approvals),
         run: None,
     };
-    assess(&world.rules(), &world.view(), &Default::default(), &question, now)
+    assess(&world.rules(), &world.view(), Observed::NOTHING, &question, now)
 }
 
 fn doubts(world: &World) -> [Present; 2] {

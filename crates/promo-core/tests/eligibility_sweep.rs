@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::clock::{Doubt, Present};
 use promo_core::eligibility::{
-    Question, SoakStatus, assess, candidate, eligible, lost_evidence, rollback_targets, soak, verification,
+    Observed, Question, SoakStatus, assess, candidate, eligible, lost_evidence, rollback_targets, soak, verification,
 };
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::{EnvironmentName, ReleaseId};
@@ -241,7 +241,7 @@ fn gates_at(world: &World, view: &View, here: &EnvironmentName, id: &ReleaseId, 
         approvals: None,
         run: None,
     };
-    assess(&world.rules(), view, &BTreeMap::new(), &question, now)
+    assess(&world.rules(), view, Observed::NOTHING, &question, now)
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use promo_core::eligibility::{self, ArtifactFindings, Question};
+use promo_core::eligibility::{self, ArtifactFindings, Observed, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::event::Movement;
@@ -70,6 +70,10 @@ impl Session {
         let (rules, nothing) = (self.governance.rules(), BTreeSet::new());
         let mut answers = Vec::new();
         self.with_view(|view| {
+            let questions: Vec<_> = questions.into_iter().collect();
+            let here = questions.iter().filter_map(|(name, _)| view.current(name)).map(|here| &here.release);
+            let evidence = self.evidence(view, questions.iter().map(|(_, release)| *release).chain(here))?;
+            let observed = Observed { artifacts, evidence: &evidence };
             for (environment, release) in questions {
                 if view.release(release).is_none() {
                     return Err(EngineError::Invalid(format!("the release {release} is not in the ledger")));
@@ -87,7 +91,7 @@ impl Session {
                     approvals: None,
                     run: None,
                 };
-                answers.push(eligibility::assess(&rules, view, artifacts, &question, now));
+                answers.push(eligibility::assess(&rules, view, observed, &question, now));
             }
             Ok(())
         })??;

@@ -207,6 +207,9 @@ fn wrong_resolved(request: &ResolveRequest, answer: &Resolved) -> Option<String>
     if !answer.tree.contains(&answer.digest) {
         return Some(format!("the tree does not contain its own top, {}", answer.digest));
     }
+    if let Some(stray) = answer.platforms.keys().find(|digest| !answer.tree.contains(digest)) {
+        return Some(format!("{stray} is a platform, and not in the tree"));
+    }
     let metadata = answer.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
     wrong_line("media type", &answer.media_type).or_else(|| too_much("metadata", metadata))
 }
@@ -462,6 +465,7 @@ mod tests {
             media_type: "application/vnd.oci.image.index.v1+json".into(),
             size: 1,
             tree,
+            platforms: [].into(),
             metadata: [].into(),
         };
         let told = |resolved| Told { resolved: Some(resolved), ..Told::default() };
@@ -472,6 +476,9 @@ mod tests {
         assert_eq!(result, Ok(()));
         let [result, ..] = everything(told(resolved(vec![])), "a:1").await;
         says(&result, &format!("the tree does not contain its own top, {}", digest("app")));
+        let platforms = [(digest("elsewhere"), None)].into();
+        let [result, ..] = everything(told(Resolved { platforms, ..resolved(vec![digest("app")]) }), "a:1").await;
+        says(&result, &format!("{} is a platform, and not in the tree", digest("elsewhere")));
         let metadata = [("label".to_string(), "x".repeat(MAX_EVIDENCE))].into();
         let [result, ..] = everything(told(Resolved { metadata, ..resolved(vec![digest("app")]) }), "a:1").await;
         says(&result, "the metadata has 65541 bytes: at most 65536 are taken");

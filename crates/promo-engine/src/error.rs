@@ -209,6 +209,9 @@ pub enum EngineError {
         /// The run that is to go on; none for one that has not begun.
         run: Option<RunId>,
     },
+    /// A document that is no evidence for what it was brought for.
+    #[error("{0}")]
+    Evidence(String),
     /// Whoever asks may not lift this (S10.4).
     #[error("this is not lifted: {0}")]
     Lift(String),
@@ -335,6 +338,7 @@ impl EngineError {
             Self::RequestUnsigned { .. } => "request-unsigned",
             Self::ApplyUnsigned { .. } => "apply-unsigned",
             Self::Lift(_) => "lift-refused",
+            Self::Evidence(_) => "evidence-invalid",
             Self::Began { .. } => "run-began",
             Self::Unexpected { .. } => "unexpected",
             Self::Stopped => "stopped",
@@ -355,6 +359,7 @@ impl EngineError {
             "plan-elsewhere"
             | "file-unreadable"
             | "request-invalid"
+            | "evidence-invalid"
             | "provider-unknown"
             | "provider-not-found"
             | "policy-not-adopted"

@@ -14,6 +14,7 @@ pub mod compare;
 mod contract;
 pub mod drift;
 pub mod error;
+pub mod evidence;
 pub mod governance;
 pub mod lifts;
 mod looks;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation};
-use promo_core::eligibility::{self, ArtifactFindings, CheckStatus, Question};
+use promo_core::eligibility::{self, CheckStatus, Observed, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
@@ -225,7 +225,8 @@ impl Session {
             let Ok((document, digest)) = Document::from_bytes(&bytes) else { continue };
             let standings = self.standings(&document, &digest, view, &[], None, now.at)?;
             let invoker = self.counts_as(&document.body, &digest, view, &[]);
-            let (nothing, findings) = (BTreeSet::new(), ArtifactFindings::new());
+            let (nothing, evidence) = (BTreeSet::new(), self.evidence_for(view, &document.body)?);
+            let observed = Observed { evidence: &evidence, ..Observed::NOTHING };
             let mut moves = Vec::new();
             for entry in &document.body.moves {
                 let evaluation = standings.get(&entry.environment).cloned();
@@ -243,7 +244,7 @@ impl Session {
                     approvals: status.as_ref(),
                     run: None,
                 };
-                let gates = eligibility::assess(&self.governance.rules(), view, &findings, &question, now);
+                let gates = eligibility::assess(&self.governance.rules(), view, observed, &question, now);
                 let rejections = evaluation.iter().flat_map(|evaluation| &evaluation.rejections);
                 let rejected = rejections.map(|rejection| {
                     let who = rejection.identity.clone();

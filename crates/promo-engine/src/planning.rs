@@ -83,6 +83,8 @@ impl Session {
     ) -> Result<Plan, EngineError> {
         let then = self.view_at(plan.ledger.size, &plan.ledger.root)?;
         told(plan, &then, view, &mut observations);
+        // What was brought since was not there then.
+        observations.evidence.clear();
         let now = Present { at: plan.planned_at, doubt: planner::doubt(plan) };
         let planned = self.settle(&then, &plan.request, None, now, observations, previews).await?;
         let times = (plan.planned_at, plan.expires);
@@ -173,6 +175,11 @@ impl Session {
             }
             // What is found may bring in another release, such as the next best to go back to; each is asked for once.
             let mut unknown = releases(&selection);
+            if self.look_for_evidence(view, &unknown, &mut observations)? {
+                drop(std::mem::take(&mut selection));
+                selection = input(&observations);
+                continue;
+            }
             unknown.retain(|id, _| !observations.artifacts.contains_key(id));
             if unknown.is_empty() {
                 self.ask_for_previews(&selection, &mut previews).await?;
@@ -198,6 +205,23 @@ impl Session {
         inputs.extend(self.tools(&moves)?);
         inputs.extend(self.programs(&moves).await?);
         Ok(Planned { moves, stays, inputs, observations, previews })
+    }
+
+    /// Adds what the ledger has of evidence for these releases and for what runs. Whether that is more than was known: then the selection is to
+    /// be made anew.
+    fn look_for_evidence(
+        &self,
+        view: &View,
+        releases: &BTreeMap<ReleaseId, Ask>,
+        observations: &mut Observations,
+    ) -> Result<bool, EngineError> {
+        let here = self.governance.gates.keys().filter_map(|name| view.current(name)).map(|here| &here.release);
+        let mut unknown: BTreeSet<&ReleaseId> = releases.keys().chain(here).collect();
+        unknown.retain(|id| !observations.evidence.contains_key(id));
+        let found = self.evidence(view, unknown)?;
+        let more = !found.is_empty();
+        observations.evidence.extend(found);
+        Ok(more)
     }
 
     /// Those inputs of a plan that are rules and tools, and no facts: they hold for its whole run, also when it is resumed.

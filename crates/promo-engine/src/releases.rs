@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
-use promo_core::ledger::Event;
 use promo_core::ledger::record::{METADATA, REASON};
 use promo_core::ledger::view::ReleaseEntry;
+use promo_core::ledger::{Draft, Event};
 use promo_core::planner::shared_files;
 use promo_core::release::{Alias, Release, ReleaseContent};
 use promo_ledger::{AppendError, Expect};
@@ -56,6 +56,7 @@ impl Session {
             return Err(EngineError::Invalid(format!("a release needs every artifact: `{name}` is missing")));
         }
         let (mut components, mut sources, mut said) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let mut described = BTreeMap::new();
         for (name, given) in &new.artifacts {
             let artifact = &declared[name];
             let reference = full_reference(&artifact.repository, given).ok_or_else(|| {
@@ -83,6 +84,9 @@ impl Session {
             let bare = reference.split('@').next().unwrap_or_default();
             sources.insert(name.clone(), format!("{bare}@{}", resolved.digest));
             said.push(resolved.metadata);
+            if !resolved.platforms.is_empty() {
+                described.insert(resolved.digest, resolved.platforms);
+            }
         }
         let tree = observe::working_tree(self)?;
         let shared = shared_files(&self.governance.rules(), &tree);
@@ -96,7 +100,7 @@ impl Session {
         }
         let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;
         let release = Release { id: content.id(), content, sources, alias: new.alias.map(|alias| alias.to_string()) };
-        self.enter(release, &metadata)
+        self.enter(release, &metadata, &described)
     }
 
     /// Shared files of the working tree that differ from those of the newest release: what a release that is made from
@@ -122,13 +126,25 @@ impl Session {
 
     /// Lineage is the order of entry and an alias names one release, so a release enters only on top of what was looked
     /// at. Whoever else appends at the same moment makes this look again; each of them got on, so this ends.
-    fn enter(&self, release: Release, said: &BTreeMap<String, String>) -> Result<(ReleaseEntry, bool), EngineError> {
+    fn enter(
+        &self,
+        release: Release,
+        said: &BTreeMap<String, String>,
+        described: &BTreeMap<Digest, BTreeMap<Digest, Option<Digest>>>,
+    ) -> Result<(ReleaseEntry, bool), EngineError> {
         let id = release.id.clone();
         let alias = release.alias.clone();
         let mut draft = self.draft(Event::ReleaseAdded { release });
         draft.private.extend(said.iter().map(|(key, value)| (format!("{METADATA}{key}"), value.clone())));
         loop {
             let view = self.view()?;
+            // What runs of an artifact is a fact of its digest: told once, and also where a release came before anybody looked.
+            let new = described.iter().filter(|(artifact, _)| !view.described.contains_key(*artifact));
+            let mut drafts: Vec<Draft> = new
+                .map(|(artifact, platforms)| {
+                    self.draft(Event::ArtifactDescribed { artifact: *artifact, platforms: platforms.clone() })
+                })
+                .collect();
             if let Some(entry) = view.release(&id) {
                 // Whoever was first said who may not approve; a second one who says otherwise is not passed over.
                 let known = &self.metadata(entry)?;
@@ -164,6 +180,9 @@ impl Session {
                         entry.lineage
                     )));
                 }
+                if !drafts.is_empty() {
+                    self.append(&Expect::default(), &drafts)?;
+                }
                 return Ok((entry.clone(), false));
             }
             if let Some(alias) = &alias
@@ -172,7 +191,8 @@ impl Session {
                 return Err(EngineError::Invalid(format!("the alias `{alias}` belongs to {}", other.release.id)));
             }
             let expect = Expect { head: Some(view.size), ..Expect::default() };
-            match self.append(&expect, std::slice::from_ref(&draft)) {
+            drafts.push(draft.clone());
+            match self.append(&expect, &drafts) {
                 Ok(_) => break,
                 Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
                 Err(error) => return Err(error),

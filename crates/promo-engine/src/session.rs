@@ -23,6 +23,7 @@ use promo_core::ledger::{Actor, Draft, Event, Record, View};
 use promo_core::model::{ApprovalRule, Pipeline};
 use promo_core::plan::PolicyRef;
 use promo_core::policy::Governed;
+use promo_core::requirement::NamedGate;
 use promo_core::windows::{Invoker, Level};
 use promo_ledger::{AppendError, Checkpoint, Expect, Sound, Store, VerifyError, VerifyReport};
 use promo_sdk::{Clock, Context, Provider, ProviderError};
@@ -31,6 +32,7 @@ use tokio_util::sync::CancellationToken;
 use crate::blocking::{HandedOver, blocking};
 use crate::contract::Policed;
 use crate::error::EngineError;
+use crate::evidence::Reports;
 
 use folded::Folded;
 pub(crate) use outside::Files;
@@ -50,6 +52,8 @@ pub struct Governance {
     pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// Windows by environment and level.
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    /// Gates over evidence by environment: the pipeline's and the policy's.
+    pub gates: BTreeMap<EnvironmentName, Vec<NamedGate>>,
     /// The repositories whose images may be deployed by a tag, by environment; absent where none may (R2).
     pub movable_images: BTreeMap<EnvironmentName, BTreeSet<String>>,
     /// Roles that may withdraw an automatic check's verdict, by environment; absent where nobody may (S3.1).
@@ -79,6 +83,7 @@ impl Governance {
             pipeline: governed.pipeline,
             approval: governed.approval,
             windows: governed.windows,
+            gates: governed.gates,
             movable_images: governed.movable_images,
             withdraw: governed.withdraw,
             no_drills: governed.no_drills,
@@ -94,8 +99,8 @@ impl Governance {
     /// The rules, as eligibility takes them.
     #[must_use]
     pub fn rules(&self) -> Rules<'_> {
-        let Self { pipeline, graph, approval, windows, no_drills, .. } = self;
-        Rules { pipeline, graph, approval, windows, no_drills }
+        let Self { pipeline, graph, approval, windows, gates, no_drills, .. } = self;
+        Rules { pipeline, graph, approval, windows, gates, no_drills }
     }
 }
 
@@ -147,6 +152,7 @@ pub struct Session {
     files: Arc<Files>,
     /// Of the places that were looked at, those that could not be, each with what was said last.
     pub(crate) unseen: Arc<Mutex<BTreeMap<(EnvironmentName, TargetName), ProviderError>>>,
+    pub(crate) reports: Reports,
 }
 
 /// How long a lease holds without renewal (S9.4).
@@ -178,6 +184,7 @@ impl Session {
             turn: Arc::default(),
             files,
             unseen: Arc::default(),
+            reports: Reports::default(),
         }
     }
 

@@ -160,6 +160,10 @@ pub struct Resolved {
     pub size: u64,
     /// Digests of the manifests of its tree, itself included.
     pub tree: Vec<Digest>,
+    /// What of it runs somewhere: for each platform its manifest, with the configuration that the manifest names. Attestations in an
+    /// index are none.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub platforms: BTreeMap<Digest, Option<Digest>>,
     /// Annotations and configuration labels, where they agree.
     pub metadata: BTreeMap<String, String>,
 }

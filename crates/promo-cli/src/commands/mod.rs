@@ -12,6 +12,7 @@ pub(crate) mod completions;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod drift;
+pub(crate) mod evidence;
 pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod freeze;

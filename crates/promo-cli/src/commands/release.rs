@@ -29,6 +29,7 @@ use crate::tags;
 use crate::ui::{self, Ui};
 use crate::view::answers::{ListedRelease, Releases};
 use crate::view::approving;
+use crate::view::evidence::DocumentView;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -333,6 +334,7 @@ fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<Liste
             .map(|(_, scope)| scope.as_ref().map_or_else(|| EVERYWHERE.into(), ToString::to_string))
             .collect(),
         tags: Vec::new(),
+        evidence: Vec::new(),
         next: String::new(),
     })
 }
@@ -385,6 +387,7 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     let entry = view.release(&id).expect("invariant: it was just found");
     let mut shown = view_of(&project.session, &view, entry)?;
     shown.tags = tags::of_sources(&project.session.governance().pipeline, entry.release.sources.values());
+    shown.evidence = project.session.evidence_of(&view, entry)?.iter().map(DocumentView::of).collect();
     if ui.format() == Format::Json {
         ui.answer(&shown);
         return Ok(DONE);
@@ -413,6 +416,11 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     if !shown.authors.is_empty() {
         let names: Vec<String> = shown.authors.iter().map(|name| escape::line(name)).collect();
         out.push_str(&format!("  written by {}, as was signed afterwards\n", names.join(", ")));
+    }
+    for document in &shown.evidence {
+        let made = document.made.map(|made| format!(", of {}", time::short(made, &zone))).unwrap_or_default();
+        let by = escape::line(&document.by);
+        out.push_str(&format!("  evidence {}{made}, brought by {by}\n", escape::line(&document.text())));
     }
     for (name, environment) in &view.environments {
         for stay in environment.residences.iter().filter(|r| r.release == id) {

@@ -390,6 +390,18 @@ impl Case<'_> {
                 Reason::CheckNotRunnable { .. } => {
                     return Some(say(lacking([gate.reason.code()])?, "says what this machine lacks"));
                 }
+                Reason::EvidenceMissing(said) | Reason::EvidenceExpired(said) | Reason::EvidenceUnreadable(said)
+                    if said.artifact.is_some() =>
+                {
+                    return Some(say(command_line(["promo", "evidence", "add", "FILE", "--release", id]), "brings it"));
+                }
+                // What its build did not say, and what is bad, only another build mends.
+                Reason::EvidenceMissing(_) | Reason::EvidenceBad(_) | Reason::EvidenceUnreadable(_) => {
+                    return Some(say(ways::new_release(self.session), "adds a release that is mended"));
+                }
+                Reason::EvidenceNotLooked { .. } => {
+                    return Some(say(ways::new_release(self.session), "the same once more: looks into its artifacts"));
+                }
                 Reason::TriedBefore | Reason::Held { .. } => {
                     let command = command_line(["promo", "plan", name, "--release", id, "--out", "plan.json"]);
                     return Some(NextCommand { command, why: "asks for it by name".into() });

@@ -197,6 +197,9 @@ answers! {
         /// Its tags at destinations, and what keeps them where they are; told of one release only.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tags: Vec<TagView>,
+        /// What was brought of evidence for it, in ledger order; told of one release only.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        evidence: Vec<super::evidence::DocumentView>,
         /// The next command, after a verb that changed how it stands.
         #[serde(skip_serializing_if = "String::is_empty")]
         next: String,
@@ -313,6 +316,15 @@ answers! {
     "promo.runs" Runs {
         /// The runs.
         runs: Vec<RunLine>,
+    }
+    /// A document was brought.
+    "promo.evidence.added" EvidenceAdded {
+        /// The document.
+        evidence: super::evidence::DocumentView,
+        /// Whether it was not there before, for the same and by the same name.
+        new: bool,
+        /// The next command.
+        next: String,
     }
     /// A person took the clock as it is.
     "promo.clock.accepted" ClockAccepted {

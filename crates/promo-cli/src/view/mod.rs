@@ -9,6 +9,7 @@ mod authority;
 pub(crate) mod compare;
 pub(crate) mod drift;
 mod drill;
+pub(crate) mod evidence;
 pub(crate) mod gate;
 mod plan;
 mod release;

@@ -15,6 +15,7 @@ fn lines(run: &str) -> Vec<Vec<String>> {
         plan | show {run} | request p.json | approve p.json --key keys/riley --signer built-in | apply p.json | advance
         rollback staging | release add shop=1.0.0 | release list | release show 1.0.0 | release reject 1.1.0 --reason no
         release authors 1.1.0 --author dana --key keys/riley --signer built-in
+        evidence add junit.xml --release 1.1.0
         release lift 1.1.0 --reason no | verify qa | verdict pass qa uat --key keys/riley --signer built-in
         freeze qa --reason no | unfreeze qa --reason no | runs | resume {run} | cancel {run} | status | why production | history | drift | diff qa staging | adopt qa
         ledger verify | ledger checkpoint | ledger accept-clock --reason no
@@ -49,6 +50,7 @@ fn every_verb_ends_as_documented_when_line_file_or_ledger_are_not_right_s14() {
     let world = World::new();
     world.release("1.2.0", 3);
     world.plan("p.json");
+    world.write("junit.xml", include_str!("../../../promo-providers/src/reports/samples/junit/pytest-green.xml"));
     let lines = lines(&world.newest_run());
     for line in &lines {
         ends(&world, 64, line, &["--no-such-flag"]);

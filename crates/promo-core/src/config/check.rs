@@ -326,6 +326,12 @@ impl<'a> Checker<'a> {
                 Data::Text(text) => self.one_of(node, key, text, &["always"]),
                 _ => self.names(node, key),
             },
+            Shape::Decimal => self.decimal(node, key),
+            Shape::RequiredOr(keys) => match &node.data {
+                Data::Text(text) => self.one_of(node, key, text, &["required"]),
+                Data::Table(table) => self.table(table, &node.span, keys),
+                _ => self.wrong_type(node, key, "the word `required` or a table"),
+            },
             Shape::Later => {}
         }
     }

@@ -41,6 +41,7 @@ pub(crate) fn lower(
     let table = merge(&without_deploy(defaults), &without_deploy(own));
     references(checker, &table.texts("verify"), &known.checks, "check");
     references(checker, &table.texts("windows"), &known.windows, "window");
+    references(checker, &table.texts("gates"), &known.gates, "gate");
 
     let after = after(name, own, known, checker);
     let soak = soak(&after, own, known, checker);
@@ -130,6 +131,7 @@ pub(crate) fn lower(
         verify: names(&table, "verify"),
         approval: approval_rules(&table),
         windows: names(&table, "windows"),
+        gates: names(&table, "gates"),
         on_failure: if table.text("on_failure") == Some("hold") { OnFailure::Hold } else { OnFailure::Rollback },
         watch: watch(own.get("watch").or_else(|| defaults.get("watch"))),
         waves: waves::lower(name, own, checker),

@@ -64,6 +64,10 @@ pub(crate) enum Shape {
     Watch,
     /// A list of names, or the word `always`.
     NamesOrAlways,
+    /// A decimal number as a text.
+    Decimal,
+    /// The word `required`, or a table with known keys.
+    RequiredOr(&'static [Key]),
     /// A key of a later version.
     Later,
 }
@@ -87,7 +91,12 @@ pub(crate) const PIPELINE_FILE: &[Key] = &[
     key("checks", Shape::NamedKinds(Place::Check), "what environments name in `verify`"),
     key("windows", Shape::Named(WINDOW), "windows and freezes that environments name in `windows`"),
     required("environments", Shape::Named(ENVIRONMENT), "the nodes of the graph"),
-    key("gates", Shape::Later, "gates over metadata, scans and signatures"),
+    key(
+        "gates",
+        Shape::Named(GATE),
+        "what is required of the evidence for a release, which environments name in `gates`",
+    ),
+    key("exceptions", Shape::Tables(EXCEPTION), "vulnerabilities that this file's gates let pass for a time"),
     key("sources", Shape::Named(SOURCE), "where metrics come from, which checks name in `source`"),
 ];
 
@@ -132,7 +141,7 @@ const DEFAULTS: &[Key] = &[
     key("windows", Shape::Names, "as in an environment; replaced as a whole"),
     key("on_failure", ON_FAILURE, "as in an environment"),
     key("on_close", ON_CLOSE, "as in an environment"),
-    key("gates", Shape::Later, "gates"),
+    key("gates", Shape::Names, "as in an environment; replaced as a whole"),
     key("watch", Shape::Watch, "as in an environment; replaced as a whole"),
 ];
 
@@ -164,7 +173,7 @@ pub(crate) const ENVIRONMENT: &[Key] = &[
         ON_CLOSE,
         "what a window that closes between two waves does: `finish`, the default, or `stop-at-wave` (S5.5)",
     ),
-    key("gates", Shape::Later, "gates"),
+    key("gates", Shape::Names, "gates over evidence that a release must pass to enter here"),
     key("watch", Shape::Watch, "how long its automatic checks are asked again after they have passed"),
     key("hotfix", Shape::Later, "a second path for urgent fixes"),
 ];
@@ -262,6 +271,130 @@ const VALID: &[Key] = &[
     key("until", Shape::Civil, "last date, included"),
 ];
 
+const LEVELS: &[&str] = &["negligible", "low", "medium", "high", "critical"];
+const SCOPE: Key = key(
+    "scope",
+    Shape::OneOf(&["each-platform", "any"]),
+    "of what evidence must speak: of `each-platform` of an image, the default, or of `any`",
+);
+const SUITES: Key = key("suites", Shape::Texts, "the names under which it was brought, all of them; any when left out");
+
+/// A gate over evidence, which has one key of what it requires.
+const GATE: &[Key] = &[
+    key(
+        "artifacts",
+        Shape::Names,
+        "of which artifacts it is; of every image when left out, of all where there is none",
+    ),
+    key("scan", Shape::Table(SCAN), "what scanners may have found"),
+    key("licences", Shape::Table(LICENCES), "which licences components may have"),
+    key("sbom", Shape::RequiredOr(SBOM), "that there is a bill of materials"),
+    key("tests", Shape::Table(TESTS), "how tests ended; none may have failed when nothing is said"),
+    key("coverage", Shape::Table(COVERAGE), "how much of the code tests reached"),
+    key("number", Shape::Table(NUMBER), "what a measured number is, by itself and beside the release that runs"),
+    key("metadata", Shape::Texts, "keys that the build must have said something for"),
+];
+
+const SCAN: &[Key] = &[
+    key("deny", Shape::Words(LEVELS), "the levels of which there may be no finding; a level means all worse ones too"),
+    key("at_most", Shape::Table(AT_MOST), "how many findings of a level or a worse one there may be"),
+    key("scanners", Shape::Texts, "scanners that must each have looked, by tool or format; any one when left out"),
+    key("max_age", Shape::Duration, "how old a scan may be; any age when left out"),
+    key("database_max_age", Shape::Duration, "how old the scanner's database may be; any age when left out"),
+    key(
+        "unknown_as",
+        Shape::OneOf(LEVELS),
+        "what a finding counts as of which nobody says how bad it is; `high` when left out",
+    ),
+    key(
+        "severity",
+        Shape::OneOf(&["scanner", "highest"]),
+        "`scanner`, the default: as the scanner says; `highest`: its score where that is worse",
+    ),
+    key(
+        "fixes",
+        Shape::OneOf(&["any", "available"]),
+        "`any`, the default: all findings count; `available`: not those of which it is said that there is no fix",
+    ),
+    key(
+        "suppressed",
+        Shape::OneOf(&["count", "shown", "accept"]),
+        "what a report's author has suppressed: it counts, the default; counts and must be `shown`; or is let pass",
+    ),
+    SCOPE,
+];
+
+const AT_MOST: &[Key] = &[
+    key("negligible", Shape::Number(0, i64::MAX), "of all levels"),
+    key("low", Shape::Number(0, i64::MAX), "low or worse"),
+    key("medium", Shape::Number(0, i64::MAX), "medium or worse"),
+    key("high", Shape::Number(0, i64::MAX), "high or worse"),
+    key("critical", Shape::Number(0, i64::MAX), "critical"),
+];
+
+const LICENCES: &[Key] = &[
+    key(
+        "allow",
+        Shape::Texts,
+        "SPDX identifiers that are welcome, `*` stands for anything; all that is not denied when left out",
+    ),
+    key("deny", Shape::Texts, "SPDX identifiers that are not, whatever `allow` says"),
+    key(
+        "unknown",
+        Shape::OneOf(&["refuse", "take-of-system", "take"]),
+        "components without a known licence: `refuse`, the default; take those of an operating system; or take all",
+    ),
+    SCOPE,
+];
+
+const SBOM: &[Key] =
+    &[key("components", Shape::Number(0, i64::MAX), "how many components it must list; 1 when left out"), SCOPE];
+
+const TESTS: &[Key] = &[
+    SUITES,
+    key("pass_rate", Shape::Decimal, "how many percent of those that ran must have passed"),
+    key(
+        "failed",
+        Shape::Number(0, i64::MAX),
+        "how many may have failed; none where neither this nor `pass_rate` is said",
+    ),
+    key("skipped", Shape::Number(0, i64::MAX), "how many may have been skipped"),
+    key("flaky", Shape::Number(0, i64::MAX), "how many may have passed only when they were tried again"),
+];
+
+const COVERAGE: &[Key] = &[
+    SUITES,
+    key("lines", Shape::Decimal, "percent of lines, at least"),
+    key("branches", Shape::Decimal, "percent of branches, at least"),
+    key("functions", Shape::Decimal, "percent of functions, at least"),
+];
+
+const NUMBER: &[Key] = &[
+    required(
+        "name",
+        Shape::Text,
+        "the metric and its value, `http_req_duration.p(95)`, or a JSON pointer, `/latency/p95`",
+    ),
+    SUITES,
+    key("min", Shape::Decimal, "what it must be at least"),
+    key("max", Shape::Decimal, "what it may be at most"),
+    key("higher_by", Shape::Decimal, "how many percent it may be above that of the release that runs there"),
+    key("lower_by", Shape::Decimal, "how many percent it may be below that of the release that runs there"),
+];
+
+const EXCEPTION: &[Key] = &[
+    required("id", Shape::Text, "the vulnerability, by any of its ids"),
+    key(
+        "package",
+        Shape::Text,
+        "in which packages: a purl without version, `*` stands for anything; in all when left out",
+    ),
+    key("artifacts", Shape::Names, "of which artifacts; of all when left out"),
+    required("owner", Shape::Text, "who answers for it"),
+    required("reason", Shape::Text, "why it is let pass"),
+    required("expires", Shape::Civil, "the last day on which it is, `YYYY-MM-DD`, in UTC"),
+];
+
 /// `policy.toml`
 pub(crate) const POLICY_FILE: &[Key] = &[
     required("format", Shape::Format, "the format of this file, which is 1"),
@@ -270,6 +403,8 @@ pub(crate) const POLICY_FILE: &[Key] = &[
     key("claims", Shape::Tables(CLAIM), "what can be touched and how much it matters at least (S0.2)"),
     key("tiers", Shape::Table(TIER_TABLES), "rules by tier (S7.3)"),
     key("windows", Shape::Named(WINDOW), "windows and freezes of the organisation"),
+    key("gates", Shape::Named(GATE), "what is required of the evidence for a release, which tiers name in `gates`"),
+    key("exceptions", Shape::Tables(EXCEPTION), "vulnerabilities that this file's gates let pass for a time"),
     key("releases", Shape::Table(RELEASES), "what may become a release (S0.5)"),
     key("limits", Shape::Table(LIMITS), "what a pipeline file may grow to, where the defaults are too small (S13.2)"),
 ];
@@ -319,6 +454,7 @@ const TIER: &[Key] = &[
     key("windows", Shape::NamesOrAlways, "windows of this file that apply, or `always` with a reason (S0.3)"),
     key("reason", Shape::Text, "with `windows = \"always\"`: why no window is needed"),
     key("verify", Shape::Names, "checks that an environment must name in `verify`"),
+    key("gates", Shape::Names, "gates of this file that hold in addition to the environment's"),
     key("providers", Shape::Names, "providers that may deploy; all when left out"),
     key(
         "movable_images",

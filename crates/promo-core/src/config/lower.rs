@@ -18,7 +18,7 @@ use crate::diagnostic::Diagnostic;
 use crate::graph::Graph;
 use crate::ids::{ArtifactName, CheckName, EnvironmentName, WindowName};
 use crate::kinds::{KindSchema, Place, ValueKind};
-use crate::model::{ApprovalRule, Artifact, ArtifactKind, Check, Party, Pipeline};
+use crate::model::{ApprovalRule, Artifact, ArtifactKind, Check, Environment, Party, Pipeline};
 use crate::windows::{Window, WindowSpec};
 
 /// Tags that are moved from release to release wherever they are used.
@@ -50,6 +50,7 @@ pub(crate) struct Names<'t> {
     pub(crate) artifacts: Vec<&'t str>,
     pub(crate) checks: Vec<&'t str>,
     pub(crate) windows: Vec<&'t str>,
+    pub(crate) gates: Vec<&'t str>,
 }
 
 fn keys<'t>(root: &'t Table, section: &str) -> Vec<&'t str> {
@@ -111,7 +112,9 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
         artifacts: keys(root, "artifacts"),
         checks: keys(root, "checks"),
         windows: keys(root, "windows"),
+        gates: keys(root, "gates"),
     };
+    let gates = super::gates::lower(root, Some(&known.artifacts), checker);
     let mut windows = BTreeMap::new();
     for entry in entries(root, "windows") {
         if let Some(table) = entry.node.table() {
@@ -126,6 +129,7 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
     let defaults = root.table("defaults").unwrap_or(&empty);
     references(checker, &defaults.texts("verify"), &known.checks, "check");
     references(checker, &defaults.texts("windows"), &known.windows, "window");
+    references(checker, &defaults.texts("gates"), &known.gates, "gate");
     let mut environments = BTreeMap::new();
     for entry in entries(root, "environments") {
         if let (Some(own), Some(name)) = (entry.node.table(), parsed::<EnvironmentName>(&entry.key))
@@ -134,8 +138,10 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
             environments.insert(name, environment);
         }
     }
+    let named = environments.values().flat_map(|environment: &Environment| &environment.gates).map(ToString::to_string);
+    super::gates::unused(root, &named.collect(), "environment", checker);
     let name = parsed(root.table("pipeline")?.text("name")?)?;
-    let mut pipeline = Pipeline { name, artifacts, checks, windows, environments };
+    let mut pipeline = Pipeline { name, artifacts, checks, windows, gates, environments };
     environment::watches(&mut pipeline, root, checker);
     environment::shared_targets(&pipeline, root, checker);
     cycles(&pipeline, root, checker);

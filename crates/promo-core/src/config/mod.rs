@@ -8,6 +8,7 @@
 mod check;
 pub mod duration;
 mod environment;
+mod gates;
 pub(crate) mod keys;
 mod lower;
 mod places;
@@ -23,6 +24,7 @@ use core::ops::Range;
 
 pub(crate) use check::{Checker, candidates, words};
 pub(crate) use environment::tier;
+pub(crate) use gates::{lower as gates, unused as unused_gates};
 pub(crate) use lower::{approval_rules, names, references, window};
 pub use places::Places;
 pub use schema::{policy_schema, schema, trust_schema};

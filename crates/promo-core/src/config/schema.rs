@@ -102,6 +102,8 @@ fn shape(shape_of: Shape, kinds: &[KindSchema]) -> Value {
         Shape::Soaks => named(json!({"anyOf": [duration(), table(keys::SOAK, kinds)]})),
         Shape::Watch => json!({"anyOf": [duration(), table(keys::WATCH, kinds)]}),
         Shape::NamesOrAlways => json!({"anyOf": [{"const": "always"}, distinct(name())]}),
+        Shape::Decimal => decimal(),
+        Shape::RequiredOr(keys) => json!({"anyOf": [{"const": "required"}, table(keys, kinds)]}),
         Shape::Later => Value::Bool(false),
     }
 }

@@ -4,10 +4,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::Finite;
 
 /// How bad a scanner says a vulnerability is, the mildest first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Not a vulnerability by its score.
     None,
@@ -24,6 +27,9 @@ pub enum Level {
 }
 
 impl Level {
+    /// All of them, the mildest first.
+    pub const ALL: [Self; 6] = [Self::None, Self::Negligible, Self::Low, Self::Medium, Self::High, Self::Critical];
+
     /// The level of a base score, by the scale of CVSS 3 and 4 (specification of CVSS 3.1, section 5). For CVSS 2 too, which has no
     /// scale of its own: the United States' database names low, medium and high alone.
     #[must_use]

@@ -19,6 +19,8 @@ pub use licence::{Expression, Stated, Term, TooDeep};
 pub use measure::{Coverage, Finite, Measured, NotFinite, Number, Numbers, Ratio, TestRun, Threshold, Totals};
 pub use vex::{Product, Statement, Status};
 
+use alloc::format;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 /// What one document says. A part that is `None` is one of which the document does not speak: a report without findings and one that
@@ -42,6 +44,26 @@ pub struct Report {
 }
 
 impl Report {
+    /// What it says, in a few words, part by part.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let findings = self.findings.as_ref().map(|findings| match findings.list.len() {
+            0 => "no findings".to_string(),
+            number => format!("{number} findings"),
+        });
+        let parts = [
+            findings,
+            self.bill.as_ref().map(|bill| format!("{} components", bill.count)),
+            self.statements.as_ref().map(|all| format!("{} statements on exploitability", all.len())),
+            self.tests
+                .as_ref()
+                .map(|tests| format!("{} of {} tests passed", tests.counted.passed(), tests.counted.tests)),
+            self.coverage.as_ref().map(|_| "coverage".to_string()),
+            self.numbers.as_ref().map(|numbers| format!("{} numbers", numbers.list.len())),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
     /// A report that says nothing yet.
     #[must_use]
     pub const fn new(about: About) -> Self {

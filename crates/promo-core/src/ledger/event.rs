@@ -63,6 +63,29 @@ pub enum Event {
         /// The signed statement: a record without one counts for nothing.
         signed: Value,
     },
+    /// What of an artifact runs somewhere, as was seen when a release with it was added: evidence speaks of one of these (S1.3). A digest
+    /// means the same wherever it lies, so this never changes.
+    #[serde(rename = "artifact.described")]
+    ArtifactDescribed {
+        /// The digest by which releases name it.
+        artifact: Digest,
+        /// For each platform its manifest, with the digest of the configuration that the manifest names.
+        platforms: BTreeMap<Digest, Option<Digest>>,
+    },
+    /// Somebody brought a document that speaks of artifacts: a scan, a bill of materials, a report of tests. The ledger keeps it by its
+    /// digest.
+    #[serde(rename = "evidence.added")]
+    EvidenceAdded {
+        /// The document.
+        document: Digest,
+        /// Its format, as promo told it.
+        format: String,
+        /// Under which name it was brought, such as that of a suite of tests.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        name: Option<String>,
+        /// The digests for which it was brought; never empty.
+        subjects: BTreeSet<Digest>,
+    },
     /// A check spoke about a release in an environment.
     #[serde(rename = "verdict.recorded")]
     VerdictRecorded {
@@ -375,11 +398,13 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 25] = [
+pub const KINDS: [&str; 27] = [
     "release.added",
     "release.rejected",
     "release.lifted",
     "release.authors",
+    "artifact.described",
+    "evidence.added",
     "verdict.recorded",
     "verdict.withdrawn",
     "health.observed",

@@ -15,10 +15,11 @@ use crate::graph::Graph;
 use crate::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
 use crate::ledger::{Event, Record};
 use crate::plan::PolicyRef;
+use crate::requirement::Subject;
 
 pub use facts::{
-    Applier, ApprovalEntry, Drill, EnvironmentView, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run,
-    Said, StepView, Stop, StopAct, Turned, VerdictEntry,
+    Applier, ApprovalEntry, Drill, EnvironmentView, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request,
+    Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry,
 };
 
 /// A record that cannot follow what stands before it.
@@ -43,6 +44,10 @@ pub struct View {
     pub latest: Option<(Timestamp, u64)>,
     /// Releases in lineage order.
     pub releases: Vec<ReleaseEntry>,
+    /// What of each artifact runs somewhere, by the digest of the artifact, where that was seen.
+    pub described: BTreeMap<Digest, Subject>,
+    /// Documents that somebody brought, in ledger order.
+    pub evidence: Vec<EvidenceEntry>,
     /// Where each release stands in `releases`.
     by_id: BTreeMap<ReleaseId, usize>,
     /// What is known of each environment that anything happened in.

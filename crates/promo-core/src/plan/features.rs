@@ -6,7 +6,7 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{LostTarget, Move, Next, Plan, Step};
-use crate::gate::{Gate, Reason};
+use crate::gate::{Gate, GateKind, Reason};
 
 /// Fields of later versions: the digests below an artifact's, and images that the release does not name.
 const TREES: &str = "artifact-trees";
@@ -17,14 +17,28 @@ const WATCH: &str = "watch";
 const WAVES: &str = "waves";
 /// A way back that is tried.
 const DRILL: &str = "drill";
+/// Gates over evidence and metadata, whatever they say.
+const EVIDENCE: &str = "evidence";
 
 /// The codes of reasons of later versions; each is a feature.
-const REASONS: [&str; 6] =
-    ["drifted", "drills-allowed", "drills-refused", "image-movable", "image-unlike", "still-watched"];
+const REASONS: [&str; 12] = [
+    "drifted",
+    "drills-allowed",
+    "drills-refused",
+    "evidence-bad",
+    "evidence-expired",
+    "evidence-met",
+    "evidence-missing",
+    "evidence-not-looked",
+    "evidence-unreadable",
+    "image-movable",
+    "image-unlike",
+    "still-watched",
+];
 
 /// Whether this version knows what a plan requires.
 pub(super) fn known(feature: &str) -> bool {
-    [TREES, OTHER_IMAGES, WATCH, WAVES, DRILL].contains(&feature) || REASONS.contains(&feature)
+    [TREES, OTHER_IMAGES, WATCH, WAVES, DRILL, EVIDENCE].contains(&feature) || REASONS.contains(&feature)
 }
 
 /// What a plan requires, in the order of the words.
@@ -42,16 +56,23 @@ pub(super) fn of(plan: &Plan) -> Vec<String> {
             found.extend((!other_images.is_empty()).then_some(OTHER_IMAGES));
         }
     }
+    let of_evidence = |gate: &Gate| matches!(gate.kind, GateKind::Evidence | GateKind::Metadata);
+    found.extend(every_gate(plan).any(of_evidence).then_some(EVIDENCE));
     found.extend(reasons(plan).map(Reason::code).filter(|code| REASONS.contains(code)));
     found.iter().map(ToString::to_string).collect()
 }
 
-/// Every reason that a plan gives.
-fn reasons(plan: &Plan) -> impl Iterator<Item = &Reason> {
+/// Every gate that a plan tells.
+fn every_gate(plan: &Plan) -> impl Iterator<Item = &Gate> {
     let of_moves = plan.moves.iter().flat_map(|entry: &Move| entry.gates.iter().chain(gates(entry.newer.as_ref())));
     let of_stays = plan.stays.iter().flat_map(|stay| gates(stay.next.as_ref()).chain(gates(stay.newer.as_ref())));
+    of_moves.chain(of_stays)
+}
+
+/// Every reason that a plan gives.
+fn reasons(plan: &Plan) -> impl Iterator<Item = &Reason> {
     let lost = plan.moves.iter().filter_map(|entry| entry.lost_target.as_ref()).map(|LostTarget { reason, .. }| reason);
-    of_moves.chain(of_stays).map(|gate| &gate.reason).chain(lost).chain(plan.lost_evidence.values().flatten())
+    every_gate(plan).map(|gate| &gate.reason).chain(lost).chain(plan.lost_evidence.values().flatten())
 }
 
 fn gates(next: Option<&Next>) -> impl Iterator<Item = &Gate> {
@@ -78,6 +99,12 @@ mod tests {
         let new = Document::new(body);
         assert_eq!(new.requires, ["artifact-trees", "image-movable", "other-images", "waves"]);
         assert!(Document::from_bytes(&new.to_bytes().unwrap()).is_ok());
+        let mut body = new.body.clone();
+        body.moves[0].gates[0].kind = GateKind::Evidence;
+        assert!(
+            Document::new(body).requires.contains(&"evidence".to_string()),
+            "a gate of a new kind, whatever its reason"
+        );
         let silent = Document { requires: vec![], ..new };
         let error = Document::from_bytes(&silent.to_bytes().unwrap()).unwrap_err();
         assert!(matches!(error, PlanFileError::Unnamed(_)), "{error}");

@@ -259,7 +259,7 @@ impl Planner<'_> {
             run: None,
         };
         let mut gates =
-            eligibility::assess(&input.rules, input.view, &input.observations.artifacts, &question, input.now);
+            eligibility::assess(&input.rules, input.view, input.observations.of_releases(), &question, input.now);
         gates.extend(refusals.into_iter().map(|reason| Gate {
             kind: GateKind::Artifact,
             outcome: Outcome::Refused,

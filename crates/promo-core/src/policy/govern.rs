@@ -10,9 +10,10 @@ use crate::approval::Identity;
 use crate::config::{Places, words};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::graph::paths_into_production_without_staging;
-use crate::ids::{ArtifactName, EnvironmentName, RoleName, WindowName};
+use crate::ids::{ArtifactName, EnvironmentName, GateName, RoleName, WindowName};
 use crate::model::{ApprovalRule, Environment, Pipeline, Start, Tier};
 use crate::plan::PolicyRef;
+use crate::requirement::NamedGate;
 use crate::windows::{Effect, Level, Window, WindowSpec};
 
 /// The level of windows that policy declares.
@@ -36,6 +37,8 @@ pub struct Governed {
     pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// By environment: the windows of each level.
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    /// By environment: the gates over evidence, the pipeline's and policy's, each of which must be open; absent where there is none.
+    pub gates: BTreeMap<EnvironmentName, Vec<NamedGate>>,
     /// By environment: why policy lets it go without an allow window.
     pub always_open: BTreeMap<EnvironmentName, String>,
     /// By environment: the repositories whose images may be deployed by a tag; absent where none may (R2).
@@ -70,6 +73,7 @@ pub fn govern(
         pipeline: pipeline.clone(),
         approval: BTreeMap::new(),
         windows: BTreeMap::new(),
+        gates: BTreeMap::new(),
         always_open: BTreeMap::new(),
         movable_images: BTreeMap::new(),
         withdraw: BTreeMap::new(),
@@ -106,6 +110,20 @@ pub fn govern(
 
         if environment.tier == Tier::Production {
             one.floors(&approval, &levels, rules, &artifacts, &mut out);
+        }
+        // One by one, never merged: what policy requires stays what it is, whatever the pipeline adds (S7.2).
+        let of_policy = policy.map(|policy| (true, &rules.gates, &policy.gates));
+        let all = of_policy.into_iter().chain([(false, &environment.gates, &pipeline.gates)]);
+        let gates: Vec<NamedGate> = all
+            .flat_map(|(policy, names, known)| {
+                let gate = move |name: &GateName| {
+                    known.get(name).map(|gate| NamedGate { name: name.clone(), policy, gate: gate.clone() })
+                };
+                names.iter().filter_map(gate)
+            })
+            .collect();
+        if !gates.is_empty() {
+            governed.gates.insert(name.clone(), gates);
         }
         governed.approval.insert(name.clone(), approval);
         governed.windows.insert(name.clone(), levels);

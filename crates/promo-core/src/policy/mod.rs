@@ -17,13 +17,14 @@ use jiff::tz::TimeZone;
 use crate::Digest;
 use crate::approval::{Identity, PublicKey, Roster, RosterError};
 use crate::config::{
-    self, Checker, Entry, Limits, Node, Parsed, Places, START, Table, approval_rules, candidates, keys, names,
+    self, Checker, Entry, Limits, Node, Parsed, Places, START, Table, approval_rules, candidates, gates, keys, names,
     references, tier, window,
 };
 use crate::diagnostic::Diagnostic;
-use crate::ids::{CheckName, IdentityName, RoleName, WindowName};
+use crate::ids::{CheckName, GateName, IdentityName, RoleName, WindowName};
 use crate::model::{ApprovalRule, Tier};
 use crate::plan::PolicyRef;
+use crate::requirement::EvidenceGate;
 use crate::windows::WindowSpec;
 
 pub use claim::{Claim, Place};
@@ -48,6 +49,8 @@ pub struct Policy {
     pub tiers: BTreeMap<Tier, TierRules>,
     /// The windows that tiers name.
     pub windows: BTreeMap<WindowName, WindowSpec>,
+    /// The gates over evidence that tiers name.
+    pub gates: BTreeMap<GateName, EvidenceGate>,
     /// Whether what a tag shows when a release is added stands in for the digest that the build reported (S0.5).
     pub first_observation: bool,
     /// What a pipeline file may grow to: the defaults, or what policy raised them to (S13.2).
@@ -65,6 +68,8 @@ pub struct TierRules {
     pub always_open: Option<String>,
     /// Checks that each environment of the tier must name.
     pub verify: BTreeSet<CheckName>,
+    /// Gates of the policy that a release must pass to enter.
+    pub gates: Vec<GateName>,
     /// The only providers that may deploy; any when there is none.
     pub providers: Option<BTreeSet<String>>,
     /// Repositories, each with everything under it, whose images may be deployed by a tag (R2).
@@ -116,12 +121,17 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
         }
     }
     let known: Vec<&str> = entries(root, "windows").iter().map(|e| e.key.as_str()).collect();
+    let gates = gates(root, None, checker);
+    let gate_names: Vec<&str> = entries(root, "gates").iter().map(|e| e.key.as_str()).collect();
     let roles = roles(root);
+    let mut named: BTreeSet<String> = BTreeSet::new();
     let mut tiers = BTreeMap::new();
     let mut used: BTreeSet<String> = BTreeSet::new();
     for entry in entries(root, "tiers") {
         let (Some(tier), Some(table)) = (tier(&entry.key), entry.node.table()) else { continue };
         references(checker, &table.texts("windows"), &known, "window");
+        references(checker, &table.texts("gates"), &gate_names, "gate");
+        named.extend(table.texts("gates").into_iter().map(|(name, _)| name.to_string()));
         used.extend(table.texts("windows").into_iter().map(|(name, _)| name.to_string()));
         let asked = table.list("approval").iter().filter_map(Node::table).flat_map(|rule| rule.texts("from"));
         for (role, span) in asked.chain(table.texts("withdraw")).filter(|(role, _)| !roles.contains(role)) {
@@ -139,6 +149,7 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
                 .warning(),
         );
     }
+    config::unused_gates(root, &named, "tier", checker);
     let about = root.table("policy")?;
     let expires = match about.get("expires") {
         None => None,
@@ -153,6 +164,7 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
         claims,
         tiers,
         windows,
+        gates,
         first_observation: !matches!(
             root.table("releases").and_then(|t| t.get("first_observation")).map(|n| &n.data),
             Some(config::Data::Flag(false))
@@ -261,6 +273,7 @@ fn rules(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> TierRules {
         windows: names(table, "windows"),
         always_open: reason.filter(|_| always).map(String::from),
         verify: names(table, "verify").into_iter().collect(),
+        gates: names(table, "gates"),
         providers: table
             .get("providers")
             .map(|node| node.texts().into_iter().map(|(text, _)| text.to_string()).collect()),

@@ -1,11 +1,14 @@
 //! Bills of materials: that there is one, of this artifact, with something in it.
 
+use serde::{Deserialize, Serialize};
+
 use super::piece::bound;
 use super::{Fault, Piece, Scope, Subject, Verdict, piece};
 use crate::evidence::{Kind, Report};
 
 /// What has to be true of the bill of materials of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct BillRequirement {
     /// How many components each bill must list.
     pub least: u64,

@@ -3,11 +3,13 @@
 use alloc::string::String;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::evidence::Finding;
 
 /// A finding that is known, that somebody owns, and that is taken until an instant. An exception without an end is none.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Exception {
     /// The vulnerability, by any of its ids.
     pub id: String,

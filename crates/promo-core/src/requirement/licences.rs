@@ -4,13 +4,16 @@ use alloc::collections::BTreeSet;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
+use serde::{Deserialize, Serialize};
+
 use super::bill::bills;
 use super::exception::matches;
 use super::{Fault, Piece, Scope, Subject, Verdict};
 use crate::evidence::{Component, Stated, Term};
 
 /// What is made of a component of which nothing readable is said about the licence.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Unknown {
     /// It is not taken.
     #[default]
@@ -23,7 +26,8 @@ pub enum Unknown {
 
 /// What has to be true of the licences of an artifact's components. A pattern is an identifier of SPDX in which `*` stands for anything,
 /// with or without `WITH` and an exception behind it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct LicenceRequirement {
     /// What is welcome; all that is not denied when there is nothing.
     pub allow: BTreeSet<String>,

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use super::piece::{Bound, bound, current, missed, untold};
 use super::{Fault, Piece, Scope, Subject, Verdict, lesser};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use crate::evidence::{Coverage, Finite, Kind, Ratio, Report, Totals};
 
@@ -22,7 +23,8 @@ pub enum Part {
 }
 
 /// What has to be true of the tests of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TestRequirement {
     /// Suites that must have run, by the names under which they were brought; any when there are none.
     pub suites: BTreeSet<String>,
@@ -88,7 +90,8 @@ impl TestRequirement {
 }
 
 /// What has to be true of how much of the code the tests reached, in percent.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct CoverageRequirement {
     /// Suites whose coverage is asked for; any when there are none.
     pub suites: BTreeSet<String>,
@@ -144,7 +147,8 @@ fn percent(coverage: &Coverage, name: &str) -> Option<Finite> {
 }
 
 /// How far a number may be from that of another release.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Baseline {
     /// It may be higher by so many percent.
     HigherBy(Finite),
@@ -153,7 +157,8 @@ pub enum Baseline {
 }
 
 /// What has to be true of a number.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct NumberRequirement {
     /// Its name: of a metric and its value (`http_req_duration.p(95)`), or a JSON pointer.
     pub name: String,

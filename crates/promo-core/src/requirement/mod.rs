@@ -10,18 +10,23 @@
 
 mod bill;
 mod exception;
+mod gate;
 mod licences;
 mod measure;
+mod metadata;
 mod piece;
 mod scan;
 #[cfg(test)]
 mod tests;
 mod vex;
+mod words;
 
 pub use bill::BillRequirement;
 pub use exception::Exception;
+pub use gate::{Assessment, EvidenceGate, Excepted, NamedGate, ReleaseEvidence, Requirement, brought_by, source, told};
 pub use licences::{LicenceRequirement, Unknown};
 pub use measure::{Baseline, CoverageRequirement, NumberRequirement, Part, TestRequirement};
+pub use metadata::MetadataRequirement;
 pub use piece::{Content, Origin, Piece, Reach, Scope, Subject};
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
 
@@ -57,6 +62,18 @@ pub enum Fault {
         from: Option<String>,
         /// For this platform; for all of the artifact when none is named.
         platform: Option<Digest>,
+    },
+    /// The build did not say this.
+    NotSaid {
+        /// The key.
+        key: String,
+    },
+    /// The build said this in a form that it does not have.
+    Malformed {
+        /// The key.
+        key: String,
+        /// What it should be.
+        expected: String,
     },
     /// A document names no digest, and nobody has bound it to one.
     Unbound {
@@ -215,9 +232,11 @@ impl Fault {
     #[must_use]
     pub const fn standing(&self) -> Standing {
         match self {
-            Self::Nothing { .. } | Self::Unbound { .. } | Self::OfAnother { .. } | Self::NoBaseline { .. } => {
-                Standing::Missing
-            }
+            Self::Nothing { .. }
+            | Self::NotSaid { .. }
+            | Self::Unbound { .. }
+            | Self::OfAnother { .. }
+            | Self::NoBaseline { .. } => Standing::Missing,
             Self::Old { .. } => Standing::Expired,
             Self::Unreadable { .. }
             | Self::Unfinished { .. }
@@ -226,6 +245,7 @@ impl Fault {
             | Self::MayLeaveOut { .. }
             | Self::NotMeasured { .. } => Standing::Unreadable,
             Self::Empty { .. }
+            | Self::Malformed { .. }
             | Self::Vulnerable { .. }
             | Self::TooMany { .. }
             | Self::Licence { .. }

@@ -6,6 +6,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::{Fault, Verdict};
 use crate::Digest;
@@ -153,7 +154,8 @@ impl Subject {
 }
 
 /// How much of an artifact evidence has to speak of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Scope {
     /// Of every platform, each.
     #[default]
@@ -291,12 +293,12 @@ pub(super) fn untold<'a>(
 ) -> Vec<Option<Digest>> {
     let told: Vec<&Bound<'_>> = told.collect();
     match scope {
-        // What runs nowhere has no platform, and needs to be told of all the same.
-        Scope::EachPlatform if !subject.platforms.is_empty() => {
+        // Where nothing speaks of it at all, no platform is missed before another.
+        _ if told.is_empty() => alloc::vec![None],
+        Scope::EachPlatform => {
             let is_told = |platform: &Digest| told.iter().any(|bound| bound.platforms.contains(platform));
             subject.platforms.keys().filter(|platform| !is_told(platform)).copied().map(Some).collect()
         }
-        _ if told.is_empty() => alloc::vec![None],
-        _ => Vec::new(),
+        Scope::Any => Vec::new(),
     }
 }

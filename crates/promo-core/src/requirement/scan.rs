@@ -5,6 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use super::exception::plain;
 use super::piece::{Bound, bound, current, missed, untold};
@@ -12,7 +13,8 @@ use super::{Content, Exception, Fault, Piece, Scope, Subject, Verdict, vex};
 use crate::evidence::{Finding, FixState, Kind, Level, Report, Severity, Statement};
 
 /// Which findings count by whether they are mended somewhere.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Fixes {
     /// All.
     #[default]
@@ -23,7 +25,8 @@ pub enum Fixes {
 }
 
 /// What is made of findings that the author of a report has suppressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Suppressions {
     /// They count like any other. What a report leaves out nobody can see.
     #[default]
@@ -35,7 +38,8 @@ pub enum Suppressions {
 }
 
 /// What has to be true of the vulnerabilities of an artifact.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ScanRequirement {
     /// From which level on there may be no finding.
     pub deny: Option<Level>,

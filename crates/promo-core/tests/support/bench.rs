@@ -148,7 +148,7 @@ impl Bench {
         pipeline.environments = self.world.pipeline.environments.clone().into_iter().rev().collect();
         pipeline.checks = self.world.pipeline.checks.clone().into_iter().rev().collect();
         other.world.graph = Graph::new(pipeline);
-        let Observations { files, live, artifacts, trees, destinations, checks, settings, judged, unread } =
+        let Observations { files, live, artifacts, trees, destinations, checks, settings, judged, unread, evidence } =
             self.observations.clone();
         other.observations = Observations {
             files: files.into_iter().rev().collect(),
@@ -160,6 +160,7 @@ impl Bench {
             settings: settings.into_iter().rev().collect(),
             judged: judged.into_iter().rev().collect(),
             unread: unread.into_iter().rev().collect(),
+            evidence: evidence.into_iter().rev().collect(),
         };
         other
     }

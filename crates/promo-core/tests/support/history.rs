@@ -23,6 +23,7 @@ use promo_core::model::{
 };
 use promo_core::planner::DeploymentSettings;
 use promo_core::release::{Release, ReleaseContent};
+use promo_core::requirement::NamedGate;
 use promo_core::windows::Level;
 use serde_json::json;
 
@@ -58,6 +59,7 @@ pub(crate) fn pipeline(text: &str) -> Pipeline {
         artifacts: BTreeMap::from([(name("app"), artifact)]),
         checks,
         windows: BTreeMap::new(),
+        gates: BTreeMap::new(),
         environments,
     }
 }
@@ -78,6 +80,7 @@ fn environment(line: &str) -> (EnvironmentName, Environment) {
         verify: Vec::new(),
         approval: Vec::new(),
         windows: Vec::new(),
+        gates: Vec::new(),
         on_failure: OnFailure::Rollback,
         watch: None,
         waves: Vec::new(),
@@ -138,6 +141,7 @@ pub(crate) struct World {
     pub(crate) graph: Graph,
     pub(crate) approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     pub(crate) windows: BTreeMap<EnvironmentName, Vec<Level>>,
+    pub(crate) gates: BTreeMap<EnvironmentName, Vec<NamedGate>>,
     pub(crate) no_drills: BTreeSet<EnvironmentName>,
     pub(crate) records: Vec<Record>,
     /// Seconds since the beginning.
@@ -159,6 +163,7 @@ impl World {
             graph,
             approval,
             windows: BTreeMap::new(),
+            gates: BTreeMap::new(),
             no_drills: BTreeSet::new(),
             records: Vec::new(),
             clock: 0,
@@ -179,6 +184,7 @@ impl World {
             graph: &self.graph,
             approval: &self.approval,
             windows: &self.windows,
+            gates: &self.gates,
             no_drills: &self.no_drills,
         }
     }

@@ -275,7 +275,7 @@ impl Session {
             approvals,
             run: None,
         };
-        eligibility::assess(&self.governance.rules(), view, &observed.artifacts, &question, now)
+        eligibility::assess(&self.governance.rules(), view, observed.of_releases(), &question, now)
     }
 
     /// What people said when they stopped what these gates keep out, a line each.

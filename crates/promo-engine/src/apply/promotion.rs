@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::slice;
 
 use promo_core::Digest;
-use promo_core::eligibility::{self, ArtifactFindings, Question};
+use promo_core::eligibility::{self, Observed, Question};
 use promo_core::gate::{Gate, Reason, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::event::{Movement, PromotionOutcome};
@@ -168,7 +168,9 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             approvals: approvals.as_ref(),
             run: Some(&context.run),
         };
-        let gates = eligibility::assess(&session.governance.rules(), view, &ArtifactFindings::new(), &question, now);
+        let evidence = session.evidence_for(view, &document.body)?;
+        let observed = Observed { evidence: &evidence, ..Observed::NOTHING };
+        let gates = eligibility::assess(&session.governance.rules(), view, observed, &question, now);
         let unasked = starts == Some(Start::Manual) && !request.asks_for(&entry.environment);
         if !unasked && overall(&gates).is_open() {
             return Ok(None);

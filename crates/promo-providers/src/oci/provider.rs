@@ -279,6 +279,7 @@ impl Provider for Oci {
                 media_type: found.media_type.clone(),
                 size: found.total_size(),
                 tree: found.tree.iter().map(|manifest| manifest.digest).collect(),
+                platforms: found.images.iter().map(|image| (image.digest, Some(image.config))).collect(),
                 metadata: metadata(&found),
             })
         })

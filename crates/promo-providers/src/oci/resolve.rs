@@ -46,6 +46,8 @@ pub struct PlatformImage {
     pub digest: Digest,
     /// `os/architecture[/variant]`, where the index states it.
     pub platform: Option<String>,
+    /// The digest of its configuration.
+    pub config: Digest,
     /// The labels of its configuration.
     pub labels: BTreeMap<String, String>,
 }
@@ -232,7 +234,7 @@ async fn finish(
     let images = futures_util::stream::iter(images)
         .map(|(digest, platform, config)| async move {
             let labels = read_labels(store, &config).await?;
-            Ok::<_, OciError>(PlatformImage { digest, platform, labels })
+            Ok::<_, OciError>(PlatformImage { digest, platform, config: config.digest, labels })
         })
         .buffered(PARALLEL)
         .try_collect()

@@ -343,7 +343,14 @@ mod tests {
                 return Err(ProviderError::new(ErrorKind::Moved, "the tag names another digest"));
             }
             let tree = if self.is(Fault::ResolvesATreeWithoutTop) { vec![] } else { vec![digest] };
-            Ok(Resolved { digest, media_type: "text/plain".into(), size: 3, tree, metadata: [].into() })
+            Ok(Resolved {
+                digest,
+                media_type: "text/plain".into(),
+                size: 3,
+                tree,
+                platforms: [].into(),
+                metadata: [].into(),
+            })
         }
 
         async fn observe(&self, _: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {

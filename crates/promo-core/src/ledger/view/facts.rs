@@ -33,6 +33,25 @@ pub struct ReleaseEntry {
     pub authors: BTreeSet<IdentityName>,
 }
 
+/// A document that somebody brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidenceEntry {
+    /// Position of the record.
+    pub seq: u64,
+    /// When, by the store's clock.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Actor,
+    /// The document, which the ledger keeps by its digest.
+    pub document: Digest,
+    /// Its format, as promo told it.
+    pub format: String,
+    /// Under which name it was brought.
+    pub name: Option<String>,
+    /// The digests for which it was brought.
+    pub subjects: BTreeSet<Digest>,
+}
+
 /// Which record said something, when and by whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {

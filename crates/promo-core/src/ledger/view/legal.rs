@@ -26,6 +26,19 @@ impl View {
             | Event::VerdictRecorded { release, .. }
             | Event::VerdictWithdrawn { release, .. }
             | Event::Deployed { release, .. } => self.known(release)?,
+            Event::ArtifactDescribed { artifact, platforms } => {
+                if platforms.is_empty() {
+                    return Err("an artifact without any part".into());
+                }
+                if self.described.get(artifact).is_some_and(|subject| subject.platforms != *platforms) {
+                    return Err(alloc::format!("{artifact} was described otherwise before"));
+                }
+            }
+            Event::EvidenceAdded { subjects, .. } => {
+                if subjects.is_empty() {
+                    return Err("evidence that was brought for nothing".into());
+                }
+            }
             Event::ReleaseLifted { release, scope, .. } => {
                 if !self.quarantines.contains_key(&(release.clone(), scope.clone())) {
                     return Err("there is no quarantine of that release and scope".into());

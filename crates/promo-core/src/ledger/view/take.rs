@@ -4,12 +4,13 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{
-    Applier, ApprovalEntry, Drill, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said, StepView,
-    Stop, StopAct, Turned, VerdictEntry, View, scopes,
+    Applier, ApprovalEntry, Drill, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said,
+    StepView, Stop, StopAct, Turned, VerdictEntry, View, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
 use crate::ledger::record::{DETAIL, METADATA};
 use crate::ledger::{Event, Record};
+use crate::requirement::Subject;
 
 /// Why what a legal record names is there.
 const NAMED: &str = "invariant: a legal record names what it is about";
@@ -33,6 +34,13 @@ impl View {
                 let entry = self.by_id.get(&release).map(|place| &mut self.releases[*place]).expect(NAMED);
                 entry.authors.extend(authors);
                 entry.authors.insert(by);
+            }
+            Event::ArtifactDescribed { artifact, platforms } => {
+                self.described.insert(artifact, Subject { digest: artifact, platforms });
+            }
+            Event::EvidenceAdded { document, format, name, subjects } => {
+                let (seq, by) = (record.seq, record.actor.clone());
+                self.evidence.push(EvidenceEntry { seq, at, by, document, format, name, subjects });
             }
             Event::ReleaseRejected { release, scope, automatic } => {
                 let act = StopAct::Rejected { release: release.clone(), scope: scope.clone() };

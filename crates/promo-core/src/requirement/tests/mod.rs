@@ -154,7 +154,7 @@ fn every_scanner_that_is_required_must_have_looked_and_what_any_other_found_coun
     let judge = |pieces: &[Piece]| both.judge(&single(), pieces, &[], now()).verdict;
     let (trivy, grype) = (scan("a", "image", "trivy", vec![]), scan("b", "image", "grype", vec![]));
     assert_eq!(judge(&[trivy.clone(), grype.clone()]).standing(), Standing::Met);
-    let missing = Fault::Nothing { from: Some("grype".into()), platform: Some(digest("image")) };
+    let missing = Fault::Nothing { from: Some("grype".into()), platform: None };
     assert_eq!(judge(core::slice::from_ref(&trivy)).faults, [missing]);
     let third = scan("c", "image", "somebody", vec![critical("CVE-1")]);
     assert_eq!(judge(&[trivy, grype, third]).standing(), Standing::Bad);

@@ -1,0 +1,109 @@
+//! `promo evidence`: documents of scanners, builds and tests, brought for what they speak of.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use promo_core::Digest;
+use promo_core::ids::ArtifactName;
+use promo_core::ledger::View;
+use promo_engine::evidence::NewEvidence;
+
+use crate::cli::{Format, Global};
+use crate::error::CliError;
+use crate::escape;
+use crate::exit::{DONE, Exit};
+use crate::project::{self, Access};
+use crate::select;
+use crate::ui::Ui;
+use crate::view::answers::EvidenceAdded;
+use crate::view::evidence::DocumentView;
+
+/// The longest document that is taken, in bytes: what a reader of reports takes.
+const LIMIT: u64 = promo_providers::reports::LIMIT as u64;
+
+#[derive(Debug, Args)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Bring a document that speaks of what is promoted: a scan, a bill of materials, a report of tests
+    Add {
+        /// The document; its format is told from its content
+        file: PathBuf,
+        /// For every artifact of this release: its id, number or alias; of what the document names itself when left out
+        #[arg(long, value_name = "RELEASE")]
+        release: Option<String>,
+        /// Only for this artifact of the release
+        #[arg(long, value_name = "ARTIFACT", requires = "release")]
+        artifact: Option<ArtifactName>,
+        /// For this digest: of an artifact, or of the manifest of one platform
+        #[arg(long, value_name = "DIGEST", conflicts_with = "release")]
+        digest: Option<Digest>,
+        /// Which suite or run it is of: a later one of the same name replaces it
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        /// JSON of your own, of which gates name the numbers
+        #[arg(long)]
+        numbers: bool,
+    },
+}
+
+pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
+    let Verb::Add { file, release, artifact, digest, name, numbers } = &arguments.verb;
+    let bytes = read(file)?;
+    let project = project::open(ui, global, Access::Write)?;
+    let view = project.session.view()?;
+    let subjects = match (release, digest) {
+        (Some(release), _) => of_release(&view, release, artifact.as_ref())?,
+        (None, Some(digest)) => [*digest].into(),
+        (None, None) => BTreeSet::new(),
+    };
+    drop(view);
+    let new = NewEvidence { bytes, name: name.clone(), subjects, numbers: *numbers };
+    let brought = project.session.add_evidence(new)?;
+    let shown = DocumentView::of(&brought);
+    let next = ui.to_paste("promo status");
+    if ui.format() == Format::Json {
+        ui.answer(&EvidenceAdded { evidence: shown, new: !brought.known, next });
+        return Ok(DONE);
+    }
+    let what = if brought.known { "was there already" } else { "added" };
+    let mut out = format!("{} {what}\n  {}\n", brought.entry.document, escape::line(&shown.text()));
+    for subject in &brought.entry.subjects {
+        out.push_str(&format!("  for {subject}\n"));
+    }
+    ui.data(&format!("{out}{}", ui.next(&next)));
+    Ok(DONE)
+}
+
+/// The digests of a release, or of one artifact of it.
+fn of_release(view: &View, release: &str, artifact: Option<&ArtifactName>) -> Result<BTreeSet<Digest>, CliError> {
+    let id = select::release(view, release)?;
+    let entry = view.release(&id).expect("invariant: it was just found");
+    let components = &entry.release.content.components;
+    match artifact {
+        None => Ok(components.values().copied().collect()),
+        Some(name) => match components.get(name) {
+            Some(digest) => Ok([*digest].into()),
+            None => {
+                let known: Vec<&str> = components.keys().map(ArtifactName::as_str).collect();
+                let why = format!("{id} has no artifact `{name}`: it has {}", known.join(", "));
+                Err(CliError::invalid_value("--artifact", &why, None))
+            }
+        },
+    }
+}
+
+fn read(file: &Path) -> Result<Vec<u8>, CliError> {
+    let failed = |error: std::io::Error| CliError::file("read", file, &error);
+    let length = std::fs::metadata(file).map_err(failed)?.len();
+    if length > LIMIT {
+        let why = format!("it has {length} bytes, and at most {LIMIT} are taken");
+        return Err(failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)));
+    }
+    std::fs::read(file).map_err(failed)
+}

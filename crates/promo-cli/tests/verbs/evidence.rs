@@ -1,0 +1,230 @@
+//! Evidence that is brought, and gates over it, from the first `evidence add` to the environment behind them.
+
+use std::path::Path;
+
+use jiff::SignedDuration;
+use promo_engine::clock::SystemClock;
+use promo_sdk::Clock as _;
+use serde_json::Value;
+
+use crate::fixture::{World, next, said};
+
+/// Reports as Trivy wrote them, of another image.
+const CLEAN: &str = include_str!("../../../promo-providers/src/reports/samples/trivy/clean.json");
+const BAD: &str = include_str!("../../../promo-providers/src/reports/samples/trivy/shop.json");
+const TESTS: &str = include_str!("../../../promo-providers/src/reports/samples/junit/pytest-green.xml");
+
+const GATES: &str = r#"
+[gates]
+no-critical = { scan = { deny = ["critical"], max_age = "7d" } }
+unit = { tests = { suites = ["unit"] } }
+commit = { metadata = ["commit"] }
+
+[environments.staging]
+gates = ["no-critical", "unit", "commit"]
+"#;
+
+/// A world in which staging asks for evidence, and a release that is there but for it.
+struct Asked {
+    world: World,
+    /// The configurations of the platforms of the image.
+    platforms: Vec<String>,
+}
+
+impl Asked {
+    fn new(gates: &str) -> Self {
+        let world = World::new();
+        world.edit("promo.toml", "\n[environments.staging]\n", gates);
+        world.write("config/common.env", "NEEDS_WORKERS=3\n");
+        world.run(0, &["release", "add", "shop=1.1.0", "--alias", "1.2.0", "--meta", "commit=1f2e"]);
+        world.run(0, &["advance"]);
+        let platforms = configurations(&world.at.join("registry/shop"));
+        assert_eq!(platforms.len(), 2, "{platforms:?}");
+        Self { world, platforms }
+    }
+
+    /// The report of one platform, made so long ago.
+    fn scan(&self, report: &str, platform: usize, ago: SignedDuration) -> String {
+        let mut report: Value = serde_json::from_str(report).unwrap();
+        report["CreatedAt"] = (SystemClock.now() - ago).to_string().into();
+        let metadata = report["Metadata"].as_object_mut().unwrap();
+        metadata.remove("RepoDigests");
+        metadata.insert("ImageID".into(), self.platforms[platform].as_str().into());
+        report.to_string()
+    }
+
+    fn brings(&self, text: &str, more: &[&str]) -> Value {
+        self.world.write("evidence", text);
+        self.world.run(0, &[&["evidence", "add", "evidence", "--release", "1.2.0"], more].concat())
+    }
+
+    /// The gates of the release for staging that are not open, by code.
+    fn shut(&self) -> Vec<(String, String)> {
+        let why = self.world.run(0, &["why", "staging", "1.2.0"]);
+        let gates = why["gates"].as_array().unwrap().iter().zip(why["codes"].as_array().unwrap());
+        let shut = gates.filter(|(gate, _)| gate["outcome"] != "satisfied");
+        let of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let told = |(gate, code): (&Value, &Value)| {
+            let code = of(code);
+            let said = &gate["reason"][&code];
+            let faults: Vec<String> = said["faults"].as_array().into_iter().flatten().map(|f| of(&f["text"])).collect();
+            let text = format!("{} of {}: {}", of(&said["gate"]), of(&said["artifact"]), faults.join("; "));
+            (code, text)
+        };
+        shut.map(told).filter(|(code, _)| code.starts_with("evidence")).collect()
+    }
+
+    fn codes(&self) -> Vec<String> {
+        self.shut().into_iter().map(|(code, _)| code).collect()
+    }
+}
+
+/// The digests of the configurations of an image in a layout.
+fn configurations(layout: &Path) -> Vec<String> {
+    let read = |digest: &str| -> Value {
+        let file = layout.join("blobs/sha256").join(digest.strip_prefix("sha256:").unwrap());
+        serde_json::from_slice(&std::fs::read(file).unwrap()).unwrap()
+    };
+    let index: Value = serde_json::from_slice(&std::fs::read(layout.join("index.json")).unwrap()).unwrap();
+    let named = |one: &&Value| one["annotations"]["org.opencontainers.image.ref.name"] == "1.1.0";
+    let image = index["manifests"].as_array().unwrap().iter().find(named).unwrap();
+    let image = read(image["digest"].as_str().unwrap());
+    let manifests = image["manifests"].as_array().unwrap().iter();
+    manifests
+        .map(|one| read(one["digest"].as_str().unwrap())["config"]["digest"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+pub(crate) fn row() {
+    let world = World::new();
+    world.write("junit.xml", TESTS);
+    let added = world.run(0, &["evidence", "add", "junit.xml", "--release", "1.1.0", "--name", "unit"]);
+    assert_eq!((&added["new"], &added["evidence"]["format"]), (&true.into(), &"junit".into()), "{added}");
+    let again = world.run(0, &["evidence", "add", "junit.xml", "--release", "1.1.0", "--name", "unit"]);
+    assert_eq!(again["new"], false, "{again}");
+    let shown = world.run(0, &["release", "show", "1.1.0"]);
+    assert_eq!(shown["evidence"].as_array().unwrap().len(), 1, "{shown}");
+    world.run(0, &["ledger", "verify"]);
+}
+
+#[test]
+fn what_is_no_evidence_is_refused_before_anything_is_recorded() {
+    let asked = Asked::new(GATES);
+    let world = &asked.world;
+    let records = || world.run(0, &["ledger", "verify"])["records"].clone();
+    let before = records();
+    let cut = asked.scan(CLEAN, 0, HOUR);
+    for (text, words) in [
+        ("hello", "no report that promo knows"),
+        ("{}", "no report that promo knows"),
+        (&cut[..cut.len() / 2], "is broken at"),
+        (&cut.replace("\"SchemaVersion\":2", "\"SchemaVersion\":3"), "in version `3`, and promo reads"),
+        (CLEAN, "which is no part of what it was brought for"),
+    ] {
+        world.write("evidence", text);
+        let error = world.refuses(65, "evidence-invalid", &["evidence", "add", "evidence", "--release", "1.2.0"]);
+        assert!(error["message"].as_str().unwrap().contains(words), "{words}: {error}");
+    }
+    world.write("evidence", TESTS);
+    let error = world.refuses(65, "evidence-invalid", &["evidence", "add", "evidence"]);
+    assert!(error["message"].as_str().unwrap().contains("does not say of what it speaks"), "{error}");
+    world.refuses(65, "file-unreadable", &["evidence", "add", "nothing.json"]);
+    assert_eq!(records(), before);
+}
+
+#[test]
+fn evidence_opens_its_gates_one_by_one_and_each_is_named_until_then() {
+    let asked = Asked::new(GATES);
+    let world = &asked.world;
+    assert_eq!(asked.codes(), ["evidence-missing", "evidence-missing"]);
+    let texts: Vec<String> = asked.shut().into_iter().map(|(_, text)| text).collect();
+    assert_eq!(texts, ["no-critical of shop: no scan", "unit of shop: no report of tests of unit"]);
+    let why = world.run(0, &["why", "staging", "1.2.0"]);
+    let id = why["release"]["id"].as_str().or(why["release"].as_str()).unwrap().to_owned();
+    assert_eq!(next(&why), format!("promo evidence add FILE --release {id}"), "{why}");
+
+    // One platform is looked into: the other one is missed by name.
+    asked.brings(&asked.scan(CLEAN, 0, HOUR), &[]);
+    let text = asked.shut()[0].1.clone();
+    assert!(text.starts_with("no-critical of shop: no scan for the platform sha256:"), "{text}");
+    asked.brings(&asked.scan(BAD, 1, HOUR * 2), &[]);
+    assert_eq!(asked.codes(), ["evidence-bad", "evidence-missing"]);
+    let planned = world.run(0, &["plan", "staging"]);
+    let stay =
+        planned["rows"].as_array().map(|rows| rows.iter().find(|row| row["environment"] == "staging").unwrap().clone());
+    assert!(stay.is_none_or(|stay| stay.to_string().contains("is critical")), "{planned}");
+    world.run(0, &["advance"]);
+    assert!(said(world, &["status"]).contains("staging"), "it stays where it is");
+
+    // A later scan of the same scanner and platform replaces it; an earlier one would not.
+    asked.brings(&asked.scan(CLEAN, 1, HOUR * 3), &[]);
+    assert_eq!(asked.codes()[0], "evidence-bad");
+    asked.brings(&asked.scan(CLEAN, 1, HOUR), &[]);
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    asked.brings(TESTS, &["--name", "integration"]);
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    asked.brings(TESTS, &["--name", "unit"]);
+    assert_eq!(asked.codes(), [""; 0]);
+    let text = said(world, &["plan", "staging"]);
+    for words in ["✓ no-critical of shop: 0 critical by Trivy", "✓ unit of shop: ", "✓ commit: the build said commit"]
+    {
+        assert!(text.contains(words), "{words}\n{text}");
+    }
+    world.run(0, &["advance"]);
+    let status = said(world, &["status"]);
+    let line = status.lines().find(|line| line.trim_start().starts_with("staging")).unwrap();
+    assert!(line.contains("1.2.0") && line.contains("verified"), "{status}");
+    world.run(0, &["ledger", "verify"]);
+}
+
+#[test]
+fn a_plan_outlives_a_new_scan_that_is_as_good_and_not_one_that_is_worse() {
+    let asked = Asked::new(GATES);
+    let world = &asked.world;
+    for platform in [0, 1] {
+        asked.brings(&asked.scan(CLEAN, platform, HOUR * 5), &[]);
+    }
+    asked.brings(TESTS, &["--name", "unit"]);
+    world.run(0, &["plan", "staging", "--out", "p.json"]);
+    asked.brings(&asked.scan(CLEAN, 0, HOUR * 4), &[]);
+    let shown = said(world, &["show", "p.json"]);
+    assert!(shown.contains("can start now") && !shown.contains("stale"), "{shown}");
+    asked.brings(&asked.scan(BAD, 0, HOUR * 3), &[]);
+    let error = world.refuses(21, "denied", &["apply", "p.json"]);
+    assert!(error["details"].to_string().contains("is critical"), "{error}");
+    asked.brings(&asked.scan(CLEAN, 0, HOUR * 2), &[]);
+    world.run(0, &["apply", "p.json"]);
+    // What is found later bars nobody from going back, nor what stands from being what it is.
+    asked.brings(&asked.scan(BAD, 1, HOUR), &[]);
+    let back = said(world, &["rollback", "staging"]);
+    assert!(back.contains("can start now") && !back.contains("is critical"), "{back}");
+}
+
+#[test]
+fn an_old_scan_has_expired_and_an_exception_lets_one_vulnerability_pass() {
+    let gates = GATES.replace("\"unit\", ", "").replace("unit = { tests = { suites = [\"unit\"] } }\n", "");
+    let asked = Asked::new(&gates);
+    for platform in [0, 1] {
+        asked.brings(&asked.scan(CLEAN, platform, HOUR * 24 * 8), &[]);
+    }
+    assert_eq!(asked.codes(), ["evidence-expired"]);
+    for platform in [0, 1] {
+        asked.brings(&asked.scan(BAD, platform, HOUR), &[]);
+    }
+    let shut = asked.shut();
+    assert_eq!(asked.codes(), ["evidence-bad"]);
+    let mut ids: Vec<&str> = shut[0].1.split(&[' ', ';'][..]).filter(|word| word.starts_with("CVE-")).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert!(!ids.is_empty(), "{shut:?}");
+    let exceptions: String = ids
+        .iter()
+        .map(|id| format!("[[exceptions]]\nid = \"{id}\"\nowner = \"dana\"\nreason = \"not reachable\"\nexpires = \"2999-12-31\"\n"))
+        .collect();
+    asked.world.edit("promo.toml", "[gates]\n", &format!("{exceptions}[gates]\n"));
+    assert_eq!(asked.codes(), [""; 0], "{:?}", asked.shut());
+    let text = said(&asked.world, &["why", "staging", "1.2.0"]);
+    assert!(text.contains("excepted"), "{text}");
+}

@@ -1,0 +1,253 @@
+//! Gates over evidence and the exceptions to them, in a pipeline and in a policy alike. What must not live here: what a requirement is
+//! met by ([`crate::requirement`]).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+
+use super::check::{Checker, words};
+use super::duration;
+use super::lower::{names, references};
+use super::tree::{Data, Entry, Node, Table};
+use crate::diagnostic::Diagnostic;
+use crate::evidence::{Finite, Level};
+use crate::ids::GateName;
+use crate::requirement::{
+    Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, LicenceRequirement,
+    MetadataRequirement, NumberRequirement, Requirement, ScanRequirement, Scope, Suppressions, TestRequirement,
+    Unknown,
+};
+
+/// The keys of which a gate has exactly one.
+const REQUIREMENTS: [&str; 7] = ["scan", "licences", "sbom", "tests", "coverage", "number", "metadata"];
+
+/// Every gate of a file, with the exceptions of the same file; `artifacts` are those that may be named, any where nothing is known of them.
+pub(crate) fn lower(
+    root: &Table,
+    artifacts: Option<&[&str]>,
+    checker: &mut Checker<'_>,
+) -> BTreeMap<GateName, EvidenceGate> {
+    let exceptions: Vec<Excepted> = root
+        .list("exceptions")
+        .iter()
+        .filter_map(Node::table)
+        .filter_map(|table| exception(table, artifacts, checker))
+        .collect();
+    let mut out = BTreeMap::new();
+    for entry in root.table("gates").map(|table| table.entries.as_slice()).unwrap_or_default() {
+        let Some(table) = entry.node.table() else { continue };
+        known_artifacts(table, artifacts, checker);
+        let (Some(requirement), Ok(name)) = (requirement(entry, table, checker), entry.key.parse::<GateName>()) else {
+            continue;
+        };
+        let exceptions = match &requirement {
+            Requirement::Scan(_) => exceptions.clone(),
+            _ => Vec::new(),
+        };
+        let artifacts = names(table, "artifacts").into_iter().collect();
+        out.insert(name, EvidenceGate { artifacts, requirement, exceptions });
+    }
+    out
+}
+
+/// Warns of gates that nothing names: they bind nothing.
+pub(crate) fn unused(root: &Table, named: &BTreeSet<String>, by: &str, checker: &mut Checker<'_>) {
+    for entry in root.table("gates").map(|table| table.entries.as_slice()).unwrap_or_default() {
+        if !named.contains(&entry.key) {
+            let message = format!("no {} names the gate `{}`, so it binds nothing", by, entry.key);
+            let diagnostic = Diagnostic::at("gate-unused", entry.key_span.clone(), message);
+            checker.push(diagnostic.help("name it in `gates` of one").warning());
+        }
+    }
+}
+
+fn known_artifacts(table: &Table, artifacts: Option<&[&str]>, checker: &mut Checker<'_>) {
+    if let Some(known) = artifacts {
+        references(checker, &table.texts("artifacts"), known, "artifact");
+    }
+}
+
+fn exception(table: &Table, artifacts: Option<&[&str]>, checker: &mut Checker<'_>) -> Option<Excepted> {
+    known_artifacts(table, artifacts, checker);
+    let text = |key: &str| table.text(key).map(String::from);
+    let exception = Exception {
+        id: text("id")?,
+        package: text("package"),
+        owner: text("owner")?,
+        reason: text("reason")?,
+        expires: last_day(table.get("expires")?, checker)?,
+    };
+    Some(Excepted { exception, artifacts: names(table, "artifacts").into_iter().collect() })
+}
+
+/// The end, in UTC, of the day that is the last one.
+fn last_day(node: &Node, checker: &mut Checker<'_>) -> Option<Timestamp> {
+    let (Data::Text(written) | Data::Date(written)) = &node.data else { return None };
+    let date = written.parse::<Date>().ok().filter(|date| date.to_string() == *written);
+    let end = date.and_then(|date| date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok());
+    if end.is_none() {
+        let message = format!("`{written}` is not a date: expected `YYYY-MM-DD`, the last day, in UTC");
+        checker.push(Diagnostic::at("gate-exception", node.span.clone(), message));
+    }
+    end.map(|end| end.timestamp())
+}
+
+fn requirement(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> Option<Requirement> {
+    let stated: Vec<&Entry> = table.entries.iter().filter(|entry| REQUIREMENTS.contains(&entry.key.as_str())).collect();
+    let [one] = stated.as_slice() else {
+        // What is only misspelt has been told as that.
+        if stated.is_empty() && table.entries.iter().any(|entry| entry.key != "artifacts") {
+            return None;
+        }
+        let message = format!("`{}` must require exactly one thing, and requires {}", entry.key, stated.len());
+        let mut diagnostic = Diagnostic::at("config-one-kind", entry.key_span.clone(), message);
+        for one in &stated {
+            diagnostic = diagnostic.label(one.key_span.clone(), "required");
+        }
+        checker.push(diagnostic.help(format!("one of {}; give each a gate of its own", words(REQUIREMENTS))));
+        return None;
+    };
+    let empty = Table::default();
+    let own = one.node.table().unwrap_or(&empty);
+    let requirement = match one.key.as_str() {
+        "scan" => Requirement::Scan(scan(own)),
+        "licences" => Requirement::Licences(LicenceRequirement {
+            allow: texts(own, "allow"),
+            deny: texts(own, "deny"),
+            unknown: match own.text("unknown") {
+                Some("take-of-system") => Unknown::TakeOfSystem,
+                Some("take") => Unknown::Take,
+                _ => Unknown::Refuse,
+            },
+            scope: scope(own),
+        }),
+        "sbom" => {
+            let least = count(own, "components").unwrap_or(BillRequirement::default().least);
+            Requirement::Sbom(BillRequirement { least, scope: scope(own) })
+        }
+        "tests" => Requirement::Tests(TestRequirement {
+            suites: texts(own, "suites"),
+            pass_rate: decimal(own, "pass_rate"),
+            failed: count(own, "failed"),
+            skipped: count(own, "skipped"),
+            flaky: count(own, "flaky"),
+        }),
+        "coverage" => Requirement::Coverage(CoverageRequirement {
+            suites: texts(own, "suites"),
+            lines: decimal(own, "lines"),
+            branches: decimal(own, "branches"),
+            functions: decimal(own, "functions"),
+        }),
+        "number" => Requirement::Number(number(own, checker)?),
+        _ => {
+            let keys = one.node.texts().into_iter().map(|(text, _)| text.to_string()).collect();
+            Requirement::Metadata(MetadataRequirement { keys })
+        }
+    };
+    // What is wrong in it may be what it requires.
+    let span = &one.node.span;
+    let told = |wrong: &Diagnostic| wrong.labels.iter().any(|l| span.start <= l.span.start && l.span.end <= span.end);
+    if checker.out.iter().any(|wrong| wrong.is_error() && told(wrong)) {
+        return None;
+    }
+    if let Some(lacks) = requires_nothing(&requirement) {
+        let message = format!("`{}` of `{}` would let everything pass", one.key, entry.key);
+        checker.push(Diagnostic::at("gate-empty", one.key_span.clone(), message).help(lacks));
+        return None;
+    }
+    Some(requirement)
+}
+
+/// What a requirement lacks that would never refuse anything (S1.4).
+fn requires_nothing(requirement: &Requirement) -> Option<&'static str> {
+    match requirement {
+        Requirement::Scan(scan) if scan.deny.is_none() && scan.at_most.is_empty() => Some(
+            "say with `deny = [\"critical\"]` what there may be none of, or with `at_most = { high = 5 }` how many there may be",
+        ),
+        Requirement::Licences(licences) if licences.allow.is_empty() && licences.deny.is_empty() => {
+            Some("name licences in `allow` or `deny`, such as \"MIT\" or \"GPL-*\"")
+        }
+        Requirement::Coverage(of) if of.lines.is_none() && of.branches.is_none() && of.functions.is_none() => {
+            Some("say with `lines`, `branches` or `functions` how many percent there must be")
+        }
+        Requirement::Number(number) if number.least.is_none() && number.most.is_none() && number.baseline.is_none() => {
+            Some("say with `min`, `max`, `higher_by` or `lower_by` what it may be")
+        }
+        _ => None,
+    }
+}
+
+fn scan(table: &Table) -> ScanRequirement {
+    let levels = |key: &str| table.texts(key).into_iter().filter_map(|(word, _)| level(word)).min();
+    let numbers = table.table("at_most").map(|table| table.entries.as_slice()).unwrap_or_default();
+    let at_most = |entry: &Entry| Some((level(&entry.key)?, u64::try_from(entry.node.integer()?).ok()?));
+    ScanRequirement {
+        deny: levels("deny"),
+        at_most: numbers.iter().filter_map(at_most).collect(),
+        unknown_as: table.text("unknown_as").and_then(level).unwrap_or(ScanRequirement::default().unknown_as),
+        highest: table.text("severity") == Some("highest"),
+        fixes: if table.text("fixes") == Some("available") { Fixes::Available } else { Fixes::Any },
+        suppressions: match table.text("suppressed") {
+            Some("shown") => Suppressions::Shown,
+            Some("accept") => Suppressions::Accept,
+            _ => Suppressions::Count,
+        },
+        scanners: texts(table, "scanners"),
+        max_age: seconds(table, "max_age"),
+        database_max_age: seconds(table, "database_max_age"),
+        scope: scope(table),
+        vex: BTreeSet::new(),
+    }
+}
+
+fn number(table: &Table, checker: &mut Checker<'_>) -> Option<NumberRequirement> {
+    let baseline = match (decimal(table, "higher_by"), decimal(table, "lower_by")) {
+        (Some(percent), None) => Some(Baseline::HigherBy(percent)),
+        (None, Some(percent)) => Some(Baseline::LowerBy(percent)),
+        (None, None) => None,
+        (Some(_), Some(_)) => {
+            let (one, two) = (table.entry("higher_by")?, table.entry("lower_by")?);
+            let message = "a number gets worse in one direction: `higher_by` and `lower_by` exclude each other";
+            let diagnostic = Diagnostic::at("config-duplicate", two.key_span.clone(), message);
+            checker.push(diagnostic.label(one.key_span.clone(), "the other one"));
+            return None;
+        }
+    };
+    Some(NumberRequirement {
+        name: table.text("name")?.into(),
+        suites: texts(table, "suites"),
+        least: decimal(table, "min"),
+        most: decimal(table, "max"),
+        baseline,
+    })
+}
+
+/// The level that a word names.
+fn level(word: &str) -> Option<Level> {
+    Level::ALL.into_iter().find(|level| level.name() == word)
+}
+
+fn scope(table: &Table) -> Scope {
+    if table.text("scope") == Some("any") { Scope::Any } else { Scope::EachPlatform }
+}
+
+fn texts(table: &Table, key: &str) -> BTreeSet<String> {
+    table.texts(key).into_iter().map(|(text, _)| text.to_string()).collect()
+}
+
+fn decimal(table: &Table, key: &str) -> Option<Finite> {
+    table.text(key)?.parse().ok()
+}
+
+fn count(table: &Table, key: &str) -> Option<u64> {
+    table.get(key).and_then(Node::integer).and_then(|number| u64::try_from(number).ok())
+}
+
+fn seconds(table: &Table, key: &str) -> Option<u64> {
+    table.text(key).and_then(|text| duration::seconds(text).ok())
+}

@@ -1,0 +1,150 @@
+//! What a gate over evidence came to, as its reason tells it: the documents that were judged, and what is wrong with them. What must not
+//! live here: judging them ([`crate::requirement`]).
+
+use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Outcome, Reason, Words};
+use crate::Digest;
+use crate::ids::{ArtifactName, GateName};
+use crate::requirement::{self, Assessment, NamedGate, Piece, Standing};
+
+/// How many faults of a gate are told one by one.
+const FAULTS_TOLD: usize = 10;
+
+/// What a gate over evidence came to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Evidenced {
+    /// Which gate.
+    pub gate: GateName,
+    /// Whether policy states it; else the pipeline does.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub policy: bool,
+    /// Of which artifact; none of what is said of the release as a whole.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub artifact: Option<ArtifactName>,
+    /// What there is, in a few words: `0 critical, 2 high`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// The documents that were judged.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<EvidenceDocument>,
+    /// What is wrong, the first of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<EvidenceFault>,
+    /// How many things more are wrong.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
+/// A document that a gate judged.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceDocument {
+    /// Its digest.
+    pub document: Digest,
+    /// Who made it: a tool and its version, or a format.
+    pub source: String,
+    /// When it says that it was made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made: Option<Timestamp>,
+    /// Who brought it, where somebody did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
+    /// Under which name it was brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What it says, in a few words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub says: String,
+}
+
+/// One thing that is wrong with evidence.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceFault {
+    /// The stable code.
+    pub code: String,
+    /// The same in words.
+    pub text: String,
+}
+
+impl Evidenced {
+    /// What a gate came to, for the reason that it gives: `documents` are those that it looked at.
+    #[must_use]
+    pub fn new(named: &NamedGate, artifact: Option<&ArtifactName>, came_to: &Assessment, pieces: &[Piece]) -> Self {
+        let requirement = &named.gate.requirement;
+        let piece = |document: &Digest| pieces.iter().find(|piece| piece.document == *document);
+        let told = |piece: &Piece| EvidenceDocument {
+            document: piece.document,
+            source: requirement::source(piece),
+            made: piece.report().and_then(|report| report.about.made),
+            by: requirement::brought_by(piece).map(String::from),
+            name: piece.name.clone(),
+            says: piece.report().map(|report| requirement::told(requirement, report)).unwrap_or_default(),
+        };
+        let faults = &came_to.verdict.faults;
+        Self {
+            gate: named.name.clone(),
+            policy: named.policy,
+            artifact: artifact.cloned(),
+            summary: came_to.summary.clone(),
+            documents: came_to.verdict.used.iter().filter_map(piece).map(told).collect(),
+            faults: faults
+                .iter()
+                .take(FAULTS_TOLD)
+                .map(|fault| EvidenceFault { code: fault.code().into(), text: requirement.words(fault) })
+                .collect(),
+            more: faults.len().saturating_sub(FAULTS_TOLD) as u64,
+        }
+    }
+
+    /// The reason and the outcome for how it stands. What nobody brought can still be brought, and what cannot be read replaced: only what is
+    /// bad is a verdict on the release (S1.1).
+    #[must_use]
+    pub fn outcome(self, standing: Standing) -> (Outcome, Reason) {
+        match standing {
+            Standing::Met => (Outcome::Satisfied, Reason::EvidenceMet(self)),
+            Standing::Missing => (Outcome::Waiting, Reason::EvidenceMissing(self)),
+            Standing::Expired => (Outcome::Expired, Reason::EvidenceExpired(self)),
+            Standing::Unreadable => (Outcome::Waiting, Reason::EvidenceUnreadable(self)),
+            Standing::Bad => (Outcome::Refused, Reason::EvidenceBad(self)),
+        }
+    }
+}
+
+impl fmt::Display for Evidenced {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.gate)?;
+        let of = self.artifact.as_ref().map(|artifact| alloc::format!(" of {artifact}")).unwrap_or_default();
+        let says: Vec<&str> = self.documents.iter().map(|document| document.says.as_str()).collect();
+        let (mut all, summary) = (Vec::new(), self.summary.as_str());
+        if self.faults.is_empty() {
+            let said = if summary.is_empty() { says.join(", ") } else { summary.to_string() };
+            let sources: BTreeSet<&str> = self.documents.iter().map(|document| document.source.as_str()).collect();
+            all.extend((!said.is_empty()).then_some(said));
+            if !sources.is_empty() {
+                all.push(alloc::format!("by {}", Words(&sources)));
+            }
+        } else {
+            all.extend(self.faults.iter().map(|fault| fault.text.clone()));
+            all.extend((self.more > 0).then(|| alloc::format!("and {} more", self.more)));
+        }
+        let between = if self.faults.is_empty() { " " } else { "; " };
+        write!(f, "{of}: {}", all.join(between))
+    }
+}

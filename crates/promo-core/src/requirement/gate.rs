@@ -1,0 +1,308 @@
+//! A gate over evidence: what it requires, of which artifacts, and what it makes of the evidence there is. What must not live here: what a
+//! requirement is met by (its own module says), and what a gate's outcome does to a promotion ([`crate::eligibility`]).
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::metadata::MetadataRequirement;
+use super::{
+    BillRequirement, CoverageRequirement, Exception, Fault, LicenceRequirement, NumberRequirement, Origin, Piece,
+    Reach, ScanRequirement, Standing, Subject, TestRequirement, Verdict,
+};
+use crate::Digest;
+use crate::evidence::{Level, Report, Severity};
+use crate::ids::{ArtifactName, GateName};
+
+/// What a gate requires.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Requirement {
+    /// Of vulnerabilities.
+    Scan(ScanRequirement),
+    /// Of licences.
+    Licences(LicenceRequirement),
+    /// That there is a bill of materials.
+    Sbom(BillRequirement),
+    /// Of tests.
+    Tests(TestRequirement),
+    /// Of what tests reached.
+    Coverage(CoverageRequirement),
+    /// Of a number.
+    Number(NumberRequirement),
+    /// Of what the build said.
+    Metadata(MetadataRequirement),
+}
+
+impl Requirement {
+    /// The word for it in files, and for what it is that is missing.
+    #[must_use]
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Scan(_) => "scan",
+            Self::Licences(_) => "licences",
+            Self::Sbom(_) => "sbom",
+            Self::Tests(_) => "tests",
+            Self::Coverage(_) => "coverage",
+            Self::Number(_) => "number",
+            Self::Metadata(_) => "metadata",
+        }
+    }
+
+    /// What it looks for, as people call one of it.
+    #[must_use]
+    pub(super) fn looks_for(&self) -> String {
+        match self {
+            Self::Scan(_) => "scan".into(),
+            Self::Licences(_) | Self::Sbom(_) => "bill of materials".into(),
+            Self::Tests(_) => "report of tests".into(),
+            Self::Coverage(_) => "report of coverage".into(),
+            Self::Number(number) => format!("document with {}", number.name),
+            Self::Metadata(_) => "metadata".into(),
+        }
+    }
+
+    /// A fault in words, with what is missing by its name.
+    #[must_use]
+    pub fn words(&self, fault: &Fault) -> String {
+        let Fault::Nothing { from, platform } = fault else { return fault.to_string() };
+        let from = from.as_ref().map(|from| match self {
+            Self::Scan(_) => format!(" by {from}"),
+            _ => format!(" of {from}"),
+        });
+        let platform = platform.as_ref().map(|platform| format!(" for the platform {platform}"));
+        format!("no {}{}{}", self.looks_for(), from.unwrap_or_default(), platform.unwrap_or_default())
+    }
+
+    /// The name by which a number is found in a document that is no report: a JSON pointer (RFC 6901).
+    #[must_use]
+    pub fn pointer(&self) -> Option<&str> {
+        match self {
+            Self::Number(number) if number.name.starts_with('/') => Some(&number.name),
+            _ => None,
+        }
+    }
+}
+
+/// An exception, and of which artifacts it is; of all when there are none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Excepted {
+    /// What is excepted.
+    pub exception: Exception,
+    /// In which artifacts.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub artifacts: BTreeSet<ArtifactName>,
+}
+
+/// A gate as a pipeline or a policy states it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceGate {
+    /// Of which artifacts it is; of every image, or where there is none of everything, when it names none.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub artifacts: BTreeSet<ArtifactName>,
+    /// What it requires.
+    pub requirement: Requirement,
+    /// What it lets pass for a time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub exceptions: Vec<Excepted>,
+}
+
+/// A gate that holds for an environment.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NamedGate {
+    /// Its name where it is stated.
+    pub name: GateName,
+    /// Whether policy states it; else the pipeline does. The two may use the same name.
+    pub policy: bool,
+    /// The gate.
+    pub gate: EvidenceGate,
+}
+
+/// What is known of a release beside what the ledger's fold has.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReleaseEvidence {
+    /// What its build said; nothing behind a key whose text was erased.
+    pub metadata: BTreeMap<String, Option<String>>,
+    /// Its artifacts; one is absent where nobody has looked into it.
+    pub subjects: BTreeMap<ArtifactName, Subject>,
+    /// The evidence, of whichever of them it speaks.
+    pub pieces: Vec<Piece>,
+}
+
+/// What a gate came to for an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Assessment {
+    /// Whether it is met, and if not why.
+    pub verdict: Verdict,
+    /// What there is, in a few words: `0 critical, 2 high`.
+    pub summary: String,
+}
+
+impl EvidenceGate {
+    /// Judges a release's artifact at an instant; `baseline` is what is known of the release to compare with. None where nobody
+    /// has looked into the artifact.
+    #[must_use]
+    pub fn judge(
+        &self,
+        artifact: &ArtifactName,
+        evidence: &ReleaseEvidence,
+        baseline: Option<&ReleaseEvidence>,
+        now: Timestamp,
+    ) -> Option<Assessment> {
+        let subject = evidence.subjects.get(artifact)?;
+        let pieces = evidence.of(artifact);
+        let pieces = pieces.as_slice();
+        let assessed = match &self.requirement {
+            Requirement::Scan(scan) => {
+                let mine = |one: &&Excepted| one.artifacts.is_empty() || one.artifacts.contains(artifact);
+                let exceptions: Vec<Exception> =
+                    self.exceptions.iter().filter(mine).map(|one| one.exception.clone()).collect();
+                let judged = scan.judge(subject, pieces, &exceptions, now);
+                // Of nothing there is nothing to count.
+                let looked = !judged.verdict.used.is_empty();
+                let mut summary = if looked { counts(&judged.counted, scan.deny) } else { String::new() };
+                for (count, what) in [
+                    (judged.unknown, "of unknown severity"),
+                    (judged.excepted, "excepted"),
+                    (judged.not_affected, "not affected"),
+                ] {
+                    if count > 0 {
+                        summary.push_str(&format!(", {count} {what}"));
+                    }
+                }
+                Assessment { verdict: judged.verdict, summary }
+            }
+            Requirement::Licences(licences) => licences.judge(subject, pieces).into(),
+            Requirement::Sbom(bill) => bill.judge(subject, pieces).into(),
+            Requirement::Tests(tests) => tests.judge(subject, pieces, now).into(),
+            Requirement::Coverage(coverage) => coverage.judge(subject, pieces, now).into(),
+            Requirement::Number(number) => {
+                let before = baseline.and_then(|known| Some((known.subjects.get(artifact)?, known.of(artifact))));
+                let before = before.as_ref().map(|(subject, pieces)| (*subject, pieces.as_slice()));
+                number.judge(subject, pieces, before, now).into()
+            }
+            Requirement::Metadata(metadata) => metadata.assess(&evidence.metadata),
+        };
+        Some(assessed)
+    }
+}
+
+impl From<Verdict> for Assessment {
+    fn from(verdict: Verdict) -> Self {
+        Self { verdict, summary: String::new() }
+    }
+}
+
+impl ReleaseEvidence {
+    /// The evidence that may speak of an artifact: all but what speaks of another one of the release.
+    fn of(&self, artifact: &ArtifactName) -> Vec<Piece> {
+        let speaks =
+            |subject: &Subject, piece: &Piece| matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_));
+        let of_another = |piece: &&Piece| {
+            let mine = self.subjects.get(artifact).is_some_and(|subject| speaks(subject, piece));
+            !mine && self.subjects.iter().any(|(name, subject)| name != artifact && speaks(subject, piece))
+        };
+        self.pieces.iter().filter(|piece| !of_another(piece)).cloned().collect()
+    }
+
+    /// The evidence of that digest.
+    #[must_use]
+    pub fn piece(&self, document: &Digest) -> Option<&Piece> {
+        self.pieces.iter().find(|piece| piece.document == *document)
+    }
+}
+
+/// Levels with their numbers, the worst first; the one that is denied also where there is none of it.
+fn counts(counted: &BTreeMap<Level, u64>, deny: Option<Level>) -> String {
+    let shown = |level: &&Level| counted.contains_key(*level) || deny.unwrap_or(Level::Critical) == **level;
+    let words: Vec<String> = Level::ALL
+        .iter()
+        .rev()
+        .filter(shown)
+        .map(|level| format!("{} {level}", counted.get(level).copied().unwrap_or_default()))
+        .collect();
+    words.join(", ")
+}
+
+/// What one document says on a matter, in a few words, for people who look at a gate.
+#[must_use]
+pub fn told(requirement: &Requirement, report: &Report) -> String {
+    match requirement {
+        Requirement::Scan(_) => {
+            let Some(findings) = &report.findings else { return String::new() };
+            let mut counted = BTreeMap::new();
+            let mut other = 0_u64;
+            for finding in &findings.list {
+                match &finding.severity {
+                    Severity::Level(level) => *counted.entry(*level).or_insert(0_u64) += 1,
+                    Severity::NotSaid | Severity::Word(_) => other += 1,
+                }
+            }
+            let mut out =
+                if counted.is_empty() && other == 0 { "no findings".to_string() } else { counts(&counted, None) };
+            if other > 0 {
+                out.push_str(&format!(", {other} of no known severity"));
+            }
+            out
+        }
+        Requirement::Licences(_) | Requirement::Sbom(_) => {
+            report.bill.as_ref().map(|bill| format!("{} components", bill.count)).unwrap_or_default()
+        }
+        Requirement::Tests(_) => {
+            let Some(tests) = &report.tests else { return String::new() };
+            format!("{} of {} passed", tests.counted.passed(), tests.counted.tests)
+        }
+        Requirement::Coverage(_) => {
+            let Some(coverage) = &report.coverage else { return String::new() };
+            let measured = [coverage.counted, coverage.stated];
+            let lines = measured.iter().filter_map(|measured| measured.lines?.percent()).min();
+            lines.map(|percent| format!("{:.1} % of lines", percent.get())).unwrap_or_default()
+        }
+        Requirement::Number(number) => {
+            let found = report.numbers.as_ref().and_then(|numbers| numbers.get(&number.name));
+            let Some(found) = found else { return String::new() };
+            let unit = found.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
+            format!("{} is {}{unit}", number.name, found.value)
+        }
+        Requirement::Metadata(_) => String::new(),
+    }
+}
+
+/// Who made a document, as people name it: its tool and the version of that, else its format.
+#[must_use]
+pub fn source(piece: &Piece) -> String {
+    match &piece.content {
+        super::Content::Read(report) => match report.about.tools.first() {
+            Some(tool) => match &tool.version {
+                Some(version) => format!("{} {version}", tool.name),
+                None => tool.name.clone(),
+            },
+            None => report.about.source().name().to_string(),
+        },
+        super::Content::Unreadable { kind, .. } => kind.name().to_string(),
+    }
+}
+
+/// Who brought a document, where the ledger says so.
+#[must_use]
+pub fn brought_by(piece: &Piece) -> Option<&str> {
+    match &piece.origin {
+        Origin::Ledger { by, .. } => Some(by),
+        Origin::Registry => None,
+    }
+}
+
+impl Assessment {
+    /// How it stands.
+    #[must_use]
+    pub fn standing(&self) -> Standing {
+        self.verdict.standing()
+    }
+}

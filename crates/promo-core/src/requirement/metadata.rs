@@ -1,0 +1,97 @@
+//! What a build has to say of a release. What must not live here: where that is read.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{Assessment, Fault, Verdict};
+
+/// The commit (OCI image specification, "Pre-Defined Annotation Keys").
+const REVISION: &str = "org.opencontainers.image.revision";
+/// When it was built (the same).
+const CREATED: &str = "org.opencontainers.image.created";
+
+/// Keys that a release's metadata must have.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetadataRequirement {
+    /// The keys; never empty. What is known of the form of one is asked of it too.
+    pub keys: BTreeSet<String>,
+}
+
+impl MetadataRequirement {
+    /// The same with what there is, in words.
+    #[must_use]
+    pub fn assess(&self, said: &BTreeMap<String, Option<String>>) -> Assessment {
+        let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
+        Assessment { verdict: self.judge(said), summary: format!("the build said {}", keys.join(", ")) }
+    }
+
+    /// Judges what a build said: nothing behind a key whose text was erased, which was there.
+    #[must_use]
+    pub fn judge(&self, said: &BTreeMap<String, Option<String>>) -> Verdict {
+        let mut verdict = Verdict::default();
+        for key in &self.keys {
+            match said.get(key).map(Option::as_deref) {
+                None | Some(Some("")) => verdict.fault(Fault::NotSaid { key: key.clone() }),
+                Some(None) => {}
+                Some(Some(value)) => {
+                    if let Some(expected) = malformed(key, value) {
+                        verdict.fault(Fault::Malformed { key: key.clone(), expected: expected.into() });
+                    }
+                }
+            }
+        }
+        verdict
+    }
+}
+
+/// What is expected of a value that is not of the form that its key demands.
+fn malformed(key: &str, value: &str) -> Option<&'static str> {
+    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    match key {
+        REVISION if !(matches!(value.len(), 40 | 64) && hex(value)) => {
+            Some("the whole hash of a commit, 40 or 64 hexadecimal digits, of a clean tree")
+        }
+        // A reproducible build says the beginning of time, which tells nobody when it was.
+        CREATED if value.parse::<Timestamp>().ok().is_none_or(|made| made == Timestamp::UNIX_EPOCH) => {
+            Some("when it was built, as RFC 3339 writes it")
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::requirement::Standing;
+    use alloc::string::ToString;
+
+    fn standing(key: &str, value: Option<Option<&str>>) -> Standing {
+        let said = value.map(|value| (key.to_string(), value.map(ToString::to_string)));
+        MetadataRequirement { keys: [key.to_string()].into() }.judge(&said.into_iter().collect()).standing()
+    }
+
+    #[test]
+    fn a_key_is_there_and_of_the_form_that_it_has() {
+        let commit = "1f2e3d4c5b6a79880716253443526170f0e1d2c3";
+        for (key, value, expected) in [
+            ("ci.run.id", None, Standing::Missing),
+            ("ci.run.id", Some(Some("")), Standing::Missing),
+            ("ci.run.id", Some(Some("42")), Standing::Met),
+            ("ci.run.id", Some(None), Standing::Met),
+            (REVISION, Some(Some(commit)), Standing::Met),
+            (REVISION, Some(Some(&commit[..12])), Standing::Bad),
+            (REVISION, Some(Some("1f2e3d4c5b6a79880716253443526170f0e1d2c3-dirty")), Standing::Bad),
+            (CREATED, Some(Some("2026-11-20T14:02:07Z")), Standing::Met),
+            (CREATED, Some(Some("1970-01-01T00:00:00Z")), Standing::Bad),
+            (CREATED, Some(Some("yesterday")), Standing::Bad),
+        ] {
+            assert_eq!(standing(key, value), expected, "{key} {value:?}");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Faults in words, once for every screen, and by code for whoever reads JSON. What must not live here: how a fault comes about.
+
+use core::fmt;
+
+use super::{Fault, Part};
+use crate::gate::{Instant, Seconds};
+
+impl Fault {
+    /// The stable code, as in JSON and in `promo explain`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Nothing { .. } => "nothing",
+            Self::NotSaid { .. } => "not-said",
+            Self::Unbound { .. } => "unbound",
+            Self::OfAnother { .. } => "of-another",
+            Self::Unreadable { .. } => "unreadable",
+            Self::Unfinished { .. } => "unfinished",
+            Self::Empty { .. } => "empty",
+            Self::Undated { .. } => "undated",
+            Self::Old { .. } => "old",
+            Self::FromTheFuture { .. } => "from-the-future",
+            Self::MayLeaveOut { .. } => "may-leave-out",
+            Self::Vulnerable { .. } => "vulnerable",
+            Self::TooMany { .. } => "too-many",
+            Self::Licence { .. } => "licence",
+            Self::UnknownLicences { .. } => "unknown-licences",
+            Self::Tests { .. } => "tests",
+            Self::OutOfBounds { .. } => "out-of-bounds",
+            Self::NotMeasured { .. } => "not-measured",
+            Self::NoBaseline { .. } => "no-baseline",
+            Self::Threshold { .. } => "threshold",
+            Self::Malformed { .. } => "malformed",
+        }
+    }
+}
+
+const fn of(database: bool) -> &'static str {
+    if database { "the database that was asked" } else { "it" }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing { from, platform } => {
+                match from {
+                    Some(from) => write!(f, "nothing from {from}")?,
+                    None => f.write_str("nothing")?,
+                }
+                platform.as_ref().map_or(Ok(()), |platform| write!(f, " for the platform {platform}"))
+            }
+            Self::NotSaid { key } => write!(f, "the build did not say {key}"),
+            Self::Unbound { document } => write!(f, "{document} does not say of what it speaks"),
+            Self::OfAnother { document, names } => write!(f, "{document} speaks of {names}"),
+            Self::Unreadable { document, why } => write!(f, "{document} cannot be read: {why}"),
+            Self::Unfinished { document } => write!(f, "{document} tells of a run that did not come to its end"),
+            Self::Empty { document, found: 0, .. } => write!(f, "{document} looked at nothing"),
+            Self::Empty { document, found, least } => write!(f, "{document} has {found}, and {least} are needed"),
+            Self::Undated { document, database } => {
+                write!(f, "{document} does not say how old {} is", of(*database))
+            }
+            Self::Old { document, made, at_most, database } => {
+                let (made, age) = (Instant(*made), Seconds(*at_most));
+                write!(f, "{document} is too old: {} is of {made}, and may have {age}", of(*database))
+            }
+            Self::FromTheFuture { document, made } => {
+                write!(f, "{document} says that it is of {}, which has not come yet", Instant(*made))
+            }
+            Self::MayLeaveOut { document } => {
+                write!(f, "{document} does not show what was suppressed, and may leave something out")
+            }
+            Self::Vulnerable { id, package, severity, level, expired, .. } => {
+                write!(f, "{id}")?;
+                if let Some(package) = package {
+                    write!(f, " in {package}")?;
+                }
+                write!(f, " is {level}")?;
+                if *severity != crate::evidence::Severity::Level(*level) {
+                    write!(f, " (the scanner: {severity})")?;
+                }
+                expired.map_or(Ok(()), |ended| write!(f, ", and its exception ended {}", Instant(ended)))
+            }
+            Self::TooMany { level, found, at_most } => {
+                write!(f, "{found} are {level} or worse, and at most {at_most} may be")
+            }
+            Self::Licence { component, licence, .. } => write!(f, "{component} has the licence {licence}"),
+            Self::UnknownLicences { found, of, first, .. } => {
+                write!(f, "{found} of {of} components have no licence that is known, the first is {first}")
+            }
+            Self::Tests { what, found, at_most, .. } => {
+                let what = match what {
+                    Part::Failed => "failed",
+                    Part::Skipped => "were skipped",
+                    Part::Flaky => "passed only when they were tried again",
+                };
+                write!(f, "{found} tests {what}, and at most {at_most} may")
+            }
+            Self::OutOfBounds { name, found, least, most, .. } => {
+                write!(f, "{name} is {found}")?;
+                if let Some(least) = least.filter(|least| found < least) {
+                    write!(f, ", and at least {least} is needed")?;
+                }
+                most.filter(|most| found > most).map_or(Ok(()), |most| write!(f, ", and at most {most} may be"))
+            }
+            Self::NotMeasured { document, name } => write!(f, "{document} does not have {name}"),
+            Self::NoBaseline { name } => write!(f, "there is nothing to compare {name} with"),
+            Self::Threshold { bound, .. } => write!(f, "the tool's own bound was not kept: {bound}"),
+            Self::Malformed { key, expected } => write!(f, "{key} is not {expected}"),
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! Gates over evidence among the others (S1.1 to S1.5): what they make of what is there, is not there, cannot be read, is old or is bad.
+
+#![expect(clippy::unwrap_used, reason = "a test, which fails by panicking")]
+
+mod support;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+use promo_core::Digest;
+use promo_core::config;
+use promo_core::eligibility::{Evidence, Observed, Question, assess};
+use promo_core::evidence::{About, Bill, Finding, Findings, Kind, Level, Report, Severity, Tool};
+use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
+use promo_core::ids::EnvironmentName;
+use promo_core::ledger::event::Movement;
+use promo_core::policy::{TrustMode, govern, policy};
+use promo_core::requirement::{Content, Origin, Piece, ReleaseEvidence, Subject};
+use promo_core::windows::Invoker;
+
+use support::history::{World, name};
+
+const PIPELINE: &str = r#"
+format = 1
+[pipeline]
+name = "app"
+[artifacts.app]
+image = "registry.test/app"
+[gates]
+no-critical = { scan = { deny = ["critical"], max_age = "7d" } }
+sbom = { sbom = "required" }
+metadata = { metadata = ["commit"] }
+[environments.dev]
+tier = "development"
+gates = ["no-critical", "metadata"]
+"#;
+
+/// What `dev` names in the pipeline.
+const NAMED: &str = r#"gates = ["no-critical", "metadata"]"#;
+
+/// Every gate of release `a` for `dev`, where that names these.
+fn gates(named: &[&str], evidence: Option<ReleaseEvidence>, movement: Movement) -> Vec<Gate> {
+    let mut world = World::new("dev");
+    world.add("a", &[]);
+    let text = PIPELINE.replace(NAMED, &format!("gates = {named:?}"));
+    let (pipeline, told) = config::pipeline(&text, &[]);
+    let pipeline = pipeline.unwrap_or_else(|| panic!("{told:?}"));
+    world.gates = govern(&pipeline, &config::Places::default(), None, TrustMode::Local).0.unwrap().gates;
+    let id = world.id("a");
+    let evidence: Evidence = evidence.map(|evidence| (id.clone(), evidence)).into_iter().collect();
+    let nothing = BTreeSet::new();
+    let question = Question {
+        environment: &name("dev"),
+        release: &id,
+        movement,
+        drill: None,
+        named: false,
+        drifted: false,
+        invoker: Invoker::Human,
+        moved_before: &nothing,
+        approvals: None,
+        run: None,
+    };
+    let observed = Observed { evidence: &evidence, ..Observed::NOTHING };
+    assess(&world.rules(), &world.view(), observed, &question, world.now())
+}
+
+fn manifest() -> Digest {
+    Digest::of(b"app")
+}
+
+fn scan(level: Option<Level>, age: SignedDuration) -> Piece {
+    let mut about = About::new(Kind::Trivy);
+    about.made = Some(now() - age);
+    about.tools.push(Tool { name: "trivy".into(), version: Some("0.58.1".into()) });
+    let mut report = Report::new(about);
+    let finding = |level| Finding {
+        package: Some("openssl".into()),
+        severity: Severity::Level(level),
+        ..Finding::new("CVE-2026-1".into())
+    };
+    let list = level.map(finding).into_iter().collect();
+    report.findings = Some(Findings { list, looked_into: Some(3), shows_suppressed: None });
+    piece(Content::Read(Box::new(report)))
+}
+
+fn piece(content: Content) -> Piece {
+    Piece {
+        document: Digest::of(format!("{content:?}").as_bytes()),
+        origin: Origin::Ledger { by: "ci".into(), at: now() },
+        name: None,
+        bound: [manifest()].into(),
+        signed: BTreeSet::new(),
+        content,
+    }
+}
+
+fn now() -> Timestamp {
+    World::new("dev").now()
+}
+
+fn known(pieces: Vec<Piece>) -> ReleaseEvidence {
+    ReleaseEvidence {
+        metadata: BTreeMap::from([("commit".into(), Some("1f2e".into()))]),
+        subjects: BTreeMap::from([(name("app"), Subject::single(manifest(), None))]),
+        pieces,
+    }
+}
+
+fn of(gates: &[Gate], kind: GateKind) -> Vec<(Outcome, &'static str, String)> {
+    gates.iter().filter(|g| g.kind == kind).map(|g| (g.outcome, g.reason.code(), g.to_string())).collect()
+}
+
+fn scanned(pieces: Vec<Piece>) -> (Outcome, &'static str, String) {
+    let gates = gates(&BOTH, Some(known(pieces)), Movement::Promotion);
+    let mut found = of(&gates, GateKind::Evidence);
+    assert_eq!(found.len(), 1, "{found:?}");
+    found.remove(0)
+}
+
+const BOTH: [&str; 2] = ["no-critical", "metadata"];
+const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+#[test]
+fn s1_1_no_evidence_unreadable_old_and_bad_evidence_are_four_outcomes_each_with_its_reason() {
+    let unreadable = Content::Unreadable { kind: Kind::Trivy, why: "broken at line 3".into() };
+    for (pieces, outcome, code, words) in [
+        (vec![], Outcome::Waiting, "evidence-missing", "no-critical of app: no scan"),
+        (vec![piece(unreadable)], Outcome::Waiting, "evidence-unreadable", "cannot be read: broken at line 3"),
+        (vec![scan(None, HOUR * 24 * 8)], Outcome::Expired, "evidence-expired", "is too old: it is of "),
+        (
+            vec![scan(Some(Level::Critical), HOUR)],
+            Outcome::Refused,
+            "evidence-bad",
+            "no-critical of app: CVE-2026-1 in openssl is critical",
+        ),
+        (
+            vec![scan(Some(Level::High), HOUR)],
+            Outcome::Satisfied,
+            "evidence-met",
+            "no-critical of app: 0 critical, 1 high by trivy 0.58.1",
+        ),
+    ] {
+        let found = scanned(pieces);
+        assert_eq!((found.0, found.1), (outcome, code), "{}", found.2);
+        assert!(found.2.contains(words), "{}", found.2);
+    }
+}
+
+#[test]
+fn s1_3_what_nobody_has_looked_into_is_not_satisfied() {
+    let gates = gates(&BOTH, None, Movement::Promotion);
+    for kind in [GateKind::Evidence, GateKind::Metadata] {
+        let found = of(&gates, kind);
+        assert_eq!(found.iter().map(|f| (f.0, f.1)).collect::<Vec<_>>(), [(Outcome::Waiting, "evidence-not-looked")]);
+    }
+}
+
+#[test]
+fn metadata_that_the_build_did_not_say_is_missing_and_named() {
+    let mut silent = known(vec![scan(None, HOUR)]);
+    silent.metadata.clear();
+    let gates = gates(&BOTH, Some(silent), Movement::Promotion);
+    let found = of(&gates, GateKind::Metadata);
+    assert_eq!(found, [(Outcome::Waiting, "evidence-missing", "metadata: the build did not say commit".to_string())]);
+}
+
+#[test]
+fn s1_4_a_reconfiguration_is_held_to_the_gates_of_its_environment_and_a_way_back_is_not() {
+    for (movement, asked) in
+        [(Movement::Promotion, true), (Movement::Reconfiguration, true), (Movement::Rollback, false)]
+    {
+        let gates = gates(&BOTH, Some(known(vec![])), movement);
+        assert_eq!(!of(&gates, GateKind::Evidence).is_empty(), asked, "{movement:?}");
+        assert_eq!(!of(&gates, GateKind::Metadata).is_empty(), asked, "{movement:?}");
+    }
+}
+
+#[test]
+fn s1_5_one_gate_more_or_one_finding_more_opens_nothing() {
+    let bill = {
+        let mut report = Report::new(About::new(Kind::CycloneDx));
+        report.bill = Some(Bill { count: 7, components: None });
+        piece(Content::Read(Box::new(report)))
+    };
+    let scans = [None, Some(Level::High), Some(Level::Critical)].map(|level| scan(level, HOUR));
+    let all = [scans[0].clone(), scans[1].clone(), scans[2].clone(), bill];
+    let open = |named: &[&str], pieces: &[Piece]| {
+        overall(&gates(named, Some(known(pieces.to_vec())), Movement::Promotion)) == Outcome::Satisfied
+    };
+    let mut opened = 0;
+    for chosen in 0_u32..16 {
+        let of = |bits: u32| -> Vec<Piece> {
+            all.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, piece)| piece.clone()).collect()
+        };
+        let pieces = of(chosen);
+        let (few, more) = (open(&["no-critical"], &pieces), open(&["no-critical", "sbom"], &pieces));
+        assert!(few || !more, "{chosen:04b}: another gate opened it");
+        // The same scan with a critical finding in the place of none or of a high one.
+        let worse: Vec<Piece> =
+            pieces.iter().map(|piece| if scans.contains(piece) { scans[2].clone() } else { piece.clone() }).collect();
+        assert!(few || !open(&["no-critical"], &worse), "{chosen:04b}: a finding opened it");
+        opened += usize::from(few) + usize::from(more);
+    }
+    assert!(opened > 3, "{opened}");
+}
+
+#[test]
+fn s7_2_what_policy_requires_stands_beside_what_the_pipeline_requires_under_the_same_name() {
+    let text = "format = 1\n[policy]\nname = \"platform\"\nversion = 1\n[gates]\nno-critical = { scan = { deny = [\"high\"] } }\n\
+                [tiers.development]\ngates = [\"no-critical\"]\n";
+    let (policy, told) = policy(text);
+    let (pipeline, _) = config::pipeline(PIPELINE, &[]);
+    let policy = policy.unwrap_or_else(|| panic!("{told:?}"));
+    let (governed, told) = govern(&pipeline.unwrap(), &config::Places::default(), Some(&policy), TrustMode::Local);
+    let governed = governed.unwrap_or_else(|| panic!("{told:?}"));
+    let named: Vec<(bool, String)> = governed.gates[&name::<EnvironmentName>("dev")]
+        .iter()
+        .map(|gate| (gate.policy, gate.name.to_string()))
+        .collect();
+    let expected = [(true, "no-critical"), (false, "no-critical"), (false, "metadata")];
+    assert_eq!(named, expected.map(|(policy, name)| (policy, name.to_string())));
+}
+
+#[test]
+fn a_plan_names_the_documents_that_were_judged_and_at_most_ten_faults() {
+    let mut scan = scan(Some(Level::Critical), HOUR);
+    if let Content::Read(report) = &mut scan.content {
+        let findings = report.findings.as_mut().unwrap();
+        let first = findings.list[0].clone();
+        findings.list = (0..25).map(|n| Finding { id: format!("CVE-2026-{n}"), ..first.clone() }).collect();
+    }
+    let gates = gates(&BOTH, Some(known(vec![scan.clone()])), Movement::Promotion);
+    let Reason::EvidenceBad(told) = &gates.iter().find(|g| g.kind == GateKind::Evidence).unwrap().reason else {
+        panic!()
+    };
+    assert_eq!((told.documents.len(), told.faults.len(), told.more), (1, 10, 15));
+    let document = &told.documents[0];
+    assert_eq!((document.document, document.by.as_deref()), (scan.document, Some("ci")));
+    assert_eq!(document.says, "25 critical");
+    assert_eq!(told.faults[0].code, "vulnerable");
+}

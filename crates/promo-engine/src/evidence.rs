@@ -1,0 +1,223 @@
+//! Evidence that people and CI bring, kept by its digest and read again whenever a gate asks (S1.3). What must not live here: what a
+//! gate makes of it (promo-core), and how a format is read (whoever opens a session gives the reader).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use promo_core::Digest;
+use promo_core::eligibility::Evidence;
+use promo_core::evidence::{Kind, Report};
+use promo_core::ids::{ArtifactName, ReleaseId};
+use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry};
+use promo_core::ledger::{Event, View};
+use promo_core::plan::Plan;
+use promo_core::requirement::{Content, Origin, Piece, ReleaseEvidence, Subject};
+use promo_ledger::Expect;
+
+use crate::ERASED;
+use crate::error::EngineError;
+use crate::session::Session;
+
+/// Why a document gives no facts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unread {
+    /// What it is, as far as that can be told.
+    pub kind: Option<Kind>,
+    /// Why, without any of its content.
+    pub why: String,
+}
+
+/// Reads a document. Of one that is no report of its own ([`Kind::Numbers`]) the numbers behind these JSON pointers.
+pub type Reader = dyn Fn(&[u8], Option<&[&str]>) -> Result<Report, Unread> + Send + Sync;
+
+/// How documents are read, and those that were.
+#[derive(Clone, Default)]
+pub(crate) struct Reports {
+    reader: Option<Arc<Reader>>,
+    read: Arc<Mutex<HashMap<Digest, Content>>>,
+}
+
+impl Reports {
+    fn read(&self, bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread> {
+        match &self.reader {
+            Some(reader) => reader(bytes, numbers),
+            None => Err(Unread { kind: None, why: "nothing reads documents here".into() }),
+        }
+    }
+}
+
+/// A document that is brought.
+#[derive(Debug, Clone)]
+pub struct NewEvidence {
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// Under which name, such as that of a suite of tests: a later one of the same kind, tool and name replaces it.
+    pub name: Option<String>,
+    /// For which digests; for what the document itself names when there are none.
+    pub subjects: BTreeSet<Digest>,
+    /// Whether it is JSON of somebody's own, of which gates name the numbers.
+    pub numbers: bool,
+}
+
+/// Evidence that is in the ledger.
+#[derive(Debug, Clone)]
+pub struct Brought {
+    /// The record.
+    pub entry: EvidenceEntry,
+    /// What the document says.
+    pub content: Content,
+    /// Whether it was there before, for the same and by the same name.
+    pub known: bool,
+}
+
+impl Session {
+    /// The same session with a reader of documents. Without one nothing can be brought, and what was brought cannot be read.
+    #[must_use]
+    pub fn with_reader(mut self, reader: Arc<Reader>) -> Self {
+        self.reports.reader = Some(reader);
+        self
+    }
+
+    /// Brings a document. It is read before anything is recorded: what cannot be read would only hold up what it speaks of.
+    ///
+    /// # Errors
+    /// When it cannot be read, does not say of what it speaks while nobody else does, or speaks of something else than was said.
+    pub fn add_evidence(&self, new: NewEvidence) -> Result<Brought, EngineError> {
+        let pointers = if new.numbers { self.pointers() } else { Vec::new() };
+        let read = self.reports.read(&new.bytes, new.numbers.then_some(&pointers));
+        let report = read.map_err(|unread| EngineError::Evidence(unread.why))?;
+        let inside: BTreeSet<Digest> = report.about.bound.iter().map(|binding| binding.digest).collect();
+        let subjects = match (new.subjects.is_empty(), inside.is_empty()) {
+            (true, true) => {
+                let why = "the document does not say of what it speaks: name the release (`--release`) or the digest (`--digest`)";
+                return Err(EngineError::Evidence(why.into()));
+            }
+            (true, false) => inside,
+            (false, _) => new.subjects,
+        };
+        let (document, kind) = (Digest::of(&new.bytes), report.about.source());
+        let about_something_else = self.with_view(|view| {
+            let known = view.described.values().filter(|subject| subjects.iter().any(|digest| has(subject, digest)));
+            let mut parts = known.peekable();
+            // Of what nobody has looked into it cannot be told whether it is a part of it.
+            let looked = parts.peek().is_some();
+            let says = |subject: &Subject| report.about.bound.iter().any(|binding| has(subject, &binding.digest));
+            looked && !report.about.bound.is_empty() && !parts.any(says)
+        })?;
+        if let (true, Some(first)) = (about_something_else, report.about.bound.first()) {
+            let message =
+                format!("the document speaks of {}, which is no part of what it was brought for", first.digest);
+            return Err(EngineError::Evidence(message));
+        }
+        let same =
+            |entry: &&EvidenceEntry| entry.document == document && entry.name == new.name && entry.subjects == subjects;
+        let content = Content::Read(Box::new(report));
+        if let Some(entry) = self.with_view(|view| view.evidence.iter().find(same).cloned())? {
+            return Ok(Brought { entry, content, known: true });
+        }
+        self.store.put_blob(&new.bytes)?;
+        let event = Event::EvidenceAdded {
+            document,
+            format: kind.name().to_owned(),
+            name: new.name.clone(),
+            subjects: subjects.clone(),
+        };
+        self.append(&Expect::default(), &[self.draft(event)])?;
+        let entry = self.with_view(|view| view.evidence.iter().rev().find(same).cloned())?;
+        let entry = entry.ok_or_else(|| EngineError::Evidence(format!("{document} was added and is not there")))?;
+        Ok(Brought { entry, content, known: false })
+    }
+
+    /// The evidence that the ledger has for a release, in its order.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read, or does not keep a document that a record of it names.
+    pub fn evidence_of(&self, view: &View, release: &ReleaseEntry) -> Result<Vec<Brought>, EngineError> {
+        let mine: BTreeSet<Digest> = parts(view, release);
+        let entries = view.evidence.iter().filter(|entry| !entry.subjects.is_disjoint(&mine));
+        entries.map(|entry| Ok(Brought { entry: entry.clone(), content: self.content(entry)?, known: true })).collect()
+    }
+
+    /// What is known of the evidence for these releases, as gates take it.
+    ///
+    /// # Errors
+    /// As [`Session::evidence_of`].
+    pub fn evidence<'a>(
+        &self,
+        view: &View,
+        releases: impl IntoIterator<Item = &'a ReleaseId>,
+    ) -> Result<Evidence, EngineError> {
+        let mut out = Evidence::new();
+        if self.governance.gates.is_empty() {
+            return Ok(out);
+        }
+        for id in releases {
+            let (Some(entry), false) = (view.release(id), out.contains_key(id)) else { continue };
+            let erased = |text: String| (text != ERASED).then_some(text);
+            let metadata = self.metadata(entry)?.into_iter().map(|(key, text)| (key, erased(text))).collect();
+            let components = entry.release.content.components.iter();
+            let subjects: BTreeMap<ArtifactName, Subject> = components
+                .filter_map(|(name, digest)| Some((name.clone(), view.described.get(digest)?.clone())))
+                .collect();
+            let pieces = self.evidence_of(view, entry)?.into_iter().map(piece).collect();
+            out.insert(id.clone(), ReleaseEvidence { metadata, subjects, pieces });
+        }
+        Ok(out)
+    }
+
+    /// The same for what a plan moves, and for what it moves away from.
+    pub(crate) fn evidence_for(&self, view: &View, plan: &Plan) -> Result<Evidence, EngineError> {
+        let here = plan.moves.iter().filter_map(|entry| view.current(&entry.environment)).map(|here| &here.release);
+        self.evidence(view, plan.moves.iter().map(|entry| &entry.to.id).chain(here))
+    }
+
+    /// What a document says that the ledger keeps; each is read once.
+    fn content(&self, entry: &EvidenceEntry) -> Result<Content, EngineError> {
+        let read = || self.reports.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = read().get(&entry.document) {
+            return Ok(known.clone());
+        }
+        let bytes = self.kept(&entry.document, "a document of evidence")?;
+        let numbers = entry.format == Kind::Numbers.name();
+        let pointers = if numbers { self.pointers() } else { Vec::new() };
+        let content = match self.reports.read(&bytes, numbers.then_some(&pointers)) {
+            Ok(report) => Content::Read(Box::new(report)),
+            Err(unread) => {
+                let named = Kind::ALL.into_iter().find(|kind| kind.name() == entry.format);
+                // What no version of promo has a word for could be anything, also what an attestation has in it.
+                let kind = unread.kind.or(named).unwrap_or(Kind::InToto);
+                Content::Unreadable { kind, why: unread.why }
+            }
+        };
+        read().insert(entry.document, content.clone());
+        Ok(content)
+    }
+
+    /// Where gates look for numbers in documents that are no reports.
+    fn pointers(&self) -> Vec<&str> {
+        let gates = self.governance.gates.values().flatten();
+        let pointers: BTreeSet<&str> = gates.filter_map(|named| named.gate.requirement.pointer()).collect();
+        pointers.into_iter().collect()
+    }
+}
+
+fn piece(brought: Brought) -> Piece {
+    let EvidenceEntry { document, by, at, name, subjects, .. } = brought.entry;
+    let origin = Origin::Ledger { by: by.name, at };
+    Piece { document, origin, name, bound: subjects, signed: BTreeSet::new(), content: brought.content }
+}
+
+fn has(subject: &Subject, digest: &Digest) -> bool {
+    subject.digest == *digest
+        || subject.platforms.iter().any(|(manifest, config)| manifest == digest || config.as_ref() == Some(digest))
+}
+
+/// Every digest by which evidence could be bound to a release.
+fn parts(view: &View, release: &ReleaseEntry) -> BTreeSet<Digest> {
+    let components = release.release.content.components.values();
+    let platforms = components.clone().filter_map(|digest| view.described.get(digest));
+    let platforms = platforms
+        .flat_map(|subject| &subject.platforms)
+        .flat_map(|(manifest, config)| std::iter::once(*manifest).chain(*config));
+    components.copied().chain(platforms).collect()
+}

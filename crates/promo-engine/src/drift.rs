@@ -125,7 +125,7 @@ impl Session {
             if matches!(&place.found, Err(EngineError::Stopped)) {
                 return Err(EngineError::Stopped);
             }
-            looked[at].places.push(place);
+            looked[at].places.push(known_or_not(&view, place));
         }
         Ok(looked)
     }
@@ -162,6 +162,16 @@ impl Session {
     }
 }
 
+/// Says of what another run deployed that the ledger does not know that run, where it does not.
+fn known_or_not(view: &View, mut place: Place) -> Place {
+    if let Ok(DriftAnswer { note: Some(note), run: Some(run), .. }) = &mut place.found
+        && !view.runs.keys().any(|known| known.as_str() == run.as_str())
+    {
+        note.push_str(", which is not in this ledger");
+    }
+    place
+}
+
 fn looked_at(view: &View, name: &EnvironmentName) -> Looked {
     let current = view.current(name);
     Looked {
@@ -170,5 +180,41 @@ fn looked_at(view: &View, name: &EnvironmentName) -> Looked {
         since: current.map(|current| current.since),
         moving: view.environment(name).and_then(|known| known.active.as_ref()).map(|active| active.run.clone()),
         places: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use promo_core::ledger::view::Run;
+
+    #[test]
+    fn a_run_that_the_ledger_has_is_not_called_one_that_is_not_in_it() {
+        let mut view = View::default();
+        let told = |view: &View, run: &RunId| {
+            let note = Some(format!("r-1 was applied there since, by run {run}"));
+            let found = DriftAnswer { note, run: Some(run.to_string()), ..DriftAnswer::state(State::Absent) };
+            let target = "eu".parse().unwrap();
+            let place = Place { target, deployed: None, recorded: State::Absent, found: Ok(found) };
+            known_or_not(view, place).found.unwrap().note.unwrap()
+        };
+        let run = crate::session::new_run_id();
+        assert_eq!(
+            told(&view, &run),
+            format!("r-1 was applied there since, by run {run}, which is not in this ledger")
+        );
+        let known = Run {
+            plan: Digest::of(b"plan"),
+            environments: BTreeMap::new(),
+            applier: "dana".into(),
+            started: Timestamp::UNIX_EPOCH,
+            seen: Timestamp::UNIX_EPOCH,
+            approvals: Vec::new(),
+            steps: BTreeMap::new(),
+            interrupted: false,
+            finished: None,
+        };
+        view.runs.insert(run.clone(), known);
+        assert_eq!(told(&view, &run), format!("r-1 was applied there since, by run {run}"));
     }
 }

@@ -25,6 +25,10 @@ pub struct DriftAnswer {
     pub objects: Vec<ObjectDrift>,
     /// What else there is to say, in a sentence.
     pub note: Option<String>,
+    /// The run that deployed what is there, where the place names one and it is not the deployment that was asked about. Whether
+    /// the ledger knows it is not for the provider to say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
     /// What the files of the deployment would have to be for what is there to be what is declared, as far as that can be
     /// told; whole files, as they were recorded and as they would be.
     pub files: Vec<FileChange>,
@@ -34,7 +38,7 @@ impl DriftAnswer {
     /// A state, of which nothing more can be told.
     #[must_use]
     pub const fn state(live: State) -> Self {
-        Self { live, objects: Vec::new(), note: None, files: Vec::new() }
+        Self { live, objects: Vec::new(), note: None, run: None, files: Vec::new() }
     }
 }
 

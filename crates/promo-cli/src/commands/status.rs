@@ -1,5 +1,7 @@
 //! `promo status`: what is where, since when.
 
+use std::cmp::Reverse;
+
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -36,11 +38,11 @@ pub(crate) struct Row {
     /// Its name.
     pub(crate) environment: EnvironmentName,
     tier: Tier,
-    /// What runs there.
+    /// What was deployed there last: what runs there, but where a hold says what was `left` instead.
     pub(crate) release: Option<ReleaseView>,
     /// Since when.
     pub(crate) since: Option<Timestamp>,
-    /// Whether all its checks hold.
+    /// Whether all its checks hold, and what is there is what they were asked about.
     pub(crate) verified: bool,
     /// Each check, and how it stands.
     pub(crate) checks: Vec<(String, &'static str)>,
@@ -129,7 +131,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
             tier: environment.tier,
             release: current.map(|r| ReleaseView::of(&planner::reference(view, &r.release))),
             since: current.map(|r| r.since),
-            verified: verified.as_ref().is_some_and(|v| v.holds_since.is_some()),
+            verified: verified.as_ref().is_some_and(|v| v.holds_since.is_some()) && standing.left_in(name).is_none(),
             checks: checks.collect(),
             moving: known.and_then(|e| e.active.as_ref()).map(|p| p.run.clone()),
             redeploying: current.and_then(|r| standing.returns(name, &r.release)).cloned(),
@@ -183,7 +185,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     };
     let mut lines = Vec::new();
     for row in &rows {
-        let release = row.release.as_ref().map_or_else(|| "nothing yet".to_owned(), ReleaseView::text);
+        // Where something else was left, its hold says what.
+        let release = match row.holds.iter().any(|hold| !hold.left.is_empty()) {
+            true => "not as deployed".to_owned(),
+            false => row.release.as_ref().map_or_else(|| "nothing yet".to_owned(), ReleaseView::text),
+        };
         let state = facts(row, &standing, now, &zone);
         if markdown {
             let state = anstream::adapter::strip_str(&state.join(" · ")).to_string();
@@ -226,7 +232,13 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
             }
             (false, _) => label(Label::Waiting, "… not verified"),
         };
-        state.push(format!("{sign}, there for {}", time::ago(since, now)));
+        match row.release.as_ref().filter(|_| row.holds.iter().any(|hold| !hold.left.is_empty())) {
+            Some(last) => {
+                let (last, ago) = (escape::line(&last.text()), time::ago(since, now));
+                state.push(format!("{sign}: {last} was deployed last, {ago} ago"));
+            }
+            None => state.push(format!("{sign}, there for {}", time::ago(since, now))),
+        }
     }
     state.extend(row.rejected.iter().map(|rejected| rejected.line(now, zone)));
     state.extend(row.checks.iter().filter(|(_, s)| *s != "passed").map(|(check, s)| format!("{check} {s}")));
@@ -314,7 +326,10 @@ fn lead_on(
         return Ok(why(row));
     }
     let wrong = |row: &&Row| row.last.is_some() || !row.holds.is_empty() || !row.lost_evidence.is_empty();
-    if let Some(row) = rows.iter().filter(|row| row.release.is_some()).find(wrong).or(rows.iter().find(wrong)) {
+    // What is stopped comes before what only failed once, and of those what failed last.
+    let ended = |row: &Row| view.environment(&row.environment)?.last_effective()?.finished.map(|(at, _)| at);
+    let urgent = |row: &&Row| (row.release.is_some(), !row.holds.is_empty(), row.last.as_ref().and(ended(row)));
+    if let Some(row) = rows.iter().filter(wrong).min_by_key(|row| Reverse(urgent(row))) {
         return Ok(why(row));
     }
     let newest = view.releases.last().map(|entry| entry.release.id.as_str());

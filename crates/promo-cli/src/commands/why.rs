@@ -147,7 +147,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let tried = |gate: &Gate| gate.reason == Reason::TriedBefore;
     let others: Vec<Gate> = gates.iter().filter(|gate| !tried(gate)).cloned().collect();
     let by_name = others.len() < gates.len() && overall(&others) < Outcome::Expired;
+    let left = standing.holds_of(name).iter().any(|hold| !hold.left.is_empty());
     let answer = match outcome {
+        _ if here && left => format!("{shown} was deployed to {name} last; what is there now stands above"),
         _ if here => format!("{shown} runs in {name}"),
         Outcome::Refused if automatic && failed == Some(PromotionOutcome::RolledBack) => {
             format!("{shown} failed in {name} and was rolled back there; the way on is a newer release")
@@ -173,7 +175,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     out.extend(rejected.iter().map(|rejected| format!("  {}\n", rejected.line(now, &zone))));
     // What runs there has passed its gates; how it stands with its checks is what matters now.
     if here {
-        out.push_str(&case.checks());
+        match standing.left_in(name) {
+            None => out.push_str(&case.checks()),
+            Some(_) => {
+                let text = "… not verified: its checks were not asked about what is there now";
+                out.push_str(&format!("  {}\n", label(Label::Waiting, text)));
+            }
+        }
         if case.reconfigured {
             let text = "… its configuration here is another than the one that was deployed";
             out.push_str(&format!("  {}\n", label(Label::Waiting, text)));
@@ -303,6 +311,8 @@ impl Case<'_> {
             let ends = |why: &str| say(hold.ends.clone(), why);
             match hold.cause {
                 _ if hold.kind == "frozen" => out.push(ends("lifts the freeze")),
+                // Checks are asked about what was deployed, and that is not what is there.
+                _ if !hold.left.is_empty() => out.push(ends(ways::ends_it(&hold.ends))),
                 // What was not seen is looked at before anything is done about it.
                 Some(Cause::Unjudged) => out.extend([verify("runs its checks again"), ends(ways::ends_it(&hold.ends))]),
                 Some(Cause::Check) => {
@@ -314,11 +324,14 @@ impl Case<'_> {
         }
         if self.here {
             out.extend(ways::instead(self.session, self.view, self.name)?);
-            out.extend(ways::open_checks(self.session, self.view, self.name, false));
+            if self.standing.holds_of(self.name).iter().all(|hold| hold.left.is_empty()) {
+                out.extend(ways::open_checks(self.session, self.view, self.name, false));
+            }
             if self.reconfigured {
                 out.push(say(command_line(["promo", "plan", name, "--out", "plan.json"]), "plans its configuration"));
             }
             if out.is_empty() {
+                out.extend(self.failed_drill());
                 out.extend(self.further());
             }
         } else if let Some((scope, note)) =
@@ -411,6 +424,20 @@ impl Case<'_> {
         }
         let by_plan = |gate: &&Gate| matches!(gate.kind, GateKind::Approval | GateKind::Window);
         closed.iter().all(by_plan).then(plan)
+    }
+
+    /// What leads on where the way back from what runs was tried, and failed: nothing else would say so before it is needed.
+    fn failed_drill(&self) -> Vec<NextCommand> {
+        let last = self.view.environment(self.name).and_then(|known| known.last_drill(self.release));
+        let Some(failed) = last.filter(|drill| drill.disproved().is_some()) else { return Vec::new() };
+        let again = ["promo", "rollback", self.name.as_str(), "--drill", "--out", "drill.plan.json"];
+        vec![
+            NextCommand {
+                command: command_line(["promo", "show", failed.run.as_str()]),
+                why: "says what failed in the drill of its way back".into(),
+            },
+            NextCommand { command: command_line(again), why: "tries its way back again".into() },
+        ]
     }
 
     /// The environment after this one where it is not yet.

@@ -12,7 +12,7 @@ use crate::escape::line;
 use crate::output::labels::{Label, label};
 use crate::output::plan_text::short_state;
 use crate::output::{endings, time};
-use crate::view::standing::{ApprovalView, Cause, HoldView, OpenRunView, PendingRow, PendingView};
+use crate::view::standing::{ApprovalView, Cause, HoldView, LeftView, OpenRunView, PendingRow, PendingView, WentBack};
 use crate::view::{AskedView, AuthorityView, DriftView, GateView, ReleaseView, StatedView};
 
 /// The reason that somebody gave, as it is quoted.
@@ -100,8 +100,31 @@ pub(crate) fn drift(drift: &DriftView) -> String {
     what + &repair.map(|repair| format!(" (put back by `{repair}`)")).unwrap_or_default()
 }
 
-/// What is there where a run began to go back and did not get there.
+/// What a run that did not end well left on each target.
+pub(crate) fn left(hold: &HoldView) -> String {
+    let one = hold.left.len() == 1;
+    let word = |left: &LeftView| match (&left.release, left.what, line(&left.target)) {
+        (Some(release), _, _) if one => format!("{} is there now", line(&release.text())),
+        (Some(release), _, target) => {
+            let back = hold.went_back.is_some() && hold.release.as_ref() != Some(release);
+            format!("{target} {} {}", if back { "is back on" } else { "runs" }, line(&release.text()))
+        }
+        (None, "nothing", _) if one => "nothing is there now".to_owned(),
+        (None, "nothing", target) => format!("nothing runs on {target}"),
+        _ if one => "what is there now is not known".to_owned(),
+        (None, _, target) => format!("what runs on {target} is not known"),
+    };
+    hold.left.iter().map(word).collect::<Vec<_>>().join(", ")
+}
+
+/// What is there where a run began to go back and did not get there, or left something else than was deployed last.
 fn there(hold: &HoldView) -> String {
+    if !hold.left.is_empty() {
+        return format!(", and {}", left(hold));
+    }
+    if let (true, Some(WentBack { there: Some(there) })) = (hold.unasked, &hold.went_back) {
+        return format!(", and {} is there now, whose checks were not asked since", line(&there.text()));
+    }
     match hold.went_back.as_ref().map(|back| back.there.as_ref()) {
         None => String::new(),
         Some(Some(there)) => format!(", and {} is there now", line(&there.text())),

@@ -9,8 +9,10 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::summary::NextCommand;
+use super::ways::ends_it;
 use super::{Answer, ReleaseView, Standing};
 use crate::error::command_line;
+use crate::output::standing as words;
 use crate::ui::Ui;
 
 /// How live environments differ from what was deployed to them.
@@ -118,7 +120,8 @@ pub(crate) struct DriftedField {
 impl Drifts {
     /// What was found, with what to do about it.
     pub(crate) fn of(looked: &[Looked], standing: &Standing) -> Self {
-        let environments: Vec<DriftedEnvironment> = looked.iter().map(DriftedEnvironment::of).collect();
+        let environments: Vec<DriftedEnvironment> =
+            looked.iter().map(|one| DriftedEnvironment::of(one, standing)).collect();
         let places = || environments.iter().flat_map(|environment| &environment.places);
         let differs = places().any(|place| place.state == "differs");
         let whole = places().all(|place| place.state != "not-looked-at");
@@ -151,7 +154,7 @@ impl Drifts {
 }
 
 impl DriftedEnvironment {
-    fn of(looked: &Looked) -> Self {
+    fn of(looked: &Looked, standing: &Standing) -> Self {
         let places: Vec<DriftedPlace> = looked.places.iter().map(DriftedPlace::of).collect();
         let release = looked.release.as_ref().map(ReleaseView::of);
         let any = |state: &str| places.iter().any(|place| place.state == state);
@@ -161,7 +164,12 @@ impl DriftedEnvironment {
             Some(_) if any("not-looked-at") => "not-looked-at",
             Some(_) => "same",
         };
-        let says = says(state, release.as_ref(), &places, looked.moving.as_ref());
+        let mut says = says(state, release.as_ref(), &places, looked.moving.as_ref());
+        // What a run left there is no change by hand.
+        if let Some(hold) = standing.left_in(&looked.environment).filter(|hold| !hold.left.is_empty()) {
+            let run = hold.run.as_ref().map(ToString::to_string).unwrap_or_default();
+            says.push_str(&format!("; run {run} ended half-way: {}", words::left(hold)));
+        }
         let (environment, since, moving) = (looked.environment.clone(), looked.since, looked.moving.clone());
         Self { environment, release, since, state, says, moving, places }
     }
@@ -174,6 +182,10 @@ impl DriftedEnvironment {
         if let Some(run) = standing.run_in(name) {
             let why = format!("{name}: a run is moving it");
             return vec![NextCommand { command: run.next.clone(), why }];
+        }
+        // What it left half-way is gone on with; neither is it taken back to what failed, nor kept.
+        if let Some(hold) = standing.left_in(&self.environment).filter(|hold| !hold.left.is_empty()) {
+            return vec![NextCommand { command: hold.ends.clone(), why: format!("{name}: {}", ends_it(&hold.ends)) }];
         }
         let mut ways = Vec::new();
         if self.places.iter().any(|place| place.takes_back) {

@@ -16,11 +16,11 @@ use promo_engine::{Session, SharedChange};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::AuthorityView;
 use super::row::{DriftView, Note, Row, RowState};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, moving_on, next, summary};
 use super::ways;
+use super::{AuthorityView, DrillView};
 use crate::error::{CliError, command_line};
 use crate::output::endings;
 use crate::tags::{self, TagView};
@@ -282,7 +282,12 @@ impl PlanView {
             row.holds = standing.holds_of(&name).iter().filter(untold).cloned().collect();
             if let Some(entry) = entry {
                 row.replaces(entry, view);
-                row.notes.extend(Note::taken_back(plan, entry, view));
+                if let Some(failed) =
+                    DrillView::last(session, view, &name)?.filter(|_| row.movement == Some("rollback"))
+                {
+                    row.notes.extend(Note::disproved(entry, &failed));
+                }
+                row.notes.extend(Note::taken_back(plan, entry, view, &session.left_behind(view, &name)));
             }
             row.held = standing.holds_of(&name).iter().any(|hold| hold.run.is_some());
             if row.held && row.state == RowState::Unchanged {
@@ -295,6 +300,10 @@ impl PlanView {
                 })
             });
             row.unfinished = standing.run_in(&row.environment).is_some();
+            // What differs where a run has begun is its doing, and nobody puts that back before it has ended.
+            if view.environment(&name).is_some_and(|known| known.active.is_some()) {
+                row.drift.clear();
+            }
             row.settled &= verified && !row.unfinished && standing.holds_of(&name).is_empty();
             if !row.unfinished && !row.held && row.state == RowState::Unchanged {
                 // This plan has looked.

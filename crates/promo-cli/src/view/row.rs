@@ -13,12 +13,12 @@ use promo_core::model::{OnClose, OnFailure, Watch, Wave};
 use promo_core::plan::{Action, Drift, Move, Next, Plan, Request, Stay, StayReason, Step};
 use promo_core::planner;
 use promo_core::state::State;
-use promo_engine::Session;
+use promo_engine::{Left, LeftBehind, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::standing::HoldView;
-use super::{GateView, NextCommand, ReleaseView};
+use super::{DrillView, GateView, NextCommand, ReleaseView};
 use crate::error::command_line;
 use crate::output::diff;
 
@@ -130,6 +130,26 @@ fn in_words(changes: &[FileChange]) -> String {
     if all.is_empty() { "what differs is not shown".to_owned() } else { all.join("; ") }
 }
 
+/// What a run left on a target, where that is what is there: nobody changed it by hand.
+fn left_by(view: &View, entry: &Move, target: &TargetName, step: &Step, behind: &LeftBehind) -> Option<String> {
+    let run = behind.run.as_ref()?;
+    match behind.targets.get(target)? {
+        (Left::Release(there), state) if *state == step.expected => {
+            let text = ReleaseView::of(&planner::reference(view, there)).text();
+            Some(match *there == entry.to.id {
+                true => format!("{target} runs {text} already: run {run} left it so"),
+                false => format!("{target} runs {text}, which run {run} left there: the changes below begin at that"),
+            })
+        }
+        (Left::Nothing, state) if *state == step.expected => Some(format!("run {run} left nothing on {target}")),
+        // What was removed since is told as that.
+        (Left::Unknown, _) if step.expected != State::Absent => Some(format!(
+            "run {run} was broken off or failed on {target}: the changes below begin at what is there now"
+        )),
+        _ => None,
+    }
+}
+
 /// Something that a reader must not miss.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct Note {
@@ -140,8 +160,8 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// What somebody changed by hand, and the plan takes back: nothing once it was applied.
-    pub(super) fn taken_back(plan: &Plan, entry: &Move, view: &View) -> Vec<Self> {
+    /// What somebody changed by hand, or a run left behind, and the plan takes back: nothing once it was applied.
+    pub(super) fn taken_back(plan: &Plan, entry: &Move, view: &View, behind: &LeftBehind) -> Vec<Self> {
         // A drill is made only of what is as it was deployed.
         if entry.drill {
             return Vec::new();
@@ -157,7 +177,9 @@ impl Note {
             (*recorded != step.expected).then_some((target, step))
         });
         let note = |(target, step): (&TargetName, &Step)| {
-            let text = if step.expected == State::Absent {
+            let text = if let Some(text) = left_by(view, entry, target, step, behind) {
+                text
+            } else if step.expected == State::Absent {
                 format!("what was deployed to {target} was removed, and is put there again")
             } else if again {
                 format!("takes back what was changed by hand on {target}: {}", in_words(&step.changes))
@@ -169,6 +191,16 @@ impl Note {
             Self { code: "deployed-again", text }
         };
         drifted.map(note).collect()
+    }
+
+    /// That this way back was tried, and did not work.
+    pub(super) fn disproved(entry: &Move, drill: &DrillView) -> Option<Self> {
+        if drill.state != "failed" || drill.back.id != entry.to.id.as_str() {
+            return None;
+        }
+        let why = drill.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        let text = format!("going back to {} was tried in run {}, and failed{why}", drill.back.text(), drill.run);
+        Some(Self { code: "drill-failed", text })
     }
 
     /// What runs has lost evidence upstream (S3, S16).

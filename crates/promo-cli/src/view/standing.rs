@@ -10,13 +10,13 @@ use promo_core::Digest;
 use promo_core::approval::Evaluation;
 use promo_core::eligibility::{self, CheckStatus, Hold};
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, opens_at, overall};
-use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
+use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId, TargetName};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Note, Promotion, Said, VerdictEntry};
 use promo_core::plan::{Document, MAX_BYTES, Plan};
 use promo_core::planner;
-use promo_engine::{OpenRun, Pending, PendingMove, Session, Sign};
+use promo_engine::{Left, OpenRun, Pending, PendingMove, Session, Sign};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -57,6 +57,12 @@ pub(crate) struct HoldView {
     /// Of what failed or was cancelled: that its run had begun to go back, and did not get there.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) went_back: Option<WentBack>,
+    /// Of what failed or was cancelled: what it left on each target, where that is not what was deployed last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left: Vec<LeftView>,
+    /// Of what went back: that it is there, and not every check that promo runs has spoken of it since.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unasked: bool,
     /// The command that leads to its end: of a freeze or a pause it ends it, and of what failed it plans what does so once it is
     /// applied, or adds a release that can.
     pub(crate) ends: String,
@@ -67,6 +73,28 @@ pub(crate) struct HoldView {
 pub(crate) struct WentBack {
     /// What is there now; null where that is not known.
     pub(crate) there: Option<ReleaseView>,
+}
+
+/// What a promotion that did not end well left on a target.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct LeftView {
+    /// Which target.
+    pub(crate) target: String,
+    /// `release`, `nothing`, or `unknown`: a step was broken off, or failed.
+    pub(crate) what: &'static str,
+    /// Which release.
+    pub(crate) release: Option<ReleaseView>,
+}
+
+impl LeftView {
+    fn of(view: &View, target: &TargetName, left: &Left) -> Self {
+        let (what, release) = match left {
+            Left::Release(release) => ("release", Some(ReleaseView::of(&planner::reference(view, release)))),
+            Left::Nothing => ("nothing", None),
+            Left::Unknown => ("unknown", None),
+        };
+        Self { target: target.to_string(), what, release }
+    }
 }
 
 /// What was at fault where a promotion failed and nothing went back.
@@ -358,6 +386,12 @@ impl Standing {
         }
     }
 
+    /// The hold of an environment that is not as it was deployed last, because a promotion left something else there, or where
+    /// what it went back to was not asked since.
+    pub(crate) fn left_in(&self, name: &EnvironmentName) -> Option<&HoldView> {
+        self.holds_of(name).iter().find(|hold| !hold.left.is_empty() || hold.unasked)
+    }
+
     /// What holds an environment.
     pub(crate) fn holds_of(&self, name: &EnvironmentName) -> &[HoldView] {
         self.holds.get(name).map_or(&[], Vec::as_slice)
@@ -397,6 +431,8 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             backward: false,
             cause: None,
             went_back: None,
+            left: Vec::new(),
+            unasked: false,
             ends: unfreeze(session, (!everywhere).then_some(name)),
         })
     };
@@ -410,7 +446,13 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             // A drill begins with going back; what is left of it is what did not come again.
             let went_back = promotion.drill.is_none() && run.is_some_and(|run| endings::went_back(run, name));
             let cause = cause(session, view, name, promotion, went_back);
-            let there = || view.current(name).map(|r| ReleaseView::of(&planner::reference(view, &r.release)));
+            let behind = session.left_behind(view, name);
+            let left: Vec<LeftView> =
+                behind.targets.iter().map(|(target, (left, _))| LeftView::of(view, target, left)).collect();
+            let there = || match left.split_first() {
+                None => view.current(name).map(|r| ReleaseView::of(&planner::reference(view, &r.release))),
+                Some((one, others)) => one.release.clone().filter(|_| others.iter().all(|o| o.release == one.release)),
+            };
             Ok(HoldView {
                 kind: if cancelled { "cancelled" } else { "failed" },
                 since: promotion.finished.map_or(promotion.started, |(at, _)| at),
@@ -423,7 +465,9 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 backward: promotion.movement == Movement::Rollback,
                 cause: (!cancelled).then_some(cause),
                 went_back: went_back.then(|| WentBack { there: there() }),
-                ends: way_out(session, view, name, promotion, (cancelled, cause))?,
+                left: left.clone(),
+                unasked: behind.unasked,
+                ends: way_out(session, view, name, promotion, (cancelled, cause, went_back))?,
             })
         }
     }

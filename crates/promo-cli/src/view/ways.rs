@@ -28,7 +28,7 @@ pub(super) fn way_out(
     view: &View,
     name: &EnvironmentName,
     promotion: &Promotion,
-    (cancelled, cause): (bool, Cause),
+    (cancelled, cause, went_back): (bool, Cause, bool),
 ) -> Result<String, CliError> {
     let (here, to) = (view.current(name).map(|r| &r.release), &promotion.to);
     let graph = &session.governance().graph;
@@ -37,7 +37,15 @@ pub(super) fn way_out(
     if back && here != Some(to) && free(&to) {
         return Ok(command_line(["promo", "rollback", name.as_str(), "--to", to.as_str(), "--out", "back.plan.json"]));
     }
-    // It went back, and what is there now was not seen to be good.
+    // It went back, and did not get there, or what is there now was not seen to be good: what failed is no way out of it.
+    if went_back {
+        if let Some(here) = here.filter(|here| *here != to).filter(free) {
+            return Ok(enter(name, here));
+        }
+        if let Some(back) = way_back(session, view, name) {
+            return Ok(back);
+        }
+    }
     if let Some(here) = here.filter(|here| *here != to && cause == Cause::Check).filter(free) {
         return Ok(enter(name, here));
     }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{World, said};
+use crate::fixture::{World, next, said};
 
 /// The command that leads on from a plan.
 fn first(view: &Value) -> String {
@@ -91,4 +91,40 @@ fn s10_a_drill_that_failed_is_told_as_one_and_not_as_something_that_was_taken_ba
     assert!(line.contains("failed as a drill, and what ran is there again"), "{runs}");
     let told = said(&world, &["show", &run]);
     assert!(told.contains("failed as a drill") && !told.contains("rolled back"), "{told}");
+    // Whoever looks at what runs is told.
+    let why = world.run(0, &["why", "dev"]);
+    assert_eq!(next(&why), format!("promo show {run}"), "{why}");
+    let again = why["also"][0]["command"].as_str().unwrap().replace(" --policy policy.toml", "");
+    assert_eq!(again, "promo rollback dev --drill --out drill.plan.json");
+}
+
+#[test]
+fn s10_whoever_is_about_to_go_a_way_back_whose_drill_failed_is_told_that() {
+    let world = World::new();
+    let view = world.run(0, &["rollback", "perf", "--drill"]);
+    let row = view["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "perf").unwrap();
+    let back = &row["drill"];
+    let load = format!("run = [\"sh\", \"-c\", \"test $PROMO_RELEASE != {}\"]", back["id"].as_str().unwrap());
+    world.edit("promo.toml", "run = [\"checks/load.sh\"], files = [\"checks/load.sh\"]", &load);
+    let rollback = |words: &[&str]| {
+        let text = said(&world, &[&["rollback", "perf"], words].concat());
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    assert!(!rollback(&[]).contains("was tried in run"));
+    world.run(0, &["rollback", "perf", "--drill", "--out", "drill.json"]);
+    world.run(40, &["apply", "drill.json"]);
+    // As long as the check that it failed is asked for, it is no way back at all.
+    world.run(21, &["rollback", "perf"]);
+    world.edit("promo.toml", "verify = [\"smoke\", \"load\"]", "verify = [\"smoke\"]");
+    let (id, alias) = (back["id"].as_str().unwrap(), back["alias"].as_str().unwrap());
+    let release = format!("{id} (#{} {alias})", back["lineage"]);
+    let tried = format!("going back to {release} was tried in run {}, and failed: load failed", world.newest_run());
+    assert!(rollback(&[]).contains(&tried), "{}", rollback(&[]));
+    assert!(
+        rollback(&["--format", "markdown"]).contains("was tried in run"),
+        "{}",
+        rollback(&["--format", "markdown"])
+    );
+    // Where the same way is only tried once more, that is what it is for.
+    assert!(!rollback(&["--drill"]).contains("was tried in run"));
 }

@@ -406,3 +406,36 @@ fn advance_goes_by_nobody_where_a_run_is_dead() {
     let error = world.refuses(65, "request-invalid", &["verify", "dev"]);
     assert!(error["message"].as_str().unwrap().contains(" stopped while it was moving dev"), "{error}");
 }
+
+#[test]
+fn s10_4_status_leads_to_what_failed_last_and_is_paused_before_what_was_lifted() {
+    let world = World::new();
+    // What fails, fails once: the way back is good.
+    let broken = "for one in qa production; do\nif [ $PROMO_ENVIRONMENT = $one ] && rm '{root}/broken-'$one 2>/dev/null; then exit 1; fi\ndone\n";
+    let broken = broken.replace("{root}", &world.at.display().to_string());
+    world.edit("checks/smoke.sh", "set -eu\n", &format!("set -eu\n{broken}"));
+    world.release("1.2.0", 3);
+    world.plan("first.json");
+    world.approve("first.json");
+    world.run(0, &["apply", "first.json"]);
+    let lift = |name: &str| {
+        world.run(0, &["unfreeze", name, "--reason", "seen", "--key", "keys/riley", "--signer", "built-in"])
+    };
+    if row(&world, "production")["holds"] != Value::Null {
+        lift("production");
+    }
+    world.release("1.3.0", 3);
+    world.plan("p.json");
+    world.approve("p.json");
+    world.write("broken-qa", "");
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.4.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.4.0"]);
+    world.run(40, &["advance"]);
+    lift("qa");
+    world.write("broken-production", "");
+    world.run(40, &["apply", "p.json"]);
+    let production = row(&world, "production");
+    assert_eq!(production["holds"][0]["kind"], "paused", "{production}");
+    assert_ne!(row(&world, "qa")["last"], Value::Null);
+    assert_eq!(next(&world.run(0, &["status"])), "promo why production");
+}

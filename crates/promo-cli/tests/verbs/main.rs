@@ -18,6 +18,7 @@ mod evidence;
 mod fixture;
 mod frozen;
 mod growth;
+mod half_way;
 mod held;
 mod newer;
 mod outcomes;

@@ -60,7 +60,8 @@ pub(super) async fn look(helm: &Helm, cx: &Context, request: &DriftRequest) -> R
         fields: Vec::new(),
     }));
     let note = note(&settings, &seen, theirs, &inputs.release.to_string());
-    Ok(DriftAnswer { objects: differing, note, ..DriftAnswer::state(live) })
+    let run = run(&seen, theirs, &inputs.release.to_string());
+    Ok(DriftAnswer { objects: differing, note, run, ..DriftAnswer::state(live) })
 }
 
 /// What was deployed, with what is there of it.
@@ -130,10 +131,17 @@ fn note(settings: &Settings, seen: &Seen, theirs: Option<&Release>, deployed: &s
     let kept = seen.journal.as_ref()?;
     (kept.inventory.release != deployed).then(|| {
         format!(
-            "{} was deployed there since as revision {}, by run {}, which is not in this ledger",
+            "{} was deployed there since as revision {}, by run {}",
             kept.inventory.release,
             latest.revision,
             kept.inventory.token.split('/').next().unwrap_or_default()
         )
     })
+}
+
+/// The run that deployed what is there, where that is another release than was deployed, and promo's.
+fn run(seen: &Seen, theirs: Option<&Release>, deployed: &str) -> Option<String> {
+    seen.latest.as_ref().filter(|_| theirs.is_none())?;
+    let kept = seen.journal.as_ref().filter(|kept| kept.inventory.release != deployed)?;
+    kept.inventory.token.split('/').next().map(ToOwned::to_owned)
 }

@@ -179,17 +179,17 @@ impl Provider for Kubectl {
             class: DriftClass::Added,
             fields: Vec::new(),
         }));
+        let mut run = None;
         let note = match &kept {
             _ if unchanged => None,
             None => Some(format!("Secret/promo.{name}, in which promo keeps what it has applied there, is gone")),
-            Some(Kept { inventory, .. }) if inventory.release != request.inputs.release.to_string() => Some(format!(
-                "{} was applied there since, by run {}, which is not in this ledger",
-                inventory.release,
-                inventory.token.split('/').next().unwrap_or_default()
-            )),
+            Some(Kept { inventory, .. }) if inventory.release != request.inputs.release.to_string() => {
+                let by = inventory.token.split('/').next().unwrap_or_default().to_owned();
+                Some(format!("{} was applied there since, by run {}", inventory.release, run.insert(by)))
+            }
             Some(_) => None,
         };
-        Ok(DriftAnswer { objects: differing, note, files, ..DriftAnswer::state(there.state) })
+        Ok(DriftAnswer { objects: differing, note, run, files, ..DriftAnswer::state(there.state) })
     }
 
     async fn programs(&self, cx: &Context, inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {

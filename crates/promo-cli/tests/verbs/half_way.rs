@@ -1,0 +1,162 @@
+//! What screens say where a run left an environment half-way: on the places, about what was verified, and what leads on.
+
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::fixture::{World, command, next, row, said};
+
+const ONE: &str = "target = { directory = \"environments/dev\" }";
+const TWO: &str = "targets = { eu = { directory = \"environments/eu\" }, us = { directory = \"environments/us\" } }";
+
+/// The words of a screen, wherever its lines end.
+fn screen(world: &World, words: &[&str]) -> String {
+    said(world, words).split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// The same, up to where the next environment is told of.
+fn of_dev(world: &World, words: &[&str]) -> String {
+    screen(world, words).split(" perf ").next().unwrap().to_owned()
+}
+
+/// The example with two places for dev, which both run one release.
+fn two_places(waves: &str) -> (World, String) {
+    let world = World::new();
+    world.edit("promo.toml", ONE, &format!("{TWO}\n{waves}"));
+    world.hold_check("nowhere");
+    world.release("1.2.0", 3);
+    let before = row(&world, "dev")["release"]["id"].as_str().unwrap().to_owned();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.3.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    (world, before)
+}
+
+/// Nothing can be seen of us any more, nor deployed there.
+fn take_us_away(world: &World) {
+    std::fs::remove_dir_all(world.at.join("environments/us")).unwrap();
+    world.write("environments/us", "no directory\n");
+}
+
+fn left(hold: &Value) -> Vec<(&str, &str, &Value)> {
+    let all = hold["left"].as_array().unwrap_or_else(|| panic!("{hold}"));
+    all.iter().map(|one| (one["target"].as_str().unwrap(), one["what"].as_str().unwrap(), &one["release"])).collect()
+}
+
+#[test]
+fn s9_6_a_way_back_that_came_half_way_is_told_place_by_place_and_led_on_from() {
+    let (world, before) = two_places("");
+    let after = world.run(0, &["show", "p.json"]);
+    let after = after["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "dev").unwrap();
+    let after = after["to"]["id"].as_str().unwrap().to_owned();
+    // The check of the release fails, and one of the two places is gone by then.
+    world.edit(
+        "promo.toml",
+        "run = [\"checks/smoke.sh\"], files = [\"checks/smoke.sh\"]",
+        &format!(
+            "run = [\"sh\", \"-c\", \"test $PROMO_RELEASE != {after} || {{ rm -rf '{at}/environments/us'; touch '{at}/environments/us'; exit 1; }}\"]",
+            at = world.at.display()
+        ),
+    );
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    world.run(41, &["apply", "p.json"]);
+    let run = world.newest_run();
+
+    let status = world.run(0, &["status"]);
+    let dev = &status["environments"][0];
+    let hold = &dev["holds"][0];
+    assert_eq!(left(hold).iter().map(|one| (one.0, one.1)).collect::<Vec<_>>(), [("eu", "release"), ("us", "unknown")]);
+    assert_eq!((&hold["left"][0]["release"]["id"], &dev["verified"]), (&json!(before), &json!(false)), "{dev}");
+    for words in [&["status"][..], &["why", "dev"]] {
+        let text = of_dev(&world, words);
+        assert!(text.contains("going back failed too, and eu is back on ") && text.contains(&before), "{text}");
+        assert!(text.contains("what runs on us is not known"), "{text}");
+        assert!(!text.contains(&format!("{after} (#4 1.3.0) is there now")), "{text}");
+        assert!(!text.contains("runs in dev") && !text.contains("✓ verified, there for"), "{text}");
+    }
+    let why = world.run(0, &["why", "dev"]);
+    assert_eq!(next(&why), "promo rollback dev --out back.plan.json");
+    // What it left there is no change by hand, and what failed is not deployed once more.
+    std::fs::remove_file(world.at.join("environments/us")).unwrap();
+    let drift = world.run(0, &["drift", "dev"]);
+    assert_eq!(next(&drift), "promo rollback dev --out back.plan.json", "{drift}");
+    assert!(
+        drift["environments"][0]["says"].as_str().unwrap().contains(&format!("run {run} ended half-way")),
+        "{drift}"
+    );
+    let back = world.run(0, &["rollback", "dev", "--out", "back.plan.json"]);
+    let row = back["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "dev").unwrap();
+    let notes: Vec<&str> = row["notes"].as_array().unwrap().iter().map(|note| note["text"].as_str().unwrap()).collect();
+    assert!(notes.iter().all(|note| !note.contains("by hand")), "{notes:?}");
+    let already =
+        |note: &&&str| note.starts_with("eu runs ") && note.ends_with(&format!("already: run {run} left it so"));
+    assert!(notes.iter().find(already).is_some(), "{notes:?}");
+    world.run(0, &["apply", "back.plan.json"]);
+    let dev = super::fixture::row(&world, "dev");
+    assert_eq!((&dev["release"]["id"], &dev["verified"]), (&json!(before), &json!(true)), "{dev}");
+    assert_eq!(dev["holds"].as_array().unwrap().iter().filter(|hold| hold["run"] != Value::Null).count(), 0, "{dev}");
+}
+
+#[test]
+fn s9_6_what_was_gone_back_to_half_way_is_not_called_verified_and_is_what_ends_the_hold() {
+    let (world, before) = two_places("waves = [{ targets = [\"eu\"], pause = \"4s\" }, { targets = [\"us\"] }]");
+    let mut child = command(&world.at, &["apply", "p.json", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"event\":\"pausing\"")));
+    take_us_away(&world);
+    let rest: Vec<String> = lines.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(41), "{rest:#?}");
+
+    let dev = row(&world, "dev");
+    assert_eq!((&dev["release"]["id"], &dev["verified"]), (&json!(before), &json!(false)), "{dev}");
+    let hold = &dev["holds"][0];
+    assert_eq!(left(hold).iter().map(|one| (one.0, one.1)).collect::<Vec<_>>(), [("eu", "release"), ("us", "unknown")]);
+    let ends = format!("promo plan dev --release {before} --out plan.json");
+    assert_eq!(hold["ends"], ends, "what failed is no way out");
+    for words in [&["status"][..], &["why", "dev"], &["why", "dev", &before]] {
+        let text = of_dev(&world, words);
+        assert!(text.contains("eu is back on ") && text.contains("what runs on us is not known"), "{text}");
+        assert!(!text.contains("✓ verified, there for") && !text.contains("✓ smoke passed"), "{words:?}: {text}");
+    }
+    assert_eq!(next(&world.run(0, &["why", "dev"])), ends);
+    std::fs::remove_file(world.at.join("environments/us")).unwrap();
+    let words: Vec<&str> = ends.split(' ').skip(1).collect();
+    world.run(0, &words);
+    world.run(0, &["apply", "plan.json"]);
+    let dev = row(&world, "dev");
+    assert_eq!((&dev["holds"], &dev["verified"]), (&Value::Null, &json!(true)), "{dev}");
+}
+
+#[test]
+fn s9_6_what_a_run_is_moving_has_not_drifted_and_is_not_to_be_put_back() {
+    let world = super::waves::world("9m");
+    world.run(0, &["plan", "dev", "--out", "plan.json"]);
+    let mut child = command(&world.at, &["apply", "plan.json", "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"event\":\"pausing\"")));
+    let run = world.newest_run();
+    let looks = |word: &str| {
+        for words in [&["plan", "dev"][..], &["why", "dev"]] {
+            let text = screen(&world, words);
+            assert!(text.contains(&format!("run {run} {word}")), "{words:?}: {text}");
+            assert!(!text.contains("put back") && !text.contains("drift on"), "{words:?}: {text}");
+        }
+        let advanced = super::fixture::promo(&world.at, &["advance"]);
+        let text = super::fixture::texts(&advanced).0;
+        assert!(text.contains(&run) && !text.contains("drift on"), "{text}");
+    };
+    looks("is moving");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    looks("stopped while it was moving");
+    world.run(0, &["cancel", &run]);
+}

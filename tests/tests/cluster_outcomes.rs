@@ -202,7 +202,8 @@ mod needs_kubernetes {
             let missed = world.types(65, &told);
             assert!(missed.contains(&format!("has no namespace {namespace}")), "{by:?}: {missed}");
             assert!(missed.contains("who owns the cluster makes it"), "{by:?}: {missed}");
-            world.types(0, &missed);
+            let looked = world.types(1, &missed);
+            assert!(looked.contains(&format!("has no namespace {namespace}")), "{by:?}: {looked}");
             world.kubectl(&["create", "namespace", &namespace]);
             let planned = world.types(0, &told);
             world.types(0, &planned);

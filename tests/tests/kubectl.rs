@@ -261,7 +261,7 @@ mod needs_kubernetes {
         elsewhere.target.0.insert("cluster".into(), "prod".into());
         let error = world.preview(&elsewhere).await.unwrap_err();
         assert!(
-            error.kind == ErrorKind::Invalid && error.message.contains("where cluster `prod` is (known: kit)"),
+            error.kind == ErrorKind::NotFound && error.message.contains("where cluster `prod` is (known: kit)"),
             "{error}"
         );
     }

@@ -179,7 +179,8 @@ mod needs_kubernetes {
     async fn a_stateful_set_that_waits_for_a_broken_pod_is_held_with_the_name_of_that_pod() {
         let Some(pipeline) = deployed(STATEFUL, ROLLING).await else { return };
         let said = fails(&pipeline, &set(STATEFUL, 2, "notready", ROLLING), 41).await;
-        let hint = "pod web-2: it is of another version and not ready, and the StatefulSet replaces none before it is: delete it";
+        let hint = "pod web-2: web runs, is not ready: it is of another version and not ready, and the StatefulSet replaces none before it is: \
+                    delete it";
         assert!(said.contains("the rollback failed") && said.contains(hint), "{said}");
         let namespace = &pipeline.namespaces[0];
         kubectl(namespace, &["delete", "pod", "web-2"]);

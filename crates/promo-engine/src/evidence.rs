@@ -8,13 +8,13 @@ use promo_core::Digest;
 use promo_core::eligibility::Evidence;
 use promo_core::evidence::{Kind, Report};
 use promo_core::ids::{ArtifactName, ReleaseId};
+use promo_core::ledger::record::METADATA;
 use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry};
 use promo_core::ledger::{Event, View};
-use promo_core::plan::Plan;
+use promo_core::plan::{Goal, Plan};
 use promo_core::requirement::{Content, Origin, Piece, ReleaseEvidence, Subject};
 use promo_ledger::Expect;
 
-use crate::ERASED;
 use crate::error::EngineError;
 use crate::session::Session;
 
@@ -34,7 +34,8 @@ pub type Reader = dyn Fn(&[u8], Option<&[&str]>) -> Result<Report, Unread> + Sen
 #[derive(Clone, Default)]
 pub(crate) struct Reports {
     reader: Option<Arc<Reader>>,
-    read: Arc<Mutex<HashMap<Digest, Content>>>,
+    /// By document, and whether it was read for its numbers.
+    read: Arc<Mutex<HashMap<(Digest, bool), Content>>>,
 }
 
 impl Reports {
@@ -109,10 +110,14 @@ impl Session {
                 format!("the document speaks of {}, which is no part of what it was brought for", first.digest);
             return Err(EngineError::Evidence(message));
         }
-        let same =
-            |entry: &&EvidenceEntry| entry.document == document && entry.name == new.name && entry.subjects == subjects;
+        let like = |entry: &&EvidenceEntry| {
+            entry.name == new.name && entry.subjects == subjects && entry.format == kind.name()
+        };
+        let same = |entry: &&EvidenceEntry| like(entry) && entry.document == document;
         let content = Content::Read(Box::new(report));
-        if let Some(entry) = self.with_view(|view| view.evidence.iter().find(same).cloned())? {
+        // Only the last of its make is there already: where another came after it, the same once more is news.
+        let last = self.with_view(|view| view.evidence.iter().rev().find(like).cloned())?;
+        if let Some(entry) = last.filter(|entry| entry.document == document) {
             return Ok(Brought { entry, content, known: true });
         }
         self.store.put_blob(&new.bytes)?;
@@ -131,7 +136,7 @@ impl Session {
     /// The evidence that the ledger has for a release, in its order.
     ///
     /// # Errors
-    /// When the ledger cannot be read, or does not keep a document that a record of it names.
+    /// When the ledger cannot be read.
     pub fn evidence_of(&self, view: &View, release: &ReleaseEntry) -> Result<Vec<Brought>, EngineError> {
         let mine: BTreeSet<Digest> = parts(view, release);
         let entries = view.evidence.iter().filter(|entry| !entry.subjects.is_disjoint(&mine));
@@ -153,8 +158,9 @@ impl Session {
         }
         for id in releases {
             let (Some(entry), false) = (view.release(id), out.contains_key(id)) else { continue };
-            let erased = |text: String| (text != ERASED).then_some(text);
-            let metadata = self.metadata(entry)?.into_iter().map(|(key, text)| (key, erased(text))).collect();
+            let texts = self.store.texts(entry.seq)?.into_iter();
+            let metadata =
+                texts.filter_map(|(field, text)| Some((field.strip_prefix(METADATA)?.to_owned(), text))).collect();
             let components = entry.release.content.components.iter();
             let subjects: BTreeMap<ArtifactName, Subject> = components
                 .filter_map(|(name, digest)| Some((name.clone(), view.described.get(digest)?.clone())))
@@ -165,8 +171,11 @@ impl Session {
         Ok(out)
     }
 
-    /// The same for what a plan moves, and for what it moves away from.
+    /// The same for what a plan moves under gates, and for what it moves away from: what goes back asks for nothing (S10.1).
     pub(crate) fn evidence_for(&self, view: &View, plan: &Plan) -> Result<Evidence, EngineError> {
+        if plan.request.goal == Goal::Rollback {
+            return Ok(Evidence::new());
+        }
         let here = plan.moves.iter().filter_map(|entry| view.current(&entry.environment)).map(|here| &here.release);
         self.evidence(view, plan.moves.iter().map(|entry| &entry.to.id).chain(here))
     }
@@ -174,22 +183,27 @@ impl Session {
     /// What a document says that the ledger keeps; each is read once.
     fn content(&self, entry: &EvidenceEntry) -> Result<Content, EngineError> {
         let read = || self.reports.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = read().get(&entry.document) {
+        let numbers = entry.format == Kind::Numbers.name();
+        let key = (entry.document, numbers);
+        if let Some(known) = read().get(&key) {
             return Ok(known.clone());
         }
-        let bytes = self.kept(&entry.document, "a document of evidence")?;
-        let numbers = entry.format == Kind::Numbers.name();
+        let named = Kind::ALL.into_iter().find(|kind| kind.name() == entry.format);
+        // A row that anybody can write stops nobody: what it names and the ledger does not keep cannot be read (S12.3).
+        let Some(bytes) = self.store.get_blob(&entry.document)? else {
+            let why = "the ledger does not keep it".to_owned();
+            return Ok(Content::Unreadable { kind: named.unwrap_or(Kind::InToto), why });
+        };
         let pointers = if numbers { self.pointers() } else { Vec::new() };
         let content = match self.reports.read(&bytes, numbers.then_some(&pointers)) {
             Ok(report) => Content::Read(Box::new(report)),
             Err(unread) => {
-                let named = Kind::ALL.into_iter().find(|kind| kind.name() == entry.format);
                 // What no version of promo has a word for could be anything, also what an attestation has in it.
                 let kind = unread.kind.or(named).unwrap_or(Kind::InToto);
                 Content::Unreadable { kind, why: unread.why }
             }
         };
-        read().insert(entry.document, content.clone());
+        read().insert(key, content.clone());
         Ok(content)
     }
 

@@ -10,7 +10,7 @@ use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
-use promo_core::plan::{Action, Document, LedgerRef, Move, Next, Plan, Request, Step};
+use promo_core::plan::{Action, Document, Goal, LedgerRef, Move, Next, Plan, Request, Step};
 use promo_core::planner::{self, Observations, PlanInput, Previewed, Selection, StepDraft};
 use promo_core::state::State;
 use promo_sdk::{CheckRequest, ErrorKind, ObserveRequest, Preview};
@@ -175,7 +175,8 @@ impl Session {
             }
             // What is found may bring in another release, such as the next best to go back to; each is asked for once.
             let mut unknown = releases(&selection);
-            if self.look_for_evidence(view, &unknown, &mut observations)? {
+            // What goes back asks for nothing of evidence, and reads none (S10.1).
+            if request.goal == Goal::Promote && self.look_for_evidence(view, &unknown, &mut observations)? {
                 drop(std::mem::take(&mut selection));
                 selection = input(&observations);
                 continue;

@@ -13,6 +13,7 @@ use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
+use crate::input;
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::Ui;
@@ -20,7 +21,7 @@ use crate::view::answers::EvidenceAdded;
 use crate::view::evidence::DocumentView;
 
 /// The longest document that is taken, in bytes: what a reader of reports takes.
-const LIMIT: u64 = promo_providers::reports::LIMIT as u64;
+const LIMIT: usize = promo_providers::reports::LIMIT;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -99,11 +100,5 @@ fn of_release(view: &View, release: &str, artifact: Option<&ArtifactName>) -> Re
 }
 
 fn read(file: &Path) -> Result<Vec<u8>, CliError> {
-    let failed = |error: std::io::Error| CliError::file("read", file, &error);
-    let length = std::fs::metadata(file).map_err(failed)?.len();
-    if length > LIMIT {
-        let why = format!("it has {length} bytes, and at most {LIMIT} are taken");
-        return Err(failed(std::io::Error::new(std::io::ErrorKind::FileTooLarge, why)));
-    }
-    std::fs::read(file).map_err(failed)
+    input::at_most(file, LIMIT).map_err(|error| CliError::file("read", file, &error))
 }

@@ -86,6 +86,7 @@ fn every_verb_that_reads_the_pipeline_says_what_is_wrong_with_it() {
     let world = World::new();
     world.release("1.2.0", 3);
     world.plan("p.json");
+    world.write("junit.xml", include_str!("../../../promo-providers/src/reports/samples/junit/pytest-green.xml"));
     let lines = lines(&world.newest_run());
     world.write("promo.toml", "format = ");
     for line in &lines {

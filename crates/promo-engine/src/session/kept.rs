@@ -36,7 +36,6 @@ pub(super) fn missing(store: &dyn Store, view: &View) -> Result<Vec<Finding>, St
 fn named(view: &View) -> BTreeMap<Digest, String> {
     let plans = view.requests.keys().chain(view.runs.values().map(|run| &run.plan));
     let mut named: BTreeMap<Digest, String> = plans.map(|digest| (*digest, "a plan".to_owned())).collect();
-    named.extend(view.evidence.iter().map(|entry| (entry.document, "a document of evidence".to_owned())));
     for entry in &view.releases {
         let files = entry.release.content.files.iter();
         named.extend(files.map(|(path, digest)| (*digest, format!("{path} of {}", entry.release.id))));

@@ -184,7 +184,9 @@ fn link(what: &str, descriptor: &Descriptor) -> Result<Link, OciError> {
                     | MediaType::ImageLayerNonDistributableZstd
             )
             || media_type.contains(".foreign."),
-        attestation: note(ATTESTATION.0).is_some_and(|v| v == ATTESTATION.1),
+        // One that names a platform is picked by it and runs, whatever else it says of itself.
+        attestation: note(ATTESTATION.0).is_some_and(|v| v == ATTESTATION.1)
+            && platform.as_deref().is_none_or(|platform| platform.starts_with("unknown/")),
         media_type,
         platform,
     })

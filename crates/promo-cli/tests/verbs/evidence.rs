@@ -7,7 +7,7 @@ use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
 use serde_json::Value;
 
-use crate::fixture::{World, next, row, said};
+use crate::fixture::{self, World, next, said};
 
 /// Reports as Trivy wrote them, of another image.
 const CLEAN: &str = include_str!("../../../promo-providers/src/reports/samples/trivy/clean.json");
@@ -154,7 +154,7 @@ fn evidence_opens_its_gates_one_by_one_and_each_is_named_until_then() {
     let planned = said(world, &["plan", "staging"]);
     assert!(planned.contains("refused") && planned.contains("CVE-2022-48174 in pkg:apk/alpine/busybox"), "{planned}");
     world.run(0, &["advance"]);
-    assert!(!row(world, "staging").to_string().contains("\"1.2.0\""), "it stays where it is");
+    assert!(!fixture::row(world, "staging").to_string().contains("\"1.2.0\""), "it stays where it is");
 
     // A later scan of the same scanner and platform replaces it; an earlier one would not.
     asked.brings(&asked.scan(CLEAN, 1, HOUR * 3), &[]);

@@ -71,6 +71,16 @@ pub struct Brought {
     pub known: bool,
 }
 
+impl Brought {
+    /// The document as gates take it.
+    #[must_use]
+    pub fn piece(&self) -> Piece {
+        let EvidenceEntry { document, by, at, name, subjects, .. } = self.entry.clone();
+        let origin = Origin::Ledger { by: by.name, at };
+        Piece { document, origin, name, bound: subjects, signed: BTreeSet::new(), content: self.content.clone() }
+    }
+}
+
 impl Session {
     /// The same session with a reader of documents. Without one nothing can be brought, and what was brought cannot be read.
     #[must_use]
@@ -98,11 +108,11 @@ impl Session {
         };
         let (document, kind) = (Digest::of(&new.bytes), report.about.source());
         let about_something_else = self.with_view(|view| {
-            let known = view.described.values().filter(|subject| subjects.iter().any(|digest| has(subject, digest)));
+            let known = view.described.values().filter(|subject| subjects.iter().any(|digest| subject.has(digest)));
             let mut parts = known.peekable();
             // Of what nobody has looked into it cannot be told whether it is a part of it.
             let looked = parts.peek().is_some();
-            let says = |subject: &Subject| report.about.bound.iter().any(|binding| has(subject, &binding.digest));
+            let says = |subject: &Subject| report.about.bound.iter().any(|binding| subject.has(&binding.digest));
             looked && !report.about.bound.is_empty() && !parts.any(says)
         })?;
         if let (true, Some(first)) = (about_something_else, report.about.bound.first()) {
@@ -165,7 +175,7 @@ impl Session {
             let subjects: BTreeMap<ArtifactName, Subject> = components
                 .filter_map(|(name, digest)| Some((name.clone(), view.described.get(digest)?.clone())))
                 .collect();
-            let pieces = self.evidence_of(view, entry)?.into_iter().map(piece).collect();
+            let pieces = self.evidence_of(view, entry)?.iter().map(Brought::piece).collect();
             out.insert(id.clone(), ReleaseEvidence { metadata, subjects, pieces });
         }
         Ok(out)
@@ -213,17 +223,6 @@ impl Session {
         let pointers: BTreeSet<&str> = gates.filter_map(|named| named.gate.requirement.pointer()).collect();
         pointers.into_iter().collect()
     }
-}
-
-fn piece(brought: Brought) -> Piece {
-    let EvidenceEntry { document, by, at, name, subjects, .. } = brought.entry;
-    let origin = Origin::Ledger { by: by.name, at };
-    Piece { document, origin, name, bound: subjects, signed: BTreeSet::new(), content: brought.content }
-}
-
-fn has(subject: &Subject, digest: &Digest) -> bool {
-    subject.digest == *digest
-        || subject.platforms.iter().any(|(manifest, config)| manifest == digest || config.as_ref() == Some(digest))
 }
 
 /// Every digest by which evidence could be bound to a release.

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::requirement::{Content, Origin, Piece};
+use promo_core::requirement::Content;
 use promo_engine::evidence::Brought;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -35,14 +35,7 @@ impl DocumentView {
     /// What was brought.
     pub(crate) fn of(brought: &Brought) -> Self {
         let entry = &brought.entry;
-        let piece = Piece {
-            document: entry.document,
-            origin: Origin::Ledger { by: entry.by.name.clone(), at: entry.at },
-            name: entry.name.clone(),
-            bound: entry.subjects.clone(),
-            signed: [].into(),
-            content: brought.content.clone(),
-        };
+        let piece = brought.piece();
         Self {
             document: entry.document,
             format: entry.format.clone(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use jiff::SignedDuration;
+use promo_core::ledger::Event;
 use promo_engine::clock::SystemClock;
 use promo_sdk::Clock as _;
 use serde_json::Value;
@@ -204,6 +205,51 @@ fn a_plan_outlives_a_new_scan_that_is_as_good_and_not_one_that_is_worse() {
     asked.brings(&asked.scan(BAD, 1, HOUR), &[]);
     let back = said(world, &["rollback", "staging"]);
     assert!(back.contains("can start now") && !back.contains("is critical"), "{back}");
+}
+
+#[test]
+fn s12_3_a_row_about_a_document_that_nobody_has_closes_its_gate_and_stops_nobody() {
+    let asked = Asked::new(GATES);
+    let world = &asked.world;
+    for platform in [0, 1] {
+        asked.brings(&asked.scan(CLEAN, platform, HOUR), &[]);
+    }
+    asked.brings(TESTS, &["--name", "unit"]);
+    assert_eq!(asked.codes(), [""; 0]);
+    let shown = world.run(0, &["release", "show", "1.2.0"]);
+    let digest = shown["artifacts"]["shop"].as_str().unwrap().split('@').nth(1).unwrap().parse().unwrap();
+    let (document, format) = (promo_core::Digest::of(b"nowhere"), "trivy".to_owned());
+    let forged = Event::EvidenceAdded { document, format, name: None, subjects: [digest].into() };
+    world.write_record(|record, _| (record.kind, record.body) = forged.to_parts());
+    assert_eq!(asked.codes(), ["evidence-unreadable"]);
+    for words in
+        [&["plan"][..], &["status"], &["rollback", "staging"], &["release", "show", "1.2.0"], &["ledger", "verify"]]
+    {
+        world.run(0, words);
+    }
+}
+
+#[test]
+fn metadata_that_a_build_calls_erased_is_no_text_that_was_erased() {
+    let key = "org.opencontainers.image.revision";
+    let gates =
+        format!("\n[gates]\ncommit = {{ metadata = [\"{key}\"] }}\n\n[environments.staging]\ngates = [\"commit\"]\n");
+    let world = World::new();
+    world.edit("promo.toml", "\n[environments.staging]\n", &gates);
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.1.0", "--alias", "1.2.0", "--meta", &format!("{key}=(erased)")]);
+    let why = world.run(0, &["why", "staging", "1.2.0"]);
+    assert!(why["codes"].as_array().unwrap().contains(&"evidence-bad".into()), "{why}");
+}
+
+#[test]
+fn numbers_of_ones_own_are_read_by_the_pointers_of_the_gates() {
+    let gates = "\n[gates]\nload = { number = { name = \"/latency/p95\", max = \"250\" } }\n\n[environments.staging]\ngates = [\"load\"]\n";
+    let asked = Asked::new(gates);
+    for (latency, codes) in [("251", &["evidence-bad"][..]), ("250", &[]), ("\"fast\"", &["evidence-unreadable"])] {
+        asked.brings(&format!("{{\"latency\": {{\"p95\": {latency}}}}}"), &["--numbers", "--name", "load"]);
+        assert_eq!(asked.codes(), codes, "{latency}");
+    }
 }
 
 #[test]

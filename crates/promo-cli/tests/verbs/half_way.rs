@@ -1,11 +1,9 @@
 //! What screens say where a run left an environment half-way: on the places, about what was verified, and what leads on.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
-
 use serde_json::{Value, json};
 
-use crate::fixture::{World, command, next, row, said};
+use crate::fixture::{World, next, row, said};
+use crate::waves::until_it_pauses;
 
 const ONE: &str = "target = { directory = \"environments/dev\" }";
 const TWO: &str = "targets = { eu = { directory = \"environments/eu\" }, us = { directory = \"environments/us\" } }";
@@ -101,13 +99,7 @@ fn s9_6_a_way_back_that_came_half_way_is_told_place_by_place_and_led_on_from() {
 #[test]
 fn s9_6_what_was_gone_back_to_half_way_is_not_called_verified_and_is_what_ends_the_hold() {
     let (world, before) = two_places("waves = [{ targets = [\"eu\"], pause = \"4s\" }, { targets = [\"us\"] }]");
-    let mut child = command(&world.at, &["apply", "p.json", "--format", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("\"event\":\"pausing\"")));
+    let (mut child, lines) = until_it_pauses(&world, "p.json");
     take_us_away(&world);
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(41), "{rest:#?}");
@@ -136,13 +128,7 @@ fn s9_6_what_was_gone_back_to_half_way_is_not_called_verified_and_is_what_ends_t
 fn s9_6_what_a_run_is_moving_has_not_drifted_and_is_not_to_be_put_back() {
     let world = super::waves::world("9m");
     world.run(0, &["plan", "dev", "--out", "plan.json"]);
-    let mut child = command(&world.at, &["apply", "plan.json", "--format", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("\"event\":\"pausing\"")));
+    let (mut child, _lines) = until_it_pauses(&world, "plan.json");
     let run = world.newest_run();
     let looks = |word: &str| {
         for words in [&["plan", "dev"][..], &["why", "dev"]] {

@@ -1,7 +1,7 @@
 //! Targets in waves as people see them: what a plan says, what waits and what Ctrl-C does in a pause (R10).
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::fixture::{World, command, next, said};
@@ -17,6 +17,18 @@ pub(crate) fn world(pause: &str) -> World {
     world.edit("promo.toml", ONE, &waves);
     world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
     world
+}
+
+/// An apply that has come to the pause between two waves, and what it says from there on.
+pub(crate) fn until_it_pauses(world: &World, plan: &str) -> (Child, impl Iterator<Item = String> + use<>) {
+    let mut child = command(&world.at, &["apply", plan, "--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
+    assert!(lines.any(|line| line.contains("\"event\":\"pausing\"")));
+    (child, lines)
 }
 
 #[test]
@@ -57,13 +69,7 @@ fn s5_5_a_run_that_stops_at_a_wave_ends_with_20_and_says_what_leads_on() {
     let world = world("4s");
     world.edit("promo.toml", "[environments.dev]", "[environments.dev]\non_close = \"stop-at-wave\"");
     world.run(0, &["plan", "dev", "--out", "plan.json"]);
-    let mut child = command(&world.at, &["apply", "plan.json", "--format", "json"])
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("\"event\":\"pausing\"")));
+    let (mut child, lines) = until_it_pauses(&world, "plan.json");
     world.run(0, &["freeze", "dev", "--reason", "look at us"]);
     let rest: Vec<String> = lines.collect();
     assert_eq!(child.wait().unwrap().code(), Some(20), "{rest:#?}");

@@ -3,8 +3,10 @@
 
 use alloc::collections::BTreeMap;
 use alloc::format;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::vec::Vec;
+
+use jiff::civil::Date;
 
 use super::duration;
 use super::keys::{AFTER, Key, MANUAL, SOAK, Shape, WATCH};
@@ -481,6 +483,15 @@ impl<'a> Checker<'a> {
 
 fn is_name(text: &str) -> bool {
     text.parse::<EnvironmentName>().is_ok()
+}
+
+/// The date that a value is, as `YYYY-MM-DD`; of what is neither a text nor a date nothing is told, since its type was.
+///
+/// # Errors
+/// The words that are none.
+pub(crate) fn date(node: &Node) -> Option<Result<Date, &str>> {
+    let (Data::Text(written) | Data::Date(written)) = &node.data else { return None };
+    Some(written.parse::<Date>().ok().filter(|date| date.to_string() == *written).ok_or(written))
 }
 
 /// Whether a text is a decimal number: digits, with a point between some and a sign before them if need be.

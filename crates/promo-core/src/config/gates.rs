@@ -10,10 +10,10 @@ use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 
-use super::check::{Checker, words};
+use super::check::{Checker, date, words};
 use super::duration;
 use super::lower::{names, references};
-use super::tree::{Data, Entry, Node, Table};
+use super::tree::{Entry, Node, Table};
 use crate::diagnostic::Diagnostic;
 use crate::evidence::{Finite, Level};
 use crate::ids::GateName;
@@ -87,14 +87,15 @@ fn exception(table: &Table, artifacts: Option<&[&str]>, checker: &mut Checker<'_
 
 /// The end, in UTC, of the day that is the last one.
 fn last_day(node: &Node, checker: &mut Checker<'_>) -> Option<Timestamp> {
-    let (Data::Text(written) | Data::Date(written)) = &node.data else { return None };
-    let date = written.parse::<Date>().ok().filter(|date| date.to_string() == *written);
-    let end = date.and_then(|date| date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok());
-    if end.is_none() {
+    let end = |date: Date| Some(date.tomorrow().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let written = date(node)?;
+    let found = written.ok().and_then(end);
+    if found.is_none() {
+        let written = written.map_or_else(ToString::to_string, |date| date.to_string());
         let message = format!("`{written}` is not a date: expected `YYYY-MM-DD`, the last day, in UTC");
         checker.push(Diagnostic::at("gate-exception", node.span.clone(), message));
     }
-    end.map(|end| end.timestamp())
+    found
 }
 
 fn requirement(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> Option<Requirement> {

@@ -22,7 +22,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-pub(crate) use check::{Checker, candidates, words};
+pub(crate) use check::{Checker, candidates, date, words};
 pub(crate) use environment::tier;
 pub(crate) use gates::{lower as gates, unused as unused_gates};
 pub(crate) use lower::{approval_rules, names, references, window};

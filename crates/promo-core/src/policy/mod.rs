@@ -153,7 +153,7 @@ fn lower(text: &str, root: &Table, checker: &mut Checker<'_>) -> Option<Policy> 
     let about = root.table("policy")?;
     let expires = match about.get("expires") {
         None => None,
-        Some(node) => Some(date(node, checker)?),
+        Some(node) => Some(last_date(node, checker)?),
     };
     Some(Policy {
         name: about.text("name")?.to_string(),
@@ -184,17 +184,13 @@ fn limits(root: &Table) -> Limits {
     Limits { environments, bytes: raised("bytes", defaults.bytes), ..defaults }
 }
 
-fn date(node: &Node, checker: &mut Checker<'_>) -> Option<Date> {
-    let written = match &node.data {
-        config::Data::Text(text) | config::Data::Date(text) => text,
-        _ => return None,
-    };
-    let date = written.parse::<Date>().ok().filter(|date| date.to_string() == *written);
-    if date.is_none() {
-        let message = format!("`{written}` is not a date: expected `YYYY-MM-DD`");
-        checker.push(Diagnostic::at("policy-expires", node.span.clone(), message));
-    }
-    date
+fn last_date(node: &Node, checker: &mut Checker<'_>) -> Option<Date> {
+    config::date(node)?
+        .map_err(|written| {
+            let message = format!("`{written}` is not a date: expected `YYYY-MM-DD`");
+            checker.push(Diagnostic::at("policy-expires", node.span.clone(), message));
+        })
+        .ok()
 }
 
 /// The roles that people hold; machines never approve (S6.4).

@@ -14,7 +14,6 @@ use super::{
     BillRequirement, CoverageRequirement, Exception, Fault, LicenceRequirement, NumberRequirement, Origin, Piece,
     Reach, ScanRequirement, Standing, Subject, TestRequirement, Verdict,
 };
-use crate::Digest;
 use crate::evidence::{Level, Report, Severity};
 use crate::ids::{ArtifactName, GateName};
 
@@ -39,23 +38,8 @@ pub enum Requirement {
 }
 
 impl Requirement {
-    /// The word for it in files, and for what it is that is missing.
-    #[must_use]
-    pub const fn word(&self) -> &'static str {
-        match self {
-            Self::Scan(_) => "scan",
-            Self::Licences(_) => "licences",
-            Self::Sbom(_) => "sbom",
-            Self::Tests(_) => "tests",
-            Self::Coverage(_) => "coverage",
-            Self::Number(_) => "number",
-            Self::Metadata(_) => "metadata",
-        }
-    }
-
     /// What it looks for, as people call one of it.
-    #[must_use]
-    pub(super) fn looks_for(&self) -> String {
+    fn looks_for(&self) -> String {
         match self {
             Self::Scan(_) => "scan".into(),
             Self::Licences(_) | Self::Sbom(_) => "bill of materials".into(),
@@ -210,12 +194,6 @@ impl ReleaseEvidence {
             !mine && self.subjects.iter().any(|(name, subject)| name != artifact && speaks(subject, piece))
         };
         self.pieces.iter().filter(|piece| !of_another(piece)).cloned().collect()
-    }
-
-    /// The evidence of that digest.
-    #[must_use]
-    pub fn piece(&self, document: &Digest) -> Option<&Piece> {
-        self.pieces.iter().find(|piece| piece.document == *document)
     }
 }
 

@@ -117,7 +117,9 @@ impl Subject {
         Self { digest, platforms: BTreeMap::from([(digest, configuration)]) }
     }
 
-    fn has(&self, digest: &Digest) -> bool {
+    /// Whether a digest is its own, or that of a part of it.
+    #[must_use]
+    pub fn has(&self, digest: &Digest) -> bool {
         self.digest == *digest
             || self.platforms.iter().any(|(manifest, config)| manifest == digest || config.as_ref() == Some(digest))
     }

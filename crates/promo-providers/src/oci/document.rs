@@ -201,6 +201,27 @@ mod tests {
     }
 
     #[test]
+    fn a_child_that_names_a_platform_runs_whatever_it_calls_itself() {
+        let called = [("vnd.docker.reference.type".to_owned(), "attestation-manifest".to_owned())];
+        for (platform, attestation) in
+            [(None, true), (Some(("unknown", "unknown")), true), (Some(("linux", "arm64")), false)]
+        {
+            let mut child = serde_json::json!({
+                "mediaType": OCI_MANIFEST, "size": 1, "digest": Digest::of(b"child").to_string(),
+                "annotations": std::collections::HashMap::from(called.clone()),
+            });
+            if let Some((os, architecture)) = platform {
+                child["platform"] = serde_json::json!({ "os": os, "architecture": architecture });
+            }
+            let bytes = serde_json::json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [child] });
+            let bytes = bytes.to_string().into_bytes();
+            let raw = RawManifest { digest: Digest::of(&bytes), media_type: OCI_INDEX.into(), bytes };
+            let Body::Index { children } = parse("there", &raw).unwrap().body else { panic!("an index") };
+            assert_eq!(children[0].attestation, attestation, "{platform:?}");
+        }
+    }
+
+    #[test]
     fn a_document_that_is_an_index_and_a_manifest_is_refused() {
         for json in
             [r#"{"schemaVersion":2,"manifests":[],"layers":[]}"#, r#"{"schemaVersion":2,"manifests":[],"config":{}}"#]

@@ -135,6 +135,25 @@ pub fn closed(gates: &[Gate]) -> Vec<&Gate> {
     out
 }
 
+/// The run that is moving this very release there, by the gates of its promotion.
+#[must_use]
+pub fn moved_by<'g>(gates: &'g [Gate], release: &ReleaseId) -> Option<&'g RunId> {
+    gates.iter().find_map(|gate| match &gate.reason {
+        Reason::Busy { run, release: moved } if moved == release => Some(run),
+        _ => None,
+    })
+}
+
+/// The gates of a release as they are told. While a run is moving it there, that it was tried before is what that very run has
+/// begun, and no reason beside it. Eligibility goes by all of them (S16).
+#[must_use]
+pub fn told(mut gates: Vec<Gate>, release: &ReleaseId) -> Vec<Gate> {
+    if moved_by(&gates, release).is_some() {
+        gates.retain(|gate| gate.reason != Reason::TriedBefore);
+    }
+    gates
+}
+
 /// Why a gate stands as it does.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]

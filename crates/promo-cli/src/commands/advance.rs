@@ -18,7 +18,7 @@ use crate::output::{progress, run_report, standing as words, table};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::gate::lacking;
-use crate::view::{DriftView, GateView, Standing};
+use crate::view::{DriftView, GateView, Standing, next_of};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -61,7 +61,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let standing = Standing::of(session, &view)?;
     let mut waits: Vec<Wait<'_>> = Vec::new();
     for name in session.governance().graph.topological() {
-        waits.extend(Wait::of(session, &standing, &document, name));
+        waits.extend(Wait::of(session, (&view, &standing), &document, name));
     }
     let ended = reports.last().map(|report| Exit(report.exit_code())).filter(|exit| *exit != DONE);
     for wait in &waits {
@@ -133,6 +133,8 @@ struct Wait<'a> {
     release: Option<&'a ReleaseRef>,
     /// The closed gates; none where nothing would enter.
     gates: Option<Vec<Gate>>,
+    /// How that which would enter stands, where a run is moving it there.
+    under_way: Option<&'static str>,
     /// Whether it would enter, and a person has to ask for it.
     by_request: bool,
     /// Whether what starts there by itself goes no further until a person has done something.
@@ -142,14 +144,22 @@ struct Wait<'a> {
 }
 
 impl<'a> Wait<'a> {
-    fn of(session: &Session, standing: &Standing, document: &'a Document, name: &EnvironmentName) -> Option<Self> {
-        let closed = |gates: &[Gate]| gate::closed(gates).into_iter().cloned().collect::<Vec<_>>();
+    fn of(
+        session: &Session,
+        (view, standing): (&View, &Standing),
+        document: &'a Document,
+        name: &EnvironmentName,
+    ) -> Option<Self> {
         let moves = document.body.moves.iter().filter(|entry| !entry.outcome().is_open());
         let entry = moves.into_iter().find(|entry| entry.environment == *name);
         let stay = document.body.stays.iter().find(|stay| stay.environment == *name);
-        let next = stay.and_then(|stay| stay.next.as_ref());
+        let next = stay.and_then(next_of);
         let release = entry.map(|entry| &entry.to).or(next.map(|next| &next.release));
-        let gates = entry.map(|entry| &entry.gates).or(next.map(|next| &next.gates)).map(|gates| closed(gates));
+        let gates = entry.map(|entry| &entry.gates).or(next.map(|next| &next.gates));
+        let told = release.zip(gates).map(|(release, gates)| gate::told(gates.clone(), &release.id));
+        let run = release.zip(told.as_ref()).and_then(|(release, told)| gate::moved_by(told, &release.id));
+        let under_way = run.map(|run| standing.halfway(run));
+        let gates = told.as_ref().map(|told| gate::closed(told).into_iter().cloned().collect::<Vec<_>>());
         let dead = standing.run_in(name.as_str()).is_some_and(|run| !run.alive());
         let by_person = |gate: &Gate| match gate.kind {
             GateKind::Freeze | GateKind::Approval => true,
@@ -162,23 +172,24 @@ impl<'a> Wait<'a> {
         let lacks = lacking(gates.iter().flatten().map(|gate| gate.reason.code())).is_some();
         // What is held is let go by a person only, also where nothing waits to enter behind it.
         let held = standing.holds_of(name).iter().any(|hold| hold.run.is_some());
-        let mut gone = stay.map(|stay| DriftView::seen(session, stay)).unwrap_or_default();
+        let mut gone = stay.map(|stay| DriftView::seen(session, view, stay)).unwrap_or_default();
         gone.retain(|place| place.missing);
         let waits = waits && gates.iter().flatten().any(by_person);
         let person = by_itself && (dead || lacks || held || waits || !gone.is_empty());
         let told = release.is_some() || dead || !standing.holds_of(name).is_empty() || !gone.is_empty();
-        let by_request = stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
+        let by_request = under_way.is_none() && stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
         let environment = name.clone();
-        told.then_some(Self { environment, release, gates, by_request, person, gone })
+        told.then_some(Self { environment, release, gates, under_way, by_request, person, gone })
     }
 
     /// Why nothing enters, in words.
     fn why(&self) -> String {
         let name = &self.environment;
         let Some(release) = self.release else { return format!("{name} waits for a person") };
-        match self.by_request {
-            true => format!("{release} enters {name} only when a person asks for it"),
-            false => format!("{release} stays out of {name}"),
+        match (self.under_way, self.by_request) {
+            (Some(stands), _) => format!("{release} is {stands} in {name}"),
+            (None, true) => format!("{release} enters {name} only when a person asks for it"),
+            (None, false) => format!("{release} stays out of {name}"),
         }
     }
 
@@ -197,6 +208,11 @@ impl<'a> Wait<'a> {
         let mut out: Vec<String> = holds.chain(runs.map(|run| words::run(run, now))).collect();
         out.extend(self.gone.iter().map(words::drift));
         let Some(release) = self.release else { return Ok(out) };
+        // Its run has been told, and nothing but that keeps it from entering once more.
+        let lock = |gate: &Gate| gate.kind == GateKind::Lock;
+        if self.under_way.is_some() && self.gates.iter().flatten().all(lock) {
+            return Ok(out);
+        }
         // What holds it or moves it has been told, and is the reason where there is no other.
         let told = |gate: &&Gate| matches!(gate.kind, GateKind::Freeze | GateKind::Lock);
         let only = self.gates.iter().flatten().all(|gate| told(&gate));

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
-use promo_core::gate::{Gate, Outcome, Reason};
+use promo_core::gate::{self, Gate, Outcome, Reason};
 use promo_core::ids::EnvironmentName;
-use promo_core::plan::{Document, Goal, Request, StayReason};
+use promo_core::plan::{Document, Goal, Next, Request, Stay, StayReason};
 use promo_engine::{EngineError, PLAN_LIFETIME, exit};
 use promo_sdk::ErrorKind;
 
@@ -19,7 +19,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::project::{self, Access, Project};
 use crate::ui::Ui;
-use crate::view::{Forecasts, PlanView};
+use crate::view::{Forecasts, PlanView, next_of};
 use crate::{save, select};
 
 #[derive(Debug, Args)]
@@ -95,9 +95,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if !arguments.detailed_exitcode {
         return Ok(DONE);
     }
+    // What a run is moving is not there yet, whatever keeps it from being moved once more.
+    let moved = |next: &Next| gate::moved_by(&next.gates, &next.release.id).is_some();
+    let waits = |stay: &Stay| stay.why == StayReason::HeldBack || next_of(stay).is_some_and(moved);
     let code = if document.body.moves.iter().any(|m| m.outcome().is_open() || m.outcome() == Outcome::Deferred) {
         exit::CHANGES
-    } else if document.body.moves.is_empty() && !document.body.stays.iter().any(|s| s.why == StayReason::HeldBack) {
+    } else if document.body.moves.is_empty() && !document.body.stays.iter().any(waits) {
         exit::DONE
     } else {
         exit::WAITING

@@ -61,7 +61,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let requested = requested.filter(|row| row.to.id == release.as_str() && row.movement == Movement::Promotion);
     // It answers what `promo plan` with the same words would ask, whoever asks: by name is with the release (S3.3).
     let named = arguments.release.is_some();
-    let asked = |invoker| project.runtime.block_on(session.gates_here(name, &release, (invoker, named)));
+    let asked = |invoker| {
+        let gates = project.runtime.block_on(session.gates_here(name, &release, (invoker, named)));
+        gates.map(|gates| gate::told(gates, &release))
+    };
     let judged = asked(session.invoker())?;
     let other = overall(&asked(self::other(session.invoker()))?);
     let differs = overall(&judged) != other;
@@ -148,9 +151,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let others: Vec<Gate> = gates.iter().filter(|gate| !tried(gate)).cloned().collect();
     let by_name = others.len() < gates.len() && overall(&others) < Outcome::Expired;
     let left = standing.holds_of(name).iter().any(|hold| !hold.left.is_empty());
+    let moved = gate::moved_by(&gates, &release).filter(|_| outcome < Outcome::Expired);
+    let under_way = moved.map(|run| standing.halfway(run));
     let answer = match outcome {
         _ if here && left => format!("{shown} was deployed to {name} last; what is there now stands above"),
         _ if here => format!("{shown} runs in {name}"),
+        _ if under_way.is_some() => format!("{shown} is {} in {name}", under_way.unwrap_or_default()),
         Outcome::Refused if automatic && failed == Some(PromotionOutcome::RolledBack) => {
             format!("{shown} failed in {name} and was rolled back there; the way on is a newer release")
         }

@@ -164,7 +164,13 @@ impl DriftedEnvironment {
             Some(_) if any("not-looked-at") => "not-looked-at",
             Some(_) => "same",
         };
-        let mut says = says(state, release.as_ref(), &places, looked.moving.as_ref());
+        let mut says = says(state, release.as_ref(), &places);
+        if let Some(run) = &looked.moving {
+            says.push_str(&match standing.run_in(looked.environment.as_str()).is_some_and(|open| !open.alive()) {
+                true => format!("; run {run} stopped while it was moving it"),
+                false => format!("; run {run} is moving it"),
+            });
+        }
         // What a run left there is no change by hand.
         if let Some(hold) = standing.left_in(&looked.environment).filter(|hold| !hold.left.is_empty()) {
             let run = hold.run.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -201,7 +207,7 @@ impl DriftedEnvironment {
 }
 
 /// How an environment stands, in words.
-fn says(state: &str, release: Option<&ReleaseView>, places: &[DriftedPlace], moving: Option<&RunId>) -> String {
+fn says(state: &str, release: Option<&ReleaseView>, places: &[DriftedPlace]) -> String {
     let release = release.map(ReleaseView::text).unwrap_or_default();
     let objects = places.iter().map(|place| place.objects.len()).sum::<usize>();
     let unseen: Vec<&str> =
@@ -217,9 +223,6 @@ fn says(state: &str, release: Option<&ReleaseView>, places: &[DriftedPlace], mov
     };
     if state == "differs" && !unseen.is_empty() {
         says.push_str(&format!("; {} cannot be looked at", unseen.join(", ")));
-    }
-    if let Some(run) = moving {
-        says.push_str(&format!("; run {run} is moving it"));
     }
     says
 }

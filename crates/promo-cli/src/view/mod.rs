@@ -25,7 +25,7 @@ pub(crate) use drill::DrillView;
 pub(crate) use gate::GateView;
 pub(crate) use plan::{Forecasts, PlanView};
 pub(crate) use release::ReleaseView;
-pub(crate) use row::{ArtifactView, DriftView, Row, RowState};
+pub(crate) use row::{ArtifactView, DriftView, Row, RowState, next_of};
 pub(crate) use run::{RunRow, RunStep, RunView};
 pub(crate) use standing::Standing;
 pub(crate) use summary::NextCommand;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::eligibility;
-use promo_core::gate::{Gate, GateKind, Reason, overall};
+use promo_core::gate::{self, Gate, GateKind, Reason, overall};
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::model::Tier;
@@ -16,7 +16,7 @@ use promo_engine::{Session, SharedChange};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::row::{DriftView, Note, Row, RowState};
+use super::row::{DriftView, Note, Row, RowState, next_of};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, moving_on, next, summary};
 use super::ways;
@@ -247,7 +247,7 @@ impl PlanView {
         let moves: BTreeMap<&str, &Move> = plan.moves.iter().map(|m| (m.environment.as_str(), m)).collect();
         let stays: BTreeMap<&str, &Stay> = plan.stays.iter().map(|s| (s.environment.as_str(), s)).collect();
         let held: BTreeMap<&str, &Next> =
-            plan.stays.iter().filter_map(|s| Some((s.environment.as_str(), s.next.as_ref()?))).collect();
+            plan.stays.iter().filter_map(|s| Some((s.environment.as_str(), next_of(s)?))).collect();
         let requested = standing.pending.iter().filter(|pending| pending.plan == self.digest);
         let requested: BTreeMap<&str, &Vec<Gate>> =
             requested.flat_map(|one| &one.environments).map(|row| (row.environment.as_str(), &row.gates)).collect();
@@ -256,14 +256,15 @@ impl PlanView {
             let entry = moves.get(name.as_str()).copied();
             let next = held.get(name.as_str()).copied();
             if let Some(stay) = stays.get(name.as_str()) {
-                row.drift = DriftView::seen(session, stay);
+                row.drift = DriftView::seen(session, view, stay);
             }
             let release = entry.map(|m| &m.to.id).or(next.map(|next| &next.release.id));
             let theirs = requested.get(name.as_str()).copied();
             if let Some(gates) = theirs {
                 row.restate(gates);
             }
-            let gates = theirs.or(entry.map(|m| &m.gates)).or(next.map(|next| &next.gates));
+            let told = next.map(|next| gate::told(next.gates.clone(), &next.release.id));
+            let gates = theirs.or(entry.map(|m| &m.gates)).or(told.as_ref());
             for (gate, known) in row.gates.iter_mut().zip(gates.into_iter().flatten()) {
                 if let Some(release) = release {
                     gate.remark = session.reason_behind(view, &name, release, &known.reason)?;
@@ -300,9 +301,8 @@ impl PlanView {
                 })
             });
             row.unfinished = standing.run_in(&row.environment).is_some();
-            // What differs where a run has begun is its doing, and nobody puts that back before it has ended.
-            if view.environment(&name).is_some_and(|known| known.active.is_some()) {
-                row.drift.clear();
+            if let Some(run) = &row.under_way {
+                row.says = standing.halfway(run).to_owned();
             }
             row.settled &= verified && !row.unfinished && standing.holds_of(&name).is_empty();
             if !row.unfinished && !row.held && row.state == RowState::Unchanged {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
-use promo_core::ids::{ArtifactName, TargetName};
+use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, overall};
+use promo_core::ids::{ArtifactName, RunId, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
@@ -50,6 +50,9 @@ pub(crate) struct Row {
     /// Whether a run that moves it has not ended.
     #[serde(skip)]
     pub(crate) unfinished: bool,
+    /// The run without an end that is moving there what would enter.
+    #[serde(skip)]
+    pub(crate) under_way: Option<RunId>,
     /// Whether a promotion failed there and a person has to look.
     #[serde(skip)]
     pub(crate) held: bool,
@@ -241,7 +244,8 @@ impl Note {
 
     /// A newer release cannot enter beside what is done here (S0.4).
     fn newer(next: &Next) -> Option<Self> {
-        let closed: Vec<&Reason> = next.gates.iter().filter(|g| !g.outcome.is_open()).map(|g| &g.reason).collect();
+        let told = gate::told(next.gates.clone(), &next.release.id);
+        let closed: Vec<&Reason> = told.iter().filter(|g| !g.outcome.is_open()).map(|g| &g.reason).collect();
         let why: Vec<String> = closed.iter().map(ToString::to_string).collect();
         let release = ReleaseView::of(&next.release).text();
         Some(Self { code: closed.first()?.code(), text: format!("{release} cannot enter now: {}", why.join("; ")) })
@@ -360,8 +364,12 @@ impl DriftView {
         }
     }
 
-    /// The same of every place of an environment that stays, where this very process has looked.
-    pub(crate) fn seen(session: &Session, stay: &Stay) -> Vec<Self> {
+    /// The same of every place of an environment that stays, where this very process has looked. What differs where a run has
+    /// begun is its doing, and nobody puts that back before it has ended.
+    pub(crate) fn seen(session: &Session, view: &View, stay: &Stay) -> Vec<Self> {
+        if view.environment(&stay.environment).is_some_and(|known| known.active.is_some()) {
+            return Vec::new();
+        }
         let all = stay.drift.iter().map(|(target, drift)| {
             let why = session.unseen(&stay.environment, target).filter(|_| drift.live == State::Unknown);
             Self { why: why.map(|why| why.to_string()), ..Self::of(stay, target, drift) }
@@ -393,6 +401,7 @@ impl Row {
             backward,
             settled: false,
             unfinished: false,
+            under_way: None,
             held: false,
             open_checks: Vec::new(),
             rejected: false,
@@ -486,8 +495,15 @@ impl Row {
 
     /// What the plan leaves as it is.
     pub(super) fn of_stay(stay: &Stay, request: &Request, forecasts: &[Gate]) -> Self {
-        let gates = stay.next.as_ref().map(|next| gates(&next.gates, forecasts)).unwrap_or_default();
+        let next = next_of(stay);
+        let told = next.map(|next| gate::told(next.gates.clone(), &next.release.id)).unwrap_or_default();
+        // What a run is moving there is not refused for being moved.
+        let moved = next.and_then(|next| gate::moved_by(&told, &next.release.id));
+        let under_way = moved.filter(|_| overall(&told) < Outcome::Expired).cloned();
+        let newer = stay.newer.as_ref().filter(|_| under_way.is_none());
+        let gates = gates(&told, forecasts);
         let (state, says) = match stay.why {
+            _ if under_way.is_some() => (RowState::HeldBack, "under way"),
             StayReason::UpToDate if stay.drift.is_empty() => (RowState::Unchanged, "up to date"),
             StayReason::UpToDate if stay.drift.values().all(|drift| drift.live == State::Unknown) => {
                 (RowState::Unchanged, "what is there is not known")
@@ -516,12 +532,13 @@ impl Row {
             drill: stay.next.as_ref().filter(|_| request.drill).map(|next| ReleaseView::of(&next.release)),
             backward: false,
             unfinished: false,
+            under_way,
             held: false,
             open_checks: Vec::new(),
             rejected: false,
             settled: stay.why == StayReason::UpToDate && stay.drift.is_empty(),
             from: stay.current.as_ref().map(ReleaseView::of),
-            to: stay.next.as_ref().map(|next| ReleaseView::of(&next.release)),
+            to: next.map(|next| ReleaseView::of(&next.release)),
             opens_at: opens_at(&gates),
             gates,
             after: Vec::new(),
@@ -536,7 +553,7 @@ impl Row {
             stops_at_wave: false,
             rollback_targets: Vec::new(),
             lost_target: None,
-            notes: stay.newer.as_ref().and_then(Note::newer).into_iter().collect(),
+            notes: newer.and_then(Note::newer).into_iter().collect(),
             configuration: None,
             holds: Vec::new(),
             drift: stay.drift.iter().map(|(target, drift)| DriftView::of(stay, target, drift)).collect(),
@@ -555,6 +572,12 @@ impl Row {
         }
         out
     }
+}
+
+/// What would enter an environment that stays: what a run is moving there already, before its own files of now, which wait for that.
+pub(crate) fn next_of(stay: &Stay) -> Option<&Next> {
+    let moved = |next: &&Next| gate::moved_by(&next.gates, &next.release.id).is_some();
+    stay.newer.as_ref().filter(moved).or(stay.next.as_ref())
 }
 
 /// How a move stands by its gates.

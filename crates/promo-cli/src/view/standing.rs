@@ -371,6 +371,12 @@ impl Standing {
         verified.filter_map(|name| self.earlier_verdict(name, release)).collect()
     }
 
+    /// How something stands that a run is moving.
+    pub(crate) fn halfway(&self, run: &RunId) -> &'static str {
+        let dead = self.runs.iter().any(|open| open.run == *run && !open.alive());
+        if dead { "stopped half-way" } else { "under way" }
+    }
+
     /// A gate in words: a run with nobody at work on it moves nothing.
     pub(crate) fn gate(&self, gate: &Gate) -> GateView {
         let mut shown = GateView::of(gate, None);

@@ -80,7 +80,13 @@ pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
     };
     say(&out.can_start, "can start", "can start", true);
     say(&out.waiting, "waits", "wait", out.can_start.is_empty());
-    say(&out.held_back, "is held back", "are held back", false);
+    let (under_way, back): (Vec<String>, Vec<String>) = out
+        .held_back
+        .iter()
+        .cloned()
+        .partition(|name| rows.iter().any(|row| row.under_way.is_some() && row.environment == *name));
+    say(&under_way, "is in a run that is not over", "are in a run that is not over", false);
+    say(&back, "is held back", "are held back", false);
     let moves = rows.iter().any(|row| row.movement.is_some());
     let settled = !rows.is_empty() && rows.iter().all(|row| row.settled);
     let unfinished = rows.iter().any(|row| row.unfinished);

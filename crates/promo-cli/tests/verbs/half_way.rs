@@ -130,19 +130,37 @@ fn s9_6_what_a_run_is_moving_has_not_drifted_and_is_not_to_be_put_back() {
     world.run(0, &["plan", "dev", "--out", "plan.json"]);
     let (mut child, _lines) = until_it_pauses(&world, "plan.json");
     let run = world.newest_run();
-    let looks = |word: &str| {
-        for words in [&["plan", "dev"][..], &["why", "dev"]] {
+    let to = world.run(0, &["status"])["runs"][0]["environments"]["dev"].as_str().unwrap().to_owned();
+    let looks = |word: &str, stands: &str, leads: &str| {
+        // Asked for by name or not, of the release itself or not: the run is the only reason.
+        for words in [&["plan", "dev"][..], &["plan", "dev", "--release", &to], &["why", "dev"], &["why", "dev", &to]] {
             let text = screen(&world, words);
             assert!(text.contains(&format!("run {run} {word}")), "{words:?}: {text}");
-            assert!(!text.contains("put back") && !text.contains("drift on"), "{words:?}: {text}");
+            assert!(text.contains(stands), "{words:?}: {text}");
+            for untrue in ["put back", "drift on", "tried before", "may not enter", " refused (", "held back"] {
+                assert!(!text.contains(untrue), "{words:?}: {text}");
+            }
+            assert!(text.contains(&format!("Next: promo --policy policy.toml {leads} {run}")), "{words:?}: {text}");
         }
+        let why = world.run(0, &["why", "dev"]);
+        assert_eq!(why["outcome"], "waiting", "{why}");
+        let plan = world.run(20, &["plan", "dev", "--detailed-exitcode"]);
+        let row = &plan["environments"][0];
+        assert_eq!((&row["says"], &row["to"]["id"]), (&json!(stands), &json!(to)), "{row}");
+        let drift = said(&world, &["drift", "dev"]);
+        assert!(drift.contains(&format!("run {run} {word}")), "{drift}");
         let advanced = super::fixture::promo(&world.at, &["advance"]);
         let text = super::fixture::texts(&advanced).0;
-        assert!(text.contains(&run) && !text.contains("drift on"), "{text}");
+        let dev: Vec<&str> = text.lines().filter(|line| line.starts_with("dev ")).collect();
+        assert!(dev.len() == 1 && dev[0].contains(&run), "the run, and nothing beside it: {text}");
+        let events = super::fixture::texts(&super::fixture::promo(&world.at, &["advance", "--format", "json"])).0;
+        let waiting: Vec<&str> = events.lines().filter(|line| line.contains("\"waiting\"")).collect();
+        let dev = waiting.iter().find(|line| line.contains("\"environment\":\"dev\"")).unwrap();
+        assert!(dev.contains(stands) && !dev.contains("tried-before"), "{dev}");
     };
-    looks("is moving");
+    looks("is moving", "under way", "show");
     child.kill().unwrap();
     child.wait().unwrap();
-    looks("stopped while it was moving");
+    looks("stopped while it was moving", "stopped half-way", "resume");
     world.run(0, &["cancel", &run]);
 }

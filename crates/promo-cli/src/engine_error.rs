@@ -7,8 +7,8 @@ use std::path::Path;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope};
 use promo_core::gate::{self, Gate, GateKind, Instant, Reason};
-use promo_core::ids::RoleName;
-use promo_core::ledger::ActorKind;
+use promo_core::ids::{EnvironmentName, RoleName};
+use promo_core::ledger::{ActorKind, View};
 use promo_core::plan::{Document, PlanFileError};
 use promo_core::planner::Moved;
 use promo_core::windows::Invoker;
@@ -19,6 +19,7 @@ use promo_sdk::ErrorKind;
 use crate::commands::approve::unsigned;
 use crate::commands::plan::again;
 use crate::error::{CliError, HELP, command_line, who};
+use crate::escape::line;
 use crate::view::approving::{self, Way};
 use crate::view::gate::lacking;
 
@@ -149,6 +150,33 @@ impl From<EngineError> for CliError {
         }
         out
     }
+}
+
+/// The same about an environment that cannot be planned for.
+pub(crate) fn of_place(error: EngineError, view: &View) -> CliError {
+    match &error {
+        // Somebody else's is there, where promo has deployed nothing: another plan meets it again.
+        EngineError::Provider { environment: Some(name), source, .. }
+            if source.kind == ErrorKind::Conflict && view.current(name).is_none() =>
+        {
+            let name = name.clone();
+            CliError::from(error).go_on_with(&["promo", "adopt", name.as_str()])
+        }
+        _ => error.into(),
+    }
+}
+
+/// Why a place could not be looked at.
+pub(crate) fn reason(error: &EngineError) -> String {
+    match error {
+        EngineError::Provider { source, .. } => source.to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// That an environment could not be looked at, and why.
+pub(crate) fn unseen(name: &EnvironmentName, error: &EngineError) -> String {
+    format!("{name} could not be looked at: {}", line(&reason(error)))
 }
 
 /// What `check` cannot see of a file that the newest release brought with it.

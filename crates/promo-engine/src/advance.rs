@@ -1,20 +1,30 @@
 //! Automatic promotion: what a timer starts. What must not live here: what may start by itself.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use promo_core::ids::EnvironmentName;
 use promo_core::model::Start;
 use promo_core::plan::{Document, Goal, Request};
 use promo_core::state::State;
 use promo_core::windows::Invoker;
-use promo_sdk::ErrorKind;
 
 use crate::apply::{ApplyOptions, RunReport};
+use crate::around::LeftOut;
 use crate::error::EngineError;
+use crate::planning::PLAN_LIFETIME;
 use crate::session::Session;
 
-/// Environments that could not be planned for, each with the reason.
-type Left = BTreeMap<EnvironmentName, EngineError>;
+/// What may start by itself in these environments, or in all.
+fn automatic(environments: BTreeSet<EnvironmentName>) -> Request {
+    Request {
+        goal: Goal::Promote,
+        environments,
+        release: None,
+        until: None,
+        drill: false,
+        invoker: Invoker::Automation,
+    }
+}
 
 /// What [`Session::advance`] did.
 #[derive(Debug)]
@@ -24,7 +34,7 @@ pub struct Advanced {
     /// The plan after which nothing moved.
     pub document: Document,
     /// The environments whose places could not be looked at, each with the reason: everything else went on.
-    pub left: BTreeMap<EnvironmentName, EngineError>,
+    pub left: LeftOut,
 }
 
 /// An error that ended [`Session::advance`], and what had been done by then.
@@ -33,7 +43,7 @@ pub struct Unfinished {
     /// The runs that ended before, in their order.
     pub reports: Vec<RunReport>,
     /// As [`Advanced::left`].
-    pub left: BTreeMap<EnvironmentName, EngineError>,
+    pub left: LeftOut,
     /// What stopped the next one.
     pub error: EngineError,
 }
@@ -46,7 +56,7 @@ impl Session {
     /// # Errors
     /// As [`Session::plan`] and [`Session::apply`], with what was done before.
     pub async fn advance(&self, options: ApplyOptions) -> Result<Advanced, Box<Unfinished>> {
-        let (mut reports, mut left) = (Vec::new(), Left::new());
+        let (mut reports, mut left) = (Vec::new(), LeftOut::new());
         match self.passes(options, &mut reports, &mut left).await {
             Ok(document) => {
                 self.unseen_in(&document, &mut left);
@@ -57,7 +67,7 @@ impl Session {
     }
 
     /// Adds the environments that are entered by themselves, where nothing would move and nobody knows what is there.
-    fn unseen_in(&self, document: &Document, left: &mut Left) {
+    fn unseen_in(&self, document: &Document, left: &mut LeftOut) {
         let auto = |name| self.governance.pipeline.environments.get(name).is_some_and(|e| e.start == Start::Auto);
         for stay in document.body.stays.iter().filter(|stay| auto(&stay.environment)) {
             let name = &stay.environment;
@@ -73,10 +83,10 @@ impl Session {
         &self,
         options: ApplyOptions,
         reports: &mut Vec<RunReport>,
-        left: &mut Left,
+        left: &mut LeftOut,
     ) -> Result<Document, EngineError> {
         loop {
-            let mut document = self.plan_around(BTreeSet::new(), left).await?;
+            let mut document = self.around(automatic(BTreeSet::new()), PLAN_LIFETIME, left).await?;
             let waits: Vec<_> =
                 document.body.moves.iter().filter(|m| !m.outcome().is_open()).map(|m| m.environment.clone()).collect();
             if document.body.moves.len() == waits.len() || options.stop.is_cancelled() {
@@ -86,7 +96,7 @@ impl Session {
                 // What waits for a window or a person is not part of what runs now.
                 let ready =
                     document.body.moves.iter().map(|m| m.environment.clone()).filter(|n| !waits.contains(n)).collect();
-                document = self.plan_around(ready, left).await?;
+                document = self.around(automatic(ready), PLAN_LIFETIME, left).await?;
             }
             let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
             let report = self.apply(&document, promo_core::Digest::of(&bytes), options.clone()).await?;
@@ -95,48 +105,6 @@ impl Session {
             if !went_on {
                 return Ok(document);
             }
-        }
-    }
-
-    /// A plan of these environments, or of all, without those that cannot be looked at; each of those is looked at once.
-    async fn plan_around(&self, only: BTreeSet<EnvironmentName>, left: &mut Left) -> Result<Document, EngineError> {
-        let request = |environments| Request {
-            goal: Goal::Promote,
-            environments,
-            release: None,
-            until: None,
-            drill: false,
-            invoker: Invoker::Automation,
-        };
-        loop {
-            // To name an environment is to ask for it: as long as all can be looked at, none is named, and never one that
-            // somebody has to ask for.
-            let rest = || match only.is_empty() {
-                true => {
-                    let all = self.governance.pipeline.environments.iter();
-                    all.filter(|(_, declared)| declared.start == Start::Auto).map(|(name, _)| name.clone()).collect()
-                }
-                false => only.clone(),
-            };
-            let named: BTreeSet<_> = if left.is_empty() {
-                only.clone()
-            } else {
-                rest().into_iter().filter(|name| !left.contains_key(name)).collect()
-            };
-            let error = match self.plan(request(named), crate::PLAN_LIFETIME).await {
-                Ok(document) => return Ok(document),
-                Err(error) => error,
-            };
-            let EngineError::Provider { environment: Some(name), source, .. } = &error else { return Err(error) };
-            let name = EnvironmentName::clone(name);
-            // What was stopped, or is not as its digest says, is no trouble of one place.
-            let of_all = matches!(source.kind, ErrorKind::Cancelled | ErrorKind::Integrity | ErrorKind::Broken);
-            let goes_on = rest().iter().any(|other| *other != name && !left.contains_key(other));
-            if of_all || !goes_on || left.contains_key(&name) {
-                return Err(error);
-            }
-            tracing::debug!(environment = %name, %error, "left out");
-            left.insert(name, error);
         }
     }
 }

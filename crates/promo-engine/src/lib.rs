@@ -4,6 +4,7 @@ mod advance;
 pub mod appliers;
 pub mod apply;
 pub mod approvals;
+mod around;
 mod ask;
 mod authority;
 pub mod authors;
@@ -33,6 +34,7 @@ pub mod verdicts;
 
 pub use advance::{Advanced, Unfinished};
 pub use apply::{ApplyOptions, Fate, Holder, RunReport, Sign, consistent};
+pub use around::LeftOut;
 pub use authority::{Asked, Authority, Stated};
 pub use error::{EngineError, exit, provider_code};
 pub use left::{Left, LeftBehind};

@@ -9,7 +9,7 @@ use promo_core::inputs::FileChange;
 use promo_core::plan::{Goal, Request};
 use promo_core::planner;
 use promo_engine::drift::Looked;
-use promo_engine::{PLAN_LIFETIME, exit};
+use promo_engine::{LeftOut, PLAN_LIFETIME, exit};
 use serde_json::Value;
 
 use super::{plan, release};
@@ -90,7 +90,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
-    plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, false)?;
+    plan::finish(ui, global, &project, (&document, &LeftOut::new()), arguments.out.as_deref(), arguments.full, false)?;
     release::warn_where_nobody_can_approve(ui, &project, &document)?;
     Ok(DONE)
 }

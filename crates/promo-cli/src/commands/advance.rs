@@ -11,8 +11,8 @@ use promo_core::plan::{Document, ReleaseRef, StayReason};
 use promo_engine::{Advanced, ApplyOptions, EngineError, Progress, Session, exit};
 
 use crate::cli::{Format, Global};
+use crate::engine_error::{of_place, unseen};
 use crate::error::{CliError, command_line};
-use crate::escape::line;
 use crate::exit::{DONE, Exit};
 use crate::output::{progress, run_report, standing as words, table};
 use crate::project::{self, Access};
@@ -109,21 +109,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if ended.is_none() {
         let mut left = left.into_iter();
         if let Some((_, error)) = left.next() {
-            return Err(CliError::from(error).details(left.map(|(name, error)| unseen(&name, &error))));
+            return Err(of_place(error, &view).details(left.map(|(name, error)| unseen(&name, &error))));
         }
     }
     // What a timer runs says so when it will never get further by itself.
     let person = waits.iter().any(|wait| wait.person);
     Ok(ended.unwrap_or(if person { Exit(exit::WAITING) } else { DONE }))
-}
-
-/// That an environment could not be looked at, and why.
-fn unseen(name: &EnvironmentName, error: &EngineError) -> String {
-    let why = match error {
-        EngineError::Provider { source, .. } => source.to_string(),
-        other => other.to_string(),
-    };
-    format!("{name} could not be looked at: {}", line(&why))
 }
 
 /// An environment that stays as it is, although something could enter or something keeps everything out.

@@ -12,12 +12,13 @@ use promo_core::Digest;
 use promo_core::approval::{self, Envelope, Statement, StatementError};
 use promo_core::plan::{Document, Goal, Request};
 use promo_engine::{ApplyOptions, EngineError, PLAN_LIFETIME, Progress, RunReport, Session, Sink, exit};
+use promo_sdk::ErrorKind;
 use tokio::time::Instant;
 
-use super::approve::Signing;
+use super::approve::{Signing, apply_words};
 use super::{plan, show};
 use crate::cli::Global;
-use crate::engine_error::of_plan_here;
+use crate::engine_error::{of_place, of_plan_here};
 use crate::error::{CliError, Problem, command_line};
 use crate::exit::{DONE, Exit};
 use crate::input;
@@ -131,6 +132,19 @@ impl Look<'_> {
         }
     }
 
+    /// The same where nothing was changed. What keeps a place from being looked at is mended there, and not in the plan: `status`
+    /// knows nothing of it, and leads here again.
+    fn before_it_began(&self, session: &Session, error: EngineError) -> CliError {
+        let elsewhere = matches!(&error, EngineError::Provider { source, .. } if matches!(
+            source.kind,
+            ErrorKind::NotFound | ErrorKind::Denied | ErrorKind::Offline | ErrorKind::Transient | ErrorKind::Failed
+        ));
+        let error = self.of_plan(session, error);
+        let Some(file) = self.arguments.file.as_ref().filter(|_| elsewhere) else { return error };
+        let again = command_line(apply_words(session, self.document, &file.to_string_lossy()));
+        error.details([format!("nothing was changed, and the plan stays as it is: once that is mended, `{again}`")])
+    }
+
     /// The report of the run, or none once it is time to look again.
     async fn once(&self, session: &Session, said: &mut Option<Progress>) -> Result<Option<RunReport>, CliError> {
         let stop = project::stop_on_ctrl_c(self.ui, session);
@@ -158,6 +172,7 @@ impl Look<'_> {
                     {
                         unanswered(&CliError::from(error))
                     }
+                    Err(error) if !begun.load(Ordering::Relaxed) => return Err(self.before_it_began(session, error)),
                     Err(error) => return Err(self.of_plan(session, error)),
                     Ok(report) => return Ok(Some(report)),
                 }
@@ -257,17 +272,19 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
         drill: false,
         invoker: project.session.invoker(),
     };
-    let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
+    let (ledger, planned) =
+        (project.session.view()?, project.runtime.block_on(project.session.plan_around(request, PLAN_LIFETIME)));
+    let (document, left) = planned.map_err(|error| of_place(error, &ledger))?;
     let bytes = document.to_bytes().map_err(|e| EngineError::PlanFile(e.into()))?;
     let digest = Digest::of(&bytes);
-    let mut view = plan::drawn(&project, &document, digest, None)?;
+    let mut view = plan::drawn(&project, &document, digest, None)?.without(&left);
     if !document.body.moves.is_empty() {
         // What is next is the answer to the question below.
         view.next.clear();
     }
     show::print(ui, global, view, false)?;
     if document.body.moves.is_empty() {
-        return Ok(None);
+        return left.into_values().next().map_or(Ok(None), |error| Err(of_place(error, &ledger)));
     }
     // Whoever leaves the question unanswered has not agreed.
     let agreed = inquire::Confirm::new("Apply this plan?").with_default(false).prompt().unwrap_or(false);

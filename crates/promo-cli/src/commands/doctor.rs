@@ -97,7 +97,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             programs(global, &rules, &mut findings, &mut of_places)?;
             checks(global, &rules, &mut findings)?;
             if !global.offline {
-                registries(&rules, &mut findings)?;
+                registries(&rules, &mut findings, &mut of_places)?;
                 clusters(&rules, &mut findings, &mut of_places)?;
             }
         }
@@ -122,7 +122,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         None => "promo status",
         Some("ledger") => of_ledger.unwrap_or("promo ledger verify"),
         Some("check") => "promo explain check-not-runnable",
-        Some("program" | "cluster" | "namespace") => of_places.as_deref().unwrap_or("promo check"),
+        Some("program" | "cluster" | "namespace" | "registry") => of_places.as_deref().unwrap_or("promo check"),
         Some(_) => of_files,
     };
     let view = View {
@@ -297,6 +297,11 @@ fn clusters(rules: &Rules, findings: &mut Vec<Finding>, next: &mut Option<String
     Ok(())
 }
 
+/// The command that shows the page of what was not found.
+fn page_of(kind: ErrorKind) -> String {
+    command_line(["promo", "explain", promo_engine::provider_code(kind)])
+}
+
 /// What was found, or why not; of the first that was not, the page.
 fn finding(
     what: &'static str,
@@ -307,7 +312,7 @@ fn finding(
     match found {
         Ok(detail) => Finding { what, name, state: "good", detail },
         Err(error) => {
-            next.get_or_insert_with(|| command_line(["promo", "explain", promo_engine::provider_code(error.kind)]));
+            next.get_or_insert_with(|| page_of(error.kind));
             Finding { what, name, state: "bad", detail: error.to_string() }
         }
     }
@@ -349,7 +354,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Whether the registries of the pipeline answer, and with which credentials. A layout on disk needs no server.
-fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError> {
+fn registries(rules: &Rules, findings: &mut Vec<Finding>, next: &mut Option<String>) -> Result<(), CliError> {
     let pipeline = &rules.governed.pipeline;
     let mirrors = pipeline.environments.values().flat_map(|environment| environment.mirror.values());
     let places = pipeline.artifacts.values().map(|artifact| &artifact.repository).chain(mirrors);
@@ -367,8 +372,9 @@ fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError
     let network = match Network::of(&context) {
         Ok(network) => network.with_retry(once),
         Err(error) => {
-            let name = "registries.toml".to_owned();
-            findings.push(Finding { what: "registry", name, state: "bad", detail: error.to_string() });
+            let (name, detail) = ("registries.toml".to_owned(), error.to_string());
+            findings.push(Finding { what: "registry", name, state: "bad", detail });
+            next.get_or_insert_with(|| page_of(error.kind));
             return Ok(());
         }
     };
@@ -376,8 +382,15 @@ fn registries(rules: &Rules, findings: &mut Vec<Finding>) -> Result<(), CliError
         let probe = async { tokio::time::timeout(PATIENCE, network.probe(&host, &repository)).await };
         let (state, detail) = match wait(probe)? {
             Ok(Ok(said)) => ("good", said),
-            Ok(Err(error)) => ("bad", with_causes(&error)),
-            Err(_) => ("bad", format!("does not answer within {} s", PATIENCE.as_secs())),
+            Ok(Err(error)) => {
+                let said = with_causes(&error);
+                next.get_or_insert_with(|| page_of(ProviderError::from(error).kind));
+                ("bad", said)
+            }
+            Err(_) => {
+                next.get_or_insert_with(|| page_of(ErrorKind::Transient));
+                ("bad", format!("does not answer within {} s", PATIENCE.as_secs()))
+            }
         };
         findings.push(Finding { what: "registry", name: host, state, detail });
     }

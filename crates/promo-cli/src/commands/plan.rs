@@ -8,12 +8,12 @@ use promo_core::Digest;
 use promo_core::gate::{self, Gate, Outcome, Reason};
 use promo_core::ids::EnvironmentName;
 use promo_core::plan::{Document, Goal, Next, Request, Stay, StayReason};
-use promo_engine::{EngineError, PLAN_LIFETIME, exit};
-use promo_sdk::ErrorKind;
+use promo_engine::{LeftOut, PLAN_LIFETIME, exit};
 
 use super::why::{About, uncounted};
 use super::{release, show};
 use crate::cli::Global;
+use crate::engine_error::{of_place, unseen};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
@@ -70,18 +70,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         invoker,
     };
     let lifetime = lifetime(&arguments.expires)?;
-    let planned = project.runtime.block_on(project.session.plan(request, lifetime));
-    let document = planned.map_err(|error| match &error {
-        // Somebody else's is there, where promo has deployed nothing: another plan meets it again.
-        EngineError::Provider { environment: Some(name), source, .. }
-            if source.kind == ErrorKind::Conflict && view.current(name).is_none() =>
-        {
-            let name = name.clone();
-            CliError::from(error).go_on_with(&["promo", "adopt", name.as_str()])
-        }
-        _ => error.into(),
-    })?;
-    finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, arguments.if_merged)?;
+    let planned = project.runtime.block_on(project.session.plan_around(request, lifetime));
+    let (document, left) = planned.map_err(|error| of_place(error, &view))?;
+    let out = arguments.out.as_deref();
+    finish(ui, global, &project, (&document, &left), out, arguments.full, arguments.if_merged)?;
     release::warn_where_nobody_can_approve(ui, &project, &document)?;
     let next = document.body.stays.iter().filter_map(|s| Some(&s.next.as_ref()?.release.id));
     let releases: Vec<_> = document.body.moves.iter().map(|m| &m.to.id).chain(next).collect();
@@ -91,6 +83,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     for line in uncounted(&view, project.session.now()?, &concerns) {
         ui.talk(&format!("{}: {line}", label(Label::Warning, "warning")));
+    }
+    // What could not be looked at is no plan for it: it comes last, with what leads on from it.
+    let mut left = left.into_iter();
+    if let Some((_, error)) = left.next() {
+        return Err(of_place(error, &view).details(left.map(|(name, error)| unseen(&name, &error))));
     }
     if !arguments.detailed_exitcode {
         return Ok(DONE);
@@ -128,7 +125,7 @@ pub(crate) fn finish(
     ui: &Ui,
     global: &Global,
     project: &Project,
-    document: &Document,
+    (document, left): (&Document, &LeftOut),
     out: Option<&Path>,
     full: bool,
     if_merged: bool,
@@ -143,7 +140,7 @@ pub(crate) fn finish(
     }
     // What is shown may be as large as what was saved.
     drop(bytes);
-    let mut view = drawn(project, document, digest, out)?;
+    let mut view = drawn(project, document, digest, out)?.without(left);
     if if_merged {
         view = view.forecast_of_merge(project.session.shared_changes()?);
     }

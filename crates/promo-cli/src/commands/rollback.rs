@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use promo_core::ids::EnvironmentName;
 use promo_core::plan::{Goal, Request, StayReason};
-use promo_engine::{PLAN_LIFETIME, exit};
+use promo_engine::{LeftOut, PLAN_LIFETIME, exit};
 
 use crate::cli::Global;
 use crate::error::CliError;
@@ -47,7 +47,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         invoker: project.session.invoker(),
     };
     let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
-    super::plan::finish(ui, global, &project, &document, arguments.out.as_deref(), arguments.full, false)?;
+    super::plan::finish(
+        ui,
+        global,
+        &project,
+        (&document, &LeftOut::new()),
+        arguments.out.as_deref(),
+        arguments.full,
+        false,
+    )?;
     // One environment was named, for one thing: where it cannot be had, whatever was to be done with the plan must not go on.
     let stays = |why: StayReason| document.body.stays.iter().any(|stay| stay.why == why);
     Ok(match document.body.moves.is_empty() {

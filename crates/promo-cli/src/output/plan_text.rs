@@ -110,6 +110,10 @@ pub(crate) fn standing(view: &PlanView, options: &Options) -> Vec<String> {
     let told = view.authority.iter().filter(|_| settled);
     out.extend(told.flat_map(|told| words::authority(told, &options.zone)).map(|line| format!("  {line}")));
     out.extend(view.runs.iter().map(|run| words::run(run, view.now)));
+    for left in &view.left_out {
+        let text = format!("✗ {} could not be looked at, and is left out: {}", left.environment, line(&left.why));
+        out.push(label(Label::Bad, &text));
+    }
     if view.differs {
         let (one, other) = match view.request.invoker {
             "human" => ("a person", "automation"),
@@ -455,7 +459,8 @@ fn footer(view: &PlanView, options: &Options, out: &mut String) {
         out.extend(deadlines.iter().map(|deadline| format!("  {deadline}\n")));
     }
     let mut next = view.next.iter();
-    let first = next.next();
+    // Where an environment was left out, the error that says so comes last, with its own.
+    let first = if view.left_out.is_empty() { next.next() } else { None };
     for other in next {
         out.push_str(&format!("{} {}   ({})\n", label(Label::Dim, "Also:"), other.command, other.why));
     }

@@ -207,7 +207,10 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
             out.push(label(Label::Dim, &text));
         }
     } else if row.rejected.is_empty() && row.outcome.is_open() {
-        out.push(label(Label::Good, "✓ can be applied now, when artifacts and places are looked at again"));
+        out.push(label(
+            Label::Good,
+            "✓ nothing that is recorded keeps it from being applied; `promo apply` looks at artifacts and places",
+        ));
     }
     out
 }

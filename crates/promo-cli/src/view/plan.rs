@@ -12,7 +12,7 @@ use promo_core::ledger::View;
 use promo_core::model::Tier;
 use promo_core::plan::{Document, Goal, Move, Next, Plan, Stay};
 use promo_core::windows::Invoker;
-use promo_engine::{Session, SharedChange};
+use promo_engine::{EngineError, LeftOut, Session, SharedChange};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -21,6 +21,7 @@ use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NextCommand, Summary, moving_on, next, summary};
 use super::ways;
 use super::{AuthorityView, DrillView};
+use crate::engine_error;
 use crate::error::{CliError, command_line};
 use crate::output::endings;
 use crate::tags::{self, TagView};
@@ -75,6 +76,9 @@ pub(crate) struct PlanView {
     /// Requested plans that move its environments.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) pending: Vec<PendingView>,
+    /// Environments that are left out, because they cannot be looked at.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) left_out: Vec<LeftOutView>,
     /// Whether what it asks for stands otherwise for the other kind of actor.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) differs: bool,
@@ -102,6 +106,17 @@ pub(crate) struct Fate {
     /// Of a stale one: why, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) stale: Option<String>,
+}
+
+/// An environment that a plan leaves out.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct LeftOutView {
+    /// Which.
+    pub(crate) environment: EnvironmentName,
+    /// The code of why it cannot be looked at.
+    pub(crate) code: &'static str,
+    /// The same in words.
+    pub(crate) why: String,
 }
 
 /// A policy by name and version.
@@ -219,11 +234,23 @@ impl PlanView {
             authority: None,
             runs: Vec::new(),
             pending: Vec::new(),
+            left_out: Vec::new(),
             differs: false,
             now: plan.planned_at,
             tags: Vec::new(),
             next,
         }
+    }
+
+    /// The same of all environments but these.
+    pub(crate) fn without(mut self, left: &LeftOut) -> Self {
+        let out = |(name, error): (&EnvironmentName, &EngineError)| LeftOutView {
+            environment: name.clone(),
+            code: error.code(),
+            why: engine_error::reason(error),
+        };
+        self.left_out = left.iter().map(out).collect();
+        self
     }
 
     /// The same with what keeps the tags that it writes where they are.

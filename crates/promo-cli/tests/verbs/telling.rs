@@ -100,7 +100,7 @@ fn a_requested_plan_is_counted_and_led_on_to() {
     for words in [&["status"][..], &["why", "production"], &["show", "again.json"]] {
         let text = said(&world, words);
         assert!(
-            text.contains("✓ 1 of 1 approval (riley)") && text.contains("✓ can be applied now"),
+            text.contains("✓ 1 of 1 approval (riley)") && text.contains("✓ nothing that is recorded keeps it from"),
             "{words:?}: {text}"
         );
         assert!(!text.contains("approval 0 of 1"), "no contradiction: {words:?}: {text}");

@@ -190,6 +190,7 @@ codes! {
     "plan-stale",
     "plan-unreadable",
     "policy-always",
+    "policy-artifact-missing",
     "policy-check-missing",
     "policy-claim",
     "policy-expired",

@@ -228,6 +228,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("policy-tier-too-low", "an environment declares a lower tier than policy claims for its target (S0.2)"),
     ("policy-provider", "a provider that policy does not allow for the tier (S7.2)"),
     ("policy-check-missing", "policy demands a check that the environment does not name (S7.2)"),
+    ("policy-artifact-missing", "a gate of policy names an artifact that the pipeline does not have (S7.2)"),
     ("floor-approval", "a production-tier environment that no person approves (S0.3)"),
     ("floor-verification", "a production-tier environment that verifies nothing (S0.3)"),
     ("floor-window", "a production-tier environment without an allow window (S0.3)"),

@@ -440,6 +440,18 @@ fn s7_2_checks_providers_and_roles_that_policy_demands_are_demanded() {
 }
 
 #[test]
+fn s7_2_a_gate_of_policy_about_an_artifact_that_is_not_there_is_refused_and_never_passed_over() {
+    let gates = "[gates.bill]\nartifacts = [\"api\", \"web\"]\nsbom = \"required\"\n";
+    let policy = format!("{}{gates}[tiers.development]\ngates = [\"bill\"]\n", permissive());
+    let (governed, told) = lay(&local_app(), Some(&policy), TrustMode::Local);
+    assert!(governed.is_none());
+    let told: Vec<&Diagnostic> = told.iter().filter(|one| one.code == "policy-artifact-missing").collect();
+    assert_eq!(told.len(), 1, "{told:#?}");
+    assert!(told[0].is_error() && told[0].message.contains("the artifact `web`"), "{}", told[0].message);
+    assert!(told[0].help.as_deref().unwrap().starts_with("this pipeline has `api`"), "{told:#?}");
+}
+
+#[test]
 fn a_rule_that_asks_for_more_people_than_have_a_key_is_warned_of() {
     let app = local_app();
     let (governed, told) = lay(&app, Some(&permissive()), TrustMode::Local);

@@ -15,7 +15,7 @@ use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
 use promo_core::policy::{TrustMode, govern, policy};
-use promo_core::requirement::{Content, Origin, Piece, ReleaseEvidence, Subject};
+use promo_core::requirement::{Content, Nature, Origin, Piece, ReleaseEvidence, Subject};
 use promo_core::windows::Invoker;
 
 use support::history::{World, name};
@@ -40,11 +40,15 @@ const NAMED: &str = r#"gates = ["no-critical", "metadata"]"#;
 
 /// Every gate of release `a` for `dev`, where that names these.
 fn gates(named: &[&str], evidence: Option<ReleaseEvidence>, movement: Movement) -> Vec<Gate> {
+    of_pipeline(&PIPELINE.replace(NAMED, &format!("gates = {named:?}")), evidence, movement)
+}
+
+fn of_pipeline(text: &str, evidence: Option<ReleaseEvidence>, movement: Movement) -> Vec<Gate> {
     let mut world = World::new("dev");
     world.add("a", &[]);
-    let text = PIPELINE.replace(NAMED, &format!("gates = {named:?}"));
-    let (pipeline, told) = config::pipeline(&text, &[]);
+    let (pipeline, told) = config::pipeline(text, &[]);
     let pipeline = pipeline.unwrap_or_else(|| panic!("{told:?}"));
+    world.pipeline.artifacts = pipeline.artifacts.clone();
     world.gates = govern(&pipeline, &config::Places::default(), None, TrustMode::Local).0.unwrap().gates;
     let id = world.id("a");
     let evidence: Evidence = evidence.map(|evidence| (id.clone(), evidence)).into_iter().collect();
@@ -154,6 +158,40 @@ fn s1_3_what_nobody_has_looked_into_is_not_satisfied() {
         let found = of(&gates, kind);
         assert_eq!(found.iter().map(|f| (f.0, f.1)).collect::<Vec<_>>(), [(Outcome::Waiting, "evidence-not-looked")]);
     }
+}
+
+#[test]
+fn s1_3_a_gate_is_about_every_artifact_that_is_an_image_whatever_the_pipeline_calls_it() {
+    let (image, chart, other) = (Some(Nature::Image), Some(Nature::Chart), Some(Nature::Other));
+    for (declared, web, asked) in [
+        // What a registry shows to be an image is one; so is what nobody has looked into, and what nobody said of it.
+        ("chart = \"oci://registry.test/web\"", Some(image), &["app", "web"][..]),
+        ("chart = \"oci://registry.test/web\"", Some(None), &["app", "web"]),
+        ("chart = \"oci://registry.test/web\"", None, &["app", "web"]),
+        ("chart = \"oci://registry.test/web\"", Some(chart), &["app"]),
+        ("image = \"registry.test/web\"", Some(other), &["app", "web"]),
+    ] {
+        let text = PIPELINE.replace("[gates]", &format!("[artifacts.web]\n{declared}\n[gates]"));
+        let mut evidence = known(vec![]);
+        evidence.subjects.get_mut("app").unwrap().nature = image;
+        if let Some(nature) = web {
+            let subject = Subject { nature, ..Subject::single(Digest::of(b"web"), None) };
+            evidence.subjects.insert(name("web"), subject);
+        }
+        let gates = of_pipeline(&text, Some(evidence), Movement::Promotion);
+        let about = gates.iter().filter(|gate| gate.kind == GateKind::Evidence).filter_map(|gate| match &gate.reason {
+            Reason::EvidenceMissing(told) => told.artifact.as_ref().map(ToString::to_string),
+            Reason::EvidenceNotLooked { artifact, .. } => artifact.as_ref().map(ToString::to_string),
+            _ => None,
+        });
+        assert_eq!(about.collect::<Vec<_>>(), asked, "{declared} {web:?}");
+    }
+    // Where nothing is an image, nothing is left out.
+    let text = PIPELINE.replace("image = ", "chart = ");
+    let mut evidence = known(vec![]);
+    evidence.subjects.get_mut("app").unwrap().nature = chart;
+    let gates = of_pipeline(&text, Some(evidence), Movement::Promotion);
+    assert_eq!(of(&gates, GateKind::Evidence).len(), 1);
 }
 
 #[test]

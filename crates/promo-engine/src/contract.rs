@@ -466,6 +466,7 @@ mod tests {
             size: 1,
             tree,
             platforms: [].into(),
+            nature: None,
             metadata: [].into(),
         };
         let told = |resolved| Told { resolved: Some(resolved), ..Told::default() };

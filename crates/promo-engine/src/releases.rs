@@ -9,8 +9,9 @@ use promo_core::ledger::view::ReleaseEntry;
 use promo_core::ledger::{Draft, Event};
 use promo_core::planner::shared_files;
 use promo_core::release::{Alias, Release, ReleaseContent};
+use promo_core::requirement::Nature;
 use promo_ledger::{AppendError, Expect};
-use promo_sdk::{Blobs as _, ResolveRequest};
+use promo_sdk::{Blobs as _, ResolveRequest, Resolved};
 use serde::Serialize;
 
 use crate::error::EngineError;
@@ -27,6 +28,24 @@ pub struct NewRelease {
     pub alias: Option<Alias>,
     /// What the build said of itself.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// What a registry shows of an artifact.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Described {
+    nature: Option<Nature>,
+    platforms: BTreeMap<Digest, Option<Digest>>,
+}
+
+impl Described {
+    /// What has no part that runs somewhere (a plugin, an index of attestations) is judged as one.
+    fn of(resolved: &Resolved) -> Self {
+        let platforms = match resolved.platforms.is_empty() {
+            true => [(resolved.digest, None)].into(),
+            false => resolved.platforms.clone(),
+        };
+        Self { nature: resolved.nature, platforms }
+    }
 }
 
 /// A shared file that differs from the newest release's.
@@ -83,10 +102,8 @@ impl Session {
             components.insert(name.clone(), resolved.digest);
             let bare = reference.split('@').next().unwrap_or_default();
             sources.insert(name.clone(), format!("{bare}@{}", resolved.digest));
+            described.insert(resolved.digest, Described::of(&resolved));
             said.push(resolved.metadata);
-            if !resolved.platforms.is_empty() {
-                described.insert(resolved.digest, resolved.platforms);
-            }
         }
         let tree = observe::working_tree(self)?;
         let shared = shared_files(&self.governance.rules(), &tree);
@@ -130,7 +147,7 @@ impl Session {
         &self,
         release: Release,
         said: &BTreeMap<String, String>,
-        described: &BTreeMap<Digest, BTreeMap<Digest, Option<Digest>>>,
+        described: &BTreeMap<Digest, Described>,
     ) -> Result<(ReleaseEntry, bool), EngineError> {
         let id = release.id.clone();
         let alias = release.alias.clone();
@@ -141,8 +158,9 @@ impl Session {
             // What runs of an artifact is a fact of its digest: told once, and also where a release came before anybody looked.
             let new = described.iter().filter(|(artifact, _)| !view.described.contains_key(*artifact));
             let mut drafts: Vec<Draft> = new
-                .map(|(artifact, platforms)| {
-                    self.draft(Event::ArtifactDescribed { artifact: *artifact, platforms: platforms.clone() })
+                .map(|(artifact, Described { nature, platforms })| {
+                    let (artifact, nature, platforms) = (*artifact, *nature, platforms.clone());
+                    self.draft(Event::ArtifactDescribed { artifact, platforms, nature })
                 })
                 .collect();
             if let Some(entry) = view.release(&id) {

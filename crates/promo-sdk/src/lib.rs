@@ -18,6 +18,6 @@ pub use error::{ErrorKind, ProviderError};
 pub use promo_core::{Digest, state::State};
 pub use provider::{
     ArtifactInput, CheckRequest, CheckResult, Description, EffectClass, EnsureAnswer, EnsureRequest, FileChange,
-    Inputs, MAX_DETAIL, MAX_EVIDENCE, ObserveRequest, Preview, Provider, ResolveRequest, Resolved, RunningImage,
-    Settled,
+    Inputs, MAX_DETAIL, MAX_EVIDENCE, Nature, ObserveRequest, Preview, Provider, ResolveRequest, Resolved,
+    RunningImage, Settled,
 };

@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use promo_core::Digest;
 pub use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::kinds::KindSchema;
+pub use promo_core::requirement::Nature;
 use promo_core::state::State;
 use serde::{Deserialize, Serialize};
 use tokio_util::sync::CancellationToken;
@@ -164,6 +165,9 @@ pub struct Resolved {
     /// index are none.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub platforms: BTreeMap<Digest, Option<Digest>>,
+    /// What it is, where that can be told from what its manifests say that they have in them; what cannot be told counts as an image.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub nature: Option<Nature>,
     /// Annotations and configuration labels, where they agree.
     pub metadata: BTreeMap<String, String>,
 }

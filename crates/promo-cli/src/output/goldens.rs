@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::Digest;
-use promo_core::gate::{Gate, GateKind, Outcome, Reason};
+use promo_core::gate::{Evidenced, Gate, GateKind, Outcome, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::ledger::event::Movement;
@@ -58,6 +58,19 @@ pub(super) fn open() -> Vec<Gate> {
         ),
         gate(GateKind::Quarantine, Outcome::Satisfied, Reason::NotQuarantined),
     ]
+}
+
+fn scanned() -> Gate {
+    let told = Evidenced {
+        gate: "no-critical".parse().expect("a name"),
+        policy: true,
+        artifact: Some("api".parse().expect("a name")),
+        summary: "0 critical, 2 high".into(),
+        documents: Vec::new(),
+        faults: Vec::new(),
+        more: 0,
+    };
+    gate(GateKind::Evidence, Outcome::Satisfied, Reason::EvidenceMet(told))
 }
 
 fn approval() -> Gate {
@@ -257,7 +270,8 @@ fn nothing_to_do_collapses_to_a_line_each() {
 
 #[test]
 fn one_promotion_can_start() {
-    let moves = vec![moving("staging", Tier::Staging, Some(54), 55, open())];
+    let gates = open().into_iter().chain([scanned()]).collect();
+    let moves = vec![moving("staging", Tier::Staging, Some(54), 55, gates)];
     golden("can-start", &plan(moves, up_to_date()), &Forecasts::new());
 }
 

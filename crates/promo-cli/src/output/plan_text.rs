@@ -320,7 +320,10 @@ pub(crate) fn other_images(row: &Row) -> Option<String> {
     if all.len() > FEW {
         told.push_str(&format!(" and {} more", all.len() - FEW));
     }
-    (!told.is_empty()).then(|| format!("also runs {told}"))
+    // What gates ask for is asked of what a release names, and of nothing else.
+    let gated = row.gates.iter().any(|gate| gate.kind == GateKind::Evidence);
+    let unseen = if gated { "; no gate over evidence is about what the release does not name" } else { "" };
+    (!told.is_empty()).then(|| format!("also runs {told}{unseen}"))
 }
 
 /// A state with its digest cut to what people compare.

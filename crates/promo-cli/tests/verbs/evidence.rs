@@ -179,6 +179,23 @@ fn evidence_opens_its_gates_one_by_one_and_each_is_named_until_then() {
 }
 
 #[test]
+fn s1_3_an_image_that_a_pipeline_declares_as_a_chart_is_asked_for_like_any_other() {
+    let world = World::new();
+    let gates = "\n[gates]\nbill = { sbom = \"required\" }\n\n[environments.staging]\ngates = [\"bill\"]\n";
+    world.edit("promo.toml", "\n[environments.staging]\n", gates);
+    // Something else that the pipeline calls an image stands in front of it.
+    let declared = "[artifacts.shop]\nimage = \"oci-layout:registry/shop\"";
+    let hidden = "[artifacts.front]\nimage = \"oci-layout:registry/shop\"\n[artifacts.shop]\nchart = \"oci-layout:registry/shop\"";
+    world.edit("promo.toml", declared, hidden);
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.1.0", "front=1.1.0", "--alias", "1.2.0"]);
+    let why = world.run(0, &["why", "staging", "1.2.0"]);
+    let gates = why["gates"].as_array().unwrap().iter();
+    let missing = gates.filter_map(|gate| gate["reason"]["evidence-missing"]["artifact"].as_str());
+    assert_eq!(missing.collect::<Vec<_>>(), ["front", "shop"], "{why}");
+}
+
+#[test]
 fn a_plan_outlives_a_new_scan_that_is_as_good_and_not_one_that_is_worse() {
     let asked = Asked::new(GATES);
     let world = &asked.world;

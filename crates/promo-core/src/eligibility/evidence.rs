@@ -10,7 +10,7 @@ use crate::gate::{Evidenced, Gate, GateKind, Outcome, Reason};
 use crate::ids::ArtifactName;
 use crate::ledger::View;
 use crate::model::{ArtifactKind, Pipeline};
-use crate::requirement::{Assessment, NamedGate, ReleaseEvidence, Requirement};
+use crate::requirement::{Assessment, NamedGate, ReleaseEvidence, Requirement, Subject};
 
 /// Adds how every gate of the environment stands.
 pub(super) fn gates(
@@ -29,7 +29,7 @@ pub(super) fn gates(
             gates.push(judged(GateKind::Metadata, named, None, came_to.as_ref(), known));
             continue;
         }
-        for artifact in about(named, rules.pipeline) {
+        for artifact in about(named, rules.pipeline, known) {
             let came_to = known.and_then(|known| named.gate.judge(artifact, known, baseline, now.at));
             let judged = judged(GateKind::Evidence, named, Some(artifact), came_to.as_ref(), known);
             // Ages are compared with the time: where that cannot be relied on, nothing is known to be young enough (S12.6).
@@ -61,12 +61,20 @@ fn judged(
     gate(kind, outcome, reason)
 }
 
-/// The artifacts that a gate is about: those that it names, else every image, and where there is none everything.
-fn about<'a>(named: &'a NamedGate, pipeline: &'a Pipeline) -> BTreeSet<&'a ArtifactName> {
+/// The artifacts that a gate is about: those that it names, else every image, and where there is none everything. What a pipeline declares
+/// as an image counts as one, and so does what its registry shows to be one, whatever the pipeline calls it: else whoever writes the
+/// pipeline would choose of what policy asks. What nobody has looked into may be one.
+fn about<'a>(
+    named: &'a NamedGate,
+    pipeline: &'a Pipeline,
+    known: Option<&ReleaseEvidence>,
+) -> BTreeSet<&'a ArtifactName> {
     let all = || pipeline.artifacts.iter();
-    let images = || all().filter(|(_, artifact)| artifact.kind == ArtifactKind::Image).map(|(name, _)| name);
+    let is_one = |name: &ArtifactName| known.and_then(|known| known.subjects.get(name)).is_none_or(Subject::is_image);
+    let images =
+        || all().filter(|(name, declared)| declared.kind == ArtifactKind::Image || is_one(name)).map(|(name, _)| name);
     match named.gate.artifacts.is_empty() {
-        // One that a policy names and this pipeline does not have: nothing of it can be judged, and nothing of it is passed over.
+        // One that this pipeline does not have: nothing of it can be judged, and nothing of it is passed over.
         false => named.gate.artifacts.iter().collect(),
         true if images().next().is_some() => images().collect(),
         true => all().map(|(name, _)| name).collect(),

@@ -12,6 +12,7 @@ use crate::Digest;
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, TargetName};
 use crate::plan::PolicyRef;
 use crate::release::Release;
+use crate::requirement::Nature;
 use crate::state::State;
 
 /// Something that happened, as the ledger tells it.
@@ -71,6 +72,9 @@ pub enum Event {
         artifact: Digest,
         /// For each platform its manifest, with the digest of the configuration that the manifest names.
         platforms: BTreeMap<Digest, Option<Digest>>,
+        /// What it is, by what its manifests say that they have in them. What is not said counts as an image, of which the most is asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        nature: Option<Nature>,
     },
     /// Somebody brought a document that speaks of artifacts: a scan, a bill of materials, a report of tests. The ledger keeps it by its
     /// digest.

@@ -11,7 +11,7 @@ use crate::config::{Places, words};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::graph::paths_into_production_without_staging;
 use crate::ids::{ArtifactName, EnvironmentName, GateName, RoleName, WindowName};
-use crate::model::{ApprovalRule, Environment, Pipeline, Start, Tier};
+use crate::model::{ApprovalRule, Artifact, Environment, Pipeline, Start, Tier};
 use crate::plan::PolicyRef;
 use crate::requirement::NamedGate;
 use crate::windows::{Effect, Level, Window, WindowSpec};
@@ -95,6 +95,7 @@ pub fn govern(
         one.trust(&mut out);
         one.claims(&mut out);
         one.demands(rules, &mut out);
+        one.artifacts(rules, &pipeline.artifacts, &mut out);
 
         let mut approval = environment.approval.clone();
         approval.extend(rules.approval.iter().filter(|rule| !environment.approval.contains(rule)).cloned());
@@ -280,6 +281,25 @@ impl One<'_> {
                 self.told("verify", "policy-check-missing", message)
                     .help(format!("define `[checks.{check}]` and add it to `verify`")),
             );
+        }
+    }
+
+    /// Gates of policy that name artifacts: one that the pipeline does not have could never be met, and one under another name would be
+    /// passed over. A policy that many pipelines have names none, and then means every image.
+    fn artifacts(&self, rules: &TierRules, known: &BTreeMap<ArtifactName, Artifact>, out: &mut Vec<Diagnostic>) {
+        let Some(policy) = self.policy else { return };
+        for (gate, stated) in rules.gates.iter().filter_map(|name| Some((name, policy.gates.get(name)?))) {
+            for missing in stated.artifacts.iter().filter(|artifact| !known.contains_key(*artifact)) {
+                let tier = self.environment.tier;
+                let message = format!(
+                    "policy's gate `{gate}` at tier {tier}, to which `{}` belongs, is about the artifact `{missing}`, and the pipeline has none of that name",
+                    self.name
+                );
+                out.push(self.told("", "policy-artifact-missing", message).help(format!(
+                    "this pipeline has {}: name the artifact as policy does, or let the owners of the policy leave `artifacts` out, which means every image",
+                    words(known.keys().map(ArtifactName::as_str))
+                )));
+            }
         }
     }
 

@@ -87,7 +87,8 @@ pub struct Excepted {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceGate {
-    /// Of which artifacts it is; of every image, or where there is none of everything, when it names none.
+    /// Of which artifacts it is; when it names none, of every image and of all that is declared as one, or where there is neither of
+    /// everything.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub artifacts: BTreeSet<ArtifactName>,
     /// What it requires.

@@ -27,7 +27,7 @@ pub use gate::{Assessment, EvidenceGate, Excepted, NamedGate, ReleaseEvidence, R
 pub use licences::{LicenceRequirement, Unknown};
 pub use measure::{Baseline, CoverageRequirement, NumberRequirement, Part, TestRequirement};
 pub use metadata::MetadataRequirement;
-pub use piece::{Content, Origin, Piece, Reach, Scope, Subject};
+pub use piece::{Content, Nature, Origin, Piece, Reach, Scope, Subject};
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
 
 use alloc::string::String;

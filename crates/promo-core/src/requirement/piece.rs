@@ -12,11 +12,26 @@ use super::{Fault, Verdict};
 use crate::Digest;
 use crate::evidence::{About, Kind, Report};
 
+/// What an artifact is, by what its manifests say that they have in them, whatever a pipeline calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum Nature {
+    /// An image of containers, or an index with one in it.
+    Image,
+    /// A Helm chart.
+    Chart,
+    /// Neither: a plugin, a bundle of configuration, data.
+    Other,
+}
+
 /// An artifact of which evidence speaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subject {
     /// As a release names it.
     pub digest: Digest,
+    /// What it is, where somebody has said so.
+    pub nature: Option<Nature>,
     /// What of it runs somewhere: for each platform its manifest, with the configuration that the manifest names. Of an artifact that is no
     /// index that is the artifact itself.
     pub platforms: BTreeMap<Digest, Option<Digest>>,
@@ -114,7 +129,13 @@ impl Subject {
     /// An artifact of one manifest.
     #[must_use]
     pub fn single(digest: Digest, configuration: Option<Digest>) -> Self {
-        Self { digest, platforms: BTreeMap::from([(digest, configuration)]) }
+        Self { digest, nature: None, platforms: BTreeMap::from([(digest, configuration)]) }
+    }
+
+    /// Whether it counts as an image, of which the most is asked: also where nobody has said what it is.
+    #[must_use]
+    pub fn is_image(&self) -> bool {
+        matches!(self.nature, None | Some(Nature::Image))
     }
 
     /// Whether a digest is its own, or that of a part of it.

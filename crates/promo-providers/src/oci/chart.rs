@@ -6,7 +6,8 @@ use promo_sdk::{ArtifactInput, Context, ErrorKind, ProviderError};
 use super::document::{self, Body};
 use super::{Limits, Location, Oci, Selector};
 
-const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
+/// What the configuration of a chart is.
+pub(super) const CONFIG: &str = "application/vnd.cncf.helm.config.v1+json";
 const CONTENT: &str = "application/vnd.cncf.helm.chart.content.v1.tar+gzip";
 /// What a packed chart may have, as helm has it.
 const LARGEST: u64 = 20 << 20;

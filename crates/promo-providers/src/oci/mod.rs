@@ -18,6 +18,7 @@ mod error;
 pub mod fuzzed;
 mod keeping;
 mod layout;
+mod nature;
 mod provider;
 #[cfg(test)]
 mod provider_tests;

@@ -280,6 +280,7 @@ impl Provider for Oci {
                 size: found.total_size(),
                 tree: found.tree.iter().map(|manifest| manifest.digest).collect(),
                 platforms: found.images.iter().map(|image| (image.digest, Some(image.config))).collect(),
+                nature: Some(found.nature),
                 metadata: metadata(&found),
             })
         })

@@ -9,7 +9,8 @@ use promo_sdk::{
 };
 
 use super::build::{self, Image};
-use super::{Layout, Limits, Oci, Store, verify};
+use super::document::{self, RawManifest};
+use super::{Layout, Limits, Oci, Selector, Store, verify};
 
 struct World {
     directory: tempfile::TempDir,
@@ -85,6 +86,29 @@ async fn a_reference_resolves_to_digest_tree_and_what_its_metadata_agree_on() {
     assert_eq!(found.metadata.get("only.label").map(String::as_str), Some("yes"));
     assert_eq!(found.metadata.get("only.index").map(String::as_str), Some("yes"));
     assert_eq!(found.metadata.get("shared"), None, "sources that disagree say nothing");
+}
+
+#[tokio::test]
+async fn what_an_artifact_is_stands_in_its_manifests_and_not_in_what_others_call_them() {
+    let world = world().await;
+    let found = world.resolve("oci-layout:images:1.4.2").await.unwrap();
+    assert_eq!((found.nature, found.platforms.len()), (Some(promo_sdk::Nature::Image), 2));
+    // An index that calls its image an attestation, which a runtime would take all the same.
+    let store = layout(&world.cx, "images");
+    let platform = *found.platforms.keys().next().unwrap();
+    let limits = Limits::default();
+    let manifest = store.get_manifest(Selector::Digest(&platform), None, &limits).await.unwrap();
+    let index = serde_json::json!({ "schemaVersion": 2, "mediaType": document::OCI_INDEX, "manifests": [{
+        "mediaType": manifest.media_type, "digest": platform.to_string(), "size": manifest.bytes.len(),
+        "annotations": { "vnd.docker.reference.type": "attestation-manifest" },
+    }] });
+    let bytes = index.to_string().into_bytes();
+    let index = RawManifest { digest: Digest::of(&bytes), media_type: document::OCI_INDEX.into(), bytes };
+    store.put_manifest(&index).await.unwrap();
+    store.put_tag("2.0.0", &index, None).await.unwrap();
+    let found = world.resolve("oci-layout:images:2.0.0").await.unwrap();
+    assert_eq!(found.nature, Some(promo_sdk::Nature::Image));
+    assert_eq!(found.platforms.keys().collect::<Vec<_>>(), [&platform]);
 }
 
 #[tokio::test]

@@ -5,10 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use promo_core::Digest;
+use promo_core::requirement::Nature;
 use serde::{Deserialize, Serialize};
 
 use super::document::{self, Body, Document, Link, RawManifest};
 use super::error::OciError;
+use super::nature;
 use super::reference::Reference;
 use super::store::{Limits, Selector, Store};
 
@@ -71,6 +73,8 @@ pub struct Resolved {
     pub annotations: BTreeMap<String, String>,
     /// The images of the artifact, one for each platform, attestations left out, in the order of the index.
     pub images: Vec<PlatformImage>,
+    /// What the artifact is, by what these have in them.
+    pub nature: Nature,
     /// Manifests as they were received, as long as they are small: a digest stands for the same bytes wherever and whenever
     /// they are read.
     #[serde(skip)]
@@ -213,7 +217,7 @@ async fn finish(
     let mut tree = Vec::new();
     let mut sizes: BTreeMap<Digest, u64> = BTreeMap::new();
     let mut foreign = BTreeSet::new();
-    let mut images = Vec::new();
+    let (mut images, mut natures) = (Vec::new(), Vec::new());
     for digest in children_first(top, nodes) {
         let node = &nodes[&digest];
         tree.push(node.manifest.clone());
@@ -227,7 +231,9 @@ async fn finish(
                 return Err(OciError::integrity(what, sizes[&blob.digest], blob.size));
             }
         }
-        if !node.attestation {
+        // What has layers of an image can be run, also where one of the places that name it calls it an attestation.
+        if !node.attestation || layers.iter().any(nature::is_image_layer) {
+            natures.push(nature::of_manifest(config, layers));
             images.push((digest, node.platform.clone(), config.clone()));
         }
     }
@@ -249,6 +255,7 @@ async fn finish(
         foreign: foreign.into_iter().collect(),
         annotations: subject.document.annotations.clone(),
         images,
+        nature: nature::of_all(natures),
         received,
     })
 }
@@ -288,9 +295,7 @@ async fn read_labels(store: &Store, config: &Link) -> Result<BTreeMap<String, St
         #[serde(rename = "Labels")]
         labels: Option<BTreeMap<String, String>>,
     }
-    const IMAGE_CONFIGS: [&str; 2] =
-        ["application/vnd.oci.image.config.v1+json", "application/vnd.docker.container.image.v1+json"];
-    if !IMAGE_CONFIGS.contains(&config.media_type.as_str()) {
+    if !nature::IMAGE_CONFIGS.contains(&config.media_type.as_str()) {
         return Ok(BTreeMap::new());
     }
     let bytes = store.read_blob(&config.digest, config.size, CONFIG_LIMIT).await?;

@@ -349,6 +349,7 @@ mod tests {
                 size: 3,
                 tree,
                 platforms: [].into(),
+                nature: None,
                 metadata: [].into(),
             })
         }

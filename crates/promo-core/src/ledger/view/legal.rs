@@ -26,7 +26,7 @@ impl View {
             | Event::VerdictRecorded { release, .. }
             | Event::VerdictWithdrawn { release, .. }
             | Event::Deployed { release, .. } => self.known(release)?,
-            Event::ArtifactDescribed { artifact, platforms } => {
+            Event::ArtifactDescribed { artifact, platforms, .. } => {
                 if platforms.is_empty() {
                     return Err("an artifact without any part".into());
                 }

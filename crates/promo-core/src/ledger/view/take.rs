@@ -35,8 +35,8 @@ impl View {
                 entry.authors.extend(authors);
                 entry.authors.insert(by);
             }
-            Event::ArtifactDescribed { artifact, platforms } => {
-                self.described.insert(artifact, Subject { digest: artifact, platforms });
+            Event::ArtifactDescribed { artifact, platforms, nature } => {
+                self.described.insert(artifact, Subject { digest: artifact, nature, platforms });
             }
             Event::EvidenceAdded { document, format, name, subjects } => {
                 let (seq, by) = (record.seq, record.actor.clone());

@@ -35,7 +35,7 @@ fn digest(name: &str) -> Digest {
 /// An index of two platforms.
 fn index() -> Subject {
     let platforms = ["amd64", "arm64"].map(|name| (digest(name), Some(digest(&format!("config of {name}")))));
-    Subject { digest: digest("index"), platforms: BTreeMap::from(platforms) }
+    Subject { digest: digest("index"), nature: None, platforms: BTreeMap::from(platforms) }
 }
 
 fn single() -> Subject {
@@ -431,7 +431,7 @@ fn only_what_is_of_the_same_make_and_speaks_of_as_much_is_replaced() {
 
 #[test]
 fn what_runs_nowhere_needs_evidence_all_the_same() {
-    let nowhere = Subject { digest: digest("index"), platforms: BTreeMap::new() };
+    let nowhere = Subject { digest: digest("index"), nature: None, platforms: BTreeMap::new() };
     assert_eq!(standing(&nowhere, &[]), Standing::Missing);
     assert_eq!(BillRequirement::default().judge(&nowhere, &[]).standing(), Standing::Missing);
     assert_eq!(LicenceRequirement::default().judge(&nowhere, &[]).standing(), Standing::Missing);

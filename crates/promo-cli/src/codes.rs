@@ -82,6 +82,7 @@ codes! {
     "approval-unnamed-party",
     "approvals",
     "artifact-damaged",
+    "artifact-described",
     "artifact-moving-tag",
     "artifact-reference",
     "artifact-unavailable",

@@ -136,6 +136,7 @@ impl From<EngineError> for CliError {
                 new(&next).who("somebody who is none of its approvers, with their key")
             }
             EngineError::Evidence(_) => new("promo evidence add --help").who("whoever runs the tool that wrote it"),
+            EngineError::Described { .. } => new("promo release add --help").who("whoever answers for the release"),
             EngineError::Lift(_) => {
                 new(&command_line(["promo", "explain", code])).who("a person who may approve there, with their key")
             }
@@ -415,6 +416,11 @@ mod tests {
             },
             EngineError::Lift("no".into()),
             EngineError::Evidence("no".into()),
+            EngineError::Described {
+                artifact: Digest::of(b"app"),
+                differs: "it is an image".into(),
+                note: Box::new(None),
+            },
             EngineError::Stopped,
         ];
         for recorded in [true, false] {

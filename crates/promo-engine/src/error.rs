@@ -6,7 +6,7 @@ use promo_core::clock::Doubt;
 use promo_core::format::Newer;
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
-use promo_core::ledger::view::IllegalRecord;
+use promo_core::ledger::view::{IllegalRecord, Note};
 use promo_core::plan::{PlanFileError, PolicyRef};
 use promo_core::planner::Moved;
 use promo_ledger::{AppendError, Checkpoint, LeaseError, StoreError};
@@ -212,6 +212,16 @@ pub enum EngineError {
     /// A document that is no evidence for what it was brought for.
     #[error("{0}")]
     Evidence(String),
+    /// The registry shows something else of an artifact than the ledger has of it.
+    #[error("the registry shows {artifact} otherwise than the ledger has it: {differs}{}", recorded(note.as_ref().as_ref()))]
+    Described {
+        /// Which.
+        artifact: Digest,
+        /// What differs.
+        differs: String,
+        /// Who recorded it last, where that is known.
+        note: Box<Option<Note>>,
+    },
     /// Whoever asks may not lift this (S10.4).
     #[error("this is not lifted: {0}")]
     Lift(String),
@@ -339,6 +349,7 @@ impl EngineError {
             Self::ApplyUnsigned { .. } => "apply-unsigned",
             Self::Lift(_) => "lift-refused",
             Self::Evidence(_) => "evidence-invalid",
+            Self::Described { .. } => "artifact-described",
             Self::Began { .. } => "run-began",
             Self::Unexpected { .. } => "unexpected",
             Self::Stopped => "stopped",
@@ -350,7 +361,7 @@ impl EngineError {
     pub fn exit_code(&self) -> u8 {
         match self.code() {
             "ledger-damaged" | "ledger-lost" | "ledger-other" | "ledger-rewritten" | "artifact-damaged"
-            | "plan-unreadable" | "plan-edited" | "plan-other-digest" => exit::INTEGRITY,
+            | "plan-unreadable" | "plan-edited" | "plan-other-digest" | "artifact-described" => exit::INTEGRITY,
             "ledger-unusable" | "ledger-newer" | "run-began" | "ledger-refused" => exit::LEDGER_IO,
             "plan-stale" | "plan-spent" | "tag-moved" | "provider-conflict" => exit::STALE,
             "ledger-busy" | "lock-lost" | "provider-transient" | "stopped" => exit::TRANSIENT,
@@ -392,6 +403,11 @@ pub const fn provider_code(kind: ErrorKind) -> &'static str {
         ErrorKind::MovingTag => "artifact-moving-tag",
         _ => "provider-failed",
     }
+}
+
+/// Who recorded something and when, in words.
+fn recorded(note: Option<&Note>) -> String {
+    note.map(|note| format!("; {} recorded that {} (record {})", note.by.name, note.at, note.seq)).unwrap_or_default()
 }
 
 /// Who has a lock, in words.

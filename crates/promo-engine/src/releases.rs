@@ -6,7 +6,7 @@ use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
 use promo_core::ledger::record::{METADATA, REASON};
 use promo_core::ledger::view::ReleaseEntry;
-use promo_core::ledger::{Draft, Event};
+use promo_core::ledger::{Draft, Event, View};
 use promo_core::planner::shared_files;
 use promo_core::release::{Alias, Release, ReleaseContent};
 use promo_core::requirement::Nature;
@@ -28,6 +28,8 @@ pub struct NewRelease {
     pub alias: Option<Alias>,
     /// What the build said of itself.
     pub metadata: BTreeMap<String, String>,
+    /// Whether what the registry shows of an artifact holds instead of what was recorded of it before.
+    pub correct: bool,
 }
 
 /// What a registry shows of an artifact.
@@ -45,6 +47,38 @@ impl Described {
             false => resolved.platforms.clone(),
         };
         Self { nature: resolved.nature, platforms }
+    }
+
+    /// What is to be recorded beside what the ledger has: nothing where that says the same.
+    ///
+    /// # Errors
+    /// Where it says otherwise, and nobody asked for a correction: one of the two is wrong, and a digest means one thing.
+    fn against(&self, view: &View, artifact: Digest, correct: bool) -> Result<Option<Event>, EngineError> {
+        let event = |corrects| {
+            let (nature, platforms) = (self.nature, self.platforms.clone());
+            Ok(Some(Event::ArtifactDescribed { artifact, platforms, nature, corrects }))
+        };
+        let Some(known) = view.described.get(&artifact) else { return event(false) };
+        let same = known.platforms == self.platforms;
+        match (same, known.nature == self.nature) {
+            (true, true) => return Ok(None),
+            // What nobody has said yet contradicts nothing.
+            (true, false) if known.nature.is_none() => return event(false),
+            _ if correct => return event(true),
+            _ => {}
+        }
+        let stray = |one: &BTreeMap<Digest, Option<Digest>>, other: &BTreeMap<Digest, Option<Digest>>| {
+            one.iter().find(|(manifest, config)| other.get(*manifest) != Some(*config)).map(|(manifest, _)| *manifest)
+        };
+        let word = |nature: Option<Nature>| nature.map_or("nothing that is known", Nature::name);
+        let differs = match (stray(&self.platforms, &known.platforms), stray(&known.platforms, &self.platforms)) {
+            (Some(here), Some(there)) if here == there => format!("the platform {here} has another configuration"),
+            (Some(here), _) => format!("the ledger does not have its platform {here}"),
+            (None, Some(there)) => format!("the ledger has a platform {there} of it, which is none"),
+            (None, None) => format!("it is {}, and {} in the ledger", word(self.nature), word(known.nature)),
+        };
+        let note = view.described_by.get(&artifact).cloned();
+        Err(EngineError::Described { artifact, differs, note: Box::new(note) })
     }
 }
 
@@ -115,9 +149,10 @@ impl Session {
                 self.files().get(digest).map_err(|source| EngineError::about(None, "reading a shared file", source))?;
             self.store.put_blob(&bytes)?;
         }
+        let correct = new.correct;
         let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;
         let release = Release { id: content.id(), content, sources, alias: new.alias.map(|alias| alias.to_string()) };
-        self.enter(release, &metadata, &described)
+        self.enter(release, &metadata, &described, correct)
     }
 
     /// Shared files of the working tree that differ from those of the newest release: what a release that is made from
@@ -148,6 +183,7 @@ impl Session {
         release: Release,
         said: &BTreeMap<String, String>,
         described: &BTreeMap<Digest, Described>,
+        correct: bool,
     ) -> Result<(ReleaseEntry, bool), EngineError> {
         let id = release.id.clone();
         let alias = release.alias.clone();
@@ -156,13 +192,11 @@ impl Session {
         loop {
             let view = self.view()?;
             // What runs of an artifact is a fact of its digest: told once, and also where a release came before anybody looked.
-            let new = described.iter().filter(|(artifact, _)| !view.described.contains_key(*artifact));
-            let mut drafts: Vec<Draft> = new
-                .map(|(artifact, Described { nature, platforms })| {
-                    let (artifact, nature, platforms) = (*artifact, *nature, platforms.clone());
-                    self.draft(Event::ArtifactDescribed { artifact, platforms, nature })
-                })
-                .collect();
+            let mut drafts: Vec<Draft> = Vec::new();
+            for (artifact, shown) in described {
+                drafts.extend(shown.against(&view, *artifact, correct)?.map(|event| self.draft(event)));
+            }
+            let expect = Expect { head: Some(view.size), ..Expect::default() };
             if let Some(entry) = view.release(&id) {
                 // Whoever was first said who may not approve; a second one who says otherwise is not passed over.
                 let known = &self.metadata(entry)?;
@@ -198,17 +232,20 @@ impl Session {
                         entry.lineage
                     )));
                 }
-                if !drafts.is_empty() {
-                    self.append(&Expect::default(), &drafts)?;
+                match drafts.is_empty() {
+                    true => return Ok((entry.clone(), false)),
+                    false => match self.append(&expect, &drafts) {
+                        Ok(_) => return Ok((entry.clone(), false)),
+                        Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => continue,
+                        Err(error) => return Err(error),
+                    },
                 }
-                return Ok((entry.clone(), false));
             }
             if let Some(alias) = &alias
                 && let Some(other) = view.releases.iter().find(|e| e.release.alias.as_ref() == Some(alias))
             {
                 return Err(EngineError::Invalid(format!("the alias `{alias}` belongs to {}", other.release.id)));
             }
-            let expect = Expect { head: Some(view.size), ..Expect::default() };
             drafts.push(draft.clone());
             match self.append(&expect, &drafts) {
                 Ok(_) => break,

@@ -57,6 +57,9 @@ enum Verb {
         /// What the build says of itself: `KEY=VALUE`, such as the commit; `authors` and `builder` are kept from approving
         #[arg(long = "meta", value_name = "KEY=VALUE")]
         metadata: Vec<String>,
+        /// What the registry shows of the artifacts holds instead of what the ledger has of them
+        #[arg(long)]
+        correct: bool,
     },
     /// List releases, newest first
     List,
@@ -107,7 +110,9 @@ enum Verb {
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     match &arguments.verb {
-        Verb::Add { artifacts, alias, metadata } => add(ui, global, artifacts, alias.as_ref(), metadata),
+        Verb::Add { artifacts, alias, metadata, correct } => {
+            add(ui, global, artifacts, alias.as_ref(), metadata, *correct)
+        }
         Verb::List => list(ui, global),
         Verb::Show { release } => show(ui, global, release),
         Verb::Authors { release, authors, key, signer } => {
@@ -182,7 +187,15 @@ pub(super) fn add_something(project: &Project) -> String {
 }
 
 /// What the registry serves is not what the build reported: its digest alone names what was built.
-fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>) -> CliError {
+fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>, metadata: &[String]) -> CliError {
+    let start = ["promo", "release", "add"];
+    if matches!(error, EngineError::Described { .. }) {
+        let words = start.into_iter().chain(artifacts.iter().map(String::as_str));
+        let alias = alias.iter().flat_map(|alias| ["--alias", alias.as_str()]);
+        let metadata = metadata.iter().flat_map(|pair| ["--meta", pair.as_str()]);
+        return CliError::from(error)
+            .go_on_with(&words.chain(alias).chain(metadata).chain(["--correct"]).collect::<Vec<_>>());
+    }
     let moved = matches!(&error, EngineError::Provider { source, .. } if source.kind == ErrorKind::Moved);
     let error = CliError::from(error);
     if !moved {
@@ -196,7 +209,7 @@ fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>) -> Cl
         None => given.clone(),
     };
     let artifacts: Vec<String> = artifacts.iter().map(by_digest).collect();
-    let words = ["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str));
+    let words = start.into_iter().chain(artifacts.iter().map(String::as_str));
     let alias = alias.iter().flat_map(|alias| ["--alias", alias.as_str()]);
     error.go_on_with(&words.chain(alias).collect::<Vec<_>>())
 }
@@ -207,10 +220,11 @@ fn add(
     artifacts: &[String],
     alias: Option<&Alias>,
     metadata: &[String],
+    correct: bool,
 ) -> Result<Exit, CliError> {
     let project = project::open(ui, global, Access::Write)?;
     let declared: Vec<&ArtifactName> = project.session.governance().pipeline.artifacts.keys().collect();
-    let mut new = NewRelease { alias: alias.cloned(), ..NewRelease::default() };
+    let mut new = NewRelease { alias: alias.cloned(), correct, ..NewRelease::default() };
     for given in artifacts {
         let (name, reference) = match given.split_once('=') {
             Some((name, reference)) => (select::parse::<ArtifactName>("ARTIFACT", name)?, reference),
@@ -240,7 +254,7 @@ fn add(
         return Err(error);
     }
     let added = project.runtime.block_on(project.session.add_release(new));
-    let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias))?;
+    let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias, metadata))?;
     let view = project.session.view()?;
     let closed = project.session.closed_to(&view, &entry.release.id)?;
     if let Some(names) = (!closed.is_empty()).then(|| closed.iter().map(EnvironmentName::as_str).collect::<Vec<_>>()) {

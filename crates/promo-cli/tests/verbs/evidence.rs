@@ -3,8 +3,10 @@
 use std::path::Path;
 
 use jiff::SignedDuration;
-use promo_core::ledger::Event;
+use promo_core::Digest;
+use promo_core::ledger::{Event, Record};
 use promo_engine::clock::SystemClock;
+use promo_ledger::{SqliteStore, Store as _};
 use promo_sdk::Clock as _;
 use serde_json::Value;
 
@@ -244,6 +246,96 @@ fn s12_3_a_row_about_a_document_that_nobody_has_closes_its_gate_and_stops_nobody
     {
         world.run(0, words);
     }
+}
+
+#[test]
+fn s12_3_what_is_recorded_of_an_artifact_and_is_not_so_is_found_when_it_is_added_again_and_corrected_by_name() {
+    let asked = Asked::new(GATES);
+    let world = &asked.world;
+    for platform in [0, 1] {
+        asked.brings(&asked.scan(CLEAN, platform, HOUR), &[]);
+    }
+    asked.brings(TESTS, &["--name", "unit"]);
+    assert_eq!(asked.codes(), [""; 0]);
+    let shown = world.run(0, &["release", "show", "1.2.0"]);
+    let artifact = shown["artifacts"]["shop"].as_str().unwrap().split('@').nth(1).unwrap().parse().unwrap();
+    // Somebody says that it has one platform more: it is asked for, until it is known to be none.
+    let platforms = [(Digest::of(b"nowhere"), None)].into();
+    let forged = Event::ArtifactDescribed { artifact, platforms, nature: None, corrects: false };
+    world.write_record(|record, _| (record.kind, record.body) = forged.to_parts());
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    world.write("config/common.env", "NEEDS_WORKERS=3\nMORE=1\n");
+    let again = ["release", "add", "shop=1.1.0", "--alias", "1.3.0", "--meta", "commit=1f2e"];
+    let error = world.refuses(30, "artifact-described", &again);
+    let message = error["message"].as_str().unwrap();
+    for words in ["the ledger has a platform sha256:", " recorded that 20", "(record "] {
+        assert!(message.contains(words), "{words}: {error}");
+    }
+    let correct = [&again[..], &["--correct"]].concat();
+    assert_eq!(next(&error), format!("promo {}", correct.join(" ")));
+    world.run(0, &correct);
+    assert_eq!(asked.codes(), [""; 0]);
+    world.run(0, &again);
+    world.run(0, &["ledger", "verify"]);
+}
+
+#[test]
+fn a_release_from_before_anybody_looked_waits_until_it_is_added_again() {
+    let asked = Asked::new(GATES);
+    let world = &asked.world;
+    let layout = world.at.join("registry/shop");
+    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    // The same images under another index, of which nothing is recorded.
+    let mut tags = read(&layout.join("index.json"));
+    let mut tag = tags["manifests"][0].clone();
+    let old = tag["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+    let mut index = read(&layout.join("blobs/sha256").join(old));
+    index["annotations"] = serde_json::json!({ "old": "yes" });
+    let bytes = index.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    std::fs::write(layout.join("blobs/sha256").join(digest.hex().to_string()), &bytes).unwrap();
+    (tag["digest"], tag["size"]) = (digest.to_string().into(), bytes.len().into());
+    tag["annotations"]["org.opencontainers.image.ref.name"] = "0.9.0".into();
+    tags["manifests"].as_array_mut().unwrap().push(tag);
+    std::fs::write(layout.join("index.json"), tags.to_string()).unwrap();
+    let store = SqliteStore::open(&world.at.join(".promo/ledger.db")).unwrap();
+    let all = store.records(0, usize::MAX).unwrap();
+    drop(store);
+    world.write_record(|record, _| {
+        let added = |record: &Record| match Event::from_parts(&record.kind, &record.body) {
+            Ok(Event::ReleaseAdded { release }) => Some(release),
+            _ => None,
+        };
+        let mut release = all.iter().rev().find_map(added).unwrap();
+        release.content.components.insert("shop".parse().unwrap(), digest);
+        (release.id, release.alias) = (release.content.id(), Some("0.9.0".into()));
+        release.sources = [("shop".parse().unwrap(), format!("oci-layout:registry/shop@{digest}"))].into();
+        (record.kind, record.body) = Event::ReleaseAdded { release }.to_parts();
+    });
+    let codes = || {
+        let why = world.run(0, &["why", "staging", "0.9.0"]);
+        let codes = why["codes"].as_array().unwrap().iter().map(|code| code.as_str().unwrap().to_owned());
+        codes.filter(|code| code.starts_with("evidence")).collect::<Vec<_>>()
+    };
+    assert!(codes().contains(&"evidence-not-looked".to_owned()), "{:?}", codes());
+    let again = world.run(0, &["release", "add", "shop=0.9.0", "--alias", "0.9.0"]);
+    assert_eq!(again["alias"], "0.9.0", "{again}");
+    assert!(!codes().contains(&"evidence-not-looked".to_owned()), "{:?}", codes());
+    assert!(codes().contains(&"evidence-missing".to_owned()), "{:?}", codes());
+}
+
+#[test]
+fn two_who_add_a_release_at_once_both_get_on_and_say_the_same_of_its_artifacts() {
+    let world = World::new();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    let words = |n: usize| ["release", "add", "shop=1.1.0", "--alias", if n % 2 == 0 { "a" } else { "b" }];
+    let children: Vec<_> = (0..6).map(|n| fixture::command(&world.at, &words(n)).spawn().unwrap()).collect();
+    let ends: Vec<Option<i32>> = children.into_iter().map(|mut child| child.wait().unwrap().code()).collect();
+    // One of the two names is the first, and the content has no other.
+    assert_eq!(ends.iter().filter(|code| **code == Some(0)).count(), 3, "{ends:?}");
+    assert_eq!(ends.iter().filter(|code| **code == Some(65)).count(), 3, "{ends:?}");
+    world.run(0, &["ledger", "verify"]);
+    world.run(0, &["plan"]);
 }
 
 #[test]

@@ -64,8 +64,8 @@ pub enum Event {
         /// The signed statement: a record without one counts for nothing.
         signed: Value,
     },
-    /// What of an artifact runs somewhere, as was seen when a release with it was added: evidence speaks of one of these (S1.3). A digest
-    /// means the same wherever it lies, so this never changes.
+    /// What of an artifact runs somewhere, as a registry showed it when a release with it was added: evidence speaks of one of these
+    /// (S1.3). Nobody proves it: of several records everything counts that any of them names, until one corrects them.
     #[serde(rename = "artifact.described")]
     ArtifactDescribed {
         /// The digest by which releases name it.
@@ -75,6 +75,9 @@ pub enum Event {
         /// What it is, by what its manifests say that they have in them. What is not said counts as an image, of which the most is asked.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         nature: Option<Nature>,
+        /// Whether it holds instead of what was recorded of the artifact before.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        corrects: bool,
     },
     /// Somebody brought a document that speaks of artifacts: a scan, a bill of materials, a report of tests. The ledger keeps it by its
     /// digest.

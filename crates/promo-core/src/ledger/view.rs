@@ -46,6 +46,8 @@ pub struct View {
     pub releases: Vec<ReleaseEntry>,
     /// What of each artifact runs somewhere, by the digest of the artifact, where that was seen.
     pub described: BTreeMap<Digest, Subject>,
+    /// Who said so last, by the digest of the artifact.
+    pub described_by: BTreeMap<Digest, Note>,
     /// Documents that somebody brought, in ledger order.
     pub evidence: Vec<EvidenceEntry>,
     /// Where each release stands in `releases`.

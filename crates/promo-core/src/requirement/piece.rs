@@ -125,6 +125,18 @@ pub enum Reach {
     Platforms(BTreeSet<Digest>),
 }
 
+impl Nature {
+    /// The same in a word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Chart => "chart",
+            Self::Other => "other",
+        }
+    }
+}
+
 impl Subject {
     /// An artifact of one manifest.
     #[must_use]
@@ -136,6 +148,23 @@ impl Subject {
     #[must_use]
     pub fn is_image(&self) -> bool {
         matches!(self.nature, None | Some(Nature::Image))
+    }
+
+    /// Adds what somebody else says of the same artifact: every platform that either names is one, and where they disagree on what it is, it
+    /// is an image. More is asked of it so, never less.
+    pub(crate) fn join(&mut self, other: Self) {
+        for (manifest, configuration) in other.platforms {
+            let known = self.platforms.entry(manifest).or_insert(configuration);
+            if *known != configuration {
+                // Of two configurations nobody knows which one it has.
+                *known = None;
+            }
+        }
+        self.nature = match (self.nature, other.nature) {
+            (None, one) | (one, None) => one,
+            (one, two) if one == two => one,
+            _ => Some(Nature::Image),
+        };
     }
 
     /// Whether a digest is its own, or that of a part of it.

@@ -26,12 +26,9 @@ impl View {
             | Event::VerdictRecorded { release, .. }
             | Event::VerdictWithdrawn { release, .. }
             | Event::Deployed { release, .. } => self.known(release)?,
-            Event::ArtifactDescribed { artifact, platforms, .. } => {
+            Event::ArtifactDescribed { platforms, .. } => {
                 if platforms.is_empty() {
                     return Err("an artifact without any part".into());
-                }
-                if self.described.get(artifact).is_some_and(|subject| subject.platforms != *platforms) {
-                    return Err(alloc::format!("{artifact} was described otherwise before"));
                 }
             }
             Event::EvidenceAdded { subjects, .. } => {

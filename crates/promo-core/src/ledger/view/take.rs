@@ -35,8 +35,13 @@ impl View {
                 entry.authors.extend(authors);
                 entry.authors.insert(by);
             }
-            Event::ArtifactDescribed { artifact, platforms, nature } => {
-                self.described.insert(artifact, Subject { digest: artifact, nature, platforms });
+            Event::ArtifactDescribed { artifact, platforms, nature, corrects } => {
+                let subject = Subject { digest: artifact, nature, platforms };
+                match self.described.get_mut(&artifact).filter(|_| !corrects) {
+                    Some(known) => known.join(subject),
+                    None => _ = self.described.insert(artifact, subject),
+                }
+                self.described_by.insert(artifact, note(false));
             }
             Event::EvidenceAdded { document, format, name, subjects } => {
                 let (seq, by) = (record.seq, record.actor.clone());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation};
-use promo_core::eligibility::{self, CheckStatus, Observed, Question};
+use promo_core::eligibility::{self, CheckStatus, Hold, Observed, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
@@ -78,6 +78,10 @@ pub struct OpenRun {
 /// The most of what changed that one line names.
 const FEW: usize = 3;
 
+const fn is_failure(hold: &Hold<'_>) -> bool {
+    matches!(hold, Hold::Failed(_))
+}
+
 /// Whether what a plan asked for is there. `reconfigured` are the environments whose configuration is another than the deployed
 /// one; nothing where that is not known.
 fn moot(plan: &Plan, view: &View, reconfigured: Option<&BTreeSet<EnvironmentName>>) -> bool {
@@ -87,6 +91,10 @@ fn moot(plan: &Plan, view: &View, reconfigured: Option<&BTreeSet<EnvironmentName
             // It leaves nothing that could be there without it.
             _ if entry.drill => *here != entry.to.id,
             Movement::Promotion => view.lineage(here) >= entry.to.lineage,
+            // What was left half-way is put there again: it is there once nothing holds it any more.
+            Movement::Rollback if entry.from.as_ref().is_some_and(|from| from.id == entry.to.id) => {
+                *here != entry.to.id || !eligibility::holds(view, &entry.environment).iter().any(is_failure)
+            }
             Movement::Rollback => *here == entry.to.id,
             // The release was there from the beginning: what was asked for is another configuration of it.
             Movement::Reconfiguration => {

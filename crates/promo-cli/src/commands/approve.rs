@@ -200,6 +200,10 @@ fn changes(entry: &Move) -> Vec<String> {
     }
     match (&entry.from, entry.movement) {
         (Some(_), Movement::Reconfiguration) => vec![format!("  {name} keeps {to}, and its configuration changes")],
+        (Some(from), Movement::Rollback) if from.id == to.id => vec![
+            format!("  {name} goes BACK to {to}, as it was deployed"),
+            format!("    afterwards automatic promotion into {name} is paused"),
+        ],
         (Some(from), Movement::Rollback) => vec![
             format!("  {name} goes BACK from {from} to {to}"),
             format!(

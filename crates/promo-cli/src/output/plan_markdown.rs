@@ -174,7 +174,11 @@ fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
                 Some(false) => ", and its configuration stays",
                 None => "",
             };
-            lines.push(format!("- ◀ {name} goes **BACK** from {from} to {to}{configuration}"));
+            let what = match from == to {
+                true => format!("to {to}, as it was deployed"),
+                false => format!("from {from} to {to}"),
+            };
+            lines.push(format!("- ◀ {name} goes **BACK** {what}{configuration}"));
         }
         let holds = row.holds.iter().map(|hold| words::hold(hold, view.now, &options.zone));
         lines.extend(holds.map(|hold| format!("- {name}: {}", plain(&hold))));

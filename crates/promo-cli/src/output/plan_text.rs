@@ -209,6 +209,9 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
     let what = match (&row.to, row.movement) {
         _ if row.drill.is_some() => format!("{from} goes BACK to {} and comes again", release(row.drill.as_ref())),
         (Some(_), Some("reconfiguration")) => format!("{from} stays, its configuration changes"),
+        (Some(to), Some("rollback")) if row.from.as_ref().is_some_and(|from| from.id == to.id) => {
+            format!("goes BACK to {}, as it was deployed", release(Some(to)))
+        }
         (Some(to), Some("rollback")) => format!("{from} goes BACK to {}", release(Some(to))),
         (Some(to), None) if row.from.as_ref().is_some_and(|from| from.id == to.id) => {
             let again = row.gates.iter().any(|gate| gate.kind == GateKind::Order);

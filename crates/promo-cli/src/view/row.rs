@@ -235,9 +235,12 @@ impl Note {
     fn left_behind(entry: &Move) -> Option<Self> {
         let left = entry.from.as_ref().filter(|_| entry.movement == Movement::Rollback)?;
         let (name, left) = (&entry.environment, ReleaseView::of(left).text());
+        let paused = format!("automatic promotion into {name} is paused, until `promo unfreeze`");
+        if entry.from.as_ref().is_some_and(|from| from.id == entry.to.id) {
+            return Some(Self { code: "paused", text: format!("afterwards {paused}; nothing is quarantined") });
+        }
         let text = format!(
-            "afterwards {left} is quarantined for {name} and downstream, until `promo release lift`, and automatic promotion \
-             into {name} is paused, until `promo unfreeze`"
+            "afterwards {left} is quarantined for {name} and downstream, until `promo release lift`, and {paused}"
         );
         Some(Self { code: "quarantined", text })
     }

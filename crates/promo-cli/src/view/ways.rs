@@ -69,7 +69,9 @@ fn enter(name: &EnvironmentName, release: &ReleaseId) -> String {
 /// The command that plans the way back from what runs in an environment, where there is one.
 fn way_back(session: &Session, view: &View, name: &EnvironmentName) -> Option<String> {
     let (rules, here) = (session.governance().rules(), &view.current(name)?.release);
-    eligibility::rollback_targets(&rules, view, name, here).next()?;
+    if !eligibility::left_half_way(&rules, view, name) {
+        eligibility::rollback_targets(&rules, view, name, here).next()?;
+    }
     Some(command_line(["promo", "rollback", name.as_str(), "--out", "back.plan.json"]))
 }
 

@@ -164,3 +164,44 @@ fn s9_6_what_a_run_is_moving_has_not_drifted_and_is_not_to_be_put_back() {
     looks("stopped while it was moving", "stopped half-way", "resume");
     world.run(0, &["cancel", &run]);
 }
+
+#[test]
+fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_and_nothing_healthy_is_quarantined() {
+    let (world, older) = two_places("");
+    world.run(0, &["apply", "p.json"]);
+    let healthy = row(&world, "dev")["release"]["id"].as_str().unwrap().to_owned();
+    world.edit(
+        "promo.toml",
+        TWO,
+        &format!("{TWO}\nwaves = [{{ targets = [\"eu\"], pause = \"9m\" }}, {{ targets = [\"us\"] }}]"),
+    );
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.4.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.4.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    let (mut child, _lines) = until_it_pauses(&world, "p.json");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let run = world.newest_run();
+    world.run(0, &["cancel", &run]);
+    assert_eq!(row(&world, "dev")["holds"][0]["kind"], "cancelled");
+
+    let back = world.run(0, &["rollback", "dev", "--out", "back.plan.json"]);
+    let planned = &back["environments"][0];
+    assert_eq!((&planned["to"]["id"], &planned["movement"]), (&json!(healthy), &json!("rollback")), "{planned}");
+    let text = screen(&world, &["show", "back.plan.json"]);
+    assert!(text.contains(&format!("goes BACK to {healthy}")) && text.contains("as it was deployed"), "{text}");
+    assert!(text.contains("nothing is quarantined") && !text.contains("is quarantined for dev"), "{text}");
+    // Whoever names another one gets that.
+    let named = world.run(0, &["rollback", "dev", "--to", &older]);
+    assert_eq!(named["environments"][0]["to"]["id"], json!(older), "{named}");
+    world.run(0, &["apply", "back.plan.json"]);
+    let dev = row(&world, "dev");
+    assert_eq!((&dev["release"]["id"], &dev["verified"]), (&json!(healthy), &json!(true)), "{dev}");
+    assert_eq!(dev["rejected"], Value::Null, "{dev}");
+    assert!(dev["holds"].as_array().unwrap().iter().all(|hold| hold["kind"] == "paused"), "{dev}");
+    let listed = said(&world, &["release", "list"]);
+    assert!(!listed.contains("quarantined after a rollback for dev"), "{listed}");
+    // It is whole again: from there a way back leads lower.
+    let further = world.run(0, &["rollback", "dev"]);
+    assert_eq!(further["environments"][0]["to"]["id"], json!(older), "{further}");
+}

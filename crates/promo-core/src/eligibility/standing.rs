@@ -8,7 +8,7 @@ use super::{CheckStatus, Rules, verification};
 use crate::gate::Reason;
 use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
-use crate::ledger::event::PromotionOutcome;
+use crate::ledger::event::{Movement, PromotionOutcome};
 use crate::ledger::view::{Note, Promotion};
 use crate::model::{Check, Environment};
 
@@ -65,6 +65,27 @@ pub fn holds<'a>(view: &'a View, name: &EnvironmentName) -> Vec<Hold<'a>> {
     let paused = |(scope, everywhere)| Some(Hold::Paused { note: &view.pauses.get(&scope)?.note, everywhere });
     out.extend(scopes().filter_map(paused));
     out
+}
+
+/// Whether what holds an environment has left it half-way to something that never came whole, and what was deployed there before
+/// was verified good and is free to stay: then to go back is to put that there again, and nothing lower.
+#[must_use]
+pub fn left_half_way(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> bool {
+    let (Some(environment), Some(current)) = (rules.pipeline.environments.get(name), view.current(name)) else {
+        return false;
+    };
+    let half = |hold: &Hold<'_>| match hold {
+        // One that was on its way back already leads on to where it was going.
+        Hold::Failed(promotion) => {
+            (promotion.to != current.release || !promotion.deployed)
+                && promotion.movement != Movement::Rollback
+                && promotion.drill.is_none()
+        }
+        _ => false,
+    };
+    holds(view, name).iter().any(half)
+        && verification(view, name, environment, &current.release).holds_since.is_some()
+        && view.quarantine(&current.release, name, rules.graph).is_none()
 }
 
 /// The promotion under way that brings a release back to an environment where its verification holds already, until the

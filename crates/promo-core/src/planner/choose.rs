@@ -98,7 +98,13 @@ impl Planner<'_> {
 
     /// Where an environment goes back to from what runs there: what was asked for, or the best that is free.
     fn way_back_of(&self, name: &EnvironmentName, current: &ReleaseId) -> Option<ReleaseId> {
-        let mut targets = eligibility::rollback_targets(&self.input.rules, self.input.view, name, current)
+        let (rules, view) = (&self.input.rules, self.input.view);
+        // What came half-way is gone back from to what was there before it. Nothing is tried out from there.
+        let half = !self.input.request.drill && eligibility::left_half_way(rules, view, name);
+        let before = half.then(|| view.current(name).map(|residence| &residence.release)).flatten();
+        let mut targets = before
+            .into_iter()
+            .chain(eligibility::rollback_targets(rules, view, name, current))
             .filter(|id| self.recorded(name, id).is_some())
             .peekable();
         match self.pinned(name).or_else(|| self.input.request.release.clone()) {

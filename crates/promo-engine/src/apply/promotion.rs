@@ -483,10 +483,12 @@ pub(super) fn end_promotion(
     let environment = &entry.environment;
     let mut events =
         vec![Event::PromotionFinished { environment: environment.clone(), release: entry.to.id.clone(), outcome }];
-    // A release that a person left behind is no better than one that failed by itself.
     if let (PromotionOutcome::Verified, Movement::Rollback, Some(left)) = (outcome, entry.movement, &entry.from) {
-        let scope = Some(environment.clone());
-        events.push(Event::ReleaseRejected { release: left.id.clone(), scope, automatic: true });
+        // A release that a person left behind is no better than one that failed by itself. What was put there again was not left.
+        if left.id != entry.to.id {
+            let scope = Some(environment.clone());
+            events.push(Event::ReleaseRejected { release: left.id.clone(), scope, automatic: true });
+        }
         events.push(Event::Frozen { environments: [environment.clone()].into(), automatic: true });
     }
     if outcome == PromotionOutcome::RolledBack && entry.movement == Movement::Promotion {

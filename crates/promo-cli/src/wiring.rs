@@ -8,7 +8,7 @@ use promo_core::kinds::KindSchema;
 use promo_engine::Providers;
 use promo_engine::evidence::Unread;
 use promo_ledger::Store;
-use promo_providers::reports::{self, ReportError, Wanted};
+use promo_providers::reports::{self, ReportError};
 use promo_sdk::Provider;
 
 /// Puts something in front of the ledger that a command opened.
@@ -68,10 +68,7 @@ impl Wiring {
 pub(crate) fn read(bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread> {
     let unread = |error: ReportError| Unread { kind: numbers.map(|_| Kind::Numbers), why: error.to_string() };
     let Some(pointers) = numbers else { return reports::read(bytes).map_err(unread) };
-    let wanted = |pointer: &str| Wanted { name: pointer.to_owned(), pointer: pointer.to_owned(), unit: None };
-    let all = pointers.iter().map(|pointer| wanted(pointer));
-    let wanted: Vec<Wanted> = all.filter(|one| reports::numbers(bytes, std::slice::from_ref(one)).is_ok()).collect();
-    reports::numbers(bytes, &wanted).map_err(unread)
+    reports::numbers_there(bytes, pointers).map_err(unread)
 }
 
 impl Default for Wiring {

@@ -82,6 +82,16 @@ fn s1_4_a_gate_that_lets_everything_pass_is_refused_and_so_is_one_of_no_kind_or_
         ("scan = {}", "gate-empty"),
         ("scan = { max_age = \"7d\" }", "gate-empty"),
         ("licences = { unknown = \"refuse\" }", "gate-empty"),
+        ("scan = { at_most = { high = 1000000 } }", "gate-empty"),
+        ("scan = { deny = [\"critical\"], max_age = \"730d\" }", "gate-empty"),
+        ("scan = { deny = [\"critical\"], database_max_age = \"730d\" }", "gate-empty"),
+        ("licences = { allow = [\"*\"], unknown = \"take\" }", "gate-empty"),
+        ("sbom = { components = 0 }", "gate-empty"),
+        ("tests = { pass_rate = \"0\" }", "gate-empty"),
+        ("tests = { failed = 9999999 }", "gate-empty"),
+        ("tests = { pass_rate = \"0\", skipped = 1000000 }", "gate-empty"),
+        ("coverage = { lines = \"0\" }", "gate-empty"),
+        ("coverage = { lines = \"0\", branches = \"0\" }", "gate-empty"),
         ("coverage = {}", "gate-empty"),
         ("number = { name = \"/p95\" }", "gate-empty"),
         ("metadata = []", "config-empty"),
@@ -101,6 +111,17 @@ fn s1_4_a_gate_that_lets_everything_pass_is_refused_and_so_is_one_of_no_kind_or_
         assert!(told.iter().any(|(told, error, _)| *told == code && *error), "{text}: {told:?}");
     }
     assert!(gate("tests = {}").0.is_some(), "no test may have failed, which is something");
+    for text in [
+        "scan = { at_most = { high = 999999 } }",
+        "scan = { deny = [\"critical\"], max_age = \"729d\" }",
+        "licences = { allow = [\"*\"] }",
+        "tests = { pass_rate = \"0\", flaky = 3 }",
+        "tests = { pass_rate = \"0.1\" }",
+        "coverage = { lines = \"0\", branches = \"1\" }",
+    ] {
+        let (found, told) = gate(text);
+        assert!(found.is_some(), "{text}: {told:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,9 @@ use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
 use promo_core::config;
 use promo_core::eligibility::{Evidence, Observed, Question, assess};
-use promo_core::evidence::{About, Bill, Finding, Findings, Kind, Level, Report, Severity, Tool};
+use promo_core::evidence::{
+    About, Bill, Finding, Findings, Finite, Kind, Level, Number, Numbers, Report, Severity, Tool,
+};
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
@@ -105,7 +107,7 @@ fn now() -> Timestamp {
 
 fn known(pieces: Vec<Piece>) -> ReleaseEvidence {
     ReleaseEvidence {
-        metadata: BTreeMap::from([("commit".into(), Some("1f2e".into()))]),
+        metadata: BTreeMap::from([(name("app"), BTreeMap::from([("commit".into(), Some("1f2e".into()))]))]),
         subjects: BTreeMap::from([(name("app"), Subject::single(manifest(), None))]),
         pieces,
     }
@@ -200,7 +202,82 @@ fn metadata_that_the_build_did_not_say_is_missing_and_named() {
     silent.metadata.clear();
     let gates = gates(&BOTH, Some(silent), Movement::Promotion);
     let found = of(&gates, GateKind::Metadata);
-    assert_eq!(found, [(Outcome::Waiting, "evidence-missing", "metadata: the build did not say commit".to_string())]);
+    assert_eq!(
+        found,
+        [(Outcome::Waiting, "evidence-missing", "metadata of app: the build did not say commit".to_string())]
+    );
+}
+
+#[test]
+fn what_one_artifact_says_is_not_said_of_another_and_what_was_erased_is_not_said() {
+    let text = PIPELINE.replace("[gates]", "[artifacts.web]\nimage = \"registry.test/web\"\n[gates]");
+    let mut evidence = known(vec![]);
+    let told = |text: &str, evidence: &ReleaseEvidence| {
+        let gates = of_pipeline(text, Some(evidence.clone()), Movement::Promotion);
+        of(&gates, GateKind::Metadata).into_iter().map(|(outcome, _, words)| (outcome, words)).collect::<Vec<_>>()
+    };
+    let met = (Outcome::Satisfied, "metadata of app: the build said commit".to_string());
+    let lacks = (Outcome::Waiting, "metadata of web: the build did not say commit".to_string());
+    assert_eq!(told(&text, &evidence), [met.clone(), lacks.clone()]);
+    let only = |name: &str| text.replace("metadata = {", &format!("metadata = {{ artifacts = [\"{name}\"],"));
+    assert_eq!(told(&only("app"), &evidence), [met]);
+    assert_eq!(told(&only("web"), &evidence), [lacks]);
+    evidence.metadata.get_mut("app").unwrap().insert("commit".into(), None);
+    let erased = (Outcome::Waiting, "metadata of app: what the build said of commit was erased".to_string());
+    assert_eq!(told(&only("app"), &evidence), [erased]);
+}
+
+#[test]
+fn the_first_release_of_an_environment_has_nothing_to_be_compared_with_and_every_later_one_has() {
+    let measured = |value: f64| {
+        let mut report = Report::new(About::new(Kind::K6));
+        let number = Number { name: "p95".into(), value: Finite::new(value).unwrap(), unit: None };
+        report.numbers = Some(Numbers { list: vec![number], ..Numbers::default() });
+        piece(Content::Read(Box::new(report)))
+    };
+    let gate = "p95 = { number = { name = \"p95\", higher_by = \"10\", max = \"300\" } }";
+    let text = PIPELINE.replace("[gates]", &format!("[gates]\n{gate}")).replace(NAMED, "gates = [\"p95\"]");
+    let (pipeline, told) = config::pipeline(&text, &[]);
+    let pipeline = pipeline.unwrap_or_else(|| panic!("{told:?}"));
+    let judged = |history: &str, before: Option<Vec<Piece>>, now: Vec<Piece>| {
+        let mut world = World::new("dev");
+        world.add("a", &[]);
+        world.add("b", &[]);
+        world.play(history);
+        world.gates = govern(&pipeline, &config::Places::default(), None, TrustMode::Local).0.unwrap().gates;
+        let (a, b) = (world.id("a"), world.id("b"));
+        let mut evidence: Evidence = [(b.clone(), known(now))].into_iter().collect();
+        evidence.extend(before.map(|pieces| (a, known(pieces))));
+        let nothing = BTreeSet::new();
+        let question = Question {
+            environment: &name("dev"),
+            release: &b,
+            movement: Movement::Promotion,
+            drill: None,
+            named: false,
+            drifted: false,
+            invoker: Invoker::Human,
+            moved_before: &nothing,
+            approvals: None,
+            run: None,
+        };
+        let observed = Observed { evidence: &evidence, ..Observed::NOTHING };
+        let gates = assess(&world.rules(), &world.view(), observed, &question, world.now());
+        let found = of(&gates, GateKind::Evidence).remove(0);
+        (found.0, found.2)
+    };
+    let (outcome, words) = judged("", None, vec![measured(200.0)]);
+    assert_eq!(outcome, Outcome::Satisfied);
+    assert!(words.contains("p95 is 200, and nothing of it ran there before to compare it with"), "{words}");
+    assert_eq!(judged("", None, vec![measured(301.0)]).0, Outcome::Refused, "its own bounds hold");
+    assert_eq!(judged("", None, vec![]).0, Outcome::Waiting, "and the number has to be there");
+    let ran = "deploy dev a";
+    assert_eq!(judged(ran, Some(vec![measured(190.0)]), vec![measured(200.0)]).0, Outcome::Satisfied);
+    assert_eq!(judged(ran, Some(vec![measured(100.0)]), vec![measured(200.0)]).0, Outcome::Refused);
+    let (outcome, words) = judged(ran, Some(vec![]), vec![measured(200.0)]);
+    assert_eq!(outcome, Outcome::Waiting);
+    assert!(words.contains("what runs there has no document with it"), "{words}");
+    assert_eq!(judged(ran, None, vec![measured(200.0)]).0, Outcome::Waiting);
 }
 
 #[test]

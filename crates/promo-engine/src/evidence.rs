@@ -8,7 +8,7 @@ use promo_core::Digest;
 use promo_core::eligibility::Evidence;
 use promo_core::evidence::{Kind, Report};
 use promo_core::ids::{ArtifactName, ReleaseId};
-use promo_core::ledger::record::METADATA;
+use promo_core::ledger::record::{ARTIFACT_METADATA, METADATA};
 use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry};
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Goal, Plan};
@@ -16,6 +16,7 @@ use promo_core::requirement::{Content, Origin, Piece, ReleaseEvidence, Subject};
 use promo_ledger::Expect;
 
 use crate::error::EngineError;
+use crate::metadata::{AUTHORS, BUILDER};
 use crate::session::Session;
 
 /// Why a document gives no facts.
@@ -168,9 +169,7 @@ impl Session {
         }
         for id in releases {
             let (Some(entry), false) = (view.release(id), out.contains_key(id)) else { continue };
-            let texts = self.store.texts(entry.seq)?.into_iter();
-            let metadata =
-                texts.filter_map(|(field, text)| Some((field.strip_prefix(METADATA)?.to_owned(), text))).collect();
+            let metadata = said_of_each(entry, &self.store.texts(entry.seq)?);
             let components = entry.release.content.components.iter();
             let subjects: BTreeMap<ArtifactName, Subject> = components
                 .filter_map(|(name, digest)| Some((name.clone(), view.described.get(digest)?.clone())))
@@ -223,6 +222,30 @@ impl Session {
         let pointers: BTreeSet<&str> = gates.filter_map(|named| named.gate.requirement.pointer()).collect();
         pointers.into_iter().collect()
     }
+}
+
+/// What the build said of each artifact of a release. What only some of several said stands for those alone.
+fn said_of_each(
+    entry: &ReleaseEntry,
+    texts: &BTreeMap<String, Option<String>>,
+) -> BTreeMap<ArtifactName, BTreeMap<String, Option<String>>> {
+    let below = |prefix: &str| -> BTreeMap<String, Option<String>> {
+        let fields =
+            texts.iter().filter_map(|(field, text)| Some((field.strip_prefix(prefix)?.to_owned(), text.clone())));
+        fields.collect()
+    };
+    let names = entry.release.content.components.keys();
+    let whole = below(METADATA);
+    if names.len() == 1 {
+        return names.map(|name| (name.clone(), whole.clone())).collect();
+    }
+    let of_all = || whole.iter().filter(|(key, _)| [AUTHORS, BUILDER].contains(&key.as_str()));
+    let each = names.map(|name| {
+        let mut said = below(&format!("{ARTIFACT_METADATA}{name}."));
+        said.extend(of_all().map(|(key, text)| (key.clone(), text.clone())));
+        (name.clone(), said)
+    });
+    each.collect()
 }
 
 /// Every digest by which evidence could be bound to a release.

@@ -34,6 +34,18 @@ pub(crate) fn of_release(artifacts: &[Metadata], given: Metadata) -> Result<Meta
     Ok(out)
 }
 
+/// What the build said of each of several artifacts: what the artifact says itself, and what was given for the release. Who wrote and who built it
+/// is said of a release as a whole.
+pub(crate) fn of_each<'a, N: Copy>(artifacts: &[(N, &'a Metadata)], given: &'a Metadata) -> Vec<(N, &'a str, &'a str)> {
+    let mut out = Vec::new();
+    for (name, own) in artifacts.iter().filter(|_| artifacts.len() > 1) {
+        let all = given.iter().chain(own.iter().filter(|(key, _)| !given.contains_key(*key)));
+        let all = all.filter(|(key, _)| ![AUTHORS, BUILDER].contains(&key.as_str()));
+        out.extend(all.map(|(key, value)| (*name, key.as_str(), value.as_str())));
+    }
+    out
+}
+
 fn agreed(key: &str, said: &BTreeSet<&str>, given: Option<&str>) -> Result<Option<String>, String> {
     if let (Some(given), Some(label)) = (given, said.iter().find(|label| Some(**label) != given)) {
         return Err(format!("`{key}` was given as `{given}`, and an artifact says `{label}` of itself: leave it out"));

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
-use promo_core::ledger::record::{METADATA, REASON};
+use promo_core::ledger::record::{ARTIFACT_METADATA, METADATA, REASON};
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::ledger::{Draft, Event, View};
 use promo_core::planner::shared_files;
@@ -150,9 +150,13 @@ impl Session {
             self.store.put_blob(&bytes)?;
         }
         let correct = new.correct;
+        let named: Vec<(&ArtifactName, &BTreeMap<String, String>)> = new.artifacts.keys().zip(&said).collect();
+        let each = metadata::of_each(&named, &new.metadata).into_iter();
+        let each: BTreeMap<String, String> =
+            each.map(|(name, key, value)| (format!("{ARTIFACT_METADATA}{name}.{key}"), value.to_owned())).collect();
         let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;
         let release = Release { id: content.id(), content, sources, alias: new.alias.map(|alias| alias.to_string()) };
-        self.enter(release, &metadata, &described, correct)
+        self.enter(release, (&metadata, each), &described, correct)
     }
 
     /// Shared files of the working tree that differ from those of the newest release: what a release that is made from
@@ -181,7 +185,7 @@ impl Session {
     fn enter(
         &self,
         release: Release,
-        said: &BTreeMap<String, String>,
+        (said, each): (&BTreeMap<String, String>, BTreeMap<String, String>),
         described: &BTreeMap<Digest, Described>,
         correct: bool,
     ) -> Result<(ReleaseEntry, bool), EngineError> {
@@ -189,6 +193,7 @@ impl Session {
         let alias = release.alias.clone();
         let mut draft = self.draft(Event::ReleaseAdded { release });
         draft.private.extend(said.iter().map(|(key, value)| (format!("{METADATA}{key}"), value.clone())));
+        draft.private.extend(each);
         loop {
             let view = self.view()?;
             // What runs of an artifact is a fact of its digest: told once, and also where a release came before anybody looked.

@@ -410,9 +410,12 @@ impl Case<'_> {
                     return Some(say(lacking([gate.reason.code()])?, "says what this machine lacks"));
                 }
                 Reason::EvidenceMissing(said) | Reason::EvidenceExpired(said) | Reason::EvidenceUnreadable(said)
-                    if said.artifact.is_some() =>
+                    if gate.kind == GateKind::Evidence =>
                 {
-                    return Some(say(command_line(["promo", "evidence", "add", "FILE", "--release", id]), "brings it"));
+                    let only = !said.faults.is_empty() && said.faults.iter().all(|fault| fault.code == "no-baseline");
+                    let here = self.view.current(self.name).filter(|_| only).map(|here| here.release.as_str());
+                    let (of, why) = here.map_or((id, "brings it"), |here| (here, "brings that of what runs there"));
+                    return Some(say(command_line(["promo", "evidence", "add", "FILE", "--release", of]), why));
                 }
                 // What its build did not say, and what is bad, only another build mends.
                 Reason::EvidenceMissing(_) | Reason::EvidenceBad(_) | Reason::EvidenceUnreadable(_) => {

@@ -169,7 +169,8 @@ fn evidence_opens_its_gates_one_by_one_and_each_is_named_until_then() {
     asked.brings(TESTS, &["--name", "unit"]);
     assert_eq!(asked.codes(), [""; 0]);
     let text = said(world, &["plan", "staging"]);
-    for words in ["✓ no-critical of shop: 0 critical by Trivy", "✓ unit of shop: ", "✓ commit: the build said commit"]
+    for words in
+        ["✓ no-critical of shop: 0 critical by Trivy", "✓ unit of shop: ", "✓ commit of shop: the build said commit"]
     {
         assert!(text.contains(words), "{words}\n{text}");
     }
@@ -293,12 +294,12 @@ fn a_release_from_before_anybody_looked_waits_until_it_is_added_again() {
     index["annotations"] = serde_json::json!({ "old": "yes" });
     let bytes = index.to_string().into_bytes();
     let digest = Digest::of(&bytes);
-    std::fs::write(layout.join("blobs/sha256").join(digest.hex().to_string()), &bytes).unwrap();
+    std::fs::write(layout.join("blobs/sha256").join(digest.hex()), &bytes).unwrap();
     (tag["digest"], tag["size"]) = (digest.to_string().into(), bytes.len().into());
     tag["annotations"]["org.opencontainers.image.ref.name"] = "0.9.0".into();
     tags["manifests"].as_array_mut().unwrap().push(tag);
     std::fs::write(layout.join("index.json"), tags.to_string()).unwrap();
-    let store = SqliteStore::open(&world.at.join(".promo/ledger.db")).unwrap();
+    let store = SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
     let all = store.records(0, usize::MAX).unwrap();
     drop(store);
     world.write_record(|record, _| {
@@ -328,7 +329,7 @@ fn a_release_from_before_anybody_looked_waits_until_it_is_added_again() {
 fn two_who_add_a_release_at_once_both_get_on_and_say_the_same_of_its_artifacts() {
     let world = World::new();
     world.write("config/common.env", "NEEDS_WORKERS=3\n");
-    let words = |n: usize| ["release", "add", "shop=1.1.0", "--alias", if n % 2 == 0 { "a" } else { "b" }];
+    let words = |n: usize| ["release", "add", "shop=1.1.0", "--alias", if n.is_multiple_of(2) { "a" } else { "b" }];
     let children: Vec<_> = (0..6).map(|n| fixture::command(&world.at, &words(n)).spawn().unwrap()).collect();
     let ends: Vec<Option<i32>> = children.into_iter().map(|mut child| child.wait().unwrap().code()).collect();
     // One of the two names is the first, and the content has no other.
@@ -352,10 +353,60 @@ fn metadata_that_a_build_calls_erased_is_no_text_that_was_erased() {
 }
 
 #[test]
+fn metadata_is_said_of_each_artifact_or_given_for_the_release() {
+    let world = World::new();
+    let gates = "\n[gates]\nrun = { metadata = [\"ci.run\"] }\nonly = { metadata = [\"ci.run\"], artifacts = [\"shop\"] }\n\n\
+                 [environments.staging]\ngates = [\"run\", \"only\"]\n";
+    world.edit("promo.toml", "\n[environments.staging]\n", gates);
+    world.edit(
+        "promo.toml",
+        "[artifacts.shop]",
+        "[artifacts.plain]\nimage = \"oci-layout:registry/shop\"\n[artifacts.shop]",
+    );
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    // One index says it, and the other one is the same image without.
+    let layout = world.at.join("registry/shop");
+    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let mut tags = read(&layout.join("index.json"));
+    let mut tag = tags["manifests"][0].clone();
+    let old = tag["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+    let mut index = read(&layout.join("blobs/sha256").join(old));
+    index["annotations"] = serde_json::json!({ "ci.run": "4711" });
+    let bytes = index.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    std::fs::write(layout.join("blobs/sha256").join(digest.hex()), &bytes).unwrap();
+    (tag["digest"], tag["size"]) = (digest.to_string().into(), bytes.len().into());
+    tag["annotations"]["org.opencontainers.image.ref.name"] = "7.0.0".into();
+    tags["manifests"].as_array_mut().unwrap().push(tag);
+    std::fs::write(layout.join("index.json"), tags.to_string()).unwrap();
+    let lacks = |alias: &str| {
+        let why = world.run(0, &["why", "staging", alias]);
+        let gates = why["gates"].as_array().unwrap().iter().filter(|gate| gate["kind"] == "metadata");
+        let of = |gate: &Value| {
+            let said = &gate["reason"]["evidence-missing"];
+            said.is_object()
+                .then(|| format!("{} of {}", said["gate"].as_str().unwrap(), said["artifact"].as_str().unwrap()))
+        };
+        gates.filter_map(of).collect::<Vec<_>>()
+    };
+    world.run(0, &["release", "add", "shop=7.0.0", "plain=1.1.0", "--alias", "one"]);
+    assert_eq!(lacks("one"), ["run of plain"]);
+    world.run(0, &["release", "add", "shop=1.1.0", "plain=7.0.0", "--alias", "other"]);
+    assert_eq!(lacks("other"), ["run of shop", "only of shop"]);
+    world.run(0, &["release", "add", "shop=1.1.0", "plain=1.0.0", "--alias", "given", "--meta", "ci.run=4712"]);
+    assert_eq!(lacks("given"), [""; 0]);
+}
+
+#[test]
 fn numbers_of_ones_own_are_read_by_the_pointers_of_the_gates() {
     let gates = "\n[gates]\nload = { number = { name = \"/latency/p95\", max = \"250\" } }\n\n[environments.staging]\ngates = [\"load\"]\n";
     let asked = Asked::new(gates);
-    for (latency, codes) in [("251", &["evidence-bad"][..]), ("250", &[]), ("\"fast\"", &["evidence-unreadable"])] {
+    for (latency, codes) in [
+        ("251", &["evidence-bad"][..]),
+        ("250", &[]),
+        ("\"fast\"", &["evidence-unreadable"]),
+        ("null", &["evidence-unreadable"]),
+    ] {
         asked.brings(&format!("{{\"latency\": {{\"p95\": {latency}}}}}"), &["--numbers", "--name", "load"]);
         assert_eq!(asked.codes(), codes, "{latency}");
     }

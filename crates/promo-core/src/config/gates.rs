@@ -164,16 +164,50 @@ fn requirement(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> Optio
     Some(requirement)
 }
 
+/// More of anything than this is no bound: nothing real comes to it.
+const BOUNDLESS: u64 = 1_000_000;
+/// An age that is no bound, in seconds: two years.
+const AGELESS: u64 = 730 * 86_400;
+
 /// What a requirement lacks that would never refuse anything (S1.4).
 fn requires_nothing(requirement: &Requirement) -> Option<&'static str> {
+    let binds = |at_most: Option<u64>| at_most.is_some_and(|at_most| at_most < BOUNDLESS);
+    let asks = |least: Option<Finite>| least.is_some_and(|least| least.get() > 0.0);
+    let ageless = |age: Option<u64>| age.is_some_and(|age| age >= AGELESS);
     match requirement {
-        Requirement::Scan(scan) if scan.deny.is_none() && scan.at_most.is_empty() => Some(
-            "say with `deny = [\"critical\"]` what there may be none of, or with `at_most = { high = 5 }` how many there may be",
-        ),
+        Requirement::Scan(scan)
+            if scan.deny.is_none() && !scan.at_most.values().any(|at_most| binds(Some(*at_most))) =>
+        {
+            Some(
+                "say with `deny = [\"critical\"]` what there may be none of, or with `at_most = { high = 5 }` how many there may be",
+            )
+        }
+        Requirement::Scan(scan) if ageless(scan.max_age) || ageless(scan.database_max_age) => {
+            Some("an age of two years or more is no bound: say `max_age = \"7d\"`, or leave it out")
+        }
         Requirement::Licences(licences) if licences.allow.is_empty() && licences.deny.is_empty() => {
             Some("name licences in `allow` or `deny`, such as \"MIT\" or \"GPL-*\"")
         }
-        Requirement::Coverage(of) if of.lines.is_none() && of.branches.is_none() && of.functions.is_none() => {
+        Requirement::Licences(licences)
+            if licences.allow.contains("*") && licences.deny.is_empty() && licences.unknown == Unknown::Take =>
+        {
+            Some(
+                "`allow = [\"*\"]` takes every licence and `unknown = \"take\"` what has none: name those that are welcome",
+            )
+        }
+        Requirement::Sbom(bill) if bill.least == 0 => Some("say with `components` how many there must be, at least 1"),
+        Requirement::Tests(tests)
+            if !asks(tests.pass_rate)
+                && (tests.pass_rate.is_some() || tests.failed.is_some())
+                && !binds(tests.failed)
+                && !binds(tests.skipped)
+                && !binds(tests.flaky) =>
+        {
+            Some(
+                "say with `pass_rate = \"100\"` how many percent must have passed, or with `failed = 0` how many may have failed",
+            )
+        }
+        Requirement::Coverage(of) if ![of.lines, of.branches, of.functions].into_iter().any(asks) => {
             Some("say with `lines`, `branches` or `functions` how many percent there must be")
         }
         Requirement::Number(number) if number.least.is_none() && number.most.is_none() && number.baseline.is_none() => {

@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use super::{Evidence, Question, Rules, doubtful, gate};
 use crate::clock::Present;
 use crate::gate::{Evidenced, Gate, GateKind, Outcome, Reason};
-use crate::ids::ArtifactName;
+use crate::ids::{ArtifactName, ReleaseId};
 use crate::ledger::View;
 use crate::model::{ArtifactKind, Pipeline};
-use crate::requirement::{Assessment, NamedGate, ReleaseEvidence, Requirement, Subject};
+use crate::requirement::{Assessment, Before, NamedGate, ReleaseEvidence, Requirement, Subject};
 
 /// Adds how every gate of the environment stands.
 pub(super) fn gates(
@@ -22,16 +22,17 @@ pub(super) fn gates(
     gates: &mut Vec<Gate>,
 ) {
     let known = evidence.get(question.release);
-    let baseline = view.current(question.environment).and_then(|here| evidence.get(&here.release));
     for named in rules.gates.get(question.environment).into_iter().flatten() {
-        if let Requirement::Metadata(metadata) = &named.gate.requirement {
-            let came_to = known.map(|known| metadata.assess(&known.metadata));
-            gates.push(judged(GateKind::Metadata, named, None, came_to.as_ref(), known));
-            continue;
-        }
         for artifact in about(named, rules.pipeline, known) {
-            let came_to = known.and_then(|known| named.gate.judge(artifact, known, baseline, now.at));
-            let judged = judged(GateKind::Evidence, named, Some(artifact), came_to.as_ref(), known);
+            // What a build said is known also where nobody has looked into what it made.
+            if let Requirement::Metadata(metadata) = &named.gate.requirement {
+                let came_to = known.map(|known| metadata.assess(known.said(artifact)));
+                gates.push(judged(GateKind::Metadata, named, artifact, came_to.as_ref(), known));
+                continue;
+            }
+            let before = before(view, evidence, question, artifact);
+            let came_to = known.and_then(|known| named.gate.judge(artifact, known, before, now.at));
+            let judged = judged(GateKind::Evidence, named, artifact, came_to.as_ref(), known);
             // Ages are compared with the time: where that cannot be relied on, nothing is known to be young enough (S12.6).
             gates.push(match (judged.outcome, doubtful(GateKind::Evidence, now)) {
                 (Outcome::Satisfied | Outcome::Expired, Some(waits)) => waits,
@@ -41,20 +42,35 @@ pub(super) fn gates(
     }
 }
 
+/// What an artifact is compared with: what runs there. The first of it that comes to an environment has nothing to be compared with, and no
+/// evidence could change that: to wait for some would bar it for ever.
+fn before<'a>(view: &View, evidence: &'a Evidence, question: &Question<'_>, artifact: &ArtifactName) -> Before<'a> {
+    let has = |release: &ReleaseId| {
+        view.release(release).is_some_and(|entry| entry.release.content.components.contains_key(artifact))
+    };
+    let residences = view.environment(question.environment).map(|here| here.residences.as_slice()).unwrap_or_default();
+    match residences.last() {
+        Some(here) if residences.iter().any(|one| has(&one.release)) => {
+            evidence.get(&here.release).map_or(Before::Unknown, Before::Known)
+        }
+        _ => Before::First,
+    }
+}
+
 fn judged(
     kind: GateKind,
     named: &NamedGate,
-    artifact: Option<&ArtifactName>,
+    artifact: &ArtifactName,
     came_to: Option<&Assessment>,
     known: Option<&ReleaseEvidence>,
 ) -> Gate {
     let (outcome, reason) = match came_to {
         Some(came_to) => {
             let pieces = known.map(|known| known.pieces.as_slice()).unwrap_or_default();
-            Evidenced::new(named, artifact, came_to, pieces).outcome(came_to.standing())
+            Evidenced::new(named, Some(artifact), came_to, pieces).outcome(came_to.standing())
         }
         None => {
-            let (gate, artifact) = (named.name.clone(), artifact.cloned());
+            let (gate, artifact) = (named.name.clone(), Some(artifact.clone()));
             (Outcome::Waiting, Reason::EvidenceNotLooked { gate, artifact })
         }
     };

@@ -1,5 +1,6 @@
 //! What tests and measurements gave. What must not live here: what would be good enough.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
@@ -193,6 +194,8 @@ pub struct Numbers {
     pub list: Vec<Number>,
     /// Bounds that the tool looked at itself, in the same order.
     pub thresholds: Vec<Threshold>,
+    /// What it has a place for in which there is no number: `null`, or a text.
+    pub unmeasured: BTreeSet<String>,
 }
 
 impl Numbers {

@@ -25,6 +25,8 @@ pub const EVIDENCE: &str = "evidence";
 pub const RUNNING: &str = "running";
 /// How the name of a text beside a release begins that says one thing of how it was built, `metadata.commit`.
 pub const METADATA: &str = "metadata.";
+/// The same of one artifact of several, `artifact-metadata.web.commit`: what it says itself, or what was given for all of them.
+pub const ARTIFACT_METADATA: &str = "artifact-metadata.";
 
 /// A record as it is hashed: the canonical JSON of this value is a leaf of the ledger's Merkle tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -135,7 +137,7 @@ pub struct Draft {
     /// What happened; gives `kind` and `body`.
     pub event: Event,
     /// Free text and personal data that belongs to the event but stays out of the leaf (S12.5), by field: [`REASON`],
-    /// [`DETAIL`], [`EVIDENCE`], [`RUNNING`], [`METADATA`] and a key.
+    /// [`DETAIL`], [`EVIDENCE`], [`RUNNING`], [`METADATA`] and a key, [`ARTIFACT_METADATA`] with an artifact and a key.
     pub private: BTreeMap<String, String>,
 }
 

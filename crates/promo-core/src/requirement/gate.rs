@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::MetadataRequirement;
 use super::{
-    BillRequirement, CoverageRequirement, Exception, Fault, LicenceRequirement, NumberRequirement, Origin, Piece,
-    Reach, ScanRequirement, Standing, Subject, TestRequirement, Verdict,
+    BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NumberRequirement, Origin,
+    Piece, Reach, ScanRequirement, Standing, Subject, TestRequirement, Verdict,
 };
 use crate::evidence::{Level, Report, Severity};
 use crate::ids::{ArtifactName, GateName};
@@ -113,12 +113,23 @@ pub struct NamedGate {
 /// What is known of a release beside what the ledger's fold has.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ReleaseEvidence {
-    /// What its build said; nothing behind a key whose text was erased.
-    pub metadata: BTreeMap<String, Option<String>>,
+    /// What its build said of each artifact; nothing behind a key whose text was erased.
+    pub metadata: BTreeMap<ArtifactName, BTreeMap<String, Option<String>>>,
     /// Its artifacts; one is absent where nobody has looked into it.
     pub subjects: BTreeMap<ArtifactName, Subject>,
     /// The evidence, of whichever of them it speaks.
     pub pieces: Vec<Piece>,
+}
+
+/// What an artifact is compared with.
+#[derive(Debug, Clone, Copy)]
+pub enum Before<'a> {
+    /// Nothing of it ever ran there.
+    First,
+    /// What is known of the release that runs there.
+    Known(&'a ReleaseEvidence),
+    /// Something ran there, and nobody has looked into it.
+    Unknown,
 }
 
 /// What a gate came to for an artifact.
@@ -131,14 +142,13 @@ pub struct Assessment {
 }
 
 impl EvidenceGate {
-    /// Judges a release's artifact at an instant; `baseline` is what is known of the release to compare with. None where nobody
-    /// has looked into the artifact.
+    /// Judges a release's artifact at an instant, beside what was there before. None where nobody has looked into the artifact.
     #[must_use]
     pub fn judge(
         &self,
         artifact: &ArtifactName,
         evidence: &ReleaseEvidence,
-        baseline: Option<&ReleaseEvidence>,
+        before: Before<'_>,
         now: Timestamp,
     ) -> Option<Assessment> {
         let subject = evidence.subjects.get(artifact)?;
@@ -169,11 +179,26 @@ impl EvidenceGate {
             Requirement::Tests(tests) => tests.judge(subject, pieces, now).into(),
             Requirement::Coverage(coverage) => coverage.judge(subject, pieces, now).into(),
             Requirement::Number(number) => {
-                let before = baseline.and_then(|known| Some((known.subjects.get(artifact)?, known.of(artifact))));
-                let before = before.as_ref().map(|(subject, pieces)| (*subject, pieces.as_slice()));
-                number.judge(subject, pieces, before, now).into()
+                let known = match before {
+                    Before::Known(known) => known.subjects.get(artifact).map(|subject| (subject, known.of(artifact))),
+                    Before::First | Before::Unknown => None,
+                };
+                let compared = match (&known, before) {
+                    (Some((subject, pieces)), _) => Compared::With(subject, pieces),
+                    (None, Before::First) => Compared::First,
+                    (None, _) => Compared::Unknown,
+                };
+                let verdict = number.judge(subject, pieces, compared, now);
+                let mut summary = String::new();
+                if matches!(compared, Compared::First) && number.baseline.is_some() {
+                    let says = pieces.iter().filter_map(Piece::report).map(|report| told(&self.requirement, report));
+                    let says: BTreeSet<String> = says.filter(|says| !says.is_empty()).collect();
+                    let says = Vec::from_iter(says).join(", ");
+                    summary = format!("{says}, and nothing of it ran there before to compare it with");
+                }
+                Assessment { verdict, summary }
             }
-            Requirement::Metadata(metadata) => metadata.assess(&evidence.metadata),
+            Requirement::Metadata(metadata) => metadata.assess(evidence.said(artifact)),
         };
         Some(assessed)
     }
@@ -186,6 +211,13 @@ impl From<Verdict> for Assessment {
 }
 
 impl ReleaseEvidence {
+    /// What the build said of an artifact.
+    #[must_use]
+    pub fn said(&self, artifact: &ArtifactName) -> &BTreeMap<String, Option<String>> {
+        static NOTHING: BTreeMap<String, Option<String>> = BTreeMap::new();
+        self.metadata.get(artifact).unwrap_or(&NOTHING)
+    }
+
     /// The evidence that may speak of an artifact: all but what speaks of another one of the release.
     fn of(&self, artifact: &ArtifactName) -> Vec<Piece> {
         let speaks =

@@ -172,24 +172,33 @@ pub struct NumberRequirement {
     pub baseline: Option<Baseline>,
 }
 
+/// That with which a number is compared.
+#[derive(Debug, Clone, Copy)]
+pub enum Compared<'a> {
+    /// With nothing: it is the first of its artifact there. Its own bounds hold, and the number has to be there.
+    First,
+    /// With the evidence for this artifact.
+    With(&'a Subject, &'a [Piece]),
+    /// With something of which nobody knows anything.
+    Unknown,
+}
+
 impl NumberRequirement {
-    /// Judges the evidence for an artifact at an instant; `baseline` is that for the artifact to compare with.
+    /// Judges the evidence for an artifact at an instant, beside that for what it is compared with.
     #[must_use]
-    pub fn judge(
-        &self,
-        subject: &Subject,
-        pieces: &[Piece],
-        baseline: Option<(&Subject, &[Piece])>,
-        now: Timestamp,
-    ) -> Verdict {
+    pub fn judge(&self, subject: &Subject, pieces: &[Piece], before: Compared<'_>, now: Timestamp) -> Verdict {
         let mut verdict = Verdict::default();
-        let bounds = match (self.baseline, self.of_baseline(baseline, now)) {
-            (None, _) => (None, None),
-            (Some(_), None) => {
+        let found = match before {
+            Compared::With(subject, pieces) => self.of_baseline(subject, pieces, now),
+            Compared::First | Compared::Unknown => None,
+        };
+        let bounds = match (self.baseline, found) {
+            (Some(far), Some((lowest, highest))) => bounds(far, lowest, highest),
+            (Some(_), None) if !matches!(before, Compared::First) => {
                 verdict.fault(Fault::NoBaseline { name: self.name.clone() });
                 (None, None)
             }
-            (Some(far), Some((lowest, highest))) => bounds(far, lowest, highest),
+            _ => (None, None),
         };
         let (least, most) = (self.least.max(bounds.0), lesser(self.most, bounds.1));
         let all = with_numbers(subject, pieces, &mut verdict);
@@ -205,8 +214,8 @@ impl NumberRequirement {
             }
             match numbers.get(&self.name) {
                 Some(number) => out_of_bounds(document, &self.name, Some(number.value), (least, most), &mut verdict),
-                // Of several documents without a name one has it.
-                None if elsewhere => {}
+                // Of several documents without a name one has it; where this one should have it too is nothing, and that is told.
+                None if elsewhere && !numbers.unmeasured.contains(&self.name) => {}
                 None => verdict.fault(Fault::NotMeasured { document, name: self.name.clone() }),
             }
         }
@@ -225,8 +234,7 @@ impl NumberRequirement {
     }
 
     /// The lowest and the highest of the number there.
-    fn of_baseline(&self, baseline: Option<(&Subject, &[Piece])>, now: Timestamp) -> Option<(Finite, Finite)> {
-        let (subject, pieces) = baseline?;
+    fn of_baseline(&self, subject: &Subject, pieces: &[Piece], now: Timestamp) -> Option<(Finite, Finite)> {
         let all = with_numbers(subject, pieces, &mut Verdict::default());
         let runs = self.runs((subject, pieces), &all, now, &mut Verdict::default());
         let found = || runs.iter().filter_map(|run| Some(run.report.numbers.as_ref()?.get(&self.name)?.value));

@@ -31,14 +31,14 @@ impl MetadataRequirement {
         Assessment { verdict: self.judge(said), summary: format!("the build said {}", keys.join(", ")) }
     }
 
-    /// Judges what a build said: nothing behind a key whose text was erased, which was there.
+    /// Judges what a build said: nothing behind a key whose text was erased, which is as good as not said.
     #[must_use]
     pub fn judge(&self, said: &BTreeMap<String, Option<String>>) -> Verdict {
         let mut verdict = Verdict::default();
         for key in &self.keys {
             match said.get(key).map(Option::as_deref) {
                 None | Some(Some("")) => verdict.fault(Fault::NotSaid { key: key.clone() }),
-                Some(None) => {}
+                Some(None) => verdict.fault(Fault::Erased { key: key.clone() }),
                 Some(Some(value)) => {
                     if let Some(expected) = malformed(key, value) {
                         verdict.fault(Fault::Malformed { key: key.clone(), expected: expected.into() });
@@ -83,7 +83,7 @@ mod tests {
             ("ci.run.id", None, Standing::Missing),
             ("ci.run.id", Some(Some("")), Standing::Missing),
             ("ci.run.id", Some(Some("42")), Standing::Met),
-            ("ci.run.id", Some(None), Standing::Met),
+            ("ci.run.id", Some(None), Standing::Missing),
             (REVISION, Some(Some(commit)), Standing::Met),
             (REVISION, Some(Some(&commit[..12])), Standing::Bad),
             (REVISION, Some(Some("1f2e3d4c5b6a79880716253443526170f0e1d2c3-dirty")), Standing::Bad),

@@ -23,9 +23,11 @@ mod words;
 
 pub use bill::BillRequirement;
 pub use exception::Exception;
-pub use gate::{Assessment, EvidenceGate, Excepted, NamedGate, ReleaseEvidence, Requirement, brought_by, source, told};
+pub use gate::{
+    Assessment, Before, EvidenceGate, Excepted, NamedGate, ReleaseEvidence, Requirement, brought_by, source, told,
+};
 pub use licences::{LicenceRequirement, Unknown};
-pub use measure::{Baseline, CoverageRequirement, NumberRequirement, Part, TestRequirement};
+pub use measure::{Baseline, Compared, CoverageRequirement, NumberRequirement, Part, TestRequirement};
 pub use metadata::MetadataRequirement;
 pub use piece::{Content, Nature, Origin, Piece, Reach, Scope, Subject};
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
@@ -65,6 +67,11 @@ pub enum Fault {
     },
     /// The build did not say this.
     NotSaid {
+        /// The key.
+        key: String,
+    },
+    /// What the build said of this was erased: nobody can look at it any more.
+    Erased {
         /// The key.
         key: String,
     },
@@ -234,6 +241,7 @@ impl Fault {
         match self {
             Self::Nothing { .. }
             | Self::NotSaid { .. }
+            | Self::Erased { .. }
             | Self::Unbound { .. }
             | Self::OfAnother { .. }
             | Self::NoBaseline { .. } => Standing::Missing,

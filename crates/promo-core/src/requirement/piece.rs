@@ -205,6 +205,28 @@ impl Subject {
     }
 }
 
+impl Subject {
+    /// The same beside the other pieces of evidence. A document that names the index and no part of it tells of one of its platforms: which one
+    /// somebody may say from outside, and whoever says several says nothing.
+    fn reach_among(&self, piece: &Piece, all: &[Piece]) -> Reach {
+        let reach = self.reach(piece);
+        let Reach::Platforms(here) = &reach else { return reach };
+        let Some(report) = piece.report() else { return reach };
+        let names = &report.about.bound;
+        let is_part = |digest: &Digest| *digest != self.digest && self.has(digest);
+        if self.platforms.len() < 2 || names.is_empty() || names.iter().any(|named| is_part(&named.digest)) {
+            return reach;
+        }
+        let same = all.iter().filter(|other| other.document == piece.document);
+        let said = same.filter_map(|other| match self.reach(other) {
+            Reach::Platforms(platforms) => Some(platforms),
+            _ => None,
+        });
+        let said: BTreeSet<Digest> = said.flatten().chain(here.iter().copied()).collect();
+        if said.len() > 1 { Reach::Somewhere } else { reach }
+    }
+}
+
 /// How much of an artifact evidence has to speak of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -235,7 +257,7 @@ pub(super) fn bound<'a>(
 ) -> Vec<Bound<'a>> {
     let mut out = Vec::new();
     for piece in pieces {
-        match (&piece.content, subject.reach(piece)) {
+        match (&piece.content, subject.reach_among(piece, pieces)) {
             (Content::Unreadable { kind, why }, Reach::Somewhere | Reach::Platforms(_)) if could(*kind) => {
                 verdict.uses(piece);
                 verdict.fault(Fault::Unreadable { document: piece.document, why: why.clone() });

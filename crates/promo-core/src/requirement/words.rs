@@ -12,6 +12,7 @@ impl Fault {
         match self {
             Self::Nothing { .. } => "nothing",
             Self::NotSaid { .. } => "not-said",
+            Self::Erased { .. } => "erased",
             Self::Unbound { .. } => "unbound",
             Self::OfAnother { .. } => "of-another",
             Self::Unreadable { .. } => "unreadable",
@@ -50,6 +51,7 @@ impl fmt::Display for Fault {
                 platform.as_ref().map_or(Ok(()), |platform| write!(f, " for the platform {platform}"))
             }
             Self::NotSaid { key } => write!(f, "the build did not say {key}"),
+            Self::Erased { key } => write!(f, "what the build said of {key} was erased"),
             Self::Unbound { document } => write!(f, "{document} does not say of what it speaks"),
             Self::OfAnother { document, names } => write!(f, "{document} speaks of {names}"),
             Self::Unreadable { document, why } => write!(f, "{document} cannot be read: {why}"),
@@ -103,7 +105,9 @@ impl fmt::Display for Fault {
                 most.filter(|most| found > most).map_or(Ok(()), |most| write!(f, ", and at most {most} may be"))
             }
             Self::NotMeasured { document, name } => write!(f, "{document} does not have {name}"),
-            Self::NoBaseline { name } => write!(f, "there is nothing to compare {name} with"),
+            Self::NoBaseline { name } => {
+                write!(f, "there is nothing to compare {name} with: what runs there has no document with it")
+            }
             Self::Threshold { bound, .. } => write!(f, "the tool's own bound was not kept: {bound}"),
             Self::Malformed { key, expected } => write!(f, "{key} is not {expected}"),
         }

@@ -33,7 +33,7 @@ mod trivy;
 mod xml;
 
 pub use error::{Place, ReportError};
-pub use numbers::{Wanted, numbers};
+pub use numbers::{Wanted, numbers, numbers_there};
 
 use promo_core::evidence::{Kind, Report};
 

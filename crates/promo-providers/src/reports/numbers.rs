@@ -41,6 +41,28 @@ pub fn numbers(bytes: &[u8], wanted: &[Wanted]) -> Result<Report, ReportError> {
     Ok(report)
 }
 
+/// Reads those numbers out of a JSON document that are there. A place without one is told as that.
+///
+/// # Errors
+/// [`ReportError`] for what is no JSON.
+pub fn numbers_there(bytes: &[u8], pointers: &[&str]) -> Result<Report, ReportError> {
+    let document = json::parse(super::text(bytes)?)?;
+    let mut out = Numbers::default();
+    for pointer in pointers {
+        match find(&document, pointer) {
+            Some(Json::Number(value)) => {
+                out.list.push(Number { name: (*pointer).to_owned(), value: *value, unit: None });
+            }
+            Some(_) => _ = out.unmeasured.insert((*pointer).to_owned()),
+            None => {}
+        }
+    }
+    out.list.sort_by(|one, two| one.name.cmp(&two.name));
+    let mut report = Report::new(About::new(Kind::Numbers));
+    report.numbers = Some(out);
+    Ok(report)
+}
+
 fn find<'t>(document: &'t Json, pointer: &str) -> Option<&'t Json> {
     if pointer.is_empty() {
         return Some(document);

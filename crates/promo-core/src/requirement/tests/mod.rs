@@ -148,6 +148,27 @@ fn each_platform_needs_its_own_and_the_index_is_none_of_them() {
 }
 
 #[test]
+fn a_document_that_names_only_the_index_tells_of_one_platform_and_of_none_where_several_are_said() {
+    let brought = |names: &str, of: &[&str]| {
+        let mut piece = scan(names, names, "trivy", vec![]);
+        piece.bound = of.iter().map(|of| digest(of)).collect();
+        piece
+    };
+    let missing = |pieces: &[Piece]| judged(&index(), pieces).verdict.standing() == Standing::Missing;
+    // For both at once, and for one after the other.
+    assert!(missing(&[brought("index", &["amd64", "arm64"])]));
+    assert!(missing(&[brought("index", &["amd64"]), brought("index", &["arm64"])]));
+    let lacks = judged(&index(), &[brought("index", &["amd64"])]).verdict.faults;
+    assert_eq!(lacks, [Fault::Nothing { from: None, platform: Some(digest("arm64")) }]);
+    // One that names nothing speaks of what somebody answers for.
+    let mut nameless = brought("index", &["amd64", "arm64"]);
+    report(&mut nameless).about.bound.clear();
+    assert!(!missing(&[nameless]));
+    let other = Piece { document: digest("another"), ..brought("index", &["arm64"]) };
+    assert!(!missing(&[brought("index", &["amd64"]), other]));
+}
+
+#[test]
 fn every_scanner_that_is_required_must_have_looked_and_what_any_other_found_counts() {
     let both =
         ScanRequirement { scanners: BTreeSet::from(["trivy".into(), "grype".into()]), ..ScanRequirement::default() };

@@ -156,10 +156,18 @@ fn a_run_of_one_kind_or_platform_hides_none_of_another_and_one_of_several_docume
     let mut plain = numbers("plain", 1.0, true);
     report(&mut plain).about.kind = Kind::Numbers;
     let load = [at(named(numbers("k6", 1.0, false)), 9), at(named(plain.clone()), 5)];
-    assert_eq!(p95.judge(&single(), &load, None, now()).standing(), Standing::Bad);
+    assert_eq!(p95.judge(&single(), &load, Compared::First, now()).standing(), Standing::Bad);
     report(&mut plain).numbers.as_mut().unwrap().list.clear();
-    assert_eq!(p95.judge(&single(), &[numbers("k6", 1.0, true), plain.clone()], None, now()).standing(), Standing::Met);
-    assert_eq!(p95.judge(&single(), &[plain], None, now()).standing(), Standing::Unreadable);
+    // A place without a number is no document of something else.
+    let mut null = plain.clone();
+    report(&mut null).numbers.as_mut().unwrap().unmeasured.insert("p95".into());
+    let beside = [numbers("k6", 1.0, true), null];
+    assert_eq!(p95.judge(&single(), &beside, Compared::First, now()).standing(), Standing::Unreadable);
+    assert_eq!(
+        p95.judge(&single(), &[numbers("k6", 1.0, true), plain.clone()], Compared::First, now()).standing(),
+        Standing::Met
+    );
+    assert_eq!(p95.judge(&single(), &[plain], Compared::First, now()).standing(), Standing::Unreadable);
 }
 
 #[test]
@@ -190,7 +198,7 @@ fn coverage_is_the_worst_that_a_document_says_and_what_it_does_not_say_is_not_th
 fn numbers(name: &str, value: f64, kept: bool) -> Piece {
     let number = Number { name: "p95".into(), value: Finite::new(value).unwrap(), unit: None };
     let thresholds = vec![Threshold { metric: "p95".into(), bound: "p(95)<500".into(), kept }];
-    let numbers = Numbers { list: vec![number], thresholds };
+    let numbers = Numbers { list: vec![number], thresholds, ..Numbers::default() };
     let mut out = piece(name, Report { numbers: Some(numbers), ..Report::new(About::new(Kind::K6)) });
     out.bound.insert(digest("image"));
     out
@@ -200,8 +208,8 @@ fn numbers(name: &str, value: f64, kept: bool) -> Piece {
 fn a_number_keeps_its_bounds_those_of_its_tool_and_those_that_another_release_gives() {
     let base = |value: f64| [numbers("base", value, true)];
     let judge = |requirement: &NumberRequirement, value: f64, baseline: Option<&[Piece]>| {
-        let baseline_subject = single();
-        let baseline = baseline.map(|pieces| (&baseline_subject, pieces));
+        let subject = single();
+        let baseline = baseline.map_or(Compared::Unknown, |pieces| Compared::With(&subject, pieces));
         requirement.judge(&single(), &[numbers("a", value, true)], baseline, now()).standing()
     };
     let plain = NumberRequirement {
@@ -214,8 +222,8 @@ fn a_number_keeps_its_bounds_those_of_its_tool_and_those_that_another_release_gi
     assert_eq!((judge(&plain, 250.0, None), judge(&plain, 250.1, None)), (Standing::Met, Standing::Bad));
     let other = NumberRequirement { name: "p99".into(), ..plain.clone() };
     assert_eq!(judge(&other, 1.0, None), Standing::Unreadable);
-    assert_eq!(plain.judge(&single(), &[numbers("a", 1.0, false)], None, now()).standing(), Standing::Bad);
-    assert_eq!(plain.judge(&single(), &[], None, now()).standing(), Standing::Missing);
+    assert_eq!(plain.judge(&single(), &[numbers("a", 1.0, false)], Compared::First, now()).standing(), Standing::Bad);
+    assert_eq!(plain.judge(&single(), &[], Compared::First, now()).standing(), Standing::Missing);
     let ten = NumberRequirement { baseline: Some(Baseline::HigherBy(Finite::new(10.0).unwrap())), ..plain.clone() };
     assert_eq!(judge(&ten, 110.0, Some(&base(100.0))), Standing::Met);
     assert_eq!(judge(&ten, 110.1, Some(&base(100.0))), Standing::Bad);

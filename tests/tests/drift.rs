@@ -128,9 +128,107 @@ fn managers(namespace: &Namespace, object: &str) -> String {
     kubectl(namespace, &["get", object, "--show-managed-fields", "-o", path])
 }
 
+/// Types a command of kubectl that promo has told, with the kubectl of the tests.
+fn types(namespace: &Namespace, command: &str) {
+    let words = shlex::split(command).unwrap();
+    let (program, words) = words.split_first().unwrap();
+    assert_eq!(program, "kubectl", "{command}");
+    // All of it stands in the command: where the cluster is, and who asks.
+    let kubectl = namespace.kubectl().get_program().to_owned();
+    let output = promo_tests::binary::command(kubectl).args(words).output().unwrap();
+    assert!(output.status.success(), "{command}: {}", said(&output));
+}
+
 mod needs_kubernetes {
     mod needs_kubectl {
         use super::super::*;
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn what_was_added_stays_and_the_commands_that_are_told_take_it_away_and_nothing_else() {
+            let Some(world) = deployed().await else { return };
+            let before = get(world.dev(), "deployment/web", "{.spec.template}");
+            kubectl(world.dev(), &["set", "env", "deployment/web", "FOO=bar", "MORE=x"]);
+            kubectl(world.dev(), &["annotate", "deployment", "web", "example.com/on-call=dana"]);
+            kubectl(world.dev(), &["label", "configmap", "settings", "team=shop"]);
+            let patch = r#"{"spec":{"template":{"spec":{"containers":[{"name":"debug","image":"shell"}]}}}}"#;
+            kubectl(world.dev(), &["patch", "deployment", "web", "--type=strategic", "-p", patch]);
+            beside(world.dev());
+            // No deployment takes it back, and none is told to.
+            let next = |answer: &Value| answer["next"].as_str().unwrap().to_owned();
+            for words in [&["drift", "dev"][..], &["adopt", "dev"]] {
+                let text = world.ends(0, words);
+                assert!(
+                    text.contains("stays, also with the next promotion: declare it too, or take it away"),
+                    "{text}"
+                );
+                assert!(!text.contains("takes it back") && !text.contains("would take it back"), "{text}");
+                let ways: Vec<&str> =
+                    text.lines().filter(|line| line.starts_with("Also:") || line.starts_with("Next:")).collect();
+                assert!(ways.iter().all(|way| way.contains(": kubectl ") || way.contains(" kubectl --")), "{ways:#?}");
+                assert!(next(&world.json(0, words)).starts_with("kubectl --kubeconfig "), "{text}");
+            }
+            let text = world.ends(65, &["adopt", "dev", "--write"]);
+            assert!(text.contains("Nothing was written."), "{text}");
+            // One after the other, as they stand behind `Next:`.
+            let mut typed = Vec::new();
+            loop {
+                let answer = world.json(0, &["drift", "dev"]);
+                let Some(command) = answer["next"].as_str() else { break };
+                types(world.dev(), command);
+                typed.push(command.to_owned());
+                assert!(typed.len() < 9, "{typed:#?}");
+            }
+            let verbs = ["annotate", "label", "set env", "patch"];
+            assert!(verbs.iter().all(|verb| typed.iter().any(|one| one.contains(&format!(" {verb} ")))), "{typed:#?}");
+            assert_eq!(get(world.dev(), "deployment/web", "{.spec.template}"), before);
+            world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn what_no_file_can_keep_is_said_and_leads_to_what_can_be_done() {
+            let Some(world) = deployed().await else { return };
+            kubectl(world.dev(), &["set", "image", "deployment/web", "web=shop/other:1"]);
+            kubectl(world.dev(), &["delete", "configmap", "own"]);
+            kubectl(world.dev(), &["annotate", "deployment", "web", "example.com/on-call=dana"]);
+            let text = world.ends(0, &["adopt", "dev"]);
+            for words in [
+                "The image is the release's: build what is to run and add it as a release, or take it back.",
+                "ConfigMap/own is gone, which no value keeps so: the next deployment puts it back unless the files declare it no more.",
+                "What was added beside what is declared stays",
+                "Also: promo release add web=TAG   (dev: keep an image, once it is built)",
+                "annotate deployment.apps/web example.com/on-call-   (dev: take away what was added)",
+            ] {
+                assert!(text.contains(words), "{words}: {text}");
+            }
+            assert!(!text.contains("by hand to keep it") && !text.contains("adopt dev "), "{text}");
+            let drift = world.json(0, &["drift", "dev"]);
+            assert_eq!(world.json(0, &["adopt", "dev"])["next"], drift["next"], "it is taken back");
+            assert!(drift["also"].to_string().contains("dev: what keeping it takes"), "{drift:#}");
+            world.ends(65, &["adopt", "dev", "--write"]);
+            take_back(&world);
+            assert!(get(world.dev(), "configmap/own", "{.data.where}") == "dev");
+        }
+
+        /// Who follows that advice is told what the plan does: it keeps what is there.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_plan_of_what_was_declared_since_as_it_was_changed_by_hand_keeps_it() {
+            let Some(world) = deployed().await else { return };
+            kubectl(world.dev(), &["patch", "configmap", "own", "--type=merge", "-p", r#"{"data":{"where":"there"}}"#]);
+            let text = world.ends(0, &["adopt", "dev", "--write"]);
+            assert!(text.contains("Next: promo plan dev\n"), "{text}");
+            let plan = world.ends(0, &["plan", "dev", "--out", "keep.json"]);
+            assert!(
+                plan.contains(
+                    "keeps what was changed by hand on default: it is declared so now, and nothing there changes"
+                ),
+                "{plan}"
+            );
+            assert!(!plan.contains("takes back"), "{plan}");
+            let applied = world.ends(0, &["apply", "keep.json"]);
+            assert!(applied.contains("nothing to change"), "{applied}");
+            world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+            assert_eq!(get(world.dev(), "configmap/own", "{.data.where}"), "there");
+        }
 
         #[tokio::test(flavor = "multi_thread")]
         async fn what_was_changed_by_hand_is_told_by_object_field_and_who_and_nothing_else_is() {
@@ -222,7 +320,7 @@ mod needs_kubernetes {
             // Of what nothing declares no plan takes anything back, and that is said.
             beside(world.dev());
             let text = world.ends(2, &["drift", "dev", "--detailed-exitcode"]);
-            assert!(text.contains("What others added beside what is declared stays"), "{text}");
+            assert!(text.contains("What was added beside what is declared stays"), "{text}");
             world.ends(0, &["plan", "dev", "--detailed-exitcode"]);
         }
 
@@ -239,7 +337,10 @@ mod needs_kubernetes {
             assert_eq!(answer["files"][0]["shared"], true);
             assert_eq!(world.read("manifests/web.yaml"), MANIFESTS, "nothing is written unasked");
             let text = world.ends(0, &["adopt", "dev", "--write"]);
-            assert!(text.contains("recorded alone, the next promotion would take it back"), "{text}");
+            assert!(
+                text.contains("stays only where the files declare it") && text.contains("(written; shared"),
+                "{text}"
+            );
             let expected = MANIFESTS.replace("replicas: 2 # enough", "replicas: 5 # enough");
             assert_eq!(world.read("manifests/web.yaml"), expected.replace("color: blue", "color: red"));
             world.release("1.1.0").await;
@@ -258,6 +359,8 @@ mod needs_kubernetes {
             world.edit("values/staging.yaml", "where: staging", "where: elsewhere");
             world.ends(0, &["plan", "staging", "--out", "own.json"]);
             world.ends(0, &["apply", "own.json"]);
+            let text = world.ends(0, &["diff", "dev", "staging", "--undeclared", "--detailed-exitcode"]);
+            assert!(text.contains("dev and staging differ only in what is declared (1)."), "{text}");
             kubectl(world.staging(), &["scale", "deployment", "web", "--replicas=5"]);
             let answer = world.json(2, &["diff", "dev", "staging", "--detailed-exitcode"]);
             let declared = answer["declared"].as_array().unwrap();
@@ -267,6 +370,10 @@ mod needs_kubernetes {
                 answer["undeclared"].as_array().unwrap().iter().map(|one| one["state"].as_str().unwrap()).collect();
             assert_eq!(states, ["same", "differs"], "{answer:#}");
             let text = world.ends(0, &["diff", "staging", "dev", "--undeclared"]);
+            assert!(
+                text.contains("1 declared difference, left out here, and some that no declaration explains."),
+                "{text}"
+            );
             assert!(text.contains("spec.replicas") && !text.contains("values/"), "{text}");
         }
 
@@ -308,6 +415,8 @@ mod needs_kubernetes {
                 assert!(plan.contains(words), "{words}: {plan}");
             }
             assert!(!plan.contains("replicas"), "what does not differ is no change: {plan}");
+            // Something runs there, and the plan does not say otherwise.
+            assert!(plan.contains("what is there → r-") && !plan.contains("nothing ran here before"), "{plan}");
             world.ends(0, &["apply", "adopt.json"]);
             assert_eq!(pods(world.dev(), 2), before, "no pod was made anew");
             assert_eq!(get(world.dev(), "configmap/settings", "{.data.color}"), "green");

@@ -477,13 +477,41 @@ mod needs_kubernetes {
             assert!(text.contains("2 → 5") && text.contains("by kubectl-set, "), "{text}");
             // What files would have to say cannot be told of a chart, and that is said.
             let text = world.ends(0, &["adopt", "dev"]);
-            assert!(text.contains("chart") && text.contains("by hand"), "{text}");
+            assert!(text.contains("change `values.yaml` by hand to keep it. What was added"), "{text}");
+            assert!(text.contains(" set env deployment.apps/web --containers=web DEBUG-   (dev: take away"), "{text}");
+            assert!(text.lines().last().unwrap().starts_with("Next: promo plan dev --release "), "{text}");
+            world.ends(65, &["adopt", "dev", "--write"]);
             let next = answer["next"].as_str().unwrap().to_owned();
             let words: Vec<&str> = next.split(' ').skip(1).collect();
             let said = world.ends(0, &words);
             assert!(said.contains("Deployment/web spec.replicas 5 → 2"), "{said}");
             world.ends(0, &["apply", words.last().unwrap()]);
             assert_eq!(world.kubectl(&["get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"]), "2");
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_rollback_by_hand_is_kept_by_no_file_and_leads_back_with_promo_or_forward_again() {
+        for helm in BOTH {
+            let Some(world) = World::deployed(helm).await else { return };
+            world.release("1.1.0").await;
+            world.ends(0, &["advance"]);
+            assert!(world.dev.helm(helm).args(["rollback", "shop", "1"]).status().unwrap().success());
+            world.ends(0, &["drift", "dev"]);
+            let text = world.ends(0, &["adopt", "dev"]);
+            for words in [
+                "revision 3 of release shop was made by hand, and no file keeps a revision: an older release is kept by going back to it \
+                 with promo",
+                "The image is the release's",
+                "Also: promo rollback dev --out back.plan.json   (dev: go back with promo)",
+            ] {
+                assert!(text.contains(words), "{helm:?}: {words}: {text}");
+            }
+            // Going back with promo is what keeps it.
+            let plan = world.ends(0, &["rollback", "dev", "--out", "back.plan.json"]);
+            assert!(plan.contains("keeps what was changed by hand on default"), "{plan}");
+            world.ends(0, &["apply", "back.plan.json"]);
+            world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
         }
     }
 

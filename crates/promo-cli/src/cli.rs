@@ -84,7 +84,8 @@ impl Global {
     /// A command that promo suggests, as it can be pasted: with the flags of this call that say which project, rules and
     /// ledger are meant. Without them it would mean others, or fail. The one place that adds them.
     pub(crate) fn to_paste(&self, command: &str) -> String {
-        let words = command.strip_prefix("promo ").unwrap_or(command);
+        // One of another program has none of these flags.
+        let Some(words) = command.strip_prefix("promo ") else { return command.to_owned() };
         let elsewhere =
             ["explain", "quickstart", "completions"].iter().any(|verb| words.split(' ').next() == Some(verb));
         if elsewhere || words.ends_with("--help") {

@@ -29,6 +29,9 @@ pub struct DriftAnswer {
     /// the ledger knows it is not for the provider to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// What somebody deployed there with the place's own tool and without promo, in a few words: `revision 3 of release api`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by_hand: Option<String>,
     /// What the files of the deployment would have to be for what is there to be what is declared, as far as that can be
     /// told; whole files, as they were recorded and as they would be.
     pub files: Vec<FileChange>,
@@ -38,7 +41,7 @@ impl DriftAnswer {
     /// A state, of which nothing more can be told.
     #[must_use]
     pub const fn state(live: State) -> Self {
-        Self { live, objects: Vec::new(), note: None, run: None, files: Vec::new() }
+        Self { live, objects: Vec::new(), note: None, run: None, by_hand: None, files: Vec::new() }
     }
 }
 
@@ -51,6 +54,17 @@ pub struct ObjectDrift {
     pub class: DriftClass,
     /// What differs in it; none where all of it is gone or was added.
     pub fields: Vec<FieldDrift>,
+    /// The commands by which a person takes away the fields that were added, where no deployment does.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub away: Vec<String>,
+}
+
+impl ObjectDrift {
+    /// One that is gone, or new, as a whole.
+    #[must_use]
+    pub const fn whole(object: String, class: DriftClass) -> Self {
+        Self { object, class, fields: Vec::new(), away: Vec::new() }
+    }
 }
 
 /// A field that differs. What is secret in it is masked.

@@ -23,7 +23,7 @@ use crate::output::{diff, table, time};
 use crate::project::{self, Access, Project};
 use crate::ui::{self, Ui};
 use crate::view::Standing;
-use crate::view::adopt::{Adopted, Kept};
+use crate::view::adopt::{Adopted, Keeping, Kept};
 use crate::view::drift::Drifts;
 use crate::view::ways;
 use crate::{save, select};
@@ -130,16 +130,25 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
     }
     let values = values_of_chart(project, &arguments.environment);
     let release = ways::new_release(session);
-    let adopted = Adopted::of(drifts, files, (&arguments.environment, &release), values.as_deref(), |command| {
-        ui.to_paste(command)
-    });
+    let back = ways::way_back(session, &view, &arguments.environment);
+    let keeping = Keeping {
+        name: &arguments.environment,
+        release: &release,
+        values: values.as_deref(),
+        back: back.as_deref(),
+        write: arguments.write,
+    };
+    let adopted = Adopted::of(drifts, files, &keeping, |command| ui.to_paste(command));
     if ui.format() == Format::Json {
         ui.answer(&adopted);
     } else {
         let style = Style { now, zone: &zone, full: arguments.full, width: ui.width() };
         print(ui, session, &adopted, &style);
     }
-    Ok(failed.map_or(DONE, Exit))
+    // Whoever asked for files to be written goes on only where they say what is there.
+    let said = adopted.files.iter().any(|file| matches!(file.state, "written" | "declared"));
+    let unwritten = arguments.write && adopted.environment.state == "differs" && !said;
+    Ok(failed.or(unwritten.then_some(exit::BAD_INPUT)).map_or(DONE, Exit))
 }
 
 /// In words, where the values of the chart stand that is deployed to an environment; none where none is.

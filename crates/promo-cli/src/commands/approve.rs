@@ -211,7 +211,10 @@ fn changes(entry: &Move) -> Vec<String> {
             ),
         ],
         (Some(from), _) => vec![format!("  {name} from {from} to {to}")],
-        (None, _) => vec![format!("  {name} from nothing to {to}")],
+        (None, _) => {
+            let there = entry.steps.iter().flat_map(|step| &step.changes).any(|change| change.before.is_some());
+            vec![format!("  {name} from {} to {to}", if there { "what is there" } else { "nothing" })]
+        }
     }
 }
 

@@ -72,11 +72,22 @@ fn print(ui: &Ui, session: &promo_engine::Session, compared: &Compared, style: &
         table::fold(&format!("promo diff · {head}\n\n"), ui.width())
     };
     let unlike = compared.undeclared.iter().filter(|one| one.state == "differs").count();
-    let says = match (compared.declared.len(), unlike) {
-        (0, 0) if compared.whole => format!("{left} and {right} do not differ.\n"),
-        (0, 0) => "Nothing was seen to differ, and not everything could be looked at.\n".to_owned(),
-        (declared, 0) => format!("{declared} declared differences, and nothing else that was seen.\n"),
-        (declared, _) => format!("{declared} declared differences, and some that no declaration explains.\n"),
+    let number = |declared: usize| match declared {
+        1 => "1 declared difference".to_owned(),
+        declared => format!("{declared} declared differences"),
+    };
+    let says = match (compared.declared.len(), unlike, compared.left_out.unwrap_or_default()) {
+        (0, 0, 0) if compared.whole => format!("{left} and {right} do not differ.\n"),
+        (0, 0, declared) if compared.whole => {
+            format!("{left} and {right} differ only in what is declared ({declared}).\n")
+        }
+        (0, 0, _) => "Nothing was seen to differ, and not everything could be looked at.\n".to_owned(),
+        (0, _, 0) => "No declared difference, and some that no declaration explains.\n".to_owned(),
+        (0, _, declared) => {
+            format!("{}, left out here, and some that no declaration explains.\n", number(declared))
+        }
+        (declared, 0, _) => format!("{}, and nothing else that was seen.\n", number(declared)),
+        (declared, ..) => format!("{}, and some that no declaration explains.\n", number(declared)),
     };
     out.push_str(&table::fold(&says, style.width));
     if !compared.declared.is_empty() {

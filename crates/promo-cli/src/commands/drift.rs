@@ -12,7 +12,7 @@ use crate::output::{table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::Standing;
-use crate::view::drift::Drifts;
+use crate::view::drift::{ADDED, Drifts, Found};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -65,10 +65,8 @@ fn print(ui: &Ui, session: &promo_engine::Session, drifts: &Drifts, style: &Styl
     for one in all {
         out.push_str(&if markdown { drawn::markdown(one, style) } else { drawn::environment(one, style) });
     }
-    let stays = drifts.environments.iter().flat_map(|one| &one.places);
-    if stays.filter(|place| place.state == "differs").any(|place| !place.takes_back) {
-        let stays = "\nWhat others added beside what is declared stays: declare it, or take it away where it is.\n";
-        out.push_str(&table::fold(stays, style.width));
+    if drifts.environments.iter().any(|one| Found::of(one).added) {
+        out.push_str(&table::fold(&format!("\n{ADDED}.\n"), style.width));
     }
     drawn::ways(ui, &drifts.also, &drifts.next, &mut out);
     ui.data(&out);

@@ -184,7 +184,8 @@ mod tests {
             by: Some("kubectl-edit".into()),
             at: Some("2026-11-22T16:05:00Z".parse().unwrap()),
         };
-        let object = |fields| DriftedObject { object: "Deployment/api".into(), class: "changed", fields };
+        let object =
+            |fields| DriftedObject { object: "Deployment/api".into(), class: "changed", fields, away: Vec::new() };
         let place = DriftedPlace {
             target: "eu".into(),
             address: Some("cluster=prod-eu namespace=shop-eu".into()),
@@ -197,6 +198,7 @@ mod tests {
                 object(vec![field("", "a b c\n", "a line of a file that is longer than the screen\n")]),
                 object(Vec::new()),
             ],
+            by_hand: None,
             note: Some("somebody has deleted what promo keeps in the namespace".into()),
             code: None,
             why: None,
@@ -209,6 +211,7 @@ mod tests {
             live: None,
             takes_back: false,
             objects: Vec::new(),
+            by_hand: None,
             note: None,
             code: None,
             why: None,

@@ -144,7 +144,10 @@ pub(super) fn moving(environment: &str, tier: Tier, from: Option<u64>, to: u64, 
         Some(from) if from == to => Movement::Reconfiguration,
         _ => Movement::Promotion,
     };
-    let steps = vec![step(environment, to, vec![change(1)])];
+    let mut steps = vec![step(environment, to, vec![change(1)])];
+    if from.is_none() {
+        (steps[0].expected, steps[0].changes[0].before) = (State::Absent, None);
+    }
     let check = PlannedCheck {
         name: "health".parse().expect("a name"),
         provider: "http".into(),
@@ -346,8 +349,12 @@ fn a_plan_without_a_way_back_says_why_there_is_none_s10_1() {
         let entry = moving(environment, Tier::Production, from, 55, open());
         Move { rollback: None, further_targets: Vec::new(), lost_target, ..entry }
     };
+    // Somebody else has deployed there what is taken over.
+    let mut taken_over = without("taken-over", None, None);
+    taken_over.steps = without("taken-over", Some(54), None).steps;
     let moves = vec![
         without("first-time", None, None),
+        taken_over,
         without("never-good", Some(54), None),
         without("rejected", Some(54), lost(quarantined().reason)),
         without("elsewhere", Some(54), lost(elsewhere)),

@@ -144,7 +144,7 @@ fn matrix(view: &PlanView, out: &mut String) {
             "| {} | {} | {} | {next} |",
             sign(row),
             code_span(&row.environment),
-            release(row.from.as_ref())
+            if row.takes_over() { "what is there".to_owned() } else { release(row.from.as_ref()) }
         ));
         for name in &names {
             let cell = row.artifacts.iter().find(|a| a.name == *name).map(|a| code_span(&digests(a)));

@@ -192,6 +192,11 @@ fn release(release: Option<&ReleaseView>) -> String {
     release.map_or_else(|| "nothing".to_owned(), |r| line(&r.text()))
 }
 
+/// What runs there now, in words.
+fn from(row: &Row) -> String {
+    if row.takes_over() { "what is there".to_owned() } else { release(row.from.as_ref()) }
+}
+
 /// The sign of a row and what it is.
 fn sign(row: &Row) -> (&'static str, Label) {
     match row.state {
@@ -205,7 +210,7 @@ fn sign(row: &Row) -> (&'static str, Label) {
 
 fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out: &mut String) {
     let (sign, kind) = sign(row);
-    let from = release(row.from.as_ref());
+    let from = from(row);
     let what = match (&row.to, row.movement) {
         _ if row.drill.is_some() => format!("{from} goes BACK to {} and comes again", release(row.drill.as_ref())),
         (Some(_), Some("reconfiguration")) => format!("{from} stays, its configuration changes"),
@@ -357,7 +362,7 @@ pub(crate) fn waves(row: &Row) -> Option<String> {
     (!all.is_empty()).then(|| format!("in {number}: {}{stops}", all.join("; ")))
 }
 
-/// `if it fails: back to #54; further targets #53, #51`.
+/// `if it fails: back to #54; further releases #53, #51`.
 pub(crate) fn way_back(row: &Row) -> String {
     let watched = row
         .watch
@@ -376,6 +381,7 @@ fn fails_to(row: &Row) -> String {
     let Some((first, further)) = row.rollback_targets.split_first() else {
         let why = match (&row.lost_target, &row.from) {
             (Some(lost), _) => format!("#{} is no way back: {}", lost.release.lineage, line(&lost.text)),
+            (None, None) if row.takes_over() => "no release was verified good here before".to_owned(),
             (None, None) => "nothing ran here before".to_owned(),
             (None, Some(_)) => "no earlier release was verified good here".to_owned(),
         };
@@ -388,7 +394,7 @@ fn fails_to(row: &Row) -> String {
     };
     if !further.is_empty() {
         let further: Vec<String> = further.iter().map(|r| format!("#{}", r.lineage)).collect();
-        out.push_str(&format!("; further targets {}", further.join(", ")));
+        out.push_str(&format!("; further releases {}", further.join(", ")));
     }
     out
 }

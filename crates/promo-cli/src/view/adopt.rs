@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Answer;
-use super::drift::{DriftedEnvironment, Drifts};
+use super::drift::{ADDED, DriftedEnvironment, Drifts, Found};
 use super::summary::NextCommand;
 use crate::error::command_line;
 
@@ -45,59 +45,120 @@ pub(crate) struct Kept {
     pub(crate) lines: String,
 }
 
+/// What somebody can do to keep what is live.
+pub(crate) struct Keeping<'a> {
+    /// The environment.
+    pub(crate) name: &'a EnvironmentName,
+    /// The command that adds the next release.
+    pub(crate) release: &'a str,
+    /// In words, where the values of the chart stand that is deployed there; none where none is.
+    pub(crate) values: Option<&'a str>,
+    /// The command that goes back to what ran there before, where that is possible.
+    pub(crate) back: Option<&'a str>,
+    /// Whether the files were to be written.
+    pub(crate) write: bool,
+}
+
 impl Adopted {
-    /// What was found, with what to do about it; `release` adds the next release, and `values` is where what a chart is given stands,
-    /// for a place of one.
+    /// What was found, with what to do about it: each kind of difference is kept, or taken back, in another way.
     pub(crate) fn of(
         drifts: Drifts,
         files: Vec<Kept>,
-        (name, release): (&EnvironmentName, &str),
-        values: Option<&str>,
+        keeping: &Keeping<'_>,
         to_paste: impl Fn(&str) -> String,
     ) -> Self {
-        let Drifts { mut environments, mut also, next: back, .. } = drifts;
+        let Drifts { mut environments, mut also, next: first, .. } = drifts;
         let environment = environments.remove(0);
-        let any = |state: &str| files.iter().any(|file| file.state == state);
-        let there = |shared: bool| {
-            files.iter().any(|file| file.shared == shared && matches!(file.state, "written" | "declared"))
-        };
-        let keep = "What is live stays only where the files declare it: recorded alone, the next promotion would take it back.";
-        let (says, next) = if any("can-be-written") {
-            let next = to_paste(&command_line(["promo", "adopt", name.as_str(), "--write"]));
-            (format!("{keep} These files would say so:"), next)
-        } else if there(true) {
-            let says = format!(
-                "{keep} The files say so now; a shared one goes its way as a new release, from the first environment on:"
-            );
-            (says, to_paste(release))
-        } else if there(false) {
-            let next = to_paste(&command_line(["promo", "plan", name.as_str()]));
-            (format!("{keep} The files say so now; those are of {name} alone:"), next)
-        } else {
-            match values {
-                Some(values) => {
-                    let says = format!(
-                        "{keep} Which value of a chart a field comes from cannot be told, and --write writes none: change {values} by \
-                         hand and plan that, or take it back."
-                    );
-                    (says, to_paste(&command_line(["promo", "plan", name.as_str()])))
-                }
-                None => {
-                    let says = format!(
-                        "{keep} Where that is cannot be told here: change the manifests by hand, or take it back."
-                    );
-                    (says, back.clone())
-                }
-            }
-        };
+        if environment.state != "differs" {
+            // Nothing is to be kept, and nothing to be taken back.
+            return Self { says: environment.says.clone(), environment, files, also: Vec::new(), next: String::new() };
+        }
+        let name = keeping.name;
+        let found = Found::of(&environment);
+        let any = |states: &[&str]| files.iter().any(|file| states.contains(&file.state));
+        let shared = files.iter().any(|file| file.shared && matches!(file.state, "written" | "declared"));
+        let plan = || to_paste(&command_line(["promo", "plan", name.as_str()]));
+        let say = |command: String, why: &str| NextCommand { command, why: format!("{name}: {why}") };
         // Whoever reads this has typed it.
         let this = to_paste(&command_line(["promo", "adopt", name.as_str()]));
         also.retain(|other| other.command != this);
-        if next != back && !back.is_empty() {
-            also.insert(0, NextCommand { command: back, why: format!("{name}: take it back") });
+        let mut says = Vec::new();
+        let mut keep = Vec::new();
+        if keeping.write && !any(&["written", "declared"]) {
+            says.push("Nothing was written.".to_owned());
         }
-        // Nothing is to be kept, and nothing to be taken back.
-        let (also, next) = if environment.state == "differs" { (also, next) } else { (Vec::new(), String::new()) };
-        Self { environment, files, says, also, next }
+        for by_hand in &found.by_hand {
+            says.push(format!(
+                "{by_hand} was made by hand, and no file keeps a revision: an older release is kept by going back to it with promo, \
+                 and other values by the files that declare them."
+            ));
+            keep.extend(keeping.back.map(|back| say(to_paste(back), "go back with promo")));
+        }
+        if found.changed {
+            let keep_it =
+                "What was changed stays only where the files declare it: the next deployment takes it back else.";
+            let how = if any(&["can-be-written"]) {
+                "These files would say so:".to_owned()
+            } else if shared {
+                "The files say so now; a shared one goes its way as a new release, from the first environment on:"
+                    .to_owned()
+            } else if any(&["written", "declared"]) {
+                format!("The files say so now; those are of {name} alone:")
+            } else if any(&["changed-since"]) {
+                keep.push(say(plan(), "keep it, once these files say so"));
+                "These files declare it, and are not as they were deployed any more:".to_owned()
+            } else if let Some(values) = keeping.values {
+                keep.push(say(plan(), "keep it, once the values say so"));
+                format!(
+                    "Which value of a chart a field comes from cannot be told, and --write writes none: change {values} by hand to \
+                     keep it."
+                )
+            } else {
+                keep.push(say(plan(), "keep it, once the files say so"));
+                "Where it is declared cannot be told here: change the manifests by hand to keep it.".to_owned()
+            };
+            says.push(format!("{keep_it} {how}"));
+        }
+        if found.image {
+            says.push(
+                "The image is the release's: build what is to run and add it as a release, or take it back.".into(),
+            );
+            keep.push(say(to_paste(keeping.release), "keep an image, once it is built"));
+        }
+        // A hook is gone with its chart.
+        let gone: Vec<&str> = found.gone.iter().map(String::as_str).filter(|gone| !gone.ends_with(')')).collect();
+        if !gone.is_empty() {
+            let (are, it) = if gone.len() == 1 { ("is", "it") } else { ("are", "them") };
+            let (whose, declare) = if keeping.values.is_some() { ("chart", "declares") } else { ("files", "declare") };
+            let gone = gone.join(", ");
+            says.push(format!(
+                "{gone} {are} gone, which no value keeps so: the next deployment puts {it} back unless the {whose} {declare} {it} no more."
+            ));
+        }
+        if found.added {
+            says.push(format!("{ADDED}."));
+        }
+        if says.iter().all(|said| said == "Nothing was written.") {
+            says.push("No file would keep what is there: take it back.".to_owned());
+        }
+        // The lists of files stand below the last sentence of all.
+        if any(&["can-be-written", "written", "declared", "changed-since"]) {
+            says.sort_by_key(|said| said.ends_with(':'));
+        }
+        let next = if any(&["can-be-written"]) {
+            to_paste(&command_line(["promo", "adopt", name.as_str(), "--write"]))
+        } else if shared {
+            to_paste(keeping.release)
+        } else if any(&["written", "declared"]) {
+            plan()
+        } else {
+            first.clone()
+        };
+        if next != first && !first.is_empty() {
+            let why = if first.starts_with("promo ") { "take it back" } else { "take away what was added" };
+            also.insert(0, say(first, why));
+        }
+        also.extend(keep.into_iter().filter(|other| other.command != next));
+        Self { environment, files, says: says.join(" "), also, next }
     }
 }

@@ -20,6 +20,9 @@ pub(crate) struct Compared {
     pub(crate) right: EnvironmentName,
     /// What is declared otherwise for them.
     pub(crate) declared: Vec<DeclaredView>,
+    /// How many declared differences were left out, as only the others were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) left_out: Option<usize>,
     /// How each of them differs from what is declared for it: what no declaration explains.
     pub(crate) undeclared: Vec<DriftedEnvironment>,
     /// Whether anything differs that was asked for.
@@ -71,11 +74,12 @@ impl Compared {
     /// Two environments that were looked at, the first one first. With `undeclared` only what no declaration explains.
     pub(crate) fn of(names: [EnvironmentName; 2], declared: Vec<Declared>, drifts: Drifts, undeclared: bool) -> Self {
         let [left, right] = names;
+        let left_out = Some(declared.len()).filter(|number| undeclared && *number > 0);
         let declared: Vec<DeclaredView> =
             if undeclared { Vec::new() } else { declared.into_iter().map(DeclaredView::of).collect() };
         let Drifts { mut environments, differs, whole, also, next } = drifts;
         environments.sort_by_key(|one| one.environment != left);
         let differs = differs || !declared.is_empty();
-        Self { left, right, declared, undeclared: environments, differs, whole, also, next }
+        Self { left, right, declared, left_out, undeclared: environments, differs, whole, also, next }
     }
 }

@@ -75,6 +75,9 @@ pub(crate) struct DriftedPlace {
     /// What differs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) objects: Vec<DriftedObject>,
+    /// What somebody deployed there with the place's own tool and without promo: `revision 3 of release api`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) by_hand: Option<String>,
     /// What else there is to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
@@ -96,6 +99,9 @@ pub(crate) struct DriftedObject {
     /// What differs in it; empty where all of it is gone or new.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) fields: Vec<DriftedField>,
+    /// The commands that take away what was added to it, which no deployment does.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) away: Vec<String>,
 }
 
 /// A field. Secrets are masked.
@@ -153,6 +159,9 @@ impl Drifts {
     }
 }
 
+/// What becomes of fields that nothing declares.
+pub(crate) const ADDED: &str = "What was added beside what is declared stays, also with the next promotion: declare it too, or take it away where it is";
+
 impl DriftedEnvironment {
     fn of(looked: &Looked, standing: &Standing) -> Self {
         let places: Vec<DriftedPlace> = looked.places.iter().map(DriftedPlace::of).collect();
@@ -200,9 +209,54 @@ impl DriftedEnvironment {
             let words = ["promo", "plan", name, "--release", &release.id, "--out", &file];
             ways.push(NextCommand { command: command_line(words), why: format!("{name}: take it back") });
         }
-        let command = command_line(["promo", "adopt", name]);
-        ways.push(NextCommand { command, why: format!("{name}: keep it") });
+        let found = Found::of(self);
+        // What was only added needs no keeping: it stays. Where promo's own is gone, or all of it, nothing could be kept.
+        let kept = found.changed || found.image || !found.gone.is_empty() || !found.by_hand.is_empty();
+        if kept && !ways.is_empty() {
+            let why = if found.changed { "keep it" } else { "what keeping it takes" };
+            ways.push(NextCommand { command: command_line(["promo", "adopt", name]), why: format!("{name}: {why}") });
+        }
+        let away = |command| NextCommand { command, why: format!("{name}: take away what was added") };
+        ways.extend(found.away.into_iter().map(away));
         ways
+    }
+}
+
+/// Of what kinds the differences of an environment are: each is kept, and taken back, in another way.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// A declared field has another value, or is gone.
+    pub(crate) changed: bool,
+    /// A container has another image.
+    pub(crate) image: bool,
+    /// Objects that are gone.
+    pub(crate) gone: Vec<String>,
+    /// Fields were added that nothing declares.
+    pub(crate) added: bool,
+    /// The commands that take these away.
+    pub(crate) away: Vec<String>,
+    /// What somebody deployed with a tool of the place.
+    pub(crate) by_hand: Vec<String>,
+}
+
+impl Found {
+    pub(crate) fn of(environment: &DriftedEnvironment) -> Self {
+        let mut found = Self::default();
+        for place in &environment.places {
+            found.by_hand.extend(place.by_hand.clone());
+            for object in &place.objects {
+                if object.class == "deleted" && !found.gone.contains(&object.object) {
+                    found.gone.push(object.object.clone());
+                }
+                // A file of a directory that is another one as a whole is declared by a file as well.
+                found.changed |=
+                    object.fields.iter().any(|field| matches!(field.class, "changed" | "scaled" | "deleted"));
+                found.image |= object.fields.iter().any(|field| field.class == "image");
+                found.added |= object.fields.iter().any(|field| field.class == "added");
+                found.away.extend(object.away.clone());
+            }
+        }
+        found
     }
 }
 
@@ -243,6 +297,7 @@ impl DriftedPlace {
             live: found.ok().map(|found| found.live.to_string()),
             takes_back: place.can_be_taken_back(),
             objects: found.map(|found| found.objects.iter().map(DriftedObject::of).collect()).unwrap_or_default(),
+            by_hand: found.ok().and_then(|found| found.by_hand.clone()),
             note: found.ok().and_then(|found| found.note.clone()),
             code: failed.map(promo_engine::EngineError::code),
             why: failed.map(|error| match error {
@@ -256,7 +311,7 @@ impl DriftedPlace {
 impl DriftedObject {
     fn of(object: &ObjectDrift) -> Self {
         let fields = object.fields.iter().map(DriftedField::of).collect();
-        Self { object: object.object.clone(), class: class(object.class), fields }
+        Self { object: object.object.clone(), class: class(object.class), fields, away: object.away.clone() }
     }
 }
 

@@ -182,6 +182,8 @@ impl Note {
         let note = |(target, step): (&TargetName, &Step)| {
             let text = if let Some(text) = left_by(view, entry, target, step, behind) {
                 text
+            } else if step.expected == step.desired {
+                format!("keeps what was changed by hand on {target}: it is declared so now, and nothing there changes")
             } else if step.expected == State::Absent {
                 format!("what was deployed to {target} was removed, and is put there again")
             } else if again {
@@ -447,6 +449,12 @@ impl Row {
             configuration: None,
             holds: Vec::new(),
         }
+    }
+
+    /// Whether something is there that is no release of promo's: what runs already and is taken over.
+    pub(crate) fn takes_over(&self) -> bool {
+        let there = |step: &StepView| step.changes.iter().any(|change| change.before.is_some());
+        self.from.is_none() && self.movement.is_some() && self.steps.iter().any(there)
     }
 
     /// The same with its gates as they are now, with the approvals that there are.

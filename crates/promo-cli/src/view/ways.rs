@@ -67,7 +67,7 @@ fn enter(name: &EnvironmentName, release: &ReleaseId) -> String {
 }
 
 /// The command that plans the way back from what runs in an environment, where there is one.
-fn way_back(session: &Session, view: &View, name: &EnvironmentName) -> Option<String> {
+pub(crate) fn way_back(session: &Session, view: &View, name: &EnvironmentName) -> Option<String> {
     let (rules, here) = (session.governance().rules(), &view.current(name)?.release);
     if !eligibility::left_half_way(&rules, view, name) {
         eligibility::rollback_targets(&rules, view, name, here).next()?;

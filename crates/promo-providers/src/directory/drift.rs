@@ -52,7 +52,7 @@ pub(super) fn of(cx: &Context, inputs: &Inputs, recorded: State) -> Result<Drift
         let field =
             || FieldDrift { path: String::new(), class, recorded: before, live: after, by: None, at: at(&file) };
         let fields = if class == DriftClass::Changed { vec![field()] } else { Vec::new() };
-        ObjectDrift { object: crate::escape::line(path), class, fields }
+        ObjectDrift { fields, ..ObjectDrift::whole(crate::escape::line(path), class) }
     });
     let objects: Vec<ObjectDrift> = objects.collect();
     let files = objects.iter().filter_map(|object| source(inputs, &tree, object)).collect();

@@ -13,6 +13,7 @@ use crate::kubernetes::cluster::Place;
 use crate::kubernetes::drift;
 use crate::kubernetes::inventory::{Kept, Phase};
 use crate::kubernetes::object::Object;
+use crate::kubernetes::typed;
 
 /// The field manager of helm.
 const MANAGER: &str = "helm";
@@ -23,14 +24,14 @@ pub(super) async fn look(helm: &Helm, cx: &Context, request: &DriftRequest) -> R
     let settings = Settings::of(inputs)?;
     let place = helm.clusters.place(cx, &inputs.target).await?;
     let seen = seen::look(&place, &settings, &at(cx, inputs)?).await?;
-    let live = seen.there.state;
+    let (live, kubectl) = (seen.there.state, typed::kubectl(cx, &inputs.target)?);
     if seen.under_way {
         let note = "a deployment was begun there and has not ended: what differs can be told when it has";
         return Ok(DriftAnswer { note: Some(note.into()), ..DriftAnswer::state(live) });
     }
     if live == request.recorded {
         // Only what others have added can be told then, which takes no rendering.
-        let (objects, _) = drift::objects(&place, &seen.there.objects, |_, _| true, MANAGER).await?;
+        let (objects, _) = drift::objects(&place, &seen.there.objects, |_, _| true, MANAGER, &kubectl).await?;
         return Ok(DriftAnswer { objects, ..DriftAnswer::state(live) });
     }
     let (rendered, _) = helm.rendered(cx, inputs, &settings, &place).await?;
@@ -46,7 +47,7 @@ pub(super) async fn look(helm: &Helm, cx: &Context, request: &DriftRequest) -> R
     // What somebody changed with helm itself is told as helm's where no run of promo's has made the revision.
     let theirs = seen.latest.as_ref().filter(|latest| !made_here(latest, seen.journal.as_ref()));
     let own = if theirs.is_some() { "" } else { MANAGER };
-    let (mut differing, _) = drift::objects(&place, &objects, same, own).await?;
+    let (mut differing, _) = drift::objects(&place, &objects, same, own, &kubectl).await?;
     differing.extend(kept_by_helm(&settings, &rendered, &seen, theirs)?);
     // What the revision that is there declares and the one that was deployed did not.
     let others = seen
@@ -54,14 +55,11 @@ pub(super) async fn look(helm: &Helm, cx: &Context, request: &DriftRequest) -> R
         .objects
         .iter()
         .filter(|(known, live)| live.is_some() && !objects.iter().any(|(object, _)| object.id.same(&known.id)));
-    differing.extend(others.map(|(known, _)| ObjectDrift {
-        object: known.id.to_string(),
-        class: DriftClass::Added,
-        fields: Vec::new(),
-    }));
+    differing.extend(others.map(|(known, _)| ObjectDrift::whole(known.id.to_string(), DriftClass::Added)));
     let note = note(&settings, &seen, theirs, &inputs.release.to_string());
     let run = run(&seen, theirs, &inputs.release.to_string());
-    Ok(DriftAnswer { objects: differing, note, run, ..DriftAnswer::state(live) })
+    let by_hand = theirs.map(|latest| format!("revision {} of release {}", latest.revision, settings.name));
+    Ok(DriftAnswer { objects: differing, note, run, by_hand, ..DriftAnswer::state(live) })
 }
 
 /// What was deployed, with what is there of it.
@@ -99,17 +97,11 @@ fn kept_by_helm(
     for (object, value) in &recorded {
         match there.iter().find(|(other, _)| other.id.same(&object.id)) {
             Some((_, live)) => out.extend(drift::values(object, value, live, by.as_ref())),
-            None => {
-                out.push(ObjectDrift { object: object.id.to_string(), class: DriftClass::Deleted, fields: Vec::new() });
-            }
+            None => out.push(ObjectDrift::whole(object.id.to_string(), DriftClass::Deleted)),
         }
     }
     let new = there.iter().filter(|(object, _)| !recorded.iter().any(|(other, _)| other.id.same(&object.id)));
-    out.extend(new.map(|(object, _)| ObjectDrift {
-        object: object.id.to_string(),
-        class: DriftClass::Added,
-        fields: Vec::new(),
-    }));
+    out.extend(new.map(|(object, _)| ObjectDrift::whole(object.id.to_string(), DriftClass::Added)));
     Ok(out)
 }
 

@@ -46,6 +46,7 @@ use crate::kubernetes::mark;
 use crate::kubernetes::object::{Id, Object};
 use crate::kubernetes::projection;
 use crate::kubernetes::tried::{AT_ONCE, Owner, There, tried};
+use crate::kubernetes::typed;
 use crate::kubernetes::{running, settled, shown};
 use crate::settings::{files, key};
 
@@ -167,18 +168,15 @@ impl Provider for Kubectl {
             let entry = entries.iter().find(|entry| entry.object == *object);
             unchanged || entry.is_some_and(|entry| entry.is(&place, live))
         };
-        let (mut differing, fields) = drift::objects(&place, &objects, same, MANAGER).await?;
+        let kubectl = typed::kubectl(cx, &request.inputs.target)?;
+        let (mut differing, fields) = drift::objects(&place, &objects, same, MANAGER, &kubectl).await?;
         let (files, _) = declared::kept(&render::manifests(cx, &request.inputs)?, &fields);
         // What stands in the inventory and was not deployed by the run that the ledger has.
         let other = there
             .objects
             .iter()
             .filter(|(known, live)| live.is_some() && !objects.iter().any(|(object, _)| object.id.same(&known.id)));
-        differing.extend(other.map(|(known, _)| ObjectDrift {
-            object: known.id.to_string(),
-            class: DriftClass::Added,
-            fields: Vec::new(),
-        }));
+        differing.extend(other.map(|(known, _)| ObjectDrift::whole(known.id.to_string(), DriftClass::Added)));
         let mut run = None;
         let note = match &kept {
             _ if unchanged => None,

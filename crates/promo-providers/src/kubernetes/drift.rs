@@ -10,6 +10,7 @@ use super::fields::{self, Difference, Path};
 use super::images;
 use super::object::{Id, Object};
 use super::projection;
+use super::typed;
 
 /// Bytes of a value that are told.
 const SHOWN: usize = 4 << 10;
@@ -21,13 +22,15 @@ const MARKS: [&str; 3] = [
 ];
 
 /// How objects differ from what they are declared to be, given what is there of each. Those of which `same` says that they are
-/// as they were left are asked only for what others have added. `own` is the manager that deploys, and is not told. Also the fields that a manifest could declare otherwise: no secret, and
+/// as they were left are asked only for what others have added. `own` is the manager that deploys, and is not told; `kubectl` is how
+/// a person types it for this place. Also the fields that a manifest could declare otherwise: no secret, and
 /// no image, which is the release's.
 pub(crate) async fn objects(
     place: &Place,
     objects: &[(Object, Option<Value>)],
     same: impl Fn(&Object, &Value) -> bool,
     own: &str,
+    kubectl: &str,
 ) -> Result<(Vec<ObjectDrift>, Vec<(Id, Difference)>), ProviderError> {
     let (mut out, mut fields) = (Vec::new(), Vec::new());
     for (object, live) in objects {
@@ -35,7 +38,7 @@ pub(crate) async fn objects(
         let alone = objects.iter().filter(|(other, _)| other.id.to_string() == object.id.to_string()).count() == 1;
         let name = if alone { object.id.to_string() } else { format!("{} of {}", object.id, object.id.kind.group) };
         let Some(live) = live else {
-            out.push(ObjectDrift { object: name, class: DriftClass::Deleted, fields: Vec::new() });
+            out.push(ObjectDrift::whole(name, DriftClass::Deleted));
             continue;
         };
         let recorded = if same(object, live) {
@@ -48,23 +51,27 @@ pub(crate) async fn objects(
             let all = differences(object, recorded, live).into_iter().filter(|field| !is_image(object, &field.path));
             fields.extend(all.map(|field| (object.id.clone(), field)));
         }
-        out.extend(one(object, recorded.as_ref(), live, own).map(|drift| ObjectDrift { object: name, ..drift }));
+        out.extend(
+            one(object, recorded.as_ref(), live, own, kubectl).map(|drift| ObjectDrift { object: name, ..drift }),
+        );
     }
     Ok((out, fields))
 }
 
 /// How one object differs from what was recorded of it, where that may be, and what others added to it.
-fn one(object: &Object, recorded: Option<&Value>, live: &Value, own: &str) -> Option<ObjectDrift> {
+fn one(object: &Object, recorded: Option<&Value>, live: &Value, own: &str, kubectl: &str) -> Option<ObjectDrift> {
     let differing = recorded.map(|recorded| differences(object, recorded, live));
     let mut told: Vec<FieldDrift> =
         differing.into_iter().flatten().map(|difference| field(object, live, difference, own)).collect();
-    told.extend(added(object, live));
+    let (added, ways) = added(object, live);
+    told.extend(added);
     let class = match told.iter().all(|field| field.class == DriftClass::Added) {
         true if told.is_empty() => return None,
         true => DriftClass::Added,
         false => DriftClass::Changed,
     };
-    Some(ObjectDrift { object: object.id.to_string(), class, fields: told })
+    let away = typed::away(kubectl, &object.id, live, &ways);
+    Some(ObjectDrift { fields: told, away, ..ObjectDrift::whole(object.id.to_string(), class) })
 }
 
 fn differences(object: &Object, recorded: &Value, live: &Value) -> Vec<Difference> {
@@ -113,11 +120,12 @@ pub(crate) fn values(
         ..field(object, live, difference, "")
     };
     let fields: Vec<FieldDrift> = fields::differences(recorded, live).into_iter().map(one).collect();
-    (!fields.is_empty()).then(|| ObjectDrift { object: object.id.to_string(), class: DriftClass::Changed, fields })
+    (!fields.is_empty())
+        .then(|| ObjectDrift { fields, ..ObjectDrift::whole(object.id.to_string(), DriftClass::Changed) })
 }
 
-/// What people put into an object beside what it declares.
-fn added(object: &Object, live: &Value) -> Vec<FieldDrift> {
+/// What people put into an object beside what it declares, and where each of it is.
+fn added(object: &Object, live: &Value) -> (Vec<FieldDrift>, Vec<Path>) {
     let mut out: Vec<FieldDrift> = Vec::new();
     let mut seen: Vec<Path> = Vec::new();
     let applied = live.pointer("/metadata/annotations").and_then(|annotations| annotations.get(MARKS[0]));
@@ -148,7 +156,7 @@ fn added(object: &Object, live: &Value) -> Vec<FieldDrift> {
             seen.push(path);
         }
     }
-    out
+    (out, seen)
 }
 
 /// A value as it is told: a secret is not.
@@ -171,7 +179,7 @@ mod tests {
     use serde_json::json;
 
     fn told(declared: Value, recorded: &Value, live: &Value) -> Option<ObjectDrift> {
-        one(&Object::try_from(declared).unwrap(), Some(recorded), live, "promo")
+        one(&Object::try_from(declared).unwrap(), Some(recorded), live, "promo", "kubectl")
     }
 
     #[test]

@@ -22,6 +22,21 @@ enum Step {
     Item { shown: String, element: Value },
 }
 
+/// Where the template of pods has its containers.
+const CONTAINERS: [&str; 4] = ["spec", "template", "spec", "containers"];
+
+/// A step of a way in one very object.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum At {
+    /// A field of an object.
+    Name(String),
+    /// An element of a list, by its place.
+    Place(usize),
+}
+
+/// Where a value is by which an element of a list is told from the others, and the value.
+pub(crate) type Known = (Vec<At>, Value);
+
 impl Path {
     fn field(&self, name: &str) -> Self {
         let mut path = self.clone();
@@ -75,6 +90,55 @@ impl Path {
                 value.get_mut(at)
             }
         })
+    }
+
+    /// The key of a table that it is: `LEVEL` where these names lead to the table.
+    pub(crate) fn key_of(&self, table: &[&str]) -> Option<&str> {
+        self.name(table.len()).filter(|_| self.0.len() == table.len() + 1 && self.begins(table))
+    }
+
+    /// The container and those variables of it that it is, one or all, in the template of pods of a live object.
+    pub(crate) fn variables<'v>(&'v self, live: &'v Value) -> Option<(&'v str, Vec<&'v str>)> {
+        let (container, rest) = match &self.0[..] {
+            [_, _, _, _, Step::Item { element, .. }, rest @ ..] if self.begins(&CONTAINERS) => (element, rest),
+            _ => return None,
+        };
+        let name = |of: &'v Value| of.get("name").and_then(Value::as_str);
+        let all = match rest {
+            [Step::Field(env)] if env == "env" => self.get(live)?.as_array()?.iter().map(name).collect(),
+            [Step::Field(env), Step::Item { element, .. }] if env == "env" => Some(vec![name(element)?]),
+            _ => None,
+        };
+        name(container).zip(all)
+    }
+
+    /// Where it is in that very object, by names and places, and what tells each element of a list on the way from the others;
+    /// nothing where it leads nowhere there.
+    pub(crate) fn places(&self, object: &Value) -> Option<(Vec<At>, Vec<Known>)> {
+        let (mut way, mut known, mut value) = (Vec::new(), Vec::new(), object);
+        for step in &self.0 {
+            match step {
+                Step::Field(name) => {
+                    way.push(At::Name(name.clone()));
+                    value = value.get(name)?;
+                }
+                Step::Item { element, .. } => {
+                    let list = value.as_array()?;
+                    let at = list.iter().position(|one| one == element)?;
+                    way.push(At::Place(at));
+                    value = &list[at];
+                    let key = KEYS.iter().find_map(|key| Some((*key, element.get(*key)?)));
+                    known.push(match key {
+                        Some((key, value)) => {
+                            let key = At::Name(key.to_owned());
+                            (way.iter().cloned().chain([key]).collect(), value.clone())
+                        }
+                        None => (way.clone(), element.clone()),
+                    });
+                }
+            }
+        }
+        Some((way, known))
     }
 
     fn name(&self, at: usize) -> Option<&str> {

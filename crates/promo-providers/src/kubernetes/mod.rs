@@ -25,6 +25,7 @@ pub(crate) mod settled;
 pub(crate) mod shown;
 pub(crate) mod status;
 pub(crate) mod tried;
+pub(crate) mod typed;
 pub(crate) mod watching;
 pub(crate) mod workloads;
 

@@ -103,6 +103,8 @@ names! {
     CheckName = "a check";
     /// The name of a gate over evidence.
     GateName = "a gate";
+    /// The name under which a document of evidence is brought, such as that of a suite of tests.
+    SuiteName = "a suite";
     /// The name of a window or freeze.
     WindowName = "a window";
     /// The name of one place that an environment deploys to.

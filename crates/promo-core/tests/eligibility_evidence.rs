@@ -5,19 +5,21 @@
 mod support;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
+use promo_core::clock::{Doubt, Present};
 use promo_core::config;
 use promo_core::eligibility::{Evidence, Observed, Question, assess};
 use promo_core::evidence::{
-    About, Bill, Finding, Findings, Finite, Kind, Level, Number, Numbers, Report, Severity, Tool,
+    About, Bill, Finding, Findings, Finite, Kind, Level, Number, Numbers, Report, Severity, TestRun, Tool, Totals,
 };
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
 use promo_core::policy::{TrustMode, govern, policy};
-use promo_core::requirement::{Content, Nature, Origin, Piece, ReleaseEvidence, Subject};
+use promo_core::requirement::{Before, Content, Nature, Origin, Piece, ReleaseEvidence, Standing, Subject};
 use promo_core::windows::Invoker;
 
 use support::history::{World, name};
@@ -87,7 +89,7 @@ fn scan(level: Option<Level>, age: SignedDuration) -> Piece {
     };
     let list = level.map(finding).into_iter().collect();
     report.findings = Some(Findings { list, looked_into: Some(3), shows_suppressed: None });
-    piece(Content::Read(Box::new(report)))
+    piece(Content::Read(Arc::new(report)))
 }
 
 fn piece(content: Content) -> Piece {
@@ -233,7 +235,7 @@ fn the_first_release_of_an_environment_has_nothing_to_be_compared_with_and_every
         let mut report = Report::new(About::new(Kind::K6));
         let number = Number { name: "p95".into(), value: Finite::new(value).unwrap(), unit: None };
         report.numbers = Some(Numbers { list: vec![number], ..Numbers::default() });
-        piece(Content::Read(Box::new(report)))
+        piece(Content::Read(Arc::new(report)))
     };
     let gate = "p95 = { number = { name = \"p95\", higher_by = \"10\", max = \"300\" } }";
     let text = PIPELINE.replace("[gates]", &format!("[gates]\n{gate}")).replace(NAMED, "gates = [\"p95\"]");
@@ -296,7 +298,7 @@ fn s1_5_one_gate_more_or_one_finding_more_opens_nothing() {
     let bill = {
         let mut report = Report::new(About::new(Kind::CycloneDx));
         report.bill = Some(Bill { count: 7, components: None });
-        piece(Content::Read(Box::new(report)))
+        piece(Content::Read(Arc::new(report)))
     };
     let scans = [None, Some(Level::High), Some(Level::Critical)].map(|level| scan(level, HOUR));
     let all = [scans[0].clone(), scans[1].clone(), scans[2].clone(), bill];
@@ -341,7 +343,7 @@ fn s7_2_what_policy_requires_stands_beside_what_the_pipeline_requires_under_the_
 fn a_plan_names_the_documents_that_were_judged_and_at_most_ten_faults() {
     let mut scan = scan(Some(Level::Critical), HOUR);
     if let Content::Read(report) = &mut scan.content {
-        let findings = report.findings.as_mut().unwrap();
+        let findings = Arc::make_mut(report).findings.as_mut().unwrap();
         let first = findings.list[0].clone();
         findings.list = (0..25).map(|n| Finding { id: format!("CVE-2026-{n}"), ..first.clone() }).collect();
     }
@@ -354,4 +356,113 @@ fn a_plan_names_the_documents_that_were_judged_and_at_most_ten_faults() {
     assert_eq!((document.document, document.by.as_deref()), (scan.document, Some("ci")));
     assert_eq!(document.says, "25 critical");
     assert_eq!(told.faults[0].code, "vulnerable");
+}
+
+#[test]
+fn what_a_plan_says_of_evidence_has_a_size_however_large_the_evidence_is() {
+    let long = "x".repeat(100_000);
+    let bad = |n: usize| {
+        let mut one = scan(Some(Level::Critical), HOUR);
+        let Content::Read(report) = &mut one.content else { panic!() };
+        let report = Arc::make_mut(report);
+        report.about.tools[0].name = format!("{n}{long}");
+        let findings = report.findings.as_mut().unwrap();
+        (findings.list[0].id, findings.list[0].package) = (format!("{n}{long}"), Some(long.clone()));
+        piece(one.content)
+    };
+    let gates = gates(&BOTH, Some(known((0..30).map(bad).collect())), Movement::Promotion);
+    let Reason::EvidenceBad(told) = &gates.iter().find(|g| g.kind == GateKind::Evidence).unwrap().reason else {
+        panic!()
+    };
+    assert_eq!((told.documents.len(), told.more_documents, told.faults.len(), told.more), (20, 10, 10, 20));
+    let text = serde_json::to_string(told).unwrap();
+    assert!(text.len() < 20_000, "{}", text.len());
+    assert!(told.faults[0].text.ends_with('…') && told.documents[0].source.ends_with('…'), "{told:?}");
+}
+
+#[test]
+fn a_document_under_two_names_is_told_under_that_which_was_asked_for() {
+    let run = |suite: &str| {
+        let mut report = Report::new(About::new(Kind::Junit));
+        let counted = Totals { tests: 3, failures: 0, errors: 0, skipped: 0 };
+        report.tests = Some(TestRun { counted, ..TestRun::default() });
+        let mut one = piece(Content::Read(Arc::new(report)));
+        one.name = Some(suite.into());
+        one
+    };
+    let gates = "unit = { tests = { suites = [\"unit\"] } }\ne2e = { tests = { suites = [\"e2e\"] } }";
+    let text = PIPELINE.replace("[gates]", &format!("[gates]\n{gates}")).replace(NAMED, "gates = [\"e2e\", \"unit\"]");
+    let gates = of_pipeline(&text, Some(known(vec![run("unit"), run("e2e")])), Movement::Promotion);
+    let told = gates.iter().filter_map(|gate| match &gate.reason {
+        Reason::EvidenceMet(told) => Some((told.gate.to_string(), told.documents[0].name.clone().unwrap())),
+        _ => None,
+    });
+    assert_eq!(told.collect::<Vec<_>>(), ["e2e", "unit"].map(|name| (name.to_string(), name.to_string())));
+}
+
+#[test]
+fn s12_6_where_the_clock_is_doubtful_no_scan_is_young_enough_and_a_bad_one_is_bad() {
+    let judged = |pieces: Vec<Piece>| {
+        let mut world = World::new("dev");
+        world.add("a", &[]);
+        let (pipeline, _) = config::pipeline(PIPELINE, &[]);
+        world.gates = govern(&pipeline.unwrap(), &config::Places::default(), None, TrustMode::Local).0.unwrap().gates;
+        let id = world.id("a");
+        let (evidence, nothing) = ([(id.clone(), known(pieces))].into_iter().collect::<Evidence>(), BTreeSet::new());
+        let question = Question {
+            environment: &name("dev"),
+            release: &id,
+            movement: Movement::Promotion,
+            drill: None,
+            named: false,
+            drifted: false,
+            invoker: Invoker::Human,
+            moved_before: &nothing,
+            approvals: None,
+            run: None,
+        };
+        let doubt = Doubt::WentBack { ledger: now(), before: now() + HOUR };
+        let present = Present { at: now(), doubt: Some(doubt) };
+        let observed = Observed { evidence: &evidence, ..Observed::NOTHING };
+        let gates = assess(&world.rules(), &world.view(), observed, &question, present);
+        let found = of(&gates, GateKind::Evidence).remove(0);
+        (found.0, found.1)
+    };
+    for (pieces, outcome, is_clock) in [
+        (vec![scan(None, HOUR)], Outcome::Waiting, true),
+        (vec![scan(None, HOUR * 24 * 8)], Outcome::Waiting, true),
+        (vec![scan(Some(Level::Critical), HOUR)], Outcome::Refused, false),
+        (vec![], Outcome::Waiting, false),
+    ] {
+        let found = judged(pieces);
+        assert_eq!((found.0, found.1.starts_with("clock")), (outcome, is_clock), "{found:?}");
+    }
+}
+
+#[test]
+fn exceptions_belong_to_the_file_that_states_them_and_to_no_gate_of_the_other() {
+    let exception =
+        "[[exceptions]]\nid = \"CVE-2026-1\"\nowner = \"dana\"\nreason = \"known\"\nexpires = \"2999-12-31\"\n";
+    let of_policy = "format = 1\n[policy]\nname = \"platform\"\nversion = 1\n[gates]\nno-critical = { scan = { deny = [\"critical\"] } }\n\
+                     [tiers.development]\ngates = [\"no-critical\"]\n";
+    for (mine, theirs, refused) in
+        [("", "", [true, true]), (exception, "", [true, false]), ("", exception, [false, true])]
+    {
+        let (policy, told) = policy(&of_policy.replace("[gates]", &format!("{theirs}[gates]")));
+        let policy = policy.unwrap_or_else(|| panic!("{told:?}"));
+        let (pipeline, told) = config::pipeline(&PIPELINE.replace("[gates]", &format!("{mine}[gates]")), &[]);
+        let pipeline = pipeline.unwrap_or_else(|| panic!("{told:?}"));
+        let (governed, _) = govern(&pipeline, &config::Places::default(), Some(&policy), TrustMode::Local);
+        let governed = governed.unwrap();
+        let evidence = known(vec![scan(Some(Level::Critical), HOUR)]);
+        let scans =
+            governed.gates[&name::<EnvironmentName>("dev")].iter().filter(|gate| gate.name.as_str() == "no-critical");
+        let found: Vec<(bool, bool)> = scans
+            .map(|gate| {
+                let came_to = gate.gate.judge(&name("app"), &evidence, Before::First, now()).unwrap();
+                (gate.policy, came_to.standing() == Standing::Bad)
+            })
+            .collect();
+        assert_eq!(found, [(true, refused[0]), (false, refused[1])], "pipeline: {mine}, policy: {theirs}");
+    }
 }

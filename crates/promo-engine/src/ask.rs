@@ -71,8 +71,10 @@ impl Session {
         let mut answers = Vec::new();
         self.with_view(|view| {
             let questions: Vec<_> = questions.into_iter().collect();
-            let here = questions.iter().filter_map(|(name, _)| view.current(name)).map(|here| &here.release);
-            let evidence = self.evidence(view, questions.iter().map(|(_, release)| *release).chain(here))?;
+            // Where no gate asks for evidence, none is read.
+            let gated = || questions.iter().filter(|(name, _)| self.governance.gates.contains_key(*name));
+            let here = gated().filter_map(|(name, _)| view.current(name)).map(|here| &here.release);
+            let evidence = self.evidence(view, gated().map(|(_, release)| *release).chain(here))?;
             let observed = Observed { artifacts, evidence: &evidence };
             for (environment, release) in questions {
                 if view.release(release).is_none() {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use promo_core::Digest;
 use promo_core::eligibility::Evidence;
 use promo_core::evidence::{Kind, Report};
-use promo_core::ids::{ArtifactName, ReleaseId};
+use promo_core::ids::{ArtifactName, ReleaseId, SuiteName};
 use promo_core::ledger::record::{ARTIFACT_METADATA, METADATA};
 use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry};
 use promo_core::ledger::{Event, View};
@@ -54,7 +54,7 @@ pub struct NewEvidence {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// Under which name, such as that of a suite of tests: a later one of the same kind, tool and name replaces it.
-    pub name: Option<String>,
+    pub name: Option<SuiteName>,
     /// For which digests; for what the document itself names when there are none.
     pub subjects: BTreeSet<Digest>,
     /// Whether it is JSON of somebody's own, of which gates name the numbers.
@@ -121,11 +121,11 @@ impl Session {
                 format!("the document speaks of {}, which is no part of what it was brought for", first.digest);
             return Err(EngineError::Evidence(message));
         }
-        let like = |entry: &&EvidenceEntry| {
-            entry.name == new.name && entry.subjects == subjects && entry.format == kind.name()
-        };
+        let name = new.name.as_ref().map(ToString::to_string);
+        let like =
+            |entry: &&EvidenceEntry| entry.name == name && entry.subjects == subjects && entry.format == kind.name();
         let same = |entry: &&EvidenceEntry| like(entry) && entry.document == document;
-        let content = Content::Read(Box::new(report));
+        let content = Content::Read(Arc::new(report));
         // Only the last of its make is there already: where another came after it, the same once more is news.
         let last = self.with_view(|view| view.evidence.iter().rev().find(like).cloned())?;
         if let Some(entry) = last.filter(|entry| entry.document == document) {
@@ -135,7 +135,7 @@ impl Session {
         let event = Event::EvidenceAdded {
             document,
             format: kind.name().to_owned(),
-            name: new.name.clone(),
+            name: name.clone(),
             subjects: subjects.clone(),
         };
         self.append(&Expect::default(), &[self.draft(event)])?;
@@ -185,8 +185,9 @@ impl Session {
         if plan.request.goal == Goal::Rollback {
             return Ok(Evidence::new());
         }
-        let here = plan.moves.iter().filter_map(|entry| view.current(&entry.environment)).map(|here| &here.release);
-        self.evidence(view, plan.moves.iter().map(|entry| &entry.to.id).chain(here))
+        let gated = || plan.moves.iter().filter(|entry| self.governance.gates.contains_key(&entry.environment));
+        let here = gated().filter_map(|entry| view.current(&entry.environment)).map(|here| &here.release);
+        self.evidence(view, gated().map(|entry| &entry.to.id).chain(here))
     }
 
     /// What a document says that the ledger keeps; each is read once.
@@ -205,7 +206,7 @@ impl Session {
         };
         let pointers = if numbers { self.pointers() } else { Vec::new() };
         let content = match self.reports.read(&bytes, numbers.then_some(&pointers)) {
-            Ok(report) => Content::Read(Box::new(report)),
+            Ok(report) => Content::Read(Arc::new(report)),
             Err(unread) => {
                 // What no version of promo has a word for could be anything, also what an attestation has in it.
                 let kind = unread.kind.or(named).unwrap_or(Kind::InToto);

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use promo_core::Digest;
-use promo_core::ids::ArtifactName;
+use promo_core::ids::{ArtifactName, SuiteName};
 use promo_core::ledger::View;
 use promo_engine::evidence::NewEvidence;
 
@@ -46,7 +46,7 @@ enum Verb {
         digest: Option<Digest>,
         /// Which suite or run it is of: a later one of the same name replaces it
         #[arg(long, value_name = "NAME")]
-        name: Option<String>,
+        name: Option<SuiteName>,
         /// JSON of your own, of which gates name the numbers
         #[arg(long)]
         numbers: bool,

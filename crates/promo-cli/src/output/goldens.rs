@@ -67,6 +67,7 @@ fn scanned() -> Gate {
         artifact: Some("api".parse().expect("a name")),
         summary: "0 critical, 2 high".into(),
         documents: Vec::new(),
+        more_documents: 0,
         faults: Vec::new(),
         more: 0,
     };

@@ -133,6 +133,8 @@ fn what_is_no_evidence_is_refused_before_anything_is_recorded() {
     world.write("evidence", TESTS);
     let error = world.refuses(65, "evidence-invalid", &["evidence", "add", "evidence"]);
     assert!(error["message"].as_str().unwrap().contains("does not say of what it speaks"), "{error}");
+    let named = ["evidence", "add", "evidence", "--release", "1.2.0", "--name", "two words"];
+    world.refuses(64, "usage", &named);
     world.refuses(65, "file-unreadable", &["evidence", "add", "nothing.json"]);
     assert_eq!(records(), before);
 }

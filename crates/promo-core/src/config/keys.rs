@@ -277,7 +277,7 @@ const SCOPE: Key = key(
     Shape::OneOf(&["each-platform", "any"]),
     "of what evidence must speak: of `each-platform` of an image, the default, or of `any`",
 );
-const SUITES: Key = key("suites", Shape::Texts, "the names under which it was brought, all of them; any when left out");
+const SUITES: Key = key("suites", Shape::Names, "the names under which it was brought, all of them; any when left out");
 
 /// A gate over evidence, which has one key of what it requires.
 const GATE: &[Key] = &[

@@ -69,7 +69,7 @@ impl fmt::Display for Level {
 }
 
 /// What a document says of how bad a finding is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// A level that it names.
     Level(Level),

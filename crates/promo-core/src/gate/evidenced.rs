@@ -16,6 +16,18 @@ use crate::requirement::{self, Assessment, NamedGate, Piece, Standing};
 
 /// How many faults of a gate are told one by one.
 const FAULTS_TOLD: usize = 10;
+/// How many documents of a gate are told one by one.
+const DOCUMENTS_TOLD: usize = 20;
+/// How much of a text out of a document is told: the rest stands in the document.
+const TEXT_TOLD: usize = 300;
+
+/// The beginning of a text that somebody else wrote.
+fn cut(text: String) -> String {
+    match text.char_indices().nth(TEXT_TOLD) {
+        Some((at, _)) => alloc::format!("{}…", &text[..at]),
+        None => text,
+    }
+}
 
 /// What a gate over evidence came to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -36,6 +48,9 @@ pub struct Evidenced {
     /// The documents that were judged.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub documents: Vec<EvidenceDocument>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more_documents: u64,
     /// What is wrong, the first of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<EvidenceFault>,
@@ -88,26 +103,29 @@ impl Evidenced {
     #[must_use]
     pub fn new(named: &NamedGate, artifact: Option<&ArtifactName>, came_to: &Assessment, pieces: &[Piece]) -> Self {
         let requirement = &named.gate.requirement;
-        let piece = |document: &Digest| pieces.iter().find(|piece| piece.document == *document);
+        let piece = |(document, name): &(Digest, Option<String>)| {
+            pieces.iter().find(|piece| piece.document == *document && piece.name == *name)
+        };
         let told = |piece: &Piece| EvidenceDocument {
             document: piece.document,
-            source: requirement::source(piece),
+            source: cut(requirement::source(piece)),
             made: piece.report().and_then(|report| report.about.made),
-            by: requirement::brought_by(piece).map(String::from),
-            name: piece.name.clone(),
-            says: piece.report().map(|report| requirement::told(requirement, report)).unwrap_or_default(),
+            by: requirement::brought_by(piece).map(|by| cut(by.into())),
+            name: piece.name.clone().map(cut),
+            says: piece.report().map(|report| cut(requirement::told(requirement, report))).unwrap_or_default(),
         };
-        let faults = &came_to.verdict.faults;
+        let (faults, used) = (&came_to.verdict.faults, &came_to.verdict.used);
         Self {
             gate: named.name.clone(),
             policy: named.policy,
             artifact: artifact.cloned(),
-            summary: came_to.summary.clone(),
-            documents: came_to.verdict.used.iter().filter_map(piece).map(told).collect(),
+            summary: cut(came_to.summary.clone()),
+            documents: used.iter().take(DOCUMENTS_TOLD).filter_map(piece).map(told).collect(),
+            more_documents: used.len().saturating_sub(DOCUMENTS_TOLD) as u64,
             faults: faults
                 .iter()
                 .take(FAULTS_TOLD)
-                .map(|fault| EvidenceFault { code: fault.code().into(), text: requirement.words(fault) })
+                .map(|fault| EvidenceFault { code: fault.code().into(), text: cut(requirement.words(fault)) })
                 .collect(),
             more: faults.len().saturating_sub(FAULTS_TOLD) as u64,
         }
@@ -139,6 +157,9 @@ impl fmt::Display for Evidenced {
             all.extend((!said.is_empty()).then_some(said));
             if !sources.is_empty() {
                 all.push(alloc::format!("by {}", Words(&sources)));
+                all.extend(
+                    (self.more_documents > 0).then(|| alloc::format!("and {} more documents", self.more_documents)),
+                );
             }
         } else {
             all.extend(self.faults.iter().map(|fault| fault.text.clone()));

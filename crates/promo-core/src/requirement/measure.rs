@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::evidence::{Coverage, Finite, Kind, Ratio, Report, Totals};
 
 /// What of a run of tests there may be too much of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// Those that failed or erred.
     Failed,

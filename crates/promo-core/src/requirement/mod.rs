@@ -32,6 +32,7 @@ pub use metadata::MetadataRequirement;
 pub use piece::{Content, Nature, Origin, Piece, Reach, Scope, Subject};
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -56,7 +57,7 @@ pub enum Standing {
 }
 
 /// Why a requirement is not met.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// There is no evidence of this.
     Nothing {
@@ -270,8 +271,10 @@ impl Fault {
 pub struct Verdict {
     /// Everything that is wrong, in the order of the evidence; none when it is met.
     pub faults: Vec<Fault>,
-    /// The documents that were judged, each once.
-    pub used: Vec<Digest>,
+    /// The same, to find one in.
+    told: BTreeSet<Fault>,
+    /// The documents that were judged, each once under each name under which it was brought.
+    pub used: Vec<(Digest, Option<String>)>,
     /// When the first of them is too old, as far as time alone decides.
     pub until: Option<Timestamp>,
 }
@@ -284,13 +287,14 @@ impl Verdict {
     }
 
     fn uses(&mut self, piece: &Piece) {
-        if !self.used.contains(&piece.document) {
-            self.used.push(piece.document);
+        let is = |(document, name): &(Digest, Option<String>)| *document == piece.document && *name == piece.name;
+        if !self.used.iter().any(is) {
+            self.used.push((piece.document, piece.name.clone()));
         }
     }
 
     fn fault(&mut self, fault: Fault) {
-        if !self.faults.contains(&fault) {
+        if self.told.insert(fault.clone()) {
             self.faults.push(fault);
         }
     }

@@ -1,8 +1,8 @@
 //! Pieces of evidence, and of what in an artifact they speak. What must not live here: whether they are good.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use jiff::{SignedDuration, Timestamp};
@@ -54,8 +54,8 @@ pub enum Origin {
 /// What a document says, where it can be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
-    /// Read whole.
-    Read(Box<Report>),
+    /// Read whole. Shared, because each gate and artifact has pieces of its own.
+    Read(Arc<Report>),
     /// A document of that kind that is broken, or of a version that promo does not know.
     Unreadable {
         /// What it is.

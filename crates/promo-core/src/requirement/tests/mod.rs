@@ -1,8 +1,8 @@
 //! What is required of evidence, case by case; and that neither more required nor more found ever lets more through.
 
-use alloc::boxed::Box;
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::ToString;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
@@ -49,13 +49,13 @@ fn piece(name: &str, report: Report) -> Piece {
         name: None,
         bound: BTreeSet::new(),
         signed: BTreeSet::new(),
-        content: Content::Read(Box::new(report)),
+        content: Content::Read(Arc::new(report)),
     }
 }
 
 fn report(piece: &mut Piece) -> &mut Report {
     match &mut piece.content {
-        Content::Read(report) => report,
+        Content::Read(report) => Arc::make_mut(report),
         Content::Unreadable { .. } => panic!("it can be read"),
     }
 }
@@ -166,6 +166,13 @@ fn a_document_that_names_only_the_index_tells_of_one_platform_and_of_none_where_
     assert!(!missing(&[nameless]));
     let other = Piece { document: digest("another"), ..brought("index", &["arm64"]) };
     assert!(!missing(&[brought("index", &["amd64"]), other]));
+}
+
+#[test]
+fn fifty_thousand_findings_are_told_one_by_one_and_each_once() {
+    let list: Vec<Finding> = (0..50_000).map(|n| critical(&format!("CVE-{n}"))).collect();
+    let twice = [scan("image", "image", "trivy", list.clone()), scan("image", "image", "trivy", list)];
+    assert_eq!(judged(&single(), &twice).verdict.faults.len(), 50_000);
 }
 
 #[test]

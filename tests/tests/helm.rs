@@ -12,6 +12,22 @@ const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: { name: web }\n\
 mod needs_kubernetes {
     use super::*;
 
+    /// Each takes a process and nobody waits for the other: this helm says what it is only once it renders.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn helm_is_asked_what_it_is_while_it_renders() {
+        for helm in BOTH {
+            let Some(mut world) = World::new(helm) else { return };
+            let inputs = world.inputs(&[("chart/templates/a.yaml", &config("a", "1"))], &json!({}));
+            let waits = world.script(
+                "if [[ $1 == template ]]; then : >\"$0.renders\"; fi\n\
+                 if [[ $1 == version ]]; then for _ in {1..300}; do [[ -e $0.renders ]] && break; sleep 0.1; done; [[ -e $0.renders ]] || exit 1; fi\n\
+                 exec \"$HELM\" \"$@\"\n",
+            );
+            world.with(Some(&waits));
+            world.deploy(&inputs).await;
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn it_keeps_the_contract_of_deployments() {
         for helm in BOTH {

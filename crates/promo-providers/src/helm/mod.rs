@@ -209,10 +209,15 @@ impl Helm {
         settings: &Settings,
         place: &Place,
     ) -> Result<(Arc<Rendered>, bool), ProviderError> {
-        let tool = self.tools.find(cx).await?;
-        let chart = Chart::of(cx, &self.oci, inputs, settings).await?;
-        let job = Job::new(cx, inputs, settings, &chart)?;
-        Ok((self.renderings.get(cx, &tool, place, &job).await?, job.asking()))
+        // helm says what it is while it renders: nobody takes what one has rendered that is refused then.
+        let rendered = async {
+            let chart = Chart::of(cx, &self.oci, inputs, settings).await?;
+            let job = Job::new(cx, inputs, settings, &chart)?;
+            Ok((self.renderings.get(cx, &Tools::unasked(cx), place, &job).await?, job.asking()))
+        };
+        let (tool, rendered) = futures_util::future::join(self.tools.find(cx), rendered).await;
+        tool?;
+        rendered
     }
 
     /// What the chart and the cluster make of the inputs, without making it.

@@ -184,7 +184,7 @@ impl Renderings {
         }
         // What cannot tell where it is comes out the same anywhere.
         let namespace = if job.knows_namespace() { place.namespace.as_str() } else { "anywhere" };
-        let key = job.key(tool, namespace, &asked);
+        let key = job.key(namespace, &asked);
         let cell = Arc::clone(self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         // Several environments with the same inputs wait for the one that came first.
         let rendered = cell.get_or_try_init(|| job.render(cx, tool, namespace, &asked, away)).await?;
@@ -227,10 +227,10 @@ impl<'a> Job<'a> {
         Ok(Self { chart, settings, files, own: settings.own_values(&inputs.artifacts)? })
     }
 
-    fn key(&self, tool: &Tool, namespace: &str, asked: &[String]) -> Digest {
+    /// All renderings of a run are by one helm.
+    fn key(&self, namespace: &str, asked: &[String]) -> Digest {
         let files: Vec<String> = self.files.iter().map(|(_, bytes)| Digest::of(bytes).to_string()).collect();
-        let key =
-            json!([tool.version, self.chart.key.to_string(), self.settings.name, namespace, asked, files, self.own]);
+        let key = json!([self.chart.key.to_string(), self.settings.name, namespace, asked, files, self.own]);
         Digest::of(key.to_string().as_bytes())
     }
 

@@ -45,15 +45,19 @@ impl Tools {
         self.0.get_or_try_init(|| Self::ask(cx)).await.cloned()
     }
 
-    async fn ask(cx: &Context) -> Result<Tool, ProviderError> {
+    /// The same before anybody asked what it is.
+    pub(super) fn unasked(cx: &Context) -> Tool {
         let named = cx.secrets.variable(PROGRAM).map(|value| value.expose_secret().to_owned());
         let program = match named.filter(|named| !named.is_empty()) {
             Some(path) if path.contains('/') => cx.path(path).display().to_string(),
             Some(name) => name,
             None => "helm".to_owned(),
         };
-        let directory = private()?;
-        let unknown = Tool { program, major: 0, version: String::new() };
+        Tool { program, major: 0, version: String::new() }
+    }
+
+    async fn ask(cx: &Context) -> Result<Tool, ProviderError> {
+        let (directory, unknown) = (private()?, Self::unasked(cx));
         let words = ["version", "--template", "{{.Version}}"].map(String::from).to_vec();
         let output = unknown.run(cx, directory.path(), words, SOON).await.map_err(|error| match error.kind {
             ErrorKind::NotFound => {

@@ -99,6 +99,35 @@ mod needs_kubernetes {
         }
     }
 
+    /// helm takes a hook away only where one of its name comes again: what is left where the release before is there is told.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn what_a_hook_of_a_failed_revision_has_left_is_told_by_the_way_back_and_by_drift_with_what_deletes_it() {
+        for helm in BOTH {
+            let Some(world) = World::new(helm) else { return };
+            let (value, fails) = (config("a", "1"), hook("migrate", "pre-upgrade", "fail"));
+            let first = world.inputs(&[("chart/templates/a.yaml", value.as_str())], &json!({}));
+            let recorded = world.deploy(&first).await.desired;
+            let second = world.inputs(
+                &[("chart/templates/a.yaml", value.as_str()), ("chart/templates/migrate.yaml", &fails)],
+                &json!({}),
+            );
+            let preview = world.preview(&second).await.unwrap();
+            world.ensure(&second, preview.current, preview.desired).await.unwrap_err();
+            assert_eq!(world.names("jobs"), ["migrate"], "{helm:?}");
+            let said = world.ensure(&first, world.observe(&first).await, recorded).await.unwrap();
+            let told = "Job/migrate (left of a hook of revision 2)";
+            assert!(said.contains(&format!("{told} is still there: `kubectl --kubeconfig ")), "{helm:?}: {said}");
+            let answer = world.drift(&first, recorded).await.unwrap();
+            let [left] = &answer.objects[..] else { panic!("{helm:?}: {answer:#?}") };
+            assert_eq!((left.object.as_str(), left.class, answer.live), (told, DriftClass::Added, recorded));
+            let [command] = &left.away[..] else { panic!("{left:?}") };
+            let words: Vec<&str> = command.split(' ').skip(1).collect();
+            assert_eq!(words[words.len() - 2..], ["delete", "job.batch/migrate"], "{command}");
+            world.kubectl(&words[words.len() - 2..]);
+            assert_eq!(world.drift(&first, recorded).await.unwrap().objects, [], "{helm:?}");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn what_somebody_did_with_helm_itself_is_told_as_helms_with_the_revision() {
         for helm in BOTH {

@@ -54,7 +54,7 @@ pub struct ObjectDrift {
     pub class: DriftClass,
     /// What differs in it; none where all of it is gone or was added.
     pub fields: Vec<FieldDrift>,
-    /// The commands by which a person takes away the fields that were added, where no deployment does.
+    /// The commands by which a person takes away what was added, where no deployment does.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub away: Vec<String>,
 }

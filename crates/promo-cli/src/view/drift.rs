@@ -231,7 +231,7 @@ pub(crate) struct Found {
     pub(crate) image: bool,
     /// Objects that are gone.
     pub(crate) gone: Vec<String>,
-    /// Fields were added that nothing declares.
+    /// Something was added that nothing declares and no deployment takes away.
     pub(crate) added: bool,
     /// The commands that take these away.
     pub(crate) away: Vec<String>,
@@ -253,6 +253,7 @@ impl Found {
                     object.fields.iter().any(|field| matches!(field.class, "changed" | "scaled" | "deleted"));
                 found.image |= object.fields.iter().any(|field| field.class == "image");
                 found.added |= object.fields.iter().any(|field| field.class == "added");
+                found.added |= !object.away.is_empty();
                 found.away.extend(object.away.clone());
             }
         }

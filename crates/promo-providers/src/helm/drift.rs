@@ -8,7 +8,7 @@ use super::release::Release;
 use super::render::{self, Rendered};
 use super::seen::{self, Seen};
 use super::settings::Settings;
-use super::{Helm, at};
+use super::{Helm, at, hooks};
 use crate::kubernetes::cluster::Place;
 use crate::kubernetes::drift;
 use crate::kubernetes::inventory::{Kept, Phase};
@@ -31,7 +31,8 @@ pub(super) async fn look(helm: &Helm, cx: &Context, request: &DriftRequest) -> R
     }
     if live == request.recorded {
         // Only what others have added can be told then, which takes no rendering.
-        let (objects, _) = drift::objects(&place, &seen.there.objects, |_, _| true, MANAGER, &kubectl).await?;
+        let (mut objects, _) = drift::objects(&place, &seen.there.objects, |_, _| true, MANAGER, &kubectl).await?;
+        objects.extend(left(&place, &settings, &seen, &kubectl).await?);
         return Ok(DriftAnswer { objects, ..DriftAnswer::state(live) });
     }
     let (rendered, _) = helm.rendered(cx, inputs, &settings, &place).await?;
@@ -56,10 +57,27 @@ pub(super) async fn look(helm: &Helm, cx: &Context, request: &DriftRequest) -> R
         .iter()
         .filter(|(known, live)| live.is_some() && !objects.iter().any(|(object, _)| object.id.same(&known.id)));
     differing.extend(others.map(|(known, _)| ObjectDrift::whole(known.id.to_string(), DriftClass::Added)));
+    differing.extend(left(&place, &settings, &seen, &kubectl).await?);
     let note = note(&settings, &seen, theirs, &inputs.release.to_string());
     let run = run(&seen, theirs, &inputs.release.to_string());
     let by_hand = theirs.map(|latest| format!("revision {} of release {}", latest.revision, settings.name));
     Ok(DriftAnswer { objects: differing, note, run, by_hand, ..DriftAnswer::state(live) })
+}
+
+/// What hooks of failed revisions have left.
+async fn left(
+    place: &Place,
+    settings: &Settings,
+    seen: &Seen,
+    kubectl: &str,
+) -> Result<Vec<ObjectDrift>, ProviderError> {
+    let Some(latest) = &seen.latest else { return Ok(Vec::new()) };
+    let all = hooks::left(place, &settings.name, latest).await?;
+    let one = |left: hooks::Left| ObjectDrift {
+        away: vec![typed::delete(kubectl, &left.id)],
+        ..ObjectDrift::whole(left.told(), DriftClass::Added)
+    };
+    Ok(all.into_iter().map(one).collect())
 }
 
 /// What was deployed, with what is there of it.

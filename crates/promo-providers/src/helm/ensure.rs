@@ -13,6 +13,7 @@ use crate::kubernetes::inventory::{self, Entry, Inventory, Kept, Phase};
 use crate::kubernetes::object::{DEFINITION, Id, Object};
 use crate::kubernetes::settled;
 use crate::kubernetes::tried::of_release;
+use crate::kubernetes::typed;
 
 fn conflict(message: String) -> ProviderError {
     ProviderError::new(ErrorKind::Conflict, message)
@@ -75,6 +76,12 @@ pub(super) async fn ensure(helm: &Helm, cx: &Context, request: &EnsureRequest) -
     let mut detail = format!("revision {} of release {}", made.revision, settings.name);
     if pruned > 0 {
         detail.push_str(&format!(", {pruned} objects of a broken-off one taken away"));
+    }
+    // What is there is there, whether or not that can be told too.
+    let left = hooks::left(&place, &settings.name, &made).await.unwrap_or_default();
+    for left in &left {
+        let kubectl = typed::kubectl(cx, &inputs.target)?;
+        detail.push_str(&format!("; {} is still there: `{}`", left.told(), typed::delete(&kubectl, &left.id)));
     }
     Ok(EnsureAnswer { changed: true, detail })
 }

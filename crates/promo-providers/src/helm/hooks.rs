@@ -105,6 +105,47 @@ pub(super) async fn guard(
     Ok(())
 }
 
+/// What a hook has left.
+pub(super) struct Left {
+    /// What is still there.
+    pub(super) id: Id,
+    /// The revision whose hook made it.
+    revision: u64,
+}
+
+impl Left {
+    /// What it is, for a person.
+    pub(super) fn told(&self) -> String {
+        format!("{} (left of a hook of revision {})", self.id, self.revision)
+    }
+}
+
+/// What hooks of the last revisions that did not succeed have left, and the newest revision has not itself: helm takes a hook away only where one of
+/// that name comes again. It is told and not deleted: a hook that still runs may be what somebody looks at.
+///
+/// # Errors
+/// When the revisions cannot be read.
+pub(super) async fn left(place: &Place, name: &str, latest: &Release) -> Result<Vec<Left>, ProviderError> {
+    let mut known: Vec<Id> = latest.hooks()?.into_iter().chain(latest.objects()?).map(|object| object.id).collect();
+    let mut all = Vec::new();
+    for before in release::before(place, name, latest.revision).await? {
+        for hook in before.unfinished_hooks()? {
+            if known.iter().any(|known| known.same(&hook.id)) {
+                continue;
+            }
+            known.push(hook.id.clone());
+            // It stands beside the release, which can be told of without it: whoever may not look, or finds no such kind any more, is
+            // told of the release.
+            let Ok(Some(live)) = place.live(&hook.id).await else { continue };
+            // helm writes nothing on a hook; what the chart writes on it is there.
+            if live.pointer(EVENTS).is_some() && live.pointer("/metadata/deletionTimestamp").is_none() {
+                all.push(Left { id: hook.id, revision: before.revision });
+            }
+        }
+    }
+    Ok(all)
+}
+
 /// Whether a kind lives in namespaces, as the server says, or the definition that comes with the chart.
 async fn is_namespaced(place: &Place, id: &Id, definitions: &[Object]) -> Result<bool, ProviderError> {
     match place.kind(id).await {

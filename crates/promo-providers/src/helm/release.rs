@@ -82,6 +82,19 @@ impl Release {
         hooks(&format!("revision {}", self.revision), &self.value)
     }
 
+    /// The hooks that were begun and did not succeed, whatever became of the revision since: helm calls one superseded once there is
+    /// a later one.
+    pub(super) fn unfinished_hooks(&self) -> Result<Vec<Object>, ProviderError> {
+        let mut all = Vec::new();
+        for hook in self.value.get("hooks").and_then(Value::as_array).into_iter().flatten() {
+            let text = |pointer: &str| hook.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+            if matches!(text("/last_run/phase"), "Failed" | "Running" | "Unknown") {
+                all.extend(object::read(&format!("a hook of revision {}", self.revision), text("/manifest"))?);
+            }
+        }
+        Ok(all)
+    }
+
     /// The hooks that failed, as `Job/migrate (pre-upgrade)`.
     pub(super) fn failed_hooks(&self) -> Vec<String> {
         let hooks = self.value.get("hooks").and_then(Value::as_array);
@@ -190,6 +203,19 @@ pub(super) async fn had_hook(place: &Place, name: &str, id: &Id) -> Result<bool,
         }
     }
     Ok(false)
+}
+
+/// How many revisions before the newest are asked what their hooks have left.
+const BEFORE: usize = 5;
+
+/// The last revisions before this one, newest first.
+pub(super) async fn before(place: &Place, name: &str, revision: u64) -> Result<Vec<Release>, ProviderError> {
+    let mut all = Vec::new();
+    let older = revisions(place, name).await?.into_iter().filter(|(number, ..)| *number < revision);
+    for (_, secret, _) in older.take(BEFORE) {
+        all.extend(read(place, &secret).await?);
+    }
+    Ok(all)
 }
 
 async fn elsewhere(place: &Place, name: &str) -> Result<(), ProviderError> {

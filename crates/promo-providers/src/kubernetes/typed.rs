@@ -56,6 +56,11 @@ pub(crate) fn away(kubectl: &str, id: &Id, live: &Value, added: &[Path]) -> Vec<
     all
 }
 
+/// The command that deletes an object.
+pub(crate) fn delete(kubectl: &str, id: &Id) -> String {
+    format!("{kubectl} delete {}", word(&named(id)))
+}
+
 /// One patch that removes them, and nothing where an element of a list is not the one that was seen any more.
 fn patch(live: &Value, paths: &[&Path]) -> Option<String> {
     let (mut ways, mut tests) = (Vec::new(), Vec::new());
@@ -82,7 +87,7 @@ fn pointer(way: &[At]) -> String {
 }
 
 /// An object as kubectl takes it: `deployment.apps/api`.
-pub(crate) fn named(id: &Id) -> String {
+fn named(id: &Id) -> String {
     let group = if id.kind.group.is_empty() { String::new() } else { format!(".{}", id.kind.group) };
     format!("{}{group}/{}", id.kind.kind.to_lowercase(), id.name)
 }

@@ -122,6 +122,30 @@ proptest! {
         prop_assert!(before.standing() == Standing::Met || after.standing() != Standing::Met, "{before:?} {after:?}");
     }
 
+    /// Nor does a later scan of the same make that finds no less, and in whose place it stands.
+    #[test]
+    fn s1_5_a_rescan_that_finds_no_less_never_lets_more_through(
+        requirement in some_requirement(), pieces in some_scans(), more in some_findings(), at in 0..5_usize,
+    ) {
+        let before = requirement.judge(&index(), &pieces, &[], now()).verdict;
+        let mut again = pieces.clone();
+        if let Some(mut rescan) = pieces.get(at).cloned() {
+            rescan.document = digest("rescan");
+            let told = report(&mut rescan);
+            told.about.made = told.about.made.map(|made| made + SignedDuration::from_secs(1));
+            // It stands in the place of every older one of its make, so it has what all of them found, and is no more done than they are.
+            let known = || pieces.iter().filter_map(Piece::report);
+            let found = known().flat_map(|report| report.findings.iter().flat_map(|findings| findings.list.clone()));
+            told.findings.as_mut().unwrap().list.extend(found.chain(more));
+            if known().any(|report| report.about.completed == Some(false)) {
+                told.about.completed = Some(false);
+            }
+            again.push(rescan);
+        }
+        let after = requirement.judge(&index(), &again, &[], now()).verdict;
+        prop_assert!(after.standing() >= before.standing(), "{before:?} {after:?}");
+    }
+
     /// What speaks of something else changes nothing but what is told.
     #[test]
     fn what_speaks_of_something_else_opens_nothing(requirement in some_requirement(), pieces in some_scans(), more in some_findings()) {

@@ -137,7 +137,7 @@ mod needs_kubernetes {
         let result = world.ask(&rollout, json!({"selector": "app in (web, other)", "timeout": 2})).await.unwrap();
         assert!(!result.passed && result.detail.contains("Deployment/other"), "{result:?}");
         assert!(
-            result.detail.contains("0 of 1 pods are ready") && !result.detail.contains("Deployment/web:"),
+            result.detail.contains("0 of 1 pod is ready") && !result.detail.contains("Deployment/web:"),
             "{result:?}"
         );
         assert!(

@@ -142,7 +142,7 @@ mod needs_kubernetes {
         let mut request = World::request(&three, preview.current, preview.desired);
         request.token = "run/another".into();
         let answer = world.kubectl.ensure(&world.cx, &request).await.unwrap();
-        assert_eq!(answer.detail, "1 objects applied, 1 hooks run");
+        assert_eq!(answer.detail, "1 object applied, 1 hook run");
         // One that changed is another one; the old one goes away with what is declared no more.
         let changed = once.replace("backoffLimit: 0", "backoffLimit: 1");
         world.deploy(&inputs("3", &[&changed])).await;

@@ -90,7 +90,7 @@ mod needs_kubernetes {
     async fn a_set_whose_pods_never_get_ready_has_failed_and_they_are_told() {
         for (kind, first, then) in [
             (STATEFUL, "StatefulSet/web: 0 of 3 pods are ready", "StatefulSet/web: 2 of 3 pods are ready"),
-            (DAEMON, "DaemonSet/web: 0 of 1 pods are available", "DaemonSet/web: 0 of 1 pods are available"),
+            (DAEMON, "DaemonSet/web: 0 of 1 pod is available", "DaemonSet/web: 0 of 1 pod is available"),
         ] {
             // From the beginning, also where nobody but a person would replace them.
             for strategy in [ROLLING, BY_HAND] {

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope};
+use promo_core::counted::counted;
 use promo_core::gate::{self, Gate, GateKind, Instant, Reason};
 use promo_core::ids::{EnvironmentName, RoleName};
 use promo_core::ledger::{ActorKind, View};
@@ -45,8 +46,9 @@ impl From<EngineError> for CliError {
             | EngineError::NotAnExtension { .. } => new("promo ledger verify").who(who::OPERATOR),
             EngineError::Ledger(_) => new(&command_line(["promo", "explain", code])).who(who::OPERATOR),
             EngineError::OtherLedger { expected, found } => {
-                let text =
-                    |c: &promo_ledger::Checkpoint| format!("{}, {} records with root {}", c.origin, c.size, c.root);
+                let text = |c: &promo_ledger::Checkpoint| {
+                    format!("{}, {} with root {}", c.origin, counted(c.size, "record"), c.root)
+                };
                 let found = found.as_ref().map_or_else(|| "no ledger".into(), |found| text(found));
                 let next = command_line(["promo", "explain", code]);
                 new(&next).who(who::OPERATOR).differs(text(expected), found)
@@ -64,13 +66,17 @@ impl From<EngineError> for CliError {
                     // It looks at what is there; `status` tells what the ledger says.
                     ErrorKind::Conflict => "promo plan",
                     ErrorKind::Integrity => &page,
+                    // A file of this machine, which says what it should be.
+                    ErrorKind::Invalid if source.expected.is_some() && source.found.is_none() => "promo doctor",
                     // A person must change a file: settings, or a template. `check` knows which, `doctor` looks at the machine.
                     ErrorKind::Invalid => "promo check",
                     _ => "promo doctor",
                 };
                 let mut out = new(next).details([source.to_string()]);
-                if source.kind == ErrorKind::Invalid {
-                    out = out.details([BROUGHT.to_owned()]);
+                match &source.expected {
+                    Some(expected) if source.found.is_none() => out = out.expected(expected.clone()),
+                    _ if source.kind == ErrorKind::Invalid => out = out.details([BROUGHT.to_owned()]),
+                    _ => {}
                 }
                 if let (Some(expected), Some(found)) = (&source.expected, &source.found) {
                     out = out.differs(expected.clone(), found.clone());
@@ -459,6 +465,18 @@ mod tests {
             let next = text.lines().last().and_then(|l| l.strip_prefix("Next: ")).expect("the last line is a command");
             assert_parses(next);
         }
+    }
+
+    #[test]
+    fn a_wrong_file_of_this_machine_says_what_it_should_be_and_leads_to_no_release() {
+        let source = ProviderError {
+            expected: Some("a table for each cluster".into()),
+            ..ProviderError::new(ErrorKind::Invalid, "clusters.toml: line 3: no")
+        };
+        let error = CliError::from(EngineError::Provider { doing: "the preview".into(), environment: None, source });
+        let text = error.text();
+        assert!(text.contains("clusters.toml: line 3: no") && text.contains("a table for each cluster"), "{text}");
+        assert!(!text.contains("release add") && error.problem().next.ends_with("promo doctor"), "{text}");
     }
 
     #[test]

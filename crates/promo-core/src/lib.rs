@@ -9,6 +9,7 @@ pub mod approval;
 pub mod canonical;
 pub mod clock;
 pub mod config;
+pub mod counted;
 pub mod diagnostic;
 pub mod digest;
 pub mod eligibility;

@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use kube::api::ListParams;
 use kube::core::GroupVersionKind;
+use promo_core::counted::{counted, is};
 use promo_core::kinds::{KindSchema, Place, ValueKind};
 use promo_sdk::{CheckRequest, CheckResult, Context, Description, EffectClass, ErrorKind, Provider, ProviderError};
 use serde::Deserialize;
@@ -115,10 +116,11 @@ impl Question for Settings {
         let evidence = [("ready", ready), ("not_ready", others), ("min", *min)];
         let evidence = evidence.map(|(key, count)| (key.to_owned(), count.to_string())).into();
         let detail = match passed {
-            true => format!("Service/{service} has {ready} ready endpoints"),
+            true => format!("Service/{service} has {}", counted(ready, "ready endpoint")),
             false => format!(
-                "Service/{service} has {ready} ready endpoints and {others} that are not, of at least {min}, after \
-                 {timeout} s"
+                "Service/{service} has {} and {others} that {} not, of at least {min}, after {timeout} s",
+                counted(ready, "ready endpoint"),
+                is(others)
             ),
         };
         Ok(CheckResult { passed, detail: escape::line(&detail), evidence })

@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{ListParams, LogParams};
+use promo_core::counted::{counted, of};
 use promo_core::kinds::{KindSchema, Place as At, ValueKind};
 use promo_sdk::{CheckRequest, CheckResult, Context, Description, EffectClass, ErrorKind, Provider, ProviderError};
 use regex::{Regex, RegexBuilder};
@@ -199,10 +200,10 @@ impl Question for Read {
         let (passed, detail) = match (matches > max, lacks) {
             (true, _) => {
                 let first = found.first.unwrap_or_default();
-                (false, format!("{matches} of {lines} lines of {since} s match, at most {max} may: {first}"))
+                (false, format!("{} of {since} s match, at most {max} may: {first}", of(matches, lines, "line")))
             }
             (false, Some(lacks)) => (false, format!("no data, which is no pass: {lacks}")),
-            (false, None) => (true, format!("{matches} of {lines} lines of {since} s match")),
+            (false, None) => (true, format!("{} of {since} s match", of(matches, lines, "line"))),
         };
         Ok(CheckResult { passed, detail: escape::line(&detail), evidence })
     }
@@ -312,7 +313,8 @@ impl Earlier {
         let lost = more && within("startedAt");
         Self {
             kept: runs && within("finishedAt"),
-            lost: lost.then(|| format!("was started again {restarts} times, and only the last log is kept")),
+            lost: lost
+                .then(|| format!("was started again {}, and only the last log is kept", counted(restarts, "time"))),
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use promo_core::counted::of;
 use promo_core::kinds::{KindSchema, Place, ValueKind};
 use promo_sdk::{CheckRequest, CheckResult, Context, Description, EffectClass, ErrorKind, Provider, ProviderError};
 use serde::Deserialize;
@@ -150,7 +151,7 @@ impl Provider for Probe {
         let most = kinds.iter().max_by_key(|(_, count)| **count).map(|(what, _)| format!(", such as: {what}"));
         evidence.extend(kinds.iter().map(|(what, count)| (format!("failure {what}"), count.to_string())));
         let detail =
-            format!("{failed} of {requests} requests to {shown} failed in {seconds} s{}", most.unwrap_or_default());
+            format!("{} to {shown} failed in {seconds} s{}", of(failed, requests, "request"), most.unwrap_or_default());
         Ok(CheckResult { passed, detail: escape::line(&detail), evidence })
     }
 }

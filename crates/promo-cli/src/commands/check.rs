@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use clap::Args;
+use promo_core::counted::counted;
 use promo_core::diagnostic::Severity;
 use promo_core::gate::Reason;
 use promo_core::ids::EnvironmentName;
@@ -124,9 +125,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         }
         let verdict = if exit == DONE { "is well formed" } else { "has warnings, and --strict takes none" };
         let mut out = format!(
-            "{} {verdict}: {} environments, {}",
+            "{} {verdict}: {}, {}",
             view.pipeline,
-            view.environments,
+            counted(view.environments, "environment"),
             view.policy.as_deref().map_or_else(|| "no policy".to_owned(), |p| format!("policy {}", line(p)))
         );
         if view.local {

@@ -1,6 +1,7 @@
 //! `promo diff ENV ENV`: how two environments differ, in what is declared for them and in what is not. Writes nothing.
 
 use clap::Args;
+use promo_core::counted::counted;
 use promo_core::ids::EnvironmentName;
 use promo_engine::{compare, exit};
 
@@ -72,10 +73,7 @@ fn print(ui: &Ui, session: &promo_engine::Session, compared: &Compared, style: &
         table::fold(&format!("promo diff · {head}\n\n"), ui.width())
     };
     let unlike = compared.undeclared.iter().filter(|one| one.state == "differs").count();
-    let number = |declared: usize| match declared {
-        1 => "1 declared difference".to_owned(),
-        declared => format!("{declared} declared differences"),
-    };
+    let number = |declared: usize| counted(declared, "declared difference");
     let says = match (compared.declared.len(), unlike, compared.left_out.unwrap_or_default()) {
         (0, 0, 0) if compared.whole => format!("{left} and {right} do not differ.\n"),
         (0, 0, declared) if compared.whole => {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 use promo_core::Digest;
 use promo_core::config::Limits;
+use promo_core::counted::counted;
 use promo_core::gate::Reason;
 use promo_core::ids::{CheckName, EnvironmentName};
 use promo_engine::process::Processes;
@@ -192,7 +193,10 @@ fn ledger(rules: &Rules) -> Result<String, (String, &'static str)> {
     }
     if !rules.ledger.is_file() {
         if let Some(pinned) = &rules.checkpoint {
-            return Err((format!("not there, and the trust file pins one of {} records", pinned.size), OTHER));
+            return Err((
+                format!("not there, and the trust file pins one of {}", counted(pinned.size, "record")),
+                OTHER,
+            ));
         }
         writable(&rules.ledger)?;
         return Ok("made when something is first written".to_owned());
@@ -200,7 +204,7 @@ fn ledger(rules: &Rules) -> Result<String, (String, &'static str)> {
     let store = SqliteStore::open_read_only(&rules.ledger).map_err(unread)?;
     let verified = promo_ledger::verify_against(&store, rules.checkpoint.as_slice());
     let records = match verified {
-        Ok(report) => format!("{} records, verified", report.records),
+        Ok(report) => format!("{}, verified", counted(report.records, "record")),
         Err(VerifyError::Store(error)) => return Err(unread(error)),
         Err(VerifyError::Findings(findings)) => {
             let (pinned, own): (Vec<_>, Vec<_>) = findings.iter().partition(|f| f.what == What::Checkpoint);

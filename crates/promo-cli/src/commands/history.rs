@@ -4,6 +4,7 @@ use clap::Args;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::ids::EnvironmentName;
+use promo_core::ledger::event::Movement;
 use promo_core::ledger::view::{Promotion, Stop, StopAct};
 use promo_core::planner;
 use promo_engine::Session;
@@ -100,7 +101,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let drill = DrillView::of(&project.session, &view, promotion)?;
         let way = match &promotion.drill {
             Some(drill) => format!("{to} → {} → {to}", planner::reference(&view, &drill.back)),
-            None => format!("{from} → {to}"),
+            None => format!("{from} → {to}{}", kind(promotion)),
         };
         let (ended, style) = match promotion.finished {
             Some((_, outcome)) => endings::of(&project.session, &view, name, promotion, outcome),
@@ -137,6 +138,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         ui.data(&ui.next(&dead.next));
     }
     Ok(DONE)
+}
+
+/// What kind of move it was, where its two ends do not say it: what went back is told from what went up, and another configuration
+/// from the same once more.
+fn kind(promotion: &Promotion) -> &'static str {
+    match promotion.movement {
+        Movement::Rollback => " (back)",
+        Movement::Reconfiguration => " (another configuration)",
+        Movement::Promotion if promotion.from.as_ref() == Some(&promotion.to) => " (deployed again)",
+        Movement::Promotion => "",
+    }
 }
 
 /// Why a promotion did not go well, where that is on record.

@@ -2,6 +2,7 @@
 //! it; and writes its checkpoint down for a trust file.
 
 use clap::{Args, Subcommand};
+use promo_core::counted::counted;
 use promo_engine::EngineError;
 use promo_ledger::{Checkpoint, VerifyError};
 
@@ -56,7 +57,8 @@ fn verify(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     if ui.format() == Format::Json {
         ui.answer(&LedgerVerified { records: size, root, origin, next: ui.to_paste(next) });
     } else {
-        ui.data(&format!("{size} records, whole and in order\nroot {root}\n{}", ui.next(next)));
+        let records = counted(size, "record");
+        ui.data(&format!("{records}, whole and in order\nroot {root}\n{}", ui.next(next)));
     }
     Ok(DONE)
 }

@@ -196,8 +196,19 @@ fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>, metad
         return CliError::from(error)
             .go_on_with(&words.chain(alias).chain(metadata).chain(["--correct"]).collect::<Vec<_>>());
     }
-    let moved = matches!(&error, EngineError::Provider { source, .. } if source.kind == ErrorKind::Moved);
-    let error = CliError::from(error);
+    let kind = match &error {
+        EngineError::Provider { source, .. } => Some(source.kind),
+        _ => None,
+    };
+    let (moved, error) = (kind == Some(ErrorKind::Moved), CliError::from(error));
+    // The name is what was typed: this machine has nothing to do with it.
+    if kind == Some(ErrorKind::NotFound) {
+        let known = "the tags that there are, the registry lists; what its build pushed, its log names".to_owned();
+        return error
+            .who("whoever builds and pushes it")
+            .details([known])
+            .go_on_with(&["promo", "release", "add", "--help"]);
+    }
     if !moved {
         return error;
     }

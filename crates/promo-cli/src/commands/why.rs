@@ -334,7 +334,8 @@ impl Case<'_> {
                 out.extend(ways::open_checks(self.session, self.view, self.name, false));
             }
             if self.reconfigured {
-                out.push(say(command_line(["promo", "plan", name, "--out", "plan.json"]), "plans its configuration"));
+                let file = ways::own_file(self.name);
+                out.push(say(command_line(["promo", "plan", name, "--out", &file]), "plans its configuration"));
             }
             if out.is_empty() {
                 out.extend(self.failed_drill());
@@ -371,7 +372,8 @@ impl Case<'_> {
         let plan = || {
             let words = ["promo", "plan", name].into_iter();
             let named = (!newest).then_some(["--release", id]).into_iter().flatten();
-            let command = command_line(words.chain(named).chain(["--out", "plan.json"]));
+            let file = ways::own_file(self.name);
+            let command = command_line(words.chain(named).chain(["--out", file.as_str()]));
             NextCommand { command, why: "plans it".into() }
         };
         let closed: Vec<&Gate> = gates.iter().filter(|g| !g.outcome.is_open()).collect();
@@ -425,7 +427,8 @@ impl Case<'_> {
                     return Some(say(ways::new_release(self.session), "the same once more: looks into its artifacts"));
                 }
                 Reason::TriedBefore | Reason::Held { .. } => {
-                    let command = command_line(["promo", "plan", name, "--release", id, "--out", "plan.json"]);
+                    let file = ways::own_file(self.name);
+                    let command = command_line(["promo", "plan", name, "--release", id, "--out", &file]);
                     return Some(NextCommand { command, why: "asks for it by name".into() });
                 }
                 _ => {}

@@ -1,5 +1,6 @@
 //! Differences of rendered files as unified hunks.
 
+use promo_core::counted::counted;
 use promo_core::inputs::FileChange;
 use similar::TextDiff;
 
@@ -33,15 +34,11 @@ pub(crate) fn summary(change: &FileChange) -> String {
     let count = |sign: char| hunks.lines().filter(|l| l.starts_with(sign)).count();
     let (added, removed) = (count('+'), count('-'));
     match (&change.before, &change.after) {
-        (None, Some(_)) => format!("new, {}", lines(added)),
+        (None, Some(_)) => format!("new, {}", counted(added, "line")),
         (Some(_), None) => "deleted".to_owned(),
-        _ if added == removed => lines(added),
+        _ if added == removed => counted(added, "line"),
         _ => format!("+{added} -{removed} lines"),
     }
-}
-
-fn lines(count: usize) -> String {
-    if count == 1 { "1 line".to_owned() } else { format!("{count} lines") }
 }
 
 /// At most `limit` lines of a text, and how many were left out.

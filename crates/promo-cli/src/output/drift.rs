@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use promo_core::counted::counted;
 use promo_core::inputs::FileChange;
 
 use super::labels::{Label, label};
@@ -118,7 +119,8 @@ fn values(field: &DriftedField, style: &Style<'_>) -> (String, String) {
     let change = FileChange { path: String::new(), before: whole(&field.recorded), after: whole(&field.live) };
     let hunks = diff::hunks(&change);
     let (shown, left) = diff::head(&hunks, if style.full { usize::MAX } else { LINES });
-    let left = if left == 0 { String::new() } else { format!("… {left} lines more: --full shows them\n") };
+    let left =
+        if left == 0 { String::new() } else { format!("… {} more: --full shows them\n", counted(left, "line")) };
     (diff::summary(&change), shown + &left)
 }
 

@@ -1,6 +1,7 @@
 //! A plan as a comment on a pull request: a matrix of artifacts by environments first, then what it waits for, then folded
 //! details, then digest, expiry and the command. It stays within a budget, and says so where it left something out.
 
+use promo_core::counted::counted;
 use std::collections::BTreeSet;
 
 use crate::escape::{self, code_span, fenced, markdown};
@@ -58,7 +59,7 @@ fn draw(view: &PlanView, options: &Options, depth: Depth) -> String {
             out.push_str(&format!("> - {}\n", code_span(shared)));
         }
         if shown < lines.len() {
-            out.push_str(&format!("> - {} files\n", lines.len()));
+            out.push_str(&format!("> - {}\n", counted(lines.len(), "file")));
         }
         out.push('\n');
     }

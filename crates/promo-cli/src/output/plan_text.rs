@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use jiff::tz::TimeZone;
+use promo_core::counted::{counted, is};
 use promo_core::gate::{GateKind, Outcome, Seconds};
 use promo_core::model::Wave;
 
@@ -446,8 +447,11 @@ fn differences(view: &PlanView, options: &Options, out: &mut String) {
                     out.push_str(&format!("  {}\n", kind.map_or(text.clone(), |kind| label(kind, &text))));
                 }
                 if left_out > 0 {
-                    let text =
-                        format!("… {left_out} more lines are not shown: do not approve from this view, use --full");
+                    let text = format!(
+                        "… {} {} not shown: do not approve from this view, use --full",
+                        counted(left_out, "more line"),
+                        is(left_out)
+                    );
                     out.push_str(&format!("  {}\n", label(Label::Waiting, &text)));
                 }
             }

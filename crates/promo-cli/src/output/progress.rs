@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use promo_core::counted::counted;
 use promo_core::gate::{self, Seconds};
 use promo_core::ids::EnvironmentName;
 use promo_engine::{Holder, Progress, Sink};
@@ -118,7 +119,7 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
             (environment, label(Label::Waiting, &text))
         }
         Progress::Watching { environment, seconds, asked } => {
-            (environment, format!("watched for {} more, asked {asked} times", Seconds(*seconds)))
+            (environment, format!("watched for {} more, asked {}", Seconds(*seconds), counted(*asked, "time")))
         }
         Progress::Pausing { environment, wave, seconds, .. } => {
             let text = format!("waiting {} until wave {wave} (Ctrl-C stops)", gate::Seconds(*seconds));

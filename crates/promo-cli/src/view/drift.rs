@@ -1,6 +1,7 @@
 //! The frozen view of how live environments differ from what was deployed to them, format 1. What must not live here: layout.
 
 use jiff::Timestamp;
+use promo_core::counted::counted;
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_engine::drift::{Looked, Place};
 use promo_engine::exit;
@@ -272,8 +273,10 @@ fn says(state: &str, release: Option<&ReleaseView>, places: &[DriftedPlace]) -> 
         ("same", _) if places.is_empty() => format!("nothing is deployed for {release}: it only stands here"),
         ("same", _) => format!("as {release} left it"),
         ("differs", 0) => format!("what is there is not {release}"),
-        ("differs", 1) => format!("1 object differs from {release}"),
-        ("differs", objects) => format!("{objects} objects differ from {release}"),
+        ("differs", objects) => {
+            let differ = if objects == 1 { "differs" } else { "differ" };
+            format!("{} {differ} from {release}", counted(objects, "object"))
+        }
         _ => "cannot be looked at".to_owned(),
     };
     if state == "differs" && !unseen.is_empty() {

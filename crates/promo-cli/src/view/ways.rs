@@ -61,9 +61,15 @@ pub(super) fn way_out(
     Ok(other.map_or_else(|| new_release(session), |id| enter(name, id)))
 }
 
+/// The file that a plan of one environment is saved in: whoever types what several screens propose keeps every plan.
+pub(crate) fn own_file(name: &EnvironmentName) -> String {
+    format!("{name}.plan.json")
+}
+
 /// The command that plans a release by name.
 fn enter(name: &EnvironmentName, release: &ReleaseId) -> String {
-    command_line(["promo", "plan", name.as_str(), "--release", release.as_str(), "--out", "plan.json"])
+    let file = own_file(name);
+    command_line(["promo", "plan", name.as_str(), "--release", release.as_str(), "--out", &file])
 }
 
 /// The command that plans the way back from what runs in an environment, where there is one.

@@ -188,7 +188,7 @@ fn where_the_first_deployment_is_held_the_release_that_was_added_since_ends_it_s
     let text = said(&world, &["why", "dev"]);
     assert!(text.contains("(ended by applying what `promo plan dev --release r-"), "{text}");
     let typed = walk(&world);
-    assert!(typed.contains(&"promo apply plan.json".to_owned()), "{typed:#?}");
+    assert!(typed.contains(&"promo apply dev.plan.json".to_owned()), "{typed:#?}");
     assert_eq!(row(&world, "dev")["release"]["alias"], "two");
     assert_eq!(row(&world, "dev")["holds"], Value::Null);
 }
@@ -299,7 +299,10 @@ fn another_configuration_is_told_by_why_too_and_approved_as_what_it_is() {
     let text = said(&world, &["why", "production"]);
     assert!(text.contains("its configuration here is another than the one that was deployed"), "{text}");
     let why = world.run(0, &["why", "production"]);
-    assert_eq!((next(&why).as_str(), &why["reconfigured"]), ("promo plan production --out plan.json", &true.into()));
+    assert_eq!(
+        (next(&why).as_str(), &why["reconfigured"]),
+        ("promo plan production --out production.plan.json", &true.into())
+    );
     let text = said(&world, &["advance"]);
     assert!(text.contains(" stays, and another configuration of it starts only when a person asks for it"), "{text}");
     // Frozen, both screens lead to the end of the freeze.

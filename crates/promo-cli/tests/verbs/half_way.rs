@@ -108,7 +108,7 @@ fn s9_6_what_was_gone_back_to_half_way_is_not_called_verified_and_is_what_ends_t
     assert_eq!((&dev["release"]["id"], &dev["verified"]), (&json!(before), &json!(false)), "{dev}");
     let hold = &dev["holds"][0];
     assert_eq!(left(hold).iter().map(|one| (one.0, one.1)).collect::<Vec<_>>(), [("eu", "release"), ("us", "unknown")]);
-    let ends = format!("promo plan dev --release {before} --out plan.json");
+    let ends = format!("promo plan dev --release {before} --out dev.plan.json");
     assert_eq!(hold["ends"], ends, "what failed is no way out");
     for words in [&["status"][..], &["why", "dev"], &["why", "dev", &before]] {
         let text = of_dev(&world, words);
@@ -119,7 +119,7 @@ fn s9_6_what_was_gone_back_to_half_way_is_not_called_verified_and_is_what_ends_t
     std::fs::remove_file(world.at.join("environments/us")).unwrap();
     let words: Vec<&str> = ends.split(' ').skip(1).collect();
     world.run(0, &words);
-    world.run(0, &["apply", "plan.json"]);
+    world.run(0, &["apply", "dev.plan.json"]);
     let dev = row(&world, "dev");
     assert_eq!((&dev["holds"], &dev["verified"]), (&Value::Null, &json!(true)), "{dev}");
 }
@@ -204,4 +204,48 @@ fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_an
     // It is whole again: from there a way back leads lower.
     let further = world.run(0, &["rollback", "dev"]);
     assert_eq!(further["environments"][0]["to"]["id"], json!(older), "{further}");
+}
+
+#[test]
+fn s1_3_what_was_gone_back_to_and_not_asked_since_is_not_called_verified_and_is_deployed_again() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    let before = row(&world, "dev")["release"]["id"].as_str().unwrap().to_owned();
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.3.0\n");
+    let added = world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    let after = added["id"].as_str().unwrap_or_else(|| panic!("{added}")).to_owned();
+    // The check fails what is new, and of what comes back it gives no answer before somebody lets it.
+    let at = world.at.display();
+    world.edit(
+        "promo.toml",
+        "run = [\"checks/smoke.sh\"], files = [\"checks/smoke.sh\"]",
+        &format!(
+            "run = [\"sh\", \"-c\", \"test $PROMO_RELEASE != {after} || exit 1; mkdir -p '{at}/reached'; while ! test -e '{at}/go'; do sleep 0.02; done\"]"
+        ),
+    );
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    let apply = world.start(&["apply", "p.json"]);
+    let run = world.newest_run();
+    apply.kill();
+    world.run(0, &["cancel", &run]);
+
+    let dev = row(&world, "dev");
+    let hold = &dev["holds"][0];
+    assert_eq!((&dev["release"]["id"], &hold["left"]), (&json!(before), &Value::Null), "it is back, and whole: {dev}");
+    assert_eq!((&hold["unasked"], &dev["verified"]), (&json!(true), &json!(false)), "{dev}");
+    for words in [&["status"][..], &["why", "dev"], &["why", "dev", &before]] {
+        let text = of_dev(&world, words);
+        assert!(
+            text.contains(&before) && text.contains("is there now, whose checks were not asked since"),
+            "{words:?}: {text}"
+        );
+        assert!(!text.contains("✓ verified, there for") && !text.contains("✓ smoke passed"), "{words:?}: {text}");
+    }
+    let ends = format!("promo plan dev --release {before} --out dev.plan.json");
+    assert_eq!((hold["ends"].as_str().unwrap(), next(&world.run(0, &["why", "dev"])).as_str()), (&*ends, &*ends));
+    let words: Vec<&str> = ends.split(' ').skip(1).collect();
+    world.run(0, &words);
+    world.run(0, &["apply", "dev.plan.json"]);
+    let dev = row(&world, "dev");
+    assert_eq!((&dev["holds"], &dev["verified"]), (&Value::Null, &json!(true)), "{dev}");
 }

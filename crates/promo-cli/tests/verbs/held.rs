@@ -56,7 +56,7 @@ fn an_environment_that_is_held_says_so_first_and_what_ends_it() {
     assert_eq!(passed["holds"][0]["ends"], ends, "what verify says ends it");
     let words: Vec<&str> = ends.split(' ').skip(1).collect();
     world.run(0, &words);
-    world.run(0, &["apply", "plan.json"]);
+    world.run(0, &["apply", "staging.plan.json"]);
     assert_eq!(row(&world, "staging")["holds"], Value::Null);
 }
 

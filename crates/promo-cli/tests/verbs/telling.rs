@@ -61,7 +61,7 @@ fn what_was_cancelled_half_way_is_told_first_with_what_ends_it() {
     world.write("go", "");
     let words: Vec<&str> = ends.split(' ').skip(1).collect();
     world.run(0, &words);
-    world.run(0, &["apply", "plan.json"]);
+    world.run(0, &["apply", "dev.plan.json"]);
     assert_eq!(row(&world, "dev")["holds"], Value::Null);
 }
 

@@ -121,7 +121,7 @@ fn where_an_environment_is_held_and_frozen_what_unblocks_it_comes_first() {
     world.run(0, &["unfreeze", "staging", "--reason", "over", "--key", "keys/riley", "--signer", "built-in"]);
     let again = next(&world.run(0, &["why", "staging"]));
     world.run(0, &words(&again));
-    world.run(0, &["apply", "plan.json"]);
+    world.run(0, &["apply", "staging.plan.json"]);
     assert_eq!(world.run(0, &["why", "staging"])["holds"], Value::Null);
 }
 

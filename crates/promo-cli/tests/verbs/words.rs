@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::fixture::{World, promo, texts};
+use crate::fixture::{World, promo, said, texts};
 use crate::held::with_tool;
 
 /// The answer of a verb as a person reads it.
@@ -86,7 +86,7 @@ fn s9_6_a_way_back_that_failed_is_told_as_what_happened_and_what_is_there_now() 
     let hold = &why["holds"][0];
     assert_eq!((&hold["cause"], &hold["went_back"]["there"]["id"]), (&"check".into(), &before.clone().into()), "{why}");
     // What is said to end it does.
-    assert_eq!(hold["ends"], format!("promo plan dev --release {before} --out plan.json"));
+    assert_eq!(hold["ends"], format!("promo plan dev --release {before} --out dev.plan.json"));
     std::fs::remove_file(world.at.join("broken")).unwrap();
     world.run(0, &["plan", "dev", "--release", &before, "--out", "again.json"]);
     world.run(0, &["apply", "again.json"]);
@@ -274,4 +274,36 @@ fn no_error_of_the_ledger_leads_back_to_the_verb_that_found_it() {
     assert_eq!(world.refuses(30, "ledger-damaged", &["ledger", "verify"])["next"], "promo explain ledger-damaged");
     let next = world.refuses(30, "ledger-damaged", &["status"])["next"].clone();
     assert_eq!(next, "promo --policy policy.toml ledger verify");
+}
+
+#[test]
+fn history_tells_what_went_back_and_what_only_came_once_more() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.write("config/staging.env", "WORKERS=5\n");
+    world.run(0, &["plan", "staging", "--out", "p.json"]);
+    world.run(0, &["apply", "p.json"]);
+    let told = |what: &str| {
+        let history = said(&world, &["history", "staging"]);
+        let count = history.lines().filter(|line| line.contains(what)).count();
+        assert_eq!(count, 1, "{what}: {history}");
+    };
+    told(" (another configuration)");
+    std::fs::write(world.at.join("environments/staging/by-hand"), "").unwrap();
+    std::fs::remove_file(world.at.join("environments/staging/current")).unwrap();
+    world.run(0, &["plan", "staging", "--release", "1.2.0", "--out", "p.json"]);
+    world.run(0, &["apply", "p.json"]);
+    told(" (deployed again)");
+    world.run(0, &["rollback", "staging", "--out", "p.json"]);
+    world.run(0, &["apply", "p.json"]);
+    told(" (back)");
+}
+
+#[test]
+fn a_tag_that_is_not_there_leads_to_the_names_that_were_typed_and_not_to_this_machine() {
+    let world = World::new();
+    let error = world.refuses(65, "provider-not-found", &["release", "add", "shop=9.9.9"]);
+    assert!(error["next"].as_str().unwrap().ends_with("release add --help"), "{error}");
+    assert!(error["details"].to_string().contains("the tags that there are"), "{error}");
+    assert!(error["details"].to_string().contains("9.9.9"), "it names what was asked for: {error}");
 }

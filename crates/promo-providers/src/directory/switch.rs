@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use promo_core::Digest;
+use promo_core::counted::of;
 use promo_core::ids::ReleaseId;
 use promo_sdk::{EnsureAnswer, ErrorKind, ProviderError, State};
 use serde::{Deserialize, Serialize};
@@ -124,7 +125,7 @@ fn cancelled() -> ProviderError {
 fn summary(before: &Manifest, after: &Manifest) -> String {
     let written = after.iter().filter(|(path, digest)| before.get(*path) != Some(digest)).count();
     let removed = before.keys().filter(|path| !after.contains_key(*path)).count();
-    format!("{written} of {} files changed, {removed} removed", after.len())
+    format!("{} changed, {removed} removed", of(written, after.len(), "file"))
 }
 
 fn lock(place: &Path, stop: &CancellationToken) -> Result<File, ProviderError> {

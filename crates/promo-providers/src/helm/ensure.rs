@@ -1,5 +1,6 @@
 //! Making a release be there: what is written before helm begins, helm itself, and what is looked at after it.
 
+use promo_core::counted::counted;
 use promo_sdk::{Context, EnsureAnswer, EnsureRequest, ErrorKind, Output, ProviderError, State};
 use serde_json::Value;
 
@@ -75,7 +76,7 @@ pub(super) async fn ensure(helm: &Helm, cx: &Context, request: &EnsureRequest) -
     inventory::write(&place, &seen::journal(&settings.name), Some(&written), &inventory).await?;
     let mut detail = format!("revision {} of release {}", made.revision, settings.name);
     if pruned > 0 {
-        detail.push_str(&format!(", {pruned} objects of a broken-off one taken away"));
+        detail.push_str(&format!(", {} of a broken-off one taken away", counted(pruned, "object")));
     }
     // What is there is there, whether or not that can be told too.
     let left = hooks::left(&place, &settings.name, &made).await.unwrap_or_default();

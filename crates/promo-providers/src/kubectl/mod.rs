@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
+use promo_core::counted::counted;
 use promo_core::kinds::{KeySchema, KindSchema, Place as At, ValueKind};
 use promo_sdk::{
     Context, Description, DriftAnswer, DriftClass, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind,
@@ -285,11 +286,12 @@ impl Provider for Kubectl {
         let pruned = work.prune(&declared.objects).await?;
         inventory.phase = Phase::Applied;
         work.write(&inventory).await?;
-        let mut detail = format!("{} objects applied", declared.objects.len());
-        for (number, what) in [(pruned, "taken away"), (ran, "hooks run")] {
-            if number > 0 {
-                detail = format!("{detail}, {number} {what}");
-            }
+        let mut detail = format!("{} applied", counted(declared.objects.len(), "object"));
+        if pruned > 0 {
+            detail.push_str(&format!(", {pruned} taken away"));
+        }
+        if ran > 0 {
+            detail.push_str(&format!(", {} run", counted(ran, "hook")));
         }
         Ok(EnsureAnswer { changed: true, detail })
     }

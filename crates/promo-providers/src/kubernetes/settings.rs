@@ -62,10 +62,14 @@ impl Settings {
             let why = format!("`format` is {format}, and this promo reads up to {FORMAT}: a newer promo wrote it");
             return Err(invalid(ErrorKind::Newer, why));
         }
-        let mut settings: Self =
-            toml::from_str(&text).map_err(|error| invalid(ErrorKind::Invalid, told(&error, &text)))?;
+        let other = |why: String| {
+            let expected =
+                format!("`format = {FORMAT}`, and for each cluster [clusters.NAME] with kubeconfig and context");
+            ProviderError { expected: Some(expected), ..invalid(ErrorKind::Invalid, why) }
+        };
+        let mut settings: Self = toml::from_str(&text).map_err(|error| other(told(&error, &text)))?;
         if settings.format != FORMAT {
-            return Err(invalid(ErrorKind::Invalid, format!("`format` is {}, expected {FORMAT}", settings.format)));
+            return Err(other(format!("`format` is {}, expected {FORMAT}", settings.format)));
         }
         // Whole, because helm and credential plugins are run in directories of their own.
         let file = std::path::absolute(path).map_err(|error| invalid(ErrorKind::Invalid, error.to_string()))?;

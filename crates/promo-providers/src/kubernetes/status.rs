@@ -16,6 +16,7 @@
 //!   stand in its status: who waits asks for the classes.
 //! - Of two conditions that contradict each other the worse one counts, wherever it stands in the list.
 
+use promo_core::counted::{self, counted};
 use serde_json::Value;
 
 use super::object::DEFINITION;
@@ -117,20 +118,21 @@ fn deployment(object: &Value, seen: Option<i64>) -> Status {
     let of = |pointer: &str| number(object, pointer);
     let (wanted, replicas, updated) = (wanted(object), of("/status/replicas"), of("/status/updatedReplicas"));
     if updated < wanted {
-        return Status::InProgress(format!("{updated} of {wanted} pods are of this version"));
+        return Status::InProgress(few(updated, wanted, "of this version"));
     }
     if replicas > updated {
-        return Status::InProgress(format!("{} pods of before are still there", replicas - updated));
+        let old = replicas - updated;
+        return Status::InProgress(format!("{} of before {} still there", counted(old, "pod"), counted::is(old)));
     }
     let (ready, available) = (of("/status/readyReplicas"), of("/status/availableReplicas"));
     if replicas > wanted {
         return too_many(replicas - wanted);
     }
     if ready < wanted {
-        return Status::InProgress(format!("{ready} of {wanted} pods are ready"));
+        return Status::InProgress(few(ready, wanted, "ready"));
     }
     if available < updated {
-        return Status::InProgress(format!("{available} of {updated} pods are available"));
+        return Status::InProgress(few(available, updated, "available"));
     }
     match condition(object, "Available") {
         Some(("True", _)) => Status::Current,
@@ -144,8 +146,13 @@ fn on_delete(object: &Value) -> bool {
     object.pointer("/spec/updateStrategy/type").and_then(Value::as_str) == Some("OnDelete")
 }
 
+/// How many of its pods are what they should be, where those are too few.
+fn few(found: i64, wanted: i64, what: &str) -> String {
+    format!("{} {} {what}", counted::of(found, wanted, "pod"), counted::is(wanted))
+}
+
 fn too_many(pods: i64) -> Status {
-    Status::InProgress(format!("{pods} pods are too many"))
+    Status::InProgress(format!("{} {} too many", counted(pods, "pod"), counted::is(pods)))
 }
 
 fn stateful_set(object: &Value, seen: Option<i64>) -> Status {
@@ -155,12 +162,12 @@ fn stateful_set(object: &Value, seen: Option<i64>) -> Status {
     let of = |pointer: &str| number(object, pointer);
     let (wanted, replicas, ready) = (wanted(object), of("/status/replicas"), of("/status/readyReplicas"));
     if replicas < wanted || ready < wanted {
-        return Status::InProgress(format!("{ready} of {wanted} pods are ready"));
+        return Status::InProgress(few(ready, wanted, "ready"));
     }
     // Only since they can be told to have been ready for a time do servers count for how many of them that holds.
     let available = of("/status/availableReplicas");
     if of("/spec/minReadySeconds") > 0 && available < wanted {
-        return Status::InProgress(format!("{available} of {wanted} pods are available"));
+        return Status::InProgress(few(available, wanted, "available"));
     }
     if replicas > wanted {
         return too_many(replicas - wanted);
@@ -172,7 +179,7 @@ fn stateful_set(object: &Value, seen: Option<i64>) -> Status {
     let partition = of("/spec/updateStrategy/rollingUpdate/partition");
     let (updated, to_update) = (of("/status/updatedReplicas"), (wanted - partition).max(0));
     if updated < to_update {
-        return Status::InProgress(format!("{updated} of {to_update} pods are of this version"));
+        return Status::InProgress(few(updated, to_update, "of this version"));
     }
     if partition > 0 {
         return Status::Current;
@@ -182,7 +189,7 @@ fn stateful_set(object: &Value, seen: Option<i64>) -> Status {
     }
     let current = of("/status/currentReplicas");
     if current < wanted {
-        return Status::InProgress(format!("{current} of {wanted} pods are of the current revision"));
+        return Status::InProgress(few(current, wanted, "of the current revision"));
     }
     Status::Current
 }
@@ -199,7 +206,7 @@ fn daemon_set(object: &Value, seen: Option<i64>) -> Status {
     ] {
         let found = of(field).unwrap_or(0);
         if counts && found < wanted {
-            return Status::InProgress(format!("{found} of {wanted} pods are {word}"));
+            return Status::InProgress(few(found, wanted, word));
         }
     }
     Status::Current
@@ -212,7 +219,7 @@ fn replica_set(object: &Value) -> Status {
         [("fullyLabeledReplicas", "there"), ("availableReplicas", "available"), ("readyReplicas", "ready")]
     {
         if of(field) < wanted {
-            return Status::InProgress(format!("{} of {wanted} pods are {word}", of(field)));
+            return Status::InProgress(few(of(field), wanted, word));
         }
     }
     if replicas > wanted {
@@ -236,7 +243,8 @@ fn job(object: &Value) -> Status {
     if suspended && object.pointer("/spec/suspend").and_then(Value::as_bool) == Some(true) {
         return Status::Current;
     }
-    Status::InProgress(format!("{} pods have succeeded", number(object, "/status/succeeded")))
+    let pods = number(object, "/status/succeeded");
+    Status::InProgress(format!("{} {} succeeded", counted(pods, "pod"), counted::has(pods)))
 }
 
 fn pod(object: &Value) -> Status {

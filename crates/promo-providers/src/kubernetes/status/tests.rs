@@ -81,7 +81,7 @@ fn a_deployment() {
         &[
             ("/status/observedGeneration", Value::Null, "the controller of deployments has not seen it yet"),
             ("/status/updatedReplicas", json!(2), "2 of 3 pods are of this version"),
-            ("/status/replicas", json!(4), "1 pods of before are still there"),
+            ("/status/replicas", json!(4), "1 pod of before is still there"),
             ("/status/readyReplicas", json!(1), "1 of 3 pods are ready"),
             ("/status/readyReplicas", Value::Null, "0 of 3 pods are ready"),
             ("/status/availableReplicas", json!(2), "2 of 3 pods are available"),
@@ -90,7 +90,7 @@ fn a_deployment() {
             ("/status/conditions", told("Progressing", "False", "ProgressDeadlineExceeded"), "!so it says"),
             // One pod where none is declared, as the server would write.
             ("/spec/replicas", Value::Null, "2 pods are too many"),
-            ("/spec/replicas", json!(2), "1 pods are too many"),
+            ("/spec/replicas", json!(2), "1 pod is too many"),
             ("/spec/replicas", json!(0), "3 pods are too many"),
             // Everything runs; that nothing goes on is no matter.
             ("/spec/paused", json!(true), ""),
@@ -120,7 +120,7 @@ fn a_stateful_set() {
             ("/status/replicas", json!(2), "3 of 3 pods are ready"),
             ("/status/readyReplicas", json!(1), "1 of 3 pods are ready"),
             ("/status/readyReplicas", Value::Null, "0 of 3 pods are ready"),
-            ("/status/replicas", json!(4), "1 pods are too many"),
+            ("/status/replicas", json!(4), "1 pod is too many"),
             ("/spec/replicas", Value::Null, "2 pods are too many"),
             ("/status/updatedReplicas", json!(2), "2 of 3 pods are of this version"),
             ("/status/updateRevision", json!("web-3"), "its revision is not the current one yet"),
@@ -141,7 +141,7 @@ fn a_stateful_set() {
     table(
         &parted,
         &[
-            ("/status/updatedReplicas", json!(0), "0 of 1 pods are of this version"),
+            ("/status/updatedReplicas", json!(0), "0 of 1 pod is of this version"),
             ("/status/readyReplicas", json!(2), "2 of 3 pods are ready"),
             ("/spec/updateStrategy/rollingUpdate/partition", json!(1), "1 of 2 pods are of this version"),
             ("/spec/updateStrategy/rollingUpdate/partition", json!(7), ""),
@@ -155,7 +155,7 @@ fn a_stateful_set() {
         &[
             ("/status/readyReplicas", json!(2), "2 of 3 pods are ready"),
             ("/status/replicas", Value::Null, "3 of 3 pods are ready"),
-            ("/status/replicas", json!(4), "1 pods are too many"),
+            ("/status/replicas", json!(4), "1 pod is too many"),
             ("/status/observedGeneration", Value::Null, "has not seen it yet"),
         ],
     );
@@ -229,8 +229,8 @@ fn a_replica_set() {
             ("/status/fullyLabeledReplicas", json!(1), "1 of 2 pods are there"),
             ("/status/availableReplicas", Value::Null, "0 of 2 pods are available"),
             ("/status/readyReplicas", json!(1), "1 of 2 pods are ready"),
-            ("/status/replicas", json!(3), "1 pods are too many"),
-            ("/spec/replicas", Value::Null, "1 pods are too many"),
+            ("/status/replicas", json!(3), "1 pod is too many"),
+            ("/spec/replicas", Value::Null, "1 pod is too many"),
             ("/status", json!({}), "0 of 2 pods are there"),
             ("/status/conditions", told("ReplicaFailure", "True", "FailedDelete"), "FailedDelete: so it says"),
             ("/status/conditions", told("ReplicaFailure", "False", "x"), ""),
@@ -299,16 +299,16 @@ fn a_job() {
             ("/status", json!({}), "0 pods have succeeded"),
             // Here kstatus is content: it has begun.
             ("/status", json!({ "startTime": "2026-03-02T09:00:00Z", "active": 1 }), "0 pods have succeeded"),
-            ("/status/conditions", told("Complete", "False", ""), "1 pods have succeeded"),
+            ("/status/conditions", told("Complete", "False", ""), "1 pod has succeeded"),
             ("/status/conditions", told("Failed", "True", "BackoffLimitExceeded"), "!BackoffLimitExceeded: so it says"),
             // Nobody has said to hold it.
-            ("/status/conditions", told("Suspended", "True", "JobSuspended"), "1 pods have succeeded"),
+            ("/status/conditions", told("Suspended", "True", "JobSuspended"), "1 pod has succeeded"),
         ],
     );
     let held = with(&good, "/spec/suspend", json!(true));
     let held = with(&held, "/status/conditions", told("Suspended", "True", "JobSuspended"));
     // What is to be held and runs still is not held yet.
-    table(&held, &[("/status/conditions", json!([]), "1 pods have succeeded")]);
+    table(&held, &[("/status/conditions", json!([]), "1 pod has succeeded")]);
 }
 
 #[test]

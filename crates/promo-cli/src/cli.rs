@@ -263,6 +263,7 @@ impl Command {
         match self {
             Self::Apply(_) | Self::Advance(_) | Self::Resume(_) | Self::Verify(_) => true,
             Self::Release(arguments) => arguments.adds(),
+            Self::Evidence(arguments) => arguments.collects(),
             _ => false,
         }
     }

@@ -179,6 +179,14 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         &[
             ("What a scanner found in a release", "promo evidence add trivy.json --release 1.4.2"),
             ("A bill of materials", "promo evidence add sbom.cdx.json --release 1.4.2"),
+            ("Signatures and what else lies in the registry", "promo evidence collect"),
+        ],
+    ),
+    (
+        "evidence collect",
+        &[
+            ("Of the newest release and of all that run", "promo evidence collect"),
+            ("Of one release", "promo evidence collect --release 1.4.2"),
         ],
     ),
     (

@@ -223,6 +223,7 @@ fn output() -> Value {
         of::<answers::History>(g),
         of::<answers::Runs>(g),
         of::<answers::EvidenceAdded>(g),
+        of::<answers::EvidenceCollected>(g),
         of::<answers::ClockAccepted>(g),
         of::<answers::LedgerCheckpoint>(g),
         of::<answers::LedgerVerified>(g),

@@ -1,14 +1,17 @@
 //! What a binary of promo is made of beside the command line. What must not live here: a switch that a user could turn.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use promo_core::evidence::{Kind, Report};
 use promo_core::kinds::KindSchema;
+use promo_core::requirement::{PublicKey, Signed};
 use promo_engine::Providers;
-use promo_engine::evidence::Unread;
+use promo_engine::evidence::{Documents, Unread};
 use promo_ledger::Store;
 use promo_providers::reports::{self, ReportError};
+use promo_providers::signatures;
 use promo_sdk::Provider;
 
 /// Puts something in front of the ledger that a command opened.
@@ -65,10 +68,22 @@ impl Wiring {
 }
 
 /// How documents of evidence are read; of JSON that is no report, the numbers behind these pointers that are there.
-pub(crate) fn read(bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread> {
-    let unread = |error: ReportError| Unread { kind: numbers.map(|_| Kind::Numbers), why: error.to_string() };
-    let Some(pointers) = numbers else { return reports::read(bytes).map_err(unread) };
-    reports::numbers_there(bytes, pointers).map_err(unread)
+pub(crate) struct Formats;
+
+impl Documents for Formats {
+    fn read(&self, bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread> {
+        let unread = |error: ReportError| Unread {
+            kind: numbers.map(|_| Kind::Numbers),
+            broken: !matches!(error, ReportError::NotKnown(_)),
+            why: error.to_string(),
+        };
+        let Some(pointers) = numbers else { return reports::read(bytes).map_err(unread) };
+        reports::numbers_there(bytes, pointers).map_err(unread)
+    }
+
+    fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
+        signatures::signed(bytes, keys)
+    }
 }
 
 impl Default for Wiring {

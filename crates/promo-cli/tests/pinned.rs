@@ -38,6 +38,7 @@ const WITH_LEDGER: &[&[&str]] = &[
     &["advance"],
     &["release", "add", "shop=1.0.0", "--alias", "9.9.9"],
     &["evidence", "add", "promo.toml"],
+    &["evidence", "collect"],
     &["release", "list"],
     &["release", "show", "1.0.0"],
     &["release", "reject", "1.0.0", "--reason", "a test"],

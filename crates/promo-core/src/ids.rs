@@ -105,6 +105,8 @@ names! {
     GateName = "a gate";
     /// The name under which a document of evidence is brought, such as that of a suite of tests.
     SuiteName = "a suite";
+    /// The name under which a file states whose signatures it takes.
+    SignerName = "a signer";
     /// The name of a window or freeze.
     WindowName = "a window";
     /// The name of one place that an environment deploys to.

@@ -98,7 +98,7 @@ fn piece(content: Content) -> Piece {
         origin: Origin::Ledger { by: "ci".into(), at: now() },
         name: None,
         bound: [manifest()].into(),
-        signed: BTreeSet::new(),
+        signed: promo_core::requirement::Signed::default(),
         content,
     }
 }

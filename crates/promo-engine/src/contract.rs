@@ -12,9 +12,9 @@ use promo_core::inputs::Inputs;
 use promo_core::kinds::Place;
 use promo_core::state::State;
 use promo_sdk::{
-    CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftClass, DriftRequest, EffectClass, EnsureAnswer,
-    EnsureRequest, ErrorKind, MAX_DETAIL, MAX_EVIDENCE, ObserveRequest, Preview, Provider, ProviderError,
-    ResolveRequest, Resolved, RunningImage, Settled,
+    Attached, AttachedRequest, CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftClass, DriftRequest,
+    EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, MAX_DETAIL, MAX_EVIDENCE, ObserveRequest, Preview, Provider,
+    ProviderError, ResolveRequest, Resolved, RunningImage, Settled,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -98,6 +98,15 @@ impl Provider for Policed {
     async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
         self.call("resolve", async || self.inner.resolve(cx, request).await, |answer| wrong_resolved(request, answer))
             .await
+    }
+
+    async fn attached(&self, cx: &Context, request: &AttachedRequest) -> Result<Vec<Attached>, ProviderError> {
+        self.call(
+            "attached",
+            async || self.inner.attached(cx, request).await,
+            |answer| answer.iter().find_map(|one| wrong_line("media type", &one.media_type)),
+        )
+        .await
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {

@@ -7,12 +7,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use promo_core::Digest;
 use promo_core::eligibility::Evidence;
 use promo_core::evidence::{Kind, Report};
-use promo_core::ids::{ArtifactName, ReleaseId, SuiteName};
+use promo_core::ids::{ArtifactName, ReleaseId, SignerName, SuiteName};
 use promo_core::ledger::record::{ARTIFACT_METADATA, METADATA};
 use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry};
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Goal, Plan};
-use promo_core::requirement::{Content, Origin, Piece, ReleaseEvidence, Subject};
+use promo_core::requirement::{Content, Origin, Piece, PublicKey, ReleaseEvidence, Signed, Subject};
 use promo_ledger::Expect;
 
 use crate::error::EngineError;
@@ -24,27 +24,45 @@ use crate::session::Session;
 pub struct Unread {
     /// What it is, as far as that can be told.
     pub kind: Option<Kind>,
+    /// Whether its format is known, and this is a broken document of it, or one of a version that is not known.
+    pub broken: bool,
     /// Why, without any of its content.
     pub why: String,
 }
 
-/// Reads a document. Of one that is no report of its own ([`Kind::Numbers`]) the numbers behind these JSON pointers.
-pub type Reader = dyn Fn(&[u8], Option<&[&str]>) -> Result<Report, Unread> + Send + Sync;
+/// What is made of documents. Whoever opens a session gives it, since formats are no business of the engine's.
+pub trait Documents: Send + Sync {
+    /// Reads one. Of one that is no report of its own ([`Kind::Numbers`]) the numbers behind these JSON pointers.
+    ///
+    /// # Errors
+    /// [`Unread`], where it gives no facts.
+    fn read(&self, bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread>;
+
+    /// Whose signature one carries, of these keys.
+    fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed;
+}
+
+/// What is known of a document: what it says, and whose signature it carries.
+type Known = (Content, Signed);
 
 /// How documents are read, and those that were.
 #[derive(Clone, Default)]
 pub(crate) struct Reports {
-    reader: Option<Arc<Reader>>,
+    documents: Option<Arc<dyn Documents>>,
     /// By document, and whether it was read for its numbers.
-    read: Arc<Mutex<HashMap<(Digest, bool), Content>>>,
+    read: Arc<Mutex<HashMap<(Digest, bool), Known>>>,
 }
 
 impl Reports {
-    fn read(&self, bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread> {
-        match &self.reader {
-            Some(reader) => reader(bytes, numbers),
-            None => Err(Unread { kind: None, why: "nothing reads documents here".into() }),
+    pub(crate) fn read(&self, bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread> {
+        match &self.documents {
+            Some(documents) => documents.read(bytes, numbers),
+            None => Err(Unread { kind: None, broken: false, why: "nothing reads documents here".into() }),
         }
+    }
+
+    fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
+        self.documents.as_ref().map(|documents| documents.signed(bytes, keys)).unwrap_or_default()
     }
 }
 
@@ -68,6 +86,8 @@ pub struct Brought {
     pub entry: EvidenceEntry,
     /// What the document says.
     pub content: Content,
+    /// Whose signature it carries, of those whom gates ask for.
+    pub signed: Signed,
     /// Whether it was there before, for the same and by the same name.
     pub known: bool,
 }
@@ -78,15 +98,16 @@ impl Brought {
     pub fn piece(&self) -> Piece {
         let EvidenceEntry { document, by, at, name, subjects, .. } = self.entry.clone();
         let origin = Origin::Ledger { by: by.name, at };
-        Piece { document, origin, name, bound: subjects, signed: BTreeSet::new(), content: self.content.clone() }
+        let (signed, content) = (self.signed.clone(), self.content.clone());
+        Piece { document, origin, name, bound: subjects, signed, content }
     }
 }
 
 impl Session {
-    /// The same session with a reader of documents. Without one nothing can be brought, and what was brought cannot be read.
+    /// The same session with what reads documents. Without it nothing can be brought, and what was brought cannot be read.
     #[must_use]
-    pub fn with_reader(mut self, reader: Arc<Reader>) -> Self {
-        self.reports.reader = Some(reader);
+    pub fn with_documents(mut self, documents: Arc<dyn Documents>) -> Self {
+        self.reports.documents = Some(documents);
         self
     }
 
@@ -125,11 +146,11 @@ impl Session {
         let like =
             |entry: &&EvidenceEntry| entry.name == name && entry.subjects == subjects && entry.format == kind.name();
         let same = |entry: &&EvidenceEntry| like(entry) && entry.document == document;
-        let content = Content::Read(Arc::new(report));
+        let (content, signed) = (Content::Read(Arc::new(report)), self.reports.signed(&new.bytes, &self.keys()));
         // Only the last of its make is there already: where another came after it, the same once more is news.
         let last = self.with_view(|view| view.evidence.iter().rev().find(like).cloned())?;
         if let Some(entry) = last.filter(|entry| entry.document == document) {
-            return Ok(Brought { entry, content, known: true });
+            return Ok(Brought { entry, content, signed, known: true });
         }
         self.store.put_blob(&new.bytes)?;
         let event = Event::EvidenceAdded {
@@ -137,11 +158,12 @@ impl Session {
             format: kind.name().to_owned(),
             name: name.clone(),
             subjects: subjects.clone(),
+            attached: None,
         };
         self.append(&Expect::default(), &[self.draft(event)])?;
         let entry = self.with_view(|view| view.evidence.iter().rev().find(same).cloned())?;
         let entry = entry.ok_or_else(|| EngineError::Evidence(format!("{document} was added and is not there")))?;
-        Ok(Brought { entry, content, known: false })
+        Ok(Brought { entry, content, signed, known: false })
     }
 
     /// The evidence that the ledger has for a release, in its order.
@@ -151,7 +173,11 @@ impl Session {
     pub fn evidence_of(&self, view: &View, release: &ReleaseEntry) -> Result<Vec<Brought>, EngineError> {
         let mine: BTreeSet<Digest> = parts(view, release);
         let entries = view.evidence.iter().filter(|entry| !entry.subjects.is_disjoint(&mine));
-        entries.map(|entry| Ok(Brought { entry: entry.clone(), content: self.content(entry)?, known: true })).collect()
+        let brought = |entry: &EvidenceEntry| {
+            let (content, signed) = self.content(entry)?;
+            Ok(Brought { entry: entry.clone(), content, signed, known: true })
+        };
+        entries.map(brought).collect()
     }
 
     /// What is known of the evidence for these releases, as gates take it.
@@ -190,8 +216,8 @@ impl Session {
         self.evidence(view, gated().map(|entry| &entry.to.id).chain(here))
     }
 
-    /// What a document says that the ledger keeps; each is read once.
-    fn content(&self, entry: &EvidenceEntry) -> Result<Content, EngineError> {
+    /// What a document says that the ledger keeps, and whose signature it carries; each is read once.
+    fn content(&self, entry: &EvidenceEntry) -> Result<Known, EngineError> {
         let read = || self.reports.read.lock().unwrap_or_else(PoisonError::into_inner);
         let numbers = entry.format == Kind::Numbers.name();
         let key = (entry.document, numbers);
@@ -202,7 +228,7 @@ impl Session {
         // A row that anybody can write stops nobody: what it names and the ledger does not keep cannot be read (S12.3).
         let Some(bytes) = self.store.get_blob(&entry.document)? else {
             let why = "the ledger does not keep it".to_owned();
-            return Ok(Content::Unreadable { kind: named.unwrap_or(Kind::InToto), why });
+            return Ok((Content::Unreadable { kind: named.unwrap_or(Kind::InToto), why }, Signed::default()));
         };
         let pointers = if numbers { self.pointers() } else { Vec::new() };
         let content = match self.reports.read(&bytes, numbers.then_some(&pointers)) {
@@ -213,8 +239,23 @@ impl Session {
                 Content::Unreadable { kind, why: unread.why }
             }
         };
-        read().insert(key, content.clone());
-        Ok(content)
+        let out = (content, self.reports.signed(&bytes, &self.keys()));
+        read().insert(key, out.clone());
+        Ok(out)
+    }
+
+    /// Whose signatures gates ask for.
+    pub(crate) fn keys(&self) -> BTreeSet<PublicKey> {
+        let gates = self.governance.gates.values().flatten();
+        gates.flat_map(|named| named.gate.requirement.named_signers()).map(|(_, key)| key.clone()).collect()
+    }
+
+    /// By which names gates know those whose signatures a document carries.
+    #[must_use]
+    pub fn signers(&self, brought: &Brought) -> BTreeSet<SignerName> {
+        let gates = self.governance.gates.values().flatten();
+        let named = gates.flat_map(|named| named.gate.requirement.named_signers());
+        named.filter(|(_, key)| brought.signed.by.contains(*key)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Where gates look for numbers in documents that are no reports.

@@ -11,6 +11,7 @@ pub mod authors;
 mod blocking;
 mod checks;
 pub mod clock;
+pub mod collect;
 pub mod compare;
 mod contract;
 pub mod drift;

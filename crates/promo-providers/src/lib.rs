@@ -25,6 +25,8 @@ pub mod probe;
 pub mod reports;
 pub mod rollout;
 mod settings;
+#[cfg(feature = "reports")]
+pub mod signatures;
 mod templates;
 
 pub use kubernetes::reached::Reached;

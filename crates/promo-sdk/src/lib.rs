@@ -17,7 +17,7 @@ pub use drift::{DriftAnswer, DriftClass, DriftRequest, FieldDrift, ObjectDrift};
 pub use error::{ErrorKind, ProviderError};
 pub use promo_core::{Digest, state::State};
 pub use provider::{
-    ArtifactInput, CheckRequest, CheckResult, Description, EffectClass, EnsureAnswer, EnsureRequest, FileChange,
-    Inputs, MAX_DETAIL, MAX_EVIDENCE, Nature, ObserveRequest, Preview, Provider, ResolveRequest, Resolved,
-    RunningImage, Settled,
+    ArtifactInput, Attached, AttachedRequest, CheckRequest, CheckResult, Description, EffectClass, EnsureAnswer,
+    EnsureRequest, FileChange, Inputs, MAX_DETAIL, MAX_EVIDENCE, Nature, ObserveRequest, Preview, Provider,
+    ResolveRequest, Resolved, RunningImage, Settled,
 };

@@ -1,6 +1,6 @@
 //! The trait and its requests and answers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use promo_core::Digest;
@@ -30,6 +30,12 @@ pub trait Provider: Send + Sync {
     /// Finds what an artifact reference means now, and checks every digest of its tree.
     async fn resolve(&self, _cx: &Context, _request: &ResolveRequest) -> Result<Resolved, ProviderError> {
         Err(unsupported(self, "resolve"))
+    }
+
+    /// The documents that are attached to an artifact where it lies: signatures, attestations, bills, reports. A pure read. A refusal or
+    /// a busy server is an error, never "nothing is attached".
+    async fn attached(&self, _cx: &Context, _request: &AttachedRequest) -> Result<Vec<Attached>, ProviderError> {
+        Err(unsupported(self, "attached"))
     }
 
     /// What is at a place now. A pure read.
@@ -170,6 +176,29 @@ pub struct Resolved {
     pub nature: Option<Nature>,
     /// Annotations and configuration labels, where they agree.
     pub metadata: BTreeMap<String, String>,
+}
+
+/// Asks what is attached to an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AttachedRequest {
+    /// Where it lies, with its digest.
+    pub reference: String,
+    /// Documents that are known: they are not read again.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub known: BTreeSet<Digest>,
+}
+
+/// A document that is attached to an artifact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attached {
+    /// The manifest to which it is attached: one of the artifact's tree, or one that is itself attached to one.
+    pub subject: Digest,
+    /// The manifest that has it.
+    pub manifest: Digest,
+    /// As what it is kept: a media type (RFC 6838).
+    pub media_type: String,
+    /// The document. Of cosign's signatures, which lie beside what they sign, both in one, as `cosign download signature` writes them.
+    pub bytes: Vec<u8>,
 }
 
 /// Asks what is there, or what would be.

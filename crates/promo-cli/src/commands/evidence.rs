@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use promo_core::Digest;
-use promo_core::ids::{ArtifactName, SuiteName};
+use promo_core::ids::{ArtifactName, ReleaseId, SuiteName};
 use promo_core::ledger::View;
+use promo_core::ledger::view::ReleaseEntry;
+use promo_core::planner;
 use promo_engine::evidence::NewEvidence;
 
 use crate::cli::{Format, Global};
@@ -17,8 +19,8 @@ use crate::input;
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::Ui;
-use crate::view::answers::EvidenceAdded;
-use crate::view::evidence::DocumentView;
+use crate::view::answers::{EvidenceAdded, EvidenceCollected};
+use crate::view::evidence::{CollectedView, DocumentView};
 
 /// The longest document that is taken, in bytes: what a reader of reports takes.
 const LIMIT: usize = promo_providers::reports::LIMIT;
@@ -51,10 +53,65 @@ enum Verb {
         #[arg(long)]
         numbers: bool,
     },
+    /// Take what lies beside artifacts in their registries into the ledger: signatures, attestations, bills, scans
+    Collect {
+        /// Of this release: its id, number or alias; of the newest one and of all that run somewhere when left out
+        #[arg(long, value_name = "RELEASE")]
+        release: Vec<String>,
+    },
+}
+
+impl Arguments {
+    /// Whether artifacts are to be looked up.
+    pub(crate) fn collects(&self) -> bool {
+        matches!(self.verb, Verb::Collect { .. })
+    }
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
-    let Verb::Add { file, release, artifact, digest, name, numbers } = &arguments.verb;
+    match &arguments.verb {
+        Verb::Add { .. } => add(ui, global, &arguments.verb),
+        Verb::Collect { release } => collect(ui, global, release),
+    }
+}
+
+fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let view = project.session.view()?;
+    let mut ids: Vec<ReleaseId> = Vec::new();
+    if releases.is_empty() {
+        let running = project.session.governance().pipeline.environments.keys();
+        ids.extend(running.filter_map(|name| Some(view.current(name)?.release.clone())));
+        ids.extend(view.releases.last().map(|newest| newest.release.id.clone()));
+    }
+    for release in releases {
+        ids.push(select::release(&view, release)?);
+    }
+    let mut entries: Vec<&ReleaseEntry> =
+        view.releases.iter().filter(|entry| ids.contains(&entry.release.id)).collect();
+    entries.reverse();
+    let mut all = Vec::new();
+    for entry in entries {
+        let collected = project.runtime.block_on(project.session.collect_evidence(entry))?;
+        all.push(CollectedView::of(planner::reference(&view, &entry.release.id), &collected, &project.session));
+    }
+    let exit = if all.iter().any(|one| !one.broken.is_empty()) { Exit(65) } else { DONE };
+    let next = ui.to_paste("promo status");
+    if ui.format() == Format::Json {
+        ui.answer(&EvidenceCollected { releases: all, next });
+        return Ok(exit);
+    }
+    let mut out = String::new();
+    if all.is_empty() {
+        out.push_str("there is no release yet\n");
+    }
+    all.iter().for_each(|one| out.push_str(&one.text()));
+    ui.data(&format!("{out}{}", ui.next(&next)));
+    Ok(exit)
+}
+
+fn add(ui: &Ui, global: &Global, verb: &Verb) -> Result<Exit, CliError> {
+    let Verb::Add { file, release, artifact, digest, name, numbers } = verb else { return Ok(DONE) };
     let bytes = read(file)?;
     let project = project::open(ui, global, Access::Write)?;
     let view = project.session.view()?;
@@ -66,7 +123,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     drop(view);
     let new = NewEvidence { bytes, name: name.clone(), subjects, numbers: *numbers };
     let brought = project.session.add_evidence(new)?;
-    let shown = DocumentView::of(&brought);
+    let shown = DocumentView::of(&brought, &project.session);
     let next = ui.to_paste("promo status");
     if ui.format() == Format::Json {
         ui.answer(&EvidenceAdded { evidence: shown, new: !brought.known, next });

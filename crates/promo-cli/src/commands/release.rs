@@ -10,6 +10,7 @@ use promo_core::plan::{Document, Move, PlanFileError};
 use promo_core::planner;
 use promo_core::release::Alias;
 use promo_engine::authors::AUTHORS_NAMESPACE;
+use promo_engine::evidence::Brought;
 use promo_engine::lifts::Lift;
 use promo_engine::{EngineError, NewRelease, Session};
 use promo_sdk::ErrorKind;
@@ -266,6 +267,7 @@ fn add(
     }
     let added = project.runtime.block_on(project.session.add_release(new));
     let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias, metadata))?;
+    let collected = collect(ui, &project, &entry);
     let view = project.session.view()?;
     let closed = project.session.closed_to(&view, &entry.release.id)?;
     if let Some(names) = (!closed.is_empty()).then(|| closed.iter().map(EnvironmentName::as_str).collect::<Vec<_>>()) {
@@ -291,9 +293,36 @@ fn add(
         for reference in entry.release.sources.values() {
             ui.data(&format!("  {}\n", escape::line(reference)));
         }
+        ui.data(&collected);
         ui.data(&ui.next("promo advance"));
     }
     Ok(DONE)
+}
+
+/// Takes what lies beside the artifacts of a new release into the ledger, where a gate could ask for it. The release is there whatever comes of it.
+fn collect(ui: &Ui, project: &Project, entry: &ReleaseEntry) -> String {
+    if project.session.governance().gates.is_empty() {
+        return String::new();
+    }
+    let warn = |told: &str| {
+        let again =
+            ui.to_paste(&command_line(["promo", "evidence", "collect", "--release", entry.release.id.as_str()]));
+        ui.talk(&format!("{}: {} ({again})", label(Label::Warning, "warning"), escape::line(told)));
+    };
+    match project.runtime.block_on(project.session.collect_evidence(entry)) {
+        Ok(collected) => {
+            for broken in &collected.broken {
+                warn(&format!("a document beside {} was not taken, {}: {}", broken.artifact, broken.at, broken.why));
+            }
+            let told =
+                |one: &Brought| format!("  + {}\n", escape::line(&DocumentView::of(one, &project.session).text()));
+            collected.new.iter().map(told).collect()
+        }
+        Err(error) => {
+            warn(&format!("the release is added, and nobody knows what lies beside it: {error}"));
+            String::new()
+        }
+    }
 }
 
 /// The words of the command that says who wrote a release.
@@ -412,7 +441,12 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     let entry = view.release(&id).expect("invariant: it was just found");
     let mut shown = view_of(&project.session, &view, entry)?;
     shown.tags = tags::of_sources(&project.session.governance().pipeline, entry.release.sources.values());
-    shown.evidence = project.session.evidence_of(&view, entry)?.iter().map(DocumentView::of).collect();
+    shown.evidence = project
+        .session
+        .evidence_of(&view, entry)?
+        .iter()
+        .map(|brought| DocumentView::of(brought, &project.session))
+        .collect();
     if ui.format() == Format::Json {
         ui.answer(&shown);
         return Ok(DONE);

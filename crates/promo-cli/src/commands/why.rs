@@ -6,12 +6,13 @@ use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::eligibility::{self, CheckStatus};
-use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, opens_at, overall};
+use promo_core::gate::{self, Evidenced, Gate, GateKind, Outcome, Reason, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::ledger::view::{Promotion, Said, Spoken, Uncounted, VerdictEntry};
 use promo_core::planner;
+use promo_core::requirement::Requirement;
 use promo_core::windows::Invoker;
 use promo_engine::Session;
 
@@ -411,6 +412,11 @@ impl Case<'_> {
                 Reason::CheckNotRunnable { .. } => {
                     return Some(say(lacking([gate.reason.code()])?, "says what this machine lacks"));
                 }
+                // Who signs, signs where the artifact lies.
+                Reason::EvidenceMissing(said) | Reason::EvidenceUnreadable(said) if self.is_signed(said) => {
+                    let command = command_line(["promo", "evidence", "collect", "--release", id]);
+                    return Some(say(command, "takes what lies beside it by now"));
+                }
                 Reason::EvidenceMissing(said) | Reason::EvidenceExpired(said) | Reason::EvidenceUnreadable(said)
                     if gate.kind == GateKind::Evidence =>
                 {
@@ -436,6 +442,15 @@ impl Case<'_> {
         }
         let by_plan = |gate: &&Gate| matches!(gate.kind, GateKind::Approval | GateKind::Window);
         closed.iter().all(by_plan).then(plan)
+    }
+
+    /// Whether a gate asks for what lies beside an artifact, since somebody signs it there.
+    fn is_signed(&self, said: &Evidenced) -> bool {
+        let gates = self.session.governance().gates.get(self.name).into_iter().flatten();
+        let named = gates.filter(|named| named.name == said.gate && named.policy == said.policy);
+        named
+            .into_iter()
+            .any(|named| matches!(named.gate.requirement, Requirement::Signature(_) | Requirement::Provenance(_)))
     }
 
     /// What leads on where the way back from what runs was tried, and failed: nothing else would say so before it is needed.

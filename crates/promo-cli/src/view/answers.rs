@@ -326,6 +326,13 @@ answers! {
         /// The next command.
         next: String,
     }
+    /// What lies beside artifacts was taken into the ledger.
+    "promo.evidence.collected" EvidenceCollected {
+        /// By release, the newest first.
+        releases: Vec<super::evidence::CollectedView>,
+        /// The next command.
+        next: String,
+    }
     /// A person took the clock as it is.
     "promo.clock.accepted" ClockAccepted {
         /// The latest time that a record bears.

@@ -2,10 +2,17 @@
 
 use jiff::Timestamp;
 use promo_core::Digest;
+use promo_core::ids::ArtifactName;
+use promo_core::plan::ReleaseRef;
 use promo_core::requirement::Content;
+use promo_engine::Session;
+use promo_engine::collect::Collected;
 use promo_engine::evidence::Brought;
 use schemars::JsonSchema;
 use serde::Serialize;
+
+use crate::escape;
+use crate::output::labels::{Label, label};
 
 /// A document of evidence.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -27,13 +34,84 @@ pub(crate) struct DocumentView {
     pub(crate) name: Option<String>,
     /// For which digests.
     pub(crate) subjects: Vec<Digest>,
+    /// In which manifest it was attached to what it speaks of; none where somebody brought it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) attached: Option<String>,
+    /// Whose signature it carries, of those whom gates ask for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) signed_by: Vec<String>,
     /// What it says, in a few words.
     pub(crate) says: String,
 }
 
+/// What was found beside the artifacts of a release.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct CollectedView {
+    /// The release.
+    pub(crate) release: ReleaseRef,
+    /// What the ledger did not have.
+    pub(crate) new: Vec<DocumentView>,
+    /// What could not be taken: broken, or of a version that promo does not know.
+    pub(crate) broken: Vec<BrokenView>,
+    /// How many documents are of no format that promo knows, or speak of something else than the artifacts.
+    pub(crate) others: usize,
+}
+
+/// A document that could not be taken.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct BrokenView {
+    /// Beside which artifact.
+    pub(crate) artifact: ArtifactName,
+    /// The manifest that has it.
+    pub(crate) at: String,
+    /// What is wrong with it.
+    pub(crate) why: String,
+}
+
+impl CollectedView {
+    pub(crate) fn of(release: ReleaseRef, collected: &Collected, session: &Session) -> Self {
+        let broken = collected.broken.iter().map(|one| BrokenView {
+            artifact: one.artifact.clone(),
+            at: one.at.clone(),
+            why: one.why.clone(),
+        });
+        Self {
+            release,
+            new: collected.new.iter().map(|brought| DocumentView::of(brought, session)).collect(),
+            broken: broken.collect(),
+            others: collected.others,
+        }
+    }
+
+    /// What there is to say, a line for each document.
+    pub(crate) fn text(&self) -> String {
+        let nothing = self.new.is_empty() && self.broken.is_empty();
+        let mut out = format!("{}{}\n", self.release, if nothing { ": nothing new lies beside it" } else { "" });
+        for one in &self.new {
+            out.push_str(&format!("  + {}\n", escape::line(&one.text())));
+        }
+        for one in &self.broken {
+            let (what, at) = (escape::line(&one.why), escape::line(&one.at));
+            out.push_str(&format!(
+                "  {} not taken, beside {}: {what}\n      {at}\n",
+                label(Label::Bad, "✗"),
+                one.artifact
+            ));
+        }
+        if self.others > 0 {
+            out.push_str(&format!("  {} of no format that gates look at\n", counted(self.others)));
+        }
+        out
+    }
+}
+
+fn counted(documents: usize) -> String {
+    if documents == 1 { "1 document is".to_owned() } else { format!("{documents} documents are") }
+}
+
 impl DocumentView {
     /// What was brought.
-    pub(crate) fn of(brought: &Brought) -> Self {
+    pub(crate) fn of(brought: &Brought, session: &Session) -> Self {
         let entry = &brought.entry;
         let piece = brought.piece();
         Self {
@@ -45,6 +123,8 @@ impl DocumentView {
             at: entry.at,
             name: entry.name.clone(),
             subjects: entry.subjects.iter().copied().collect(),
+            attached: entry.attached.clone(),
+            signed_by: session.signers(brought).iter().map(ToString::to_string).collect(),
             says: match &brought.content {
                 Content::Read(report) => report.summary(),
                 Content::Unreadable { why, .. } => format!("cannot be read: {why}"),
@@ -52,9 +132,15 @@ impl DocumentView {
         }
     }
 
-    /// One line: who made it, under which name it was brought, and what it says.
+    /// One line: who made it, under which name it was brought, what it says, and whose signature it carries.
     pub(crate) fn text(&self) -> String {
         let name = self.name.as_ref().map(|name| format!(" ({name})")).unwrap_or_default();
-        format!("{}{name}: {}", self.source, self.says)
+        let says = if self.says.is_empty() { String::new() } else { format!(": {}", self.says) };
+        let signed = if self.signed_by.is_empty() {
+            String::new()
+        } else {
+            format!(", signed by {}", self.signed_by.join(", "))
+        };
+        format!("{}{name}{says}{signed}", self.source)
     }
 }

@@ -117,6 +117,7 @@ fn story(adding: &mut Adding) {
     told.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0", "--meta", "authors=dev@shop.example"]);
     world.write("junit.xml", include_str!("../../../promo-providers/src/reports/samples/junit/pytest-green.xml"));
     told.run(0, &["evidence", "add", "junit.xml", "--release", "1.2.0", "--name", "unit"]);
+    told.run(0, &["evidence", "collect"]);
     told.run(0, &[&["release", "authors", "1.1.0", "--author", "dana"], &RILEY[..]].concat());
     told.run(0, &["plan", "--until", "production", "--out", "until.json"]);
     told.run(0, &["plan", "dev", "--out", "dev.json"]);

@@ -241,7 +241,7 @@ fn s12_3_a_row_about_a_document_that_nobody_has_closes_its_gate_and_stops_nobody
     let shown = world.run(0, &["release", "show", "1.2.0"]);
     let digest = shown["artifacts"]["shop"].as_str().unwrap().split('@').nth(1).unwrap().parse().unwrap();
     let (document, format) = (promo_core::Digest::of(b"nowhere"), "trivy".to_owned());
-    let forged = Event::EvidenceAdded { document, format, name: None, subjects: [digest].into() };
+    let forged = Event::EvidenceAdded { document, format, name: None, subjects: [digest].into(), attached: None };
     world.write_record(|record, _| (record.kind, record.body) = forged.to_parts());
     assert_eq!(asked.codes(), ["evidence-unreadable"]);
     for words in

@@ -30,6 +30,7 @@ mod samples;
 mod schemas;
 mod servers;
 mod setup;
+mod signatures;
 mod suggestions;
 mod telling;
 mod unfinished;

@@ -19,12 +19,13 @@ use crate::evidence::{Finite, Level};
 use crate::ids::GateName;
 use crate::requirement::{
     Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, LicenceRequirement,
-    MetadataRequirement, NumberRequirement, Requirement, ScanRequirement, Scope, Suppressions, TestRequirement,
-    Unknown,
+    MetadataRequirement, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement, ScanRequirement, Scope,
+    SignatureRequirement, Signers, Suppressions, TestRequirement, Unknown,
 };
 
 /// The keys of which a gate has exactly one.
-const REQUIREMENTS: [&str; 7] = ["scan", "licences", "sbom", "tests", "coverage", "number", "metadata"];
+const REQUIREMENTS: [&str; 9] =
+    ["scan", "licences", "sbom", "tests", "coverage", "number", "metadata", "signature", "provenance"];
 
 /// Every gate of a file, with the exceptions of the same file; `artifacts` are those that may be named, any where nothing is known of them.
 pub(crate) fn lower(
@@ -38,11 +39,14 @@ pub(crate) fn lower(
         .filter_map(Node::table)
         .filter_map(|table| exception(table, artifacts, checker))
         .collect();
+    let signers = signers(root, checker);
     let mut out = BTreeMap::new();
     for entry in root.table("gates").map(|table| table.entries.as_slice()).unwrap_or_default() {
         let Some(table) = entry.node.table() else { continue };
         known_artifacts(table, artifacts, checker);
-        let (Some(requirement), Ok(name)) = (requirement(entry, table, checker), entry.key.parse::<GateName>()) else {
+        let (Some(requirement), Ok(name)) =
+            (requirement(entry, table, &signers, checker), entry.key.parse::<GateName>())
+        else {
             continue;
         };
         let exceptions = match &requirement {
@@ -98,7 +102,43 @@ fn last_day(node: &Node, checker: &mut Checker<'_>) -> Option<Timestamp> {
     found
 }
 
-fn requirement(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> Option<Requirement> {
+/// Whose signatures the gates of a file take. One whose key cannot be read is there with no key: what names it is no second fault.
+fn signers<'t>(root: &'t Table, checker: &mut Checker<'_>) -> BTreeMap<&'t str, Option<PublicKey>> {
+    let mut out = BTreeMap::new();
+    for entry in root.table("signers").map(|table| table.entries.as_slice()).unwrap_or_default() {
+        let stated = entry.node.table().and_then(|table| Some((table.get("key")?, table.text("key")?)));
+        let key = stated.and_then(|(node, text)| match PublicKey::of_pem(text) {
+            Ok(key) => Some(key),
+            Err(expected) => {
+                let message = format!("the key of `{}` cannot be read: {expected}", entry.key);
+                checker.push(Diagnostic::at("signer-key", node.span.clone(), message));
+                None
+            }
+        });
+        out.insert(entry.key.as_str(), key);
+    }
+    out
+}
+
+/// Those whom a table names.
+fn named_signers(
+    table: &Table,
+    key: &str,
+    known: &BTreeMap<&str, Option<PublicKey>>,
+    checker: &mut Checker<'_>,
+) -> Signers {
+    let all: Vec<&str> = known.keys().copied().collect();
+    references(checker, &table.texts(key), &all, "signer");
+    let one = |(name, _): (&str, _)| Some((name.parse().ok()?, known.get(name)?.clone()?));
+    table.texts(key).into_iter().filter_map(one).collect()
+}
+
+fn requirement(
+    entry: &Entry,
+    table: &Table,
+    signers: &BTreeMap<&str, Option<PublicKey>>,
+    checker: &mut Checker<'_>,
+) -> Option<Requirement> {
     let stated: Vec<&Entry> = table.entries.iter().filter(|entry| REQUIREMENTS.contains(&entry.key.as_str())).collect();
     let [one] = stated.as_slice() else {
         // What is only misspelt has been told as that.
@@ -116,7 +156,16 @@ fn requirement(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> Optio
     let empty = Table::default();
     let own = one.node.table().unwrap_or(&empty);
     let requirement = match one.key.as_str() {
-        "scan" => Requirement::Scan(scan(own)),
+        "scan" => {
+            let vex = named_signers(own, "vex", signers, checker);
+            Requirement::Scan(ScanRequirement { vex, ..scan(own) })
+        }
+        "signature" => Requirement::Signature(signature(own, signers, checker)),
+        "provenance" => Requirement::Provenance(ProvenanceRequirement {
+            by: named_signers(own, "by", signers, checker),
+            builders: texts(own, "builders"),
+            sources: texts(own, "sources"),
+        }),
         "licences" => Requirement::Licences(LicenceRequirement {
             allow: texts(own, "allow"),
             deny: texts(own, "deny"),
@@ -168,6 +217,22 @@ fn requirement(entry: &Entry, table: &Table, checker: &mut Checker<'_>) -> Optio
 const BOUNDLESS: u64 = 1_000_000;
 /// An age that is no bound, in seconds: two years.
 const AGELESS: u64 = 730 * 86_400;
+fn signature(
+    table: &Table,
+    signers: &BTreeMap<&str, Option<PublicKey>>,
+    checker: &mut Checker<'_>,
+) -> SignatureRequirement {
+    let by = named_signers(table, "by", signers, checker);
+    let least = count(table, "at_least").unwrap_or(1);
+    // One key under two names is one hand.
+    let hands = by.values().collect::<BTreeSet<_>>().len() as u64;
+    let unread = table.texts("by").iter().any(|(name, _)| !matches!(signers.get(name), Some(Some(_))));
+    if let (Some(node), true) = (table.get("at_least"), least > hands && !unread) {
+        let message = format!("{least} must have signed, and no more than {hands} could: each key counts once");
+        checker.push(Diagnostic::at("gate-signers", node.span.clone(), message).help("name more signers in `by`"));
+    }
+    SignatureRequirement { by, least }
+}
 
 /// What a requirement lacks that would never refuse anything (S1.4).
 fn requires_nothing(requirement: &Requirement) -> Option<&'static str> {
@@ -236,7 +301,7 @@ fn scan(table: &Table) -> ScanRequirement {
         max_age: seconds(table, "max_age"),
         database_max_age: seconds(table, "database_max_age"),
         scope: scope(table),
-        vex: BTreeSet::new(),
+        vex: Signers::new(),
     }
 }
 

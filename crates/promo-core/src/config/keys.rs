@@ -97,6 +97,7 @@ pub(crate) const PIPELINE_FILE: &[Key] = &[
         "what is required of the evidence for a release, which environments name in `gates`",
     ),
     key("exceptions", Shape::Tables(EXCEPTION), "vulnerabilities that this file's gates let pass for a time"),
+    key("signers", Shape::Named(SIGNER), "whose signatures this file's gates take"),
     key("sources", Shape::Named(SOURCE), "where metrics come from, which checks name in `source`"),
 ];
 
@@ -293,7 +294,26 @@ const GATE: &[Key] = &[
     key("coverage", Shape::Table(COVERAGE), "how much of the code tests reached"),
     key("number", Shape::Table(NUMBER), "what a measured number is, by itself and beside the release that runs"),
     key("metadata", Shape::Texts, "keys that the build must have said something for"),
+    key("signature", Shape::Table(SIGNATURE), "who must have signed the artifact"),
+    key("provenance", Shape::Table(PROVENANCE), "who must have built it, and from what (SLSA)"),
 ];
+
+const SIGNATURE: &[Key] = &[
+    required("by", Shape::Names, "whose signatures count, of `signers`"),
+    key("at_least", Shape::Number(1, 100), "how many of them must have signed; 1 when left out"),
+];
+
+const PROVENANCE: &[Key] = &[
+    required("by", Shape::Names, "whose word counts, of `signers`"),
+    key("builders", Shape::Texts, "ids of builders that may have built it, `*` stands for anything; any when left out"),
+    key(
+        "sources",
+        Shape::Texts,
+        "repositories that it may be built from, `https://…`, `*` stands for anything; any when left out",
+    ),
+];
+
+const SIGNER: &[Key] = &[required("key", Shape::Text, "the public key in PEM, such as what is in cosign.pub")];
 
 const SCAN: &[Key] = &[
     key("deny", Shape::Words(LEVELS), "the levels of which there may be no finding; a level means all worse ones too"),
@@ -320,6 +340,11 @@ const SCAN: &[Key] = &[
         "suppressed",
         Shape::OneOf(&["count", "shown", "accept"]),
         "what a report's author has suppressed: it counts, the default; counts and must be `shown`; or is let pass",
+    ),
+    key(
+        "vex",
+        Shape::Names,
+        "whose signed statements that a finding does not matter are believed; nobody's when left out",
     ),
     SCOPE,
 ];
@@ -405,6 +430,7 @@ pub(crate) const POLICY_FILE: &[Key] = &[
     key("windows", Shape::Named(WINDOW), "windows and freezes of the organisation"),
     key("gates", Shape::Named(GATE), "what is required of the evidence for a release, which tiers name in `gates`"),
     key("exceptions", Shape::Tables(EXCEPTION), "vulnerabilities that this file's gates let pass for a time"),
+    key("signers", Shape::Named(SIGNER), "whose signatures this file's gates take"),
     key("releases", Shape::Table(RELEASES), "what may become a release (S0.5)"),
     key("limits", Shape::Table(LIMITS), "what a pipeline file may grow to, where the defaults are too small (S13.2)"),
 ];

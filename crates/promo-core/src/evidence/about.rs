@@ -38,13 +38,17 @@ pub enum Kind {
     Lcov,
     /// Summaries of k6.
     K6,
+    /// SLSA provenance: how the artifact was built, from what and by whom.
+    Provenance,
+    /// A signature over the artifact itself, which says nothing else of it.
+    Signature,
     /// JSON of anybody's own, from which named numbers are taken.
     Numbers,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Trivy,
         Self::Grype,
         Self::Sarif,
@@ -58,6 +62,8 @@ impl Kind {
         Self::Cobertura,
         Self::Lcov,
         Self::K6,
+        Self::Provenance,
+        Self::Signature,
         Self::Numbers,
     ];
 
@@ -78,6 +84,8 @@ impl Kind {
             Self::Cobertura => "cobertura",
             Self::Lcov => "lcov",
             Self::K6 => "k6",
+            Self::Provenance => "provenance",
+            Self::Signature => "signature",
             Self::Numbers => "numbers",
         }
     }

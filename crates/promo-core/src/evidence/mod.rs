@@ -10,6 +10,7 @@ mod bill;
 mod finding;
 mod licence;
 mod measure;
+mod provenance;
 mod vex;
 
 pub use about::{About, Binding, Kind, Link, Tool};
@@ -17,6 +18,7 @@ pub use bill::{Bill, Component};
 pub use finding::{Finding, Findings, FixState, Level, Score, Severity, Suppression};
 pub use licence::{Expression, Stated, Term, TooDeep};
 pub use measure::{Coverage, Finite, Measured, NotFinite, Number, Numbers, Ratio, TestRun, Threshold, Totals};
+pub use provenance::{Provenance, Source};
 pub use vex::{Product, Statement, Status};
 
 use alloc::format;
@@ -41,6 +43,8 @@ pub struct Report {
     pub coverage: Option<Coverage>,
     /// Metrics.
     pub numbers: Option<Numbers>,
+    /// How the artifact was built.
+    pub provenance: Option<Provenance>,
 }
 
 impl Report {
@@ -60,6 +64,7 @@ impl Report {
                 .map(|tests| format!("{} of {} tests passed", tests.counted.passed(), tests.counted.tests)),
             self.coverage.as_ref().map(|_| "coverage".to_string()),
             self.numbers.as_ref().map(|numbers| format!("{} numbers", numbers.list.len())),
+            self.provenance.as_ref().map(ToString::to_string),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
@@ -67,6 +72,15 @@ impl Report {
     /// A report that says nothing yet.
     #[must_use]
     pub const fn new(about: About) -> Self {
-        Self { about, findings: None, bill: None, statements: None, tests: None, coverage: None, numbers: None }
+        Self {
+            about,
+            findings: None,
+            bill: None,
+            statements: None,
+            tests: None,
+            coverage: None,
+            numbers: None,
+            provenance: None,
+        }
     }
 }

@@ -92,6 +92,9 @@ pub enum Event {
         name: Option<String>,
         /// The digests for which it was brought; never empty.
         subjects: BTreeSet<Digest>,
+        /// Where it was attached to one of them, by the digest of the manifest that has it; none where somebody brought it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attached: Option<String>,
     },
     /// A check spoke about a release in an environment.
     #[serde(rename = "verdict.recorded")]

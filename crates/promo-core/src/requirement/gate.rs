@@ -9,13 +9,14 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::metadata::MetadataRequirement;
+use super::metadata::{self, MetadataRequirement};
 use super::{
     BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NumberRequirement, Origin,
-    Piece, Reach, ScanRequirement, Standing, Subject, TestRequirement, Verdict,
+    Piece, ProvenanceRequirement, PublicKey, Reach, ScanRequirement, SignatureRequirement, Standing, Subject,
+    TestRequirement, Verdict, signer,
 };
 use crate::evidence::{Level, Report, Severity};
-use crate::ids::{ArtifactName, GateName};
+use crate::ids::{ArtifactName, GateName, SignerName};
 
 /// What a gate requires.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,10 @@ pub enum Requirement {
     Number(NumberRequirement),
     /// Of what the build said.
     Metadata(MetadataRequirement),
+    /// Of signatures over the artifact.
+    Signature(SignatureRequirement),
+    /// Of how it was built.
+    Provenance(ProvenanceRequirement),
 }
 
 impl Requirement {
@@ -47,6 +52,8 @@ impl Requirement {
             Self::Coverage(_) => "report of coverage".into(),
             Self::Number(number) => format!("document with {}", number.name),
             Self::Metadata(_) => "metadata".into(),
+            Self::Signature(_) => "signature".into(),
+            Self::Provenance(_) => "provenance".into(),
         }
     }
 
@@ -60,6 +67,22 @@ impl Requirement {
         });
         let platform = platform.as_ref().map(|platform| format!(" for the platform {platform}"));
         format!("no {}{}{}", self.looks_for(), from.unwrap_or_default(), platform.unwrap_or_default())
+    }
+
+    /// Whose signatures it looks for.
+    pub fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &PublicKey)> {
+        let signers = match self {
+            Self::Scan(scan) => Some(&scan.vex),
+            Self::Signature(signature) => Some(&signature.by),
+            Self::Provenance(provenance) => Some(&provenance.by),
+            Self::Licences(_)
+            | Self::Sbom(_)
+            | Self::Tests(_)
+            | Self::Coverage(_)
+            | Self::Number(_)
+            | Self::Metadata(_) => None,
+        };
+        signers.into_iter().flatten()
     }
 
     /// The name by which a number is found in a document that is no report: a JSON pointer (RFC 6901).
@@ -199,6 +222,14 @@ impl EvidenceGate {
                 Assessment { verdict, summary }
             }
             Requirement::Metadata(metadata) => metadata.assess(evidence.said(artifact)),
+            Requirement::Signature(signature) => {
+                let verdict = signature.judge(subject, pieces);
+                Assessment { verdict, summary: format!("signed by {}", signer::names(&signature.by).join(", ")) }
+            }
+            Requirement::Provenance(provenance) => {
+                let commit = evidence.said(artifact).get(metadata::REVISION).and_then(Option::as_deref);
+                provenance.judge(subject, pieces, commit).into()
+            }
         };
         Some(assessed)
     }
@@ -282,7 +313,8 @@ pub fn told(requirement: &Requirement, report: &Report) -> String {
             let unit = found.unit.as_ref().map(|unit| format!(" {unit}")).unwrap_or_default();
             format!("{} is {}{unit}", number.name, found.value)
         }
-        Requirement::Metadata(_) => String::new(),
+        Requirement::Provenance(_) => report.provenance.as_ref().map(ToString::to_string).unwrap_or_default(),
+        Requirement::Metadata(_) | Requirement::Signature(_) => String::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::{Assessment, Fault, Verdict};
 
 /// The commit (OCI image specification, "Pre-Defined Annotation Keys").
-const REVISION: &str = "org.opencontainers.image.revision";
+pub(super) const REVISION: &str = "org.opencontainers.image.revision";
 /// When it was built (the same).
 const CREATED: &str = "org.opencontainers.image.created";
 

@@ -15,7 +15,10 @@ mod licences;
 mod measure;
 mod metadata;
 mod piece;
+mod provenance;
 mod scan;
+mod signature;
+mod signer;
 #[cfg(test)]
 mod tests;
 mod vex;
@@ -30,7 +33,10 @@ pub use licences::{LicenceRequirement, Unknown};
 pub use measure::{Baseline, Compared, CoverageRequirement, NumberRequirement, Part, TestRequirement};
 pub use metadata::MetadataRequirement;
 pub use piece::{Content, Nature, Origin, Piece, Reach, Scope, Subject};
+pub use provenance::ProvenanceRequirement;
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
+pub use signature::SignatureRequirement;
+pub use signer::{KeyKind, PublicKey, Signed, Signers};
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -40,6 +46,7 @@ use jiff::Timestamp;
 
 use crate::Digest;
 use crate::evidence::{Finite, Level, Severity};
+use crate::ids::SignerName;
 
 /// How a requirement stands, the best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -226,6 +233,47 @@ pub enum Fault {
         /// Which number.
         name: String,
     },
+    /// Too few of those who have to have signed.
+    NotSigned {
+        /// Those whose signatures count.
+        by: Vec<String>,
+        /// How many of them have.
+        found: u64,
+        /// How many must.
+        least: u64,
+        /// How many documents there are that others have signed, or nobody.
+        others: u64,
+    },
+    /// A signature that says whose it is does not hold.
+    BrokenSignature {
+        /// The document.
+        document: Digest,
+        /// Whose it would be.
+        by: SignerName,
+    },
+    /// It was built by somebody else than may.
+    OtherBuilder {
+        /// The document.
+        document: Digest,
+        /// By whom.
+        found: String,
+    },
+    /// It was built from something else than it may be.
+    OtherSource {
+        /// The document.
+        document: Digest,
+        /// From what, where that is said.
+        found: Option<String>,
+    },
+    /// It was built from another commit than the build itself said.
+    OtherCommit {
+        /// The document.
+        document: Digest,
+        /// From which one, where that is said.
+        found: Option<String>,
+        /// The one that the build said.
+        said: String,
+    },
     /// A bound that the tool itself was given was not kept.
     Threshold {
         /// The document.
@@ -245,6 +293,7 @@ impl Fault {
             | Self::Erased { .. }
             | Self::Unbound { .. }
             | Self::OfAnother { .. }
+            | Self::NotSigned { .. }
             | Self::NoBaseline { .. } => Standing::Missing,
             Self::Old { .. } => Standing::Expired,
             Self::Unreadable { .. }
@@ -261,6 +310,10 @@ impl Fault {
             | Self::UnknownLicences { .. }
             | Self::Tests { .. }
             | Self::OutOfBounds { .. }
+            | Self::BrokenSignature { .. }
+            | Self::OtherBuilder { .. }
+            | Self::OtherSource { .. }
+            | Self::OtherCommit { .. }
             | Self::Threshold { .. } => Standing::Bad,
         }
     }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::{Fault, Verdict};
+use super::{Fault, Signed, Verdict};
 use crate::Digest;
 use crate::evidence::{About, Kind, Report};
 
@@ -77,8 +77,8 @@ pub struct Piece {
     /// The digests to which somebody else than the document bound it: the subject of the referrer or of the attestation around it, or the
     /// digest for which it was brought.
     pub bound: BTreeSet<Digest>,
-    /// Whose signature over it holds.
-    pub signed: BTreeSet<String>,
+    /// Whose signature it carries.
+    pub signed: Signed,
     /// What it says.
     pub content: Content,
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exception::plain;
 use super::piece::{Bound, bound, current, missed, untold};
-use super::{Content, Exception, Fault, Piece, Scope, Subject, Verdict, vex};
+use super::{Content, Exception, Fault, Piece, Scope, Signers, Subject, Verdict, vex};
 use crate::evidence::{Finding, FixState, Kind, Level, Report, Severity, Statement};
 
 /// Which findings count by whether they are mended somewhere.
@@ -63,7 +63,7 @@ pub struct ScanRequirement {
     /// Of what in the artifact they must speak.
     pub scope: Scope,
     /// By whom a statement on exploitability must be signed to count; none counts when there is nobody.
-    pub vex: BTreeSet<String>,
+    pub vex: Signers,
 }
 
 impl Default for ScanRequirement {
@@ -79,7 +79,7 @@ impl Default for ScanRequirement {
             max_age: None,
             database_max_age: None,
             scope: Scope::default(),
-            vex: BTreeSet::new(),
+            vex: Signers::new(),
         }
     }
 }
@@ -120,7 +120,7 @@ impl ScanRequirement {
         for scan in &used {
             self.trusted(scan, now, &mut judged.verdict);
         }
-        let believed = |piece: &&Piece| piece.signed.iter().any(|who| self.vex.contains(who));
+        let believed = |piece: &&Piece| piece.signed.of(&self.vex).next().is_some();
         for piece in pieces.iter().filter(believed) {
             // It could take back what another one has cleared.
             if let Content::Unreadable { kind: Kind::OpenVex | Kind::InToto, why } = &piece.content {
@@ -268,6 +268,8 @@ fn could_be_scan(kind: Kind) -> bool {
         | Kind::Cobertura
         | Kind::Lcov
         | Kind::K6
+        | Kind::Provenance
+        | Kind::Signature
         | Kind::Numbers => false,
     }
 }

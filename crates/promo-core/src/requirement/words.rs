@@ -32,6 +32,11 @@ impl Fault {
             Self::NoBaseline { .. } => "no-baseline",
             Self::Threshold { .. } => "threshold",
             Self::Malformed { .. } => "malformed",
+            Self::NotSigned { .. } => "not-signed",
+            Self::BrokenSignature { .. } => "broken-signature",
+            Self::OtherBuilder { .. } => "other-builder",
+            Self::OtherSource { .. } => "other-source",
+            Self::OtherCommit { .. } => "other-commit",
         }
     }
 }
@@ -110,6 +115,28 @@ impl fmt::Display for Fault {
             }
             Self::Threshold { bound, .. } => write!(f, "the tool's own bound was not kept: {bound}"),
             Self::Malformed { key, expected } => write!(f, "{key} is not {expected}"),
+            Self::NotSigned { by, found, least, others } => {
+                let by = by.join(", ");
+                match (found, least) {
+                    (0, 1) => write!(f, "not signed by {by}")?,
+                    _ => write!(f, "{found} of {by} signed it, and {least} must")?,
+                }
+                match others {
+                    0 => Ok(()),
+                    1 => f.write_str(" (1 document has another signature or none)"),
+                    _ => write!(f, " ({others} documents have other signatures or none)"),
+                }
+            }
+            Self::BrokenSignature { document, by } => write!(f, "{document}: the signature of {by} does not hold"),
+            Self::OtherBuilder { found, .. } => write!(f, "it was built by {found}"),
+            Self::OtherSource { found: Some(found), .. } => write!(f, "it was built from {found}"),
+            Self::OtherSource { document, found: None } => write!(f, "{document} does not say from what it was built"),
+            Self::OtherCommit { found: Some(found), said, .. } => {
+                write!(f, "it was built from the commit {found}, and its build says {said}")
+            }
+            Self::OtherCommit { document, found: None, said } => {
+                write!(f, "{document} does not say from which commit it was built, and its build says {said}")
+            }
         }
     }
 }

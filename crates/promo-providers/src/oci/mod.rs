@@ -5,6 +5,7 @@
 //! What must not live here: any decision about which artifact goes where.
 
 mod address;
+mod attached;
 mod auth;
 #[cfg(test)]
 mod auth_tests;

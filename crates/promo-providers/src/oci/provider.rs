@@ -8,8 +8,8 @@ use std::sync::OnceLock;
 use async_trait::async_trait;
 use promo_core::Digest;
 use promo_sdk::{
-    ArtifactInput, Context, Description, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, FileChange, Inputs,
-    ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, State,
+    ArtifactInput, Attached, AttachedRequest, Context, Description, EffectClass, EnsureAnswer, EnsureRequest,
+    ErrorKind, FileChange, Inputs, ObserveRequest, Preview, Provider, ProviderError, ResolveRequest, Resolved, State,
 };
 
 use super::copy::{companions, copy_to_free};
@@ -17,7 +17,9 @@ use super::error::tame;
 use super::layout::Layout;
 use super::recent::Recent;
 use super::referrers::Companions;
-use super::{Copy, Limits, Location, Network, OciError, Reference, Store, resolve, resolve_digest, verify};
+use super::{
+    Copy, Limits, Location, Network, OciError, Reference, Store, attached, referrers, resolve, resolve_digest, verify,
+};
 
 /// Resolves artifacts, and copies them between registries and image layouts. The state of a place is the digest under
 /// the artifact's tag there, or of the artifact itself where it carries no tag.
@@ -283,6 +285,24 @@ impl Provider for Oci {
                 nature: Some(found.nature),
                 metadata: metadata(&found),
             })
+        })
+        .await
+    }
+
+    async fn attached(&self, cx: &Context, request: &AttachedRequest) -> Result<Vec<Attached>, ProviderError> {
+        until_cancelled(cx, async {
+            let reference: Reference = request.reference.parse()?;
+            let Some(digest) = reference.digest() else {
+                let message = format!("{}: what is attached is asked of a digest", request.reference);
+                return Err(ProviderError::new(ErrorKind::Invalid, message));
+            };
+            let store = self.open(cx, reference.location())?;
+            let resolved = match self.recent.trees.get(cx.clock.now(), &at_digest(&store, &digest)) {
+                Some(resolved) => resolved,
+                None => resolve_digest(&store, &digest, &self.limits).await?,
+            };
+            let companions = referrers::gather(&store, &resolved, &self.limits).await?;
+            Ok(attached::read(&store, &resolved, &companions, &request.known, &self.limits).await?)
         })
         .await
     }

@@ -45,6 +45,8 @@ pub(super) struct Referrer {
 /// What a tag that is made from the digest of a manifest points at.
 #[derive(Debug)]
 pub(super) struct Sidecar {
+    /// The manifest from whose digest the tag is made.
+    pub(super) subject: Digest,
     pub(super) tag: String,
     pub(super) resolved: Resolved,
     layers: BTreeSet<Digest>,
@@ -139,7 +141,7 @@ pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) 
             let manifest = store.get_manifest(Selector::Tag(&tag), None, limits).await?;
             let layers = layers(store, &manifest)?;
             let resolved = walk(store, manifest, limits).await?;
-            out.sidecars.push(Sidecar { tag, resolved, layers });
+            out.sidecars.push(Sidecar { subject: *digest, tag, resolved, layers });
         }
     }
     Ok(out)

@@ -4,6 +4,8 @@
 use promo_core::evidence::{Kind, Measured, Ratio, Report, TestRun};
 use serde_json::Value;
 
+use super::envelope::{self, Envelope};
+
 /// A document of any kind.
 ///
 /// # Panics
@@ -23,6 +25,15 @@ pub fn report(bytes: &[u8]) {
 /// # Panics
 /// When they do not agree.
 pub fn agrees(bytes: &[u8], report: &Report) {
+    match envelope::open(bytes) {
+        Ok(Some(Envelope::Dsse { payload, .. } | Envelope::Image { payload, .. })) => stands_in(&payload, report),
+        // Of what was signed only the digest is there, in base64.
+        Ok(Some(Envelope::Message { digest, .. })) => assert!(report.about.names(&digest)),
+        Ok(None) | Err(_) => stands_in(bytes, report),
+    }
+}
+
+fn stands_in(bytes: &[u8], report: &Report) {
     let text = std::str::from_utf8(bytes).expect("what was read is UTF-8");
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let bound = &report.about.bound;
@@ -173,6 +184,10 @@ impl Plain {
         let kind = value["predicateType"].as_str().unwrap_or_default();
         if kind.starts_with("https://in-toto.io/attestation/vulns") {
             return Self { findings: Some(items(predicate, "/scanner/result").len()), ..Self::default() };
+        }
+        // How something was built is counted by nobody.
+        if kind.starts_with("https://slsa.dev/provenance/") {
+            return Self::default();
         }
         let document = if kind.contains("cosign.sigstore.dev/attestation/vuln/") {
             &predicate["scanner"]["result"]

@@ -1,16 +1,18 @@
-//! in-toto statements (in-toto attestation framework, Statement v0.1 and v1) about vulnerabilities: the predicates `vulns` v0.1 and
-//! v0.2, cosign's `vuln` v1, and predicates that are documents of another format here. What must not live here: envelopes and their
+//! in-toto statements (in-toto attestation framework, Statement v0.1 and v1): on vulnerabilities in the predicates `vulns` v0.1 and
+//! v0.2 and cosign's `vuln` v1, provenance, cosign's signatures, and documents of another format. What must not live here: envelopes and their
 //! signatures.
 
 use promo_core::evidence::{About, Finding, Findings, Finite, Kind, Link, Report, Score, Severity, Tool};
 
 use super::error::{ReportError, word};
 use super::json::{Fault, Json, Read};
-use super::{format_of, score};
+use super::{envelope, format_of, score, slsa};
 
 const STATEMENTS: &str = "https://in-toto.io/Statement/";
 const VULNS: &str = "https://in-toto.io/attestation/vulns";
 const COSIGN: &str = "cosign.sigstore.dev/attestation/vuln/";
+/// What cosign says in a statement that signs its subject and says nothing else of it.
+const SIGNS: &str = "https://sigstore.dev/cosign/sign/";
 
 pub(super) fn is(json: &Json) -> bool {
     json.peek_text("_type").is_some_and(|kind| kind.starts_with(STATEMENTS)) && json.peek("predicateType").is_some()
@@ -28,6 +30,13 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
         }
     }
     let predicate_type = json.need_text("predicateType")?;
+    if let Some(version) = predicate_type.strip_prefix(SIGNS) {
+        if version != "v1" {
+            return Err(Fault::Version { format: "cosign's signature", found: version.to_owned(), known: "v1" });
+        }
+        let about = About { version: Some(predicate_type), bound: bound.bound, ..About::new(Kind::Signature) };
+        return Ok(Report::new(about));
+    }
     let predicate = json.need("predicate")?;
     predicate.object()?;
     let mut report = if let Some(version) = predicate_type.strip_prefix(VULNS) {
@@ -42,6 +51,8 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
             return Err(Fault::Version { format: "cosign's scan record", found, known: "v1" });
         }
         cosign(predicate)?
+    } else if let Some(version) = predicate_type.strip_prefix(slsa::PREDICATE) {
+        slsa::read(version, predicate)?
     } else {
         inner(predicate, &predicate_type)?
     };
@@ -56,7 +67,7 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
 /// A document of another format.
 fn inner<'t>(json: &'t Json, called: &str) -> Read<'t, Report> {
     // One statement in another would be bound to the outer subject, and say another.
-    let format = Some(json).filter(|json| !is(json)).and_then(format_of);
+    let format = Some(json).filter(|json| !is(json) && !envelope::is(json)).and_then(format_of);
     match format {
         Some((_, read)) => read(json),
         None => Err(Fault::Inner(ReportError::NotKnown(format!(

@@ -9,6 +9,7 @@
 mod cobertura;
 mod cyclonedx;
 mod cyclonedx_findings;
+pub(crate) mod envelope;
 mod error;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzed;
@@ -25,6 +26,7 @@ mod osv;
 mod purl;
 mod sarif;
 mod score;
+mod slsa;
 mod spdx2;
 mod spdx3;
 #[cfg(test)]
@@ -61,7 +63,7 @@ struct Format {
 }
 
 /// Every format that is told by its content. No document is two of them.
-const FORMATS: [Format; 13] = [
+const FORMATS: [Format; 14] = [
     Format { kind: Kind::Trivy, name: "a report of Trivy", reader: Reader::Json(trivy::is, trivy::read) },
     Format { kind: Kind::Grype, name: "a report of Grype", reader: Reader::Json(grype::is, grype::read) },
     Format { kind: Kind::Sarif, name: "SARIF", reader: Reader::Json(sarif::is, sarif::read) },
@@ -71,6 +73,7 @@ const FORMATS: [Format; 13] = [
     Format { kind: Kind::Spdx2, name: "SPDX", reader: Reader::Json(spdx2::is, spdx2::read) },
     Format { kind: Kind::Spdx3, name: "SPDX", reader: Reader::Json(spdx3::is, spdx3::read) },
     Format { kind: Kind::OpenVex, name: "OpenVEX", reader: Reader::Json(openvex::is, openvex::read) },
+    Format { kind: Kind::Signature, name: "a signed envelope", reader: Reader::Json(envelope::is, envelope::read) },
     Format { kind: Kind::K6, name: "a summary of k6", reader: Reader::Json(k6::is, k6::read) },
     Format { kind: Kind::Junit, name: "JUnit", reader: Reader::Xml(junit::is, junit::read) },
     Format { kind: Kind::Cobertura, name: "Cobertura", reader: Reader::Xml(cobertura::is, cobertura::read) },
@@ -131,9 +134,6 @@ fn read_json(json: &Json) -> Result<Report, ReportError> {
     match format_of(json) {
         Some((name, read)) => read(json).map_err(|fault| json.error(name, fault)),
         None if json.is_list() => Err(ReportError::NotKnown("a list in JSON".to_owned())),
-        None if json.peek("payloadType").is_some() && json.peek("payload").is_some() => {
-            Err(ReportError::NotKnown("a signed envelope, whose signature is to be verified first".to_owned()))
-        }
         None => Err(ReportError::NotKnown("JSON of no such format".to_owned())),
     }
 }

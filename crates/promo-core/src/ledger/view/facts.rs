@@ -50,6 +50,8 @@ pub struct EvidenceEntry {
     pub name: Option<String>,
     /// The digests for which it was brought.
     pub subjects: BTreeSet<Digest>,
+    /// Where it was attached to one of them; none where somebody brought it.
+    pub attached: Option<String>,
 }
 
 /// Which record said something, when and by whom.

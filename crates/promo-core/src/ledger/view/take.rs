@@ -43,9 +43,9 @@ impl View {
                 }
                 self.described_by.insert(artifact, note(false));
             }
-            Event::EvidenceAdded { document, format, name, subjects } => {
+            Event::EvidenceAdded { document, format, name, subjects, attached } => {
                 let (seq, by) = (record.seq, record.actor.clone());
-                self.evidence.push(EvidenceEntry { seq, at, by, document, format, name, subjects });
+                self.evidence.push(EvidenceEntry { seq, at, by, document, format, name, subjects, attached });
             }
             Event::ReleaseRejected { release, scope, automatic } => {
                 let act = StopAct::Rejected { release: release.clone(), scope: scope.clone() };

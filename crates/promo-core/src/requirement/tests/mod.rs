@@ -6,11 +6,13 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use alloc::{format, vec};
 
+use base64ct::Encoding as _;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 mod parts;
 mod properties;
+mod signed;
 
 use super::*;
 use crate::evidence::{
@@ -48,7 +50,7 @@ fn piece(name: &str, report: Report) -> Piece {
         origin: Origin::Registry,
         name: None,
         bound: BTreeSet::new(),
-        signed: BTreeSet::new(),
+        signed: Signed::default(),
         content: Content::Read(Arc::new(report)),
     }
 }
@@ -353,11 +355,23 @@ fn statement(id: &str, status: Status, at: Option<Timestamp>) -> Statement {
     }
 }
 
+/// A key of somebody of this name.
+pub(super) fn key(name: &str) -> PublicKey {
+    let start = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
+    let der: Vec<u8> = start.into_iter().chain(*Digest::of(name.as_bytes()).as_bytes()).collect();
+    let body = base64ct::Base64::encode_string(&der);
+    PublicKey::of_pem(&format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")).unwrap()
+}
+
+pub(super) fn signers(names: &[&str]) -> Signers {
+    names.iter().map(|name| (name.parse().unwrap(), key(name))).collect()
+}
+
 /// Whether a critical finding is let through beside these statements, signed so.
 fn cleared(statements: Vec<Statement>, signed: &[&str]) -> bool {
     let mut vex = piece("vex", Report { statements: Some(statements), ..Report::new(About::new(Kind::OpenVex)) });
-    vex.signed = signed.iter().map(|name| (*name).to_string()).collect();
-    let believed = ScanRequirement { vex: BTreeSet::from(["security".into()]), ..ScanRequirement::default() };
+    vex.signed.by = signed.iter().map(|name| key(name)).collect();
+    let believed = ScanRequirement { vex: signers(&["security"]), ..ScanRequirement::default() };
     let pieces = [scan("a", "image", "trivy", vec![critical("CVE-1")]), vex];
     let judged = believed.judge(&single(), &pieces, &[], now());
     assert_eq!(judged.verdict.standing() == Standing::Met, judged.not_affected == 1, "{judged:?}");
@@ -496,8 +510,8 @@ fn a_statement_on_one_platform_clears_no_other() {
     };
     let judge = |statements: Vec<Statement>| {
         let mut vex = piece("vex", Report { statements: Some(statements), ..Report::new(About::new(Kind::OpenVex)) });
-        vex.signed.insert("security".into());
-        let believed = ScanRequirement { vex: BTreeSet::from(["security".into()]), ..ScanRequirement::default() };
+        vex.signed.by.insert(key("security"));
+        let believed = ScanRequirement { vex: signers(&["security"]), ..ScanRequirement::default() };
         let pieces = [scan("a", "amd64", "trivy", vec![critical("CVE-1")]), scan("b", "arm64", "trivy", vec![]), vex];
         believed.judge(&index(), &pieces, &[], now()).verdict.standing()
     };
@@ -515,10 +529,10 @@ fn a_statement_on_one_platform_clears_no_other() {
 fn a_signed_statement_that_cannot_be_read_could_take_another_one_back() {
     let mut vex = piece("vex", Report::new(About::new(Kind::OpenVex)));
     vex.content = Content::Unreadable { kind: Kind::OpenVex, why: "its version is newer".into() };
-    let believed = ScanRequirement { vex: BTreeSet::from(["security".into()]), ..ScanRequirement::default() };
+    let believed = ScanRequirement { vex: signers(&["security"]), ..ScanRequirement::default() };
     let judge =
         |vex: &Piece| believed.judge(&single(), &[scan("a", "image", "trivy", vec![]), vex.clone()], &[], now());
     assert_eq!(judge(&vex).verdict.standing(), Standing::Met);
-    vex.signed.insert("security".into());
+    vex.signed.by.insert(key("security"));
     assert_eq!(judge(&vex).verdict.standing(), Standing::Unreadable);
 }

@@ -66,7 +66,7 @@ fn some_requirement() -> impl Strategy<Value = ScanRequirement> {
             max_age: days.map(|days| days * DAY),
             database_max_age: None,
             scope: if any { Scope::Any } else { Scope::EachPlatform },
-            vex: BTreeSet::new(),
+            vex: Signers::new(),
         })
 }
 
@@ -115,7 +115,7 @@ proptest! {
             },
             database_max_age: None,
             scope: if requirement.scope == Scope::EachPlatform { Scope::EachPlatform } else { stricter.scope },
-            vex: BTreeSet::new(),
+            vex: Signers::new(),
         };
         let before = requirement.judge(&index(), &pieces, &[], now()).verdict;
         let after = both.judge(&index(), &pieces, &[], now()).verdict;

@@ -25,7 +25,7 @@ fn documents_that_nobody_knows_are_told_from_broken_ones() {
         "{}",
         "[]",
         r#"{"results": []}"#,
-        r#"{"payloadType": "application/vnd.in-toto+json", "payload": "e30=", "signatures": []}"#,
+        r#"{"payloadType": "text/plain", "payload": "e30=", "signatures": [{"sig": "AA=="}]}"#,
         "<report/>",
         "<coverage generated='1' clover='4'/>",
         "SPDXVersion: SPDX-2.3",
@@ -33,9 +33,15 @@ fn documents_that_nobody_knows_are_told_from_broken_ones() {
         assert!(matches!(outcome(text), ReportError::NotKnown(_)), "{text}: {}", outcome(text));
     }
     assert!(matches!(read(b"\xff\xfe<\0"), Err(ReportError::NotKnown(_))));
-    for text in
-        ["{", "{\"a\": }", "<testsuites>", "TN:\nDA:1,1\n", "SF:a.c\nDA:1,1\n", "SF:a.c\nDA:1,-1\nend_of_record\n"]
-    {
+    for text in [
+        r#"{"payloadType": "application/vnd.in-toto+json", "payload": "e30=", "signatures": []}"#,
+        "{",
+        "{\"a\": }",
+        "<testsuites>",
+        "TN:\nDA:1,1\n",
+        "SF:a.c\nDA:1,1\n",
+        "SF:a.c\nDA:1,-1\nend_of_record\n",
+    ] {
         assert!(matches!(outcome(text), ReportError::Broken { .. }), "{text}: {}", outcome(text));
     }
 }

@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 
 use promo_core::evidence::{
-    Bill, Coverage, Finding, Findings, Measured, Numbers, Product, Ratio, Report, Statement, TestRun, Totals,
+    Bill, Coverage, Finding, Findings, Measured, Numbers, Product, Provenance, Ratio, Report, Statement, TestRun,
+    Totals,
 };
 
 /// Everything that was read.
@@ -28,13 +29,14 @@ pub(super) fn report(report: &Report) -> String {
     if let Some(completed) = about.completed {
         line(&mut out, &format!("completed {completed}"));
     }
-    let Report { about: _, findings, bill, statements, tests, coverage, numbers } = report;
+    let Report { about: _, findings, bill, statements, tests, coverage, numbers, provenance } = report;
     findings.iter().for_each(|found| self::findings(&mut out, found));
     bill.iter().for_each(|bill| self::bill(&mut out, bill));
     statements.iter().for_each(|statements| self::statements(&mut out, statements));
     tests.iter().for_each(|run| self::tests(&mut out, run));
     coverage.iter().for_each(|coverage| self::coverage(&mut out, coverage));
     numbers.iter().for_each(|numbers| self::numbers(&mut out, numbers));
+    provenance.iter().for_each(|built| self::provenance(&mut out, built));
     out
 }
 
@@ -66,6 +68,14 @@ fn findings(out: &mut String, found: &Findings) {
             write!(text, " SUPPRESSED {} because {reason} by {source}", suppressed.state).expect("a text");
         }
         line(out, &text);
+    }
+}
+
+fn provenance(out: &mut String, built: &Provenance) {
+    let Provenance { builder, build_type, sources, run } = built;
+    line(out, &format!("built by {builder} as {build_type} in {}", run.as_deref().unwrap_or("-")));
+    for source in sources {
+        line(out, &format!("  from {} commit {}", source.uri, source.commit.as_deref().unwrap_or("-")));
     }
 }
 

@@ -1,0 +1,237 @@
+//! Signatures and provenance beside an image, from its registry into the ledger and to the gate that asks for them.
+
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use promo_core::Digest;
+use promo_providers::oci::{Location, Network, OCI_INDEX, OCI_MANIFEST, OciError, RawManifest, Store};
+use serde_json::{Value, json};
+
+use crate::fixture::{World, next};
+
+const COMMIT: &str = "1f2e3d4c5b6a79880716253443526170f0e1d2c3";
+const STATEMENT: &str = "application/vnd.in-toto+json";
+
+/// Somebody who signs.
+struct Signer(EcdsaKeyPair);
+
+impl Signer {
+    fn new() -> Self {
+        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_ASN1_SIGNING).unwrap())
+    }
+
+    fn pem(&self) -> String {
+        let der: PublicKeyX509Der<'_> = self.0.public_key().as_der().unwrap();
+        let body = STANDARD.encode(der.as_ref());
+        format!("-----BEGIN PUBLIC KEY-----\n{}\n{}\n-----END PUBLIC KEY-----\n", &body[..64], &body[64..])
+    }
+
+    fn sign(&self, bytes: &[u8]) -> String {
+        STANDARD.encode(self.0.sign(&SystemRandom::new(), bytes).unwrap())
+    }
+
+    /// An envelope around a statement.
+    fn attest(&self, statement: &Value) -> String {
+        let payload = statement.to_string();
+        let signed = format!("DSSEv1 {} {STATEMENT} {} {payload}", STATEMENT.len(), payload.len());
+        let signature = json!({ "keyid": "", "sig": self.sign(signed.as_bytes()) });
+        json!({ "payloadType": STATEMENT, "payload": STANDARD.encode(payload), "signatures": [signature] }).to_string()
+    }
+}
+
+/// What cosign signs of an image.
+fn simple(digest: &str) -> String {
+    let critical = json!({
+        "identity": { "docker-reference": "" }, "image": { "docker-manifest-digest": digest },
+        "type": "cosign container image signature",
+    });
+    json!({ "critical": critical, "optional": null }).to_string()
+}
+
+fn provenance(digest: &str, builder: &str) -> Value {
+    let source = json!({ "uri": "git+https://git.test/shop@refs/heads/main", "digest": { "gitCommit": COMMIT } });
+    json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://slsa.dev/provenance/v1",
+        "subject": [{ "name": "shop", "digest": { "sha256": digest.strip_prefix("sha256:").unwrap() } }],
+        "predicate": {
+            "buildDefinition": { "buildType": "https://ci.test/build", "resolvedDependencies": [source] },
+            "runDetails": { "builder": { "id": builder } },
+        },
+    })
+}
+
+/// A world whose staging asks for a signature and for provenance, and a release of which nothing is known.
+struct Asked {
+    world: World,
+    digest: String,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Asked {
+    fn of(release: &Signer, ci: &Signer) -> Self {
+        let world = World::new();
+        let gates = format!(
+            "\n[signers.release]\nkey = \"\"\"\n{}\"\"\"\n[signers.ci]\nkey = \"\"\"\n{}\"\"\"\n[gates]\nsigned = {{ signature = {{ by = [\"release\"] }} }}\n\
+             built = {{ provenance = {{ by = [\"ci\"], builders = [\"https://ci.test/*\"], sources = [\"https://git.test/shop\"] }} }}\n\n\
+             [environments.staging]\ngates = [\"signed\", \"built\"]\n",
+            release.pem(),
+            ci.pem()
+        );
+        world.edit("promo.toml", "\n[environments.staging]\n", &gates);
+        // A release more of the same image.
+        world.write("config/common.env", "NEEDS_WORKERS=3\n");
+        let revision = format!("org.opencontainers.image.revision={COMMIT}");
+        let added = world.run(0, &["release", "add", "shop=1.1.0", "--alias", "1.2.0", "--meta", &revision]);
+        let digest = added["artifacts"]["shop"].as_str().or(added["sources"]["shop"].as_str()).unwrap_or_default();
+        let digest = digest.rsplit_once('@').map_or(digest, |(_, digest)| digest).to_owned();
+        assert!(digest.starts_with("sha256:"), "{added}");
+        world.run(0, &["advance"]);
+        Self { world, digest, runtime: tokio::runtime::Runtime::new().unwrap() }
+    }
+
+    fn store(&self) -> Store {
+        let cx = promo_sdk::testing::context(&self.world.at);
+        Store::open(&Location::Layout { path: "registry/shop".into() }, &self.world.at, &Network::of(&cx).unwrap())
+            .unwrap()
+    }
+
+    /// Puts a manifest with one layer, under this tag where there is one.
+    fn put(&self, tag: Option<&str>, media_type: &str, text: &str, annotations: &Value, subject: bool) -> RawManifest {
+        let store = self.store();
+        let blob = async |bytes: &[u8]| {
+            let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
+            let part = Ok::<_, OciError>(bytes.to_vec().into());
+            store.put_blob(&digest, size, Box::pin(futures_util::stream::iter([part]))).await.unwrap();
+            json!({ "digest": digest.to_string(), "mediaType": "application/vnd.oci.empty.v1+json", "size": size })
+        };
+        self.runtime.block_on(async {
+            let config = blob(b"{}").await;
+            let mut layer = blob(text.as_bytes()).await;
+            (layer["mediaType"], layer["annotations"]) = (media_type.into(), annotations.clone());
+            let mut manifest = json!({
+                "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": media_type, "config": config, "layers": [layer],
+            });
+            if subject {
+                manifest["subject"] = json!({ "digest": self.digest, "mediaType": OCI_INDEX, "size": 1 });
+            }
+            let bytes = manifest.to_string().into_bytes();
+            let raw = RawManifest { digest: Digest::of(&bytes), media_type: OCI_MANIFEST.into(), bytes };
+            store.put_manifest(&raw).await.unwrap();
+            if let Some(tag) = tag {
+                store.put_tag(tag, &raw, None).await.unwrap();
+            }
+            raw
+        })
+    }
+
+    /// Makes these refer to the image, as a client does where there is no API for it.
+    fn refer(&self, referrers: &[&RawManifest]) {
+        let one = |r: &&RawManifest| json!({ "digest": r.digest.to_string(), "mediaType": r.media_type, "size": r.bytes.len() });
+        let list: Vec<Value> = referrers.iter().map(one).collect();
+        let bytes = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": list }).to_string().into_bytes();
+        let raw = RawManifest { digest: Digest::of(&bytes), media_type: OCI_INDEX.into(), bytes };
+        let (store, tag) = (self.store(), self.digest.replace(':', "-"));
+        self.runtime.block_on(async {
+            store.put_manifest(&raw).await.unwrap();
+            store.put_tag(&tag, &raw, None).await.unwrap();
+        });
+    }
+
+    /// Signs as cosign did before it made bundles.
+    fn sign(&self, by: &Signer) {
+        let payload = simple(&self.digest);
+        let tag = format!("{}.sig", self.digest.replace(':', "-"));
+        let signature = json!({ "dev.cosignproject.cosign/signature": by.sign(payload.as_bytes()) });
+        self.put(Some(&tag), "application/vnd.dev.cosign.simplesigning.v1+json", &payload, &signature, false);
+    }
+
+    /// The gates of the release for staging over evidence: the code of each, and what is told of it.
+    fn gates(&self) -> Vec<(String, String)> {
+        let why = self.world.run(0, &["why", "staging", "1.2.0"]);
+        let gates = why["gates"].as_array().unwrap().iter().zip(why["codes"].as_array().unwrap());
+        let of_evidence = gates.filter(|(gate, _)| gate["kind"] == "evidence");
+        of_evidence
+            .map(|(gate, _)| {
+                let (code, said) = gate["reason"].as_object().unwrap().iter().next().unwrap();
+                (code.clone(), said.to_string())
+            })
+            .collect()
+    }
+}
+
+#[test]
+fn s1_2_a_release_is_let_in_once_its_signature_and_its_provenance_were_collected() {
+    let (release, ci) = (Signer::new(), Signer::new());
+    let asked = Asked::of(&release, &ci);
+    let told = asked.gates();
+    assert!(told.iter().all(|(code, _)| code == "evidence-missing") && told.len() == 2, "{told:?}");
+    assert!(told.iter().any(|(_, text)| text.contains("not signed by release")), "{told:?}");
+    let why = asked.world.run(0, &["why", "staging", "1.2.0"]);
+    assert!(next(&why).starts_with("promo evidence collect --release r-"), "{why}");
+
+    asked.sign(&release);
+    let attested = ci.attest(&provenance(&asked.digest, "https://ci.test/runner"));
+    let envelope = asked.put(None, "application/vnd.dsse.envelope.v1+json", &attested, &json!({}), true);
+    let other = asked.put(None, "application/vnd.test+json", "{\"hello\": 1}", &json!({}), true);
+    asked.refer(&[&envelope, &other]);
+    // What lies in the registry and was not taken into the ledger is known to nobody.
+    assert_eq!(asked.gates(), told);
+
+    let collected = asked.world.run(0, &["evidence", "collect"]);
+    let of = &collected["releases"][0];
+    let new = of["new"].as_array().unwrap();
+    assert_eq!(
+        (new.len(), of["others"].as_u64(), of["broken"].as_array().map(Vec::len)),
+        (2, Some(1), Some(0)),
+        "{of}"
+    );
+    let signed: Vec<_> =
+        new.iter().map(|one| (one["format"].as_str().unwrap(), one["signed_by"][0].as_str().unwrap())).collect();
+    assert!(signed.contains(&("signature", "release")) && signed.contains(&("provenance", "ci")), "{signed:?}");
+    // Once more there is nothing new.
+    let again = asked.world.run(0, &["evidence", "collect"]);
+    assert_eq!(again["releases"][0]["new"].as_array().map(Vec::len), Some(0), "{again}");
+
+    let told = asked.gates();
+    assert!(told.iter().all(|(code, _)| code == "evidence-met"), "{told:?}");
+    assert!(told.iter().any(|(_, text)| text.contains(&format!("at {COMMIT}"))), "{told:?}");
+    asked.world.run(0, &["advance"]);
+    let status = asked.world.run(0, &["status"]);
+    assert!(status.to_string().contains("staging"), "{status}");
+}
+
+#[test]
+fn s1_2_what_others_signed_or_built_lets_nothing_in_and_is_told() {
+    let (release, ci, mallory) = (Signer::new(), Signer::new(), Signer::new());
+    let asked = Asked::of(&release, &ci);
+    asked.sign(&mallory);
+    let wrong = ci.attest(&provenance(&asked.digest, "https://laptop.test"));
+    let wrong = asked.put(None, "application/vnd.dsse.envelope.v1+json", &wrong, &json!({}), true);
+    asked.refer(&[&wrong]);
+    asked.world.run(0, &["evidence", "collect", "--release", "1.2.0"]);
+    let told = asked.gates();
+    let of =
+        |code: &str| told.iter().filter(|(found, _)| found == code).map(|(_, text)| text.clone()).collect::<String>();
+    assert!(
+        of("evidence-missing").contains("not signed by release (1 document has another signature or none)"),
+        "{told:?}"
+    );
+    assert!(of("evidence-bad").contains("it was built by https://laptop.test"), "{told:?}");
+}
+
+#[test]
+fn s1_3_a_broken_document_beside_an_image_is_named_and_the_rest_is_taken() {
+    let (release, ci) = (Signer::new(), Signer::new());
+    let asked = Asked::of(&release, &ci);
+    asked.sign(&release);
+    let cut = asked.put(None, "application/json", "{\"SchemaVersion\": 2, \"Results\": 1}", &json!({}), true);
+    asked.refer(&[&cut]);
+    let collected = asked.world.run(65, &["evidence", "collect"]);
+    let of = &collected["releases"][0];
+    assert_eq!(of["new"].as_array().map(Vec::len), Some(1), "{of}");
+    assert!(of["broken"][0]["at"].as_str().unwrap().contains(&cut.digest.to_string()), "{of}");
+    assert!(of["broken"][0]["why"].as_str().unwrap().contains("Trivy"), "{of}");
+    assert_eq!(next(&collected), "promo status");
+}

@@ -1,0 +1,125 @@
+//! Provenance: who must have built an artifact, and from what. What must not live here: whether a commit may be released (its repository
+//! says that).
+
+use alloc::collections::BTreeSet;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use super::exception::matches;
+use super::signature::{names_it, unread};
+use super::signer::{Signers, names};
+use super::{Fault, Piece, Reach, Subject, Verdict};
+use crate::Digest;
+use crate::evidence::{Kind, Provenance, Source};
+
+/// How an artifact has to be built, and who has to say so.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvenanceRequirement {
+    /// Whose word counts; never empty: what nobody has signed anybody can say.
+    pub by: Signers,
+    /// Who may have built it, each with `*` for anything; anybody when there are none.
+    pub builders: BTreeSet<String>,
+    /// From which repositories it may be built, each with `*` for anything; from any when there are none.
+    pub sources: BTreeSet<String>,
+}
+
+impl ProvenanceRequirement {
+    /// Judges what is said of how an artifact was built: of the whole, or of each of its platforms. `commit` is what the build itself
+    /// said: both have to say the same. One good document is enough, since an artifact can be built twice; where there is none, what is
+    /// wrong with the others is told.
+    #[must_use]
+    pub fn judge(&self, subject: &Subject, pieces: &[Piece], commit: Option<&str>) -> Verdict {
+        let mut verdict = Verdict::default();
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        let mut others = 0;
+        for piece in pieces {
+            let Some(provenance) = piece.report().and_then(|report| report.provenance.as_ref()) else { continue };
+            let parts = parts(subject, piece);
+            if parts.is_empty() {
+                continue;
+            }
+            if piece.signed.of(&self.by).next().is_none() {
+                others += 1;
+                let broken = self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key));
+                if let Some((name, _)) = broken {
+                    bad.push((piece, parts, Fault::BrokenSignature { document: piece.document, by: name.clone() }));
+                }
+                continue;
+            }
+            match self.wrong(piece.document, provenance, commit) {
+                Some(fault) => bad.push((piece, parts, fault)),
+                None => good.push((piece, parts)),
+            }
+        }
+        let told: BTreeSet<Digest> = good.iter().flat_map(|(_, parts)| parts).copied().collect();
+        good.iter().for_each(|(piece, _)| verdict.uses(piece));
+        let all = whole(subject);
+        let missing: BTreeSet<Digest> = all.difference(&told).copied().collect();
+        if missing.is_empty() {
+            return verdict;
+        }
+        let mut explained = BTreeSet::new();
+        for (piece, parts, fault) in bad {
+            if !parts.is_disjoint(&missing) {
+                verdict.uses(piece);
+                verdict.fault(fault);
+                explained.extend(parts);
+            }
+        }
+        if let Some(platform) = missing.difference(&explained).next() {
+            let platform = Some(*platform).filter(|_| !told.is_empty() || !explained.is_empty());
+            verdict.fault(Fault::Nothing { from: None, platform });
+            if others > 0 {
+                verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others });
+            }
+            unread(subject, pieces, Kind::Provenance, &mut verdict);
+        }
+        verdict
+    }
+
+    /// What is wrong with a document that counts.
+    fn wrong(&self, document: Digest, provenance: &Provenance, commit: Option<&str>) -> Option<Fault> {
+        let fits = |patterns: &BTreeSet<String>, text: &str| patterns.iter().any(|pattern| matches(pattern, text));
+        if !self.builders.is_empty() && !fits(&self.builders, &provenance.builder) {
+            return Some(Fault::OtherBuilder { document, found: provenance.builder.clone() });
+        }
+        let welcome = |source: &&Source| self.sources.is_empty() || fits(&self.sources, source.place());
+        let from: Vec<&Source> = provenance.sources.iter().filter(welcome).collect();
+        if from.is_empty() && !self.sources.is_empty() {
+            let found = provenance.sources.first().map(|source| source.place().into());
+            return Some(Fault::OtherSource { document, found });
+        }
+        let commits: Vec<&String> = from.iter().filter_map(|source| source.commit.as_ref()).collect();
+        match (commit, commits.first()) {
+            (Some(said), Some(found)) if !commits.iter().any(|found| *found == said) => {
+                Some(Fault::OtherCommit { document, found: Some((*found).clone()), said: said.into() })
+            }
+            (Some(said), None) => Some(Fault::OtherCommit { document, found: None, said: said.into() }),
+            _ => None,
+        }
+    }
+}
+
+/// The platforms of an artifact; the artifact itself where it has none.
+fn whole(subject: &Subject) -> BTreeSet<Digest> {
+    match subject.platforms.is_empty() {
+        true => [subject.digest].into(),
+        false => subject.platforms.keys().copied().collect(),
+    }
+}
+
+/// Of which of them a statement speaks: by what was signed alone, since whoever brings it could say anything. That of the index is of all:
+/// what is built are the manifests that it names.
+fn parts(subject: &Subject, piece: &Piece) -> BTreeSet<Digest> {
+    if piece.report().is_none_or(|report| report.about.bound.is_empty()) {
+        return BTreeSet::new();
+    }
+    match subject.reach(piece) {
+        _ if names_it(piece, subject) => whole(subject),
+        Reach::Platforms(platforms) => platforms,
+        Reach::Somewhere | Reach::Another(_) | Reach::Nobody => BTreeSet::new(),
+    }
+}

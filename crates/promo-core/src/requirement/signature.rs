@@ -1,0 +1,74 @@
+//! Signatures over an artifact: whose there must be. What must not live here: checking one.
+
+use alloc::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+use super::signer::{PublicKey, Signers, names};
+use super::{Content, Fault, Piece, Reach, Subject, Verdict};
+use crate::evidence::Kind;
+
+/// By whom an artifact has to be signed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignatureRequirement {
+    /// Whose signatures count; never empty.
+    pub by: Signers,
+    /// How many of them must have signed; at least one, and no more than there are.
+    pub least: u64,
+}
+
+impl SignatureRequirement {
+    /// Judges the signatures over an artifact. They have to be over what releases name, an index where there is one: it says which
+    /// manifest is for which platform, and nobody has signed that who signed the manifests alone. Signatures of others say nothing.
+    #[must_use]
+    pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
+        let mut verdict = Verdict::default();
+        let (mut signed, mut others) = (BTreeSet::<&PublicKey>::new(), 0_u64);
+        for piece in pieces.iter().filter(|piece| is_signature(piece) && names_it(piece, subject)) {
+            let mut counts = false;
+            for (_, key) in piece.signed.of(&self.by) {
+                counts = true;
+                signed.insert(key);
+            }
+            let broken = self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key));
+            if let Some((name, _)) = broken {
+                let (document, by) = (piece.document, name.clone());
+                verdict.fault(Fault::BrokenSignature { document, by });
+            }
+            if counts || broken.is_some() {
+                verdict.uses(piece);
+            } else {
+                others += 1;
+            }
+        }
+        let found = signed.len() as u64;
+        if found < self.least {
+            verdict.fault(Fault::NotSigned { by: names(&self.by), found, least: self.least, others });
+            unread(subject, pieces, Kind::Signature, &mut verdict);
+        }
+        verdict
+    }
+}
+
+fn is_signature(piece: &Piece) -> bool {
+    piece.report().is_some_and(|report| report.about.source() == Kind::Signature)
+}
+
+/// Whether what was signed names the artifact as releases do.
+pub(super) fn names_it(piece: &Piece, subject: &Subject) -> bool {
+    piece.report().is_some_and(|report| report.about.names(&subject.digest))
+}
+
+/// Says what could have been what is missed, and cannot be read.
+pub(super) fn unread(subject: &Subject, pieces: &[Piece], of: Kind, verdict: &mut Verdict) {
+    for piece in pieces {
+        if let (Content::Unreadable { kind, why }, Reach::Somewhere | Reach::Platforms(_)) =
+            (&piece.content, subject.reach(piece))
+            && (*kind == of || *kind == Kind::InToto)
+        {
+            verdict.uses(piece);
+            verdict.fault(Fault::Unreadable { document: piece.document, why: why.clone() });
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Whose signatures count. What must not live here: checking one (above the core), and what has to be signed.
+
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+
+use base64ct::{Base64, Encoding as _};
+use serde::{Deserialize, Serialize};
+
+use crate::ids::SignerName;
+
+/// What a public key is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum KeyKind {
+    /// ECDSA on P-256 with SHA-256.
+    P256,
+    /// ECDSA on P-384 with SHA-384.
+    P384,
+    /// Ed25519 (RFC 8032).
+    Ed25519,
+    /// RSA of 2048 bits or more: PKCS #1 v1.5 with SHA-256, as cosign signs.
+    Rsa,
+}
+
+/// A public key: `SubjectPublicKeyInfo` (RFC 5280, 4.1.2.7) in DER.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PublicKey {
+    kind: KeyKind,
+    /// The DER in base64.
+    der: String,
+}
+
+/// Those whose signatures count, by the names that a file gives them. A name means what the same file says: that of policy and that of a
+/// pipeline are two.
+pub type Signers = BTreeMap<SignerName, PublicKey>;
+
+/// Whose signature a document carries, of those who were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Signed {
+    /// Those whose signature holds.
+    pub by: BTreeSet<PublicKey>,
+    /// Those whose signature it claims to carry by the id of the key, and which does not hold.
+    pub broken: BTreeSet<PublicKey>,
+}
+
+/// How `SubjectPublicKeyInfo` begins, and how long it is: nothing in it is open but the point of the curve (RFC 5480, RFC 8410).
+const FIXED: [(KeyKind, usize, &[u8]); 3] = [
+    (
+        KeyKind::P256,
+        91,
+        &[
+            0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+            0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00, 0x04,
+        ],
+    ),
+    (
+        KeyKind::P384,
+        120,
+        &[
+            0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04,
+            0x00, 0x22, 0x03, 0x62, 0x00, 0x04,
+        ],
+    ),
+    (KeyKind::Ed25519, 44, &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00]),
+];
+
+/// The algorithm of a key of RSA, as it stands behind the outer length (RFC 8017, appendix A.1).
+const RSA: &[u8] =
+    &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00, 0x03, 0x82];
+/// The shortest key of 2048 bits: 256 bytes of modulus, with all that stands around it.
+const RSA_LEAST: usize = 294;
+
+impl PublicKey {
+    /// A key as PEM writes it (RFC 7468, section 13).
+    ///
+    /// # Errors
+    /// What is wrong with it, and what is expected.
+    pub fn of_pem(text: &str) -> Result<Self, &'static str> {
+        let body = text
+            .trim()
+            .strip_prefix("-----BEGIN PUBLIC KEY-----")
+            .and_then(|rest| rest.strip_suffix("-----END PUBLIC KEY-----"))
+            .ok_or("expected one public key in PEM, `-----BEGIN PUBLIC KEY-----`, such as cosign.pub")?;
+        let body: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        let der = Base64::decode_vec(&body).map_err(|_| "between its first and its last line there must be base64")?;
+        let kind =
+            kind(&der).ok_or("expected a key of ECDSA (P-256 or P-384), Ed25519, or RSA of 2048 bits or more")?;
+        Ok(Self { kind, der: body })
+    }
+
+    /// What it is for.
+    #[must_use]
+    pub const fn kind(&self) -> KeyKind {
+        self.kind
+    }
+
+    /// Its DER.
+    #[must_use]
+    pub fn der(&self) -> Vec<u8> {
+        Base64::decode_vec(&self.der).unwrap_or_default()
+    }
+}
+
+fn kind(der: &[u8]) -> Option<KeyKind> {
+    let fixed = FIXED.iter().find(|(_, length, start)| der.len() == *length && der.starts_with(start));
+    let rsa = || {
+        (der.len() >= RSA_LEAST && der.starts_with(&[0x30, 0x82]) && der[4..].starts_with(RSA)).then_some(KeyKind::Rsa)
+    };
+    fixed.map(|(kind, ..)| *kind).or_else(rsa)
+}
+
+impl Signed {
+    /// Which of these have signed.
+    pub(super) fn of<'a>(&self, signers: &'a Signers) -> impl Iterator<Item = (&'a SignerName, &'a PublicKey)> {
+        signers.iter().filter(|(_, key)| self.by.contains(*key))
+    }
+}
+
+/// Their names, for people.
+pub(super) fn names(signers: &Signers) -> Vec<String> {
+    signers.keys().map(ToString::to_string).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const P256: &str = "-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEyQfmL5YwHbn9xrrgG3vgbU0KJxMY
+BibYLJ5L4VSMvGxeMLnBGdM48w5IE//6idUPj3rscigFdHs7GDMH4LLAng==
+-----END PUBLIC KEY-----
+";
+
+    #[test]
+    fn a_key_is_told_by_what_it_is_for() {
+        let key = PublicKey::of_pem(P256).unwrap();
+        assert_eq!((key.kind(), key.der().len()), (KeyKind::P256, 91));
+        assert_eq!(PublicKey::of_pem(&P256.replace('\n', "\r\n")).as_ref(), Ok(&key), "as Windows ends lines");
+        for (wrong, told) in [
+            ("", "in PEM"),
+            ("MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE", "in PEM"),
+            (&P256.replace("PUBLIC", "PRIVATE"), "in PEM"),
+            (&P256.replace("MFkw", "MF!w"), "base64"),
+            (&P256.replace("MFkw", "MFow"), "expected a key of ECDSA"),
+            (&P256.replace("ng==", "ngA="), "expected a key of ECDSA"),
+            (&alloc::format!("{P256}{P256}"), "base64"),
+        ] {
+            let error = PublicKey::of_pem(wrong).unwrap_err();
+            assert!(error.contains(told), "{wrong}: {error}");
+        }
+    }
+}

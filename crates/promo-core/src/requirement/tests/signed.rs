@@ -1,0 +1,216 @@
+//! Signatures and provenance: whose count, over what, and what is told where they do not do.
+
+use super::*;
+use crate::evidence::{Provenance, Source};
+
+/// A signature over something, by those.
+fn signature(name: &str, of: &str, by: &[&str]) -> Piece {
+    let mut about = About::new(Kind::Signature);
+    about.bind(Link::Subject, digest(of));
+    let mut out = piece(name, Report::new(about));
+    out.signed.by = by.iter().map(|name| key(name)).collect();
+    out
+}
+
+fn signed(by: &[&str], least: u64) -> SignatureRequirement {
+    SignatureRequirement { by: signers(by), least }
+}
+
+fn codes(verdict: &Verdict) -> Vec<&'static str> {
+    verdict.faults.iter().map(Fault::code).collect()
+}
+
+#[test]
+fn an_artifact_is_signed_by_those_whose_signature_over_the_artifact_itself_holds() {
+    let one = signed(&["release", "security"], 1);
+    for (case, pieces, expected) in [
+        ("nobody", vec![], vec!["not-signed"]),
+        ("one of them", vec![signature("a", "index", &["release"])], vec![]),
+        ("somebody else", vec![signature("a", "index", &["mallory"])], vec!["not-signed"]),
+        ("of one platform alone", vec![signature("a", "amd64", &["release"])], vec!["not-signed"]),
+        (
+            "of every platform, which does not say which is which",
+            vec![signature("a", "amd64", &["release"]), signature("b", "arm64", &["release"])],
+            vec!["not-signed"],
+        ),
+        ("of another artifact", vec![signature("a", "other", &["release"])], vec!["not-signed"]),
+        (
+            "another beside it",
+            vec![signature("a", "index", &["mallory"]), signature("b", "index", &["release"])],
+            vec![],
+        ),
+    ] {
+        assert_eq!(codes(&one.judge(&index(), &pieces)), expected, "{case}");
+    }
+}
+
+#[test]
+fn what_somebody_says_of_an_artifact_is_no_signature_over_it() {
+    let mut scan = scan("scan", "index", "trivy", vec![]);
+    scan.signed.by = [key("release")].into();
+    let verdict = signed(&["release"], 1).judge(&index(), &[scan]);
+    assert_eq!((codes(&verdict), verdict.standing()), (vec!["not-signed"], Standing::Missing));
+}
+
+#[test]
+fn of_several_hands_each_counts_once() {
+    let both = signed(&["release", "security"], 2);
+    let judge = |by: &[&str]| {
+        let each = by.iter().enumerate().map(|(at, who)| signature(&format!("{at}"), "image", &[who]));
+        both.judge(&single(), &each.collect::<Vec<_>>())
+    };
+    assert_eq!(judge(&["release", "security"]).standing(), Standing::Met);
+    assert_eq!(both.judge(&single(), &[signature("a", "image", &["release", "security"])]).standing(), Standing::Met);
+    let verdict = judge(&["release", "release"]);
+    let told: Vec<_> = verdict.faults.iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["1 of release, security signed it, and 2 must"]);
+    // One key under two names is one hand.
+    let by: Signers = [("release".parse().unwrap(), key("release")), ("again".parse().unwrap(), key("release"))].into();
+    let twice = SignatureRequirement { by, least: 2 };
+    assert_eq!(twice.judge(&single(), &[signature("a", "image", &["release"])]).standing(), Standing::Missing);
+}
+
+#[test]
+fn a_signature_that_says_whose_it_is_and_does_not_hold_is_bad_also_beside_a_good_one() {
+    let mut broken = signature("broken", "image", &[]);
+    broken.signed.broken = [key("release")].into();
+    let good = signature("good", "image", &["release"]);
+    let verdict = signed(&["release"], 1).judge(&single(), &[good, broken.clone()]);
+    assert_eq!((codes(&verdict), verdict.standing()), (vec!["broken-signature"], Standing::Bad));
+    // Of somebody who is not asked for it says nothing.
+    let verdict = signed(&["security"], 1).judge(&single(), &[broken, signature("b", "image", &["security"])]);
+    assert_eq!(verdict.standing(), Standing::Met);
+}
+
+#[test]
+fn a_signature_that_cannot_be_read_is_told_where_one_is_missing_and_bars_nothing_else() {
+    let mut unread = signature("unread", "image", &[]);
+    unread.bound = [digest("image")].into();
+    unread.content = Content::Unreadable { kind: Kind::Signature, why: "its version is newer".into() };
+    let requirement = signed(&["release"], 1);
+    let verdict = requirement.judge(&single(), &[unread.clone()]);
+    assert_eq!(codes(&verdict), ["not-signed", "unreadable"]);
+    let verdict = requirement.judge(&single(), &[unread, signature("a", "image", &["release"])]);
+    assert_eq!(verdict.standing(), Standing::Met);
+}
+
+const COMMIT: &str = "1f2e3d4c5b6a79880716253443526170f0e1d2c3";
+
+fn provenance(name: &str, of: &str, by: &[&str]) -> Piece {
+    let mut about = About::new(Kind::InToto);
+    about.inside = Some(Kind::Provenance);
+    about.bind(Link::Subject, digest(of));
+    let built = Provenance {
+        builder: "https://ci.example/runner@v2".into(),
+        build_type: "https://ci.example/build/v1".into(),
+        sources: vec![Source {
+            uri: "git+https://git.example/acme/shop@refs/heads/main".into(),
+            commit: Some(COMMIT.into()),
+        }],
+        run: None,
+    };
+    let mut out = piece(name, Report { provenance: Some(built), ..Report::new(about) });
+    out.signed.by = by.iter().map(|name| key(name)).collect();
+    out
+}
+
+fn built() -> ProvenanceRequirement {
+    ProvenanceRequirement {
+        by: signers(&["ci"]),
+        builders: ["https://ci.example/runner@*".into()].into(),
+        sources: ["https://git.example/acme/*".into()].into(),
+    }
+}
+
+fn of(piece: &mut Piece) -> &mut Provenance {
+    report(piece).provenance.as_mut().unwrap()
+}
+
+#[test]
+fn provenance_counts_signed_and_of_the_builder_the_source_and_the_commit_that_it_should_be() {
+    let good = provenance("a", "index", &["ci"]);
+    let edit = |edit: &dyn Fn(&mut Provenance)| {
+        let mut out = good.clone();
+        edit(of(&mut out));
+        out
+    };
+    let unsigned = provenance("a", "index", &[]);
+    for (case, piece, commit, expected) in [
+        ("good", good.clone(), Some(COMMIT), vec![]),
+        ("the build said no commit", good.clone(), None, vec![]),
+        ("unsigned", unsigned, Some(COMMIT), vec!["nothing", "not-signed"]),
+        ("signed by another", provenance("a", "index", &["mallory"]), None, vec!["nothing", "not-signed"]),
+        ("of another artifact", provenance("a", "other", &["ci"]), None, vec!["nothing"]),
+        ("another builder", edit(&|p| p.builder = "https://laptop.example".into()), None, vec!["other-builder"]),
+        (
+            "a builder that only begins like it",
+            edit(&|p| p.builder = "https://ci.example/runner.evil@v2".into()),
+            None,
+            vec!["other-builder"],
+        ),
+        (
+            "another repository",
+            edit(&|p| p.sources[0].uri = "git+https://git.example/mallory/shop".into()),
+            None,
+            vec!["other-source"],
+        ),
+        ("no repository", edit(&|p| p.sources.clear()), None, vec!["other-source"]),
+        ("another commit", edit(&|p| p.sources[0].commit = Some("00".repeat(20))), Some(COMMIT), vec!["other-commit"]),
+        ("no commit", edit(&|p| p.sources[0].commit = None), Some(COMMIT), vec!["other-commit"]),
+    ] {
+        let verdict = built().judge(&index(), &[piece], commit);
+        assert_eq!(codes(&verdict), expected, "{case}: {verdict:?}");
+    }
+    let (one, two) = (edit(&|p| p.builder = "https://laptop.example".into()), good.clone());
+    assert_eq!(built().judge(&index(), &[one, two], None).standing(), Standing::Met, "one good document is enough");
+}
+
+#[test]
+fn the_commit_of_something_else_that_was_built_in_is_not_that_of_the_source() {
+    let mut piece = provenance("a", "index", &["ci"]);
+    of(&mut piece).sources[0].commit = None;
+    let other = Source { uri: "git+https://git.example/other/library".into(), commit: Some(COMMIT.into()) };
+    of(&mut piece).sources.push(other);
+    let verdict = built().judge(&index(), &[piece], Some(COMMIT));
+    assert_eq!(codes(&verdict), ["other-commit"]);
+}
+
+#[test]
+fn provenance_is_of_the_index_or_of_each_platform() {
+    let (amd64, arm64) = (provenance("a", "amd64", &["ci"]), provenance("b", "arm64", &["ci"]));
+    assert_eq!(built().judge(&index(), &[amd64.clone(), arm64.clone()], None).standing(), Standing::Met);
+    let verdict = built().judge(&index(), core::slice::from_ref(&amd64), None);
+    assert_eq!(verdict.faults, [Fault::Nothing { from: None, platform: Some(digest("arm64")) }]);
+    let mut bad = arm64;
+    of(&mut bad).builder = "https://laptop.example".into();
+    assert_eq!(codes(&built().judge(&index(), &[amd64, bad], None)), ["other-builder"]);
+}
+
+#[test]
+fn a_statement_that_names_nothing_is_of_nothing_whoever_brings_it_for_what() {
+    let (mut built_of, mut over) = (provenance("a", "index", &["ci"]), signature("b", "index", &["ci"]));
+    for piece in [&mut built_of, &mut over] {
+        report(piece).about.bound.clear();
+        piece.bound = [digest("index")].into();
+    }
+    let pieces = [built_of, over];
+    assert_eq!(built().judge(&index(), &pieces, None).standing(), Standing::Missing);
+    assert_eq!(signed(&["ci"], 1).judge(&index(), &pieces).standing(), Standing::Missing);
+}
+
+proptest! {
+    /// Adding a document never opens a gate over signatures or provenance that nobody who counts has signed (S1.5).
+    #[test]
+    fn s1_5_what_nobody_who_counts_has_signed_opens_nothing(
+        by in prop::collection::vec(prop::sample::select(vec!["mallory", "eve"]), 0..3),
+        of in prop::collection::vec(prop::sample::select(vec!["index", "amd64", "arm64", "other"]), 0..6),
+    ) {
+        let pieces: Vec<Piece> = of
+            .iter()
+            .enumerate()
+            .flat_map(|(at, of)| [signature(&format!("s{at}"), of, &by), provenance(&format!("p{at}"), of, &by)])
+            .collect();
+        prop_assert_eq!(signed(&["release"], 1).judge(&index(), &pieces).standing(), Standing::Missing);
+        prop_assert_eq!(built().judge(&index(), &pieces, None).standing(), Standing::Missing);
+    }
+}

@@ -1,0 +1,108 @@
+//! Evidence that lies beside artifacts in their registries, taken into the ledger: gates judge only what the ledger has, so that everybody
+//! comes to the same (S1.1). What must not live here: what a document says, and how a registry keeps it.
+
+use std::collections::BTreeSet;
+
+use promo_core::Digest;
+use promo_core::ids::ArtifactName;
+use promo_core::ledger::Event;
+use promo_core::ledger::view::ReleaseEntry;
+use promo_ledger::Expect;
+use promo_sdk::AttachedRequest;
+
+use crate::error::EngineError;
+use crate::evidence::Brought;
+use crate::session::Session;
+
+/// What was found beside the artifacts of a release.
+#[derive(Debug, Clone, Default)]
+pub struct Collected {
+    /// Documents that the ledger did not have.
+    pub new: Vec<Brought>,
+    /// How many it had already.
+    pub known: usize,
+    /// Documents of a format that is known, which are broken or of a version that is not known: they are not taken.
+    pub broken: Vec<BrokenDocument>,
+    /// How many are of no format that is known, and so say nothing to any gate.
+    pub others: usize,
+}
+
+/// A document that could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BrokenDocument {
+    /// Beside which artifact.
+    pub artifact: ArtifactName,
+    /// The manifest that has it, where the artifact lies.
+    pub at: String,
+    /// What is wrong with it.
+    pub why: String,
+}
+
+impl Session {
+    /// Takes what is attached to the artifacts of a release into the ledger: all of it that can be read, at once.
+    ///
+    /// # Errors
+    /// When a registry cannot be asked or refuses: what it would have said is not known to be nothing. Nothing is recorded then.
+    pub async fn collect_evidence(&self, release: &ReleaseEntry) -> Result<Collected, EngineError> {
+        let provider = self.providers.get("oci")?;
+        let had: Vec<(Digest, Option<String>)> = self
+            .with_view(|view| view.evidence.iter().map(|entry| (entry.document, entry.attached.clone())).collect())?;
+        let known: BTreeSet<Digest> =
+            had.iter().filter(|(_, at)| at.is_some()).map(|(document, _)| *document).collect();
+        let (mut out, mut events, mut taken) = (Collected::default(), Vec::new(), BTreeSet::new());
+        for (name, digest) in &release.release.content.components {
+            let source = release.release.sources.get(name);
+            let Some(repository) = source.and_then(|source| source.split('@').next()) else { continue };
+            let request = AttachedRequest { reference: format!("{repository}@{digest}"), known: known.clone() };
+            let found = provider.attached(&self.context, &request).await.map_err(|source| {
+                EngineError::about(None, format!("asking what is attached to {name} ({repository}@{digest})"), source)
+            })?;
+            let tree = self.with_view(|view| {
+                let subject = view.described.get(digest);
+                let parts = subject.into_iter().flat_map(|subject| subject.platforms.keys().copied());
+                parts.chain([*digest]).collect::<BTreeSet<Digest>>()
+            })?;
+            for one in found {
+                // What is attached to an attestation speaks of that, and not of the artifact.
+                if !tree.contains(&one.subject) {
+                    out.others += 1;
+                    continue;
+                }
+                let (document, at) = (Digest::of(&one.bytes), one.manifest.to_string());
+                let is_there = had.iter().any(|(known, place)| *known == document && place.as_ref() == Some(&at));
+                if is_there || !taken.insert((document, at.clone())) {
+                    out.known += 1;
+                    continue;
+                }
+                match self.reports.read(&one.bytes, None) {
+                    Ok(report) => {
+                        self.store.put_blob(&one.bytes)?;
+                        events.push(self.draft(Event::EvidenceAdded {
+                            document,
+                            format: report.about.source().name().to_owned(),
+                            name: None,
+                            subjects: [one.subject].into(),
+                            attached: Some(at),
+                        }));
+                    }
+                    Err(unread) if unread.broken => {
+                        let at = format!("{repository}@{at}");
+                        out.broken.push(BrokenDocument { artifact: name.clone(), at, why: unread.why });
+                    }
+                    Err(_) => out.others += 1,
+                }
+            }
+        }
+        if events.is_empty() {
+            return Ok(out);
+        }
+        let before = self.with_view(|view| view.evidence.len())?;
+        self.append(&Expect::default(), &events)?;
+        let view = self.view()?;
+        let documents: BTreeSet<Digest> = taken.into_iter().map(|(document, _)| document).collect();
+        let brought = self.evidence_of(&view, release)?.into_iter();
+        let first = view.evidence.get(before).map_or(u64::MAX, |entry| entry.seq);
+        out.new = brought.filter(|one| one.entry.seq >= first && documents.contains(&one.entry.document)).collect();
+        Ok(out)
+    }
+}

@@ -1,0 +1,101 @@
+//! Documents that are attached to an artifact: what referrers, cosign's tags and attestations within an index have in them (registry.md
+//! 1.5, 5.2, 5.5). What must not live here: finding them (`referrers`), and what they say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use promo_core::Digest;
+use promo_sdk::Attached;
+use serde::Deserialize;
+use serde_json::json;
+
+use super::document::RawManifest;
+use super::error::OciError;
+use super::referrers::Companions;
+use super::resolve::Resolved;
+use super::store::{Limits, Selector, Store};
+
+/// The longest document that is read, in bytes: what readers of reports take.
+const LONGEST: u64 = 64 << 20;
+/// How much is read of all that is not known yet, in bytes.
+const MOST: u64 = 256 << 20;
+/// What cosign signs of an image, with the signature beside it.
+const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// Where the signature stands.
+const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+
+#[derive(Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    layers: Vec<Layer>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Layer {
+    media_type: String,
+    digest: Digest,
+    size: u64,
+    #[serde(default)]
+    annotations: BTreeMap<String, String>,
+}
+
+/// Whether a layer could be a document at all: text of a kind that readers know.
+fn is_document(media_type: &str) -> bool {
+    let bare = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    ["json", "xml"].iter().any(|kind| bare.ends_with(kind))
+}
+
+/// Reads what is attached to an artifact, but what is known.
+///
+/// # Errors
+/// What the store says, also where only one of them cannot be read; [`OciError::TooLarge`].
+pub(super) async fn read(
+    store: &Store,
+    resolved: &Resolved,
+    companions: &Companions,
+    known: &BTreeSet<Digest>,
+    limits: &Limits,
+) -> Result<Vec<Attached>, OciError> {
+    let images: BTreeSet<Digest> = resolved.images.iter().map(|image| image.digest).collect();
+    // Attestations within an index name in their statements for which platform they are.
+    let inside = resolved.tree.iter().map(|entry| entry.digest).filter(|digest| !images.contains(digest));
+    let inside = inside.filter(|digest| *digest != resolved.digest).map(|digest| (resolved.digest, digest));
+    let attached = companions.referrers.iter().map(|referrer| (referrer.subject, referrer.resolved.digest));
+    let sidecars = companions.sidecars.iter().map(|sidecar| (sidecar.subject, sidecar.resolved.digest));
+    let (mut out, mut seen, mut taken) = (Vec::new(), BTreeSet::new(), 0_u64);
+    for (subject, digest) in inside.chain(attached).chain(sidecars) {
+        if !seen.insert((subject, digest)) {
+            continue;
+        }
+        let manifest = store.get_manifest(Selector::Digest(&digest), None, limits).await?;
+        for layer in layers(store, &manifest)? {
+            if !is_document(&layer.media_type) || known.contains(&layer.digest) {
+                continue;
+            }
+            taken = taken.saturating_add(layer.size);
+            if taken > MOST {
+                let what = format!("{}@{}: documents that are attached", store.name(), resolved.digest);
+                return Err(OciError::TooLarge { what, limit: MOST, found: taken });
+            }
+            let bytes = store.read_blob(&layer.digest, layer.size, LONGEST).await?;
+            let bytes = if layer.media_type == SIMPLE { signature(&bytes, &layer) } else { bytes };
+            out.push(Attached { subject, manifest: digest, media_type: layer.media_type, bytes });
+        }
+    }
+    Ok(out)
+}
+
+/// An index among them has no layers of its own.
+fn layers(store: &Store, manifest: &RawManifest) -> Result<Vec<Layer>, OciError> {
+    let what = || format!("{}@{}", store.name(), manifest.digest);
+    let read: Result<Manifest, _> = serde_json::from_slice(&manifest.bytes);
+    read.map(|manifest| manifest.layers).map_err(|error| OciError::malformed(what(), error.to_string()))
+}
+
+/// What was signed, and the signature that lies beside it. Without one it is a signature that cannot be read, and says nothing.
+fn signature(payload: &[u8], layer: &Layer) -> Vec<u8> {
+    let signature = layer.annotations.get(SIGNATURE).map_or("", String::as_str);
+    json!({ "Base64Signature": signature, "Payload": STANDARD.encode(payload) }).to_string().into_bytes()
+}

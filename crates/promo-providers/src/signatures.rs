@@ -1,0 +1,82 @@
+//! Whether a signature holds: DSSE envelopes, Sigstore's bundles and cosign's signatures against public keys, offline. What must not
+//! live here: what a document says (`reports`), and whose signatures count for what (promo-core).
+//!
+//! Only keys are asked: neither a log nor a certificate. What a bundle has of those is neither needed nor looked at.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use aws_lc_rs::digest::{Digest as Hashed, SHA256};
+use aws_lc_rs::signature::{
+    ECDSA_P256_SHA256_ASN1, ECDSA_P384_SHA256_ASN1, ECDSA_P384_SHA384_ASN1, ED25519, RSA_PKCS1_2048_8192_SHA256,
+    UnparsedPublicKey, VerificationAlgorithm,
+};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use promo_core::Digest;
+use promo_core::requirement::{KeyKind, PublicKey, Signed};
+
+use crate::reports::envelope::{self, Envelope, Signature};
+
+/// Whose signatures a document carries, of these keys. One that is no envelope, or a broken one, carries none.
+#[must_use]
+pub fn signed(bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
+    let mut out = Signed::default();
+    if keys.is_empty() {
+        return out;
+    }
+    let Ok(Some(envelope)) = envelope::open(bytes) else { return out };
+    for key in keys {
+        let der = key.der();
+        let holds = |signature: &Signature| {
+            algorithms(key.kind()).iter().any(|algorithm| {
+                let key = UnparsedPublicKey::new(*algorithm, &der);
+                match &envelope {
+                    Envelope::Dsse { payload_type, payload, .. } => {
+                        key.verify(&pre_authentication(payload_type, payload), &signature.bytes)
+                    }
+                    Envelope::Image { payload, .. } => key.verify(payload, &signature.bytes),
+                    Envelope::Message { digest, .. } => Hashed::import_less_safe(digest.as_bytes(), &SHA256)
+                        .and_then(|digest| key.verify_digest(&digest, &signature.bytes)),
+                }
+                .is_ok()
+            })
+        };
+        let signatures = match &envelope {
+            Envelope::Dsse { signatures, .. } => signatures.as_slice(),
+            Envelope::Image { signature, .. } | Envelope::Message { signature, .. } => std::slice::from_ref(signature),
+        };
+        if signatures.iter().any(holds) {
+            out.by.insert(key.clone());
+        } else if signatures.iter().any(|signature| is_of(&signature.key, &der)) {
+            out.broken.insert(key.clone());
+        }
+    }
+    out
+}
+
+/// What may have been signed with: of P-384 cosign hashes with either.
+fn algorithms(kind: KeyKind) -> &'static [&'static dyn VerificationAlgorithm] {
+    match kind {
+        KeyKind::P256 => &[&ECDSA_P256_SHA256_ASN1],
+        KeyKind::P384 => &[&ECDSA_P384_SHA384_ASN1, &ECDSA_P384_SHA256_ASN1],
+        KeyKind::Ed25519 => &[&ED25519],
+        KeyKind::Rsa => &[&RSA_PKCS1_2048_8192_SHA256],
+    }
+}
+
+/// Whether the id of a key, or the hint of a bundle, is of this key: the SHA-256 of its DER, in hexadecimal digits or in base64. Any other
+/// id is somebody's own, and says nothing.
+fn is_of(id: &str, der: &[u8]) -> bool {
+    let digest = Digest::of(der);
+    id.strip_prefix("SHA256:").unwrap_or(id) == digest.hex() || id == STANDARD.encode(digest.as_bytes())
+}
+
+/// What a signature of DSSE is over (DSSE 1.0, "Signature Definition").
+fn pre_authentication(payload_type: &str, payload: &[u8]) -> Vec<u8> {
+    let mut out = format!("DSSEv1 {} {payload_type} {} ", payload_type.len(), payload.len()).into_bytes();
+    out.extend_from_slice(payload);
+    out
+}

@@ -362,13 +362,16 @@ mod needs_kubernetes {
                 let found = std::fs::read_to_string(world.path("mark")).unwrap();
                 assert_eq!(found == good, when == "pre-upgrade", "{helm:?} {when}: when it was killed: {found}");
                 world.instead(None);
-                // All of it is as it was and nothing is under way, but for the Job of the hook, which is helm's to take away.
+                // All of it is as it was and nothing is under way, but for the Job of the hook, of which both tell.
                 let now = (World::image_in(&world.dev), world.alike(), world.status());
                 assert_eq!(now, (good.clone(), MANY, "deployed".to_owned()), "{helm:?} {when}: {said}");
-                world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+                assert!(said.contains("Job/slow"), "{helm:?} {when}: {said}");
+                let drift = world.ends(2, &["drift", "dev", "--detailed-exitcode"]);
+                assert!(drift.contains("Job/slow (left of a hook of revision "), "{helm:?} {when}: {drift}");
                 let runs = world.json(0, &["runs", "--unfinished"]);
                 assert_eq!(runs["runs"].as_array().map(Vec::len), Some(0), "{helm:?} {when}: {runs:#}");
                 world.kubectl(&["delete", "job", "slow"]);
+                world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
                 // What is told next says what became of it, and by what.
                 let why = world.next(&said);
                 assert!(why.contains("failed in dev and was rolled back there") && why.contains("helm: "), "{why}");

@@ -10,7 +10,8 @@ use promo_ledger::{SqliteStore, Store as _};
 use promo_sdk::Clock as _;
 use serde_json::Value;
 
-use crate::fixture::{self, World, next, said};
+use crate::fixture::{self, Server, World, next, said};
+use crate::releases::elsewhere;
 
 /// Reports as Trivy wrote them, of another image.
 const CLEAN: &str = include_str!("../../../promo-providers/src/reports/samples/trivy/clean.json");
@@ -109,7 +110,16 @@ pub(crate) fn row() {
     assert_eq!(again["new"], false, "{again}");
     let shown = world.run(0, &["release", "show", "1.1.0"]);
     assert_eq!(shown["evidence"].as_array().unwrap().len(), 1, "{shown}");
-    world.run(0, &["ledger", "verify"]);
+    let verified = world.run(0, &["ledger", "verify"]);
+    let collected = world.run(0, &["evidence", "collect"]);
+    assert_eq!(collected["releases"][0]["new"], serde_json::json!([]), "{collected}");
+    // A registry that refuses is none without evidence: nothing is recorded.
+    let server = Server::new(|_| 403);
+    let source = format!("{}/shop:9.9.9", server.address);
+    world.write_record(|record, _| (record.kind, record.body) = elsewhere(&source, "9.9.9").to_parts());
+    world.refuses(1, "provider-denied", &["evidence", "collect", "--release", "9.9.9"]);
+    let after = world.run(0, &["ledger", "verify"]);
+    assert_eq!(after["records"].as_u64(), verified["records"].as_u64().map(|records| records + 1), "{after}");
 }
 
 #[test]

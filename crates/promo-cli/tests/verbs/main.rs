@@ -70,7 +70,7 @@ rows! {
     every_outcome_of_releases_and_freezes_s14: [
         "release add", "release authors", "release reject", "release lift", "freeze", "unfreeze"
     ] by releases::row;
-    every_outcome_of_evidence_s14: ["evidence add"] by evidence::row;
+    every_outcome_of_evidence_s14: ["evidence add", "evidence collect"] by evidence::row;
     every_outcome_of_accept_clock_s14: ["ledger accept-clock"] by rules::row_of_accept_clock;
     every_outcome_of_verify_s14: ["verify"] by releases::row_of_verify;
     every_outcome_of_resume_and_cancel_s14: ["resume", "cancel"] by unfinished::row;

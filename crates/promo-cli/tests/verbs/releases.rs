@@ -56,7 +56,7 @@ pub(crate) fn row() {
 }
 
 /// A release that came from a registry.
-fn elsewhere(source: &str, alias: &str) -> Event {
+pub(crate) fn elsewhere(source: &str, alias: &str) -> Event {
     let digest = Digest::of(alias.as_bytes());
     let components = [("shop".parse().unwrap(), digest)].into();
     let content = ReleaseContent { components, files: [].into() };

@@ -71,7 +71,7 @@ mod needs_docker_registry {
             self.store.put_tag(&subject.to_string().replace(':', "-"), &raw, None).await.unwrap();
         }
 
-        async fn attached(&self, of: &Digest, known: BTreeSet<Digest>) -> Vec<Attached> {
+        async fn attached(&self, of: &Digest, known: BTreeSet<(Digest, Digest)>) -> Vec<Attached> {
             let reference = format!("{}/team/app@{of}", self.registry.address());
             Oci::new().attached(&self.cx, &AttachedRequest { reference, known }).await.unwrap()
         }
@@ -108,8 +108,11 @@ mod needs_docker_registry {
         let expected: BTreeSet<(String, Digest)> = expected.map(|(text, of)| (text.to_owned(), of)).into();
         assert_eq!(texts(&found), expected);
         // What is known is not read again.
-        let known = [Digest::of(b"{\"bill\": 1}"), Digest::of(b"{\"bundle\": 1}")].into();
+        let known = [(platform, Digest::of(b"{\"bill\": 1}")), (index, Digest::of(b"{\"bundle\": 1}"))].into();
         assert_eq!(world.attached(&index, known).await.len(), 2);
+        // The same document elsewhere is another matter.
+        let known = [(index, Digest::of(b"{\"bill\": 1}"))].into();
+        assert_eq!(world.attached(&index, known).await.len(), 4);
     }
 
     #[tokio::test]

@@ -45,10 +45,10 @@ impl Session {
     /// When a registry cannot be asked or refuses: what it would have said is not known to be nothing. Nothing is recorded then.
     pub async fn collect_evidence(&self, release: &ReleaseEntry) -> Result<Collected, EngineError> {
         let provider = self.providers.get("oci")?;
-        let had: Vec<(Digest, Option<String>)> = self
-            .with_view(|view| view.evidence.iter().map(|entry| (entry.document, entry.attached.clone())).collect())?;
-        let known: BTreeSet<Digest> =
-            had.iter().filter(|(_, at)| at.is_some()).map(|(document, _)| *document).collect();
+        let known: BTreeSet<(Digest, Digest)> = self.with_view(|view| {
+            let attached = view.evidence.iter().filter(|entry| entry.attached.is_some());
+            attached.flat_map(|entry| entry.subjects.iter().map(|subject| (*subject, entry.document))).collect()
+        })?;
         let (mut out, mut events, mut taken) = (Collected::default(), Vec::new(), BTreeSet::new());
         for (name, digest) in &release.release.content.components {
             let source = release.release.sources.get(name);
@@ -69,8 +69,12 @@ impl Session {
                     continue;
                 }
                 let (document, at) = (Digest::of(&one.bytes), one.manifest.to_string());
-                let is_there = had.iter().any(|(known, place)| *known == document && place.as_ref() == Some(&at));
-                if is_there || !taken.insert((document, at.clone())) {
+                if let Some(why) = one.unread {
+                    let at = format!("{repository}@{at}");
+                    out.broken.push(BrokenDocument { artifact: name.clone(), at, why });
+                    continue;
+                }
+                if known.contains(&(one.subject, document)) || !taken.insert((one.subject, document)) {
                     out.known += 1;
                     continue;
                 }
@@ -99,7 +103,7 @@ impl Session {
         let before = self.with_view(|view| view.evidence.len())?;
         self.append(&Expect::default(), &events)?;
         let view = self.view()?;
-        let documents: BTreeSet<Digest> = taken.into_iter().map(|(document, _)| document).collect();
+        let documents: BTreeSet<Digest> = taken.into_iter().map(|(_, document)| document).collect();
         let brought = self.evidence_of(&view, release)?.into_iter();
         let first = view.evidence.get(before).map_or(u64::MAX, |entry| entry.seq);
         out.new = brought.filter(|one| one.entry.seq >= first && documents.contains(&one.entry.document)).collect();

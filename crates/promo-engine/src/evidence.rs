@@ -96,8 +96,11 @@ impl Brought {
     /// The document as gates take it.
     #[must_use]
     pub fn piece(&self) -> Piece {
-        let EvidenceEntry { document, by, at, name, subjects, .. } = self.entry.clone();
-        let origin = Origin::Ledger { by: by.name, at };
+        let EvidenceEntry { document, by, at, name, subjects, attached, .. } = self.entry.clone();
+        let origin = match attached {
+            Some(_) => Origin::Registry { at },
+            None => Origin::Ledger { by: by.name, at },
+        };
         let (signed, content) = (self.signed.clone(), self.content.clone());
         Piece { document, origin, name, bound: subjects, signed, content }
     }

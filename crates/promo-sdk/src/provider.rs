@@ -183,9 +183,9 @@ pub struct Resolved {
 pub struct AttachedRequest {
     /// Where it lies, with its digest.
     pub reference: String,
-    /// Documents that are known: they are not read again.
+    /// To what which document is known to be attached: those are not read again.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub known: BTreeSet<Digest>,
+    pub known: BTreeSet<(Digest, Digest)>,
 }
 
 /// A document that is attached to an artifact.
@@ -199,6 +199,9 @@ pub struct Attached {
     pub media_type: String,
     /// The document. Of cosign's signatures, which lie beside what they sign, both in one, as `cosign download signature` writes them.
     pub bytes: Vec<u8>,
+    /// Why this one was not read, where all others were: it is too large. It has no bytes then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unread: Option<String>,
 }
 
 /// Asks what is there, or what would be.

@@ -90,16 +90,25 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
     let mut entries: Vec<&ReleaseEntry> =
         view.releases.iter().filter(|entry| ids.contains(&entry.release.id)).collect();
     entries.reverse();
-    let mut all = Vec::new();
+    let (mut all, mut failed) = (Vec::new(), None);
     for entry in entries {
-        let collected = project.runtime.block_on(project.session.collect_evidence(entry))?;
-        all.push(CollectedView::of(planner::reference(&view, &entry.release.id), &collected, &project.session));
+        match project.runtime.block_on(project.session.collect_evidence(entry)) {
+            Ok(collected) => {
+                let release = planner::reference(&view, &entry.release.id);
+                all.push(CollectedView::of(release, &collected, &project.session));
+            }
+            // A registry that is gone keeps nothing back of a release that came from another one.
+            Err(error) => drop(failed.get_or_insert(error)),
+        }
     }
-    let exit = if all.iter().any(|one| !one.broken.is_empty()) { Exit(65) } else { DONE };
+    if let Some(error) = failed {
+        all.iter().for_each(|one| ui.talk(one.text().trim_end()));
+        return Err(error.into());
+    }
     let next = ui.to_paste("promo status");
     if ui.format() == Format::Json {
         ui.answer(&EvidenceCollected { releases: all, next });
-        return Ok(exit);
+        return Ok(DONE);
     }
     let mut out = String::new();
     if all.is_empty() {
@@ -107,7 +116,7 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
     }
     all.iter().for_each(|one| out.push_str(&one.text()));
     ui.data(&format!("{out}{}", ui.next(&next)));
-    Ok(exit)
+    Ok(DONE)
 }
 
 fn add(ui: &Ui, global: &Global, verb: &Verb) -> Result<Exit, CliError> {

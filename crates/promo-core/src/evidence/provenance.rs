@@ -20,8 +20,10 @@ pub struct Provenance {
     pub builder: String,
     /// By which procedure (`buildType`).
     pub build_type: String,
-    /// What was built: the dependencies that the builder resolved, with the one that held the build's own configuration first.
-    pub sources: Vec<Source>,
+    /// What was built: the one that held the build's own configuration, else the first that the builder resolved.
+    pub source: Option<Source>,
+    /// What else went into it.
+    pub others: Vec<Source>,
     /// Which run of the builder it was.
     pub run: Option<String>,
 }
@@ -43,11 +45,9 @@ impl Source {
 impl fmt::Display for Provenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "built by {}", self.builder)?;
-        let commit = self.sources.iter().find_map(|source| Some((source, source.commit.as_ref()?)));
-        match commit {
-            Some((source, commit)) => write!(f, " from {} at {commit}", source.place()),
-            None => self.sources.first().map_or(Ok(()), |source| write!(f, " from {}", source.place())),
-        }
+        let Some(source) = &self.source else { return Ok(()) };
+        write!(f, " from {}", source.place())?;
+        source.commit.as_ref().map_or(Ok(()), |commit| write!(f, " at {commit}"))
     }
 }
 

@@ -13,7 +13,7 @@ use super::metadata::{self, MetadataRequirement};
 use super::{
     BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NumberRequirement, Origin,
     Piece, ProvenanceRequirement, PublicKey, Reach, ScanRequirement, SignatureRequirement, Standing, Subject,
-    TestRequirement, Verdict, signer,
+    TestRequirement, Verdict,
 };
 use crate::evidence::{Level, Report, Severity};
 use crate::ids::{ArtifactName, GateName, SignerName};
@@ -224,7 +224,7 @@ impl EvidenceGate {
             Requirement::Metadata(metadata) => metadata.assess(evidence.said(artifact)),
             Requirement::Signature(signature) => {
                 let verdict = signature.judge(subject, pieces);
-                Assessment { verdict, summary: format!("signed by {}", signer::names(&signature.by).join(", ")) }
+                Assessment { verdict, summary: signature.signed_by(subject, pieces).join(", ") }
             }
             Requirement::Provenance(provenance) => {
                 let commit = evidence.said(artifact).get(metadata::REVISION).and_then(Option::as_deref);
@@ -338,7 +338,7 @@ pub fn source(piece: &Piece) -> String {
 pub fn brought_by(piece: &Piece) -> Option<&str> {
     match &piece.origin {
         Origin::Ledger { by, .. } => Some(by),
-        Origin::Registry => None,
+        Origin::Registry { .. } => None,
     }
 }
 

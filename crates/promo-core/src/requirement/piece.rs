@@ -40,8 +40,11 @@ pub struct Subject {
 /// Where a piece of evidence comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// It is attached to the artifact in its registry.
-    Registry,
+    /// It is attached to the artifact in its registry, by whoever may push there.
+    Registry {
+        /// When it was taken into the ledger.
+        at: Timestamp,
+    },
     /// Somebody brought it, and the ledger says who and when.
     Ledger {
         /// Who.
@@ -96,8 +99,7 @@ impl Piece {
     /// When somebody brought it.
     pub(super) const fn brought(&self) -> Option<Timestamp> {
         match &self.origin {
-            Origin::Ledger { at, .. } => Some(*at),
-            Origin::Registry => None,
+            Origin::Ledger { at, .. } | Origin::Registry { at } => Some(*at),
         }
     }
 
@@ -342,7 +344,13 @@ where
     let latest = now.checked_add(SKEW).unwrap_or(Timestamp::MAX);
     let ahead = |bound: &Bound<'_>| bound.made().filter(|made| *made > latest);
     let replaces = |new: &Bound<'_>, old: &Bound<'_>| {
-        ahead(new).is_none() && new.is_later(old) && new.is_like(old) && new.covers(old, subject)
+        // What somebody brought, whoever may push to a registry does not take back.
+        let pushed = |bound: &Bound<'_>| matches!(bound.piece.origin, Origin::Registry { .. });
+        (!pushed(new) || pushed(old))
+            && ahead(new).is_none()
+            && new.is_later(old)
+            && new.is_like(old)
+            && new.covers(old, subject)
     };
     let current: Vec<&Bound<'a>> =
         several.iter().filter(|old| !several.iter().any(|new| replaces(new, old))).copied().collect();

@@ -86,18 +86,18 @@ impl ProvenanceRequirement {
         if !self.builders.is_empty() && !fits(&self.builders, &provenance.builder) {
             return Some(Fault::OtherBuilder { document, found: provenance.builder.clone() });
         }
-        let welcome = |source: &&Source| self.sources.is_empty() || fits(&self.sources, source.place());
-        let from: Vec<&Source> = provenance.sources.iter().filter(welcome).collect();
-        if from.is_empty() && !self.sources.is_empty() {
-            let found = provenance.sources.first().map(|source| source.place().into());
+        // What else went in says nothing: anything can be built in.
+        let source = provenance.source.as_ref();
+        let welcome = |source: &Source| fits(&self.sources, source.place()) && !source.place().contains("..");
+        if !self.sources.is_empty() && !source.is_some_and(welcome) {
+            let found = source.map(|source| source.place().into());
             return Some(Fault::OtherSource { document, found });
         }
-        let commits: Vec<&String> = from.iter().filter_map(|source| source.commit.as_ref()).collect();
-        match (commit, commits.first()) {
-            (Some(said), Some(found)) if !commits.iter().any(|found| *found == said) => {
-                Some(Fault::OtherCommit { document, found: Some((*found).clone()), said: said.into() })
+        let found = source.and_then(|source| source.commit.clone());
+        match commit {
+            Some(said) if found.as_deref() != Some(said) => {
+                Some(Fault::OtherCommit { document, found, said: said.into() })
             }
-            (Some(said), None) => Some(Fault::OtherCommit { document, found: None, said: said.into() }),
             _ => None,
         }
     }

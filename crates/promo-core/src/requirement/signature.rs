@@ -1,6 +1,8 @@
 //! Signatures over an artifact: whose there must be. What must not live here: checking one.
 
 use alloc::collections::BTreeSet;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,32 +21,43 @@ pub struct SignatureRequirement {
 }
 
 impl SignatureRequirement {
+    /// Those of them who have signed an artifact, by name.
+    #[must_use]
+    pub fn signed_by(&self, subject: &Subject, pieces: &[Piece]) -> Vec<String> {
+        let over = || pieces.iter().filter(|piece| is_signature(piece) && names_it(piece, subject));
+        let signed = self.by.iter().filter(|(_, key)| over().any(|piece| piece.signed.by.contains(*key)));
+        signed.map(|(name, _)| name.to_string()).collect()
+    }
+
     /// Judges the signatures over an artifact. They have to be over what releases name, an index where there is one: it says which
     /// manifest is for which platform, and nobody has signed that who signed the manifests alone. Signatures of others say nothing.
     #[must_use]
     pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
         let mut verdict = Verdict::default();
-        let (mut signed, mut others) = (BTreeSet::<&PublicKey>::new(), 0_u64);
+        let (mut signed, mut others, mut broken) = (BTreeSet::<&PublicKey>::new(), 0_u64, Vec::new());
         for piece in pieces.iter().filter(|piece| is_signature(piece) && names_it(piece, subject)) {
             let mut counts = false;
             for (_, key) in piece.signed.of(&self.by) {
                 counts = true;
                 signed.insert(key);
             }
-            let broken = self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key));
-            if let Some((name, _)) = broken {
-                let (document, by) = (piece.document, name.clone());
-                verdict.fault(Fault::BrokenSignature { document, by });
-            }
-            if counts || broken.is_some() {
+            if counts {
                 verdict.uses(piece);
-            } else {
-                others += 1;
+                continue;
+            }
+            match self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key)) {
+                Some((name, _)) => broken.push((piece, name)),
+                None => others += 1,
             }
         }
         let found = signed.len() as u64;
         if found < self.least {
             verdict.fault(Fault::NotSigned { by: names(&self.by), found, least: self.least, others });
+            // Anybody can write the id of a key beside a signature that is none: what is enough is not taken away by that.
+            for (piece, name) in broken {
+                verdict.uses(piece);
+                verdict.fault(Fault::BrokenSignature { document: piece.document, by: name.clone() });
+            }
             unread(subject, pieces, Kind::Signature, &mut verdict);
         }
         verdict

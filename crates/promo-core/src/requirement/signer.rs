@@ -69,8 +69,8 @@ const FIXED: [(KeyKind, usize, &[u8]); 3] = [
 /// The algorithm of a key of RSA, as it stands behind the outer length (RFC 8017, appendix A.1).
 const RSA: &[u8] =
     &[0x30, 0x0d, 0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00, 0x03, 0x82];
-/// The shortest key of 2048 bits: 256 bytes of modulus, with all that stands around it.
-const RSA_LEAST: usize = 294;
+/// The shortest key of 2048 bits: 256 bytes of modulus and an exponent of one, with all that stands around them.
+const RSA_LEAST: usize = 292;
 
 impl PublicKey {
     /// A key as PEM writes it (RFC 7468, section 13).

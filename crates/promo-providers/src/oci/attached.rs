@@ -28,7 +28,7 @@ const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 #[derive(Deserialize)]
 struct Manifest {
     #[serde(default)]
-    layers: Vec<Layer>,
+    layers: Option<Vec<Layer>>,
 }
 
 #[derive(Deserialize)]
@@ -38,7 +38,7 @@ struct Layer {
     digest: Digest,
     size: u64,
     #[serde(default)]
-    annotations: BTreeMap<String, String>,
+    annotations: Option<BTreeMap<String, String>>,
 }
 
 /// Whether a layer could be a document at all: text of a kind that readers know.
@@ -55,7 +55,7 @@ pub(super) async fn read(
     store: &Store,
     resolved: &Resolved,
     companions: &Companions,
-    known: &BTreeSet<Digest>,
+    known: &BTreeSet<(Digest, Digest)>,
     limits: &Limits,
 ) -> Result<Vec<Attached>, OciError> {
     let images: BTreeSet<Digest> = resolved.images.iter().map(|image| image.digest).collect();
@@ -71,7 +71,18 @@ pub(super) async fn read(
         }
         let manifest = store.get_manifest(Selector::Digest(&digest), None, limits).await?;
         for layer in layers(store, &manifest)? {
-            if !is_document(&layer.media_type) || known.contains(&layer.digest) {
+            if !is_document(&layer.media_type) || known.contains(&(subject, layer.digest)) {
+                continue;
+            }
+            if layer.size > LONGEST {
+                let unread = Some(format!("it says that it has {} bytes, and {LONGEST} are read at most", layer.size));
+                out.push(Attached {
+                    subject,
+                    manifest: digest,
+                    media_type: layer.media_type,
+                    bytes: Vec::new(),
+                    unread,
+                });
                 continue;
             }
             taken = taken.saturating_add(layer.size);
@@ -81,7 +92,7 @@ pub(super) async fn read(
             }
             let bytes = store.read_blob(&layer.digest, layer.size, LONGEST).await?;
             let bytes = if layer.media_type == SIMPLE { signature(&bytes, &layer) } else { bytes };
-            out.push(Attached { subject, manifest: digest, media_type: layer.media_type, bytes });
+            out.push(Attached { subject, manifest: digest, media_type: layer.media_type, bytes, unread: None });
         }
     }
     Ok(out)
@@ -91,11 +102,12 @@ pub(super) async fn read(
 fn layers(store: &Store, manifest: &RawManifest) -> Result<Vec<Layer>, OciError> {
     let what = || format!("{}@{}", store.name(), manifest.digest);
     let read: Result<Manifest, _> = serde_json::from_slice(&manifest.bytes);
-    read.map(|manifest| manifest.layers).map_err(|error| OciError::malformed(what(), error.to_string()))
+    read.map(|manifest| manifest.layers.unwrap_or_default())
+        .map_err(|error| OciError::malformed(what(), error.to_string()))
 }
 
 /// What was signed, and the signature that lies beside it. Without one it is a signature that cannot be read, and says nothing.
 fn signature(payload: &[u8], layer: &Layer) -> Vec<u8> {
-    let signature = layer.annotations.get(SIGNATURE).map_or("", String::as_str);
+    let signature = layer.annotations.iter().find_map(|all| all.get(SIGNATURE)).map_or("", String::as_str);
     json!({ "Base64Signature": signature, "Payload": STANDARD.encode(payload) }).to_string().into_bytes()
 }

@@ -19,6 +19,9 @@ const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// What cosign signs of an image (containers/image, "simple signing").
 const IMAGE: &str = "cosign container image signature";
 
+/// How many signatures one envelope may have: each is tried with each key.
+const SIGNATURES: usize = 32;
+
 /// One signature, and whose it says that it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Signature {
@@ -145,13 +148,16 @@ fn bundle<'t>(json: &'t Json, version: &str) -> Read<'t, Envelope> {
         None => String::new(),
     };
     if let Some(envelope) = json.get_object("dsseEnvelope")? {
+        if json.get("messageSignature")?.is_some() {
+            return json.broken("either `dsseEnvelope` or `messageSignature`");
+        }
         return dsse(envelope, &hint);
     }
     let message = json.need("messageSignature")?;
     let stated = message.need("messageDigest")?;
     let algorithm = stated.need("algorithm")?;
     if algorithm.text()? != "SHA2_256" {
-        return algorithm.broken("`SHA2_256`");
+        return Err(Fault::Inner(ReportError::NotKnown("a signature over a digest that is not of SHA-256".to_owned())));
     }
     let at = stated.need("digest")?;
     let digest = match base64(at)?.try_into() {
@@ -164,6 +170,9 @@ fn bundle<'t>(json: &'t Json, version: &str) -> Read<'t, Envelope> {
 
 fn dsse<'t>(json: &'t Json, hint: &str) -> Read<'t, Envelope> {
     let list = json.need("signatures")?;
+    if list.items()?.len() > SIGNATURES {
+        return list.broken(format!("at most {SIGNATURES} signatures"));
+    }
     let mut signatures = Vec::new();
     for one in list.items()? {
         let key = one.get_text("keyid")?.unwrap_or_else(|| hint.to_owned());

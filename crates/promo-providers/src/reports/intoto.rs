@@ -2,6 +2,8 @@
 //! v0.2 and cosign's `vuln` v1, provenance, cosign's signatures, and documents of another format. What must not live here: envelopes and their
 //! signatures.
 
+use std::collections::BTreeSet;
+
 use promo_core::evidence::{About, Finding, Findings, Finite, Kind, Link, Report, Score, Severity, Tool};
 
 use super::error::{ReportError, word};
@@ -23,12 +25,13 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
     if !["v0.1", "v1"].contains(&version.as_str()) {
         return Err(Fault::Version { format: "an in-toto statement", found: version, known: "v0.1 and v1" });
     }
-    let mut bound = About::new(Kind::InToto);
+    let mut subjects = BTreeSet::new();
     for subject in json.need("subject")?.items()? {
-        if let Some(digest) = subject.need("digest")?.digest_under("sha256")? {
-            bound.bind(Link::Subject, digest);
-        }
+        subjects.extend(subject.need("digest")?.digest_under("sha256")?);
     }
+    let mut bound = About::new(Kind::InToto);
+    // In their order, so that each goes to the end.
+    subjects.into_iter().for_each(|digest| bound.bind(Link::Subject, digest));
     let predicate_type = json.need_text("predicateType")?;
     if let Some(version) = predicate_type.strip_prefix(SIGNS) {
         if version != "v1" {

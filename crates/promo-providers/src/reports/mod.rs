@@ -63,7 +63,10 @@ struct Format {
 }
 
 /// Every format that is told by its content. No document is two of them.
+///
+/// Envelopes come first: what is one is nothing else, so that what is read of it and what its signature is over are the same.
 const FORMATS: [Format; 14] = [
+    Format { kind: Kind::Signature, name: "a signed envelope", reader: Reader::Json(envelope::is, envelope::read) },
     Format { kind: Kind::Trivy, name: "a report of Trivy", reader: Reader::Json(trivy::is, trivy::read) },
     Format { kind: Kind::Grype, name: "a report of Grype", reader: Reader::Json(grype::is, grype::read) },
     Format { kind: Kind::Sarif, name: "SARIF", reader: Reader::Json(sarif::is, sarif::read) },
@@ -73,7 +76,6 @@ const FORMATS: [Format; 14] = [
     Format { kind: Kind::Spdx2, name: "SPDX", reader: Reader::Json(spdx2::is, spdx2::read) },
     Format { kind: Kind::Spdx3, name: "SPDX", reader: Reader::Json(spdx3::is, spdx3::read) },
     Format { kind: Kind::OpenVex, name: "OpenVEX", reader: Reader::Json(openvex::is, openvex::read) },
-    Format { kind: Kind::Signature, name: "a signed envelope", reader: Reader::Json(envelope::is, envelope::read) },
     Format { kind: Kind::K6, name: "a summary of k6", reader: Reader::Json(k6::is, k6::read) },
     Format { kind: Kind::Junit, name: "JUnit", reader: Reader::Xml(junit::is, junit::read) },
     Format { kind: Kind::Cobertura, name: "Cobertura", reader: Reader::Xml(cobertura::is, cobertura::read) },

@@ -21,16 +21,18 @@ pub(super) fn read<'t>(version: &str, predicate: &'t Json) -> Read<'t, Report> {
 fn v1(predicate: &Json) -> Read<'_, Report> {
     let (definition, run) = (predicate.need("buildDefinition")?, predicate.need("runDetails")?);
     let metadata = run.get_object("metadata")?;
-    let buildkit = match metadata {
-        Some(metadata) => metadata.get_object("buildkit_metadata")?,
-        None => None,
+    let buildkit = part(metadata, "buildkit_metadata")?;
+    let mut all = of_list(definition.list("resolvedDependencies")?)?.into_iter();
+    // BuildKit names no source among what it resolved, but images.
+    let source = match checked_out(buildkit)? {
+        Some(source) => Some(source),
+        None => all.next(),
     };
-    let mut sources = checked_out(buildkit)?;
-    of_list(definition.list("resolvedDependencies")?, &mut sources)?;
     let provenance = Provenance {
-        builder: run.need("builder")?.need_text("id")?,
+        builder: run.need("builder")?.get_text("id")?.unwrap_or_default(),
         build_type: definition.need_text("buildType")?,
-        sources,
+        source,
+        others: all.collect(),
         run: id(metadata, "invocationId")?,
     };
     report(provenance, metadata, ["finishedOn", "startedOn"])
@@ -38,25 +40,30 @@ fn v1(predicate: &Json) -> Read<'_, Report> {
 
 fn v0_2(predicate: &Json) -> Read<'_, Report> {
     let metadata = predicate.get_object("metadata")?;
-    let buildkit = match metadata {
-        Some(metadata) => metadata.get_object(BUILDKIT)?,
+    let config = part(predicate.get_object("invocation")?, "configSource")?;
+    let mut all = of_list(predicate.list("materials")?)?.into_iter();
+    let stated = match config {
+        Some(config) => of_list(std::slice::from_ref(config))?.pop(),
         None => None,
     };
-    let mut sources = checked_out(buildkit)?;
-    if let Some(invocation) = predicate.get_object("invocation")?
-        && let Some(config) = invocation.get_object("configSource")?
-    {
-        of_list(std::slice::from_ref(config), &mut sources)?;
-    }
-    of_list(predicate.list("materials")?, &mut sources)?;
+    let source = match (stated, checked_out(part(metadata, BUILDKIT)?)?) {
+        (None, None) => all.next(),
+        (stated, checked_out) => stated.or(checked_out),
+    };
     let provenance = Provenance {
-        builder: predicate.need("builder")?.need_text("id")?,
+        builder: predicate.need("builder")?.get_text("id")?.unwrap_or_default(),
         build_type: predicate.need_text("buildType")?,
-        sources,
+        others: all.filter(|other| Some(other) != source.as_ref()).collect(),
+        source,
         // BuildKit writes it otherwise than the specification does.
         run: id(metadata, "buildInvocationId")?.or(id(metadata, "buildInvocationID")?),
     };
     report(provenance, metadata, ["buildFinishedOn", "buildStartedOn"])
+}
+
+/// A part of a part that may be missing.
+fn part<'t>(of: Option<&'t Json>, key: &str) -> Read<'t, Option<&'t Json>> {
+    of.map_or(Ok(None), |of| of.get_object(key))
 }
 
 fn report<'t>(provenance: Provenance, metadata: Option<&'t Json>, times: [&str; 2]) -> Read<'t, Report> {
@@ -74,40 +81,32 @@ fn id<'t>(metadata: Option<&'t Json>, key: &str) -> Read<'t, Option<String>> {
 }
 
 /// What BuildKit says that it was given from a repository.
-fn checked_out(buildkit: Option<&Json>) -> Read<'_, Vec<Source>> {
-    let vcs = match buildkit {
-        Some(buildkit) => buildkit.get_object("vcs")?,
-        None => None,
-    };
-    let Some(vcs) = vcs else { return Ok(Vec::new()) };
-    let Some(uri) = vcs.get_text("source")? else { return Ok(Vec::new()) };
-    let commit = vcs.get("revision")?.map(commit).transpose()?;
-    Ok(vec![Source { uri, commit }])
+fn checked_out(buildkit: Option<&Json>) -> Read<'_, Option<Source>> {
+    let Some(vcs) = part(buildkit, "vcs")? else { return Ok(None) };
+    let Some(uri) = vcs.get_text("source")? else { return Ok(None) };
+    let commit = vcs.get_text("revision")?.and_then(|text| commit(&text));
+    Ok(Some(Source { uri, commit }))
 }
 
 /// Resource descriptors (in-toto) and materials: each with where it lies and its digests.
-fn of_list<'t>(list: &'t [Json], out: &mut Vec<Source>) -> Read<'t, ()> {
-    let mut budget = Budget::new();
+fn of_list(list: &[Json]) -> Read<'_, Vec<Source>> {
+    let (mut out, mut budget) = (Vec::new(), Budget::new());
     for entry in list {
         let Some(uri) = entry.get_text("uri")? else { continue };
         budget.take([uri.as_str()])?;
         let digest = entry.get_object("digest")?;
         // `sha1` stands for a commit where the writer is older than `gitCommit`; of anything else it is no identity.
         let stated = match digest {
-            Some(digest) => digest.get("gitCommit")?.or(digest.get("sha1")?),
+            Some(digest) => digest.get_text("gitCommit")?.or(digest.get_text("sha1")?),
             None => None,
         };
-        let source = Source { uri, commit: stated.map(commit).transpose()? };
-        if !out.contains(&source) {
-            out.push(source);
-        }
+        out.push(Source { uri, commit: stated.and_then(|text| commit(&text)) });
     }
-    Ok(())
+    Ok(out)
 }
 
-/// A whole commit, of SHA-1 or SHA-256.
-fn commit(at: &Json) -> Read<'_, String> {
-    let text = at.text()?.to_ascii_lowercase();
-    let hex = matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    if hex { Ok(text) } else { at.broken("a commit: 40 or 64 hexadecimal digits") }
+/// A whole commit, of SHA-1 or SHA-256, of a clean tree; what else stands there names none.
+fn commit(text: &str) -> Option<String> {
+    let text = text.to_ascii_lowercase();
+    (matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(text)
 }

@@ -47,7 +47,7 @@ fn single() -> Subject {
 fn piece(name: &str, report: Report) -> Piece {
     Piece {
         document: digest(name),
-        origin: Origin::Registry,
+        origin: Origin::Registry { at: ago(3600) },
         name: None,
         bound: BTreeSet::new(),
         signed: Signed::default(),

@@ -71,12 +71,15 @@ fn of_several_hands_each_counts_once() {
 }
 
 #[test]
-fn a_signature_that_says_whose_it_is_and_does_not_hold_is_bad_also_beside_a_good_one() {
+fn a_signature_that_says_whose_it_is_and_does_not_hold_is_bad_and_takes_nothing_from_a_good_one() {
     let mut broken = signature("broken", "image", &[]);
     broken.signed.broken = [key("release")].into();
     let good = signature("good", "image", &["release"]);
+    let verdict = signed(&["release"], 1).judge(&single(), &[broken.clone()]);
+    assert_eq!((codes(&verdict), verdict.standing()), (vec!["not-signed", "broken-signature"], Standing::Bad));
+    // Anybody can write the id of a key.
     let verdict = signed(&["release"], 1).judge(&single(), &[good, broken.clone()]);
-    assert_eq!((codes(&verdict), verdict.standing()), (vec!["broken-signature"], Standing::Bad));
+    assert_eq!(verdict.standing(), Standing::Met);
     // Of somebody who is not asked for it says nothing.
     let verdict = signed(&["security"], 1).judge(&single(), &[broken, signature("b", "image", &["security"])]);
     assert_eq!(verdict.standing(), Standing::Met);
@@ -103,10 +106,11 @@ fn provenance(name: &str, of: &str, by: &[&str]) -> Piece {
     let built = Provenance {
         builder: "https://ci.example/runner@v2".into(),
         build_type: "https://ci.example/build/v1".into(),
-        sources: vec![Source {
+        source: Some(Source {
             uri: "git+https://git.example/acme/shop@refs/heads/main".into(),
             commit: Some(COMMIT.into()),
-        }],
+        }),
+        others: vec![],
         run: None,
     };
     let mut out = piece(name, Report { provenance: Some(built), ..Report::new(about) });
@@ -150,13 +154,18 @@ fn provenance_counts_signed_and_of_the_builder_the_source_and_the_commit_that_it
         ),
         (
             "another repository",
-            edit(&|p| p.sources[0].uri = "git+https://git.example/mallory/shop".into()),
+            edit(&|p| p.source.as_mut().unwrap().uri = "git+https://git.example/mallory/shop".into()),
             None,
             vec!["other-source"],
         ),
-        ("no repository", edit(&|p| p.sources.clear()), None, vec!["other-source"]),
-        ("another commit", edit(&|p| p.sources[0].commit = Some("00".repeat(20))), Some(COMMIT), vec!["other-commit"]),
-        ("no commit", edit(&|p| p.sources[0].commit = None), Some(COMMIT), vec!["other-commit"]),
+        ("no repository", edit(&|p| p.source = None), None, vec!["other-source"]),
+        (
+            "another commit",
+            edit(&|p| p.source.as_mut().unwrap().commit = Some("00".repeat(20))),
+            Some(COMMIT),
+            vec!["other-commit"],
+        ),
+        ("no commit", edit(&|p| p.source.as_mut().unwrap().commit = None), Some(COMMIT), vec!["other-commit"]),
     ] {
         let verdict = built().judge(&index(), &[piece], commit);
         assert_eq!(codes(&verdict), expected, "{case}: {verdict:?}");
@@ -168,11 +177,15 @@ fn provenance_counts_signed_and_of_the_builder_the_source_and_the_commit_that_it
 #[test]
 fn the_commit_of_something_else_that_was_built_in_is_not_that_of_the_source() {
     let mut piece = provenance("a", "index", &["ci"]);
-    of(&mut piece).sources[0].commit = None;
+    of(&mut piece).source.as_mut().unwrap().commit = None;
     let other = Source { uri: "git+https://git.example/other/library".into(), commit: Some(COMMIT.into()) };
-    of(&mut piece).sources.push(other);
-    let verdict = built().judge(&index(), &[piece], Some(COMMIT));
+    of(&mut piece).others.push(other);
+    let verdict = built().judge(&index(), &[piece.clone()], Some(COMMIT));
     assert_eq!(codes(&verdict), ["other-commit"]);
+    // Nor is its repository that from which it was built.
+    let built_in = of(&mut piece).source.take();
+    of(&mut piece).others.extend(built_in);
+    assert_eq!(codes(&built().judge(&index(), &[piece], None)), ["other-source"]);
 }
 
 #[test]
@@ -196,6 +209,17 @@ fn a_statement_that_names_nothing_is_of_nothing_whoever_brings_it_for_what() {
     let pieces = [built_of, over];
     assert_eq!(built().judge(&index(), &pieces, None).standing(), Standing::Missing);
     assert_eq!(signed(&["ci"], 1).judge(&index(), &pieces).standing(), Standing::Missing);
+}
+
+#[test]
+fn what_lies_in_a_registry_replaces_nothing_that_somebody_brought() {
+    let mut brought = scan("bad", "image", "trivy", vec![critical("CVE-1")]);
+    brought.origin = Origin::Ledger { by: "ci".into(), at: ago(60) };
+    let mut pushed = scan("good", "image", "trivy", vec![]);
+    report(&mut pushed).about.made = Some(ago(10));
+    assert_eq!(standing(&single(), &[brought.clone(), pushed.clone()]), Standing::Bad);
+    pushed.origin = Origin::Ledger { by: "ci".into(), at: ago(5) };
+    assert_eq!(standing(&single(), &[brought, pushed]), Standing::Met);
 }
 
 proptest! {

@@ -201,3 +201,32 @@ fn numbers_are_taken_by_pointer_and_a_missing_one_is_not_zero() {
     }
     assert!(numbers(b"<a/>", &[]).is_err());
 }
+
+#[test]
+fn what_is_read_of_an_envelope_is_what_its_signature_is_over() {
+    let envelope = include_str!("../samples/envelope/cosign-sign.json");
+    let genuine = read(envelope.as_bytes()).expect("an envelope");
+    let evil = "cd".repeat(32);
+    for around in [
+        r#""_type": "https://in-toto.io/Statement/v1", "predicateType": "https://sigstore.dev/cosign/sign/v1", "subject": [{"digest": {"sha256": "EVIL"}}],"#,
+        r#""_type": "https://in-toto.io/Statement/v1", "predicateType": "https://slsa.dev/provenance/v1", "subject": [{"digest": {"sha256": "EVIL"}}],
+           "predicate": {"buildDefinition": {"buildType": "x"}, "runDetails": {"builder": {"id": "x"}}},"#,
+        r#""@context": "https://openvex.dev/ns/v0.2.0", "statements": [],"#,
+        r#""SchemaVersion": 2, "Results": [], "Metadata": {"ImageID": "sha256:EVIL"},"#,
+        r#""bomFormat": "CycloneDX", "specVersion": "1.6", "components": [],"#,
+    ] {
+        let mixed = envelope.replacen('{', &format!("{{{}", around.replace("EVIL", &evil)), 1);
+        assert_eq!(read(mixed.as_bytes()), Ok(genuine.clone()), "{mixed}");
+    }
+}
+
+#[test]
+fn an_envelope_of_very_many_signatures_is_broken() {
+    let one = r#"{"sig": "AA=="}"#;
+    let of = |count: usize| {
+        let all = vec![one; count].join(", ");
+        format!(r#"{{"payloadType": "application/vnd.in-toto+json", "payload": "e30=", "signatures": [{all}]}}"#)
+    };
+    assert!(outcome(&of(33)).to_string().contains("at most 32"), "{}", outcome(&of(33)));
+    assert!(!outcome(&of(32)).to_string().contains("at most 32"));
+}

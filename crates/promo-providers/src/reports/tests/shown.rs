@@ -72,10 +72,10 @@ fn findings(out: &mut String, found: &Findings) {
 }
 
 fn provenance(out: &mut String, built: &Provenance) {
-    let Provenance { builder, build_type, sources, run } = built;
+    let Provenance { builder, build_type, source, others, run } = built;
     line(out, &format!("built by {builder} as {build_type} in {}", run.as_deref().unwrap_or("-")));
-    for source in sources {
-        line(out, &format!("  from {} commit {}", source.uri, source.commit.as_deref().unwrap_or("-")));
+    for (word, source) in source.iter().map(|one| ("from", one)).chain(others.iter().map(|one| ("with", one))) {
+        line(out, &format!("  {word} {} commit {}", source.uri, source.commit.as_deref().unwrap_or("-")));
     }
 }
 

@@ -19,8 +19,6 @@ use crate::session::Session;
 pub struct Collected {
     /// Documents that the ledger did not have.
     pub new: Vec<Brought>,
-    /// How many it had already.
-    pub known: usize,
     /// Documents of a format that is known, which are broken or of a version that is not known: they are not taken.
     pub broken: Vec<BrokenDocument>,
     /// How many are of no format that is known, and so say nothing to any gate.
@@ -57,25 +55,23 @@ impl Session {
             let found = provider.attached(&self.context, &request).await.map_err(|source| {
                 EngineError::about(None, format!("asking what is attached to {name} ({repository}@{digest})"), source)
             })?;
-            let tree = self.with_view(|view| {
-                let subject = view.described.get(digest);
-                let parts = subject.into_iter().flat_map(|subject| subject.platforms.keys().copied());
-                parts.chain([*digest]).collect::<BTreeSet<Digest>>()
-            })?;
+            let subject = self.with_view(|view| view.described.get(digest).cloned())?;
+            let is_part = |of: &Digest| of == digest || subject.as_ref().is_some_and(|subject| subject.has(of));
+            let mut broken = |at: &str, why: String| {
+                out.broken.push(BrokenDocument { artifact: name.clone(), at: format!("{repository}@{at}"), why });
+            };
             for one in found {
                 // What is attached to an attestation speaks of that, and not of the artifact.
-                if !tree.contains(&one.subject) {
+                if !is_part(&one.subject) {
                     out.others += 1;
                     continue;
                 }
                 let (document, at) = (Digest::of(&one.bytes), one.manifest.to_string());
                 if let Some(why) = one.unread {
-                    let at = format!("{repository}@{at}");
-                    out.broken.push(BrokenDocument { artifact: name.clone(), at, why });
+                    broken(&at, why);
                     continue;
                 }
                 if known.contains(&(one.subject, document)) || !taken.insert((one.subject, document)) {
-                    out.known += 1;
                     continue;
                 }
                 match self.reports.read(&one.bytes, None) {
@@ -89,10 +85,7 @@ impl Session {
                             attached: Some(at),
                         }));
                     }
-                    Err(unread) if unread.broken => {
-                        let at = format!("{repository}@{at}");
-                        out.broken.push(BrokenDocument { artifact: name.clone(), at, why: unread.why });
-                    }
+                    Err(unread) if unread.broken => broken(&at, unread.why),
                     Err(_) => out.others += 1,
                 }
             }

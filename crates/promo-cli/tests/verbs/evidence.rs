@@ -99,6 +99,24 @@ fn configurations(layout: &Path) -> Vec<String> {
         .collect()
 }
 
+/// Puts the same images under another index with that annotation, of which nothing is recorded.
+fn another_index(layout: &Path, name: &str, (key, value): (&str, &str)) -> Digest {
+    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
+    let mut tags = read(&layout.join("index.json"));
+    let mut tag = tags["manifests"][0].clone();
+    let old = tag["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
+    let mut index = read(&layout.join("blobs/sha256").join(old));
+    index["annotations"] = serde_json::json!({ key: value });
+    let bytes = index.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    std::fs::write(layout.join("blobs/sha256").join(digest.hex()), &bytes).unwrap();
+    (tag["digest"], tag["size"]) = (digest.to_string().into(), bytes.len().into());
+    tag["annotations"]["org.opencontainers.image.ref.name"] = name.into();
+    tags["manifests"].as_array_mut().unwrap().push(tag);
+    std::fs::write(layout.join("index.json"), tags.to_string()).unwrap();
+    digest
+}
+
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
 pub(crate) fn row() {
@@ -296,21 +314,7 @@ fn s12_3_what_is_recorded_of_an_artifact_and_is_not_so_is_found_when_it_is_added
 fn a_release_from_before_anybody_looked_waits_until_it_is_added_again() {
     let asked = Asked::new(GATES);
     let world = &asked.world;
-    let layout = world.at.join("registry/shop");
-    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-    // The same images under another index, of which nothing is recorded.
-    let mut tags = read(&layout.join("index.json"));
-    let mut tag = tags["manifests"][0].clone();
-    let old = tag["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
-    let mut index = read(&layout.join("blobs/sha256").join(old));
-    index["annotations"] = serde_json::json!({ "old": "yes" });
-    let bytes = index.to_string().into_bytes();
-    let digest = Digest::of(&bytes);
-    std::fs::write(layout.join("blobs/sha256").join(digest.hex()), &bytes).unwrap();
-    (tag["digest"], tag["size"]) = (digest.to_string().into(), bytes.len().into());
-    tag["annotations"]["org.opencontainers.image.ref.name"] = "0.9.0".into();
-    tags["manifests"].as_array_mut().unwrap().push(tag);
-    std::fs::write(layout.join("index.json"), tags.to_string()).unwrap();
+    let digest = another_index(&world.at.join("registry/shop"), "0.9.0", ("old", "yes"));
     let store = SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
     let all = store.records(0, usize::MAX).unwrap();
     drop(store);
@@ -377,20 +381,7 @@ fn metadata_is_said_of_each_artifact_or_given_for_the_release() {
     );
     world.write("config/common.env", "NEEDS_WORKERS=3\n");
     // One index says it, and the other one is the same image without.
-    let layout = world.at.join("registry/shop");
-    let read = |path: &Path| -> Value { serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap() };
-    let mut tags = read(&layout.join("index.json"));
-    let mut tag = tags["manifests"][0].clone();
-    let old = tag["digest"].as_str().unwrap().strip_prefix("sha256:").unwrap().to_owned();
-    let mut index = read(&layout.join("blobs/sha256").join(old));
-    index["annotations"] = serde_json::json!({ "ci.run": "4711" });
-    let bytes = index.to_string().into_bytes();
-    let digest = Digest::of(&bytes);
-    std::fs::write(layout.join("blobs/sha256").join(digest.hex()), &bytes).unwrap();
-    (tag["digest"], tag["size"]) = (digest.to_string().into(), bytes.len().into());
-    tag["annotations"]["org.opencontainers.image.ref.name"] = "7.0.0".into();
-    tags["manifests"].as_array_mut().unwrap().push(tag);
-    std::fs::write(layout.join("index.json"), tags.to_string()).unwrap();
+    another_index(&world.at.join("registry/shop"), "7.0.0", ("ci.run", "4711"));
     let lacks = |alias: &str| {
         let why = world.run(0, &["why", "staging", alias]);
         let gates = why["gates"].as_array().unwrap().iter().filter(|gate| gate["kind"] == "metadata");

@@ -24,8 +24,8 @@ impl SignatureRequirement {
     /// Those of them who have signed an artifact, by name.
     #[must_use]
     pub fn signed_by(&self, subject: &Subject, pieces: &[Piece]) -> Vec<String> {
-        let over = || pieces.iter().filter(|piece| is_signature(piece) && names_it(piece, subject));
-        let signed = self.by.iter().filter(|(_, key)| over().any(|piece| piece.signed.by.contains(*key)));
+        let has = |key: &PublicKey| signatures(subject, pieces).any(|piece| piece.signed.by.contains(key));
+        let signed = self.by.iter().filter(|(_, key)| has(key));
         signed.map(|(name, _)| name.to_string()).collect()
     }
 
@@ -35,7 +35,7 @@ impl SignatureRequirement {
     pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
         let mut verdict = Verdict::default();
         let (mut signed, mut others, mut broken) = (BTreeSet::<&PublicKey>::new(), 0_u64, Vec::new());
-        for piece in pieces.iter().filter(|piece| is_signature(piece) && names_it(piece, subject)) {
+        for piece in signatures(subject, pieces) {
             let mut counts = false;
             for (_, key) in piece.signed.of(&self.by) {
                 counts = true;
@@ -64,8 +64,10 @@ impl SignatureRequirement {
     }
 }
 
-fn is_signature(piece: &Piece) -> bool {
-    piece.report().is_some_and(|report| report.about.source() == Kind::Signature)
+/// Those over the artifact, whoever made them.
+fn signatures<'a>(subject: &Subject, pieces: &'a [Piece]) -> impl Iterator<Item = &'a Piece> {
+    let is = |piece: &&Piece| piece.report().is_some_and(|report| report.about.source() == Kind::Signature);
+    pieces.iter().filter(is).filter(|piece| names_it(piece, subject))
 }
 
 /// Whether what was signed names the artifact as releases do.

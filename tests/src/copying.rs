@@ -58,6 +58,18 @@ impl Project {
         Self { base, promo: binary::promo(), variables, images }
     }
 
+    /// The same folder, with more behind what the pipeline file says of its environment `prod`.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    #[must_use]
+    pub fn and(self, lines: &str) -> Self {
+        let file = self.base.path().join("project/promo.toml");
+        let pipeline = std::fs::read_to_string(&file).expect("it is there") + lines;
+        std::fs::write(file, pipeline).expect("a file");
+        self
+    }
+
     /// The same folder, where these variables are others for every command.
     #[must_use]
     pub fn with(self, variables: &[(&str, &str)]) -> Self {

@@ -5,6 +5,7 @@ pub mod cells;
 mod certificates;
 #[cfg(target_os = "linux")]
 pub mod charts;
+pub mod clients;
 pub mod copying;
 #[cfg(unix)]
 pub mod counting;

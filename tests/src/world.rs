@@ -398,7 +398,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
         let governed = governed.unwrap_or_else(|| panic!("{diagnostics:#?}"));
         return Governance { pinned: trusted, ..Governance::of(governed, policy.roster) };
     }
-    let approval = pipeline.environments.iter().map(|(n, e)| (n.clone(), e.approval.clone())).collect();
+    let approval: BTreeMap<_, _> = pipeline.environments.iter().map(|(n, e)| (n.clone(), e.approval.clone())).collect();
     let windows = pipeline
         .environments
         .iter()
@@ -426,6 +426,7 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
     Governance {
         pipeline,
         graph,
+        lifting: approval.clone(),
         approval,
         windows,
         gates: BTreeMap::new(),

@@ -213,6 +213,28 @@ mod needs_kubernetes {
         }
     }
 
+    #[tokio::test(flavor = "multi_thread")]
+    async fn in_a_namespace_that_is_on_its_way_out_nothing_counts_as_deployed_or_verified() {
+        let Some(world) = World::new(By::Kubectl).await else { return };
+        let namespace = world.dev().name().to_owned();
+        // Something in it is still waited for, so that everything else can be seen as before.
+        world.kubectl(&["create", "configmap", "stays"]);
+        let keep = |finalizers: &str| {
+            let patch = format!("{{\"metadata\":{{\"finalizers\":{finalizers}}}}}");
+            world.kubectl(&["patch", "configmap", "stays", "--type=merge", "-p", &patch]);
+        };
+        keep("[\"promo.test/stays\"]");
+        world.kubectl(&["delete", "namespace", &namespace, "--wait=false"]);
+        let leaves = format!("namespace {namespace} of cluster kit is being deleted");
+        for (code, words) in [(1, &["drift", "dev"][..]), (1, &["doctor"])] {
+            let said = world.ends(code, words);
+            assert!(said.contains(&leaves), "{words:?}: {said}");
+        }
+        let planned = world.ends(0, &["plan", "dev"]);
+        assert!(!planned.contains("everything is where it should be"), "{planned}");
+        keep("null");
+    }
+
     /// Whether what changes the cluster has come to its end, and the run only waits for pods.
     fn waits(world: &World) -> bool {
         let secret = match world.by {

@@ -133,7 +133,10 @@ async fn a_check_of_several_targets_looks_at_each_and_passes_where_all_do_s3_1()
         std::fs::write(&mark, "").expect("a file");
         let again = world.session.verify_again(&"dev".parse().expect("a name")).await.expect("a verdict");
         assert_eq!(again.len(), 1);
-        assert!(!again[0].1 && again[0].2.starts_with(&format!("directory=environments/{broken}: ")), "{again:?}");
+        assert!(
+            !again[0].passed && again[0].detail.starts_with(&format!("directory=environments/{broken}: ")),
+            "{again:?}"
+        );
         std::fs::remove_file(&mark).expect("it is there");
     }
     std::fs::write(world.path("environments/b.broken"), "").expect("a file");

@@ -419,6 +419,8 @@ mod needs_kubernetes {
             assert!(plan.contains("what is there → r-") && !plan.contains("nothing ran here before"), "{plan}");
             world.ends(0, &["apply", "adopt.json"]);
             assert_eq!(pods(world.dev(), 2), before, "no pod was made anew");
+            let history = world.ends(0, &["history", "dev"]);
+            assert!(history.contains("what was there → r-") && !history.contains("nothing → "), "{history}");
             assert_eq!(get(world.dev(), "configmap/settings", "{.data.color}"), "green");
             for object in ["deployment/web", "configmap/settings"] {
                 let managers = managers(world.dev(), object);

@@ -480,10 +480,19 @@ mod needs_kubernetes {
             assert!(text.contains("2 → 5") && text.contains("by kubectl-set, "), "{text}");
             // What files would have to say cannot be told of a chart, and that is said.
             let text = world.ends(0, &["adopt", "dev"]);
-            assert!(text.contains("change `values.yaml` by hand to keep it. What was added"), "{text}");
+            let shared =
+                "change `values.yaml` (shared: a change of it is a new release) by hand to keep it. What was added";
+            assert!(text.contains(shared), "{text}");
+            assert!(text.contains("Also: promo release add web=TAG   (dev: keep it, once files that"), "{text}");
             assert!(text.contains(" set env deployment.apps/web --containers=web DEBUG-   (dev: take away"), "{text}");
             assert!(text.lines().last().unwrap().starts_with("Next: promo plan dev --release "), "{text}");
             world.ends(65, &["adopt", "dev", "--write"]);
+            // Once somebody has changed that file, only a release brings it.
+            world.write("values.yaml", "switch: run\n# kept\n");
+            let text = world.ends(0, &["adopt", "dev"]);
+            assert!(text.contains("enters only with a new one: `values.yaml`."), "{text}");
+            assert_eq!(text.lines().last(), Some("Next: promo release add web=TAG"), "{text}");
+            world.pods("run");
             let next = answer["next"].as_str().unwrap().to_owned();
             let words: Vec<&str> = next.split(' ').skip(1).collect();
             let said = world.ends(0, &words);
@@ -491,6 +500,23 @@ mod needs_kubernetes {
             world.ends(0, &["apply", words.last().unwrap()]);
             assert_eq!(world.kubectl(&["get", "deployment", "web", "-o", "jsonpath={.spec.replicas}"]), "2");
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_helm_that_does_not_tell_its_version_is_told_with_how_it_ended_and_leads_to_this_machine() {
+        let Some(world) = World::deployed(Helm::Four).await else { return };
+        world.release("1.1.0").await;
+        let file = world.path("no-helm");
+        std::fs::write(&file, "#!/bin/sh\necho boom >&2\nexit 3\n").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o700)).unwrap();
+        *world.program.borrow_mut() = Some(file);
+        let said = world.ends(1, &["plan", "dev"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("could not be asked for its version: it ended with 3: boom"), "{said}");
+        assert!(!said.contains("release add") && said.ends_with("Next: promo doctor"), "{said}");
+        // One cluster that nobody names leads there too, and says who named the file.
+        world.write("clusters.toml", "format = 2\n");
+        let text = world.ends(0, &["plan", "staging"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains("(PROMO_CLUSTERS names this file)") && text.ends_with("Next: promo doctor"), "{text}");
     }
 
     #[tokio::test(flavor = "multi_thread")]

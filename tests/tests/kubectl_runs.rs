@@ -108,6 +108,42 @@ mod needs_kubernetes {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn why_a_rollout_does_not_end_tells_what_comes_from_what_goes_and_is_whole_where_its_run_ends() {
+        let Some(world) = two().await else { return };
+        world.release("1.0.0").await;
+        world.ends(0, &["advance"]);
+        // What runs there falls ill, and what comes does not run at all.
+        kubectl(world.dev(), &["annotate", "--overwrite", "pods", "-l", "app=web", "promo.test/kubelet=notready"]);
+        declare(&world, "crash");
+        world.release("1.1.0").await;
+        let output = world.promo(&["advance"]).output().unwrap();
+        assert_eq!(output.status.code(), Some(41), "what is ill does not get well by being gone back to");
+        let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+        let whole = out.lines().find(|line| line.contains("not settled within 10 s: Deployment/web: ")).unwrap();
+        let (there, back) = whole.split_once("the rollback failed: ").unwrap();
+        // First that of the version that comes, whichever way it goes.
+        for (way, comes, goes) in
+            [(there, "CrashLoopBackOff", "is not ready"), (back, "is not ready", "CrashLoopBackOff")]
+        {
+            let pods: Vec<&str> = way.split("; ").filter(|part| part.starts_with("pod web-")).collect();
+            let (left, new): (Vec<&str>, Vec<&str>) = pods.iter().partition(|pod| pod.contains(", to be replaced: "));
+            assert!(pods.starts_with(&new) && !new.is_empty() && !left.is_empty(), "{whole}");
+            assert!(new.iter().all(|pod| pod.contains(comes)) && left.iter().all(|pod| pod.contains(goes)), "{whole}");
+        }
+        assert!(err.contains("not settled within 10 s: Deployment/web: ") && !err.contains("pod web-"), "{err}");
+        let run = world.last("dev")["run"].as_str().unwrap().to_owned();
+        assert!(world.ends(0, &["show", &run]).contains(there.trim().trim_end_matches(';')), "{whole}");
+        for words in [&["history", "dev"][..], &["why", "dev"], &["status"], &["plan", "dev"]] {
+            let text = world.ends(0, words);
+            assert!(!text.contains("pod web-"), "{words:?}: {text}");
+            assert!(
+                text.contains(&format!("`promo show {run}`")) == matches!(words[0], "history" | "why"),
+                "{words:?}: {text}"
+            );
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn r10_what_does_not_run_in_the_second_wave_goes_back_in_both() {
         let Some(world) = waves().await else { return };
         let (eu, us) = (world.dev(), world.staging());

@@ -480,12 +480,12 @@ async fn s2_4_what_came_back_is_verified_again_with_the_files_of_then() {
     std::fs::write(world.path("smoke.sh"), "exit 1\n").unwrap();
     // As long as nobody deploys it, what runs is asked as it was, too.
     let asked = world.session.verify_again(&dev()).await.unwrap();
-    assert!(asked.iter().all(|(_, passed, _)| *passed) && asked.len() == 1, "{asked:?}");
+    assert!(asked.iter().all(|said| said.passed) && asked.len() == 1, "{asked:?}");
     let second = world.plan("dev").await;
     let back = world.session.apply(&second, second.digest().unwrap(), world.options()).await.unwrap();
     assert_eq!(back.outcome, Some(RunOutcome::RolledBack), "{back:?}");
     let asked = world.session.verify_again(&dev()).await.unwrap();
-    assert!(asked.iter().all(|(_, passed, _)| *passed) && asked.len() == 1, "{asked:?}");
+    assert!(asked.iter().all(|said| said.passed) && asked.len() == 1, "{asked:?}");
 }
 
 /// S10.1: no way back may depend on a plan of a version that nobody has here; S8.3: that today's files judge it is said. One that

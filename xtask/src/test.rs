@@ -150,11 +150,17 @@ fn markers(component: &str) -> Vec<String> {
     if CLUSTER.contains(&component) {
         modules.push("needs_kubernetes::".into());
     }
+    if CLIENTS.contains(&component) {
+        modules.push("needs_clients::".into());
+    }
     modules
 }
 
 /// What a test of a cluster needs besides the control plane.
 const CLUSTER: [&str; 4] = ["etcd", "kubectl", "helm", "helm-3"];
+
+/// Other people's programs, which judge together what promo leaves in a registry.
+const CLIENTS: [&str; 3] = ["skopeo", "openssl", "sigstore-verify"];
 
 /// The same of all that are missing, each once.
 fn skipped(missing: &[&str]) -> BTreeSet<String> {
@@ -208,6 +214,13 @@ mod tests {
         }
         let both = cargo_test_args(&["helm", "kubernetes"]);
         assert_eq!(both.iter().filter(|word| *word == "needs_kubernetes::").count(), 1, "{both:?}");
+    }
+
+    #[test]
+    fn without_one_of_the_clients_nothing_is_judged_by_them() {
+        for client in ["skopeo", "openssl", "sigstore-verify"] {
+            assert!(cargo_test_args(&[client]).contains(&"needs_clients::".to_owned()), "{client}");
+        }
     }
 
     #[test]

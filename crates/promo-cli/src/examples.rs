@@ -183,6 +183,13 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "evidence withdraw",
+        &[
+            ("A scan of the wrong image", "promo evidence withdraw 3f9c2b1a --reason 'of the wrong image'"),
+            ("Under a policy", "promo evidence withdraw 3f9c2b1a --reason 'wrong' --key ~/.ssh/riley"),
+        ],
+    ),
+    (
         "evidence collect",
         &[
             ("Of the newest release and of all that run", "promo evidence collect"),

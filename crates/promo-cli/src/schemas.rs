@@ -11,7 +11,7 @@ use promo_core::plan::{self, Document};
 use promo_engine::Progress;
 use promo_engine::appliers::ApplyStatement;
 use promo_engine::authors::AuthorsStatement;
-use promo_engine::lifts::LiftStatement;
+use promo_engine::lifts::{LiftStatement, WithdrawalStatement};
 use promo_engine::requests::RequestStatement;
 use promo_engine::verdicts::VerdictStatement;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -78,6 +78,11 @@ pub(crate) const SCHEMAS: &[Published] = &[
         name: "lift-statement",
         about: "What a person signs who lifts a quarantine or a freeze",
         make: |_| document::<LiftStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
+    },
+    Published {
+        name: "withdrawal-statement",
+        about: "What a person signs who withdraws a document of evidence",
+        make: |_| document::<WithdrawalStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
     },
     Published {
         name: "authors-statement",
@@ -223,6 +228,7 @@ fn output() -> Value {
         of::<answers::History>(g),
         of::<answers::Runs>(g),
         of::<answers::EvidenceAdded>(g),
+        of::<answers::EvidenceWithdrawn>(g),
         of::<answers::EvidenceCollected>(g),
         of::<answers::ClockAccepted>(g),
         of::<answers::LedgerCheckpoint>(g),

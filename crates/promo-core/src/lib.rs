@@ -6,6 +6,7 @@
 extern crate alloc;
 
 pub mod approval;
+pub mod attestation;
 pub mod canonical;
 pub mod clock;
 pub mod config;

@@ -10,7 +10,7 @@ use crate::gate::{Gate, GateKind, Outcome, Reason};
 use crate::ids::EnvironmentName;
 use crate::ledger::event::Movement;
 use crate::model::Tier;
-use crate::plan::{Goal, Move, Plan, Step};
+use crate::plan::{Action, Goal, Move, Plan, Step};
 use crate::planner::told_twice;
 use crate::state::State;
 
@@ -29,7 +29,7 @@ pub fn plan(plan: &Plan) -> Vec<String> {
             out.push(format!("{name} is moved twice"));
         }
         let back = entry.rollback.as_ref().map_or(&[][..], |r| r.steps.as_slice());
-        for step in entry.steps.iter().chain(back) {
+        for step in entry.steps.iter().chain(back).chain(&entry.attest) {
             if !ids.insert(step.id.as_str()) {
                 out.push(format!("the step {} is there twice", step.id));
             }
@@ -123,9 +123,14 @@ fn drill_rules(entry: &Move, out: &mut Vec<String>) {
     }
 }
 
+/// The steps that are taken before anything was verified.
+fn back_or_there(entry: &Move) -> impl Iterator<Item = &Step> {
+    entry.steps.iter().chain(entry.rollback.iter().flat_map(|back| &back.steps))
+}
+
 fn move_rules(entry: &Move, out: &mut Vec<String>) {
     let name = &entry.environment;
-    if entry.steps.iter().any(|step| step.inputs.release != entry.to.id) {
+    if entry.steps.iter().chain(&entry.attest).any(|step| step.inputs.release != entry.to.id) {
         out.push(format!("{name} would get another release than {}", entry.to));
     }
     if let Some(rollback) = &entry.rollback {
@@ -138,6 +143,12 @@ fn move_rules(entry: &Move, out: &mut Vec<String>) {
     }
     if entry.drill {
         drill_rules(entry, out);
+    }
+    if entry.attest.iter().any(|step| step.action != Action::Attest) {
+        out.push(format!("{name} would do more than tell once it was verified"));
+    }
+    if back_or_there(entry).any(|step| step.action == Action::Attest) {
+        out.push(format!("{name} would tell of what was not verified"));
     }
     artifact_rules(name, &entry.gates, out);
     for gate in entry.gates.iter().filter(|gate| gate.until.is_some()) {

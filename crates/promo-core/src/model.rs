@@ -126,6 +126,9 @@ pub struct Environment {
     /// Gates over evidence that a release must pass to enter here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gates: Vec<GateName>,
+    /// Who signs what is written beside the artifacts that were copied here, once a promotion was verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attest: Option<Attest>,
     /// What happens when a deployment or its verification fails.
     pub on_failure: OnFailure,
     /// For how long its automatic checks are asked again after they have passed.
@@ -137,6 +140,16 @@ pub struct Environment {
     /// What a window that closes between two waves does.
     #[serde(default, skip_serializing_if = "OnClose::is_finish")]
     pub on_close: OnClose,
+}
+
+/// Who tells of promotions, and with which key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Attest {
+    /// Who says it, as a URI.
+    pub by: String,
+    /// The name of the secret that holds the private key, or where it lies.
+    pub key: String,
 }
 
 /// A time of watching after a deployment.

@@ -257,6 +257,9 @@ pub struct Move {
     pub from: Option<ReleaseRef>,
     /// What enters.
     pub to: ReleaseRef,
+    /// Of a way back: the release that failed half-way, so that what runs is put there again ([`Self::quarantines`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<ReleaseRef>,
     /// Environments of this plan that must be verified first.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub after: BTreeSet<EnvironmentName>,
@@ -266,6 +269,9 @@ pub struct Move {
     pub steps: Vec<Step>,
     /// What is checked afterwards.
     pub checks: Vec<PlannedCheck>,
+    /// What is written beside its artifacts once all of that was good.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attest: Vec<Step>,
     /// Checks that wait for a person's verdict afterwards.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub verdicts: BTreeMap<CheckName, BTreeSet<RoleName>>,
@@ -304,6 +310,13 @@ impl Move {
         overall(&self.gates)
     }
 
+    /// The releases that are quarantined for the environment and downstream once a way back by hand is verified: what failed half-way,
+    /// and what was left, which is no better than what failed by itself; what is put there again was not left (S10.4).
+    pub fn quarantines(&self) -> impl Iterator<Item = &ReleaseRef> {
+        let left = self.failed.iter().chain(&self.from).filter(|left| left.id != self.to.id);
+        left.filter(|_| self.movement == Movement::Rollback)
+    }
+
     /// In which wave each target is, counted from 0; nothing where there are no waves.
     #[must_use]
     pub fn wave_by_target(&self) -> BTreeMap<&TargetName, usize> {
@@ -328,7 +341,7 @@ impl Move {
 
     /// Every step that it may come to, those of the way back among them.
     pub fn every_step(&self) -> impl Iterator<Item = &Step> {
-        self.steps.iter().chain(self.rollback.iter().flat_map(|back| &back.steps))
+        self.steps.iter().chain(self.rollback.iter().flat_map(|back| &back.steps)).chain(&self.attest)
     }
 
     /// Whether its approval rules ask for anyone.
@@ -394,6 +407,8 @@ pub enum Action {
     Copy,
     /// Deploys to a target.
     Deploy,
+    /// Writes a statement on an artifact beside it.
+    Attest,
 }
 
 /// An automatic check on one target. A check of several targets stands there once for each, and passes where all do.

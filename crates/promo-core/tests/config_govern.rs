@@ -295,6 +295,18 @@ fn s0_2_a_target_claimed_at_a_higher_tier_is_refused_and_an_unknown_one_too() {
         assert_eq!(codes(&told), [expected], "{told:#?}");
         assert!(!told[0].labels.is_empty());
     }
+    // A cluster that is one letter off is nobody's business but of whoever wrote it.
+    for (misspelt, help) in [
+        (
+            "stagng",
+            "did you mean the cluster `staging`? Else the owners of the policy add a claim for cluster=stagng namespace=shop",
+        ),
+        ("unheard-of", "the owners of the policy add a claim for it"),
+    ] {
+        let app = SHOP.replace("cluster = \"staging\"", &format!("cluster = \"{misspelt}\""));
+        let (_, told) = lay(&app, Some(&organisation()), TrustMode::Trusted);
+        assert_eq!(told[0].help.as_deref(), Some(help), "{told:#?}");
+    }
     // A lower tier, a detour and a parent directory change nothing, in local mode neither.
     for directory in ["env/production/x", "env/dev/../production", "env"] {
         let app = local_app().replace("\"env/dev\"", &format!("\"{directory}\""));

@@ -112,6 +112,7 @@ fn known(pieces: Vec<Piece>) -> ReleaseEvidence {
         metadata: BTreeMap::from([(name("app"), BTreeMap::from([("commit".into(), Some("1f2e".into()))]))]),
         subjects: BTreeMap::from([(name("app"), Subject::single(manifest(), None))]),
         pieces,
+        withdrawn: Vec::new(),
     }
 }
 
@@ -337,6 +338,56 @@ fn s7_2_what_policy_requires_stands_beside_what_the_pipeline_requires_under_the_
         .collect();
     let expected = [(true, "no-critical"), (false, "no-critical"), (false, "metadata")];
     assert_eq!(named, expected.map(|(policy, name)| (policy, name.to_string())));
+}
+
+const SIGNER: &str = "[signers.ci]\nkey = \"\"\"\n-----BEGIN PUBLIC KEY-----\n\
+    MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEyQfmL5YwHbn9xrrgG3vgbU0KJxMY\n\
+    BibYLJ5L4VSMvGxeMLnBGdM48w5IE//6idUPj3rscigFdHs7GDMH4LLAng==\n-----END PUBLIC KEY-----\n\"\"\"\n";
+
+/// What a pipeline comes to whose gate takes documents of `ci` alone, with this `by`.
+fn signed_by(by: &str) -> (Option<promo_core::model::Pipeline>, Vec<promo_core::diagnostic::Diagnostic>) {
+    let gate = format!("no-critical = {{ scan = {{ deny = [\"critical\"], by = {by} }} }}");
+    let text = PIPELINE.replace(r#"no-critical = { scan = { deny = ["critical"], max_age = "7d" } }"#, &gate);
+    config::pipeline(&text.replace("[gates]", &format!("{SIGNER}[gates]")), &[])
+}
+
+#[test]
+fn a_gate_names_signers_that_its_own_file_knows_and_at_least_one() {
+    assert!(signed_by("[\"ci\"]").0.is_some(), "{:?}", signed_by("[\"ci\"]").1);
+    for (by, code) in [("[]", "config-empty"), ("[\"cj\"]", "config-unknown-name"), ("\"ci\"", "config-wrong-type")] {
+        let (pipeline, told) = signed_by(by);
+        assert!(pipeline.is_none() && told.iter().any(|one| one.code == code), "{by}: {told:?}");
+    }
+}
+
+#[test]
+fn s7_2_a_pipeline_that_asks_for_signers_opens_nothing_that_policy_holds() {
+    let text = "format = 1\n[policy]\nname = \"platform\"\nversion = 1\n[gates]\nno-critical = { scan = { deny = [\"critical\"] } }\n\
+                [tiers.development]\ngates = [\"no-critical\"]\n";
+    let policy = policy(text).0.unwrap();
+    let (governed, _) =
+        govern(&signed_by("[\"ci\"]").0.unwrap(), &config::Places::default(), Some(&policy), TrustMode::Local);
+    let gates = governed.unwrap().gates.remove(&name::<EnvironmentName>("dev")).unwrap();
+    let mut clean = scan(None, HOUR);
+    let key = gates.iter().flat_map(|named| named.gate.named_signers()).map(|(_, key)| key.clone()).collect();
+    clean.signed = promo_core::requirement::Signed { by: key, ..Default::default() };
+    if let Content::Read(report) = &mut clean.content {
+        Arc::make_mut(report).about.bind(promo_core::evidence::Link::Subject, manifest());
+    }
+    let stands = |pieces: &[Piece]| -> Vec<Option<Standing>> {
+        let judge = |named: &promo_core::requirement::NamedGate| {
+            named.gate.judge(&name("app"), &known(pieces.to_vec()), Before::First, now()).map(|told| told.standing())
+        };
+        gates.iter().filter(|named| named.name.as_str() == "no-critical").map(judge).collect()
+    };
+    let mut bad = scan(Some(Level::Critical), HOUR * 2);
+    if let Content::Read(report) = &mut bad.content {
+        Arc::make_mut(report).about.tools[0].name = "grype".into();
+    }
+    assert_eq!(stands(&[clean.clone()]), [Some(Standing::Met); 2]);
+    // Nobody has signed the bad one: for the pipeline's gate it is not there, and policy's refuses as before.
+    assert_eq!(stands(&[clean, bad.clone()]), [Some(Standing::Bad), Some(Standing::Met)]);
+    assert_eq!(stands(&[bad]), [Some(Standing::Bad), Some(Standing::Missing)]);
 }
 
 #[test]

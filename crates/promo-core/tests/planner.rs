@@ -10,7 +10,7 @@ use promo_core::format::Newer;
 use promo_core::gate::{GateKind, Outcome, Reason};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
-use promo_core::plan::{Document, Goal, MAX_BYTES, Plan, PlanFileError, PlannedCheck, Request, StayReason};
+use promo_core::plan::{Action, Document, Goal, MAX_BYTES, Plan, PlanFileError, PlannedCheck, Request, StayReason};
 use promo_core::planner::shared_files;
 use promo_core::state::State;
 use promo_core::windows::Invoker;
@@ -413,7 +413,7 @@ fn a_plan_that_no_planner_makes_is_told_by_name() {
     bench.world.play("add B2");
     let plan = bench.plan(&everything());
     type Edit = fn(&mut Plan);
-    let edits: [(Edit, &str); 13] = [
+    let edits: [(Edit, &str); 15] = [
         (|p| p.moves.push(p.moves[0].clone()), "qa is moved twice"),
         (|p| p.moves[0].steps[0].desired = State::Unknown, "does not say what it leaves"),
         (|p| p.moves[0].steps[0].inputs.environment = "prod".parse().expect("a name"), "acts for prod"),
@@ -427,6 +427,8 @@ fn a_plan_that_no_planner_makes_is_told_by_name() {
         (|p| p.request.goal = promo_core::plan::Goal::Rollback, "moves in another way"),
         (|p| drop(p.inputs.insert("invoker".into(), "nobody".into())), "the input `invoker` is nobody"),
         (|p| p.moves[0].gates[0].outcome = Outcome::Waiting, "does not stand as its reason says"),
+        (|p| p.moves[0].attest = p.moves[0].steps.clone(), "would do more than tell"),
+        (|p| p.moves[0].steps[0].action = Action::Attest, "would tell of what was not verified"),
     ];
     for (edit, words) in edits {
         let mut edited = plan.clone();

@@ -2,6 +2,7 @@
 //! by intent, act, observation and effect (S9). It decides nothing: what may move was settled in the plan, and whether it
 //! still may is asked of the one eligibility function.
 
+mod attest;
 mod deploy;
 mod drill;
 mod drive;
@@ -35,6 +36,7 @@ use promo_sdk::ErrorKind;
 use tokio_util::sync::CancellationToken;
 
 use crate::appliers::{Applier, Proof};
+use crate::configuration;
 use crate::error::EngineError;
 use crate::progress::{Progress, Sink};
 use crate::session::{Session, new_run_id};
@@ -100,6 +102,11 @@ impl RunContext {
 
     pub(crate) fn say(&self, progress: Progress) {
         (self.options.progress)(progress);
+    }
+
+    /// Of what brings another configuration of what runs: the files in which that differs.
+    fn brought(&self, entry: &Move) -> Result<Option<Vec<String>>, EngineError> {
+        self.session.with_view(|view| configuration::brought(view, &self.run, entry))
     }
 
     /// How long it is until an instant, by the reading of the clocks that makes it longest: where they disagree it has not

@@ -16,8 +16,8 @@ use crate::session::Session;
 pub type LeftOut = BTreeMap<EnvironmentName, EngineError>;
 
 impl Session {
-    /// Makes a plan as [`Session::plan`] does. Where no environment was named it is one of all that can be looked at, and the
-    /// others come beside it.
+    /// Makes a plan as [`Session::plan`] does. Where no environment was named it is one of all that can be looked at, of the whole way
+    /// or of all that there are, and the others come beside it.
     ///
     /// # Errors
     /// As [`Session::plan`], where nothing is left to plan for or the trouble is not one of a place.
@@ -27,7 +27,7 @@ impl Session {
         lifetime: SignedDuration,
     ) -> Result<(Document, LeftOut), EngineError> {
         let mut left = LeftOut::new();
-        let named = !request.environments.is_empty() || request.until.is_some();
+        let named = !request.environments.is_empty();
         let document = match named {
             true => self.plan(request, lifetime).await?,
             false => self.around(request, lifetime, &mut left).await?,
@@ -47,7 +47,12 @@ impl Session {
             // somebody has to ask for, and did not.
             let rest = || match request.environments.is_empty() {
                 true => {
-                    let all = self.governance.pipeline.environments.iter();
+                    let graph = &self.governance.graph;
+                    let way = request.until.as_ref().map(|until| (until, graph.ancestors(until)));
+                    let on_the_way = |name: &EnvironmentName| {
+                        way.as_ref().is_none_or(|(until, before)| *until == name || before.contains(name))
+                    };
+                    let all = self.governance.pipeline.environments.iter().filter(|(name, _)| on_the_way(name));
                     let asked = all.filter(|(name, declared)| declared.start == Start::Auto || request.asks_for(name));
                     asked.map(|(name, _)| name.clone()).collect()
                 }

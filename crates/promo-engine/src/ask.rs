@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 
 use promo_core::eligibility::{self, ArtifactFindings, Observed, Question};
 use promo_core::gate::{Gate, Reason};
-use promo_core::ids::{EnvironmentName, ReleaseId};
+use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::event::Movement;
+use promo_core::planner;
+use promo_core::state::State;
 use promo_core::windows::Invoker;
 use promo_ledger::Expect;
 use promo_sdk::ErrorKind;
@@ -14,6 +16,19 @@ use crate::checks::{Verdict, by_check};
 use crate::error::EngineError;
 use crate::readiness::readiness;
 use crate::session::{Session, new_run_id};
+
+/// What a check said that was asked again.
+#[derive(Debug)]
+pub struct AskedAgain {
+    /// Which.
+    pub check: CheckName,
+    /// Whether it passed.
+    pub passed: bool,
+    /// Whether that is a verdict on the release, which the ledger has now.
+    pub recorded: bool,
+    /// What it saw.
+    pub detail: String,
+}
 
 impl Session {
     /// Every gate of a release for an environment, now, as a plan would find them: `named` where it would ask for the
@@ -100,14 +115,12 @@ impl Session {
         Ok(answers)
     }
 
-    /// Runs the automatic checks of an environment again on what runs there, and records their verdicts.
+    /// Runs the automatic checks of an environment again on what runs there, and records their verdicts. Where that is not what was
+    /// deployed, because somebody changed it by hand or a run left it half-way, a pass says nothing of the release, and is not recorded.
     ///
     /// # Errors
     /// When nothing runs there, the ledger cannot be written, or a check could not look: then it has no verdict.
-    pub async fn verify_again(
-        &self,
-        environment: &EnvironmentName,
-    ) -> Result<Vec<(promo_core::ids::CheckName, bool, String)>, EngineError> {
+    pub async fn verify_again(&self, environment: &EnvironmentName) -> Result<Vec<AskedAgain>, EngineError> {
         self.known_environments([environment])?;
         let view = self.view()?;
         let current = view
@@ -127,7 +140,10 @@ impl Session {
         }
         // What a check saw counts only as long as nothing moved under it.
         let generation = known.map_or(0, |e| e.generation);
-        let mut observations = crate::observe::observe(self, &view).await?;
+        let mut observations = crate::observe::here(self, &view)?;
+        crate::observe::look_at(self, &view, environment, &mut observations).await?;
+        let drift = planner::drift(&view, &observations, environment);
+        let drifted = drift.values().any(|drift| drift.live != State::Unknown);
         let checks = crate::observe::judged_here(self, &view, environment, &current.release, &mut observations)?;
         let mut out = Vec::new();
         let token = new_run_id().to_string();
@@ -144,10 +160,13 @@ impl Session {
                     EngineError::about(None, doing, source)
                 }
             })?;
-            let draft = verdict.draft(self, environment, &current.release);
-            let generation = [(environment.clone(), generation)].into();
-            self.append(&Expect { generation, ..Expect::default() }, &[draft])?;
-            out.push((verdict.check, verdict.passed, verdict.detail));
+            let recorded = !(verdict.passed && drifted);
+            if recorded {
+                let draft = verdict.draft(self, environment, &current.release);
+                let generation = [(environment.clone(), generation)].into();
+                self.append(&Expect { generation, ..Expect::default() }, &[draft])?;
+            }
+            out.push(AskedAgain { check: verdict.check, passed: verdict.passed, recorded, detail: verdict.detail });
         }
         Ok(out)
     }

@@ -4,11 +4,13 @@
 use std::collections::BTreeSet;
 
 use promo_core::Digest;
-use promo_core::ids::ArtifactName;
+use promo_core::evidence::Kind;
+use promo_core::ids::{ArtifactName, ReleaseId};
 use promo_core::ledger::Event;
 use promo_core::ledger::view::ReleaseEntry;
+use promo_core::planner::{mirror, split_reference};
 use promo_ledger::Expect;
-use promo_sdk::AttachedRequest;
+use promo_sdk::{Attached, AttachedRequest};
 
 use crate::error::EngineError;
 use crate::evidence::Brought;
@@ -21,6 +23,8 @@ pub struct Collected {
     pub new: Vec<Brought>,
     /// Documents of a format that is known, which are broken or of a version that is not known: they are not taken.
     pub broken: Vec<BrokenDocument>,
+    /// Documents that lie there and that somebody has withdrawn: they do not come back.
+    pub withdrawn: BTreeSet<Digest>,
     /// How many are of no format that is known, and so say nothing to any gate.
     pub others: usize,
 }
@@ -42,19 +46,25 @@ impl Session {
     /// # Errors
     /// When a registry cannot be asked or refuses: what it would have said is not known to be nothing. Nothing is recorded then.
     pub async fn collect_evidence(&self, release: &ReleaseEntry) -> Result<Collected, EngineError> {
-        let provider = self.providers.get("oci")?;
-        let known: BTreeSet<(Digest, Digest)> = self.with_view(|view| {
-            let attached = view.evidence.iter().filter(|entry| entry.attached.is_some());
-            attached.flat_map(|entry| entry.subjects.iter().map(|subject| (*subject, entry.document))).collect()
+        let (known, withdrawn): (BTreeSet<(Digest, Digest)>, BTreeSet<Digest>) = self.with_view(|view| {
+            // What was withdrawn is read again, so that it is told that it still lies there.
+            let attached = view.evidence.iter().filter(|entry| entry.attached.is_some() && entry.withdrawn.is_none());
+            let known = attached.flat_map(|entry| entry.subjects.iter().map(|subject| (*subject, entry.document)));
+            let withdrawn = view.evidence.iter().filter(|entry| entry.withdrawn.is_some()).map(|entry| entry.document);
+            (known.collect(), withdrawn.filter(|document| view.standing(document).next().is_none()).collect())
         })?;
         let (mut out, mut events, mut taken) = (Collected::default(), Vec::new(), BTreeSet::new());
         for (name, digest) in &release.release.content.components {
             let source = release.release.sources.get(name);
             let Some(repository) = source.and_then(|source| source.split('@').next()) else { continue };
-            let request = AttachedRequest { reference: format!("{repository}@{digest}"), known: known.clone() };
-            let found = provider.attached(&self.context, &request).await.map_err(|source| {
-                EngineError::about(None, format!("asking what is attached to {name} ({repository}@{digest})"), source)
-            })?;
+            let mut found = self.attached(name, (repository, digest), &known).await?;
+            for place in self.told_at(&release.release.id, repository)? {
+                let mut there = self.attached(name, (&place, digest), &known).await?;
+                // Whoever may push there only copies: what they say beside that is nothing that a gate asks for.
+                there
+                    .retain(|one| self.reports.read(&one.bytes, None).is_ok_and(|report| tells(report.about.source())));
+                found.extend(there);
+            }
             let subject = self.with_view(|view| view.described.get(digest).cloned())?;
             let is_part = |of: &Digest| of == digest || subject.as_ref().is_some_and(|subject| subject.has(of));
             let mut broken = |at: &str, why: String| {
@@ -69,6 +79,10 @@ impl Session {
                 let (document, at) = (Digest::of(&one.bytes), one.manifest.to_string());
                 if let Some(why) = one.unread {
                     broken(&at, why);
+                    continue;
+                }
+                if withdrawn.contains(&document) {
+                    out.withdrawn.insert(document);
                     continue;
                 }
                 if known.contains(&(one.subject, document)) || !taken.insert((one.subject, document)) {
@@ -102,4 +116,33 @@ impl Session {
         out.new = brought.filter(|one| one.entry.seq >= first && documents.contains(&one.entry.document)).collect();
         Ok(out)
     }
+
+    async fn attached(
+        &self,
+        name: &ArtifactName,
+        (repository, digest): (&str, &Digest),
+        known: &BTreeSet<(Digest, Digest)>,
+    ) -> Result<Vec<Attached>, EngineError> {
+        let request = AttachedRequest { reference: format!("{repository}@{digest}"), known: known.clone() };
+        self.providers.get("oci")?.attached(&self.context, &request).await.map_err(|source| {
+            EngineError::about(None, format!("asking what is attached to {name} ({repository}@{digest})"), source)
+        })
+    }
+
+    /// Where promo has told of promotions of a release: the places to which environments have copied it that are told of.
+    fn told_at(&self, release: &ReleaseId, repository: &str) -> Result<BTreeSet<String>, EngineError> {
+        let (repository, _) = split_reference(repository);
+        self.with_view(|view| {
+            let told = self.governance.pipeline.environments.iter().filter(|(_, declared)| declared.attest.is_some());
+            let been = told.filter(|(name, _)| {
+                view.environment(name).is_some_and(|known| known.residences.iter().any(|r| r.release == *release))
+            });
+            been.filter_map(|(_, declared)| mirror(&declared.mirror, &repository)).collect()
+        })
+    }
+}
+
+/// Whether it tells of a promotion.
+fn tells(kind: Kind) -> bool {
+    matches!(kind, Kind::Promotion | Kind::Verification | Kind::TestResult)
 }

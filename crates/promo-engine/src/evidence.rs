@@ -77,6 +77,8 @@ pub struct NewEvidence {
     pub subjects: BTreeSet<Digest>,
     /// Whether it is JSON of somebody's own, of which gates name the numbers.
     pub numbers: bool,
+    /// Whether it is brought also where somebody has withdrawn it before.
+    pub again: bool,
 }
 
 /// Evidence that is in the ledger.
@@ -150,9 +152,22 @@ impl Session {
             |entry: &&EvidenceEntry| entry.name == name && entry.subjects == subjects && entry.format == kind.name();
         let same = |entry: &&EvidenceEntry| like(entry) && entry.document == document;
         let (content, signed) = (Content::Read(Arc::new(report)), self.reports.signed(&new.bytes, &self.keys()));
+        let withdrawn = self.with_view(|view| {
+            let all = view.evidence.iter().filter(|entry| entry.document == document);
+            all.filter_map(|entry| entry.withdrawn.clone())
+                .next_back()
+                .filter(|_| view.standing(&document).next().is_none())
+        })?;
+        if let Some(withdrawn) = withdrawn.filter(|_| !new.again) {
+            return Err(EngineError::Invalid(format!(
+                "{document} was withdrawn by {} (record {}), and comes back with `--again` alone",
+                withdrawn.by(),
+                withdrawn.note.seq
+            )));
+        }
         // Only the last of its make is there already: where another came after it, the same once more is news.
         let last = self.with_view(|view| view.evidence.iter().rev().find(like).cloned())?;
-        if let Some(entry) = last.filter(|entry| entry.document == document) {
+        if let Some(entry) = last.filter(|entry| entry.document == document && entry.withdrawn.is_none()) {
             return Ok(Brought { entry, content, signed, known: true });
         }
         self.store.put_blob(&new.bytes)?;
@@ -169,7 +184,7 @@ impl Session {
         Ok(Brought { entry, content, signed, known: false })
     }
 
-    /// The evidence that the ledger has for a release, in its order.
+    /// The evidence that the ledger has for a release, in its order; also what counts no more.
     ///
     /// # Errors
     /// When the ledger cannot be read.
@@ -181,6 +196,13 @@ impl Session {
             Ok(Brought { entry: entry.clone(), content, signed, known: true })
         };
         entries.map(brought).collect()
+    }
+
+    /// The releases of which a document speaks, as it was brought.
+    pub(crate) fn spoken_of<'v>(&self, view: &'v View, document: &Digest) -> Vec<&'v ReleaseId> {
+        let subjects: BTreeSet<&Digest> = view.standing(document).flat_map(|entry| &entry.subjects).collect();
+        let of = |release: &&ReleaseEntry| parts(view, release).iter().any(|part| subjects.contains(part));
+        view.releases.iter().filter(of).map(|release| &release.release.id).collect()
     }
 
     /// What is known of the evidence for these releases, as gates take it.
@@ -203,8 +225,14 @@ impl Session {
             let subjects: BTreeMap<ArtifactName, Subject> = components
                 .filter_map(|(name, digest)| Some((name.clone(), view.described.get(digest)?.clone())))
                 .collect();
-            let pieces = self.evidence_of(view, entry)?.iter().map(Brought::piece).collect();
-            out.insert(id.clone(), ReleaseEvidence { metadata, subjects, pieces });
+            let (mut pieces, mut withdrawn) = (Vec::new(), Vec::new());
+            for brought in self.evidence_of(view, entry)? {
+                match &brought.entry.withdrawn {
+                    None => pieces.push(brought.piece()),
+                    Some(by) => withdrawn.push((brought.piece(), by.by().to_owned(), by.note.seq)),
+                }
+            }
+            out.insert(id.clone(), ReleaseEvidence { metadata, subjects, pieces, withdrawn });
         }
         Ok(out)
     }
@@ -250,14 +278,14 @@ impl Session {
     /// Whose signatures gates ask for.
     pub(crate) fn keys(&self) -> BTreeSet<PublicKey> {
         let gates = self.governance.gates.values().flatten();
-        gates.flat_map(|named| named.gate.requirement.named_signers()).map(|(_, key)| key.clone()).collect()
+        gates.flat_map(|named| named.gate.named_signers()).map(|(_, key)| key.clone()).collect()
     }
 
     /// By which names gates know those whose signatures a document carries.
     #[must_use]
     pub fn signers(&self, brought: &Brought) -> BTreeSet<SignerName> {
         let gates = self.governance.gates.values().flatten();
-        let named = gates.flat_map(|named| named.gate.requirement.named_signers());
+        let named = gates.flat_map(|named| named.gate.named_signers());
         named.filter(|(_, key)| brought.signed.by.contains(*key)).map(|(name, _)| name.clone()).collect()
     }
 

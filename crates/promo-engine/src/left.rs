@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// What the plan of a run has for an environment.
-    fn entry_of(&self, run: &Run, name: &EnvironmentName) -> Option<Move> {
+    pub(crate) fn entry_of(&self, run: &Run, name: &EnvironmentName) -> Option<Move> {
         let bytes = self.kept(&run.plan, "the plan of a run").ok()?;
         let (document, _) = Document::from_bytes(&bytes).ok()?;
         document.body.moves.into_iter().find(|entry| entry.environment == *name)

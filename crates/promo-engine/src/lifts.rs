@@ -1,10 +1,11 @@
-//! Lifting what stops promotions: quarantines, freezes, and the pauses after a rollback (S10.4). Anybody may stop; only a
+//! Lifting what stops promotions: quarantines, freezes, the pauses after a rollback (S10.4), and documents of evidence. Anybody may stop; only a
 //! person lifts, and under a policy one who signs, which is verified again whenever the ledger is read (S12.3). What must
 //! not live here: what a quarantine or a freeze stops.
 
 use std::collections::BTreeSet;
 
 use jiff::Timestamp;
+use promo_core::Digest;
 use promo_core::approval::{Identity, Person};
 use promo_core::gate::Instant;
 use promo_core::ids::{EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName};
@@ -21,6 +22,8 @@ use crate::verdicts::Signed;
 
 /// SSHSIG namespace of a lift.
 pub const LIFT_NAMESPACE: &str = "promo.lift.v1";
+/// SSHSIG namespace of the withdrawal of a document.
+pub const WITHDRAWAL_NAMESPACE: &str = "promo.withdrawal.v1";
 
 /// What is lifted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +36,12 @@ pub enum Lift {
         release: ReleaseId,
         /// The environment that it was rejected for; none means everywhere.
         scope: Option<EnvironmentName>,
+    },
+    /// What a document of evidence says, good or bad: it is withdrawn. Its statement is a [`WithdrawalStatement`].
+    #[serde(skip)]
+    Evidence {
+        /// The document.
+        document: Digest,
     },
     /// What a record that was written while the clock was ahead shuts: everything that goes by time.
     Clock {
@@ -73,6 +82,71 @@ pub struct LiftStatement {
     pub pipeline: PipelineName,
 }
 
+/// The format of a withdrawal's statement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum WithdrawalKind {
+    /// The first format.
+    #[default]
+    #[serde(rename = "promo/withdrawal/v1")]
+    V1,
+}
+
+/// What a person who withdraws a document signs: its canonical JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct WithdrawalStatement {
+    /// The format.
+    pub kind: WithdrawalKind,
+    /// The document.
+    pub document: Digest,
+    /// Positions of the records that brought it: what is brought of it later is not withdrawn.
+    pub records: BTreeSet<u64>,
+    /// The origin of the ledger it is for.
+    pub ledger: String,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+}
+
+impl WithdrawalStatement {
+    /// Reads a statement, and refuses every spelling but the one that [`WithdrawalStatement::to_bytes`] gives.
+    ///
+    /// # Errors
+    /// Why the bytes are none, in words.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        promo_core::format::admit_statement(bytes, "the statement of a withdrawal", "promo/withdrawal/v", 1)
+            .map_err(|e| e.to_string())?;
+        promo_core::canonical::from_slice(bytes).map_err(|e| e.to_string())
+    }
+
+    /// The bytes that are signed.
+    ///
+    /// # Errors
+    /// Never for a statement: its fields are texts and counts.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
+        promo_core::canonical::to_vec(self).map_err(|e| EngineError::Lift(e.to_string()))
+    }
+}
+
+impl From<WithdrawalStatement> for LiftStatement {
+    fn from(statement: WithdrawalStatement) -> Self {
+        let WithdrawalStatement { kind: WithdrawalKind::V1, document, records, ledger, pipeline } = statement;
+        Self { kind: LiftKind::V1, lift: Lift::Evidence { document }, records, ledger, pipeline }
+    }
+}
+
+impl Lift {
+    /// The SSHSIG namespace of its statement.
+    #[must_use]
+    pub const fn namespace(&self) -> &'static str {
+        match self {
+            Self::Evidence { .. } => WITHDRAWAL_NAMESPACE,
+            Self::Quarantine { .. } | Self::Freeze { .. } | Self::Clock { .. } => LIFT_NAMESPACE,
+        }
+    }
+}
+
 impl LiftStatement {
     /// Reads a statement, and refuses every spelling but the one that [`LiftStatement::to_bytes`] gives.
     ///
@@ -89,6 +163,10 @@ impl LiftStatement {
     /// # Errors
     /// Never for a statement: its fields are texts and counts.
     pub fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
+        if let Lift::Evidence { document } = self.lift {
+            let Self { records, ledger, pipeline, .. } = self.clone();
+            return WithdrawalStatement { kind: WithdrawalKind::V1, document, records, ledger, pipeline }.to_bytes();
+        }
         promo_core::canonical::to_vec(self).map_err(|e| EngineError::Lift(e.to_string()))
     }
 }
@@ -103,7 +181,7 @@ impl Session {
         match &lift {
             Lift::Quarantine { release, scope } => self.known(release, scope.as_ref())?,
             Lift::Freeze { environments } => self.known_environments(environments)?,
-            Lift::Clock { .. } => {}
+            Lift::Clock { .. } | Lift::Evidence { .. } => {}
         }
         let records = self.with_view(|view| in_force(view, &lift))?.map_err(EngineError::Invalid)?;
         let pipeline = self.governance.pipeline.name.clone();
@@ -147,6 +225,7 @@ impl Session {
             let event = match statement.lift.clone() {
                 Lift::Quarantine { release, scope } => Event::ReleaseLifted { release, scope, by: by.clone(), signed },
                 Lift::Freeze { environments } => Event::Unfrozen { environments, by: by.clone(), signed },
+                Lift::Evidence { document } => Event::EvidenceWithdrawn { document, by: by.clone(), signed },
                 Lift::Clock { ahead } => Event::ClockAccepted { ahead, by: by.clone(), signed },
             };
             let mut draft = self.draft(event);
@@ -166,12 +245,26 @@ impl Session {
     /// cannot be told who that is, everybody (S6.4). It is asked where somebody lifts, and of no record: names of builds can be
     /// erased (S12.5).
     fn took_no_part(&self, who: &IdentityName, lift: &Lift) -> Result<(), EngineError> {
-        let Lift::Quarantine { release, .. } = lift else { return Ok(()) };
-        let Some(identity) = self.governance.roster.identity(who) else { return Ok(()) };
         let view = self.view()?;
-        let (me, built) = (Person::Known(who.clone()), self.built(&view, release)?);
+        let releases: Vec<&ReleaseId> = match lift {
+            Lift::Quarantine { release, .. } => vec![release],
+            Lift::Evidence { document } => self.spoken_of(&view, document),
+            Lift::Freeze { .. } | Lift::Clock { .. } => return Ok(()),
+        };
+        releases.into_iter().try_for_each(|release| self.took_no_part_in(&view, who, lift, release))
+    }
+
+    fn took_no_part_in(
+        &self,
+        view: &View,
+        who: &IdentityName,
+        lift: &Lift,
+        release: &ReleaseId,
+    ) -> Result<(), EngineError> {
+        let Some(identity) = self.governance.roster.identity(who) else { return Ok(()) };
+        let (me, built) = (Person::Known(who.clone()), self.built(view, release)?);
         let is_me = |person: &Person| *person == me || !matches!(person, Person::Known(_));
-        let wrote = self.written(&view, release)?.iter().any(is_me);
+        let wrote = self.written(view, release)?.iter().any(is_me);
         let part = |party: &Party| match party {
             Party::Author => wrote,
             Party::Builder => built.as_ref().is_none_or(is_me),
@@ -202,6 +295,14 @@ fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
                 format!("{release} is not quarantined {place}")
             })?;
             Ok([note.seq].into())
+        }
+        Lift::Evidence { document } => {
+            let standing: BTreeSet<u64> = view.standing(document).map(|entry| entry.seq).collect();
+            match (standing.is_empty(), view.evidence.iter().find(|entry| entry.document == *document)) {
+                (false, _) => Ok(standing),
+                (true, Some(_)) => Err(format!("{document} is withdrawn already")),
+                (true, None) => Err(format!("the ledger has no evidence {document}: `promo release show` names it")),
+            }
         }
         Lift::Clock { ahead } => match view.latest {
             Some((latest, seq)) if latest == *ahead => Ok([seq].into()),
@@ -234,6 +335,7 @@ pub(crate) fn judge(governance: &Governance, origin: &str, view: &View, event: &
         Event::Unfrozen { environments, by, signed } => {
             (Lift::Freeze { environments: environments.clone() }, by, signed)
         }
+        Event::EvidenceWithdrawn { document, by, signed } => (Lift::Evidence { document: *document }, by, signed),
         Event::ClockAccepted { ahead, by, signed } => (Lift::Clock { ahead: *ahead }, by, signed),
         _ => return Ok(()),
     };
@@ -254,8 +356,11 @@ fn signer(
     Signed { statement, signature }: &Signed,
 ) -> Result<IdentityName, String> {
     let bytes = statement.as_bytes();
-    let statement = LiftStatement::from_bytes(bytes)?;
-    let signer = signature::verify_bytes(bytes, signature, LIFT_NAMESPACE, &governance.roster)
+    let statement = match lift {
+        Lift::Evidence { .. } => WithdrawalStatement::from_bytes(bytes)?.into(),
+        Lift::Quarantine { .. } | Lift::Freeze { .. } | Lift::Clock { .. } => LiftStatement::from_bytes(bytes)?,
+    };
+    let signer = signature::verify_bytes(bytes, signature, lift.namespace(), &governance.roster)
         .map_err(|error| error.to_string())?;
     // The clock is that of the ledger: one pipeline speaks for all in which the signer may.
     let here = statement.pipeline == governance.pipeline.name || matches!(lift, Lift::Clock { .. });
@@ -295,9 +400,10 @@ fn rules_about<'g>(
     let about = |name: &EnvironmentName| match lift {
         Lift::Quarantine { scope: Some(scope), .. } => name == scope || governance.graph.reaches(scope, name),
         Lift::Freeze { environments } => environments.is_empty() || environments.contains(name),
+        Lift::Evidence { .. } => governance.gates.contains_key(name),
         Lift::Quarantine { scope: None, .. } | Lift::Clock { .. } => true,
     };
-    governance.approval.iter().filter(move |(name, _)| about(name))
+    governance.lifting.iter().filter(move |(name, _)| about(name))
 }
 
 /// The rules under which somebody approves.

@@ -134,6 +134,21 @@ impl Session {
         Ok(said.collect())
     }
 
+    /// Whether a check has passed for a release where it failed on the same deployment before, so that it must pass once more to
+    /// count (S3.1).
+    #[must_use]
+    pub(crate) fn must_pass_again(
+        &self,
+        view: &View,
+        name: &EnvironmentName,
+        release: &ReleaseId,
+        check: &CheckName,
+    ) -> bool {
+        let environment = self.governance.pipeline.environments.get(name);
+        let stands = environment.map(|environment| eligibility::verification(view, name, environment, release).checks);
+        stands.is_some_and(|checks| checks.get(check) == Some(&CheckStatus::Flaky))
+    }
+
     /// The checks of an environment that people answer, and on which a release does not stand as passed there: a promotion
     /// whose automatic checks passed leaves them open.
     #[must_use]

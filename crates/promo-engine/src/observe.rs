@@ -44,15 +44,26 @@ pub(crate) fn recorded(session: &Session, view: &View) -> Result<Observations, E
 /// Everything but the artifacts.
 pub(crate) async fn observe(session: &Session, view: &View) -> Result<Observations, EngineError> {
     let mut observations = here(session, view)?;
-    for (name, environment) in &view.environments {
-        let Some(current) = environment.residences.last() else { continue };
-        let Some(settings) = observations.settings.get(&current.settings).cloned() else { continue };
-        for target in current.targets.keys() {
-            let state = live(session, name, target, &current.release, &current.files, &settings).await?;
-            observations.live.insert((name.clone(), target.clone()), state);
-        }
+    for name in view.environments.keys() {
+        look_at(session, view, name, &mut observations).await?;
     }
     Ok(observations)
+}
+
+/// Adds what is live on the targets of one environment.
+pub(crate) async fn look_at(
+    session: &Session,
+    view: &View,
+    name: &EnvironmentName,
+    observations: &mut Observations,
+) -> Result<(), EngineError> {
+    let Some(current) = view.current(name) else { return Ok(()) };
+    let Some(settings) = observations.settings.get(&current.settings).cloned() else { return Ok(()) };
+    for target in current.targets.keys() {
+        let state = live(session, name, target, &current.release, &current.files, &settings).await?;
+        observations.live.insert((name.clone(), target.clone()), state);
+    }
+    Ok(())
 }
 
 /// What is live on one target.
@@ -85,7 +96,7 @@ async fn live(
         // One place that cannot be read must not stop what has nothing to do with it: it is shown as unknown, and a move
         // there fails at its own preview.
         Err(error) => {
-            tracing::warn!(%error, environment = %name, place = place.address(), "cannot be observed");
+            tracing::debug!(%error, environment = %name, place = place.address(), "cannot be observed");
             let place = (name.clone(), target.clone());
             session.unseen.lock().unwrap_or_else(PoisonError::into_inner).insert(place, error);
             Ok(State::Unknown)

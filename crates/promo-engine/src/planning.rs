@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{FuturesOrdered, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use promo_core::attestation::{self, JudgedBy};
+use promo_core::canonical;
 use promo_core::clock::Present;
 use promo_core::eligibility;
 use promo_core::gate::Reason;
@@ -198,14 +200,27 @@ impl Session {
             drop(std::mem::take(&mut selection));
             selection = input(&observations);
         }
-        let (moves, stays) = planner::assemble(selection, &previews)
+        let (mut moves, stays) = planner::assemble(selection, &previews)
             .map_err(|step| EngineError::Invalid(format!("step {step} was not previewed")))?;
         let rules = self.governance.rules();
+        for entry in &mut moves {
+            entry.attest = self.attestations(entry);
+        }
         let plan_input = PlanInput { rules, view, observations: &observations, request, pinned, now };
         let mut inputs = planner::inputs(&plan_input, &moves);
         inputs.extend(self.tools(&moves)?);
         inputs.extend(self.programs(&moves).await?);
         Ok(Planned { moves, stays, inputs, observations, previews })
+    }
+
+    /// What is written beside the artifacts of a move once it was verified.
+    fn attestations(&self, entry: &Move) -> Vec<Step> {
+        let pipeline = &self.governance.pipeline;
+        let attest = pipeline.environments.get(&entry.environment).and_then(|declared| declared.attest.as_ref());
+        let Some(attest) = attest else { return Vec::new() };
+        let digest = canonical::digest(pipeline).expect("invariant: configuration has no floats");
+        let by = JudgedBy::of(self.governance.policy.as_ref(), (&pipeline.name, digest));
+        attestation::steps(entry, attest, &pipeline.name, &by)
     }
 
     /// Adds what the ledger has of evidence for these releases and for what runs. Whether that is more than was known: then the selection is to

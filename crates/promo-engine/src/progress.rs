@@ -48,6 +48,10 @@ pub enum Progress {
         release: ReleaseId,
         /// How many steps and checks it has.
         total: usize,
+        /// Where that release runs there already, and another configuration of it enters: the files in which that differs, as far
+        /// as they are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        configuration: Option<Vec<String>>,
     },
     /// A drill began, or goes on: it goes back to another release, and brings back what runs.
     DrillStarted {
@@ -178,6 +182,9 @@ pub enum Progress {
         to: ReleaseId,
         /// Why.
         why: String,
+        /// Where another configuration of it failed: the files in which that differs, as far as they are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        configuration: Option<Vec<String>>,
     },
     /// A promotion ended.
     PromotionFinished {
@@ -190,6 +197,9 @@ pub enum Progress {
         /// Checks that people answer, and that have not passed: it is not verified before.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         open: Vec<CheckName>,
+        /// Of another configuration of what ran there: the files in which it differs, as far as they are known.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        configuration: Option<Vec<String>>,
     },
 }
 

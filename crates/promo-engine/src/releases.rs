@@ -180,6 +180,14 @@ impl Session {
         Ok(found.map(|(path, change)| SharedChange { path: (*path).to_owned(), change }).collect())
     }
 
+    /// The same once there is a release: before the first one nothing is said of files that are all new.
+    ///
+    /// # Errors
+    /// As [`Session::shared_changes`].
+    pub fn unreleased(&self) -> Result<Vec<SharedChange>, EngineError> {
+        if self.with_view(|view| view.releases.is_empty())? { Ok(Vec::new()) } else { self.shared_changes() }
+    }
+
     /// Lineage is the order of entry and an alias names one release, so a release enters only on top of what was looked
     /// at. Whoever else appends at the same moment makes this look again; each of them got on, so this ends.
     fn enter(

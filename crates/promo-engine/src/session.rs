@@ -50,6 +50,8 @@ pub struct Governance {
     pub graph: Graph,
     /// Approval rules by environment.
     pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
+    /// The rules that say who lifts, by environment: policy's where it has any for the tier.
+    pub lifting: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// Windows by environment and level.
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
     /// Gates over evidence by environment: the pipeline's and the policy's.
@@ -82,6 +84,7 @@ impl Governance {
             graph: Graph::new(&governed.pipeline),
             pipeline: governed.pipeline,
             approval: governed.approval,
+            lifting: governed.lifting,
             windows: governed.windows,
             gates: governed.gates,
             movable_images: governed.movable_images,

@@ -28,6 +28,7 @@ mod settings;
 #[cfg(feature = "reports")]
 pub mod signatures;
 mod templates;
+mod versions;
 
 pub use kubernetes::reached::Reached;
 pub use kubernetes::settings::{ClusterSettings, Settings as Clusters};
@@ -42,8 +43,11 @@ pub fn fields_of(change: &promo_sdk::FileChange) -> Vec<(String, Option<String>,
 /// Every built-in provider.
 #[must_use]
 pub fn builtin() -> Vec<Arc<dyn Provider>> {
+    let oci = Arc::new(oci::Oci::new());
     vec![
-        Arc::new(oci::Oci::new()),
+        #[cfg(feature = "reports")]
+        Arc::new(oci::Attest::beside(&oci)),
+        oci,
         Arc::new(directory::Directory),
         Arc::new(kubectl::Kubectl::default()),
         Arc::new(helm::Helm::default()),

@@ -43,6 +43,14 @@ pub(crate) fn machine_file(secrets: &dyn Secrets, variable: &str, name: &str) ->
     path(variable).or_else(|| Some(directory()?.join("promo").join(name)).filter(|file| Path::is_file(file)))
 }
 
+/// The same error about a file of the machine with who named it, where a variable did.
+pub(crate) fn named_by(secrets: &dyn Secrets, variable: &str, error: ProviderError) -> ProviderError {
+    match secrets.variable(variable).filter(|value| !value.expose_secret().is_empty()) {
+        Some(_) => ProviderError { message: format!("{} ({variable} names this file)", error.message), ..error },
+        None => error,
+    }
+}
+
 /// Where a file cannot be read and why, on one line, without what could steer a terminal and without the line itself, in which a secret
 /// may stand by mistake (S13.4).
 pub(crate) fn told(error: &toml::de::Error, text: &str) -> String {

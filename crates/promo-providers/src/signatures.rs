@@ -1,8 +1,9 @@
-//! Whether a signature holds: DSSE envelopes, Sigstore's bundles and cosign's signatures against public keys, offline. What must not
-//! live here: what a document says (`reports`), and whose signatures count for what (promo-core).
+//! Whether a signature holds: DSSE envelopes, Sigstore's bundles and cosign's signatures against public keys, offline; and in `signing`
+//! how one is made. What must not live here: what a document says (`reports`), and whose signatures count for what (promo-core).
 //!
 //! Only keys are asked: neither a log nor a certificate. What a bundle has of those is neither needed nor looked at.
 
+pub mod signing;
 #[cfg(test)]
 mod tests;
 
@@ -18,7 +19,7 @@ use base64::engine::general_purpose::STANDARD;
 use promo_core::Digest;
 use promo_core::requirement::{KeyKind, PublicKey, Signed};
 
-use crate::reports::envelope::{self, Envelope, Signature};
+use crate::reports::envelope::{self, Envelope, IN_TOTO, Signature};
 
 /// Whose signatures a document carries, of these keys. One that is no envelope, or a broken one, carries none.
 #[must_use]
@@ -62,6 +63,17 @@ pub fn signed(bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
         }
     }
     out
+}
+
+/// The statement of in-toto that a key has signed; none where a document is something else, or somebody else's.
+pub(crate) fn statement(bytes: &[u8], key: &PublicKey) -> Option<Vec<u8>> {
+    if !signed(bytes, &[key.clone()].into()).by.contains(key) {
+        return None;
+    }
+    match envelope::open(bytes) {
+        Ok(Some(Envelope::Dsse { payload_type, payload, .. })) if payload_type == IN_TOTO => Some(payload),
+        _ => None,
+    }
 }
 
 /// What may have been signed with: of P-384 cosign hashes with either.

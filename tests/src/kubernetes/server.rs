@@ -83,6 +83,8 @@ fn become_tied(mut arguments: impl Iterator<Item = OsString>) -> Result<(), Stri
 }
 
 fn serve(directory: &Path, owner: Option<Owner>) -> Result<(), String> {
+    // The servers run in directories of their own.
+    let directory = &std::path::absolute(directory).map_err(|error| format!("{}: {error}", directory.display()))?;
     let alive = File::create(directory.join("alive")).map_err(|error| format!("{}: {error}", directory.display()))?;
     if alive.try_lock().is_err() {
         // Somebody was faster.

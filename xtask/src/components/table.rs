@@ -74,6 +74,17 @@ pub(crate) enum Source {
         /// The way to the program: a path in the wheel, then a path in the archive that lies there, and so on.
         inside: &'static [&'static str],
     },
+    /// A program for Node.js over packages of the npm registry, each pinned by the lock file.
+    Npm {
+        /// The version of the package that the program is about.
+        version: &'static str,
+        /// `package.json`.
+        manifest: &'static str,
+        /// `package-lock.json`, with the SHA-512 of every package.
+        lock: &'static str,
+        /// The text of the program; the packages lie in `node_modules` beside it.
+        program: &'static str,
+    },
     /// The control plane of Kubernetes: the developer's own, or built from Debian's source (`kubernetes.rs`).
     Kubernetes {
         /// Upstream's version of what is built.
@@ -89,14 +100,14 @@ impl Source {
                 Some(version)
             }
             Self::InsideWheel { holds, .. } => Some(holds),
-            Self::Kubernetes { version } => Some(version),
+            Self::Npm { version, .. } | Self::Kubernetes { version } => Some(version),
             Self::DebianSystem { .. } => None,
         }
     }
 
     /// Whether a program of that name on `PATH` is as good. Not where tests are about one version among several.
     pub(crate) fn may_be_on_path(&self) -> bool {
-        !matches!(self, Self::InsideWheel { .. } | Self::Kubernetes { .. })
+        !matches!(self, Self::InsideWheel { .. } | Self::Npm { .. } | Self::Kubernetes { .. })
     }
 }
 
@@ -113,6 +124,7 @@ impl fmt::Display for Source {
             Self::InsideWheel { package, version, holds, .. } => {
                 write!(f, "PyPI wheel {package} {version}, which holds {holds}; PATH is not looked at")
             }
+            Self::Npm { version, .. } => write!(f, "npm registry, {version}, each package pinned by its SHA-512"),
             Self::Kubernetes { version } => write!(
                 f,
                 "PROMO_KUBE_BIN or KUBEBUILDER_ASSETS (a directory with kube-apiserver and kube-controller-manager), else {version} \
@@ -360,6 +372,29 @@ pub(crate) const COMPONENTS: &[Component] = &[
         ready: "it is a command: `skopeo --version` answers",
         when_missing: "install skopeo with the system's package manager; the guide to clusters cannot be tried without it, and benchmarks leave this peer out",
     },
+    Component {
+        name: "openssl",
+        program: "openssl",
+        need: Need::Tests,
+        source: Source::DebianSystem { package: "openssl" },
+        starts: "openssl genpkey, dgst -sign and dgst -verify, on files in a private directory",
+        ready: "it is a command: `openssl version` answers",
+        when_missing: "install openssl with the system's package manager",
+    },
+    Component {
+        name: "sigstore-verify",
+        program: "sigstore-verify",
+        need: Need::Tests,
+        source: Source::Npm {
+            version: "3.1.0",
+            manifest: include_str!("sigstore-verify/package.json"),
+            lock: include_str!("sigstore-verify/package-lock.json"),
+            program: include_str!("sigstore-verify/sigstore-verify.js"),
+        },
+        starts: "sigstore-verify KEY BUNDLE: @sigstore/verify, the JavaScript client of Sigstore, on files in a private directory",
+        ready: "it is a command: `sigstore-verify --version` answers",
+        when_missing: "install Node.js from 20.17 on and npm",
+    },
 ];
 
 #[cfg(test)]
@@ -373,6 +408,20 @@ mod tests {
         assert_eq!(names.len(), COMPONENTS.len());
         let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
         assert!(names.iter().all(|name| name.chars().all(fits)), "{names:?}");
+    }
+
+    #[test]
+    fn every_package_of_npm_is_pinned_by_its_content_and_by_no_address() {
+        let mut seen = 0;
+        for component in COMPONENTS {
+            let Source::Npm { lock, version, manifest, .. } = component.source else { continue };
+            assert!(manifest.contains(&format!("\"{version}\"")), "{manifest}");
+            let packages = lock.matches("\"node_modules/").count();
+            assert!(packages > 0 && lock.matches("\"integrity\": \"sha512-").count() == packages, "{lock}");
+            assert!(!lock.contains("\"resolved\""), "{lock}");
+            seen += 1;
+        }
+        assert_eq!(seen, 1);
     }
 
     #[test]

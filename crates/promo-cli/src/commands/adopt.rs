@@ -128,7 +128,10 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
             path: change.path,
         });
     }
-    let values = values_of_chart(project, &arguments.environment);
+    // A file that cannot be read keeps every plan from being made, which is no reason to say nothing else.
+    let unreleased: Vec<String> =
+        session.unreleased().unwrap_or_default().into_iter().map(|changed| changed.path).collect();
+    let values = values_of_chart(project, &arguments.environment, &shared);
     let release = ways::new_release(session);
     let back = ways::way_back(session, &view, &arguments.environment);
     let keeping = Keeping {
@@ -136,6 +139,8 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
         release: &release,
         values: values.as_deref(),
         back: back.as_deref(),
+        shares: !shared.is_empty(),
+        unreleased: &unreleased,
         write: arguments.write,
     };
     let adopted = Adopted::of(drifts, files, &keeping, |command| ui.to_paste(command));
@@ -152,14 +157,19 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
 }
 
 /// In words, where the values of the chart stand that is deployed to an environment; none where none is.
-fn values_of_chart(project: &Project, name: &EnvironmentName) -> Option<String> {
+fn values_of_chart(project: &Project, name: &EnvironmentName, shared: &[String]) -> Option<String> {
     let deploy = project.session.governance().pipeline.environments.get(name)?.deploy.as_ref()?;
     if deploy.provider != "helm" {
         return None;
     }
     let files = deploy.settings.get("values").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
     // The last one counts most.
-    let files: Vec<String> = files.rev().map(|file| format!("`{}`", escape::line(file))).collect();
+    let told = |file: &str| {
+        let shared =
+            if shared.iter().any(|path| path == file) { " (shared: a change of it is a new release)" } else { "" };
+        format!("`{}`{shared}", escape::line(file))
+    };
+    let files: Vec<String> = files.rev().map(told).collect();
     Some(if files.is_empty() { "`set` of its `deploy.helm`".to_owned() } else { files.join(" or ") })
 }
 

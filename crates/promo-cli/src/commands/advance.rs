@@ -194,7 +194,7 @@ impl<'a> Wait<'a> {
         zone: &TimeZone,
     ) -> Result<Vec<String>, CliError> {
         let name = &self.environment;
-        let holds = standing.holds_of(name).iter().map(|hold| words::hold(hold, now, zone));
+        let holds = standing.holds_of(name).iter().map(|hold| words::hold_in_short(hold, name.as_str(), now, zone));
         let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
         let mut out: Vec<String> = holds.chain(runs.map(|run| words::run(run, now))).collect();
         out.extend(self.gone.iter().map(words::drift));

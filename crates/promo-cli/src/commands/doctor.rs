@@ -10,11 +10,12 @@ use promo_core::config::Limits;
 use promo_core::counted::counted;
 use promo_core::gate::Reason;
 use promo_core::ids::{CheckName, EnvironmentName};
+use promo_core::model::Target;
 use promo_engine::process::Processes;
 use promo_ledger::{SqliteStore, StoreError, VerifyError, What};
 use promo_providers::Reached;
-use promo_providers::oci::{Network, Retry};
-use promo_sdk::{ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
+use promo_providers::oci::{Network, Retry, signing_key};
+use promo_sdk::{Context, ErrorKind, ProcessRequest, ProcessRunner as _, ProviderError};
 use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
@@ -95,8 +96,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         Ok(rules) => {
             of_ledger = files(&rules, &mut findings);
             kept_tags(&rules, &mut findings);
+            keys(&rules, &mut findings);
             programs(global, &rules, &mut findings, &mut of_places)?;
             checks(global, &rules, &mut findings)?;
+            directories(&rules, &mut findings, &mut of_places);
             if !global.offline {
                 registries(&rules, &mut findings, &mut of_places)?;
                 clusters(&rules, &mut findings, &mut of_places)?;
@@ -123,7 +126,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         None => "promo status",
         Some("ledger") => of_ledger.unwrap_or("promo ledger verify"),
         Some("check") => "promo explain check-not-runnable",
-        Some("program" | "cluster" | "namespace" | "registry") => of_places.as_deref().unwrap_or("promo check"),
+        Some("program" | "cluster" | "namespace" | "registry" | "directory") => {
+            of_places.as_deref().unwrap_or("promo check")
+        }
         Some(_) => of_files,
     };
     let view = View {
@@ -252,6 +257,24 @@ fn kept_tags(rules: &Rules, findings: &mut Vec<Finding>) {
     }
 }
 
+/// The keys with which promotions are told of, each with its public one: only whoever applies needs them.
+fn keys(rules: &Rules, findings: &mut Vec<Finding>) {
+    let told = rules.governed.pipeline.environments.values().filter_map(|declared| declared.attest.as_ref());
+    let names: BTreeSet<&str> = told.map(|attest| attest.key.as_str()).collect();
+    let context = Context { root: rules.root.clone(), ..tags::outside() };
+    for name in names {
+        let (state, detail) = match signing_key(&context, name) {
+            Ok(key) => {
+                let public = key.public().der();
+                ("good", format!("SHA256:{}, public key {}", Digest::of(&public).hex(), key.public().base64()))
+            }
+            Err(error) if context.secrets.get(name).is_none() => ("missing", error.to_string()),
+            Err(error) => ("bad", error.to_string()),
+        };
+        findings.push(Finding { what: "key", name: name.to_owned(), state, detail });
+    }
+}
+
 /// The programs of this machine that deployments are made with, and which of them cannot be.
 fn programs(
     global: &Global,
@@ -264,6 +287,21 @@ fn programs(
         findings.push(finding("program", name, found, next));
     }
     Ok(())
+}
+
+/// Whether the directories that the pipeline deploys to can be looked at and written to; one that is not there yet is made.
+fn directories(rules: &Rules, findings: &mut Vec<Finding>, next: &mut Option<String>) {
+    let declared = rules.governed.pipeline.environments.values().flat_map(|declared| declared.targets.values());
+    let named: BTreeMap<&str, &Target> =
+        declared.filter_map(|target| Some((target.0.get("directory")?.as_str(), target))).collect();
+    for (name, target) in named {
+        findings.push(finding(
+            "directory",
+            name.to_owned(),
+            promo_providers::directory::reached(&rules.root, target),
+            next,
+        ));
+    }
 }
 
 /// Whether the clusters answer that the pipeline deploys to or checks, in which version, and whether its namespaces are there.

@@ -8,9 +8,13 @@ use promo_core::Digest;
 use promo_core::ids::{ArtifactName, ReleaseId, SuiteName};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
+use promo_core::plan::ReleaseRef;
 use promo_core::planner;
+use promo_engine::EngineError;
 use promo_engine::evidence::NewEvidence;
+use promo_engine::lifts::Lift;
 
+use super::unfreeze::{self, Signing};
 use crate::cli::{Format, Global};
 use crate::error::CliError;
 use crate::escape;
@@ -19,11 +23,14 @@ use crate::input;
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::Ui;
-use crate::view::answers::{EvidenceAdded, EvidenceCollected};
+use crate::view::answers::{EvidenceAdded, EvidenceCollected, EvidenceWithdrawn};
 use crate::view::evidence::{CollectedView, DocumentView};
 
 /// The longest document that is taken, in bytes: what a reader of reports takes.
 const LIMIT: usize = promo_providers::reports::LIMIT;
+
+/// How much of a digest has to be said: fewer digits are soon those of several.
+const LEAST_DIGITS: usize = 7;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -52,6 +59,20 @@ enum Verb {
         /// JSON of your own, of which gates name the numbers
         #[arg(long)]
         numbers: bool,
+        /// Bring it also where somebody has withdrawn it
+        #[arg(long)]
+        again: bool,
+    },
+    /// Withdraw a document: it counts no more, whether it let something in or kept it out
+    Withdraw {
+        /// Its digest or the beginning of it, as `promo release show` names it
+        #[arg(value_name = "DIGEST")]
+        document: String,
+        /// Why
+        #[arg(long, value_parser = crate::select::reason)]
+        reason: String,
+        #[command(flatten)]
+        signing: Signing,
     },
     /// Take what lies beside artifacts in their registries into the ledger: signatures, attestations, bills, scans
     Collect {
@@ -72,6 +93,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     match &arguments.verb {
         Verb::Add { .. } => add(ui, global, &arguments.verb),
         Verb::Collect { release } => collect(ui, global, release),
+        Verb::Withdraw { document, reason, signing } => withdraw(ui, global, document, reason, signing),
     }
 }
 
@@ -119,8 +141,56 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
     Ok(DONE)
 }
 
+fn withdraw(ui: &Ui, global: &Global, named: &str, reason: &str, signing: &Signing) -> Result<Exit, CliError> {
+    let project = project::open(ui, global, Access::Write)?;
+    let before = project.session.view()?;
+    let document = &of_document(&before, named)?;
+    let standing: Vec<u64> = before.standing(document).map(|entry| entry.seq).collect();
+    let text = document.to_string();
+    unfreeze::lift(
+        &project,
+        Lift::Evidence { document: *document },
+        signing,
+        reason,
+        vec!["evidence", "withdraw", &text],
+    )?;
+    let view = project.session.view()?;
+    let mine = |entry: &&ReleaseEntry| {
+        let known = project.session.evidence_of(&view, entry).unwrap_or_default();
+        known.iter().any(|one| standing.contains(&one.entry.seq))
+    };
+    let releases: Vec<ReleaseRef> =
+        view.releases.iter().filter(mine).map(|entry| planner::reference(&view, &entry.release.id)).collect();
+    let next = ui.to_paste("promo status");
+    if ui.format() == Format::Json {
+        ui.answer(&EvidenceWithdrawn { document: *document, releases, next });
+        return Ok(DONE);
+    }
+    let mut out = format!("{document} counts no more\n");
+    for release in &releases {
+        out.push_str(&format!("  of {}\n", escape::line(&release.to_string())));
+    }
+    ui.data(&format!("{out}{}", ui.next(&next)));
+    Ok(DONE)
+}
+
+/// The document whose digest begins so.
+fn of_document(view: &View, named: &str) -> Result<Digest, CliError> {
+    let digits = named.strip_prefix("sha256:").unwrap_or(named).to_ascii_lowercase();
+    let begins = |document: &Digest| digits.len() >= LEAST_DIGITS && document.hex().starts_with(&digits);
+    let found: BTreeSet<Digest> = view.evidence.iter().map(|entry| entry.document).filter(begins).collect();
+    let why = match found.iter().copied().collect::<Vec<_>>().as_slice() {
+        [one] => return Ok(*one),
+        [] => {
+            format!("the ledger has no evidence whose digest begins with `{digits}`, in {LEAST_DIGITS} digits or more")
+        }
+        several => format!("{} documents have a digest that begins with `{digits}`", several.len()),
+    };
+    Err(EngineError::Invalid(why).into())
+}
+
 fn add(ui: &Ui, global: &Global, verb: &Verb) -> Result<Exit, CliError> {
-    let Verb::Add { file, release, artifact, digest, name, numbers } = verb else { return Ok(DONE) };
+    let Verb::Add { file, release, artifact, digest, name, numbers, again } = verb else { return Ok(DONE) };
     let bytes = read(file)?;
     let project = project::open(ui, global, Access::Write)?;
     let view = project.session.view()?;
@@ -130,7 +200,7 @@ fn add(ui: &Ui, global: &Global, verb: &Verb) -> Result<Exit, CliError> {
         (None, None) => BTreeSet::new(),
     };
     drop(view);
-    let new = NewEvidence { bytes, name: name.clone(), subjects, numbers: *numbers };
+    let new = NewEvidence { bytes, name: name.clone(), subjects, numbers: *numbers, again: *again };
     let brought = project.session.add_evidence(new)?;
     let shown = DocumentView::of(&brought, &project.session);
     let next = ui.to_paste("promo status");

@@ -4,9 +4,11 @@ use clap::Args;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::ids::EnvironmentName;
+use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::ledger::view::{Promotion, Stop, StopAct};
 use promo_core::planner;
+use promo_core::state::State;
 use promo_engine::Session;
 
 use crate::cli::{Format, Global};
@@ -74,6 +76,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 from: p.from.clone(),
                 to: p.to.clone(),
                 movement: p.movement,
+                configuration: project.session.other_configuration(&view, name, p),
                 drill: DrillView::of(&project.session, &view, p)?,
                 started: p.started,
                 finished: p.finished.map(|f| f.0),
@@ -95,13 +98,19 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let standing = Standing::of(&project.session, &view)?;
     let mut lines = Vec::new();
     for (name, promotion) in rows {
-        let from =
-            promotion.from.as_ref().map_or_else(|| "nothing".into(), |r| planner::reference(&view, r).to_string());
+        let from = match &promotion.from {
+            Some(from) => planner::reference(&view, from).to_string(),
+            None if takes_over(&view, name, promotion) => "what was there".to_owned(),
+            None => "nothing".to_owned(),
+        };
         let to = planner::reference(&view, &promotion.to);
         let drill = DrillView::of(&project.session, &view, promotion)?;
         let way = match &promotion.drill {
             Some(drill) => format!("{to} → {} → {to}", planner::reference(&view, &drill.back)),
-            None => format!("{from} → {to}{}", kind(promotion)),
+            None => {
+                let configuration = project.session.other_configuration(&view, name, promotion);
+                format!("{from} → {to}{}", kind(promotion, configuration.as_deref()))
+            }
         };
         let (ended, style) = match promotion.finished {
             Some((_, outcome)) => endings::of(&project.session, &view, name, promotion, outcome),
@@ -118,7 +127,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         }
         let took = drill.as_ref().and_then(DrillView::took).map(|took| format!("; back in {took}")).unwrap_or_default();
         let why = why_failed(&project.session, promotion)?.or(drill.and_then(|drill| drill.why));
-        by.push_str(&quoted(why.as_ref()));
+        let why = why.map(|why| words::reason(&why, &promotion.run));
+        by.extend(why.map(|why| format!(": “{why}”")));
         lines.push((promotion.started, vec![name.to_string(), way, format!("{ended}{took}"), by]));
     }
     lines.extend(stops.iter().map(|stop| (stop.at, stopped(stop))));
@@ -140,14 +150,23 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(DONE)
 }
 
+/// Whether a first deployment found something there that promo had not deployed: an adoption moves nothing of it.
+fn takes_over(view: &View, name: &EnvironmentName, promotion: &Promotion) -> bool {
+    let steps = view.runs.get(&promotion.run).into_iter().flat_map(|run| &run.steps);
+    let mut mine = steps.filter(|(id, _)| id.starts_with(&format!("{name}/deploy/")));
+    mine.any(|(_, step)| matches!(step.expected, State::Present(_)))
+}
+
 /// What kind of move it was, where its two ends do not say it: what went back is told from what went up, and another configuration
 /// from the same once more.
-fn kind(promotion: &Promotion) -> &'static str {
+fn kind(promotion: &Promotion, configuration: Option<&[String]>) -> String {
     match promotion.movement {
-        Movement::Rollback => " (back)",
-        Movement::Reconfiguration => " (another configuration)",
-        Movement::Promotion if promotion.from.as_ref() == Some(&promotion.to) => " (deployed again)",
-        Movement::Promotion => "",
+        Movement::Rollback => " (back)".to_owned(),
+        Movement::Reconfiguration => {
+            format!(" with {}", endings::another(configuration.unwrap_or_default()))
+        }
+        Movement::Promotion if promotion.from.as_ref() == Some(&promotion.to) => " (deployed again)".to_owned(),
+        Movement::Promotion => String::new(),
     }
 }
 
@@ -183,11 +202,17 @@ fn past_stop(session: &Session, stop: &Stop) -> Result<PastStop, CliError> {
             (if automatic { "quarantined" } else { "rejected" }, vec![scope.clone()], Some(release.clone()))
         }
         StopAct::Lifted { release, scope } => ("lifted", vec![scope.clone()], Some(release.clone())),
+        StopAct::Withdrawn { .. } => ("withdrawn", vec![], None),
+    };
+    let document = match &stop.act {
+        StopAct::Withdrawn { document } => Some(*document),
+        _ => None,
     };
     Ok(PastStop {
         act,
         environments: environments.into_iter().flatten().collect(),
         release,
+        document,
         at: stop.note.at,
         by: stop.signer.as_ref().map_or_else(|| stop.note.by.name.clone(), ToString::to_string),
         signed: stop.signer.is_some(),
@@ -199,7 +224,11 @@ fn past_stop(session: &Session, stop: &Stop) -> Result<PastStop, CliError> {
 fn stopped(stop: &PastStop) -> Vec<String> {
     let names: Vec<&str> = stop.environments.iter().map(EnvironmentName::as_str).collect();
     let place = if names.is_empty() { "everywhere".to_owned() } else { names.join(", ") };
-    let what = stop.release.as_ref().map_or_else(|| "promotions".to_owned(), ToString::to_string);
+    let what = match (&stop.release, &stop.document) {
+        (Some(release), _) => release.to_string(),
+        (None, Some(document)) => format!("document sha256:{}…", document.short()),
+        (None, None) => "promotions".to_owned(),
+    };
     let act = match stop.act {
         "unfrozen" => label(Label::Good, "no longer frozen"),
         "lifted" => label(Label::Good, "quarantine lifted"),

@@ -19,7 +19,7 @@ use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
 use crate::project::{self, Access, Project};
 use crate::ui::Ui;
-use crate::view::{Forecasts, PlanView, next_of};
+use crate::view::{Forecasts, PlanView, next_of, ways};
 use crate::{save, select};
 
 #[derive(Debug, Args)]
@@ -112,7 +112,9 @@ pub(crate) fn again(request: &Request, file: &str) -> Vec<String> {
         Goal::Rollback => ("rollback", "--to"),
     };
     let mut words = vec!["promo".to_owned(), verb.to_owned()];
-    words.extend(request.environments.iter().map(ToString::to_string));
+    // What of a way could not be looked at then is looked at again.
+    let named = request.environments.iter().filter(|_| request.until.is_none());
+    words.extend(named.map(ToString::to_string));
     words.extend(request.release.iter().flat_map(|id| [release.to_owned(), id.to_string()]));
     words.extend(request.drill.then(|| "--drill".to_owned()));
     words.extend(request.until.iter().flat_map(|until| ["--until".to_owned(), until.to_string()]));
@@ -143,6 +145,9 @@ pub(crate) fn finish(
     let mut view = drawn(project, document, digest, out)?.without(left);
     if if_merged {
         view = view.forecast_of_merge(project.session.shared_changes()?);
+    } else if document.body.request.goal == Goal::Promote {
+        let session = &project.session;
+        view = view.with_unreleased(session.unreleased()?, &ways::new_release(session));
     }
     show::print(ui, global, view, full)?;
     Ok(digest)

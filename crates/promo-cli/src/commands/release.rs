@@ -154,7 +154,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             let what = Lift::Quarantine { release: id.clone(), scope: environment.clone() };
             let scope = environment.iter().flat_map(|scope| ["--environment", scope.as_str()]);
             let words = ["release", "lift", release].into_iter().chain(scope).collect();
-            unfreeze::lift(&project, what, signing, reason, words)?;
+            // Whoever lifts a quarantine to end a hold is told what ends it.
+            unfreeze::lift(&project, what, signing, reason, words)
+                .map_err(|error| unfreeze::rather_held(&project, global, environment.as_slice(), error))?;
             let text = format!("{id} is no longer quarantined {}\n", place(environment.as_ref()));
             let at = environment.iter().map(EnvironmentName::as_str);
             let plan: Vec<&str> = ["promo", "plan"].into_iter().chain(at).chain(["--release", id.as_str()]).collect();
@@ -479,7 +481,8 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     for document in &shown.evidence {
         let made = document.made.map(|made| format!(", of {}", time::short(made, &zone))).unwrap_or_default();
         let by = escape::line(&document.by);
-        out.push_str(&format!("  evidence {}{made}, brought by {by}\n", escape::line(&document.text())));
+        let short = document.document.short();
+        out.push_str(&format!("  evidence {short}… {}{made}, brought by {by}\n", escape::line(&document.text())));
     }
     for (name, environment) in &view.environments {
         for stay in environment.residences.iter().filter(|r| r.release == id) {

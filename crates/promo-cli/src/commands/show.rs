@@ -152,6 +152,11 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
     let view = RunView::new(&ledger, id, run).open(open, project.session.now()?);
     let session = &project.session;
     let view = view.unspoken(|name, release| !session.unspoken(&ledger, name, release).is_empty());
+    let view = view.configured(|name| {
+        let known = ledger.environment(name)?;
+        let promotion = known.history.iter().chain(&known.active).find(|promotion| promotion.run == *id)?;
+        session.other_configuration(&ledger, name, promotion)
+    });
     let mut view = view.seen(|seq| session.detail_seen(seq))?;
     view.authority = AuthorityView::of(&project.session, &ledger, [run.plan])?.pop();
     view.next = if view.next.is_empty() { String::new() } else { ui.to_paste(&view.next) };

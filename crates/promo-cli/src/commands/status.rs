@@ -27,7 +27,7 @@ use crate::ui::{self, Ui};
 use crate::view::answers::{LedgerSize, Status};
 use crate::view::standing::{HoldView, PendingView};
 use crate::view::ways;
-use crate::view::{DrillView, ReleaseView, Standing};
+use crate::view::{DrillView, ReleaseView, Standing, not_released};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
@@ -144,7 +144,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
             reconfigured: reconfigured.contains(name),
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
-                .map(|(p, outcome)| format!("{} {}", p.to, endings::of(session, view, name, p, outcome).0)),
+                .map(|(p, outcome)| format!("{} {}", p.to, endings::told(session, view, name, p, outcome).0)),
             drill: DrillView::last(session, view, name)?,
             holds: standing.holds_of(name).to_vec(),
         });
@@ -170,7 +170,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             environments: rows,
             runs: standing.runs,
             pending: standing.pending,
-            says: says.to_owned(),
+            says: says.clone(),
             next: next.unwrap_or_default(),
         });
         return Ok(DONE);
@@ -220,11 +220,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
 /// What there is to say of an environment, what stops it first.
 fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec<String> {
     let name = row.environment.as_str();
-    let mut state: Vec<String> = row.holds.iter().map(|hold| words::hold(hold, now, zone)).collect();
+    let mut state: Vec<String> = Vec::new();
+    for hold in &row.holds {
+        state.push(words::hold_in_short(hold, name, now, zone));
+        state.extend((!hold.left.is_empty()).then(|| label(Label::Bad, &format!("✗ {}", words::left(hold)))));
+    }
     let at_work = standing.runs.iter().filter(|run| run.environments.contains_key(&row.environment));
     state.extend(at_work.map(|run| words::run(run, now)));
     if let Some(since) = row.since {
         let sign = match (row.verified, &row.redeploying) {
+            // What is there now is being replaced, or was left half-way: its run stands above.
+            (true, None) if row.moving.is_some() => label(Label::Waiting, "… was verified before that run began"),
             (true, None) => label(Label::Good, "✓ verified"),
             // Said beside the run: it is what the run is about to confirm or to take back.
             (true, Some(run)) => {
@@ -263,6 +269,9 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
 const EVERYWHERE: &str = "Everything is where it should be: the newest release is verified everywhere. What is there now was not \
                           looked at: `promo plan` looks.";
 
+/// What is said beside how the ledger and the files here stand.
+const NOT_LOOKED: &str = "What is there now was not looked at: `promo plan` looks.";
+
 /// The same where a file that the pipeline names cannot be read, which keeps every plan from being made.
 const UNREAD: &str = "The newest release is verified everywhere. Whether its configuration here is another one is not known: a file \
                       that the pipeline names cannot be read.";
@@ -273,13 +282,13 @@ fn lead_on(
     view: &View,
     standing: &Standing,
     rows: &[Row],
-) -> Result<(&'static str, Option<String>), CliError> {
-    let why = |row: &Row| ("", Some(command_line(["promo", "why", row.environment.as_str()])));
+) -> Result<(String, Option<String>), CliError> {
+    let why = |row: &Row| (String::new(), Some(command_line(["promo", "why", row.environment.as_str()])));
     if let Some(dead) = standing.runs.iter().find(|run| !run.alive()) {
-        return Ok(("", Some(dead.next.clone())));
+        return Ok((String::new(), Some(dead.next.clone())));
     }
     if view.releases.is_empty() {
-        return Ok(("There are no releases yet.", Some(ways::new_release(session))));
+        return Ok(("There are no releases yet.".into(), Some(ways::new_release(session))));
     }
     if let Some(row) = rows.iter().find(|row| row.holds.iter().any(|hold| hold.run.is_some())) {
         return Ok(why(row));
@@ -287,10 +296,10 @@ fn lead_on(
     // Of one that is over and moot nothing is to be done.
     let left = |pending: &&PendingView| !pending.next.is_empty();
     if let Some(pending) = standing.pending.iter().find(left) {
-        return Ok(("", Some(pending.next.clone())));
+        return Ok((String::new(), Some(pending.next.clone())));
     }
     if let Some(run) = standing.runs.first() {
-        return Ok(("", Some(run.next.clone())));
+        return Ok((String::new(), Some(run.next.clone())));
     }
     // What can go on goes on, unless a person froze it; what happened before stands in its row. What was tried before is
     // planned by name only (S3.3), and `why` says so.
@@ -307,16 +316,16 @@ fn lead_on(
         .find(flaky)
         .and_then(|row| ways::open_checks(session, view, &row.environment, false).into_iter().next());
     if let Some(again) = again {
-        return Ok(("", Some(again.command)));
+        return Ok((String::new(), Some(again.command)));
     }
     if rows.iter().filter(free).any(moves) {
-        return Ok(("", Some("promo plan".to_owned())));
+        return Ok((String::new(), Some("promo plan".to_owned())));
     }
     // What starts only by request is planned by name (S3.2).
     if let Some(row) = rows.iter().filter(free).find(|row| row.reconfigured) {
         let start = session.governance().pipeline.environments[&row.environment].start;
         let named = (start == Start::Manual).then_some(row.environment.as_str());
-        return Ok(("", Some(command_line(["promo", "plan"].into_iter().chain(named)))));
+        return Ok((String::new(), Some(command_line(["promo", "plan"].into_iter().chain(named)))));
     }
     // Before what has only lost its evidence by it.
     if let Some(row) = rows.iter().find(|row| row.release.is_some() && !row.verified) {
@@ -335,8 +344,16 @@ fn lead_on(
     let newest = view.releases.last().map(|entry| entry.release.id.as_str());
     let everywhere = |row: &Row| row.release.as_ref().map(|release| release.id.as_str()) == newest;
     match rows.iter().find(|row| !everywhere(row)) {
-        None if session.reconfigured(view).is_err() => Ok((UNREAD, Some("promo check".to_owned()))),
-        None => Ok((EVERYWHERE, None)),
+        None if session.reconfigured(view).is_err() => Ok((UNREAD.into(), Some("promo check".to_owned()))),
+        None => {
+            let changed = session.unreleased()?;
+            if changed.is_empty() {
+                return Ok((EVERYWHERE.into(), None));
+            }
+            let paths: Vec<&str> = changed.iter().map(|changed| changed.path.as_str()).collect();
+            let says = format!("The newest release is verified everywhere. {} {NOT_LOOKED}", not_released(&paths));
+            Ok((says, Some(ways::new_release(session))))
+        }
         Some(row) => Ok(why(row)),
     }
 }

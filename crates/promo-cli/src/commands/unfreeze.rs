@@ -6,14 +6,16 @@ use clap::Args;
 use promo_core::ids::EnvironmentName;
 use promo_core::windows::Invoker;
 use promo_engine::EngineError;
-use promo_engine::lifts::{LIFT_NAMESPACE, Lift};
+use promo_engine::lifts::Lift;
 
 use super::approve::{SignerChoice, sign};
 use crate::cli::Global;
 use crate::error::{CliError, command_line};
 use crate::exit::{DONE, Exit};
+use crate::output::standing as words;
 use crate::project::{self, Access, Project};
-use crate::ui::Ui;
+use crate::ui::{self, Ui};
+use crate::view::Standing;
 use crate::view::answers::Unfrozen;
 
 #[derive(Debug, Args)]
@@ -66,14 +68,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let words: Vec<&str> = ["promo", "unfreeze", "--reason", &arguments.reason].into_iter().chain(signed).collect();
         return Err(CliError::new("request-invalid", 65, message, "promo status").go_on_with(&words));
     }
-    let words = ["unfreeze"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
+    let typed = ["unfreeze"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
     lift(
         &project,
         Lift::Freeze { environments: environments.iter().cloned().collect() },
         &arguments.signing,
         &arguments.reason,
-        words.collect(),
-    )?;
+        typed.collect(),
+    )
+    .map_err(|error| rather_held(&project, global, environments, error))?;
     let plan = ["promo", "plan"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
     let next = command_line(plan);
     let answer = Unfrozen { environments: environments.clone(), next: ui.to_paste(&next) };
@@ -90,6 +93,34 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(DONE)
 }
 
+/// Of an environment in which nothing of the kind is to be lifted: that a promotion which did not end well holds it, and what ends
+/// that. Nobody lifts such a hold.
+pub(crate) fn rather_held(
+    project: &Project,
+    global: &Global,
+    environments: &[EnvironmentName],
+    error: CliError,
+) -> CliError {
+    let held = || -> Result<Option<(String, String)>, CliError> {
+        let (session, zone) = (&project.session, ui::zone(global)?);
+        let (view, now) = (session.view()?, session.now()?);
+        let standing = Standing::of(session, &view)?;
+        let mut holds = environments.iter().flat_map(|name| standing.holds_of(name));
+        let hold = holds.find(|hold| hold.run.is_some());
+        Ok(hold.map(|hold| (words::held(hold, now, &zone), hold.ends.clone())))
+    };
+    if error.problem().code != "request-invalid" {
+        return error;
+    }
+    match held() {
+        Ok(Some((held, ends))) => {
+            let message = format!("{}: {held}", error.problem().message);
+            error.said(&message).with_next(ends)
+        }
+        _ => error,
+    }
+}
+
 /// Signs under a policy, and lifts. `words` are the command, without reason and key.
 pub(crate) fn lift<'a>(
     project: &Project,
@@ -103,7 +134,8 @@ pub(crate) fn lift<'a>(
     let statement = session.lift_statement(what)?;
     let key = signing.key.as_deref().filter(|_| session.governance().policy.is_some());
     let bytes = statement.to_bytes()?;
-    let signature = key.map(|key| sign(project, key, signing.signer, LIFT_NAMESPACE, &bytes)).transpose()?;
+    let signature =
+        key.map(|key| sign(project, key, signing.signer, statement.lift.namespace(), &bytes)).transpose()?;
     match session.lift(&statement, signature.as_deref(), reason) {
         Err(error @ EngineError::Lift(_)) if signature.is_none() && session.invoker() == Invoker::Human => {
             words.insert(0, "promo");

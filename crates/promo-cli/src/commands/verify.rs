@@ -2,8 +2,8 @@
 
 use clap::Args;
 use promo_core::eligibility::CheckStatus;
-use promo_core::ids::{CheckName, EnvironmentName};
-use promo_engine::exit;
+use promo_core::ids::EnvironmentName;
+use promo_engine::{AskedAgain, exit};
 
 use super::status;
 use crate::cli::{Format, Global};
@@ -39,7 +39,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             return Err(run.into_iter().fold(error, |error, words| error.go_on_with(&words)));
         }
     };
-    let all = verdicts.iter().all(|(_, passed, _)| *passed);
+    let (all, unrecorded) = (verdicts.iter().all(|v| v.passed), verdicts.iter().any(|v| !v.recorded));
     // What the checks said is one thing, and how the environment stands with it another.
     let (view, now, zone) = (session.view()?, session.now()?, ui::zone(global)?);
     let standing = Standing::of(session, &view)?;
@@ -51,6 +51,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let held = holds.first().filter(|_| holds.iter().any(|hold| hold.run.is_some()));
     let next = match held {
         Some(_) if !all => command_line(["promo", "why", name.as_str()]),
+        Some(hold) if hold.run.is_some() && unrecorded => hold.ends.clone(),
+        _ if unrecorded => command_line(["promo", "drift", name.as_str()]),
         // Only a plan looks whether what is there is still what was deployed.
         None if !all => command_line(["promo", "plan", name.as_str()]),
         _ if again(status::word(CheckStatus::Flaky)) => command_line(["promo", "verify", name.as_str()]),
@@ -59,10 +61,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         None => "promo status".to_owned(),
     };
     if ui.format() == Format::Json {
-        let line = |(check, passed, detail): &(CheckName, bool, String)| VerdictLine {
-            check: check.clone(),
-            passed: *passed,
-            detail: detail.clone(),
+        let line = |verdict: &AskedAgain| VerdictLine {
+            check: verdict.check.clone(),
+            passed: verdict.passed,
+            detail: verdict.detail.clone(),
+            unrecorded: !verdict.recorded,
         };
         ui.answer(&Verdicts {
             verdicts: verdicts.iter().map(line).collect(),
@@ -72,9 +75,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         });
     } else {
         let mut out = String::new();
-        for (check, passed, detail) in &verdicts {
+        for AskedAgain { check, passed, recorded, detail } in &verdicts {
             let sign = if *passed { label(Label::Good, "✓") } else { label(Label::Bad, "✗") };
-            out.push_str(&format!("{sign} {check}: {}\n", escape::line(detail)));
+            let counts = if *recorded { "" } else { " (not recorded)" };
+            out.push_str(&format!("{sign} {check}: {}{counts}\n", escape::line(detail)));
+        }
+        if unrecorded {
+            let sign = label(Label::Waiting, "!");
+            out.push_str(&format!(
+                "{sign} what is there is not what was deployed: what passes there is no verdict on the release\n"
+            ));
         }
         for (check, stands) in row.iter().flat_map(|row| &row.checks) {
             // A failure stands above, with what was seen.
@@ -83,10 +93,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             }
         }
         for hold in holds {
-            out.push_str(&format!("{name} stays as it was: {}\n", words::hold(hold, now, &zone)));
+            out.push_str(&format!(
+                "{name} stays as it was: {}\n",
+                words::hold_in_short(hold, name.as_str(), now, &zone)
+            ));
         }
         ui.data(&table::fold(&out, ui.width()));
         ui.data(&ui.last_line(&ui.to_paste(&next)));
     }
-    Ok(if all { DONE } else { Exit(exit::DENIED) })
+    Ok(if all && !unrecorded { DONE } else { Exit(exit::DENIED) })
 }

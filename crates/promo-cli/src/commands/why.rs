@@ -29,8 +29,8 @@ use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
 use crate::view::gate::lacking;
-use crate::view::run::{says_more, signers};
-use crate::view::standing::Cause;
+use crate::view::run::{more, signers};
+use crate::view::standing::{Cause, HoldView, PendingRow, PendingView};
 use crate::view::ways;
 use crate::view::{AuthorityView, DrillView, GateView, NextCommand, Standing};
 
@@ -81,6 +81,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         standing: &standing,
         name,
         release: &release,
+        named,
         here,
         outcome: overall(&gates),
         failed: eligibility::failed_there(&view, name, &release),
@@ -155,7 +156,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let moved = gate::moved_by(&gates, &release).filter(|_| outcome < Outcome::Expired);
     let under_way = moved.map(|run| standing.halfway(run));
     let answer = match outcome {
-        _ if here && left => format!("{shown} was deployed to {name} last; what is there now stands above"),
+        _ if here && left => {
+            let left = standing.holds_of(name).iter().flat_map(|hold| &hold.left).map(|left| left.what);
+            format!("{shown} was deployed to {name} last; {}", self::left(left, name))
+        }
         _ if here => format!("{shown} runs in {name}"),
         _ if under_way.is_some() => format!("{shown} is {} in {name}", under_way.unwrap_or_default()),
         Outcome::Refused if automatic && failed == Some(PromotionOutcome::RolledBack) => {
@@ -171,13 +175,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     let mut out = String::new();
     let (stops, paused): (Vec<_>, Vec<_>) = standing.holds_of(name).iter().partition(|hold| hold.kind != "paused");
-    // Whoever asks about an environment that is held is told that before anything about a release.
+    // Whoever asks about an environment that is held is told that before anything about a release. Of another release that did not
+    // end well they are told that it did not.
+    let (stops, others): (Vec<_>, Vec<_>) = stops.into_iter().partition(|hold| case.concerns(hold));
     for hold in stops {
         out.push_str(&format!("{name} {}\n", words::hold(hold, now, &zone)));
     }
     out.push_str(&format!("{answer}\n"));
-    let paused = paused.into_iter().map(|hold| words::hold(hold, now, &zone));
-    let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
+    let paused = others.into_iter().chain(paused).map(|hold| words::hold_in_short(hold, name.as_str(), now, &zone));
+    let runs = standing.runs.iter().filter(|run| run.environments.get(name).is_some_and(|to| case.speaks_of(to)));
     out.extend(paused.chain(runs.map(|run| words::run(run, now))).map(|line| format!("  {line}\n")));
     out.extend(rejected.iter().map(|rejected| format!("  {}\n", rejected.line(now, &zone))));
     // What runs there has passed its gates; how it stands with its checks is what matters now.
@@ -189,6 +195,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 out.push_str(&format!("  {}\n", label(Label::Waiting, text)));
             }
         }
+        out.extend(case.not_the_release().map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))));
         if case.reconfigured {
             let text = "… its configuration here is another than the one that was deployed";
             out.push_str(&format!("  {}\n", label(Label::Waiting, text)));
@@ -239,7 +246,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         out.push_str(&format!("  {} {line}\n", label(Label::Bad, "!")));
     }
     for pending in &standing.pending {
-        let Some(row) = pending.row(name.as_str()) else { continue };
+        let Some(row) = pending.row(name.as_str()).filter(|row| case.asks_about(row)) else { continue };
         let (from, to) = (words::release(row.from.as_ref()), words::release(Some(&row.to)));
         out.push_str(&format!("\n{from} → {to}, {}\n", words::requested(pending, now, &zone)));
         out.extend(words::pending(pending, row, now, &zone).iter().map(|line| format!("  {line}\n")));
@@ -256,6 +263,18 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     ui.data(&table::fold(&out, ui.width()));
     Ok(DONE)
+}
+
+/// Where what is there now is told, where that is not what was deployed last: above, as far as it is known. `left` says of each
+/// place what is there.
+fn left<'a>(mut left: impl Iterator<Item = &'a str> + Clone, name: &EnvironmentName) -> String {
+    let look = command_line(["promo", "drift", name.as_str()]);
+    let unknown = |what: &str| what == "unknown";
+    match (left.clone().any(unknown), left.all(unknown)) {
+        (false, _) => "what is there now stands above".to_owned(),
+        (true, false) => format!("what is known of what is there now stands above, and `{look}` looks at the rest"),
+        (true, true) => format!("what is there now is not known, and `{look}` looks"),
+    }
 }
 
 /// Whether a gate is open because nothing is known against it: `why` asks the ledger, and looks at nothing outside.
@@ -286,6 +305,8 @@ struct Case<'a> {
     standing: &'a Standing,
     name: &'a EnvironmentName,
     release: &'a ReleaseId,
+    /// Whether somebody asks about that release, and not about the environment.
+    named: bool,
     here: bool,
     outcome: Outcome,
     failed: Option<&'a Promotion>,
@@ -294,16 +315,40 @@ struct Case<'a> {
 }
 
 impl Case<'_> {
+    /// Whether what becomes of a release is of concern to whoever asks: of any to who asks about the environment, or about what is
+    /// there.
+    fn speaks_of(&self, release: &ReleaseId) -> bool {
+        !self.named || self.here || release == self.release
+    }
+
+    /// The same of what holds the environment; a freeze holds every release.
+    fn concerns(&self, hold: &HoldView) -> bool {
+        hold.release.as_ref().is_none_or(|release| !self.named || self.here || release.id == self.release.as_str())
+    }
+
+    /// The same of what a requested plan would do.
+    fn asks_about(&self, row: &PendingRow) -> bool {
+        !self.named || row.to.id == self.release.as_str()
+    }
+
     /// What leads on, best first; nothing where there is nothing to do but to wait.
     fn lead_on(&self, gates: &[Gate]) -> Result<Vec<NextCommand>, CliError> {
         let say = |command: String, why: &str| NextCommand { command, why: why.to_owned() };
         let (name, id) = (self.name.as_str(), self.release.as_str());
         if let Some(run) = self.standing.run_in(name) {
-            let why = if run.alive() { "shows how far it is" } else { "goes on with the run" };
-            return Ok(vec![say(run.next.clone(), why)]);
+            if run.alive() {
+                return Ok(vec![say(run.next.clone(), "shows how far it is")]);
+            }
+            let cancel = command_line(["promo", "cancel", run.run.as_str()]);
+            if run.next == cancel {
+                return Ok(vec![say(cancel, "ends the run")]);
+            }
+            let instead = "ends the run where it is, so that `promo rollback` can go back from there";
+            return Ok(vec![say(run.next.clone(), "goes on with the run"), say(cancel, instead)]);
         }
         let mut out = Vec::new();
-        if let Some(pending) = self.standing.pending_in(name) {
+        let asked_about = |pending: &&PendingView| pending.row(name).is_some_and(|row| self.asks_about(row));
+        if let Some(pending) = self.standing.pending_in(name).filter(asked_about) {
             // What is stale is planned anew, unless nothing is left to do of it.
             let stale = pending.next.is_empty();
             if !stale {
@@ -313,13 +358,17 @@ impl Case<'_> {
                 return Ok(out);
             }
         }
-        for hold in self.standing.holds_of(self.name).iter().filter(|hold| hold.kind != "paused") {
+        let holds = self.standing.holds_of(self.name).iter().filter(|hold| self.concerns(hold));
+        for hold in holds.filter(|hold| hold.kind != "paused") {
             let verify = |why| say(command_line(["promo", "verify", name]), why);
             let ends = |why: &str| say(hold.ends.clone(), why);
             match hold.cause {
                 _ if hold.kind == "frozen" => out.push(ends("lifts the freeze")),
                 // Checks are asked about what was deployed, and that is not what is there.
-                _ if !hold.left.is_empty() => out.push(ends(ways::ends_it(&hold.ends))),
+                _ if !hold.left.is_empty() => {
+                    out.push(ends(ways::ends_it(&hold.ends)));
+                    out.extend(hold.back.iter().map(|back| say(back.clone(), ways::ends_it(back))));
+                }
                 // What was not seen is looked at before anything is done about it.
                 Some(Cause::Unjudged) => out.extend([verify("runs its checks again"), ends(ways::ends_it(&hold.ends))]),
                 Some(Cause::Check) => {
@@ -467,6 +516,16 @@ impl Case<'_> {
         ]
     }
 
+    /// What may stay where another configuration of what runs failed, and is still that of the working tree.
+    fn not_the_release(&self) -> Option<String> {
+        let mut holds = self.standing.holds_of(self.name).iter();
+        let files = holds.find_map(|hold| hold.configuration.as_ref()).filter(|_| !self.reconfigured)?;
+        let files: Vec<String> = files.iter().map(|file| escape::line(file)).collect();
+        let which = if files.is_empty() { "its files".to_owned() } else { files.join(" and ") };
+        let plan = command_line(["promo", "plan", self.name.as_str()]);
+        Some(format!("the release can stay: once {which} is mended or put back, `{plan}` plans that"))
+    }
+
     /// The environment after this one where it is not yet.
     fn further(&self) -> Option<NextCommand> {
         let after = self.session.governance().graph.successors(self.name).into_iter();
@@ -518,11 +577,11 @@ impl Case<'_> {
         let mut out = String::new();
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
             let Some((at, outcome)) = promotion.finished else { continue };
-            let (words, style) = endings::of(session, self.view, self.name, promotion, outcome);
+            let (words, style) = endings::told(session, self.view, self.name, promotion, outcome);
             let signed_by = signers(self.view, &promotion.run, Some(self.name));
             let by = words::applied_by(&promotion.by.name, &signed_by);
             let when = time::near(at, now, zone);
-            out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, words), promotion.run));
+            out.push_str(&format!("\n{when}: {} in run {}, applied by {by}\n", label(style, &words), promotion.run));
             for told in authorities.iter().filter(|told| promotion.plan == Some(told.plan)) {
                 out.push_str(&format!("  plan {}\n", told.plan));
                 out.extend(words::authority(told, zone).iter().map(|line| format!("  {line}\n")));
@@ -541,8 +600,9 @@ impl Case<'_> {
                 }
             }
             // What stands with a check is not told once more.
-            let why = why_failed(session, promotion)?.filter(|why| says_more(why, &of_checks));
-            out.extend(why.map(|why| format!("  {} {}\n", label(Label::Bad, "✗"), escape::line(&why))));
+            let why = why_failed(session, promotion)?.and_then(|why| more(&why, &of_checks));
+            let why = why.map(|why| words::reason(&why, &promotion.run));
+            out.extend(why.map(|why| format!("  {} {why}\n", label(Label::Bad, "✗"))));
         }
         Ok(out)
     }
@@ -579,6 +639,11 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                 (stands && concerns(&About::Release(release)))
                     .then(|| format!("record {seq} does not lift the quarantine of {release}: {why}"))
             }
+            Spoken::Withdrawal { document } => {
+                // Of which releases it speaks is told by every one of them.
+                let stands = view.standing(document).next().is_some();
+                stands.then(|| format!("record {seq} does not withdraw the document {document}: {why}"))
+            }
             Spoken::Authors { release } => {
                 concerns(&About::Release(release)).then(|| format!("record {seq} names no author of {release}: {why}"))
             }
@@ -596,4 +661,24 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
         }
     };
     view.uncounted.iter().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_now_stands_above_only_where_it_is_known() {
+        let name: EnvironmentName = "qa".parse().unwrap();
+        for (places, told) in [
+            (&["release", "nothing"][..], "what is there now stands above"),
+            (
+                &["release", "unknown"],
+                "what is known of what is there now stands above, and `promo drift qa` looks at the rest",
+            ),
+            (&["unknown"], "what is there now is not known, and `promo drift qa` looks"),
+        ] {
+            assert_eq!(left(places.iter().copied(), &name), told);
+        }
+    }
 }

@@ -1,12 +1,15 @@
 //! How a promotion, and a run, stand or ended: the one place of these words, for every screen. What must not live here: what
 //! becomes of it next.
 
+use std::borrow::Cow;
+
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use promo_core::ledger::view::{Promotion, Run};
 use promo_engine::Session;
 
+use crate::escape::line;
 use crate::output::labels::Label;
 
 /// Where one that has ended since the ledger was read is told as it was then.
@@ -85,7 +88,50 @@ pub(crate) const fn drill(
     }
 }
 
-/// The same of a promotion of this ledger.
+/// Names more of the files of a configuration than this are counted.
+const NAMED: usize = 3;
+
+/// Another configuration of a release, by the files in which it differs, where they are known.
+pub(crate) fn another(files: &[String]) -> String {
+    let (named, more) = files.split_at(files.len().min(NAMED));
+    let named = named.iter().map(|file| line(file)).collect::<Vec<_>>().join(", ");
+    match (files.len(), more.len()) {
+        (0, _) => "another configuration".to_owned(),
+        (_, 0) => format!("another configuration ({named})"),
+        (_, more) => format!("another configuration ({named} and {more} more)"),
+    }
+}
+
+/// How a promotion ended, of what brought another configuration: that failed, and not the release.
+pub(crate) fn brought(
+    (words, kind): (&'static str, Label),
+    configuration: Option<&[String]>,
+) -> (Cow<'static, str>, Label) {
+    let told = configuration.and_then(|files| {
+        let another = || another(files);
+        let failed = words.strip_prefix("failed").map(|rest| format!("failed with {}{rest}", another()));
+        failed.or_else(|| {
+            words
+                .strip_prefix("was cancelled half-way")
+                .map(|rest| format!("was cancelled half-way to {}{rest}", another()))
+        })
+    });
+    (told.map_or(Cow::Borrowed(words), Cow::Owned), kind)
+}
+
+/// How a promotion of this ledger ended, where nothing beside it says that it brought another configuration.
+pub(crate) fn told(
+    session: &Session,
+    view: &View,
+    name: &EnvironmentName,
+    promotion: &Promotion,
+    outcome: PromotionOutcome,
+) -> (Cow<'static, str>, Label) {
+    let configuration = session.other_configuration(view, name, promotion);
+    brought(of(session, view, name, promotion, outcome), configuration.as_deref())
+}
+
+/// The same where that is said beside it.
 pub(crate) fn of(
     session: &Session,
     view: &View,

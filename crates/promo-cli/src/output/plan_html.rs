@@ -59,7 +59,7 @@ struct GatePage {
 #[derive(Serialize)]
 struct ChangePage<'a> {
     provider: &'a str,
-    place: &'a str,
+    places: Vec<&'a str>,
     path: &'a str,
     summary: String,
     lines: Vec<LinePage>,
@@ -108,16 +108,17 @@ fn row_page<'a>(row: &'a Row, columns: &[&str], view: &PlanView, options: &Optio
     });
     let mut gates: Vec<_> = row.gates.iter().collect();
     gates.sort_by_key(|g| (g.outcome.is_open(), g.routine));
-    let changes = row.steps.iter().flat_map(|step| {
-        step.changes.iter().map(|change| ChangePage {
-            provider: &step.provider,
-            place: &step.place,
+    let changes = row.differences().into_iter().flat_map(|one| {
+        let place = move |change: &'a FileChange| ChangePage {
+            provider: one.provider,
+            places: one.places.clone(),
             path: &change.path,
             summary: diff::summary(change),
             lines: lines(change),
-        })
+        };
+        one.changes.iter().map(place)
     });
-    let holds = row.holds.iter().map(|hold| words::hold(hold, view.now, &options.zone));
+    let holds = row.holds.iter().map(|hold| words::hold_in_short(hold, &row.environment, view.now, &options.zone));
     RowPage {
         row,
         standing: plain(holds.chain(other_images(row)).chain(requested(row, view, options)).collect()),

@@ -181,7 +181,7 @@ fn alarms(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
             };
             lines.push(format!("- ◀ {name} goes **BACK** {what}{configuration}"));
         }
-        let holds = row.holds.iter().map(|hold| words::hold(hold, view.now, &options.zone));
+        let holds = row.holds.iter().map(|hold| words::hold_in_short(hold, &row.environment, view.now, &options.zone));
         lines.extend(holds.map(|hold| format!("- {name}: {}", plain(&hold))));
         if row.state == RowState::Refused {
             let closed: Vec<String> = row
@@ -242,9 +242,11 @@ fn details(view: &PlanView, options: &Options, depth: Depth, out: &mut String) {
                 markdown(&roles.join(" or "))
             ));
         }
-        for step in row.steps.iter().filter(|s| !s.changes.is_empty()) {
-            out.push_str(&format!("{} in {}\n\n", code_span(&step.provider), code_span(&step.place)));
-            for change in &step.changes {
+        for one in row.differences() {
+            let places: Vec<String> = one.places.iter().map(|place| code_span(place)).collect();
+            let places = places.join(", and the same in ");
+            out.push_str(&format!("{} in {places}\n\n", code_span(one.provider)));
+            for change in one.changes {
                 out.push_str(&format!("- {} ({})\n", code_span(&change.path), diff::summary(change)));
                 if depth == Depth::Diffs {
                     out.push_str(&format!("\n{}\n\n", fenced("diff", &diff::hunks(change))));

@@ -243,7 +243,7 @@ fn environment(row: &Row, view: &PlanView, options: &Options, width: usize, out:
     let what = wrap(&format!("{what}   {}", label(kind, &says)), room).join(&format!("\n{indent}"));
     out.push_str(&format!("{} {name}{after}{what}\n", label(kind, sign)));
     for hold in &row.holds {
-        out.push_str(&format!("{indent}{}\n", words::hold(hold, view.now, &options.zone)));
+        out.push_str(&format!("{indent}{}\n", words::hold_in_short(hold, &row.environment, view.now, &options.zone)));
     }
     // What goes back is looked at for what it goes back to, before anything else.
     if row.backward {
@@ -426,10 +426,11 @@ pub(crate) fn gate(gate: &GateView, view: &PlanView, options: &Options) -> Strin
 fn differences(view: &PlanView, options: &Options, out: &mut String) {
     let mut budget = if options.full { usize::MAX } else { LINES_PER_PLAN };
     for row in &view.environments {
-        for step in row.steps.iter().filter(|s| !s.changes.is_empty()) {
-            let title = format!("{} · {} · what would change in {}", row.environment, step.provider, step.place);
+        for one in row.differences() {
+            let places = one.places.join(", and the same in ");
+            let title = format!("{} · {} · what would change in {places}", row.environment, one.provider);
             out.push_str(&format!("\n  {}\n", label(Label::Strong, &line(&title))));
-            for change in &step.changes {
+            for change in one.changes {
                 let path = format!("{} ({})", line(&change.path), diff::summary(change));
                 out.push_str(&format!("  {}\n", label(Label::Dim, &path)));
                 let hunks = diff::hunks(change);

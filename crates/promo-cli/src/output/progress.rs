@@ -11,9 +11,9 @@ use promo_engine::{Holder, Progress, Sink};
 
 use crate::cli::Format;
 use crate::escape;
-use crate::output::endings;
 use crate::output::labels::{Label, label};
 use crate::output::time::took;
+use crate::output::{endings, standing as words};
 use crate::ui::Ui;
 
 /// How wide the longest name of an environment is: whatever they say, their lines are in line.
@@ -52,7 +52,7 @@ fn environments(ui: &Ui, width: usize) -> Sink {
     if !ui.is_interactive() {
         return Arc::new(move |event| {
             ui.event(&event);
-            if let Some((name, text)) = words(&event) {
+            if let Some((name, text)) = told(&event) {
                 ui.talk(&format!("{name:<width$} {text}"));
             }
         });
@@ -62,7 +62,7 @@ fn environments(ui: &Ui, width: usize) -> Sink {
     let lines: Mutex<BTreeMap<EnvironmentName, ProgressBar>> = Mutex::default();
     Arc::new(move |event| {
         ui.event(&event);
-        let Some((name, text)) = words(&event) else { return };
+        let Some((name, text)) = told(&event) else { return };
         // Bars are drawn beside the streams that take colour away where it is not wanted.
         let text = if plain { anstream::adapter::strip_str(&text).to_string() } else { text };
         let mut lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
@@ -84,10 +84,13 @@ fn environments(ui: &Ui, width: usize) -> Sink {
 }
 
 /// What happened, in words.
-fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
+fn told(event: &Progress) -> Option<(EnvironmentName, String)> {
     let (environment, text) = match event {
         Progress::RunStarted { .. } | Progress::Waiting { .. } | Progress::WaitingForLock { .. } => return None,
-        Progress::PromotionStarted { environment, release, .. } => (environment, format!("{release} enters")),
+        Progress::PromotionStarted { environment, release, configuration, .. } => {
+            let with = configuration.as_ref().map(|files| format!(" with {}", endings::another(files)));
+            (environment, format!("{release} enters{}", with.unwrap_or_default()))
+        }
         Progress::DrillStarted { environment, release, back, .. } => {
             (environment, format!("drill: {release} goes back to {back} and comes again"))
         }
@@ -96,7 +99,7 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
             (environment, label(Label::Good, &text))
         }
         Progress::DrillTurned { environment, back, why, .. } => {
-            let why = why.as_deref().map(|why| format!(": {}", escape::line(why))).unwrap_or_default();
+            let why = why.as_deref().map(|why| format!(": {}", words::first(why).0)).unwrap_or_default();
             (environment, label(Label::Bad, &format!("going back to {back} failed{why}")))
         }
         Progress::NotStarted { environment, why, .. } => (environment, format!("not started: {}", escape::line(why))),
@@ -104,8 +107,13 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
         Progress::StepDone { environment, step, detail, milliseconds, .. } => {
             (environment, format!("{step}: {} ({milliseconds} ms)", escape::line(detail)))
         }
+        // The promotion was verified by then, and stands.
+        Progress::StepFailed { environment, step, why } if step.starts_with(&format!("{environment}/attest/")) => {
+            (environment, label(Label::Waiting, &format!("{step} is left out: {}", escape::line(why))))
+        }
         Progress::StepFailed { environment, step, why } => {
-            let text = format!("{step} failed: {}", escape::line(why));
+            // The whole of it is told once, where the run ends.
+            let text = format!("{step} failed: {}", words::first(why).0);
             (environment, label(Label::Bad, &text))
         }
         Progress::CheckStarted { environment, check } => (environment, format!("check {check} …")),
@@ -128,14 +136,16 @@ fn words(event: &Progress) -> Option<(EnvironmentName, String)> {
         Progress::WaveClosed { environment, why, .. } => {
             (environment, label(Label::Waiting, &format!("stopped: {}", escape::line(why))))
         }
-        Progress::RollingBack { environment, to, why } => {
-            let text = format!("going back to {to}: {}", escape::line(why));
+        Progress::RollingBack { environment, to, why, configuration } => {
+            let before = if configuration.is_some() { " as it was configured before" } else { "" };
+            let text = format!("going back to {to}{before}: {}", words::first(why).0);
             (environment, label(Label::Waiting, &text))
         }
-        Progress::PromotionFinished { environment, release, outcome, open } => {
+        Progress::PromotionFinished { environment, release, outcome, open, configuration } => {
             // How its run ends is not known yet, and that it went back has been told.
-            let (text, style) = endings::promotion(*outcome, None, false, !open.is_empty());
-            (environment, format!("{release} {}", label(style, text)))
+            let ended = endings::promotion(*outcome, None, false, !open.is_empty());
+            let (text, style) = endings::brought(ended, configuration.as_deref());
+            (environment, format!("{release} {}", label(style, &text)))
         }
     };
     Some((environment.clone(), text))

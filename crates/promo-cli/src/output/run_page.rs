@@ -4,7 +4,7 @@ use crate::escape::{code_span, line, markdown};
 use crate::output::labels::{Label, label};
 use crate::output::plan_text::{Options, short_state};
 use crate::output::{endings, standing as words, time};
-use crate::view::run::says_more;
+use crate::view::run::more;
 use crate::view::standing::OpenRunView;
 use crate::view::{RunRow, RunStep, RunView};
 
@@ -92,6 +92,9 @@ fn moved(row: &RunRow) -> String {
             format!("{to} → {back} → {to}")
         }
         Some(from) if *from != row.release => format!("{} → {}", from.text(), row.release.text()),
+        _ if row.configuration.is_some() => {
+            format!("{to} with {}", endings::another(row.configuration.as_deref().unwrap_or_default()))
+        }
         _ => row.release.text(),
     }
 }
@@ -143,7 +146,7 @@ fn facts(row: &RunRow) -> Vec<(Label, &'static str, String)> {
     let mut told: Vec<String> = row.steps.iter().filter_map(|step| step.why.clone()).collect();
     let failed = row.checks.iter().filter(|check| !check.passed && check.release.as_str() == row.release.id);
     told.extend(failed.filter_map(|check| Some(format!("{} failed: {}", check.check, check.detail.as_ref()?))));
-    let why = row.why.iter().filter(|why| says_more(why, &told)).map(|why| (Label::Bad, "✗", why.clone()));
+    let why = row.why.iter().filter_map(|why| more(why, &told)).map(|why| (Label::Bad, "✗", why));
     let drill = row.drill.iter().filter_map(|drill| match (drill.took(), drill.turned, &drill.why) {
         (Some(took), ..) => Some((Label::Good, "✓", format!("went back to {} in {took}", drill.back.text()))),
         (None, Some(_), why) => {

@@ -1,5 +1,7 @@
 //! How a run ended: the same table on a terminal and in CI.
 
+use std::borrow::Cow;
+
 use promo_core::gate::Gate;
 use promo_core::ids::{EnvironmentName, ReleaseId, RunId};
 use promo_core::ledger::event::PromotionOutcome;
@@ -43,7 +45,7 @@ struct RowView<'a> {
     /// What was to enter.
     release: &'a str,
     /// How it ended, in words.
-    fate: &'static str,
+    fate: Cow<'static, str>,
     /// Why, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     why: Option<&'a str>,
@@ -76,10 +78,14 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
         let mine =
             view.as_ref().and_then(|view| view.environment(name)?.history.iter().rev().find(|p| p.run == report.run));
         if let Some(drill) = mine.and_then(|promotion| promotion.drill.as_ref()) {
-            return endings::drill(outcome, report.outcome, drill.turned.as_ref().map(|turned| turned.passed));
+            let passed = drill.turned.as_ref().map(|turned| turned.passed);
+            return endings::brought(endings::drill(outcome, report.outcome, passed), None);
         }
         let open = view.as_ref().is_some_and(|view| !session.unspoken(view, name, release).is_empty());
-        endings::promotion(outcome, report.outcome, run.is_some_and(|run| endings::went_back(run, name)), open)
+        let configuration =
+            view.as_ref().zip(mine).and_then(|(view, mine)| session.other_configuration(view, name, mine));
+        let went_back = run.is_some_and(|run| endings::went_back(run, name));
+        endings::brought(endings::promotion(outcome, report.outcome, went_back, open), configuration.as_deref())
     };
     {
         let environments = report
@@ -88,10 +94,10 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
             .map(|(name, release, fate)| {
                 let (fate, why, gates): (_, _, &[Gate]) = match fate {
                     Fate::Ended { outcome, why } => (ended(name, release, *outcome).0, why.as_deref(), &[]),
-                    Fate::DrillFailed { why } => (DRILL_FAILED.0, why.as_deref(), &[]),
-                    Fate::NotStarted { why, gates } => ("was not started", Some(why.as_str()), gates),
-                    Fate::Interrupted => (endings::open(Some("interrupted")).0, None, &[]),
-                    Fate::Closed { why, gates } => (WAVE_WAITS, Some(why.as_str()), gates),
+                    Fate::DrillFailed { why } => (DRILL_FAILED.0.into(), why.as_deref(), &[]),
+                    Fate::NotStarted { why, gates } => ("was not started".into(), Some(why.as_str()), gates),
+                    Fate::Interrupted => (endings::open(Some("interrupted")).0.into(), None, &[]),
+                    Fate::Closed { why, gates } => (WAVE_WAITS.into(), Some(why.as_str()), gates),
                 };
                 RowView { environment: name.as_str(), release: release.as_str(), fate, why, gates }
             })
@@ -112,15 +118,15 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
                 let (words, style) = ended(name, release, *outcome);
                 (words, style, why.as_deref())
             }
-            Fate::DrillFailed { why } => (DRILL_FAILED.0, DRILL_FAILED.1, why.as_deref()),
-            Fate::NotStarted { why, .. } => ("was not started", Label::Waiting, Some(why.as_str())),
-            Fate::Closed { why, .. } => (WAVE_WAITS, Label::Waiting, Some(why.as_str())),
+            Fate::DrillFailed { why } => (DRILL_FAILED.0.into(), DRILL_FAILED.1, why.as_deref()),
+            Fate::NotStarted { why, .. } => ("was not started".into(), Label::Waiting, Some(why.as_str())),
+            Fate::Closed { why, .. } => (WAVE_WAITS.into(), Label::Waiting, Some(why.as_str())),
             Fate::Interrupted => {
                 let (words, style) = endings::open(Some("interrupted"));
-                (words, style, None)
+                (words.into(), style, None)
             }
         };
-        out.push_str(&format!("  {name:<width$}  {release} {}\n", label(style, words)));
+        out.push_str(&format!("  {name:<width$}  {release} {}\n", label(style, &words)));
         if let Some(why) = why {
             out.push_str(&format!("  {:width$}  {}\n", "", escape::line(why)));
         }

@@ -6,8 +6,9 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::approval::Decision;
-use promo_core::ids::IdentityName;
+use promo_core::ids::{IdentityName, RunId};
 
+use crate::error::command_line;
 use crate::escape::line;
 use crate::output::labels::{Label, label};
 use crate::output::plan_text::short_state;
@@ -37,28 +38,81 @@ pub(crate) fn applied_by(claimed: &str, signed_by: &BTreeSet<IdentityName>) -> S
     format!("{}{signed}", line(claimed))
 }
 
-/// What holds an environment, in a line with its sign.
+/// The longest first part of a reason that a table has room for, in characters.
+const ROOM: usize = 110;
+
+/// The first part of why something failed, and whether there is more of it.
+pub(crate) fn first(reason: &str) -> (String, bool) {
+    let text = line(reason);
+    let clause = text.split("; ").next().unwrap_or_default();
+    let cut = match clause.char_indices().nth(ROOM) {
+        None => clause,
+        Some((end, _)) => clause[..end].rsplit_once(' ').map_or(&clause[..end], |(whole, _)| whole),
+    };
+    let more = cut.len() < text.len();
+    (if more { format!("{} …", cut.trim_end_matches([':', ',', '.'])) } else { text }, more)
+}
+
+/// Why something failed, as far as a table has room, with the command that shows the rest.
+pub(crate) fn reason(reason: &str, run: &RunId) -> String {
+    let (first, more) = first(reason);
+    let rest = if more { format!(" (`{}`)", command_line(["promo", "show", run.as_str()])) } else { String::new() };
+    format!("{first}{rest}")
+}
+
+/// What holds an environment, whole, in a line with its sign.
 pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
+    labelled(hold, &format!("{} ({})", holds(hold, now, zone), ends(hold)))
+}
+
+/// The same in a table of several things: of a promotion that did not end well only what it was, and who says the rest.
+pub(crate) fn hold_in_short(hold: &HoldView, name: &str, now: Timestamp, zone: &TimeZone) -> String {
+    if hold.run.is_none() {
+        return self::hold(hold, now, zone);
+    }
+    let since = time::near(hold.since, now, zone);
+    labelled(hold, &format!("✗ held since {since}: {} (`{}`)", what(hold), command_line(["promo", "why", name])))
+}
+
+/// That an environment is held and by what, where somebody asks for what would lift a freeze: it lifts no hold.
+pub(crate) fn held(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
+    let text = holds(hold, now, zone);
+    format!("it is {}, and {}", text.trim_start_matches("✗ "), ends(hold))
+}
+
+fn labelled(hold: &HoldView, text: &str) -> String {
+    label(if hold.run.is_some() { Label::Bad } else { Label::Waiting }, text)
+}
+
+/// What a promotion that did not end well was, in a few words.
+fn what(hold: &HoldView) -> String {
+    let release = hold.release.as_ref().map(|release| line(&release.text())).unwrap_or_default();
+    let release = match &hold.configuration {
+        Some(files) => format!("{} of {release}", endings::another(files)),
+        None => release,
+    };
+    if hold.kind == "cancelled" {
+        let way = match (hold.backward, &hold.went_back) {
+            (true, _) => "its way back to",
+            (false, Some(_)) => "its way back from",
+            (false, None) => "its way to",
+        };
+        return format!("was cancelled on {way} {release}");
+    }
+    let way = if hold.backward { "going back to" } else { "with" };
+    let back = if hold.went_back.is_some() { ", as did going back" } else { "" };
+    format!("failed {way} {release}{back}")
+}
+
+fn holds(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
     let (since, by) = (time::near(hold.since, now, zone), applied_by(&hold.by, &hold.signed_by));
     let run = hold.run.as_ref().map(ToString::to_string).unwrap_or_default();
-    let release = hold.release.as_ref().map(|release| line(&release.text())).unwrap_or_default();
     let everywhere = if hold.everywhere { " everywhere" } else { "" };
     let reason = quoted(hold.reason.as_ref());
-    // The whole command, with what is to be filled in, is the next one of `promo why`.
-    let ends = hold.ends.split(" --out").next().and_then(|ends| ends.split(" --reason").next()).unwrap_or_default();
-    let text = match hold.kind {
+    match hold.kind {
         "frozen" => format!("… frozen{everywhere} by {by} since {since}{reason}"),
         "paused" => format!("… automatic promotion is paused{everywhere} since {since}, after a rollback{reason}"),
-        "cancelled" => {
-            let way = match (hold.backward, &hold.went_back) {
-                (true, _) => "its way back to",
-                (false, Some(_)) => "its way back from",
-                (false, None) => "its way to",
-            };
-            format!("✗ held since {since}: run {run} by {by} was cancelled on {way} {release}{}", there(hold))
-        }
         _ => {
-            let way = if hold.backward { "going back to" } else { "with" };
             let cause = match hold.cause {
                 Some(Cause::Deployment) => ", which could not be deployed",
                 Some(Cause::Unjudged) => ", which its checks have not judged",
@@ -66,18 +120,27 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
                 Some(Cause::Check) if hold.went_back.is_some() => ", which was deployed and failed a check",
                 Some(Cause::Check) | None => "",
             };
-            let back = if hold.went_back.is_some() { "; going back failed too" } else { "" };
-            format!("✗ held since {since}: run {run} by {by} failed {way} {release}{cause}{back}{}", there(hold))
+            let what = what(hold);
+            let (what, back) = match what.strip_suffix(", as did going back") {
+                Some(what) => (what, "; going back failed too"),
+                None => (what.as_str(), ""),
+            };
+            format!("✗ held since {since}: run {run} by {by} {what}{cause}{back}{}", there(hold))
         }
-    };
-    let kind = if hold.run.is_some() { Label::Bad } else { Label::Waiting };
-    // What only plans, or adds something to be planned, ends nothing by itself.
-    let ended = match ends.split(' ').nth(1) {
-        Some("plan" | "rollback") => format!("ended by applying what `{ends}` plans"),
+    }
+}
+
+/// What ends it: what only plans, or adds something to be planned, ends nothing by itself.
+fn ends(hold: &HoldView) -> String {
+    // The whole command, with what is to be filled in, is the next one of `promo why`.
+    let ends = hold.ends.split(" --out").next().and_then(|ends| ends.split(" --reason").next()).unwrap_or_default();
+    let back = hold.back.iter().filter_map(|back| back.split(" --out").next());
+    let back: String = back.map(|back| format!(", or what `{back}` does")).collect();
+    match ends.split(' ').nth(1) {
+        Some("plan" | "rollback") => format!("ended by applying what `{ends}` plans{back}"),
         Some("release") => format!("ended by applying a newer release: `{ends}`"),
         _ => format!("ended by `{ends}`"),
-    };
-    label(kind, &format!("{text} ({ended})"))
+    }
 }
 
 /// A place that was changed by someone else, in a line without its sign.
@@ -141,7 +204,10 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
     let what = format!("run {} by {applier}", run.run);
     let done = run.waves.iter().map(|(name, done)| format!("; {name} has wave {done} behind it"));
     let further = run.stale.iter().map(|why| format!("; {}", line(why)));
-    let done = done.chain(further).collect::<String>();
+    let drills = run.drills.iter().map(|(name, back)| {
+        format!("; a drill: {name} goes back to {}, and then what ran comes again", line(&back.text()))
+    });
+    let done = drills.chain(done).chain(further).collect::<String>();
     let (stands, kind) = endings::open(Some(run.stands()));
     match run.state {
         "alive" => {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Answer;
 use super::drift::{ADDED, DriftedEnvironment, Drifts, Found};
-use super::summary::NextCommand;
+use super::summary::{NextCommand, not_released};
 use crate::error::command_line;
 
 /// What files would have to say for what is live to be what is declared.
@@ -55,6 +55,10 @@ pub(crate) struct Keeping<'a> {
     pub(crate) values: Option<&'a str>,
     /// The command that goes back to what ran there before, where that is possible.
     pub(crate) back: Option<&'a str>,
+    /// Whether there are files that several environments have.
+    pub(crate) shares: bool,
+    /// Files that several environments have, and that are not here as the newest release has them.
+    pub(crate) unreleased: &'a [String],
     /// Whether the files were to be written.
     pub(crate) write: bool,
 }
@@ -70,8 +74,10 @@ impl Adopted {
         let Drifts { mut environments, mut also, next: first, .. } = drifts;
         let environment = environments.remove(0);
         if environment.state != "differs" {
-            // Nothing is to be kept, and nothing to be taken back.
-            return Self { says: environment.says.clone(), environment, files, also: Vec::new(), next: String::new() };
+            // Nothing is to be kept, and nothing to be taken back; what could not be looked at leads to what keeps it from that.
+            let unseen = environment.state == "not-looked-at";
+            let (also, next) = if unseen { (also, first) } else { (Vec::new(), String::new()) };
+            return Self { says: environment.says.clone(), environment, files, also, next };
         }
         let name = keeping.name;
         let found = Found::of(&environment);
@@ -84,6 +90,8 @@ impl Adopted {
         also.retain(|other| other.command != this);
         let mut says = Vec::new();
         let mut keep = Vec::new();
+        // What several environments have is changed by a release alone, and no plan of one environment brings it.
+        let by_release = || say(to_paste(keeping.release), "keep it, once files that environments share say so");
         if keeping.write && !any(&["written", "declared"]) {
             says.push("Nothing was written.".to_owned());
         }
@@ -94,6 +102,8 @@ impl Adopted {
             ));
             keep.extend(keeping.back.map(|back| say(to_paste(back), "go back with promo")));
         }
+        // Where files were changed by hand as they were told to be, and shared ones among them, a release is what leads on.
+        let unwritten = found.changed && !any(&["can-be-written", "written", "declared"]);
         if found.changed {
             let keep_it =
                 "What was changed stays only where the files declare it: the next deployment takes it back else.";
@@ -105,19 +115,28 @@ impl Adopted {
             } else if any(&["written", "declared"]) {
                 format!("The files say so now; those are of {name} alone:")
             } else if any(&["changed-since"]) {
-                keep.push(say(plan(), "keep it, once these files say so"));
+                if files.iter().any(|file| !file.shared) {
+                    keep.push(say(plan(), "keep it, once these files say so"));
+                }
+                keep.extend(files.iter().any(|file| file.shared).then(by_release));
                 "These files declare it, and are not as they were deployed any more:".to_owned()
             } else if let Some(values) = keeping.values {
                 keep.push(say(plan(), "keep it, once the values say so"));
+                keep.extend(keeping.shares.then(by_release));
                 format!(
                     "Which value of a chart a field comes from cannot be told, and --write writes none: change {values} by hand to \
                      keep it."
                 )
             } else {
                 keep.push(say(plan(), "keep it, once the files say so"));
+                keep.extend(keeping.shares.then(by_release));
                 "Where it is declared cannot be told here: change the manifests by hand to keep it.".to_owned()
             };
             says.push(format!("{keep_it} {how}"));
+            let paths: Vec<&str> = keeping.unreleased.iter().map(String::as_str).collect();
+            if unwritten && !paths.is_empty() {
+                says.push(not_released(&paths));
+            }
         }
         if found.image {
             says.push(
@@ -151,6 +170,8 @@ impl Adopted {
             to_paste(keeping.release)
         } else if any(&["written", "declared"]) {
             plan()
+        } else if unwritten && !keeping.unreleased.is_empty() {
+            to_paste(keeping.release)
         } else {
             first.clone()
         };
@@ -158,7 +179,11 @@ impl Adopted {
             let why = if first.starts_with("promo ") { "take it back" } else { "take away what was added" };
             also.insert(0, say(first, why));
         }
-        also.extend(keep.into_iter().filter(|other| other.command != next));
+        for other in keep.into_iter().filter(|other| other.command != next) {
+            if !also.iter().any(|told| told.command == other.command) {
+                also.push(other);
+            }
+        }
         Self { environment, files, says: says.join(" "), also, next }
     }
 }

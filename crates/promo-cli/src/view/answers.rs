@@ -326,6 +326,15 @@ answers! {
         /// The next command.
         next: String,
     }
+    /// A document counts no more.
+    "promo.evidence.withdrawn" EvidenceWithdrawn {
+        /// The document.
+        document: Digest,
+        /// The releases of which it spoke.
+        releases: Vec<ReleaseRef>,
+        /// The next command.
+        next: String,
+    }
     /// What lies beside artifacts was taken into the ledger.
     "promo.evidence.collected" EvidenceCollected {
         /// By release, the newest first.
@@ -405,6 +414,9 @@ pub(crate) struct VerdictLine {
     pub(crate) passed: bool,
     /// What it saw.
     pub(crate) detail: String,
+    /// That it is no verdict on the release, since what is there is not what was deployed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) unrecorded: bool,
 }
 
 /// How long a ledger is.
@@ -427,6 +439,9 @@ pub(crate) struct PastPromotion {
     pub(crate) to: ReleaseId,
     /// What kind of move it was.
     pub(crate) movement: Movement,
+    /// Of another configuration of what ran there: the files in which it differs, as far as they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) configuration: Option<Vec<String>>,
     /// Of a drill: what it went back to, and how that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drill: Option<DrillView>,
@@ -451,12 +466,15 @@ pub(crate) struct PastPromotion {
 /// Something that stopped promotions, or lifted what stopped them.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PastStop {
-    /// What was done: `frozen`, `paused`, `unfrozen`, `rejected`, `quarantined` or `lifted`.
+    /// What was done: `frozen`, `paused`, `unfrozen`, `rejected`, `quarantined`, `lifted`, or `withdrawn` of a document.
     pub(crate) act: &'static str,
     /// Where; empty means everywhere.
     pub(crate) environments: Vec<EnvironmentName>,
     /// Which release, of a quarantine.
     pub(crate) release: Option<ReleaseId>,
+    /// Which document, of one that was withdrawn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) document: Option<Digest>,
     /// When.
     pub(crate) at: Timestamp,
     /// By whom: who signed it, else a claim.

@@ -201,7 +201,10 @@ impl DriftedEnvironment {
         }
         // What it left half-way is gone on with; neither is it taken back to what failed, nor kept.
         if let Some(hold) = standing.left_in(&self.environment).filter(|hold| !hold.left.is_empty()) {
-            return vec![NextCommand { command: hold.ends.clone(), why: format!("{name}: {}", ends_it(&hold.ends)) }];
+            let ways = [Some(&hold.ends), hold.back.as_ref()].into_iter().flatten();
+            return ways
+                .map(|way| NextCommand { command: way.clone(), why: format!("{name}: {}", ends_it(way)) })
+                .collect();
         }
         let mut ways = Vec::new();
         if self.places.iter().any(|place| place.takes_back) {

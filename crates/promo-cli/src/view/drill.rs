@@ -14,7 +14,7 @@ use super::ReleaseView;
 use crate::error::CliError;
 use crate::escape::line;
 use crate::output::labels::{Label, label};
-use crate::output::time;
+use crate::output::{standing as words, time};
 
 /// A way back that was tried, or is.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -99,7 +99,8 @@ impl DrillView {
         match self.state {
             "passed" => label(Label::Good, &format!("✓ a rollback to {back} was drilled{ago}{took}")),
             "failed" => {
-                let why = self.why.as_deref().map(|why| format!(": {}", line(why))).unwrap_or_default();
+                let why = self.why.as_deref().map(|why| format!(": {}", words::reason(why, &self.run)));
+                let why = why.unwrap_or_default();
                 label(Label::Bad, &format!("✗ the drill of a rollback to {back} failed{ago}{why}"))
             }
             _ => label(Label::Waiting, &format!("… a drill of a rollback to {back} was broken off (run {})", self.run)),

@@ -42,6 +42,24 @@ pub(crate) struct DocumentView {
     pub(crate) signed_by: Vec<String>,
     /// What it says, in a few words.
     pub(crate) says: String,
+    /// That it counts no more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) withdrawn: Option<WithdrawnView>,
+}
+
+/// Who took a document back.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct WithdrawnView {
+    /// By whom: who signed it, else a claim.
+    pub(crate) by: String,
+    /// Whether that is who signed it.
+    pub(crate) signed: bool,
+    /// When.
+    pub(crate) at: Timestamp,
+    /// The position of the record that says so.
+    pub(crate) record: u64,
+    /// The reason that was given.
+    pub(crate) reason: Option<String>,
 }
 
 /// What was found beside the artifacts of a release.
@@ -53,6 +71,9 @@ pub(crate) struct CollectedView {
     pub(crate) new: Vec<DocumentView>,
     /// What could not be taken: broken, or of a version that promo does not know.
     pub(crate) broken: Vec<BrokenView>,
+    /// What lies there and somebody has withdrawn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) withdrawn: Vec<Digest>,
     /// How many documents are of no format that promo knows, or speak of something else than the artifacts.
     pub(crate) others: usize,
 }
@@ -79,6 +100,7 @@ impl CollectedView {
             release,
             new: collected.new.iter().map(|brought| DocumentView::of(brought, session)).collect(),
             broken: broken.collect(),
+            withdrawn: collected.withdrawn.iter().copied().collect(),
             others: collected.others,
         }
     }
@@ -97,6 +119,9 @@ impl CollectedView {
                 label(Label::Bad, "✗"),
                 one.artifact
             ));
+        }
+        for document in &self.withdrawn {
+            out.push_str(&format!("  {document} still lies there, and stays withdrawn\n"));
         }
         if self.others > 0 {
             out.push_str(&format!("  {} of no format that gates look at\n", counted(self.others)));
@@ -129,6 +154,13 @@ impl DocumentView {
                 Content::Read(report) => report.summary(),
                 Content::Unreadable { why, .. } => format!("cannot be read: {why}"),
             },
+            withdrawn: entry.withdrawn.as_ref().map(|withdrawn| WithdrawnView {
+                by: withdrawn.by().to_owned(),
+                signed: withdrawn.signer.is_some(),
+                at: withdrawn.note.at,
+                record: withdrawn.note.seq,
+                reason: session.reason_given(withdrawn.note.seq).ok().flatten(),
+            }),
         }
     }
 
@@ -141,6 +173,10 @@ impl DocumentView {
         } else {
             format!(", signed by {}", self.signed_by.join(", "))
         };
-        format!("{}{name}{says}{signed}", self.source)
+        let withdrawn = self.withdrawn.as_ref().map(|one| {
+            let reason = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            format!(" — withdrawn by {}{reason}", one.by)
+        });
+        format!("{}{name}{says}{signed}{}", self.source, withdrawn.unwrap_or_default())
     }
 }

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use promo_core::gate::{Gate, GateKind, Outcome, Reason};
+use promo_core::ids::EnvironmentName;
 use promo_core::model::Party;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -37,6 +38,9 @@ pub(crate) struct GateView {
     /// Whether what it opens for is applied only by somebody who signs, because its rule excludes the applier.
     #[serde(skip)]
     pub(crate) signed_apply: bool,
+    /// The environment before this one in which what it asks for has to be so.
+    #[serde(skip)]
+    pub(crate) upstream: Option<EnvironmentName>,
 }
 
 impl GateView {
@@ -75,7 +79,21 @@ impl GateView {
             routine,
             signed_request: excludes(Party::Initiator),
             signed_apply: excludes(Party::Applier),
+            upstream: upstream(&gate.reason).cloned(),
         }
+    }
+}
+
+/// The environment whose checks, or whose arrival, a reason is about.
+const fn upstream(reason: &Reason) -> Option<&EnvironmentName> {
+    match reason {
+        Reason::NotThereYet { environment }
+        | Reason::ChecksMissing { environment, .. }
+        | Reason::StillWatched { environment }
+        | Reason::CheckFailed { environment, .. }
+        | Reason::CheckFlaky { environment, .. }
+        | Reason::CheckWithdrawn { environment, .. } => Some(environment),
+        _ => None,
     }
 }
 

@@ -28,4 +28,4 @@ pub(crate) use release::ReleaseView;
 pub(crate) use row::{ArtifactView, DriftView, Row, RowState, next_of};
 pub(crate) use run::{RunRow, RunStep, RunView};
 pub(crate) use standing::Standing;
-pub(crate) use summary::NextCommand;
+pub(crate) use summary::{NextCommand, not_released};

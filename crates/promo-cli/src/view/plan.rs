@@ -18,7 +18,7 @@ use serde::Serialize;
 
 use super::row::{DriftView, Note, Row, RowState, next_of};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
-use super::summary::{NextCommand, Summary, moving_on, next, summary};
+use super::summary::{NOTHING_TO_DO, NextCommand, Summary, few, moving_on, next, not_released, summary};
 use super::ways;
 use super::{AuthorityView, DrillView};
 use crate::engine_error;
@@ -60,6 +60,9 @@ pub(crate) struct PlanView {
     /// from the files here would carry these.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) if_merged: Option<Vec<SharedChange>>,
+    /// Of a plan that moves nothing: files that several environments have, and that are not here as the newest release has them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unreleased: Vec<SharedChange>,
     /// Every environment of the plan, lower tiers first.
     pub(crate) environments: Vec<Row>,
     /// The plan in short.
@@ -228,6 +231,7 @@ impl PlanView {
             initiator: plan.initiator.clone(),
             tool: plan.tool.clone(),
             if_merged: None,
+            unreleased: Vec::new(),
             environments,
             summary,
             fate: None,
@@ -250,6 +254,32 @@ impl PlanView {
             why: engine_error::reason(error),
         };
         self.left_out = left.iter().map(out).collect();
+        if !self.left_out.is_empty() {
+            let names: Vec<&str> = self.left_out.iter().map(|left| left.environment.as_str()).collect();
+            // Of those nobody knows whether something would move.
+            let of_the_others = match self.summary.text.strip_prefix(NOTHING_TO_DO) {
+                Some(rest) => format!("Nothing would move of what could be looked at.{rest}"),
+                None => std::mem::take(&mut self.summary.text),
+            };
+            self.summary.text = format!("{of_the_others} Left out: {}.", few(&names));
+        }
+        self
+    }
+
+    /// The same with the shared files here that are not those of the newest release: where nothing moves, they are what is left to do.
+    pub(crate) fn with_unreleased(mut self, unreleased: Vec<SharedChange>, release: &str) -> Self {
+        let idle = self.environments.iter().all(|row| row.movement.is_none());
+        if unreleased.is_empty() || !idle {
+            return self;
+        }
+        if let Some(rest) = self.summary.text.strip_prefix(NOTHING_TO_DO) {
+            self.summary.text = format!("Nothing to do of what was released.{rest}");
+        }
+        let paths: Vec<&str> = unreleased.iter().map(|changed| changed.path.as_str()).collect();
+        self.summary.text.push_str(&format!(" {}", not_released(&paths)));
+        let why = "makes a release of the shared files as they are here".to_owned();
+        self.next.push(NextCommand { command: release.to_owned(), why });
+        self.unreleased = unreleased;
         self
     }
 
@@ -315,7 +345,9 @@ impl PlanView {
                 {
                     row.notes.extend(Note::disproved(entry, &failed));
                 }
-                row.notes.extend(Note::taken_back(plan, entry, view, &session.left_behind(view, &name)));
+                let (notes, by_hand) = Note::taken_back(plan, entry, view, &session.left_behind(view, &name));
+                row.notes.extend(notes);
+                row.by_hand = by_hand;
             }
             row.held = standing.holds_of(&name).iter().any(|hold| hold.run.is_some());
             if row.held && row.state == RowState::Unchanged {
@@ -406,14 +438,16 @@ impl PlanView {
             let known = view.environment(&entry.environment);
             let promotion = known.and_then(|known| known.history.iter().chain(&known.active).find(|p| p.run == *run));
             let ended = match promotion.map(|promotion| (promotion, promotion.finished)) {
-                None => "was not started",
+                None => "was not started".into(),
                 Some((promotion, Some((_, outcome)))) => {
-                    endings::of(session, view, &entry.environment, promotion, outcome).0
+                    endings::told(session, view, &entry.environment, promotion, outcome).0
                 }
-                Some(_) => endings::open(self.runs.iter().find(|open| open.run == *run).map(OpenRunView::stands)).0,
+                Some(_) => {
+                    endings::open(self.runs.iter().find(|open| open.run == *run).map(OpenRunView::stands)).0.into()
+                }
             };
             let row = self.environments.iter_mut().find(|row| row.environment == entry.environment.as_str());
-            row.into_iter().for_each(|row| row.used(entry, ended, &let_in));
+            row.into_iter().for_each(|row| row.used(entry, &ended, &let_in));
         }
         self.summary = Summary { text: format!("Run {run} has used this plan."), ..Summary::default() };
     }

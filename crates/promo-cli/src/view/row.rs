@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, overall};
-use promo_core::ids::{ArtifactName, RunId, TargetName};
+use promo_core::ids::{ArtifactName, ReleaseId, RunId, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::Movement;
 use promo_core::model::{OnClose, OnFailure, Watch, Wave};
-use promo_core::plan::{Action, Drift, Move, Next, Plan, Request, Stay, StayReason, Step};
+use promo_core::plan::{Action, Drift, Move, Next, Plan, ReleaseRef, Request, Stay, StayReason, Step};
 use promo_core::planner;
 use promo_core::state::State;
 use promo_engine::{Left, LeftBehind, Session};
@@ -20,7 +20,7 @@ use serde::Serialize;
 use super::standing::HoldView;
 use super::{DrillView, GateView, NextCommand, ReleaseView};
 use crate::error::command_line;
-use crate::output::diff;
+use crate::output::{diff, standing as words};
 
 /// One environment.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
@@ -99,6 +99,9 @@ pub(crate) struct Row {
     pub(crate) lost_target: Option<LostTargetView>,
     /// Where what is live is not what the ledger says.
     pub(crate) drift: Vec<DriftView>,
+    /// Whether somebody changed by hand what the plan moves there.
+    #[serde(skip)]
+    pub(crate) by_hand: bool,
     /// What else a reader must not miss: evidence that was lost, a newer release that cannot enter.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) notes: Vec<Note>,
@@ -163,29 +166,42 @@ pub(crate) struct Note {
 }
 
 impl Note {
-    /// What somebody changed by hand, or a run left behind, and the plan takes back: nothing once it was applied.
-    pub(super) fn taken_back(plan: &Plan, entry: &Move, view: &View, behind: &LeftBehind) -> Vec<Self> {
+    /// What somebody changed by hand, or a run left behind, and the plan takes back: nothing once it was applied. Beside it whether
+    /// somebody did.
+    pub(super) fn taken_back(plan: &Plan, entry: &Move, view: &View, behind: &LeftBehind) -> (Vec<Self>, bool) {
         // A drill is made only of what is as it was deployed.
         if entry.drill {
-            return Vec::new();
+            return (Vec::new(), false);
         }
         let name = &entry.environment;
         let generation = view.environment(name).map_or(0, |environment| environment.generation).to_string();
         let untouched = plan.inputs.get(&format!("generation of {name}")) == Some(&generation);
-        let Some(current) = view.current(name).filter(|_| untouched) else { return Vec::new() };
+        let Some(current) = view.current(name).filter(|_| untouched) else { return (Vec::new(), false) };
         let again = entry.from.as_ref().is_some_and(|from| from.id == entry.to.id);
+        // Then what changes is not what somebody did alone, and what somebody did may be what is declared by now.
+        let configured = entry.files != current.files || entry.settings != current.settings;
+        let mut by_hand = false;
         let drifted = entry.steps.iter().filter(|step| step.action == Action::Deploy).filter_map(|step| {
             let target = step.target.as_ref()?;
             let recorded = current.targets.get(target)?;
             (*recorded != step.expected).then_some((target, step))
         });
         let note = |(target, step): (&TargetName, &Step)| {
-            let text = if let Some(text) = left_by(view, entry, target, step, behind) {
+            let left = left_by(view, entry, target, step, behind);
+            by_hand |= left.is_none();
+            let text = if let Some(text) = left {
                 text
             } else if step.expected == step.desired {
                 format!("keeps what was changed by hand on {target}: it is declared so now, and nothing there changes")
             } else if step.expected == State::Absent {
                 format!("what was deployed to {target} was removed, and is put there again")
+            } else if again && configured {
+                format!(
+                    "what is on {target} was changed by hand since it was deployed, and its configuration here is another one: the changes \
+                     below are what is there now against what is declared here now, and what was changed by hand and is not among them stays \
+                     (`{}` tells what that was)",
+                    command_line(["promo", "drift", name.as_str()])
+                )
             } else if again {
                 format!("takes back what was changed by hand on {target}: {}", in_words(&step.changes))
             } else {
@@ -195,7 +211,8 @@ impl Note {
             };
             Self { code: "deployed-again", text }
         };
-        drifted.map(note).collect()
+        let notes = drifted.map(note).collect();
+        (notes, by_hand)
     }
 
     /// That this way back was tried, and did not work.
@@ -203,7 +220,7 @@ impl Note {
         if drill.state != "failed" || drill.back.id != entry.to.id.as_str() {
             return None;
         }
-        let why = drill.why.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
+        let why = drill.why.as_deref().map(|why| format!(": {}", words::first(why).0)).unwrap_or_default();
         let text = format!("going back to {} was tried in run {}, and failed{why}", drill.back.text(), drill.run);
         Some(Self { code: "drill-failed", text })
     }
@@ -235,16 +252,19 @@ impl Note {
 
     /// What going back does beside going back, once it is verified (S10.4).
     fn left_behind(entry: &Move) -> Option<Self> {
-        let left = entry.from.as_ref().filter(|_| entry.movement == Movement::Rollback)?;
-        let (name, left) = (&entry.environment, ReleaseView::of(left).text());
-        let paused = format!("automatic promotion into {name} is paused, until `promo unfreeze`");
-        if entry.from.as_ref().is_some_and(|from| from.id == entry.to.id) {
+        let name = (entry.movement == Movement::Rollback).then_some(&entry.environment)?;
+        let paused = format!("automatic promotion into {name} is paused, until `promo unfreeze {name}`");
+        let one = |left: &ReleaseRef| {
+            let (text, id) = (ReleaseView::of(left).text(), &left.id);
+            format!(
+                "{text} is quarantined for {name} and downstream, until `promo release lift {id} --environment {name}`"
+            )
+        };
+        let left: Vec<String> = entry.quarantines().map(one).collect();
+        if left.is_empty() {
             return Some(Self { code: "paused", text: format!("afterwards {paused}; nothing is quarantined") });
         }
-        let text = format!(
-            "afterwards {left} is quarantined for {name} and downstream, until `promo release lift`, and {paused}"
-        );
-        Some(Self { code: "quarantined", text })
+        Some(Self { code: "quarantined", text: format!("afterwards {}, and {paused}", left.join("; ")) })
     }
 
     /// A newer release cannot enter beside what is done here (S0.4).
@@ -351,8 +371,13 @@ pub(crate) struct DriftView {
 impl DriftView {
     fn of(stay: &Stay, target: &TargetName, drift: &Drift) -> Self {
         let unknown = drift.live == State::Unknown;
+        // What was asked for, and is kept back, is no way to mend it.
+        let refused = |release: &ReleaseId| {
+            let same = stay.next.as_ref().is_some_and(|next| next.release.id == *release);
+            same && matches!(stay.why, StayReason::Refused | StayReason::HeldBack)
+        };
         // What runs there and has drifted is deployed again by name (S3.3).
-        let repair = stay.current.as_ref().map(|current| {
+        let repair = stay.current.as_ref().filter(|current| !refused(&current.id)).map(|current| {
             let words = ["promo", "plan", stay.environment.as_str(), "--release", current.id.as_str()];
             // A file of its own: whoever types the repairs of several places keeps every plan.
             let file = format!("{}.plan.json", stay.environment);
@@ -377,7 +402,10 @@ impl DriftView {
         }
         let all = stay.drift.iter().map(|(target, drift)| {
             let why = session.unseen(&stay.environment, target).filter(|_| drift.live == State::Unknown);
-            Self { why: why.map(|why| why.to_string()), ..Self::of(stay, target, drift) }
+            let place = Self::of(stay, target, drift);
+            // What is recorded is not put back over what nobody has seen.
+            let repair = place.repair.clone().filter(|_| why.is_none());
+            Self { why: why.map(|why| why.to_string()), repair, ..place }
         });
         all.collect()
     }
@@ -447,6 +475,7 @@ impl Row {
             drift: Vec::new(),
             notes: Note::left_behind(entry).into_iter().chain(entry.newer.as_ref().and_then(Note::newer)).collect(),
             configuration: None,
+            by_hand: false,
             holds: Vec::new(),
         }
     }
@@ -566,13 +595,40 @@ impl Row {
             lost_target: None,
             notes: newer.and_then(Note::newer).into_iter().collect(),
             configuration: None,
+            by_hand: false,
             holds: Vec::new(),
             drift: stay.drift.iter().map(|(target, drift)| DriftView::of(stay, target, drift)).collect(),
         }
     }
 }
 
+/// What a provider would change in one place, or in several in the same way.
+pub(crate) struct Difference<'a> {
+    /// The provider.
+    pub(crate) provider: &'a str,
+    /// The places, in words.
+    pub(crate) places: Vec<&'a str>,
+    /// What would change in each of them.
+    pub(crate) changes: &'a [FileChange],
+}
+
 impl Row {
+    /// What would change, of places where it is the same once.
+    pub(crate) fn differences(&self) -> Vec<Difference<'_>> {
+        let mut out: Vec<Difference<'_>> = Vec::new();
+        for step in self.steps.iter().filter(|step| !step.changes.is_empty()) {
+            let same = |one: &&mut Difference<'_>| one.provider == step.provider && *one.changes == *step.changes;
+            match out.iter_mut().find(same) {
+                Some(one) => one.places.push(&step.place),
+                None => {
+                    let (provider, places) = (step.provider.as_str(), vec![step.place.as_str()]);
+                    out.push(Difference { provider, places, changes: &step.changes });
+                }
+            }
+        }
+        out
+    }
+
     /// What keeps it out, each reason once. Approval rules that read alike are several all the same.
     pub(crate) fn closed(&self) -> Vec<&GateView> {
         let mut out: Vec<&GateView> = Vec::new();
@@ -646,7 +702,7 @@ fn artifacts(entry: &Move) -> Vec<ArtifactView> {
 /// The steps in the order in which they are done: of a drill both ways.
 fn in_order(entry: &Move) -> impl Iterator<Item = &Step> {
     let again = entry.drill.then_some(&entry.steps);
-    entry.first_steps().iter().chain(again.into_iter().flatten())
+    entry.first_steps().iter().chain(again.into_iter().flatten()).chain(&entry.attest)
 }
 
 fn changed_files(entry: &Move) -> Vec<String> {
@@ -661,13 +717,14 @@ fn changed_files(entry: &Move) -> Vec<String> {
 fn step(step: &Step) -> StepView {
     let place = match step.action {
         Action::Deploy => step.inputs.target.address(),
-        Action::Copy => step.inputs.artifacts.values().map(|a| a.repository.clone()).collect(),
+        Action::Copy | Action::Attest => step.inputs.artifacts.values().map(|a| a.repository.clone()).collect(),
     };
     StepView {
         id: step.id.clone(),
         action: match step.action {
             Action::Copy => "copy",
             Action::Deploy => "deploy",
+            Action::Attest => "attest",
         },
         provider: step.provider.clone(),
         place,

@@ -67,6 +67,9 @@ pub(crate) struct RunRow {
     /// Of a drill: what it went back to, and how that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drill: Option<DrillView>,
+    /// Of another configuration of what ran there: the files in which it differs, as far as they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) configuration: Option<Vec<String>>,
     /// When it began.
     pub(crate) started: Option<Timestamp>,
     /// When it ended.
@@ -175,6 +178,14 @@ impl RunView {
         Ok(self)
     }
 
+    /// The same with the files in which another configuration differs.
+    pub(crate) fn configured(mut self, files: impl Fn(&EnvironmentName) -> Option<Vec<String>>) -> Self {
+        for row in &mut self.environments {
+            row.configuration = files(&row.environment);
+        }
+        self
+    }
+
     /// The same with what people have not said yet.
     pub(crate) fn unspoken(mut self, open: impl Fn(&EnvironmentName, &ReleaseId) -> bool) -> Self {
         for row in &mut self.environments {
@@ -202,10 +213,15 @@ pub(crate) fn signers(view: &View, run: &RunId, environment: Option<&Environment
     theirs.map(|applier| applier.by.clone()).collect()
 }
 
-/// Whether why a promotion failed says more than what its steps and checks said, which stands with them.
-pub(crate) fn says_more(why: &str, told: &[String]) -> bool {
-    let rest = told.iter().fold(why.to_owned(), |rest, one| rest.replace(one, ""));
-    !rest.trim_matches([';', ' ']).is_empty()
+/// What why a promotion failed says beside what its steps and checks said, which stands with them. What it says of the way back stays
+/// whole: that failed for a reason of its own, also where it is the same.
+pub(crate) fn more(why: &str, told: &[String]) -> Option<String> {
+    let mut rest = why;
+    let mut left: Vec<&String> = told.iter().filter(|one| !one.is_empty()).collect();
+    while let Some(at) = left.iter().position(|one| rest.starts_with(one.as_str())) {
+        rest = rest[left.remove(at).len()..].trim_start_matches([';', ' ']);
+    }
+    (!rest.is_empty()).then(|| rest.to_owned())
 }
 
 fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &ReleaseId) -> RunRow {
@@ -242,6 +258,7 @@ fn row(view: &View, id: &RunId, run: &Run, name: &EnvironmentName, release: &Rel
         release: shown(release),
         movement: promotion.map(|p| p.movement),
         drill: promotion.and_then(|promotion| DrillView::new(view, promotion)),
+        configuration: None,
         started: promotion.map(|p| p.started),
         finished: promotion.and_then(|p| p.finished).map(|f| f.0),
         outcome: promotion.and_then(|p| p.finished).map(|f| f.1),

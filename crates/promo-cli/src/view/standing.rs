@@ -21,7 +21,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::run::signers;
-use super::ways::{unfreeze, way_out};
+use super::ways::{unfreeze, way_back, way_out};
 use super::{GateView, ReleaseView, approving};
 use crate::commands::approve::apply_words;
 use crate::commands::plan::again;
@@ -49,6 +49,9 @@ pub(crate) struct HoldView {
     pub(crate) run: Option<RunId>,
     /// What it moved.
     pub(crate) release: Option<ReleaseView>,
+    /// Of another configuration of what ran there: the files in which it differs, as far as they are known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) configuration: Option<Vec<String>>,
     /// Whether it was on its way back.
     pub(crate) backward: bool,
     /// Of what failed: what was at fault, as far as the ledger tells.
@@ -66,6 +69,9 @@ pub(crate) struct HoldView {
     /// The command that leads to its end: of a freeze or a pause it ends it, and of what failed it plans what does so once it is
     /// applied, or adds a release that can.
     pub(crate) ends: String,
+    /// Where that leads on to what was left half-way: the command that plans the way back instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) back: Option<String>,
 }
 
 /// A way back that was begun and did not end well.
@@ -212,6 +218,9 @@ pub(crate) struct OpenRunView {
     /// How many waves of its targets are done, for an environment that it is moving wave by wave.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) waves: BTreeMap<EnvironmentName, usize>,
+    /// Where it only tries the way back: to which release, before it brings back what ran.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) drills: BTreeMap<EnvironmentName, ReleaseView>,
     /// When it began.
     pub(crate) started: Timestamp,
     /// `alive` while somebody is at work on it; `gone` where its process is gone for certain, `silent` where nobody holds its
@@ -243,6 +252,11 @@ impl OpenRunView {
         } else {
             leads_on(session, view, &open.id, open.run.environments.keys())
         };
+        let back = |name: &EnvironmentName| {
+            let active = view.environment(name)?.active.as_ref().filter(|active| active.run == open.id)?;
+            let back = ReleaseView::of(&planner::reference(view, &active.drill.as_ref()?.back));
+            Some((name.clone(), back))
+        };
         let stale = (state != "alive").then(|| session.goes_no_further(view, &open.id)).flatten();
         Self {
             run: open.id.clone(),
@@ -250,6 +264,7 @@ impl OpenRunView {
             signed_by: signers(view, &open.id, None),
             environments: open.run.environments.clone(),
             waves: open.run.environments.keys().filter_map(|name| waves_done(view, &open.id, name)).collect(),
+            drills: open.run.environments.keys().filter_map(back).collect(),
             started: open.run.started,
             state,
             place,
@@ -384,11 +399,20 @@ impl Standing {
         shown
     }
 
-    /// Says of a gate that is closed because of a run whether that run is alive.
+    /// Says of a gate that is closed because of a run whether that run is alive, and what it failed with.
     pub(crate) fn correct(&self, gate: &Gate, shown: &mut GateView) {
-        let Reason::Busy { run, release } = &gate.reason else { return };
-        if self.runs.iter().any(|open| open.run == *run && !open.alive()) {
-            shown.text = format!("run {run} stopped while it was moving {release} here");
+        match &gate.reason {
+            Reason::Busy { run, release } if self.runs.iter().any(|open| open.run == *run && !open.alive()) => {
+                shown.text = format!("run {run} stopped while it was moving {release} here");
+            }
+            Reason::Held { run, release } => {
+                let mut holds = self.holds.values().flatten().filter(|hold| hold.run.as_ref() == Some(run));
+                if let Some(files) = holds.find_map(|hold| hold.configuration.as_ref()) {
+                    let another = endings::another(files);
+                    shown.text = format!("run {run} failed with {another} of {release} and is held for a person");
+                }
+            }
+            _ => {}
         }
     }
 
@@ -434,12 +458,14 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
             everywhere,
             run: None,
             release: None,
+            configuration: None,
             backward: false,
             cause: None,
             went_back: None,
             left: Vec::new(),
             unasked: false,
             ends: unfreeze(session, (!everywhere).then_some(name)),
+            back: None,
         })
     };
     match hold {
@@ -459,6 +485,8 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 None => view.current(name).map(|r| ReleaseView::of(&planner::reference(view, &r.release))),
                 Some((one, others)) => one.release.clone().filter(|_| others.iter().all(|o| o.release == one.release)),
             };
+            let ends = way_out(session, view, name, promotion, (cancelled, cause, went_back))?;
+            let forward = !left.is_empty() && !ends.starts_with("promo rollback ");
             Ok(HoldView {
                 kind: if cancelled { "cancelled" } else { "failed" },
                 since: promotion.finished.map_or(promotion.started, |(at, _)| at),
@@ -468,12 +496,14 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 everywhere: false,
                 run: Some(promotion.run.clone()),
                 release: Some(ReleaseView::of(&planner::reference(view, &promotion.to))),
+                configuration: session.other_configuration(view, name, promotion),
                 backward: promotion.movement == Movement::Rollback,
                 cause: (!cancelled).then_some(cause),
                 went_back: went_back.then(|| WentBack { there: there() }),
                 left: left.clone(),
                 unasked: behind.unasked,
-                ends: way_out(session, view, name, promotion, (cancelled, cause, went_back))?,
+                back: forward.then(|| way_back(session, view, name)).flatten(),
+                ends,
             })
         }
     }
@@ -488,7 +518,8 @@ fn cause(session: &Session, view: &View, name: &EnvironmentName, promotion: &Pro
         let seen = verdicts.into_iter().flat_map(|checks| checks.values().flatten()).any(failed);
         return if seen { Cause::Check } else { Cause::Deployment };
     }
-    if view.current(name).is_none_or(|current| current.release != promotion.to) {
+    // Of another configuration the release was there before, and its checks have spoken of that.
+    if !promotion.deployed || view.current(name).is_none_or(|current| current.release != promotion.to) {
         return Cause::Deployment;
     }
     let Some(environment) = session.governance().pipeline.environments.get(name) else { return Cause::Over };

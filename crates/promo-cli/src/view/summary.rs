@@ -1,6 +1,7 @@
 //! A plan in short, and the commands to go on with.
 
 use promo_core::gate::GateKind;
+use promo_core::ids::EnvironmentName;
 use promo_core::plan::{Goal, Request};
 use promo_core::windows::Invoker;
 use schemars::JsonSchema;
@@ -10,6 +11,7 @@ use super::gate::{GateView, lacking};
 use super::plan::RequestView;
 use super::{Row, RowState};
 use crate::error::command_line;
+use crate::escape::line;
 
 /// The plan in short.
 #[derive(Debug, Clone, Default, Serialize, JsonSchema)]
@@ -49,7 +51,7 @@ pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
         if row.backward {
             out.backward.push(name.clone());
         }
-        if !row.drift.is_empty() {
+        if !row.drift.is_empty() || row.by_hand {
             out.drift.push(name.clone());
         }
         match row.state {
@@ -99,7 +101,7 @@ pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
         true if !held.is_empty() || !out.drift.is_empty() || rows.iter().any(|row| row.rejected) => {
             "Nothing would move. ".to_owned()
         }
-        true if settled => "Nothing to do: everything is where it should be. ".to_owned(),
+        true if settled => format!("{NOTHING_TO_DO} "),
         true => "Nothing to do. ".to_owned(),
         false => format!("{}. ", parts.join(", ")),
     };
@@ -118,8 +120,8 @@ pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
     }
     let (seen, unseen): (Vec<&Row>, Vec<&Row>) = rows
         .iter()
-        .filter(|row| !row.drift.is_empty())
-        .partition(|row| row.drift.iter().any(|drift| drift.look.is_none()));
+        .filter(|row| !row.drift.is_empty() || row.by_hand)
+        .partition(|row| row.by_hand || row.drift.iter().any(|drift| drift.look.is_none()));
     for (rows, what) in [(seen, "Drift"), (unseen, "Not known what is there")] {
         if !rows.is_empty() {
             let names: Vec<&str> = rows.iter().map(|row| row.environment.as_str()).collect();
@@ -130,11 +132,24 @@ pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
     out
 }
 
-/// How many environments one line names.
+/// What is said where nothing leads on.
+pub(super) const NOTHING_TO_DO: &str = "Nothing to do: everything is where it should be.";
+
+/// That files which several environments have are not here as the newest release has them: no plan brings what no release has.
+pub(crate) fn not_released(paths: &[&str]) -> String {
+    let paths: Vec<String> = paths.iter().map(|path| format!("`{}`", line(path))).collect();
+    let (files, enter) = match paths.len() {
+        1 => ("A shared file here is", "it enters"),
+        _ => ("Shared files here are", "they enter"),
+    };
+    format!("{files} not as in the newest release, and {enter} only with a new one: {}.", few(&paths))
+}
+
+/// How many names one line has.
 const NAMED: usize = 12;
 
-/// The first of many names, and how many more there are; each has a row of its own.
-fn few(names: &[impl AsRef<str>]) -> String {
+/// The first of many names, and how many more there are; each environment has a row of its own.
+pub(super) fn few(names: &[impl AsRef<str>]) -> String {
     let shown: Vec<&str> = names.iter().take(NAMED).map(AsRef::as_ref).collect();
     match names.len() - shown.len() {
         0 => shown.join(", "),
@@ -163,8 +178,22 @@ fn why(row: &Row) -> NextCommand {
     let seen = first.filter(|code| {
         matches!(*code, "drills-refused" | "drifted") || others.all(|gate| gate.kind == GateKind::Artifact)
     });
+    // What runs there already, and is deployed again, is kept back by another environment: this one has nothing to say of that.
+    let again = row.to.as_ref().filter(|to| row.from.as_ref() == Some(*to));
+    let upstream = row.gates.iter().filter(|gate| !gate.outcome.is_open()).find_map(|gate| gate.upstream.as_ref());
     match lacking(shut) {
         Some(command) => NextCommand { command, why: "says what this machine lacks".into() },
+        None if seen.is_none() && again.is_some() && upstream.is_some() => {
+            let (release, upstream) = (again.map(|to| to.id.as_str()), upstream.map(EnvironmentName::as_str));
+            NextCommand {
+                command: command_line(["promo", "why"].into_iter().chain(upstream).chain(release)),
+                why: format!(
+                    "says what is wrong in {}, which keeps {} back",
+                    upstream.unwrap_or_default(),
+                    row.environment
+                ),
+            }
+        }
         None if seen.is_some() => NextCommand {
             command: command_line(["promo", "explain"].into_iter().chain(seen)),
             why: format!("says what can be done about what keeps {} back", row.environment),
@@ -174,6 +203,13 @@ fn why(row: &Row) -> NextCommand {
             why: format!("says why {} goes no further", row.environment),
         },
     }
+}
+
+/// What leads on where nobody could look at what is there: what keeps it from being looked at.
+fn unseen(row: &Row) -> Option<NextCommand> {
+    row.drift.iter().find(|drift| drift.why.is_some())?;
+    let why = format!("says what keeps {} from being looked at", row.environment);
+    Some(NextCommand { command: "promo doctor".into(), why })
 }
 
 /// The words that ask for the same again.
@@ -220,6 +256,7 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
         });
         let mut repairs: Vec<NextCommand> = repair.collect();
         repairs.dedup_by(|a, b| a.command == b.command);
+        repairs.extend(rows.iter().filter(|row| !row.held && row.state == RowState::Unchanged).find_map(unseen));
         if !repairs.is_empty() {
             return repairs;
         }

@@ -31,6 +31,12 @@ pub(super) fn way_out(
     (cancelled, cause, went_back): (bool, Cause, bool),
 ) -> Result<String, CliError> {
     let (here, to) = (view.current(name).map(|r| &r.release), &promotion.to);
+    // What was mended, or put back, since enters before the release is left.
+    if session.other_configuration(view, name, promotion).is_some()
+        && session.reconfigured(view).is_ok_and(|names| names.contains(name))
+    {
+        return Ok(command_line(["promo", "plan", name.as_str(), "--out", &own_file(name)]));
+    }
     let graph = &session.governance().graph;
     let free = |id: &&ReleaseId| view.quarantine(id, name, graph).is_none();
     let back = promotion.movement == Movement::Rollback;

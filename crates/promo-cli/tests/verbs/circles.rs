@@ -7,7 +7,7 @@ use crate::approving::two_of;
 use crate::fixture::{World, command, end, next, promo, row, said, texts};
 
 /// The quickstart's example at the end of its own README: 1.2.0 is verified everywhere, and nothing is paused.
-fn good() -> World {
+pub(crate) fn good() -> World {
     let world = World::new();
     world.release("1.2.0", 3);
     world.plan("p.json");
@@ -168,7 +168,7 @@ fn what_was_cancelled_and_then_rejected_is_gone_back_from_s9_6() {
     world.run(0, &["cancel", &run]);
     world.run(0, &["release", "reject", "hr", "--reason", "bad bug"]);
     assert_eq!(next(&world.run(0, &["why", "dev"])), "promo rollback dev --out back.plan.json");
-    let text = said(&world, &["status"]);
+    let text = said(&world, &["why", "dev"]);
     assert!(text.contains("(ended by applying what `promo rollback dev` plans)"), "{text}");
     let typed = walk(&world);
     assert!(typed.contains(&"promo apply back.plan.json".to_owned()), "{typed:#?}");
@@ -181,7 +181,7 @@ fn where_the_first_deployment_is_held_the_release_that_was_added_since_ends_it_s
     world.write("config/common.env", "NEEDS_WORKERS=99\n");
     world.run(0, &["release", "add", "shop=1.0.0", "--alias", "one"]);
     world.run(41, &["advance"]);
-    let text = said(&world, &["status"]);
+    let text = said(&world, &["why", "dev"]);
     assert!(text.contains("(ended by applying a newer release: `promo release add shop=TAG`)"), "{text}");
     world.write("config/common.env", "NEEDS_WORKERS=1\n");
     world.run(0, &["release", "add", "shop=1.0.0", "--alias", "two"]);

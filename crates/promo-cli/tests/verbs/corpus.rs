@@ -17,7 +17,7 @@ use promo_core::policy::TrustMode;
 use promo_core::{Digest, canonical};
 use promo_engine::appliers::{APPLY_NAMESPACE, ApplyStatement};
 use promo_engine::authors::{AUTHORS_NAMESPACE, AuthorsStatement};
-use promo_engine::lifts::{LIFT_NAMESPACE, LiftStatement};
+use promo_engine::lifts::{LIFT_NAMESPACE, LiftStatement, WITHDRAWAL_NAMESPACE, WithdrawalStatement};
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::signature;
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictStatement, verdict_bytes};
@@ -118,6 +118,8 @@ fn story(adding: &mut Adding) {
     world.write("junit.xml", include_str!("../../../promo-providers/src/reports/samples/junit/pytest-green.xml"));
     told.run(0, &["evidence", "add", "junit.xml", "--release", "1.2.0", "--name", "unit"]);
     told.run(0, &["evidence", "collect"]);
+    let document = Digest::of(&std::fs::read(world.at.join("junit.xml")).unwrap()).to_string();
+    told.run(0, &[&["evidence", "withdraw", &document, "--reason", "the wrong run"], &RILEY[..]].concat());
     told.run(0, &[&["release", "authors", "1.1.0", "--author", "dana"], &RILEY[..]].concat());
     told.run(0, &["plan", "--until", "production", "--out", "until.json"]);
     told.run(0, &["plan", "dev", "--out", "dev.json"]);
@@ -433,6 +435,7 @@ fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6
         [
             "clock.accepted.json",
             "environment.unfrozen.json",
+            "evidence.withdrawn.json",
             "fail.json",
             "pass.json",
             "release.authors.json",
@@ -458,6 +461,7 @@ fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6
             "request.json" => (REQUEST_NAMESPACE, "dana", "request-statement"),
             "release.authors.json" => (AUTHORS_NAMESPACE, "riley", "authors-statement"),
             "run.signed.json" => (APPLY_NAMESPACE, "dana", "apply-statement"),
+            "evidence.withdrawn.json" => (WITHDRAWAL_NAMESPACE, "riley", "withdrawal-statement"),
             _ => (VERDICT_NAMESPACE, "riley", "verdict-statement"),
         };
         let signature = signed["signature"].as_str().unwrap();
@@ -467,6 +471,7 @@ fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6
             "request.json" => RequestStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             "release.authors.json" => AuthorsStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             "run.signed.json" => ApplyStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
+            "evidence.withdrawn.json" => WithdrawalStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             _ => verdict_bytes(&VerdictStatement::from_bytes(statement).unwrap()).unwrap(),
         };
         assert_eq!(again, statement, "{file}");
@@ -484,6 +489,7 @@ fn every_statement_of_the_corpus_is_refused_by_its_format_when_that_is_newer() {
             "request.json" => RequestStatement::from_bytes(newer.as_bytes()).map(drop),
             "release.authors.json" => AuthorsStatement::from_bytes(newer.as_bytes()).map(drop),
             "run.signed.json" => ApplyStatement::from_bytes(newer.as_bytes()).map(drop),
+            "evidence.withdrawn.json" => WithdrawalStatement::from_bytes(newer.as_bytes()).map(drop),
             "clock.accepted.json" | "environment.unfrozen.json" | "release.lifted.json" => {
                 LiftStatement::from_bytes(newer.as_bytes()).map(drop)
             }
@@ -509,6 +515,7 @@ fn the_corpus_has_a_signature_for_each_kind_of_record_that_carries_one_s12_3() {
             "run.signed" => (&body["signed"], APPLY_NAMESPACE),
             "verdict.withdrawn" => (&body["signed"], VERDICT_NAMESPACE),
             "clock.accepted" | "environment.unfrozen" | "release.lifted" => (&body["signed"], LIFT_NAMESPACE),
+            "evidence.withdrawn" => (&body["signed"], WITHDRAWAL_NAMESPACE),
             _ => continue,
         };
         let (statement, signature) = (signed["statement"].as_str().unwrap(), signed["signature"].as_str().unwrap());

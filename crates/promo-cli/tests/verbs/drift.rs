@@ -3,6 +3,7 @@
 
 use std::path::PathBuf;
 
+use promo_ledger::{SqliteStore, Store as _};
 use serde_json::Value;
 
 use crate::circles;
@@ -53,6 +54,28 @@ pub(crate) fn row() {
         world.run(1, &[&["diff", "staging", "production"][..], more].concat());
     }
     world.run(1, &["adopt", "staging"]);
+}
+
+#[test]
+fn s3_1_what_passes_where_something_was_changed_by_hand_is_no_verdict_on_the_release() {
+    let world = World::new();
+    let verdicts = |world: &World| {
+        let store = SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
+        store.raw(0, 10_000).unwrap().iter().filter(|raw| raw.parse().unwrap().kind == "verdict.recorded").count()
+    };
+    let before = verdicts(&world);
+    world.run(0, &["verify", "staging"]);
+    assert!(verdicts(&world) > before, "what was deployed is judged");
+    by_hand(&world, "staging");
+    let before = verdicts(&world);
+    let answer = world.run(21, &["verify", "staging"]);
+    assert_eq!((&answer["verdicts"][0]["passed"], &answer["verdicts"][0]["unrecorded"]), (&true.into(), &true.into()));
+    assert_eq!(next(&answer), "promo drift staging");
+    let text = texts(&promo(&world.at, &["verify", "staging"])).0;
+    assert!(text.contains("(not recorded)") && text.contains("! what is there is not what was deployed"), "{text}");
+    assert_eq!(verdicts(&world), before);
+    // Another environment's change is none of this one.
+    world.run(0, &["verify", "qa"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::fixture::{World, next, said};
+use crate::fixture::{World, command, next, said};
 
 /// The command that leads on from a plan.
 fn first(view: &Value) -> String {
@@ -72,6 +72,30 @@ fn s0_3_where_a_drill_cannot_be_had_the_exit_code_and_the_next_command_say_so() 
     world.run(0, &["freeze", "qa", "--reason", "the fair is on"]);
     world.run(20, &["rollback", "qa", "--drill"]);
     world.run(0, &["rollback", "qa"]);
+}
+
+#[test]
+fn s10_a_drill_that_was_killed_on_its_way_back_is_told_as_one_with_what_it_went_to() {
+    let world = World::new();
+    let view = world.run(0, &["rollback", "dev", "--drill"]);
+    let row = view["environments"].as_array().unwrap().iter().find(|row| row["environment"] == "dev").unwrap();
+    let back = row["drill"]["id"].as_str().unwrap().to_owned();
+    let at = world.at.display();
+    let smoke =
+        format!("run = [\"sh\", \"-c\", \"mkdir -p '{at}/reached'; while ! test -e '{at}/go'; do sleep 0.02; done\"]");
+    world.edit("promo.toml", "run = [\"checks/smoke.sh\"], files = [\"checks/smoke.sh\"]", &smoke);
+    world.run(0, &["rollback", "dev", "--drill", "--out", "drill.json"]);
+    world.start(&["apply", "drill.json"]).kill();
+    let run = world.newest_run();
+    let words = |screen: String| screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    let tells = format!("; a drill: dev goes back to {back} (#1 1.0.0), and then what ran comes again");
+    for verb in [&["status"][..], &["why", "dev"], &["show", &run], &["plan", "dev"]] {
+        let told = words(said(&world, verb));
+        assert!(told.contains(&tells) && told.contains(&format!("run {run} by dana")), "{verb:?}: {told}");
+    }
+    let ended = command(&world.at, &["resume", &run]).status().unwrap().code();
+    assert!(matches!(ended, Some(0 | 40)), "{ended:?}");
+    assert!(!words(said(&world, &["status"])).contains("a drill: dev"), "it is over");
 }
 
 #[test]

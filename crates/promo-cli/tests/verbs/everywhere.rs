@@ -15,7 +15,7 @@ fn lines(run: &str) -> Vec<Vec<String>> {
         plan | show {run} | request p.json | approve p.json --key keys/riley --signer built-in | apply p.json | advance
         rollback staging | release add shop=1.0.0 | release list | release show 1.0.0 | release reject 1.1.0 --reason no
         release authors 1.1.0 --author dana --key keys/riley --signer built-in
-        evidence add junit.xml --release 1.1.0 | evidence collect
+        evidence add junit.xml --release 1.1.0 | evidence collect | evidence withdraw 3f9c2b1 --reason no
         release lift 1.1.0 --reason no | verify qa | verdict pass qa uat --key keys/riley --signer built-in
         freeze qa --reason no | unfreeze qa --reason no | runs | resume {run} | cancel {run} | status | why production | history | drift | diff qa staging | adopt qa
         ledger verify | ledger checkpoint | ledger accept-clock --reason no

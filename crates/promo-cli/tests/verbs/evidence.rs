@@ -136,8 +136,14 @@ pub(crate) fn row() {
     let source = format!("{}/shop:9.9.9", server.address);
     world.write_record(|record, _| (record.kind, record.body) = elsewhere(&source, "9.9.9").to_parts());
     world.refuses(1, "provider-denied", &["evidence", "collect", "--release", "9.9.9"]);
+    let document = Digest::of(TESTS.as_bytes()).to_string();
+    let withdraw = ["evidence", "withdraw", &document, "--reason", "the wrong run"];
+    world.refuses(21, "lift-refused", &withdraw);
+    world.cannot_sign(&withdraw);
     let after = world.run(0, &["ledger", "verify"]);
     assert_eq!(after["records"].as_u64(), verified["records"].as_u64().map(|records| records + 1), "{after}");
+    let withdrawn = world.run(0, &[&withdraw[..], &RILEY].concat());
+    assert_eq!(withdrawn["document"], *document, "{withdrawn}");
 }
 
 #[test]
@@ -440,4 +446,111 @@ fn an_old_scan_has_expired_and_an_exception_lets_one_vulnerability_pass() {
     assert_eq!(asked.codes(), [""; 0], "{:?}", asked.shut());
     let text = said(&asked.world, &["why", "staging", "1.2.0"]);
     assert!(text.contains("excepted"), "{text}");
+}
+
+/// A run in which one test failed.
+const FAILED: &str = r#"<testsuite name="unit" tests="2" failures="1"><testcase name="a"/><testcase name="b"><failure/></testcase></testsuite>"#;
+
+const UNIT: &str = r#"
+[gates]
+unit = { tests = { suites = ["unit"] } }
+
+[environments.staging]
+gates = ["unit"]
+"#;
+
+const DANA: [&str; 4] = ["--key", "keys/dana", "--signer", "built-in"];
+const RILEY: [&str; 4] = ["--key", "keys/riley", "--signer", "built-in"];
+
+#[test]
+fn s1_3_what_is_withdrawn_neither_opens_nor_bars_and_is_told_wherever_it_would_have_counted() {
+    let asked = Asked::new(UNIT);
+    let world = &asked.world;
+    world.edit("promo.toml", "\n[environments.production]\n", "\n[environments.production]\ngates = [\"unit\"]\n");
+    let bad = asked.brings(FAILED, &["--name", "unit"])["evidence"]["document"].as_str().unwrap().to_owned();
+    assert_eq!(asked.codes(), ["evidence-bad"]);
+    let withdraw = |more: &[&'static str]| {
+        let words = ["evidence", "withdraw", &bad[..20], "--reason", "the wrong machine"];
+        words.into_iter().map(ToString::to_string).chain(more.iter().map(ToString::to_string)).collect::<Vec<_>>()
+    };
+    let words = |more: &[&'static str]| withdraw(more);
+    let run = |code: i32, told: Option<&str>, more: &[&'static str]| {
+        let words = words(more);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        match told {
+            Some(told) => world.refuses(code, told, &words),
+            None => world.run(code, &words),
+        }
+    };
+    // A name is a claim; and who withdraws what bars has to be one who could let it in.
+    let unsigned = run(21, Some("lift-refused"), &[]);
+    assert!(next(&unsigned).starts_with("promo evidence withdraw sha256:"), "{unsigned}");
+    // Nor does a rule of the pipeline's give that to whoever writes the pipeline (S0.1).
+    let own = "\n[[environments.production.approval]]\ncount = 1\nfrom = [\"developer\"]\n";
+    for more in ["", own] {
+        world.edit("promo.toml", "\n[windows.every-day]\n", &format!("{more}\n[windows.every-day]\n"));
+        let dana = run(21, Some("lift-refused"), &DANA);
+        assert!(
+            dana["message"].as_str().unwrap().contains("holds none of the roles that approve for production"),
+            "{more}: {dana}"
+        );
+    }
+    world.edit("promo.toml", own, "");
+    assert_eq!(asked.codes(), ["evidence-bad"]);
+    let riley = run(0, None, &RILEY);
+    assert_eq!(
+        (riley["document"].as_str(), riley["releases"][1]["alias"].as_str()),
+        (Some(&*bad), Some("1.2.0")),
+        "{riley}"
+    );
+
+    // It is not there any more, and every place says that it was.
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    let why = said(world, &["why", "staging", "1.2.0"]);
+    assert!(why.contains("no report of tests of unit; not counted: junit (withdrawn by riley, record "), "{why}");
+    let shown = world.run(0, &["release", "show", "1.2.0"]);
+    let withdrawn = &shown["evidence"][0]["withdrawn"];
+    assert_eq!((withdrawn["by"].as_str(), withdrawn["signed"].as_bool()), (Some("riley"), Some(true)), "{shown}");
+    assert_eq!(withdrawn["reason"], "the wrong machine");
+    assert!(said(world, &["release", "show", "1.2.0"]).contains("withdrawn by riley: the wrong machine"));
+    let history = world.run(0, &["history"]);
+    let stop = &history["stops"][0];
+    assert_eq!((stop["act"].as_str(), stop["document"].as_str()), (Some("withdrawn"), Some(&*bad)), "{history}");
+    assert!(said(world, &["history"]).contains("the wrong machine"));
+
+    // It does not come back by itself, as when CI runs once more; and twice it is not withdrawn.
+    world.refuses(65, "request-invalid", &["evidence", "add", "evidence", "--release", "1.2.0", "--name", "unit"]);
+    run(65, Some("request-invalid"), &RILEY);
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    asked.brings(FAILED, &["--name", "unit", "--again"]);
+    assert_eq!(asked.codes(), ["evidence-bad"]);
+    let both = world.run(0, &["release", "show", "1.2.0"])["evidence"].as_array().map(Vec::len);
+    assert_eq!(both, Some(2), "the one that was withdrawn, and the one that counts");
+    run(0, None, &RILEY);
+
+    // What let something in does not any more.
+    let good = asked.brings(TESTS, &["--name", "unit"])["evidence"]["document"].as_str().unwrap().to_owned();
+    assert_eq!(asked.codes(), [""; 0]);
+    world.run(0, &[&["evidence", "withdraw", &good, "--reason", "cut short"], &RILEY[..]].concat());
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    for named in ["sha256:00", "0000000000", "nothing"] {
+        world.refuses(
+            65,
+            "request-invalid",
+            &[&["evidence", "withdraw", named, "--reason", "none"], &RILEY[..]].concat(),
+        );
+    }
+}
+
+#[test]
+fn s12_3_a_row_that_withdraws_what_bars_and_that_nobody_signed_counts_for_nothing_and_is_told() {
+    let asked = Asked::new(UNIT);
+    let bad = asked.brings(FAILED, &["--name", "unit"])["evidence"]["document"].as_str().unwrap().to_owned();
+    asked.world.write_record(|record: &mut Record, _| {
+        let event = Event::EvidenceWithdrawn { document: bad.parse().unwrap(), by: None, signed: None };
+        (record.kind, record.body) = event.to_parts();
+    });
+    assert_eq!(asked.codes(), ["evidence-bad"]);
+    let why = said(&asked.world, &["why", "staging", "1.2.0"]);
+    assert!(why.contains("does not withdraw the document") && why.contains("nobody signed it"), "{why}");
 }

@@ -68,11 +68,16 @@ fn s9_6_a_way_back_that_came_half_way_is_told_place_by_place_and_led_on_from() {
     assert_eq!((&hold["left"][0]["release"]["id"], &dev["verified"]), (&json!(before), &json!(false)), "{dev}");
     for words in [&["status"][..], &["why", "dev"]] {
         let text = of_dev(&world, words);
-        assert!(text.contains("going back failed too, and eu is back on ") && text.contains(&before), "{text}");
+        assert!(text.contains("eu is back on ") && text.contains(&before), "{text}");
+        let back =
+            if words.len() == 1 { ", as did going back (`promo why dev`)" } else { "; going back failed too, and eu" };
+        assert!(text.contains(back), "{text}");
         assert!(text.contains("what runs on us is not known"), "{text}");
         assert!(!text.contains(&format!("{after} (#4 1.3.0) is there now")), "{text}");
         assert!(!text.contains("runs in dev") && !text.contains("✓ verified, there for"), "{text}");
     }
+    let rest = "what is known of what is there now stands above, and `promo drift dev` looks at the rest";
+    assert!(screen(&world, &["why", "dev"]).contains(rest), "{}", said(&world, &["why", "dev"]));
     let why = world.run(0, &["why", "dev"]);
     assert_eq!(next(&why), "promo rollback dev --out back.plan.json");
     // What it left there is no change by hand, and what failed is not deployed once more.
@@ -182,8 +187,22 @@ fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_an
     child.kill().unwrap();
     child.wait().unwrap();
     let run = world.newest_run();
+    // Who wants neither to go on nor to stay reads how to go back.
+    let stopped = world.run(0, &["why", "dev"]);
+    assert_eq!(
+        stopped["also"][0]["command"].as_str().unwrap().replace(" --policy policy.toml", ""),
+        format!("promo cancel {run}")
+    );
     world.run(0, &["cancel", &run]);
-    assert_eq!(row(&world, "dev")["holds"][0]["kind"], "cancelled");
+    let hold = row(&world, "dev")["holds"][0].clone();
+    assert_eq!(
+        (&hold["kind"], &hold["back"]),
+        (&json!("cancelled"), &json!("promo rollback dev --out back.plan.json"))
+    );
+    let why = world.run(0, &["why", "dev"]);
+    assert!(why["also"][0]["command"].as_str().unwrap().contains(" rollback dev "), "{why}");
+    assert!(screen(&world, &["why", "dev"]).contains("plans, or what `promo rollback dev` does"));
+    assert!(world.run(0, &["drift", "dev"])["also"].to_string().contains("rollback dev"));
 
     let back = world.run(0, &["rollback", "dev", "--out", "back.plan.json"]);
     let planned = &back["environments"][0];
@@ -204,6 +223,49 @@ fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_an
     // It is whole again: from there a way back leads lower.
     let further = world.run(0, &["rollback", "dev"]);
     assert_eq!(further["environments"][0]["to"]["id"], json!(older), "{further}");
+}
+
+#[test]
+fn s10_4_what_failed_half_way_is_quarantined_once_a_person_went_back_from_it() {
+    let (world, lower) = two_places("on_failure = \"hold\"");
+    world.run(0, &["apply", "p.json"]);
+    let healthy = row(&world, "dev")["release"]["id"].as_str().unwrap().to_owned();
+    let waves = "waves = [{ targets = [\"eu\"], pause = \"2s\" }, { targets = [\"us\"] }]";
+    world.edit("promo.toml", TWO, &format!("{TWO}\n{waves}"));
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.4.0\n");
+    let added = world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.4.0"]);
+    let failing = added["id"].as_str().unwrap_or_else(|| panic!("{added}")).to_owned();
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    let (mut child, _lines) = until_it_pauses(&world, "p.json");
+    let us = world.at.join("environments/us");
+    std::fs::rename(&us, world.at.join("aside")).unwrap();
+    std::fs::write(&us, "no directory\n").unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(41));
+    std::fs::remove_file(&us).unwrap();
+    std::fs::rename(world.at.join("aside"), &us).unwrap();
+    let held = row(&world, "dev");
+    assert_eq!((&held["release"]["id"], &held["holds"][0]["kind"]), (&json!(healthy), &json!("failed")), "{held}");
+
+    world.run(0, &["rollback", "dev", "--out", "back.plan.json"]);
+    let text = screen(&world, &["show", "back.plan.json"]);
+    assert!(text.contains(&format!("goes BACK to {healthy}")), "{text}");
+    assert!(text.contains(&format!("afterwards {failing} (#5 1.4.0) is quarantined for dev and downstream")), "{text}");
+    // Whoever goes lower leaves both.
+    world.run(0, &["rollback", "dev", "--to", &lower, "--out", "lower.plan.json"]);
+    let text = screen(&world, &["show", "lower.plan.json"]);
+    for left in [&failing, &healthy] {
+        assert!(text.contains(&format!("promo release lift {left} --environment dev")), "{left}: {text}");
+    }
+    world.run(0, &["apply", "back.plan.json"]);
+    let dev = row(&world, "dev");
+    assert_eq!((&dev["release"]["id"], &dev["verified"]), (&json!(healthy), &json!(true)), "{dev}");
+    assert_eq!(dev["rejected"], Value::Null, "what is there was not left: {dev}");
+    let quarantined = |dev: &str| {
+        let why = screen(&world, &["why", dev, &failing]);
+        assert!(why.contains("quarantined after a rollback"), "{dev}: {why}");
+    };
+    quarantined("dev");
+    quarantined("production");
 }
 
 #[test]
@@ -235,10 +297,9 @@ fn s1_3_what_was_gone_back_to_and_not_asked_since_is_not_called_verified_and_is_
     assert_eq!((&hold["unasked"], &dev["verified"]), (&json!(true), &json!(false)), "{dev}");
     for words in [&["status"][..], &["why", "dev"], &["why", "dev", &before]] {
         let text = of_dev(&world, words);
-        assert!(
-            text.contains(&before) && text.contains("is there now, whose checks were not asked since"),
-            "{words:?}: {text}"
-        );
+        assert!(text.contains(&before), "{words:?}: {text}");
+        let unasked = text.contains("is there now, whose checks were not asked since");
+        assert_eq!(unasked, words.len() > 1, "{words:?}: {text}");
         assert!(!text.contains("✓ verified, there for") && !text.contains("✓ smoke passed"), "{words:?}: {text}");
     }
     let ends = format!("promo plan dev --release {before} --out dev.plan.json");

@@ -173,14 +173,17 @@ fn s16_a_verdict_of_an_earlier_deployment_is_called_that_while_the_release_is_de
 #[test]
 fn s10_4_a_plan_that_goes_back_says_that_it_quarantines_and_pauses() {
     let world = World::new();
+    let left = row(&world, "staging")["release"]["id"].as_str().unwrap().to_owned();
     for words in [&["rollback", "staging", "--out", "back.json"][..], &["show", "back.json"]] {
         let text = said(&world, words).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
-            text.contains("is quarantined for staging and downstream, until `promo release lift`,"),
+            text.contains(&format!(
+                "is quarantined for staging and downstream, until `promo release lift {left} --environment staging`,"
+            )),
             "{words:?}: {text}"
         );
         assert!(
-            text.contains("automatic promotion into staging is paused, until `promo unfreeze`"),
+            text.contains("automatic promotion into staging is paused, until `promo unfreeze staging`"),
             "{words:?}: {text}"
         );
     }

@@ -8,8 +8,10 @@ mod answers;
 mod applying;
 mod approving;
 mod authority;
+mod by_hand;
 mod changes;
 mod circles;
+mod configurations;
 mod corpus;
 mod drift;
 mod drills;
@@ -28,6 +30,7 @@ mod releases;
 mod rules;
 mod samples;
 mod schemas;
+mod screens;
 mod servers;
 mod setup;
 mod signatures;
@@ -70,7 +73,7 @@ rows! {
     every_outcome_of_releases_and_freezes_s14: [
         "release add", "release authors", "release reject", "release lift", "freeze", "unfreeze"
     ] by releases::row;
-    every_outcome_of_evidence_s14: ["evidence add", "evidence collect"] by evidence::row;
+    every_outcome_of_evidence_s14: ["evidence add", "evidence collect", "evidence withdraw"] by evidence::row;
     every_outcome_of_accept_clock_s14: ["ledger accept-clock"] by rules::row_of_accept_clock;
     every_outcome_of_verify_s14: ["verify"] by releases::row_of_verify;
     every_outcome_of_resume_and_cancel_s14: ["resume", "cancel"] by unfinished::row;

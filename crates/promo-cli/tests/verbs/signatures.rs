@@ -9,7 +9,7 @@ use promo_core::Digest;
 use promo_providers::oci::{Location, Network, OCI_INDEX, OCI_MANIFEST, OciError, RawManifest, Store};
 use serde_json::{Value, json};
 
-use crate::fixture::{World, next};
+use crate::fixture::{World, next, said};
 
 const COMMIT: &str = "1f2e3d4c5b6a79880716253443526170f0e1d2c3";
 const STATEMENT: &str = "application/vnd.in-toto+json";
@@ -135,7 +135,8 @@ impl Asked {
         let (store, tag) = (self.store(), self.digest.replace(':', "-"));
         self.runtime.block_on(async {
             store.put_manifest(&raw).await.unwrap();
-            store.put_tag(&tag, &raw, None).await.unwrap();
+            let before = store.head_tag(&tag).await.unwrap().map(|head| head.digest);
+            store.put_tag(&tag, &raw, before.as_ref()).await.unwrap();
         });
     }
 
@@ -234,4 +235,101 @@ fn s1_3_a_broken_document_beside_an_image_is_named_and_the_rest_is_taken() {
     assert!(of["broken"][0]["at"].as_str().unwrap().contains(&cut.digest.to_string()), "{of}");
     assert!(of["broken"][0]["why"].as_str().unwrap().contains("Trivy"), "{of}");
     assert_eq!(next(&collected), "promo status");
+}
+
+#[test]
+fn s1_3_what_was_withdrawn_and_still_lies_beside_an_image_does_not_come_back_by_collecting_it() {
+    let (release, ci) = (Signer::new(), Signer::new());
+    let asked = Asked::of(&release, &ci);
+    asked.sign(&release);
+    let collect = || asked.world.run(0, &["evidence", "collect", "--release", "1.2.0"])["releases"][0].clone();
+    let document = collect()["new"][0]["document"].as_str().unwrap().to_owned();
+    let signed = || asked.gates().iter().any(|(code, text)| code == "evidence-met" && text.contains("\"signed\""));
+    assert!(signed());
+    let withdraw = [
+        "evidence",
+        "withdraw",
+        &document,
+        "--reason",
+        "the key was lost",
+        "--key",
+        "keys/riley",
+        "--signer",
+        "built-in",
+    ];
+    asked.world.run(0, &withdraw);
+    assert!(!signed());
+    for _ in 0..2 {
+        let again = collect();
+        assert_eq!(again["new"].as_array().map(Vec::len), Some(0), "{again}");
+        assert_eq!(again["withdrawn"][0].as_str(), Some(&*document), "{again}");
+        assert!(!signed());
+    }
+    assert!(asked.gates().iter().any(|(_, text)| text.contains("withdrawn by riley")));
+}
+
+/// A scan of an image by Trivy, as cosign attests it.
+fn scanned(digest: &str, severities: &[&str]) -> Value {
+    let found: Vec<Value> = severities
+        .iter()
+        .enumerate()
+        .map(|(at, severity)| json!({ "VulnerabilityID": format!("CVE-2026-{at}"), "PkgName": "openssl", "Severity": severity }))
+        .collect();
+    let report = json!({
+        "SchemaVersion": 2, "ArtifactName": "shop", "ArtifactType": "container_image",
+        "Results": [{ "Target": "shop", "Class": "os-pkgs", "Type": "debian", "Vulnerabilities": found }],
+    });
+    json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://cosign.sigstore.dev/attestation/vuln/v1",
+        "subject": [{ "name": "shop", "digest": { "sha256": digest.strip_prefix("sha256:").unwrap() } }],
+        "predicate": {
+            "scanner": { "uri": "trivy", "result": report },
+            "metadata": { "scanFinishedOn": "2026-11-01T00:00:00Z" },
+        },
+    })
+}
+
+#[test]
+fn s1_3_a_scan_counts_that_was_signed_by_whom_the_gate_names_and_others_are_named_and_neither_open_nor_bar() {
+    let (ci, mallory) = (Signer::new(), Signer::new());
+    let asked = Asked::of(&ci, &mallory);
+    let scan = "by-ci = { scan = { deny = [\"critical\"], by = [\"release\"], scope = \"any\" } }\nsigned = ";
+    asked.world.edit("promo.toml", "signed = ", scan);
+    asked.world.edit("promo.toml", "gates = [\"signed\", \"built\"]", "gates = [\"by-ci\"]");
+    asked.world.run(0, &["evidence", "collect"]);
+    let attach = |texts: &[String]| {
+        let all: Vec<_> = texts
+            .iter()
+            .map(|text| asked.put(None, "application/vnd.dsse.envelope.v1+json", text, &json!({}), true))
+            .collect();
+        asked.refer(&all.iter().collect::<Vec<_>>());
+        asked.world.run(0, &["evidence", "collect", "--release", "1.2.0"]);
+        asked.gates().remove(0)
+    };
+    let (clean, bad) = (scanned(&asked.digest, &["LOW"]), scanned(&asked.digest, &["CRITICAL"]));
+
+    // Nobody signed it: it opens nothing, and is named.
+    let unsigned = clean.to_string();
+    let (code, told) = attach(std::slice::from_ref(&unsigned));
+    assert_eq!(code, "evidence-missing", "{told}");
+    assert!(
+        told.contains("\"why_not\":\"not signed by release\"") && told.contains("1 document has another"),
+        "{told}"
+    );
+    let why = said(&asked.world, &["why", "staging", "1.2.0"]);
+    assert!(why.contains("not counted: Trivy (not signed by release)"), "{why}");
+
+    // One by others that is bad bars nothing beside a good one that counts.
+    let (good, others) = (ci.attest(&clean), mallory.attest(&bad));
+    let (code, told) = attach(&[unsigned.clone(), others.clone(), good.clone()]);
+    assert_eq!(code, "evidence-met", "{told}");
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let not_counted: Vec<&str> =
+        told["not_counted"].as_array().unwrap().iter().filter_map(|one| one["says"].as_str()).collect();
+    assert_eq!((told["documents"].as_array().map(Vec::len), not_counted.len()), (Some(1), 2), "{told}");
+    assert!(not_counted.contains(&"1 critical"), "{told}");
+
+    // One that counts and is bad bars, whatever others say.
+    let (code, told) = attach(&[unsigned, others, good, ci.attest(&bad)]);
+    assert_eq!(code, "evidence-bad", "{told}");
 }

@@ -47,15 +47,16 @@ fn what_was_cancelled_half_way_is_told_first_with_what_ends_it() {
     assert!(ends.starts_with("promo plan dev --release r-"), "the same release runs, and is deployed again: {ends}");
     let status = said(&world, &["status"]);
     let first = status.lines().find(|line| line.trim_start().starts_with("dev ")).unwrap();
-    assert!(first.contains("✗ held since") && first.contains("was cancelled on its way back to"), "{status}");
-    assert!(status.contains("(ended by applying what `promo plan dev --release r-"), "{status}");
+    assert!(first.contains("✗ held since") && first.contains(": was cancelled on its way back to"), "{status}");
+    assert!(first.ends_with("(`promo why dev`)"), "{status}");
     assert!(said(&world, &["history", "dev"]).contains("was cancelled half-way and is held for a person"));
     let newest = world.run(0, &["why", "dev"]);
     let again = newest["also"].as_array().unwrap().iter().find(|also| also["why"] == "asks for it by name").unwrap();
     assert!(again["command"].as_str().unwrap().contains("--release r-"), "what was tried is planned by name: {again}");
     assert_eq!(next(&world.run(0, &["status"])), "promo why dev");
     let why = said(&world, &["why", "dev"]);
-    assert!(why.contains("✗ held since"), "{why}");
+    assert!(why.contains("✗ held since") && why.contains(" was cancelled on its way back to"), "{why}");
+    assert!(why.contains("(ended by applying what `promo plan dev --release r-"), "{why}");
     assert!(why.lines().last().unwrap().contains("plan dev --release r-"), "{why}");
     // And that ends it.
     world.write("go", "");

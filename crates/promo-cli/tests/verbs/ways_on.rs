@@ -406,7 +406,11 @@ fn a_check_that_fails_leads_to_the_plan_that_looks_and_from_there_on() {
     let repair = next(&world.run(0, &["plan", "dev"]));
     assert!(repair.starts_with("promo plan dev --release r-"), "{repair}");
     world.run(0, &words(&repair));
-    world.run(0, &["apply", "dev.plan.json"]);
+    let applied = said(&world, &["apply", "dev.plan.json"]);
+    // What failed there has to pass twice (S3.1), and was asked twice: what apply says, status says too.
+    assert!(applied.contains("is verified") && applied.matches("✓ smoke").count() == 2, "{applied}");
+    let stands = row(&world, "dev");
+    assert_eq!(stands["verified"], true, "{stands}");
     // Where what is there is what was deployed, the plan has looked, and leads to what mends it.
     world.edit("checks/smoke.sh", "set -eu\n", "set -eu\nif [ -e ../broken ] || [ -e broken ]; then exit 1; fi\n");
     let root = world.at.display().to_string();

@@ -17,8 +17,8 @@ use crate::diagnostic::Diagnostic;
 use crate::ids::{CheckName, EnvironmentName, TargetName};
 use crate::kinds::Place;
 use crate::model::{
-    After, Arrival, Check, Deployment, Environment, OnClose, OnFailure, OnUnhealthy, Pipeline, Soak, SoakMode, Start,
-    Target, Tier, Watch, substitute,
+    After, Arrival, Attest, Check, Deployment, Environment, OnClose, OnFailure, OnUnhealthy, Pipeline, Soak, SoakMode,
+    Start, Target, Tier, Watch, substitute,
 };
 
 /// The tier that a word names.
@@ -132,11 +132,34 @@ pub(crate) fn lower(
         approval: approval_rules(&table),
         windows: names(&table, "windows"),
         gates: names(&table, "gates"),
+        attest: attest(name, &table, checker),
         on_failure: if table.text("on_failure") == Some("hold") { OnFailure::Hold } else { OnFailure::Rollback },
         watch: watch(own.get("watch").or_else(|| defaults.get("watch"))),
         waves: waves::lower(name, own, checker),
         on_close: if table.text("on_close") == Some("stop-at-wave") { OnClose::StopAtWave } else { OnClose::Finish },
     })
+}
+
+/// Who signs what is written beside artifacts: only beside those that promo has put there itself.
+fn attest(name: &EnvironmentName, table: &Table, checker: &mut Checker<'_>) -> Option<Attest> {
+    let (entry, own) = (table.entry("attest")?, table.table("attest")?);
+    if table.table("mirror").is_none_or(|mirror| mirror.entries.is_empty()) {
+        let message = format!("`{name}` copies nothing, so there is nothing beside which promo could write");
+        checker
+            .push(Diagnostic::at("config-wrong-value", entry.key_span.clone(), message).help(
+                "say with `mirror` where the artifacts of this environment are copied to, or leave `attest` out",
+            ));
+    }
+    let (by, key) = (own.text("by")?, own.text("key")?);
+    let scheme = by.split_once(':').map(|(scheme, _)| scheme);
+    let letters =
+        |scheme: &str| !scheme.is_empty() && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+    if !scheme.is_some_and(letters) || by.bytes().any(|b| !b.is_ascii_graphic()) {
+        let at = own.get("by").map_or_else(|| entry.key_span.clone(), |node| node.span.clone());
+        let diagnostic = Diagnostic::at("config-wrong-value", at, "`by` must be a URI".to_string());
+        checker.push(diagnostic.help("whoever reads the statements knows promo by it: `https://ci.example/promo`"));
+    }
+    Some(Attest { by: by.into(), key: key.into() })
 }
 
 /// How long is watched, and how often is asked meanwhile where nothing else is said.

@@ -44,7 +44,7 @@ pub(crate) fn lower(
     for entry in root.table("gates").map(|table| table.entries.as_slice()).unwrap_or_default() {
         let Some(table) = entry.node.table() else { continue };
         known_artifacts(table, artifacts, checker);
-        let (Some(requirement), Ok(name)) =
+        let (Some((requirement, by)), Ok(name)) =
             (requirement(entry, table, &signers, checker), entry.key.parse::<GateName>())
         else {
             continue;
@@ -54,7 +54,7 @@ pub(crate) fn lower(
             _ => Vec::new(),
         };
         let artifacts = names(table, "artifacts").into_iter().collect();
-        out.insert(name, EvidenceGate { artifacts, requirement, exceptions });
+        out.insert(name, EvidenceGate { artifacts, requirement, by, exceptions });
     }
     out
 }
@@ -133,12 +133,13 @@ fn named_signers(
     table.texts(key).into_iter().filter_map(one).collect()
 }
 
+/// What a gate requires, and by whom documents must be signed to count for it.
 fn requirement(
     entry: &Entry,
     table: &Table,
     signers: &BTreeMap<&str, Option<PublicKey>>,
     checker: &mut Checker<'_>,
-) -> Option<Requirement> {
+) -> Option<(Requirement, Signers)> {
     let stated: Vec<&Entry> = table.entries.iter().filter(|entry| REQUIREMENTS.contains(&entry.key.as_str())).collect();
     let [one] = stated.as_slice() else {
         // What is only misspelt has been told as that.
@@ -155,6 +156,10 @@ fn requirement(
     };
     let empty = Table::default();
     let own = one.node.table().unwrap_or(&empty);
+    let by = match one.key.as_str() {
+        "signature" | "provenance" => Signers::new(),
+        _ => named_signers(own, "by", signers, checker),
+    };
     let requirement = match one.key.as_str() {
         "scan" => {
             let vex = named_signers(own, "vex", signers, checker);
@@ -210,7 +215,7 @@ fn requirement(
         checker.push(Diagnostic::at("gate-empty", one.key_span.clone(), message).help(lacks));
         return None;
     }
-    Some(requirement)
+    Some((requirement, by))
 }
 
 /// More of anything than this is no bound: nothing real comes to it.

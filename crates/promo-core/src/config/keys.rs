@@ -176,7 +176,21 @@ pub(crate) const ENVIRONMENT: &[Key] = &[
     ),
     key("gates", Shape::Names, "gates over evidence that a release must pass to enter here"),
     key("watch", Shape::Watch, "how long its automatic checks are asked again after they have passed"),
+    key(
+        "attest",
+        Shape::Table(ATTEST),
+        "who signs what is written beside the artifacts that `mirror` copies, once a promotion was verified",
+    ),
     key("hotfix", Shape::Later, "a second path for urgent fixes"),
+];
+
+const ATTEST: &[Key] = &[
+    required("by", Shape::Text, "who says it, as a URI: `https://ci.example/promo`"),
+    required(
+        "key",
+        Shape::Name,
+        "the secret with the private key: `release` is `PROMO_SECRET_RELEASE`, a key in PEM (PKCS#8) or its path",
+    ),
 ];
 
 const WAVE: &[Key] = &[
@@ -278,6 +292,8 @@ const SCOPE: Key = key(
     Shape::OneOf(&["each-platform", "any"]),
     "of what evidence must speak: of `each-platform` of an image, the default, or of `any`",
 );
+const BY: Key =
+    key("by", Shape::Names, "by one of whom of `signers` a document must be signed to count; all count when left out");
 const SUITES: Key = key("suites", Shape::Names, "the names under which it was brought, all of them; any when left out");
 
 /// A gate over evidence, which has one key of what it requires.
@@ -346,6 +362,7 @@ const SCAN: &[Key] = &[
         Shape::Names,
         "whose signed statements that a finding does not matter are believed; nobody's when left out",
     ),
+    BY,
     SCOPE,
 ];
 
@@ -369,14 +386,16 @@ const LICENCES: &[Key] = &[
         Shape::OneOf(&["refuse", "take-of-system", "take"]),
         "components without a known licence: `refuse`, the default; take those of an operating system; or take all",
     ),
+    BY,
     SCOPE,
 ];
 
 const SBOM: &[Key] =
-    &[key("components", Shape::Number(0, i64::MAX), "how many components it must list; 1 when left out"), SCOPE];
+    &[key("components", Shape::Number(0, i64::MAX), "how many components it must list; 1 when left out"), BY, SCOPE];
 
 const TESTS: &[Key] = &[
     SUITES,
+    BY,
     key("pass_rate", Shape::Decimal, "how many percent of those that ran must have passed"),
     key(
         "failed",
@@ -389,6 +408,7 @@ const TESTS: &[Key] = &[
 
 const COVERAGE: &[Key] = &[
     SUITES,
+    BY,
     key("lines", Shape::Decimal, "percent of lines, at least"),
     key("branches", Shape::Decimal, "percent of branches, at least"),
     key("functions", Shape::Decimal, "percent of functions, at least"),
@@ -401,6 +421,7 @@ const NUMBER: &[Key] = &[
         "the metric and its value, `http_req_duration.p(95)`, or a JSON pointer, `/latency/p95`",
     ),
     SUITES,
+    BY,
     key("min", Shape::Decimal, "what it must be at least"),
     key("max", Shape::Decimal, "what it may be at most"),
     key("higher_by", Shape::Decimal, "how many percent it may be above that of the release that runs there"),

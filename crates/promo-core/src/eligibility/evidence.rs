@@ -10,7 +10,7 @@ use crate::gate::{Evidenced, Gate, GateKind, Outcome, Reason};
 use crate::ids::{ArtifactName, ReleaseId};
 use crate::ledger::View;
 use crate::model::{ArtifactKind, Pipeline};
-use crate::requirement::{Assessment, Before, NamedGate, ReleaseEvidence, Requirement, Subject};
+use crate::requirement::{Assessment, Before, NamedGate, Piece, ReleaseEvidence, Requirement, Subject};
 
 /// Adds how every gate of the environment stands.
 pub(super) fn gates(
@@ -66,8 +66,9 @@ fn judged(
 ) -> Gate {
     let (outcome, reason) = match came_to {
         Some(came_to) => {
-            let pieces = known.map(|known| known.pieces.as_slice()).unwrap_or_default();
-            Evidenced::new(named, Some(artifact), came_to, pieces).outcome(came_to.standing())
+            let pieces = known.map(|known| known.pieces.iter().chain(known.withdrawn.iter().map(|(piece, ..)| piece)));
+            let pieces: Vec<&Piece> = pieces.into_iter().flatten().collect();
+            Evidenced::new(named, Some(artifact), came_to, &pieces).outcome(came_to.standing())
         }
         None => {
             let (gate, artifact) = (named.name.clone(), Some(artifact.clone()));

@@ -8,7 +8,7 @@ use super::{CheckStatus, Rules, verification};
 use crate::gate::Reason;
 use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
-use crate::ledger::event::{Movement, PromotionOutcome};
+use crate::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use crate::ledger::view::{Note, Promotion};
 use crate::model::{Check, Environment};
 
@@ -86,6 +86,20 @@ pub fn left_half_way(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> 
     holds(view, name).iter().any(half)
         && verification(view, name, environment, &current.release).holds_since.is_some()
         && view.quarantine(&current.release, name, rules.graph).is_none()
+}
+
+/// The release that failed half-way into an environment, where another one is there still: whoever goes back leaves it, and it is
+/// quarantined (S10.4). None where it was only cancelled, or where nobody knows what is there: that says nothing of the release.
+#[must_use]
+pub fn failed_half_way<'a>(view: &'a View, name: &EnvironmentName) -> Option<&'a ReleaseId> {
+    let (known, current) = (view.environment(name)?, view.current(name)?);
+    let last = known.last_effective()?;
+    let run = view.runs.get(&last.run).and_then(|run| run.finished);
+    let failed = matches!(last.finished, Some((_, PromotionOutcome::Held)))
+        && !matches!(run, Some((_, RunOutcome::Cancelled)))
+        && last.movement == Movement::Promotion
+        && last.drill.is_none();
+    (failed && last.to != current.release).then_some(&last.to)
 }
 
 /// The promotion under way that brings a release back to an environment where its verification holds already, until the

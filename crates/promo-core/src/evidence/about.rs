@@ -42,13 +42,19 @@ pub enum Kind {
     Provenance,
     /// A signature over the artifact itself, which says nothing else of it.
     Signature,
+    /// That the artifact was copied from one place to another.
+    Promotion,
+    /// That somebody has verified the artifact.
+    Verification,
+    /// Which tests somebody has run on the artifact, where it runs.
+    TestResult,
     /// JSON of anybody's own, from which named numbers are taken.
     Numbers,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::Trivy,
         Self::Grype,
         Self::Sarif,
@@ -64,6 +70,9 @@ impl Kind {
         Self::K6,
         Self::Provenance,
         Self::Signature,
+        Self::Promotion,
+        Self::Verification,
+        Self::TestResult,
         Self::Numbers,
     ];
 
@@ -86,6 +95,9 @@ impl Kind {
             Self::K6 => "k6",
             Self::Provenance => "provenance",
             Self::Signature => "signature",
+            Self::Promotion => "promotion",
+            Self::Verification => "verification",
+            Self::TestResult => "test-result",
             Self::Numbers => "numbers",
         }
     }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{Outcome, Reason, Words};
 use crate::Digest;
 use crate::ids::{ArtifactName, GateName};
-use crate::requirement::{self, Assessment, NamedGate, Piece, Standing};
+use crate::requirement::{self, Assessment, NamedGate, NotCounted, Piece, Standing};
 
 /// How many faults of a gate are told one by one.
 const FAULTS_TOLD: usize = 10;
@@ -51,6 +51,13 @@ pub struct Evidenced {
     /// How many more there are.
     #[serde(default, skip_serializing_if = "is_none")]
     pub more_documents: u64,
+    /// Documents on the matter that say nothing to the gate, since none of those whom it takes has signed them, or
+    /// somebody withdrew them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub not_counted: Vec<EvidenceDocument>,
+    /// How many more there are of those.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub more_not_counted: u64,
     /// What is wrong, the first of it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub faults: Vec<EvidenceFault>,
@@ -85,6 +92,9 @@ pub struct EvidenceDocument {
     /// What it says, in a few words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub says: String,
+    /// Why it does not count, where it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why_not: Option<String>,
 }
 
 /// One thing that is wrong with evidence.
@@ -101,10 +111,10 @@ pub struct EvidenceFault {
 impl Evidenced {
     /// What a gate came to, for the reason that it gives: `documents` are those that it looked at.
     #[must_use]
-    pub fn new(named: &NamedGate, artifact: Option<&ArtifactName>, came_to: &Assessment, pieces: &[Piece]) -> Self {
+    pub fn new(named: &NamedGate, artifact: Option<&ArtifactName>, came_to: &Assessment, pieces: &[&Piece]) -> Self {
         let requirement = &named.gate.requirement;
         let piece = |(document, name): &(Digest, Option<String>)| {
-            pieces.iter().find(|piece| piece.document == *document && piece.name == *name)
+            pieces.iter().copied().find(|piece| piece.document == *document && piece.name == *name)
         };
         let told = |piece: &Piece| EvidenceDocument {
             document: piece.document,
@@ -113,7 +123,13 @@ impl Evidenced {
             by: requirement::brought_by(piece).map(|by| cut(by.into())),
             name: piece.name.clone().map(cut),
             says: piece.report().map(|report| cut(requirement::told(requirement, report))).unwrap_or_default(),
+            why_not: None,
         };
+        let not_counted = |one: &NotCounted| {
+            let told = told(piece(&(one.document, one.name.clone()))?);
+            Some(EvidenceDocument { why_not: Some(cut(one.why.to_string())), ..told })
+        };
+        let passed_over = &came_to.not_counted;
         let (faults, used) = (&came_to.verdict.faults, &came_to.verdict.used);
         Self {
             gate: named.name.clone(),
@@ -122,6 +138,8 @@ impl Evidenced {
             summary: cut(came_to.summary.clone()),
             documents: used.iter().take(DOCUMENTS_TOLD).filter_map(piece).map(told).collect(),
             more_documents: used.len().saturating_sub(DOCUMENTS_TOLD) as u64,
+            not_counted: passed_over.iter().take(DOCUMENTS_TOLD).filter_map(not_counted).collect(),
+            more_not_counted: passed_over.len().saturating_sub(DOCUMENTS_TOLD) as u64,
             faults: faults
                 .iter()
                 .take(FAULTS_TOLD)
@@ -141,6 +159,21 @@ impl Evidenced {
             Standing::Expired => (Outcome::Expired, Reason::EvidenceExpired(self)),
             Standing::Unreadable => (Outcome::Waiting, Reason::EvidenceUnreadable(self)),
             Standing::Bad => (Outcome::Refused, Reason::EvidenceBad(self)),
+        }
+    }
+}
+
+impl Reason {
+    /// What a gate over evidence came to, where it is the reason of one.
+    #[must_use]
+    pub const fn evidenced(&self) -> Option<&Evidenced> {
+        match self {
+            Self::EvidenceMet(told)
+            | Self::EvidenceMissing(told)
+            | Self::EvidenceExpired(told)
+            | Self::EvidenceUnreadable(told)
+            | Self::EvidenceBad(told) => Some(told),
+            _ => None,
         }
     }
 }
@@ -166,6 +199,21 @@ impl fmt::Display for Evidenced {
             all.extend((self.more > 0).then(|| alloc::format!("and {} more", self.more)));
         }
         let between = if self.faults.is_empty() { " " } else { "; " };
-        write!(f, "{of}: {}", all.join(between))
+        write!(f, "{of}: {}", all.join(between))?;
+        // Each in words once: of ten scans that nobody signed one tells enough.
+        let words = |one: &EvidenceDocument| match &one.why_not {
+            Some(why) => alloc::format!("{} ({why})", one.source),
+            None => one.source.clone(),
+        };
+        let passed_over: BTreeSet<String> = self.not_counted.iter().map(words).collect();
+        if passed_over.is_empty() {
+            return Ok(());
+        }
+        let passed_over: Vec<String> = passed_over.into_iter().collect();
+        write!(f, "; not counted: {}", passed_over.join(", "))?;
+        match self.more_not_counted {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
     }
 }

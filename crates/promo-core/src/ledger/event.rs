@@ -96,6 +96,18 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attached: Option<String>,
     },
+    /// A document that was brought counts no more, whatever it said: a person took it back. What is brought of it later is brought anew.
+    #[serde(rename = "evidence.withdrawn")]
+    EvidenceWithdrawn {
+        /// The document.
+        document: Digest,
+        /// Who, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+        /// The signed statement: under a policy a withdrawal without one counts for nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
+    },
     /// A check spoke about a release in an environment.
     #[serde(rename = "verdict.recorded")]
     VerdictRecorded {
@@ -408,13 +420,14 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 27] = [
+pub const KINDS: [&str; 28] = [
     "release.added",
     "release.rejected",
     "release.lifted",
     "release.authors",
     "artifact.described",
     "evidence.added",
+    "evidence.withdrawn",
     "verdict.recorded",
     "verdict.withdrawn",
     "health.observed",

@@ -19,7 +19,7 @@ use crate::requirement::Subject;
 
 pub use facts::{
     Applier, ApprovalEntry, Drill, EnvironmentView, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request,
-    Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry,
+    Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry, Withdrawn,
 };
 
 /// A record that cannot follow what stands before it.
@@ -120,6 +120,11 @@ pub enum Spoken {
         /// The scope that was rejected; none means everywhere.
         scope: Option<EnvironmentName>,
     },
+    /// The withdrawal of a document.
+    Withdrawal {
+        /// Which.
+        document: Digest,
+    },
     /// Who wrote something.
     Authors {
         /// Which release.
@@ -139,6 +144,11 @@ impl View {
     #[must_use]
     pub fn release(&self, id: &ReleaseId) -> Option<&ReleaseEntry> {
         self.by_id.get(id).map(|&at| &self.releases[at])
+    }
+
+    /// The records of a document that count: nobody has withdrawn it since.
+    pub fn standing(&self, document: &Digest) -> impl Iterator<Item = &EvidenceEntry> {
+        self.evidence.iter().filter(move |entry| entry.document == *document && entry.withdrawn.is_none())
     }
 
     /// The lineage number of a release, 0 for one that is not in the ledger.
@@ -329,6 +339,9 @@ impl View {
             }
             Event::ReleaseLifted { release, scope, .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Lift { release, scope }, why });
+            }
+            Event::EvidenceWithdrawn { document, .. } => {
+                self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Withdrawal { document }, why });
             }
             Event::AuthorsNamed { release, .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Authors { release }, why });

@@ -17,8 +17,14 @@ const WATCH: &str = "watch";
 const WAVES: &str = "waves";
 /// A way back that is tried.
 const DRILL: &str = "drill";
+/// What failed half-way, and is quarantined by the way back.
+const FAILED: &str = "failed";
+/// What is written beside artifacts once a promotion was verified.
+const ATTEST: &str = "attest";
 /// Gates over evidence and metadata, whatever they say.
 const EVIDENCE: &str = "evidence";
+/// Documents that a gate passes over for want of a signature.
+const NOT_COUNTED: &str = "evidence-signers";
 
 /// The codes of reasons of later versions; each is a feature.
 const REASONS: [&str; 12] = [
@@ -38,7 +44,8 @@ const REASONS: [&str; 12] = [
 
 /// Whether this version knows what a plan requires.
 pub(super) fn known(feature: &str) -> bool {
-    [TREES, OTHER_IMAGES, WATCH, WAVES, DRILL, EVIDENCE].contains(&feature) || REASONS.contains(&feature)
+    [TREES, OTHER_IMAGES, WATCH, WAVES, DRILL, FAILED, EVIDENCE, NOT_COUNTED, ATTEST].contains(&feature)
+        || REASONS.contains(&feature)
 }
 
 /// What a plan requires, in the order of the words.
@@ -47,7 +54,9 @@ pub(super) fn of(plan: &Plan) -> Vec<String> {
     found.extend(plan.request.drill.then_some(DRILL));
     for entry in &plan.moves {
         found.extend(entry.drill.then_some(DRILL));
+        found.extend(entry.failed.as_ref().map(|_| FAILED));
         found.extend(entry.watch.map(|_| WATCH));
+        found.extend((!entry.attest.is_empty()).then_some(ATTEST));
         found.extend((!entry.waves.is_empty() || !entry.on_close.is_finish()).then_some(WAVES));
         for step in entry.steps.iter().chain(entry.rollback.iter().flat_map(|back| &back.steps)) {
             let Step { inputs, other_images, .. } = step;
@@ -58,6 +67,8 @@ pub(super) fn of(plan: &Plan) -> Vec<String> {
     }
     let of_evidence = |gate: &Gate| matches!(gate.kind, GateKind::Evidence | GateKind::Metadata);
     found.extend(every_gate(plan).any(of_evidence).then_some(EVIDENCE));
+    let passed_over = |reason: &Reason| reason.evidenced().is_some_and(|told| !told.not_counted.is_empty());
+    found.extend(reasons(plan).any(passed_over).then_some(NOT_COUNTED));
     found.extend(reasons(plan).map(Reason::code).filter(|code| REASONS.contains(code)));
     found.iter().map(ToString::to_string).collect()
 }
@@ -96,8 +107,10 @@ mod tests {
         body.moves[0].steps[0].other_images = vec!["mesh:1".into()];
         body.moves[0].steps[0].inputs.artifacts.values_mut().next().unwrap().tree = vec![Digest::of(b"arm64")];
         body.moves[0].on_close = crate::model::OnClose::StopAtWave;
+        body.moves[0].failed = Some(body.moves[0].to.clone());
+        body.moves[0].attest = vec![body.moves[0].steps[0].clone()];
         let new = Document::new(body);
-        assert_eq!(new.requires, ["artifact-trees", "image-movable", "other-images", "waves"]);
+        assert_eq!(new.requires, ["artifact-trees", "attest", "failed", "image-movable", "other-images", "waves"]);
         assert!(Document::from_bytes(&new.to_bytes().unwrap()).is_ok());
         let mut body = new.body.clone();
         body.moves[0].gates[0].kind = GateKind::Evidence;

@@ -59,7 +59,10 @@ impl Planner<'_> {
         way.insert(until.clone());
         let release = self.input.request.release.clone().or_else(|| self.chain_release(&way));
         let mut moved = BTreeSet::new();
-        for name in graph.topological().iter().filter(|n| way.contains(*n)) {
+        // What was asked for of the way is all of it, unless a part of it cannot be looked at.
+        let asked = &self.input.request.environments;
+        let wanted = |name: &&EnvironmentName| way.contains(*name) && (asked.is_empty() || asked.contains(*name));
+        for name in graph.topological().iter().filter(wanted) {
             let release = self.pinned(name).or_else(|| release.clone());
             let placed = release.and_then(|release| self.enter(name, &release, &moved));
             if let Some(Placed::Moves(_)) = &placed {

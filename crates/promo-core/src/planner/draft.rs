@@ -63,6 +63,7 @@ impl Planner<'_> {
         });
         let (rollback, rollback_steps) = back.unzip();
         let lost_target = if rollback.is_none() { self.lost_target(name, release, movement) } else { None };
+        let failed = (movement == Movement::Rollback).then(|| eligibility::failed_half_way(view, name)).flatten();
         let head = Move {
             environment: name.clone(),
             tier: environment.tier,
@@ -70,10 +71,13 @@ impl Planner<'_> {
             drill: drill.is_some(),
             from: present.map(|r| self.reference(&r.release)),
             to: self.reference(release),
+            failed: failed.map(|id| self.reference(id)),
             after: self.input.rules.graph.predecessors(name).intersection(moved).cloned().collect(),
             gates,
             steps: Vec::new(),
             checks: self.checks(name, environment, release, &settings, recorded),
+            // Known once the steps are.
+            attest: Vec::new(),
             verdicts: environment
                 .verify
                 .iter()

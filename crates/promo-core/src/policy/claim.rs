@@ -63,6 +63,15 @@ impl Claim {
         Some(Self { place, tier: tier(table.text("tier")?)? })
     }
 
+    /// The cluster that it is about.
+    #[must_use]
+    pub fn cluster(&self) -> Option<&str> {
+        match &self.place {
+            Place::Cluster { cluster, .. } => Some(cluster),
+            Place::Directory(_) | Place::Registry(_) => None,
+        }
+    }
+
     /// Whether the claim is about `target`.
     #[must_use]
     pub fn covers(&self, target: &Target) -> bool {

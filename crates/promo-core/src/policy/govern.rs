@@ -5,7 +5,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
-use super::{Policy, TierRules, about};
+use super::{Claim, Policy, TierRules, about};
 use crate::approval::Identity;
 use crate::config::{Places, words};
 use crate::diagnostic::{Diagnostic, nearest};
@@ -35,6 +35,9 @@ pub struct Governed {
     pub pipeline: Pipeline,
     /// By environment: the pipeline's rules and policy's, all of which must hold.
     pub approval: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
+    /// By environment: the rules that say who lifts what stops promotions, and withdraws evidence (S10.4): policy's where it has any
+    /// for the tier, so that no rule of the pipeline gives that away, else the pipeline's.
+    pub lifting: BTreeMap<EnvironmentName, Vec<ApprovalRule>>,
     /// By environment: the windows of each level.
     pub windows: BTreeMap<EnvironmentName, Vec<Level>>,
     /// By environment: the gates over evidence, the pipeline's and policy's, each of which must be open; absent where there is none.
@@ -72,6 +75,7 @@ pub fn govern(
     let mut governed = Governed {
         pipeline: pipeline.clone(),
         approval: BTreeMap::new(),
+        lifting: BTreeMap::new(),
         windows: BTreeMap::new(),
         gates: BTreeMap::new(),
         always_open: BTreeMap::new(),
@@ -126,6 +130,8 @@ pub fn govern(
         if !gates.is_empty() {
             governed.gates.insert(name.clone(), gates);
         }
+        let lifting = if rules.approval.is_empty() { &approval } else { &rules.approval };
+        governed.lifting.insert(name.clone(), lifting.clone());
         governed.approval.insert(name.clone(), approval);
         governed.windows.insert(name.clone(), levels);
         if !rules.movable_images.is_empty() {
@@ -223,18 +229,22 @@ impl One<'_> {
     fn claims(&self, out: &mut Vec<Diagnostic>) {
         let Some(policy) = self.policy else { return };
         // Known is what a claim covers; the tier also counts claims inside what is touched, a parent directory for one.
-        let mut touched: Vec<(String, String, bool, Option<Tier>)> = Vec::new();
+        let mut touched = Vec::new();
+        let clusters = || policy.claims.iter().filter_map(Claim::cluster);
         for (name, target) in &self.environment.targets {
             let known = policy.claims.iter().any(|c| c.covers(target));
             let tier = policy.claims.iter().filter(|c| c.touched_by(target)).map(|c| c.tier).max();
-            touched.push((self.target_key(name.as_str()), target.address(), known, tier));
+            // A cluster that policy names is not misspelt, whatever else is wrong.
+            let cluster = target.0.get("cluster").filter(|given| !clusters().any(|known| known == given.as_str()));
+            let meant = cluster.and_then(|given| nearest(given, clusters()));
+            touched.push((self.target_key(name.as_str()), target.address(), known, tier, meant));
         }
         for to in self.environment.mirror.values() {
             let known = policy.claims.iter().any(|c| c.covers_repository(to));
             let tier = policy.claims.iter().filter(|c| c.touched_by_repository(to)).map(|c| c.tier).max();
-            touched.push(("mirror".to_string(), to.clone(), known, tier));
+            touched.push(("mirror".to_string(), to.clone(), known, tier, None));
         }
-        for (key, place, known, tier) in touched {
+        for (key, place, known, tier, meant) in touched {
             match tier {
                 Some(tier) if tier > self.environment.tier => {
                     let message = format!(
@@ -248,10 +258,13 @@ impl One<'_> {
                 }
                 _ if !known && self.mode == TrustMode::Trusted => {
                     let message = format!("policy does not know {place}, which `{}` touches", self.name);
-                    out.push(
-                        self.told(&key, "policy-unclaimed-target", message)
-                            .help("the owners of the policy add a claim for it"),
-                    );
+                    let help = match meant {
+                        Some(meant) => format!(
+                            "did you mean the cluster `{meant}`? Else the owners of the policy add a claim for {place}"
+                        ),
+                        None => "the owners of the policy add a claim for it".into(),
+                    };
+                    out.push(self.told(&key, "policy-unclaimed-target", message).help(help));
                 }
                 _ => {}
             }

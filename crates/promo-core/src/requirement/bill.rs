@@ -54,6 +54,6 @@ pub(super) fn bills<'a>(
     bills
 }
 
-const fn could_be_bill(kind: Kind) -> bool {
+pub(super) const fn could_be_bill(kind: Kind) -> bool {
     matches!(kind, Kind::CycloneDx | Kind::Spdx2 | Kind::Spdx3 | Kind::InToto)
 }

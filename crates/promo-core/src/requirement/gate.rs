@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::{self, MetadataRequirement};
 use super::{
-    BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NumberRequirement, Origin,
-    Piece, ProvenanceRequirement, PublicKey, Reach, ScanRequirement, SignatureRequirement, Standing, Subject,
-    TestRequirement, Verdict,
+    BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NotCounted,
+    NumberRequirement, Origin, Piece, ProvenanceRequirement, PublicKey, Reach, ScanRequirement, SignatureRequirement,
+    Signers, Standing, Subject, TestRequirement, Verdict,
 };
 use crate::evidence::{Level, Report, Severity};
 use crate::ids::{ArtifactName, GateName, SignerName};
@@ -69,8 +69,8 @@ impl Requirement {
         format!("no {}{}{}", self.looks_for(), from.unwrap_or_default(), platform.unwrap_or_default())
     }
 
-    /// Whose signatures it looks for.
-    pub fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &PublicKey)> {
+    /// Whose signatures it looks for, beside those of the gate.
+    fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &PublicKey)> {
         let signers = match self {
             Self::Scan(scan) => Some(&scan.vex),
             Self::Signature(signature) => Some(&signature.by),
@@ -116,6 +116,9 @@ pub struct EvidenceGate {
     pub artifacts: BTreeSet<ArtifactName>,
     /// What it requires.
     pub requirement: Requirement,
+    /// By one of whom documents must be signed to count for it; all count when there is nobody.
+    #[serde(default, skip_serializing_if = "Signers::is_empty")]
+    pub by: Signers,
     /// What it lets pass for a time.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exceptions: Vec<Excepted>,
@@ -142,6 +145,8 @@ pub struct ReleaseEvidence {
     pub subjects: BTreeMap<ArtifactName, Subject>,
     /// The evidence, of whichever of them it speaks.
     pub pieces: Vec<Piece>,
+    /// What counts no more, with who withdrew it and the position of the record that says so.
+    pub withdrawn: Vec<(Piece, String, u64)>,
 }
 
 /// What an artifact is compared with.
@@ -162,9 +167,16 @@ pub struct Assessment {
     pub verdict: Verdict,
     /// What there is, in a few words: `0 critical, 2 high`.
     pub summary: String,
+    /// Documents on the matter that say nothing to the gate.
+    pub not_counted: Vec<NotCounted>,
 }
 
 impl EvidenceGate {
+    /// Whose signatures it looks for.
+    pub fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &PublicKey)> {
+        self.requirement.named_signers().chain(&self.by)
+    }
+
     /// Judges a release's artifact at an instant, beside what was there before. None where nobody has looked into the artifact.
     #[must_use]
     pub fn judge(
@@ -175,9 +187,9 @@ impl EvidenceGate {
         now: Timestamp,
     ) -> Option<Assessment> {
         let subject = evidence.subjects.get(artifact)?;
-        let pieces = evidence.of(artifact);
+        let (pieces, not_counted) = self.counted(subject, evidence.of(artifact));
         let pieces = pieces.as_slice();
-        let assessed = match &self.requirement {
+        let mut assessed = match &self.requirement {
             Requirement::Scan(scan) => {
                 let mine = |one: &&Excepted| one.artifacts.is_empty() || one.artifacts.contains(artifact);
                 let exceptions: Vec<Exception> =
@@ -195,7 +207,7 @@ impl EvidenceGate {
                         summary.push_str(&format!(", {count} {what}"));
                     }
                 }
-                Assessment { verdict: judged.verdict, summary }
+                Assessment { summary, ..judged.verdict.into() }
             }
             Requirement::Licences(licences) => licences.judge(subject, pieces).into(),
             Requirement::Sbom(bill) => bill.judge(subject, pieces).into(),
@@ -203,7 +215,10 @@ impl EvidenceGate {
             Requirement::Coverage(coverage) => coverage.judge(subject, pieces, now).into(),
             Requirement::Number(number) => {
                 let known = match before {
-                    Before::Known(known) => known.subjects.get(artifact).map(|subject| (subject, known.of(artifact))),
+                    Before::Known(known) => {
+                        let counted = |subject| (subject, self.counted(subject, known.of(artifact)).0);
+                        known.subjects.get(artifact).map(counted)
+                    }
                     Before::First | Before::Unknown => None,
                 };
                 let compared = match (&known, before) {
@@ -219,25 +234,29 @@ impl EvidenceGate {
                     let says = Vec::from_iter(says).join(", ");
                     summary = format!("{says}, and nothing of it ran there before to compare it with");
                 }
-                Assessment { verdict, summary }
+                Assessment { summary, ..verdict.into() }
             }
             Requirement::Metadata(metadata) => metadata.assess(evidence.said(artifact)),
             Requirement::Signature(signature) => {
                 let verdict = signature.judge(subject, pieces);
-                Assessment { verdict, summary: signature.signed_by(subject, pieces).join(", ") }
+                Assessment { summary: signature.signed_by(subject, pieces).join(", "), ..verdict.into() }
             }
             Requirement::Provenance(provenance) => {
                 let commit = evidence.said(artifact).get(metadata::REVISION).and_then(Option::as_deref);
                 provenance.judge(subject, pieces, commit).into()
             }
         };
+        self.told_of_others(&not_counted, &mut assessed.verdict);
+        // What a person took away is named first: whoever may push cannot crowd it out.
+        assessed.not_counted = self.withdrawn(subject, evidence);
+        assessed.not_counted.extend(not_counted);
         Some(assessed)
     }
 }
 
 impl From<Verdict> for Assessment {
     fn from(verdict: Verdict) -> Self {
-        Self { verdict, summary: String::new() }
+        Self { verdict, ..Self::default() }
     }
 }
 

@@ -44,7 +44,7 @@ impl TestRequirement {
     pub fn judge(&self, subject: &Subject, pieces: &[Piece], now: Timestamp) -> Verdict {
         let mut verdict = Verdict::default();
         let has = |report: &Report| report.tests.is_some();
-        let all = bound(subject, pieces, has, |kind| matches!(kind, Kind::Junit | Kind::InToto), &mut verdict);
+        let all = bound(subject, pieces, has, could_be_tests, &mut verdict);
         for run in chosen((subject, pieces), &all, &self.suites, has, now, &mut verdict) {
             let document = run.piece.document;
             let Some(tests) = &run.report.tests else { continue };
@@ -109,8 +109,7 @@ impl CoverageRequirement {
     pub fn judge(&self, subject: &Subject, pieces: &[Piece], now: Timestamp) -> Verdict {
         let mut verdict = Verdict::default();
         let has = |report: &Report| report.coverage.is_some();
-        let could = |kind| matches!(kind, Kind::Cobertura | Kind::Lcov | Kind::InToto);
-        let all = bound(subject, pieces, has, could, &mut verdict);
+        let all = bound(subject, pieces, has, could_be_coverage, &mut verdict);
         for one in chosen((subject, pieces), &all, &self.suites, has, now, &mut verdict) {
             let document = one.piece.document;
             let Some(coverage) = &one.report.coverage else { continue };
@@ -242,14 +241,25 @@ impl NumberRequirement {
     }
 }
 
+pub(super) const fn could_be_tests(kind: Kind) -> bool {
+    matches!(kind, Kind::Junit | Kind::InToto)
+}
+
+pub(super) const fn could_be_coverage(kind: Kind) -> bool {
+    matches!(kind, Kind::Cobertura | Kind::Lcov | Kind::InToto)
+}
+
+pub(super) const fn could_be_numbers(kind: Kind) -> bool {
+    matches!(kind, Kind::K6 | Kind::Numbers | Kind::InToto)
+}
+
 fn numbered(report: &Report) -> bool {
     report.numbers.is_some()
 }
 
 /// The documents that speak of an artifact and have numbers.
 fn with_numbers<'a>(subject: &Subject, pieces: &'a [Piece], verdict: &mut Verdict) -> Vec<Bound<'a>> {
-    let could = |kind| matches!(kind, Kind::K6 | Kind::Numbers | Kind::InToto);
-    bound(subject, pieces, numbered, could, verdict)
+    bound(subject, pieces, numbered, could_be_numbers, verdict)
 }
 
 /// The bounds that a baseline gives, the strictest where it has several numbers. Percent of the distance from zero.

@@ -28,7 +28,7 @@ impl MetadataRequirement {
     #[must_use]
     pub fn assess(&self, said: &BTreeMap<String, Option<String>>) -> Assessment {
         let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
-        Assessment { verdict: self.judge(said), summary: format!("the build said {}", keys.join(", ")) }
+        Assessment { summary: format!("the build said {}", keys.join(", ")), ..self.judge(said).into() }
     }
 
     /// Judges what a build said: nothing behind a key whose text was erased, which is as good as not said.

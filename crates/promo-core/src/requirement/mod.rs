@@ -9,6 +9,7 @@
 //! report that does not say of what it speaks.
 
 mod bill;
+mod counted;
 mod exception;
 mod gate;
 mod licences;
@@ -25,6 +26,7 @@ mod vex;
 mod words;
 
 pub use bill::BillRequirement;
+pub use counted::{NotCounted, WhyNot};
 pub use exception::Exception;
 pub use gate::{
     Assessment, Before, EvidenceGate, Excepted, NamedGate, ReleaseEvidence, Requirement, brought_by, source, told,
@@ -274,6 +276,15 @@ pub enum Fault {
         /// The one that the build said.
         said: String,
     },
+    /// Two documents that count say different things of the same: nobody knows which is so.
+    Conflict {
+        /// Of what.
+        key: String,
+        /// The first of them, and what it says.
+        one: (Digest, String),
+        /// Another, and what that says.
+        other: (Digest, String),
+    },
     /// A bound that the tool itself was given was not kept.
     Threshold {
         /// The document.
@@ -314,6 +325,7 @@ impl Fault {
             | Self::OtherBuilder { .. }
             | Self::OtherSource { .. }
             | Self::OtherCommit { .. }
+            | Self::Conflict { .. }
             | Self::Threshold { .. } => Standing::Bad,
         }
     }

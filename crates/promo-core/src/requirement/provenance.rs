@@ -8,6 +8,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::exception::matches;
+use super::metadata::REVISION;
 use super::signature::{names_it, unread};
 use super::signer::{Signers, names};
 use super::{Fault, Piece, Reach, Subject, Verdict};
@@ -29,7 +30,8 @@ pub struct ProvenanceRequirement {
 impl ProvenanceRequirement {
     /// Judges what is said of how an artifact was built: of the whole, or of each of its platforms. `commit` is what the build itself
     /// said: both have to say the same. One good document is enough, since an artifact can be built twice; where there is none, what is
-    /// wrong with the others is told.
+    /// wrong with the others is told. Good ones that name different commits, of one platform or of several, are a conflict: an artifact is
+    /// of one commit.
     #[must_use]
     pub fn judge(&self, subject: &Subject, pieces: &[Piece], commit: Option<&str>) -> Verdict {
         let mut verdict = Verdict::default();
@@ -56,6 +58,8 @@ impl ProvenanceRequirement {
         }
         let told: BTreeSet<Digest> = good.iter().flat_map(|(_, parts)| parts).copied().collect();
         good.iter().for_each(|(piece, _)| verdict.uses(piece));
+        let pieces_of = good.iter().map(|(piece, _)| *piece);
+        conflict(pieces_of, &mut verdict);
         let all = whole(subject);
         let missing: BTreeSet<Digest> = all.difference(&told).copied().collect();
         if missing.is_empty() {
@@ -100,6 +104,16 @@ impl ProvenanceRequirement {
             }
             _ => None,
         }
+    }
+}
+
+/// Says where documents that count name different commits.
+fn conflict<'a>(good: impl Iterator<Item = &'a Piece>, verdict: &mut Verdict) {
+    let commit = |piece: &Piece| piece.report()?.provenance.as_ref()?.source.as_ref()?.commit.clone();
+    let mut named = good.filter_map(|piece| Some((piece.document, commit(piece)?)));
+    let Some(one) = named.next() else { return };
+    for other in named.filter(|(_, commit)| *commit != one.1) {
+        verdict.fault(Fault::Conflict { key: REVISION.into(), one: one.clone(), other });
     }
 }
 

@@ -258,7 +258,7 @@ fn found_any(piece: &Piece) -> bool {
     piece.report().is_some_and(|report| report.findings.is_some())
 }
 
-fn could_be_scan(kind: Kind) -> bool {
+pub(super) fn could_be_scan(kind: Kind) -> bool {
     match kind {
         Kind::Trivy | Kind::Grype | Kind::Sarif | Kind::OsvScanner | Kind::InToto | Kind::CycloneDx => true,
         Kind::Spdx2
@@ -270,6 +270,9 @@ fn could_be_scan(kind: Kind) -> bool {
         | Kind::K6
         | Kind::Provenance
         | Kind::Signature
+        | Kind::Promotion
+        | Kind::Verification
+        | Kind::TestResult
         | Kind::Numbers => false,
     }
 }

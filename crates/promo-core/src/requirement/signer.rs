@@ -96,6 +96,12 @@ impl PublicKey {
         self.kind
     }
 
+    /// Its DER in base64: what stands between the first and the last line of PEM.
+    #[must_use]
+    pub fn base64(&self) -> &str {
+        &self.der
+    }
+
     /// Its DER.
     #[must_use]
     pub fn der(&self) -> Vec<u8> {

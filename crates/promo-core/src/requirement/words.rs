@@ -36,7 +36,9 @@ impl Fault {
             Self::BrokenSignature { .. } => "broken-signature",
             Self::OtherBuilder { .. } => "other-builder",
             Self::OtherSource { .. } => "other-source",
-            Self::OtherCommit { .. } => "other-commit",
+            // Two sources that disagree are no source that is missing.
+            Self::Conflict { .. } | Self::OtherCommit { found: Some(_), .. } => "metadata-conflict",
+            Self::OtherCommit { found: None, .. } => "other-commit",
         }
     }
 }
@@ -131,6 +133,9 @@ impl fmt::Display for Fault {
             Self::OtherBuilder { found, .. } => write!(f, "it was built by {found}"),
             Self::OtherSource { found: Some(found), .. } => write!(f, "it was built from {found}"),
             Self::OtherSource { document, found: None } => write!(f, "{document} does not say from what it was built"),
+            Self::Conflict { key, one: (one, said), other: (other, says) } => {
+                write!(f, "{one} says that {key} is {said}, and {other} says {says}")
+            }
             Self::OtherCommit { found: Some(found), said, .. } => {
                 write!(f, "it was built from the commit {found}, and its build says {said}")
             }

@@ -81,6 +81,7 @@ fn environment(line: &str) -> (EnvironmentName, Environment) {
         approval: Vec::new(),
         windows: Vec::new(),
         gates: Vec::new(),
+        attest: None,
         on_failure: OnFailure::Rollback,
         watch: None,
         waves: Vec::new(),

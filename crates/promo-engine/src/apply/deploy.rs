@@ -152,11 +152,12 @@ struct Ends {
 }
 
 impl Ends {
-    /// Takes down how a step ended; one of a way back is told by its place.
-    fn take(&mut self, step: &Step, end: Option<StepEnd>, back: bool) {
-        let told = |why: String| match step.target.as_ref().filter(|_| back) {
-            Some(target) => format!("{target} was not brought back: {why}"),
-            None => why,
+    /// Takes down how a step ended: one of a way back is told by its place, and so is one of `several`.
+    fn take(&mut self, step: &Step, end: Option<StepEnd>, back: bool, several: bool) {
+        let told = |why: String| match &step.target {
+            Some(target) if back => format!("{target} was not brought back: {why}"),
+            Some(target) if several => format!("{target}: {why}"),
+            _ => why,
         };
         match end {
             Some(StepEnd::Done(state)) => self.states.extend(step.target.clone().map(|target| (target, state))),
@@ -223,9 +224,10 @@ async fn together(
         }));
     }
     let all: Vec<Result<_, EngineError>> = stream::iter(all).buffer_unordered(at_once).collect().await;
+    let targets: BTreeSet<_> = entry.steps.iter().filter_map(|step| step.target.as_ref()).collect();
     for end in all {
         let (step, end) = end?;
-        ends.take(step, end, after.is_some());
+        ends.take(step, end, after.is_some(), targets.len() > 1);
     }
     Ok(())
 }
@@ -238,6 +240,8 @@ fn left_behind(before: &[Step], step: &Step) -> impl Iterator<Item = State> {
     let same = |s: &&Step| match step.action {
         Action::Copy => s.inputs.artifacts.keys().eq(step.inputs.artifacts.keys()),
         Action::Deploy => s.target == step.target,
+        // None is taken on a way back.
+        Action::Attest => false,
     };
     let there = before.iter().filter(|s| s.action == step.action).find(same);
     there.into_iter().flat_map(|s| [s.expected, s.desired, State::between(&s.expected, &s.desired)])

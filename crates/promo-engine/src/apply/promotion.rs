@@ -15,6 +15,7 @@ use promo_core::model::{OnFailure, Start};
 use promo_core::plan::{Move, PlannedCheck, Request, Rollback, Step};
 use promo_core::planner;
 
+use super::attest::attest;
 use super::deploy::{Way, deploy};
 use super::drill::drill;
 use super::during::During;
@@ -89,8 +90,13 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
     if let (true, Some(back)) = (entry.drill, &entry.rollback) {
         return drill(context, entry, back).await;
     }
-    let total = entry.steps.len() + checks::by_check(&entry.checks).count();
-    context.say(Progress::PromotionStarted { environment: name.clone(), release: entry.to.id.clone(), total });
+    let total = entry.steps.len() + entry.attest.len() + checks::by_check(&entry.checks).count();
+    context.say(Progress::PromotionStarted {
+        environment: name.clone(),
+        release: entry.to.id.clone(),
+        total,
+        configuration: context.brought(entry)?,
+    });
     if let Some(rollback) = begun_rollback(context, entry)? {
         return go_back(context, entry, rollback, failed_before(context, entry)?).await;
     }
@@ -104,6 +110,7 @@ pub(crate) async fn promote(context: &RunContext, entry: &Move) -> Result<Fate, 
         other => other,
     };
     let end = if matches!(end, End::Good) { watch(context, entry).await? } else { end };
+    let end = if matches!(end, End::Good) { attest(context, entry).await? } else { end };
     match end {
         End::Good => end_promotion(context, entry, PromotionOutcome::Verified, None),
         End::Interrupted => Ok(Fate::Interrupted),
@@ -228,7 +235,8 @@ impl Asking {
 }
 
 /// Runs the automatic checks; each verdict is recorded as it falls. All of them run, so that one report names all. One that
-/// could not look leaves the run to be resumed.
+/// could not look leaves the run to be resumed. One that passes where it had failed on the same deployment is asked once more, since
+/// one pass does not count there (S3.1).
 pub(super) async fn verify(
     context: &RunContext,
     entry: &Move,
@@ -244,8 +252,14 @@ pub(super) async fn verify(
             verdicts.iter().rev().find(|v| v.run.as_ref() == Some(&context.run)).map(|v| (v.said, v.seq))
         })?;
         let during = context.session.looks_during(check)?;
+        let flaky = || {
+            let name = &check.name;
+            context.session.with_view(|view| context.session.must_pass_again(view, &environment, release, name))
+        };
+        let mut again = false;
         match spoken.filter(|_| asking != Asking::Anew || during) {
-            Some((Said::Passed, _)) => continue,
+            Some((Said::Passed, _)) if during || !flaky()? => continue,
+            Some((Said::Passed, _)) => again = true,
             Some((_, seq)) => {
                 failures.push(check_failed(context, &check.name, seq)?);
                 continue;
@@ -256,39 +270,51 @@ pub(super) async fn verify(
             }
             None => {}
         }
-        if context.options.stop.is_cancelled() {
-            return Ok(End::Interrupted);
-        }
-        context.say(Progress::CheckStarted { environment: environment.clone(), check: check.name.clone() });
-        let begun = context.session.context.clock.now();
-        let verdict = match context.session.ask(&asking.token(context), group).await? {
-            Ok(verdict) => verdict,
-            Err(error) => {
-                let mut why = format!("{error}; promo resume asks again");
-                // What is gone back to for a drill may be older than what the check needs: no resume would ever end it.
-                if entry.drilled() == Some(release) {
-                    let (run, to) = (&context.run, &entry.to.id);
-                    why.push_str(&format!(
-                        "; where it can never look at {release}, promo cancel {run} ends the drill and holds "
-                    ));
-                    why.push_str(&format!(
-                        "{environment}, and promo plan {environment} --release {to} brings back what ran"
-                    ));
-                }
-                let check = check.name.clone();
-                context.say(Progress::CheckUnanswered { environment, check, why });
+        loop {
+            if context.options.stop.is_cancelled() {
                 return Ok(End::Interrupted);
             }
-        };
-        if !matches!(asking, Asking::Wave | Asking::WaveAgain) || !verdict.passed {
-            context.append_drafts(&environment, None, vec![verdict.draft(&context.session, &environment, release)])?;
+            context.say(Progress::CheckStarted { environment: environment.clone(), check: check.name.clone() });
+            let token = asking.token(context) + if again { "/once-more" } else { "" };
+            let begun = context.session.context.clock.now();
+            let verdict = match context.session.ask(&token, group).await? {
+                Ok(verdict) => verdict,
+                Err(error) => {
+                    let mut why = format!("{error}; promo resume asks again");
+                    // What is gone back to for a drill may be older than what the check needs: no resume would ever end it.
+                    if entry.drilled() == Some(release) {
+                        let (run, to) = (&context.run, &entry.to.id);
+                        why.push_str(&format!(
+                            "; where it can never look at {release}, promo cancel {run} ends the drill and holds "
+                        ));
+                        why.push_str(&format!(
+                            "{environment}, and promo plan {environment} --release {to} brings back what ran"
+                        ));
+                    }
+                    let check = check.name.clone();
+                    context.say(Progress::CheckUnanswered { environment, check, why });
+                    return Ok(End::Interrupted);
+                }
+            };
+            let recorded = !matches!(asking, Asking::Wave | Asking::WaveAgain) || !verdict.passed;
+            if recorded {
+                context.append_drafts(
+                    &environment,
+                    None,
+                    vec![verdict.draft(&context.session, &environment, release)],
+                )?;
+            }
+            let Verdict { check, passed, detail, .. } = verdict;
+            let milliseconds = elapsed(context, begun);
+            if !passed {
+                failures.push(format!("{check} failed: {detail}"));
+            }
+            context.say(Progress::CheckDone { environment: environment.clone(), check, passed, detail, milliseconds });
+            if again || during || !passed || !recorded || !flaky()? {
+                break;
+            }
+            again = true;
         }
-        let Verdict { check, passed, detail, .. } = verdict;
-        let milliseconds = elapsed(context, begun);
-        if !passed {
-            failures.push(format!("{check} failed: {detail}"));
-        }
-        context.say(Progress::CheckDone { environment, check, passed, detail, milliseconds });
     }
     Ok(if failures.is_empty() { End::Good } else { End::Failed(failures.join("; ")) })
 }
@@ -441,7 +467,12 @@ async fn go_back(context: &RunContext, entry: &Move, rollback: &Rollback, why: S
     if context.options.stop.is_cancelled() {
         return Ok(Fate::Interrupted);
     }
-    context.say(Progress::RollingBack { environment: entry.environment.clone(), to: to.clone(), why: why.clone() });
+    context.say(Progress::RollingBack {
+        environment: entry.environment.clone(),
+        to: to.clone(),
+        why: why.clone(),
+        configuration: context.brought(entry)?,
+    });
     // When the same release stays, as after a failed reconfiguration, its checks have spoken in this run already.
     let anew = *to == entry.to.id;
     // What was said before the way back began is not about it.
@@ -483,12 +514,10 @@ pub(super) fn end_promotion(
     let environment = &entry.environment;
     let mut events =
         vec![Event::PromotionFinished { environment: environment.clone(), release: entry.to.id.clone(), outcome }];
-    if let (PromotionOutcome::Verified, Movement::Rollback, Some(left)) = (outcome, entry.movement, &entry.from) {
-        // A release that a person left behind is no better than one that failed by itself. What was put there again was not left.
-        if left.id != entry.to.id {
-            let scope = Some(environment.clone());
-            events.push(Event::ReleaseRejected { release: left.id.clone(), scope, automatic: true });
-        }
+    if outcome == PromotionOutcome::Verified && entry.movement == Movement::Rollback {
+        let left = entry.quarantines().map(|left| left.id.clone());
+        let scope = || Some(environment.clone());
+        events.extend(left.map(|release| Event::ReleaseRejected { release, scope: scope(), automatic: true }));
         events.push(Event::Frozen { environments: [environment.clone()].into(), automatic: true });
     }
     if outcome == PromotionOutcome::RolledBack && entry.movement == Movement::Promotion {
@@ -513,6 +542,7 @@ pub(super) fn end_promotion(
         release: entry.to.id.clone(),
         outcome,
         open,
+        configuration: context.brought(entry)?,
     });
     Ok(Fate::Ended { outcome, why })
 }

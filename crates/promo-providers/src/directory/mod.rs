@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
 use promo_core::kinds::{KindSchema, Place, ValueKind};
+use promo_core::model::Target;
 use promo_core::{Digest, inputs::FileChange};
 use promo_sdk::{
     Context, Description, DriftAnswer, DriftRequest, EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, Inputs,
@@ -52,6 +53,25 @@ pub fn schema() -> KindSchema {
     }
 }
 
+/// Looks at the directory of a target, and changes nothing: what is there, in words. A relative one starts at `root`.
+///
+/// # Errors
+/// As looking at it has them when it is planned for; [`ErrorKind::Conflict`] where something else than a deployment is there.
+pub fn reached(root: &Path, target: &Target) -> Result<String, ProviderError> {
+    let place = place::resolve(root, target)?;
+    match Live::read(&place)? {
+        Live::Tree { .. } => Ok("is there".to_owned()),
+        Live::Absent if place.is_dir() => Ok("is there, and nothing is deployed to it".to_owned()),
+        Live::Absent => Ok("is not there: the first deployment makes it".to_owned()),
+        Live::Foreign(what) => Err(foreign(&place, &what)),
+    }
+}
+
+fn foreign(place: &Path, what: &str) -> ProviderError {
+    let message = format!("{}: {what}; restore it or move it away", place.display());
+    ProviderError::new(ErrorKind::Conflict, message)
+}
+
 #[async_trait]
 impl Provider for Directory {
     fn describe(&self) -> Description {
@@ -80,8 +100,7 @@ impl Provider for Directory {
             let tree = render::render(cx, inputs)?;
             let live = Live::read(&place)?;
             if let Live::Foreign(what) = &live {
-                let message = format!("{}: {what}; restore it or move it away", place.display());
-                return Err(ProviderError::new(ErrorKind::Conflict, message));
+                return Err(foreign(&place, what));
             }
             Ok(Preview {
                 current: live.state(),

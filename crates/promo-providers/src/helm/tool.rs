@@ -12,6 +12,7 @@ use crate::escape;
 use crate::kubernetes::INHERITED;
 use crate::masks::Masks;
 use crate::private::Private;
+use crate::versions::unanswered;
 
 /// What a rendering may be.
 const OUTPUT: usize = 64 << 20;
@@ -68,11 +69,13 @@ impl Tools {
         })?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let mut numbers = said.trim_start_matches('v').split('.').map_while(|part| part.parse::<u32>().ok());
-        let (major, minor) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-        if output.code != Some(0) || (major, minor) < LABELS_SINCE {
-            let said = escape::line(&said);
-            let message = format!("`{}` says that it is helm {said}: expected 3.13 or newer", unknown.program);
-            return Err(ProviderError::new(ErrorKind::Invalid, message));
+        let Some((major, minor)) = numbers.next().zip(numbers.next()).filter(|_| output.code == Some(0)) else {
+            return Err(unanswered(&unknown.program, &output));
+        };
+        if (major, minor) < LABELS_SINCE {
+            let message = format!("`{}` says that it is helm {}", unknown.program, escape::line(&said));
+            let expected = Some("helm 3.13 or newer, on PATH or where PROMO_HELM says".to_owned());
+            return Err(ProviderError { expected, ..ProviderError::new(ErrorKind::Invalid, message) });
         }
         let found = Tool { major, version: said, ..unknown };
         tracing::debug!(program = found.program, version = found.version, "helm");

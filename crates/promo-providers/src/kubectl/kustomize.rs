@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{references, secrets};
 use crate::escape;
 use crate::private;
+use crate::versions::unanswered;
 
 /// The variable that names the program.
 const PROGRAM: &str = "PROMO_KUBECTL";
@@ -92,9 +93,8 @@ impl Builds {
         let output = alone.run(cx, &program, &["version", "--client", "--output=json"]).await?;
         let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let version = said.pointer("/clientVersion/gitVersion").and_then(Value::as_str);
-        let version = version.filter(|_| output.code == Some(0)).ok_or_else(|| {
-            invalid(format!("`{} version --client --output=json` says no version", program.display()))
-        })?;
+        let version = version.filter(|_| output.code == Some(0));
+        let version = version.ok_or_else(|| unanswered(&program.display().to_string(), &output))?;
         let version = escape::line(version);
         *self.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.clone());
         Ok(version)

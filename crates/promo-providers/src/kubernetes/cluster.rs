@@ -103,7 +103,7 @@ impl Clusters {
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] for a target, settings or a kubeconfig that make no sense; [`ErrorKind::NotFound`] where there
-    /// is no such namespace, or nothing says where the cluster is; what connecting gives.
+    /// is no such namespace, or it is being deleted, or nothing says where the cluster is; what connecting gives.
     pub(crate) async fn place(&self, cx: &Context, target: &Target) -> Result<Place, ProviderError> {
         let key = |name: &str| {
             let missing = || ProviderError::new(ErrorKind::Invalid, format!("the target has no key `{name}`"));
@@ -115,10 +115,17 @@ impl Clusters {
         let connected = self.connected(cx, &cluster).await?;
         let doing = format!("looking for namespace {namespace} of cluster {cluster}");
         let found = Api::<Namespace>::all(connected.client.clone()).get_opt(&namespace).await;
-        let found = found.map_err(|error| told(&doing, &error))?.ok_or_else(|| {
+        let gone = |what: String| {
             let why = "it is not made here: who owns the cluster makes it, with its quotas and its rights";
-            ProviderError::new(ErrorKind::NotFound, format!("cluster {cluster} has no namespace {namespace}; {why}"))
-        })?;
+            ProviderError::new(ErrorKind::NotFound, format!("{what}; {why}"))
+        };
+        let found = found
+            .map_err(|error| told(&doing, &error))?
+            .ok_or_else(|| gone(format!("cluster {cluster} has no namespace {namespace}")))?;
+        // What stands in it now goes with it: nothing that is seen there counts any more.
+        if found.metadata.deletion_timestamp.is_some() {
+            return Err(gone(format!("namespace {namespace} of cluster {cluster} is being deleted")));
+        }
         let uid = found.metadata.uid.unwrap_or_default();
         Ok(Place { namespace, uid, connected })
     }

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use promo_core::diagnostic::nearest;
 use promo_sdk::{Context, ErrorKind, ProviderError};
 use serde::Deserialize;
 
-use crate::settings::{machine_file, told};
+use crate::settings::{machine_file, named_by, told};
 
 /// The format of `clusters.toml`.
 const FORMAT: u32 = 1;
@@ -44,7 +45,9 @@ impl Settings {
     /// As [`Settings::read`].
     pub(crate) fn of_user(cx: &Context) -> Result<Self, ProviderError> {
         let none = || Ok(Self { format: FORMAT, clusters: BTreeMap::new() });
-        machine_file(cx.secrets.as_ref(), "PROMO_CLUSTERS", "clusters.toml").map_or_else(none, |file| Self::read(&file))
+        let (secrets, variable) = (cx.secrets.as_ref(), "PROMO_CLUSTERS");
+        let file = machine_file(secrets, variable, "clusters.toml");
+        file.map_or_else(none, |file| Self::read(&file).map_err(|error| named_by(secrets, variable, error)))
     }
 
     /// Reads a file. Paths in it are relative to its directory.
@@ -64,7 +67,7 @@ impl Settings {
         }
         let other = |why: String| {
             let expected =
-                format!("`format = {FORMAT}`, and for each cluster [clusters.NAME] with kubeconfig and context");
+                format!("`format = {FORMAT}`, and for each cluster [cluster.NAME] with kubeconfig and context");
             ProviderError { expected: Some(expected), ..invalid(ErrorKind::Invalid, why) }
         };
         let mut settings: Self = toml::from_str(&text).map_err(|error| other(told(&error, &text)))?;
@@ -87,7 +90,9 @@ impl Settings {
     pub fn named(&self, name: &str) -> Result<&ClusterSettings, ProviderError> {
         self.clusters.get(name).ok_or_else(|| {
             let known: Vec<&str> = self.clusters.keys().map(String::as_str).collect();
+            let meant = nearest(name, known.iter().copied()).map(|near| format!("; did you mean `{near}`?"));
             let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+            let known = known + &meant.unwrap_or_default();
             let message = format!(
                 "nothing says where cluster `{name}` is (known: {known}): name its kubeconfig and context in \
                  promo/clusters.toml of the user's configuration directory, or in the file that PROMO_CLUSTERS names"
@@ -136,7 +141,10 @@ mod tests {
         let settings = read(good).unwrap();
         let cluster = settings.named("nonprod").unwrap();
         assert!(cluster.kubeconfig.is_absolute() && cluster.kubeconfig.ends_with("nonprod.yaml"), "{cluster:?}");
+        let error = settings.named("nonprd").unwrap_err();
+        assert!(error.message.contains("(known: nonprod; did you mean `nonprod`?): name"), "{error}");
         let error = settings.named("prod").unwrap_err();
+        assert!(!error.message.contains("did you mean"), "{error}");
         assert!(error.message.contains("`prod`") && error.message.contains("known: nonprod"), "{error}");
         for (bad, kind, word) in [
             ("format = 1\n[cluster.a]\nkubeconfig = \"a\"\n", ErrorKind::Invalid, "context"),

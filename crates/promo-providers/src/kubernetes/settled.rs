@@ -199,7 +199,8 @@ impl Listener for Each<'_> {
     }
 }
 
-/// Why the pods behind an object do not run, as far as they can be found and say it.
+/// Why the pods behind an object do not run, as far as they can be found and say it: those of the version that comes first, then those
+/// that it replaces, which say so.
 async fn pods(place: &Place, object: Option<&Value>) -> String {
     let labels = object.and_then(|object| object.pointer("/spec/selector/matchLabels")?.as_object());
     let Some(labels) = labels.filter(|labels| !labels.is_empty()) else { return String::new() };
@@ -208,12 +209,18 @@ async fn pods(place: &Place, object: Option<&Value>) -> String {
     let found = place.typed::<Pod>().list(&ListParams::default().labels(&selector.join(","))).await;
     // It only explains: where it cannot be had, what failed is told all the same.
     let Ok(found) = found else { return String::new() };
-    let told = found.items.iter().filter_map(|pod| {
+    let mut told: Vec<(bool, String)> = Vec::new();
+    let pods = found.items.iter().filter_map(|pod| {
         let value = serde_json::to_value(pod).ok()?;
-        let why = status::waiting(&value).into_iter().chain(status::waited_for(object?, &value).map(String::from));
+        let goes = status::is_replaced(object?, &value);
+        let waited = status::waited_for(object?, &value);
+        let why = status::waiting(&value).into_iter().chain(waited.map(String::from));
         let why = why.collect::<Vec<_>>().join(": ");
         let name = pod.metadata.name.as_deref().filter(|_| !why.is_empty())?;
-        Some(format!("; pod {name}: {}", crate::escape::line(&why)))
+        let version = if goes && waited.is_none() { ", to be replaced" } else { "" };
+        Some((goes, format!("; pod {name}{version}: {}", crate::escape::line(&why))))
     });
-    told.take(TOLD).collect()
+    told.extend(pods);
+    told.sort_by_key(|(goes, _)| *goes);
+    told.into_iter().take(TOLD).map(|(_, text)| text).collect()
 }

@@ -291,6 +291,29 @@ fn definition(object: &Value) -> Status {
     }
 }
 
+/// Whether a pod is of another version than `object` is to become, as far as the two say of which they are. Of a Deployment its
+/// condition names the ReplicaSet of the version that comes, so that nobody needs the right to list those.
+pub(crate) fn is_replaced(object: &Value, pod: &Value) -> bool {
+    let text = |of: &Value, pointer: &str| of.pointer(pointer).and_then(Value::as_str).map(str::to_owned);
+    let (comes, is) = match object.get("kind").and_then(Value::as_str) {
+        Some("Deployment") => {
+            let conditions = object.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+            let mut progress = conditions.filter(|one| text(one, "/type").as_deref() == Some("Progressing"));
+            let named = progress.find_map(|one| text(one, "/message")?.split('"').nth(1).map(str::to_owned));
+            (named, text(pod, "/metadata/ownerReferences/0/name"))
+        }
+        Some("StatefulSet") => {
+            (text(object, "/status/updateRevision"), text(pod, "/metadata/labels/controller-revision-hash"))
+        }
+        Some("DaemonSet") => (
+            text(object, "/metadata/annotations/deprecated.daemonset.template.generation"),
+            text(pod, "/metadata/labels/pod-template-generation"),
+        ),
+        _ => (None, None),
+    };
+    comes.zip(is).is_some_and(|(comes, is)| comes != is)
+}
+
 /// What a person has to know of a pod that its StatefulSet waits for before it replaces any: one of another version that is not ready.
 pub(crate) fn waited_for(object: &Value, pod: &Value) -> Option<&'static str> {
     let ordered = object.pointer("/spec/podManagementPolicy").and_then(Value::as_str) != Some("Parallel");

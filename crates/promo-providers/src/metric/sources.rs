@@ -11,7 +11,7 @@ use serde::Deserialize;
 use url::{Host, Url};
 
 use super::invalid;
-use crate::settings::{machine_file, told};
+use crate::settings::{machine_file, named_by, told};
 
 /// The format of `sources.toml`.
 const FORMAT: u32 = 1;
@@ -46,7 +46,8 @@ impl Settings {
     fn of_user(cx: &Context) -> Result<(Self, PathBuf), ProviderError> {
         let none = || Ok((Self { format: FORMAT, ..Self::default() }, PathBuf::new()));
         let file = machine_file(cx.secrets.as_ref(), "PROMO_SOURCES", "sources.toml");
-        file.map_or_else(none, |file| Self::read(&file).map(|settings| (settings, file)))
+        let named = |error| named_by(cx.secrets.as_ref(), "PROMO_SOURCES", error);
+        file.map_or_else(none, |file| Self::read(&file).map(|settings| (settings, file)).map_err(named))
     }
 
     /// Reads a file. Paths in it are relative to its directory.

@@ -33,10 +33,10 @@ struct Manifest {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Layer {
-    media_type: String,
-    digest: Digest,
-    size: u64,
+pub(super) struct Layer {
+    pub(super) media_type: String,
+    pub(super) digest: Digest,
+    pub(super) size: u64,
     #[serde(default)]
     annotations: Option<BTreeMap<String, String>>,
 }
@@ -99,7 +99,7 @@ pub(super) async fn read(
 }
 
 /// An index among them has no layers of its own.
-fn layers(store: &Store, manifest: &RawManifest) -> Result<Vec<Layer>, OciError> {
+pub(super) fn layers(store: &Store, manifest: &RawManifest) -> Result<Vec<Layer>, OciError> {
     let what = || format!("{}@{}", store.name(), manifest.digest);
     let read: Result<Manifest, _> = serde_json::from_slice(&manifest.bytes);
     read.map(|manifest| manifest.layers.unwrap_or_default())

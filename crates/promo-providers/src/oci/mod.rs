@@ -6,6 +6,8 @@
 
 mod address;
 mod attached;
+#[cfg(feature = "reports")]
+mod attest;
 mod auth;
 #[cfg(test)]
 mod auth_tests;
@@ -41,6 +43,8 @@ mod upload;
 mod upload_tests;
 mod wire;
 
+#[cfg(feature = "reports")]
+pub use attest::{Attest, signing_key};
 pub use copy::{Copy, CopyReport, copy, verify};
 pub use document::{DOCKER_LIST, DOCKER_MANIFEST, MANIFEST_TYPES, OCI_INDEX, OCI_MANIFEST, RawManifest};
 pub use error::OciError;

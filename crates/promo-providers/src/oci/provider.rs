@@ -244,7 +244,7 @@ fn metadata(resolved: &super::Resolved) -> BTreeMap<String, String> {
     out
 }
 
-async fn until_cancelled<T>(
+pub(super) async fn until_cancelled<T>(
     cx: &Context,
     work: impl Future<Output = Result<T, ProviderError>>,
 ) -> Result<T, ProviderError> {
@@ -436,6 +436,14 @@ impl From<OciError> for ProviderError {
                 answer.differs(format!("format {known}"), format!("format {found}"))
             }
             OciError::Integrity { expected, found, .. } => answer.differs(expected, found),
+            // A file of this machine, which no release brought.
+            OciError::Settings { path, .. } => {
+                let expected = match path.extension().is_some_and(|extension| extension == "toml") {
+                    true => "`format = 1`, and for each registry that needs a word [registry.\"HOST\"] with its keys",
+                    false => "certificates, or a private key, in PEM",
+                };
+                Self { expected: Some(expected.to_owned()), ..answer }
+            }
             _ => answer,
         }
     }

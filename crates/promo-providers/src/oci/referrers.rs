@@ -218,6 +218,26 @@ pub(super) async fn sidecars_to_copy<'a>(
     Ok(out)
 }
 
+/// What refers to a manifest, as every list has it.
+pub(super) async fn of_subject(store: &Store, subject: &Digest, limits: &Limits) -> Result<BTreeSet<Digest>, OciError> {
+    list(store, &Tags { store, all: None }, *subject, limits).await
+}
+
+/// Puts a manifest with a subject, and keeps it findable: by the registry itself, or in the list under the fallback tag.
+pub(super) async fn attach(
+    store: &Store,
+    subject: &Digest,
+    manifest: &RawManifest,
+    described: Value,
+    limits: &Limits,
+) -> Result<(), OciError> {
+    if store.put_manifest_with_subject(manifest).await? {
+        return Ok(());
+    }
+    let _turn = turn(store, subject).await;
+    enlist(store, subject, &[described], limits).await
+}
+
 /// The turn for reading, adding to and writing the list of a subject's referrers, among the copies of this process. A layout
 /// compares and writes in one step.
 async fn turn(destination: &Store, subject: &Digest) -> Option<OwnedMutexGuard<()>> {

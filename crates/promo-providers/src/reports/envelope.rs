@@ -15,7 +15,7 @@ const BUNDLE: &str = "application/vnd.dev.sigstore.bundle";
 const BUNDLES: [&str; 5] =
     ["+json;version=0.1", "+json;version=0.2", "+json;version=0.3", ".v0.3+json", "+json;version=0.3.1"];
 /// What an envelope around an attestation says that it has in it (in-toto attestation framework, "Envelope layer").
-const IN_TOTO: &str = "application/vnd.in-toto+json";
+pub(crate) const IN_TOTO: &str = "application/vnd.in-toto+json";
 /// What cosign signs of an image (containers/image, "simple signing").
 const IMAGE: &str = "cosign container image signature";
 
@@ -96,6 +96,22 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
         }
         Envelope::Message { digest, .. } => Ok(signature_over(digest)),
         Envelope::Image { payload, .. } => inner(&payload, image),
+    }
+}
+
+/// Reads numbers out of what an envelope around a statement says.
+///
+/// # Errors
+/// [`ReportError`] for an envelope around anything else, or a broken one.
+pub(super) fn numbers(envelope: &Envelope, find: impl Fn(&Json) -> Report) -> Result<Report, ReportError> {
+    match envelope {
+        Envelope::Dsse { payload_type, payload, .. } if payload_type == IN_TOTO => {
+            let statement = text(payload).and_then(json::parse)?;
+            intoto::numbers(&statement, find).map_err(|fault| statement.error("what was signed", fault))
+        }
+        Envelope::Dsse { .. } | Envelope::Message { .. } | Envelope::Image { .. } => {
+            Err(ReportError::NotKnown("an envelope around something else than an in-toto statement".to_owned()))
+        }
     }
 }
 

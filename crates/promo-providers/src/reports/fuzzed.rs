@@ -185,8 +185,8 @@ impl Plain {
         if kind.starts_with("https://in-toto.io/attestation/vulns") {
             return Self { findings: Some(items(predicate, "/scanner/result").len()), ..Self::default() };
         }
-        // How something was built is counted by nobody.
-        if kind.starts_with("https://slsa.dev/provenance/") {
+        // How something was built, and that it was copied or verified, is counted by nobody.
+        if kind.starts_with("https://slsa.dev/provenance/") || super::told::of(kind).is_some() {
             return Self::default();
         }
         let document = if kind.contains("cosign.sigstore.dev/attestation/vuln/") {

@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 use promo_core::evidence::{About, Finding, Findings, Finite, Kind, Link, Report, Score, Severity, Tool};
 
 use super::error::{ReportError, word};
-use super::json::{Fault, Json, Read};
-use super::{envelope, format_of, score, slsa};
+use super::json::{self, Fault, Json, Read};
+use super::{envelope, format_of, score, slsa, told};
 
 const STATEMENTS: &str = "https://in-toto.io/Statement/";
 const VULNS: &str = "https://in-toto.io/attestation/vulns";
 const COSIGN: &str = "cosign.sigstore.dev/attestation/vuln/";
+/// What cosign says around a document of somebody's own, `cosign attest --type custom`.
+const CUSTOM: &str = "cosign.sigstore.dev/attestation/v1";
 /// What cosign says in a statement that signs its subject and says nothing else of it.
 const SIGNS: &str = "https://sigstore.dev/cosign/sign/";
 
@@ -25,13 +27,7 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
     if !["v0.1", "v1"].contains(&version.as_str()) {
         return Err(Fault::Version { format: "an in-toto statement", found: version, known: "v0.1 and v1" });
     }
-    let mut subjects = BTreeSet::new();
-    for subject in json.need("subject")?.items()? {
-        subjects.extend(subject.need("digest")?.digest_under("sha256")?);
-    }
-    let mut bound = About::new(Kind::InToto);
-    // In their order, so that each goes to the end.
-    subjects.into_iter().for_each(|digest| bound.bind(Link::Subject, digest));
+    let bound = bound(json)?;
     let predicate_type = json.need_text("predicateType")?;
     if let Some(version) = predicate_type.strip_prefix(SIGNS) {
         if version != "v1" {
@@ -54,8 +50,12 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
             return Err(Fault::Version { format: "cosign's scan record", found, known: "v1" });
         }
         cosign(predicate)?
+    } else if predicate_type.ends_with(CUSTOM) {
+        custom(predicate)?
     } else if let Some(version) = predicate_type.strip_prefix(slsa::PREDICATE) {
         slsa::read(version, predicate)?
+    } else if let Some((kind, moment, needed)) = told::of(&predicate_type) {
+        told::read(kind, moment, needed, predicate)?
     } else {
         inner(predicate, &predicate_type)?
     };
@@ -64,6 +64,30 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
     report.about.inside = Some(report.about.kind).filter(|kind| *kind != Kind::InToto);
     report.about.kind = Kind::InToto;
     report.about.version = Some(predicate_type);
+    Ok(report)
+}
+
+/// Of what a statement speaks.
+fn bound(statement: &Json) -> Read<'_, About> {
+    let mut subjects = BTreeSet::new();
+    for subject in statement.need("subject")?.items()? {
+        subjects.extend(subject.need("digest")?.digest_under("sha256")?);
+    }
+    let mut bound = About::new(Kind::InToto);
+    // In their order, so that each goes to the end.
+    subjects.into_iter().for_each(|digest| bound.bind(Link::Subject, digest));
+    Ok(bound)
+}
+
+/// Reads numbers out of what a statement says, whatever its type: the document that cosign put into it, or the predicate itself.
+pub(super) fn numbers(statement: &Json, find: impl Fn(&Json) -> Report) -> Read<'_, Report> {
+    let (bound, predicate) = (bound(statement)?, statement.need("predicate")?);
+    let custom = statement.need_text("predicateType")?.ends_with(CUSTOM);
+    let mut report = match predicate.peek_text("Data").filter(|_| custom) {
+        Some(text) => find(&json::parse(text).map_err(Fault::Inner)?),
+        None => find(predicate),
+    };
+    report.about.bound = bound.bound;
     Ok(report)
 }
 
@@ -90,6 +114,16 @@ fn cosign(predicate: &Json) -> Read<'_, Report> {
         report.about.made = Some(report.about.made.map_or(finished, |made| made.min(finished)));
     }
     Ok(report)
+}
+
+/// cosign's, around a document of somebody's own: as text, whatever it is.
+fn custom(predicate: &Json) -> Read<'_, Report> {
+    let text = predicate.need("Data")?.text()?;
+    if !text.trim_start().starts_with(['{', '[']) {
+        return super::read(text.as_bytes()).map_err(Fault::Inner);
+    }
+    let json = json::parse(text).map_err(Fault::Inner)?;
+    inner(&json, CUSTOM).map_err(|fault| Fault::Inner(json.error("what was attested", fault)))
 }
 
 fn vulns(predicate: &Json) -> Read<'_, Report> {

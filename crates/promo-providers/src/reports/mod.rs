@@ -31,6 +31,7 @@ mod spdx2;
 mod spdx3;
 #[cfg(test)]
 mod tests;
+mod told;
 mod trivy;
 mod xml;
 

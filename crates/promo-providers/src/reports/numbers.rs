@@ -2,6 +2,7 @@
 
 use promo_core::evidence::{About, Kind, Number, Numbers, Report};
 
+use super::envelope;
 use super::error::{Place, ReportError};
 use super::json::{self, Json};
 
@@ -41,15 +42,22 @@ pub fn numbers(bytes: &[u8], wanted: &[Wanted]) -> Result<Report, ReportError> {
     Ok(report)
 }
 
-/// Reads those numbers out of a JSON document that are there. A place without one is told as that.
+/// Reads those numbers out of a JSON document that are there, or out of what an envelope says in an in-toto statement. A place without one is told as that.
 ///
 /// # Errors
 /// [`ReportError`] for what is no JSON.
 pub fn numbers_there(bytes: &[u8], pointers: &[&str]) -> Result<Report, ReportError> {
-    let document = json::parse(super::text(bytes)?)?;
+    // What is an envelope is nothing else: beside what was signed nothing is read.
+    if let Some(envelope) = envelope::open(bytes).ok().flatten() {
+        return envelope::numbers(&envelope, |document| there(document, pointers));
+    }
+    Ok(there(&json::parse(super::text(bytes)?)?, pointers))
+}
+
+fn there(document: &Json, pointers: &[&str]) -> Report {
     let mut out = Numbers::default();
     for pointer in pointers {
-        match find(&document, pointer) {
+        match find(document, pointer) {
             Some(Json::Number(value)) => {
                 out.list.push(Number { name: (*pointer).to_owned(), value: *value, unit: None });
             }
@@ -60,7 +68,7 @@ pub fn numbers_there(bytes: &[u8], pointers: &[&str]) -> Result<Report, ReportEr
     out.list.sort_by(|one, two| one.name.cmp(&two.name));
     let mut report = Report::new(About::new(Kind::Numbers));
     report.numbers = Some(out);
-    Ok(report)
+    report
 }
 
 fn find<'t>(document: &'t Json, pointer: &str) -> Option<&'t Json> {

@@ -129,3 +129,73 @@ fn what_is_no_envelope_carries_no_signature() {
         assert_eq!(signed(text.as_bytes(), &keys), Signed::default(), "{text}");
     }
 }
+
+/// Private keys of each kind, as PEM writes them.
+fn private() -> Vec<(KeyKind, String)> {
+    use aws_lc_rs::encoding::{AsDer as _, Pkcs8V1Der};
+    use aws_lc_rs::rsa::KeySize;
+    use aws_lc_rs::signature::{
+        ECDSA_P256_SHA256_ASN1_SIGNING, ECDSA_P384_SHA384_ASN1_SIGNING, EcdsaKeyPair, Ed25519KeyPair, RsaKeyPair,
+    };
+    let ecdsa = |kind| {
+        let pair = EcdsaKeyPair::generate(kind).expect("a key");
+        pair.to_pkcs8v1().expect("PKCS#8").as_ref().to_vec()
+    };
+    let ed25519 = Ed25519KeyPair::generate().expect("a key");
+    let rsa: Pkcs8V1Der<'_> = RsaKeyPair::generate(KeySize::Rsa2048).expect("a key").as_der().expect("PKCS#8");
+    let all = [
+        (KeyKind::P256, ecdsa(&ECDSA_P256_SHA256_ASN1_SIGNING)),
+        (KeyKind::P384, ecdsa(&ECDSA_P384_SHA384_ASN1_SIGNING)),
+        (KeyKind::Ed25519, ed25519.to_pkcs8v1().expect("PKCS#8").as_ref().to_vec()),
+        (KeyKind::Rsa, rsa.as_ref().to_vec()),
+    ];
+    let pem =
+        |der: Vec<u8>| format!("-----BEGIN PRIVATE KEY-----\n{}\n-----END PRIVATE KEY-----\n", STANDARD.encode(der));
+    all.into_iter().map(|(kind, der)| (kind, pem(der))).collect()
+}
+
+#[test]
+fn what_is_signed_with_a_key_of_each_kind_holds_for_its_public_key_alone() {
+    use super::signing::SigningKey;
+    let keys: Vec<SigningKey> = private()
+        .iter()
+        .map(|(kind, pem)| {
+            let key = SigningKey::of_pem(pem).expect("a key");
+            assert_eq!(key.public().kind(), *kind);
+            key
+        })
+        .collect();
+    let text = br#"{"_type":"https://in-toto.io/Statement/v1"}"#;
+    for key in &keys {
+        let bundle = key.bundle(text).expect("signed");
+        let publics = keys.iter().map(|key| key.public().clone()).collect();
+        let found = signed(&bundle, &publics);
+        assert_eq!(found, Signed { by: [key.public().clone()].into(), broken: BTreeSet::new() });
+        assert_eq!(statement(&bundle, key.public()).as_deref(), Some(&text[..]));
+        let others = keys.iter().filter(|other| other.public() != key.public());
+        assert!(others.map(|other| statement(&bundle, other.public())).all(|opened| opened.is_none()));
+        // Whoever has the public key finds by the hint which one it is.
+        let hint = STANDARD.encode(Digest::of(&key.public().der()).as_bytes());
+        assert!(String::from_utf8(bundle).expect("JSON").contains(&hint));
+    }
+}
+
+#[test]
+fn what_is_no_private_key_is_refused_in_words_that_have_nothing_of_it() {
+    use super::signing::SigningKey;
+    let (_, good) = &private()[0];
+    let body = good.lines().nth(1).expect("a body").to_owned();
+    for (text, words) in [
+        (String::new(), "expected one private key"),
+        (good.replace("PRIVATE", "PUBLIC"), "expected one private key"),
+        (good.replace("PRIVATE", "EC PRIVATE"), "expected one private key"),
+        (good.replace("PRIVATE", "ENCRYPTED PRIVATE"), "is encrypted"),
+        (good.replace(&body, "not base64!"), "there must be base64"),
+        (good.replace(&body, &body[..40]), "expected a key of"),
+        (format!("{good}{good}"), "there must be base64"),
+    ] {
+        let why = SigningKey::of_pem(&text).expect_err(words);
+        assert!(why.contains(words) && !why.contains(&body[..12]), "{why}");
+    }
+    assert!(!format!("{:?}", SigningKey::of_pem(good)).contains(&body[..12]));
+}

@@ -52,6 +52,25 @@ pub struct EvidenceEntry {
     pub subjects: BTreeSet<Digest>,
     /// Where it was attached to one of them; none where somebody brought it.
     pub attached: Option<String>,
+    /// Who took it back since: it counts no more.
+    pub withdrawn: Option<Withdrawn>,
+}
+
+/// That a document counts no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Withdrawn {
+    /// The record.
+    pub note: Note,
+    /// Who signed it, as policy knows them; none before there was a policy.
+    pub signer: Option<IdentityName>,
+}
+
+impl Withdrawn {
+    /// Who: as signed, else as claimed.
+    #[must_use]
+    pub fn by(&self) -> &str {
+        self.signer.as_ref().map_or(&self.note.by.name, IdentityName::as_str)
+    }
 }
 
 /// Which record said something, when and by whom.
@@ -104,6 +123,11 @@ pub enum StopAct {
         release: ReleaseId,
         /// For which environment and downstream; none means everywhere.
         scope: Option<EnvironmentName>,
+    },
+    /// A document of evidence was withdrawn.
+    Withdrawn {
+        /// Which.
+        document: Digest,
     },
     /// A quarantine was lifted.
     Lifted {

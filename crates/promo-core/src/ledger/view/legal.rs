@@ -36,6 +36,11 @@ impl View {
                     return Err("evidence that was brought for nothing".into());
                 }
             }
+            Event::EvidenceWithdrawn { document, .. } => {
+                if self.standing(document).next().is_none() {
+                    return Err("there is no evidence of that digest that counts".into());
+                }
+            }
             Event::ReleaseLifted { release, scope, .. } => {
                 if !self.quarantines.contains_key(&(release.clone(), scope.clone())) {
                     return Err("there is no quarantine of that release and scope".into());

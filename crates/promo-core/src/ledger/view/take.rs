@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use super::{
     Applier, ApprovalEntry, Drill, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said,
-    StepView, Stop, StopAct, Turned, VerdictEntry, View, scopes,
+    StepView, Stop, StopAct, Turned, VerdictEntry, View, Withdrawn, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
 use crate::ledger::record::{DETAIL, METADATA};
@@ -45,7 +45,26 @@ impl View {
             }
             Event::EvidenceAdded { document, format, name, subjects, attached } => {
                 let (seq, by) = (record.seq, record.actor.clone());
-                self.evidence.push(EvidenceEntry { seq, at, by, document, format, name, subjects, attached });
+                let withdrawn = None;
+                self.evidence.push(EvidenceEntry {
+                    seq,
+                    at,
+                    by,
+                    document,
+                    format,
+                    name,
+                    subjects,
+                    attached,
+                    withdrawn,
+                });
+            }
+            Event::EvidenceWithdrawn { document, by, .. } => {
+                let signer = self.signer(by);
+                for entry in self.evidence.iter_mut().filter(|entry| entry.document == document) {
+                    let withdrawn = || Withdrawn { note: note(false), signer: signer.clone() };
+                    entry.withdrawn = entry.withdrawn.take().or_else(|| Some(withdrawn()));
+                }
+                self.stops.push(Stop { note: note(false), act: StopAct::Withdrawn { document }, signer });
             }
             Event::ReleaseRejected { release, scope, automatic } => {
                 let act = StopAct::Rejected { release: release.clone(), scope: scope.clone() };

@@ -10,6 +10,7 @@ use base64ct::Encoding as _;
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
+mod counted;
 mod parts;
 mod properties;
 mod signed;

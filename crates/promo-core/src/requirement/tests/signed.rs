@@ -163,7 +163,7 @@ fn provenance_counts_signed_and_of_the_builder_the_source_and_the_commit_that_it
             "another commit",
             edit(&|p| p.source.as_mut().unwrap().commit = Some("00".repeat(20))),
             Some(COMMIT),
-            vec!["other-commit"],
+            vec!["metadata-conflict"],
         ),
         ("no commit", edit(&|p| p.source.as_mut().unwrap().commit = None), Some(COMMIT), vec!["other-commit"]),
     ] {
@@ -197,6 +197,35 @@ fn provenance_is_of_the_index_or_of_each_platform() {
     let mut bad = arm64;
     of(&mut bad).builder = "https://laptop.example".into();
     assert_eq!(codes(&built().judge(&index(), &[amd64, bad], None)), ["other-builder"]);
+}
+
+#[test]
+fn s5_1_documents_that_count_and_name_different_commits_are_a_conflict_and_not_nothing() {
+    let at = |name: &str, of_what: &str, commit: Option<&str>, by: &[&str]| {
+        let mut out = provenance(name, of_what, by);
+        of(&mut out).source.as_mut().unwrap().commit = commit.map(Into::into);
+        out
+    };
+    let other = "00".repeat(20);
+    let (amd64, arm64) = (at("a", "amd64", Some(COMMIT), &["ci"]), at("b", "arm64", Some(&other), &["ci"]));
+    let judge = |pieces: &[Piece], said: Option<&str>| built().judge(&index(), pieces, said);
+    let verdict = judge(&[amd64.clone(), arm64.clone()], None);
+    assert_eq!((codes(&verdict), verdict.standing()), (vec!["metadata-conflict"], Standing::Bad));
+    let told = verdict.faults[0].to_string();
+    assert!(
+        told.contains(COMMIT) && told.contains(&other) && told.contains("org.opencontainers.image.revision"),
+        "{told}"
+    );
+    assert_eq!(verdict.used.len(), 2, "both are named");
+    // Where the build itself said which, the other one is wrong, and its platform has none.
+    assert_eq!(codes(&judge(&[amd64.clone(), arm64], Some(COMMIT))), ["metadata-conflict"]);
+    // One that names none contradicts nobody, and one that does not count says nothing.
+    for more in [at("b", "arm64", None, &["ci"]), at("b", "arm64", Some(COMMIT), &["ci"])] {
+        let unsigned = at("c", "arm64", Some(&other), &["mallory"]);
+        assert_eq!(judge(&[amd64.clone(), more, unsigned], None).standing(), Standing::Met);
+    }
+    // Of the whole and of a part.
+    assert_eq!(codes(&judge(&[at("d", "index", Some(&other), &["ci"]), amd64], None)), ["metadata-conflict"]);
 }
 
 #[test]

@@ -388,3 +388,32 @@ fn a_budget_and_what_others_define() {
         assert_eq!(of(&json!({ "apiVersion": "v1", "kind": plain, "data": {} })), Status::Current);
     }
 }
+
+#[test]
+fn a_pod_that_is_to_be_replaced_is_told_from_one_that_comes_where_both_say_of_which_version_they_are() {
+    let deployment = |message: &str| {
+        let conditions =
+            json!([{ "type": "Available", "message": "of \"none\"" }, { "type": "Progressing", "message": message }]);
+        json!({ "kind": "Deployment", "status": { "conditions": conditions } })
+    };
+    let owned = |by: &str| json!({ "metadata": { "ownerReferences": [{ "kind": "ReplicaSet", "name": by }] } });
+    for message in ["ReplicaSet \"web-2\" is progressing.", "ReplicaSet \"web-2\" has timed out progressing."] {
+        let object = deployment(message);
+        assert_eq!(
+            (is_replaced(&object, &owned("web-1")), is_replaced(&object, &owned("web-2"))),
+            (true, false),
+            "{message}"
+        );
+    }
+    // What nobody says is not told.
+    assert!(!is_replaced(&deployment("it goes on"), &owned("web-1")));
+    assert!(!is_replaced(&deployment("ReplicaSet \"web-2\" is progressing."), &json!({ "metadata": {} })));
+    let of = |key: &str, value: &str| json!({ "metadata": { "labels": { key: value } } });
+    let set = json!({ "kind": "StatefulSet", "status": { "updateRevision": "db-b" } });
+    assert!(is_replaced(&set, &of("controller-revision-hash", "db-a")));
+    assert!(!is_replaced(&set, &of("controller-revision-hash", "db-b")));
+    let daemons = json!({ "kind": "DaemonSet", "metadata": { "annotations": { "deprecated.daemonset.template.generation": "3" } } });
+    assert!(is_replaced(&daemons, &of("pod-template-generation", "2")));
+    assert!(!is_replaced(&daemons, &of("pod-template-generation", "3")));
+    assert!(!is_replaced(&json!({ "kind": "Job" }), &of("pod-template-generation", "2")));
+}

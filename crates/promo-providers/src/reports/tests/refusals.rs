@@ -1,6 +1,6 @@
 //! What is refused, and with which of the three outcomes.
 
-use super::super::{LIMIT, Place, ReportError, Wanted, numbers, read};
+use super::super::{LIMIT, Place, ReportError, Wanted, numbers, numbers_there, read};
 
 fn outcome(text: &str) -> ReportError {
     match read(text.as_bytes()) {
@@ -218,6 +218,69 @@ fn what_is_read_of_an_envelope_is_what_its_signature_is_over() {
         let mixed = envelope.replacen('{', &format!("{{{}", around.replace("EVIL", &evil)), 1);
         assert_eq!(read(mixed.as_bytes()), Ok(genuine.clone()), "{mixed}");
     }
+}
+
+/// An in-toto statement of this type on an image, and an envelope around it.
+fn attested(kind: &str, predicate: &serde_json::Value) -> (String, String) {
+    use base64::Engine as _;
+    let statement = serde_json::json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": kind, "predicate": predicate,
+        "subject": [{ "digest": { "sha256": "ab".repeat(32) } }],
+    });
+    let payload = base64::engine::general_purpose::STANDARD.encode(statement.to_string());
+    let envelope = serde_json::json!({
+        "payloadType": "application/vnd.in-toto+json", "payload": payload, "signatures": [{ "sig": "AA==" }],
+    });
+    (statement.to_string(), envelope.to_string())
+}
+
+const CUSTOM: &str = "https://cosign.sigstore.dev/attestation/v1";
+
+#[test]
+fn what_cosign_attests_of_a_document_of_any_format_is_that_document_bound_to_what_was_attested() {
+    let junit = r#"<testsuite name="unit" tests="2"><testcase name="a"/><testcase name="b"/></testsuite>"#;
+    let k6 = r#"{"root_group": {}, "metrics": {"http_reqs": {"count": 7}}}"#;
+    for (text, tests, numbers) in
+        [(junit, Some(2), false), ("SF:a.rs\nDA:1,1\nend_of_record\n", None, false), (k6, None, true)]
+    {
+        let predicate = serde_json::json!({ "Data": text, "Timestamp": "2026-11-22T12:00:00Z" });
+        for text in <[String; 2]>::from(attested(CUSTOM, &predicate)) {
+            let report = read(text.as_bytes()).unwrap_or_else(|error| panic!("{text}: {error}"));
+            assert_eq!(report.tests.as_ref().map(|run| run.counted.tests), tests);
+            assert_eq!(report.numbers.is_some(), numbers);
+            assert_eq!(report.about.bound[0].digest.hex(), "ab".repeat(32));
+            assert_eq!(report.about.made, None, "when it was attested is not when it was made");
+        }
+    }
+    // One statement in another would be bound to the outer subject, and say another.
+    let (statement, envelope) = attested("x", &serde_json::json!({}));
+    for inner in [statement, envelope, "<html/>".to_owned(), String::new()] {
+        let (text, _) = attested(CUSTOM, &serde_json::json!({ "Data": inner }));
+        assert!(matches!(outcome(&text), ReportError::NotKnown(_)), "{text}: {:?}", outcome(&text));
+    }
+    assert!(matches!(outcome(&attested(CUSTOM, &serde_json::json!({ "Data": 7 })).0), ReportError::Broken { .. }));
+}
+
+#[test]
+fn numbers_are_taken_out_of_what_was_signed_and_of_nothing_beside_it() {
+    let own = serde_json::json!({ "latency": { "p95": 7 } });
+    for (kind, predicate) in
+        [("https://acme.test/bench", own.clone()), (CUSTOM, serde_json::json!({ "Data": own.to_string() }))]
+    {
+        let (_, envelope) = attested(kind, &predicate);
+        let beside = envelope.replacen('{', r#"{"latency": {"p95": 1},"#, 1);
+        for text in [envelope, beside] {
+            let report = numbers_there(text.as_bytes(), &["/latency/p95"]).expect("numbers");
+            let found = report.numbers.expect("numbers");
+            assert_eq!(found.get("/latency/p95").map(|number| number.value.get()), Some(7.0), "{text}");
+            assert_eq!(report.about.bound[0].digest.hex(), "ab".repeat(32));
+        }
+    }
+    let plain = numbers_there(own.to_string().as_bytes(), &["/latency/p95"]).expect("numbers");
+    assert!(plain.about.bound.is_empty() && plain.numbers.is_some_and(|all| all.list.len() == 1));
+    let other =
+        r#"{"payloadType": "text/plain", "payload": "e30=", "signatures": [{"sig": "AA=="}], "latency": {"p95": 1}}"#;
+    assert!(matches!(numbers_there(other.as_bytes(), &["/latency/p95"]), Err(ReportError::NotKnown(_))));
 }
 
 #[test]

@@ -1,0 +1,113 @@
+//! What screens say where another configuration of what runs in an environment failed, and not the release (S0.4). What must not
+//! live here: what decides.
+
+use serde_json::json;
+
+use crate::fixture::{World, next, promo, row, said, texts};
+
+/// What failed.
+const WHAT: &str = "failed with another configuration (config/staging.env)";
+
+/// Staging is configured with too few workers for what runs there; `on_failure` says what becomes of that. Also what was said.
+fn failed(on_failure: &str) -> (World, String) {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.edit("promo.toml", "tier   = \"staging\"", &format!("tier   = \"staging\"\non_failure = \"{on_failure}\""));
+    world.write("config/staging.env", "WORKERS=1\n");
+    let output = promo(&world.at, &["advance"]);
+    let (out, err) = texts(&output);
+    let code = if on_failure == "hold" { 41 } else { 40 };
+    assert_eq!(output.status.code(), Some(code), "{out}{err}");
+    (world, err + &out)
+}
+
+/// The line that has a text, of which there is one at least.
+fn line<'t>(text: &'t str, part: &str) -> &'t str {
+    text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {text}"))
+}
+
+#[test]
+fn s0_4_a_configuration_that_failed_and_was_taken_back_is_called_that_on_every_screen() {
+    let (world, told) = failed("rollback");
+    let enters = line(&told, " enters ");
+    assert!(enters.ends_with(" enters with another configuration (config/staging.env)"), "{told}");
+    assert!(line(&told, " going back to r-").contains(" as it was configured before: "), "{told}");
+    let ended = format!(" {WHAT} and was rolled back");
+    // As it happens, and in the report.
+    assert_eq!(told.lines().filter(|line| line.ends_with(&ended)).count(), 2, "{told}");
+    let run = world.newest_run();
+    let status = said(&world, &["status"]);
+    assert!(line(&status, "last: r-").ends_with(&ended), "{status}");
+    let why = said(&world, &["why", "staging"]);
+    assert!(line(&why, &run).contains(&ended), "{why}");
+    for (words, whole) in [(&["history", "staging"][..], " → r-"), (&["show", &run], "  staging  r-")] {
+        let text = said(&world, words);
+        let line = line(&text, " failed and was rolled back");
+        let line = if line.contains(whole) { line } else { self::line(&text, "other configuration") };
+        assert!(line.contains(" with another configuration (config/staging.env) "), "{words:?}: {text}");
+    }
+    let files = json!(["config/staging.env"]);
+    assert_eq!(world.run(0, &["history", "staging"])["promotions"][0]["configuration"], files);
+    assert_eq!(world.run(0, &["show", &run])["environments"][0]["configuration"], files);
+    // A release that failed is one that failed.
+    let history = world.run(0, &["history"]);
+    let others = history["promotions"].as_array().unwrap().iter().filter(|one| one["movement"] != "reconfiguration");
+    let configured: Vec<_> = others.map(|one| &one["configuration"]).collect();
+    assert!(configured.len() > 10 && configured.iter().all(|none| none.is_null()), "{history}");
+}
+
+#[test]
+fn s0_4_a_hold_says_that_the_configuration_failed_and_that_the_release_can_stay() {
+    let (world, told) = failed("hold");
+    assert!(told.contains(&format!(" {WHAT} and is held for a person\n")), "{told}");
+    for words in [&["why", "staging"][..], &["why", "staging", "1.2.0"]] {
+        let why = said(&world, words);
+        let hold = line(&why, "✗ held since ");
+        assert!(hold.contains(&format!(" {WHAT} of r-")), "{why}");
+        let stays =
+            "… the release can stay: once config/staging.env is mended or put back, `promo plan staging` plans that";
+        assert!(why.contains(stays), "{why}");
+    }
+    assert_eq!(row(&world, "staging")["holds"][0]["configuration"], json!(["config/staging.env"]));
+    // Automation is told the same of what it may not enter.
+    world.write("config/common.env", "NEEDS_WORKERS=1\n# 1.3.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    promo(&world.at, &["advance"]);
+    let newer = world.run(0, &["why", "staging", "1.3.0", "--actor-kind", "automation"]);
+    assert!(newer["codes"].as_array().unwrap().contains(&"held".into()), "{newer}");
+    let text = said(&world, &["why", "staging", "1.3.0", "--actor-kind", "automation"]);
+    let gate = line(&text, " and is held for a person");
+    assert!(gate.contains(&format!(" {WHAT} of r-")), "{text}");
+    // Once it is put back that ends the hold, and the release is not left.
+    world.write("config/staging.env", "WORKERS=8\n");
+    let why = world.run(0, &["why", "staging", "1.2.0"]);
+    assert_eq!(next(&why), "promo plan staging --out staging.plan.json", "{why}");
+    world.run(0, &["plan", "staging", "--release", "1.2.0", "--out", "staging.plan.json"]);
+    world.run(0, &["apply", "staging.plan.json"]);
+    assert_eq!(row(&world, "staging")["holds"], json!(null));
+}
+
+/// The checks of what was there before say nothing of a configuration that never came.
+#[test]
+fn s0_4_a_configuration_that_could_not_be_deployed_has_not_passed_its_checks_since() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.edit("promo.toml", "tier   = \"staging\"", "tier   = \"staging\"\non_failure = \"hold\"");
+    world.write("config/staging.env", "WORKERS=5\n");
+    // What is there can be seen, and not be replaced.
+    let lock = world.at.join("environments/staging/.promo.lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    world.run(0, &["plan", "staging", "--out", "p.json"]);
+    world.run(41, &["apply", "p.json"]);
+    assert_eq!(row(&world, "staging")["holds"][0]["cause"], "deployment");
+    let why = said(&world, &["why", "staging"]);
+    let hold = line(&why, "✗ held since ");
+    assert!(hold.contains(&format!(" {WHAT} of r-")) && hold.contains(", which could not be deployed ("), "{why}");
+    assert!(!why.contains("passed its checks since"), "{why}");
+    // To go back is to put there what was, and not to leave the release.
+    std::fs::remove_dir(&lock).unwrap();
+    world.run(0, &["rollback", "staging", "--out", "back.plan.json"]);
+    world.run(0, &["apply", "back.plan.json"]);
+    assert_eq!(row(&world, "staging")["release"]["alias"], "1.2.0");
+}

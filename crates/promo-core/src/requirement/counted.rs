@@ -1,0 +1,164 @@
+//! Which documents count for a gate that says by whom they must be signed. What must not live here: checking a signature, and what a
+//! document that counts is worth.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::bill::could_be_bill;
+use super::measure::{could_be_coverage, could_be_numbers, could_be_tests};
+use super::scan::could_be_scan;
+use super::signer::{Signers, names};
+use super::{Content, EvidenceGate, Fault, Piece, Reach, ReleaseEvidence, Requirement, Subject, Verdict};
+use crate::Digest;
+use crate::evidence::{Kind, Report};
+use crate::ids::SignerName;
+
+/// A document on the matter of a gate which says nothing to it, for want of a signature or since somebody withdrew it: it neither opens nor
+/// bars.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NotCounted {
+    /// The document.
+    pub document: Digest,
+    /// Under which name it was brought.
+    pub name: Option<String>,
+    /// Why it does not count.
+    pub why: WhyNot,
+}
+
+/// Why a document does not count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WhyNot {
+    /// None of those who may has signed it.
+    Unsigned {
+        /// Those who may.
+        by: Vec<String>,
+    },
+    /// It says whose signature it carries, and that does not hold.
+    Broken {
+        /// Whose.
+        by: SignerName,
+    },
+    /// Somebody has withdrawn it.
+    Withdrawn {
+        /// Who.
+        by: String,
+        /// The position of the record that says so.
+        seq: u64,
+    },
+    /// It is signed, and what was signed names no artifact: whoever brings it could say that it is of any.
+    NamesNothing,
+}
+
+impl fmt::Display for WhyNot {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsigned { by } => write!(f, "not signed by {}", by.join(" or ")),
+            Self::Broken { by } => write!(f, "the signature of {by} does not hold"),
+            Self::Withdrawn { by, seq } => write!(f, "withdrawn by {by}, record {seq}"),
+            Self::NamesNothing => f.write_str("what was signed does not say of what it speaks"),
+        }
+    }
+}
+
+impl EvidenceGate {
+    /// The documents that count, and those on the matter which would if somebody else had signed them.
+    pub(super) fn counted(&self, subject: &Subject, pieces: Vec<Piece>) -> (Vec<Piece>, Vec<NotCounted>) {
+        if self.by.is_empty() {
+            return (pieces, Vec::new());
+        }
+        let mut not_counted = Vec::new();
+        let counts = |piece: &Piece| {
+            let Some(why) = why_not(&self.by, piece) else { return true };
+            if is_statement(&self.requirement, piece) {
+                return true;
+            }
+            let here = matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_));
+            if here && concerns(&self.requirement, &piece.content) {
+                not_counted.push(NotCounted { document: piece.document, name: piece.name.clone(), why });
+            }
+            false
+        };
+        let counted: Vec<Piece> = pieces.into_iter().filter(counts).collect();
+        (counted, not_counted)
+    }
+
+    /// What is on the matter, and was withdrawn.
+    pub(super) fn withdrawn(&self, subject: &Subject, evidence: &ReleaseEvidence) -> Vec<NotCounted> {
+        // What says that a finding does not matter, or that it does, is on the matter of a scan as much as the finding.
+        let states = |piece: &Piece| matches!(self.requirement, Requirement::Scan(_)) && states(&piece.content);
+        let mine = |(piece, ..): &&(Piece, String, u64)| {
+            matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_))
+                && (concerns(&self.requirement, &piece.content) || states(piece))
+        };
+        let told = |(piece, by, seq): &(Piece, String, u64)| NotCounted {
+            document: piece.document,
+            name: piece.name.clone(),
+            why: WhyNot::Withdrawn { by: by.clone(), seq: *seq },
+        };
+        evidence.withdrawn.iter().filter(mine).map(told).collect()
+    }
+
+    /// Says of what is missing that it is there, by others.
+    pub(super) fn told_of_others(&self, not_counted: &[NotCounted], verdict: &mut Verdict) {
+        let missing = verdict.faults.iter().any(|fault| matches!(fault, Fault::Nothing { .. }));
+        if missing && !not_counted.is_empty() {
+            let others = not_counted.len() as u64;
+            verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others });
+        }
+    }
+}
+
+/// Why a document does not count; nothing where it does. A signature binds what was signed and nothing beside it: who brought it for what
+/// is no part of that.
+fn why_not(by: &Signers, piece: &Piece) -> Option<WhyNot> {
+    if piece.signed.of(by).next().is_some() {
+        let names_nothing = piece.report().is_some_and(|report| report.about.bound.is_empty());
+        return names_nothing.then_some(WhyNot::NamesNothing);
+    }
+    let broken = by.iter().find(|(_, key)| piece.signed.broken.contains(*key));
+    Some(match broken {
+        Some((name, _)) => WhyNot::Broken { by: name.clone() },
+        None => WhyNot::Unsigned { by: names(by) },
+    })
+}
+
+/// Whether a document is one of statements on exploitability, and nothing else: whose are believed a scan's own `vex` says.
+fn is_statement(requirement: &Requirement, piece: &Piece) -> bool {
+    let Requirement::Scan(scan) = requirement else { return false };
+    let finds = piece.report().is_some_and(|report| report.findings.is_some());
+    piece.signed.of(&scan.vex).next().is_some() && states(&piece.content) && !finds
+}
+
+/// Whether a document has statements on exploitability, or may have where it cannot be read.
+fn states(content: &Content) -> bool {
+    match content {
+        Content::Read(report) => report.statements.is_some(),
+        Content::Unreadable { kind, .. } => matches!(kind, Kind::OpenVex | Kind::InToto),
+    }
+}
+
+/// Whether a report is on a matter.
+type Has = fn(&Report) -> bool;
+/// Whether what cannot be read might be.
+type Could = fn(Kind) -> bool;
+
+/// Whether a document is on the matter of a requirement, or may be where it cannot be read.
+fn concerns(requirement: &Requirement, content: &Content) -> bool {
+    let (has, could): (Has, Could) = match requirement {
+        Requirement::Scan(_) => (|report| report.findings.is_some(), could_be_scan),
+        Requirement::Licences(_) | Requirement::Sbom(_) => (|report| report.bill.is_some(), could_be_bill),
+        Requirement::Tests(_) => (|report| report.tests.is_some(), could_be_tests),
+        Requirement::Coverage(_) => (|report| report.coverage.is_some(), could_be_coverage),
+        Requirement::Number(_) => (|report| report.numbers.is_some(), could_be_numbers),
+        Requirement::Signature(_) => {
+            (|report| report.about.source() == Kind::Signature, |kind| kind == Kind::Signature)
+        }
+        Requirement::Provenance(_) => (|report| report.provenance.is_some(), |kind| kind == Kind::Provenance),
+        Requirement::Metadata(_) => return false,
+    };
+    match content {
+        Content::Read(report) => has(report),
+        Content::Unreadable { kind, .. } => could(*kind),
+    }
+}

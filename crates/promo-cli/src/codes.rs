@@ -112,6 +112,7 @@ codes! {
     "config-unsupported",
     "config-wrong-type",
     "config-wrong-value",
+    "configuration-tried",
     "denied",
     "deployed-again",
     "destination-taken",

@@ -97,6 +97,7 @@ fn gates(world: &World, view: &View) -> usize {
                 drill: None,
                 named: true,
                 drifted: false,
+                tried: false,
                 invoker: Invoker::Human,
                 moved_before: &nothing,
                 approvals: None,

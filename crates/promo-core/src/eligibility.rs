@@ -16,12 +16,14 @@ pub use soak::{SoakStatus, soak};
 pub use standing::{Hold, coming_back, failed_half_way, failed_there, holds, left_half_way, lost_evidence, went_wrong};
 pub use verification::{CheckStatus, Verification, verification};
 
+use crate::Digest;
 use crate::clock::Present;
 use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
 use crate::graph::Graph;
 use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::{Movement, PromotionOutcome};
+use crate::ledger::view::Promotion;
 use crate::model::{After, ApprovalRule, Arrival, Environment, Pipeline, Tier};
 use crate::requirement::{NamedGate, ReleaseEvidence};
 use crate::windows::{self, Action, Invoker, Level, Query};
@@ -87,6 +89,8 @@ pub struct Question<'a> {
     pub named: bool,
     /// Whether a target there is not as the ledger says: then what runs may be deployed again by name.
     pub drifted: bool,
+    /// Whether this configuration of what runs there was begun before and did not end well ([`configuration_failed`]).
+    pub tried: bool,
     /// Who asks.
     pub invoker: Invoker,
     /// Environments that the same plan moves to this release first.
@@ -129,6 +133,10 @@ pub fn assess(
         gates.push(order_gate(rules, view, question));
         predecessor_gates(rules, view, environment, question, now, &mut gates);
         gates.push(arrival_gate(rules, view, environment, question, now));
+    }
+    // What failed is not repeated by itself, neither a release nor a configuration of it (S3.3).
+    if question.movement == Movement::Reconfiguration && question.tried && !question.named {
+        gates.push(gate(GateKind::Order, Outcome::Refused, Reason::ConfigurationTried));
     }
     gates.push(quarantine_gate(rules, view, question));
     if question.movement != Movement::Rollback {
@@ -182,6 +190,7 @@ fn entry_gates(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: 
         drill: None,
         named: false,
         drifted: false,
+        tried: false,
         invoker: Invoker::Automation,
         moved_before: &BTreeSet::new(),
         approvals: None,
@@ -190,6 +199,22 @@ fn entry_gates(rules: &Rules<'_>, view: &View, name: &EnvironmentName, release: 
     let mut gates = Vec::new();
     predecessor_gates(rules, view, environment, &question, now, &mut gates);
     gates
+}
+
+/// Whether a release was given a configuration in an environment where it ran already, and the last time that was begun did not end
+/// verified.
+#[must_use]
+pub fn configuration_failed(
+    view: &View,
+    name: &EnvironmentName,
+    release: &ReleaseId,
+    (files, settings): (&BTreeMap<String, Digest>, &Digest),
+) -> bool {
+    let history = view.environment(name).into_iter().flat_map(|known| known.history.iter().rev());
+    let brought =
+        |p: &&Promotion| p.configuration.as_ref().is_some_and(|c| c.files == *files && c.settings == *settings);
+    let last = history.filter(|p| p.to == *release).find(brought).and_then(|promotion| promotion.finished);
+    last.is_some_and(|(_, outcome)| outcome != PromotionOutcome::Verified)
 }
 
 /// The releases that a rollback of an environment could go to, best first (S10.1): lower than the present one, deployed

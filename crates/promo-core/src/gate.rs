@@ -248,6 +248,8 @@ pub enum Reason {
     DeployedAgain,
     /// Its promotion was tried before, and is not repeated by itself (S3.3).
     TriedBefore,
+    /// This configuration of what runs there was tried before and did not end well (S3.3).
+    ConfigurationTried,
     /// Every check there passed.
     Verified {
         /// Where.
@@ -478,6 +480,7 @@ impl Reason {
             Self::UpToDate => "up-to-date",
             Self::DeployedAgain => "deployed-again",
             Self::TriedBefore => "tried-before",
+            Self::ConfigurationTried => "configuration-tried",
             Self::Verified { .. } => "verified",
             Self::NotThereYet { .. } => "not-there-yet",
             Self::ChecksMissing { .. } => "checks-missing",
@@ -552,6 +555,9 @@ impl fmt::Display for Reason {
             Self::UpToDate => f.write_str("up to date"),
             Self::DeployedAgain => f.write_str("runs there, and is deployed again because it was asked for by name"),
             Self::TriedBefore => f.write_str("was tried before and is not repeated by itself"),
+            Self::ConfigurationTried => {
+                f.write_str("this configuration of it was tried before, failed, and is not repeated by itself")
+            }
             Self::Verified { environment, .. } => write!(f, "verified in {environment}"),
             Self::NotThereYet { environment } => write!(f, "has not been in {environment}"),
             Self::ChecksMissing { environment, checks } => {

@@ -224,14 +224,17 @@ pub fn deployed(rules: &Rules<'_>, view: &View, observations: &Observations, nam
 }
 
 /// The environments whose own files or settings are others than those that were deployed: what a plan would move as a
-/// reconfiguration as far as gates let it. Of what was observed only the files are looked at.
+/// reconfiguration as far as gates let it. Of what was observed only the files are looked at. Of each, whether these failed there
+/// before, and are planned by name only (S3.3).
 #[must_use]
-pub fn reconfigured(rules: &Rules<'_>, view: &View, observations: &Observations) -> BTreeSet<EnvironmentName> {
+pub fn reconfigured(rules: &Rules<'_>, view: &View, observations: &Observations) -> BTreeMap<EnvironmentName, bool> {
     let (rules, request) = (rules.clone(), &nothing_named());
     let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
     let planner = Planner::new(&input);
     let names = input.rules.pipeline.environments.keys();
-    names.filter(|name| planner.reconfigured(name)).cloned().collect()
+    let changed = names.filter(|name| planner.reconfigured(name));
+    let tried = |name: &EnvironmentName| view.current(name).is_some_and(|here| planner.tried(name, &here.release));
+    changed.map(|name| (name.clone(), tried(name))).collect()
 }
 
 fn nothing_named() -> Request {

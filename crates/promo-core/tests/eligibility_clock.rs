@@ -36,6 +36,7 @@ fn gates(world: &World, environment: &str, release: &str, movement: Movement, no
         drill: None,
         named: true,
         drifted: false,
+        tried: false,
         invoker: Invoker::Human,
         moved_before: &nothing,
         approvals: Some(&approvals),

@@ -103,6 +103,7 @@ impl Session {
                     drill: None,
                     named,
                     drifted: false,
+                    tried: false,
                     invoker,
                     moved_before: &nothing,
                     approvals: None,

@@ -6,11 +6,9 @@ use std::collections::BTreeMap;
 use promo_core::Digest;
 use promo_core::ids::{EnvironmentName, RunId};
 use promo_core::ledger::View;
-use promo_core::ledger::event::{Movement, PromotionOutcome};
+use promo_core::ledger::event::Movement;
 use promo_core::ledger::view::{Promotion, Residence};
 use promo_core::plan::Move;
-
-use crate::session::Session;
 
 /// Stands for what the pipeline file says of a deployment, which is no file of its own.
 pub const SETTINGS: &str = "the pipeline file";
@@ -18,32 +16,17 @@ pub const SETTINGS: &str = "the pipeline file";
 /// The files of a deployment, and the digest of its settings.
 type Parts<'a> = (&'a BTreeMap<String, Digest>, &'a Digest);
 
-impl Session {
-    /// Of a promotion that brought what ran there another configuration: the files in which that differs from the one before, and
-    /// [`SETTINGS`]; empty where this is not known. None of any other promotion.
-    #[must_use]
-    pub fn other_configuration(
-        &self,
-        view: &View,
-        name: &EnvironmentName,
-        promotion: &Promotion,
-    ) -> Option<Vec<String>> {
-        if promotion.movement != Movement::Reconfiguration || promotion.drill.is_some() {
-            return None;
-        }
-        let known = view.environment(name)?;
-        let there = |residence: &&Residence| residence.run.as_ref() != Some(&promotion.run);
-        let before = known.residences.iter().rev().find(|r| there(r) && r.since <= promotion.started);
-        // One that did not go well may have left none of it.
-        let well = matches!(promotion.finished, Some((_, PromotionOutcome::Verified)));
-        let brought = known.residences.iter().find(|residence| well && !there(residence));
-        let entry = match (brought, view.runs.get(&promotion.run)) {
-            (None, Some(run)) => self.entry_of(run, name),
-            _ => None,
-        };
-        let brought = brought.map(parts).or(entry.as_ref().map(|entry| (&entry.files, &entry.settings)));
-        Some(brought.zip(before).map(|(brought, before)| differing(brought, parts(before))).unwrap_or_default())
+/// Of a promotion that brought what ran there another configuration: the files in which that differs from the one before, and
+/// [`SETTINGS`]; empty where this is not known. None of any other promotion.
+#[must_use]
+pub fn other_configuration(view: &View, name: &EnvironmentName, promotion: &Promotion) -> Option<Vec<String>> {
+    if promotion.movement != Movement::Reconfiguration || promotion.drill.is_some() {
+        return None;
     }
+    let mut residences = view.environment(name)?.residences.iter().rev();
+    let before = residences.find(|r| r.run.as_ref() != Some(&promotion.run) && r.since <= promotion.started);
+    let brought = promotion.configuration.as_ref().map(|brought| (&brought.files, &brought.settings));
+    Some(brought.zip(before).map(|(brought, before)| differing(brought, parts(before))).unwrap_or_default())
 }
 
 /// The same of a move that a run makes.

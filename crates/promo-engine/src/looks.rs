@@ -84,7 +84,7 @@ const fn is_failure(hold: &Hold<'_>) -> bool {
 
 /// Whether what a plan asked for is there. `reconfigured` are the environments whose configuration is another than the deployed
 /// one; nothing where that is not known.
-fn moot(plan: &Plan, view: &View, reconfigured: Option<&BTreeSet<EnvironmentName>>) -> bool {
+fn moot(plan: &Plan, view: &View, reconfigured: Option<&BTreeMap<EnvironmentName, bool>>) -> bool {
     plan.moves.iter().all(|entry| {
         let Some(here) = view.current(&entry.environment).map(|here| &here.release) else { return false };
         match entry.movement {
@@ -98,7 +98,7 @@ fn moot(plan: &Plan, view: &View, reconfigured: Option<&BTreeSet<EnvironmentName
             Movement::Rollback => *here == entry.to.id,
             // The release was there from the beginning: what was asked for is another configuration of it.
             Movement::Reconfiguration => {
-                *here != entry.to.id || reconfigured.is_some_and(|names| !names.contains(&entry.environment))
+                *here != entry.to.id || reconfigured.is_some_and(|names| !names.contains_key(&entry.environment))
             }
         }
     })
@@ -262,6 +262,12 @@ impl Session {
                     named: document.body.request.by_name(),
                     // What runs there enters again only where the plan found a reason.
                     drifted: !entry.drill && entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
+                    tried: eligibility::configuration_failed(
+                        view,
+                        &entry.environment,
+                        &entry.to.id,
+                        (&entry.files, &entry.settings),
+                    ),
                     invoker,
                     moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
                     approvals: status.as_ref(),
@@ -360,12 +366,12 @@ impl Session {
         Ok(out)
     }
 
-    /// The environments whose configuration in the working tree is another than the one that was deployed. Files are read;
-    /// no place and no registry is looked at.
+    /// The environments whose configuration in the working tree is another than the one that was deployed, and of each whether it
+    /// failed there before. Files are read; no place and no registry is looked at.
     ///
     /// # Errors
     /// When a file that the pipeline names cannot be read.
-    pub fn reconfigured(&self, view: &View) -> Result<BTreeSet<EnvironmentName>, EngineError> {
+    pub fn reconfigured(&self, view: &View) -> Result<BTreeMap<EnvironmentName, bool>, EngineError> {
         let observations = Observations { files: observe::working_tree(self)?, ..Observations::default() };
         Ok(planner::reconfigured(&self.governance.rules(), view, &observations))
     }

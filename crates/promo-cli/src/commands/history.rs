@@ -76,7 +76,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 from: p.from.clone(),
                 to: p.to.clone(),
                 movement: p.movement,
-                configuration: project.session.other_configuration(&view, name, p),
+                configuration: promo_engine::other_configuration(&view, name, p),
                 drill: DrillView::of(&project.session, &view, p)?,
                 started: p.started,
                 finished: p.finished.map(|f| f.0),
@@ -108,7 +108,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let way = match &promotion.drill {
             Some(drill) => format!("{to} → {} → {to}", planner::reference(&view, &drill.back)),
             None => {
-                let configuration = project.session.other_configuration(&view, name, promotion);
+                let configuration = promo_engine::other_configuration(&view, name, promotion);
                 format!("{from} → {to}{}", kind(promotion, configuration.as_deref()))
             }
         };

@@ -155,7 +155,7 @@ fn show_run(ui: &Ui, global: &Global, id: &RunId) -> Result<Exit, CliError> {
     let view = view.configured(|name| {
         let known = ledger.environment(name)?;
         let promotion = known.history.iter().chain(&known.active).find(|promotion| promotion.run == *id)?;
-        session.other_configuration(&ledger, name, promotion)
+        promo_engine::other_configuration(&ledger, name, promotion)
     });
     let mut view = view.seen(|seq| session.detail_seen(seq))?;
     view.authority = AuthorityView::of(&project.session, &ledger, [run.plan])?.pop();

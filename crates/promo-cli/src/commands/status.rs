@@ -63,6 +63,9 @@ pub(crate) struct Row {
     /// Whether its configuration in the working tree is another than the one that was deployed: a plan would tell.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) reconfigured: bool,
+    /// Whether that configuration failed here before, so that it is planned by name only (S3.3).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) configuration_failed: bool,
     /// How the last promotion ended, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
@@ -141,7 +144,8 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
             },
             frozen: view.freeze(name).map(|f| if f.note.automatic { "paused after a rollback" } else { "frozen" }),
             lost_evidence: lost.get(name).into_iter().flatten().map(ToString::to_string).collect(),
-            reconfigured: reconfigured.contains(name),
+            reconfigured: reconfigured.contains_key(name),
+            configuration_failed: reconfigured.get(name) == Some(&true),
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
                 .map(|(p, outcome)| format!("{} {}", p.to, endings::told(session, view, name, p, outcome).0)),
@@ -253,7 +257,7 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
     state.extend(row.last.iter().filter(|_| !held).map(|l| label(Label::Bad, &format!("last: {l}"))));
     state.extend(row.lost_evidence.iter().map(|l| label(Label::Bad, &format!("stands on lost evidence: {l}"))));
     if row.reconfigured {
-        state.push(label(Label::Waiting, "… its configuration here is another than the one that was deployed"));
+        state.push(label(Label::Waiting, &format!("… {}", words::other_configuration(row.configuration_failed))));
     }
     state.extend(row.drill.iter().map(|drill| drill.line(now)));
     for pending in &standing.pending {
@@ -322,7 +326,7 @@ fn lead_on(
         return Ok((String::new(), Some("promo plan".to_owned())));
     }
     // What starts only by request is planned by name (S3.2).
-    if let Some(row) = rows.iter().filter(free).find(|row| row.reconfigured) {
+    if let Some(row) = rows.iter().filter(free).find(|row| row.reconfigured && !row.configuration_failed) {
         let start = session.governance().pipeline.environments[&row.environment].start;
         let named = (start == Start::Manual).then_some(row.environment.as_str());
         return Ok((String::new(), Some(command_line(["promo", "plan"].into_iter().chain(named)))));

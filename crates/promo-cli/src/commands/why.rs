@@ -86,7 +86,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         outcome: overall(&gates),
         failed: eligibility::failed_there(&view, name, &release),
         // A file that cannot be read keeps every plan from being made, which is no reason to say nothing else.
-        reconfigured: here && session.reconfigured(&view).unwrap_or_default().contains(name),
+        reconfigured: session.reconfigured(&view).unwrap_or_default().get(name).copied().filter(|_| here),
     };
     let remarks = gates.iter().map(|gate| session.reason_behind(&view, name, &release, &gate.reason));
     let remarks = remarks.collect::<Result<Vec<_>, _>>()?;
@@ -136,7 +136,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             failed,
             failed_because,
             rejected,
-            reconfigured: case.reconfigured,
+            reconfigured: case.reconfigured.is_some(),
+            configuration_failed: case.reconfigured == Some(true),
             earlier_verdicts: earlier,
             not_looked_at: gates.iter().filter(|gate| !here && unlooked(gate)).map(|gate| gate.reason.code()).collect(),
             drill: if here { DrillView::last(session, &view, name)? } else { None },
@@ -196,9 +197,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             }
         }
         out.extend(case.not_the_release().map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))));
-        if case.reconfigured {
-            let text = "… its configuration here is another than the one that was deployed";
-            out.push_str(&format!("  {}\n", label(Label::Waiting, text)));
+        if let Some(failed) = case.reconfigured {
+            let text = format!("… {}", words::other_configuration(failed));
+            out.push_str(&format!("  {}\n", label(Label::Waiting, &text)));
         }
         out.extend(earlier.iter().map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))));
         let stands = |text: &String| format!("  {} stands on lost evidence: {text}\n", label(Label::Bad, "✗"));
@@ -310,8 +311,8 @@ struct Case<'a> {
     here: bool,
     outcome: Outcome,
     failed: Option<&'a Promotion>,
-    /// Whether it runs there, and its configuration in the working tree is another.
-    reconfigured: bool,
+    /// Where it runs there, and its configuration in the working tree is another: whether that one failed before.
+    reconfigured: Option<bool>,
 }
 
 impl Case<'_> {
@@ -383,9 +384,16 @@ impl Case<'_> {
             if self.standing.holds_of(self.name).iter().all(|hold| hold.left.is_empty()) {
                 out.extend(ways::open_checks(self.session, self.view, self.name, false));
             }
-            if self.reconfigured {
-                let file = ways::own_file(self.name);
-                out.push(say(command_line(["promo", "plan", name, "--out", &file]), "plans its configuration"));
+            let file = ways::own_file(self.name);
+            match self.reconfigured {
+                Some(false) => {
+                    out.push(say(command_line(["promo", "plan", name, "--out", &file]), "plans its configuration"));
+                }
+                Some(true) => {
+                    let again = ["promo", "plan", name, "--release", self.release.as_str(), "--out", &file];
+                    out.push(say(command_line(again), "plans its configuration once more, if that was not at fault"));
+                }
+                None => {}
             }
             if out.is_empty() {
                 out.extend(self.failed_drill());
@@ -519,7 +527,7 @@ impl Case<'_> {
     /// What may stay where another configuration of what runs failed, and is still that of the working tree.
     fn not_the_release(&self) -> Option<String> {
         let mut holds = self.standing.holds_of(self.name).iter();
-        let files = holds.find_map(|hold| hold.configuration.as_ref()).filter(|_| !self.reconfigured)?;
+        let files = holds.find_map(|hold| hold.configuration.as_ref()).filter(|_| self.reconfigured.is_none())?;
         let files: Vec<String> = files.iter().map(|file| escape::line(file)).collect();
         let which = if files.is_empty() { "its files".to_owned() } else { files.join(" and ") };
         let plan = command_line(["promo", "plan", self.name.as_str()]);

@@ -127,7 +127,7 @@ pub(crate) fn told(
     promotion: &Promotion,
     outcome: PromotionOutcome,
 ) -> (Cow<'static, str>, Label) {
-    let configuration = session.other_configuration(view, name, promotion);
+    let configuration = promo_engine::other_configuration(view, name, promotion);
     brought(of(session, view, name, promotion, outcome), configuration.as_deref())
 }
 

@@ -212,6 +212,7 @@ mod tests {
             finished: Some((at("2026-11-20T13:07:20Z"), PromotionOutcome::RolledBack)),
             told: None,
             drill: None,
+            configuration: None,
             by: Actor { name: "ci".into(), kind: ActorKind::Automation },
             plan: None,
         };

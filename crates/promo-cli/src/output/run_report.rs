@@ -83,7 +83,7 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
         }
         let open = view.as_ref().is_some_and(|view| !session.unspoken(view, name, release).is_empty());
         let configuration =
-            view.as_ref().zip(mine).and_then(|(view, mine)| session.other_configuration(view, name, mine));
+            view.as_ref().zip(mine).and_then(|(view, mine)| promo_engine::other_configuration(view, name, mine));
         let went_back = run.is_some_and(|run| endings::went_back(run, name));
         endings::brought(endings::promotion(outcome, report.outcome, went_back, open), configuration.as_deref())
     };

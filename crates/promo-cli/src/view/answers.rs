@@ -280,6 +280,9 @@ answers! {
         /// Whether it runs there, and its configuration in the working tree is another than the one that was deployed.
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         reconfigured: bool,
+        /// Whether that configuration failed there before, so that it is planned by name only (S3.3).
+        #[serde(skip_serializing_if = "std::ops::Not::not")]
+        configuration_failed: bool,
         /// Where the release counts as verified by an earlier deployment while a run deploys it there again, in words (S16).
         #[serde(skip_serializing_if = "Vec::is_empty")]
         earlier_verdicts: Vec<String>,

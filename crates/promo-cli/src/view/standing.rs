@@ -496,7 +496,7 @@ fn hold_view(session: &Session, view: &View, name: &EnvironmentName, hold: &Hold
                 everywhere: false,
                 run: Some(promotion.run.clone()),
                 release: Some(ReleaseView::of(&planner::reference(view, &promotion.to))),
-                configuration: session.other_configuration(view, name, promotion),
+                configuration: promo_engine::other_configuration(view, name, promotion),
                 backward: promotion.movement == Movement::Rollback,
                 cause: (!cancelled).then_some(cause),
                 went_back: went_back.then(|| WentBack { there: there() }),

@@ -32,8 +32,8 @@ pub(super) fn way_out(
 ) -> Result<String, CliError> {
     let (here, to) = (view.current(name).map(|r| &r.release), &promotion.to);
     // What was mended, or put back, since enters before the release is left.
-    if session.other_configuration(view, name, promotion).is_some()
-        && session.reconfigured(view).is_ok_and(|names| names.contains(name))
+    if promo_engine::other_configuration(view, name, promotion).is_some()
+        && session.reconfigured(view).is_ok_and(|names| names.get(name) == Some(&false))
     {
         return Ok(command_line(["promo", "plan", name.as_str(), "--out", &own_file(name)]));
     }

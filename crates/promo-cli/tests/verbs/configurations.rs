@@ -21,6 +21,12 @@ fn failed(on_failure: &str) -> (World, String) {
     (world, err + &out)
 }
 
+/// Riley lifts the pause after a way back.
+fn unfreeze(world: &World, reason: &str) {
+    let with = ["--reason", reason, "--key", "keys/riley", "--signer", "built-in"];
+    world.run(0, &[&["unfreeze", "staging"], &with[..]].concat());
+}
+
 /// The line that has a text, of which there is one at least.
 fn line<'t>(text: &'t str, part: &str) -> &'t str {
     text.lines().find(|line| line.contains(part)).unwrap_or_else(|| panic!("{part}: {text}"))
@@ -110,4 +116,60 @@ fn s0_4_a_configuration_that_could_not_be_deployed_has_not_passed_its_checks_sin
     world.run(0, &["rollback", "staging", "--out", "back.plan.json"]);
     world.run(0, &["apply", "back.plan.json"]);
     assert_eq!(row(&world, "staging")["release"]["alias"], "1.2.0");
+}
+
+/// What failed is not retried by itself, however it is asked for; what is named is, and so is what was mended (S3.3).
+#[test]
+fn s3_3_a_configuration_that_failed_is_not_tried_again_by_itself() {
+    let (world, _) = failed("rollback");
+    unfreeze(&world, "looked at it");
+    let runs = || world.run(0, &["history"])["promotions"].as_array().unwrap().len();
+    let before = runs();
+    let plan = world.run(0, &["plan", "staging"]);
+    assert_eq!(plan["summary"]["can_start"], json!([]), "{plan}");
+    let told = said(&world, &["plan", "staging"]);
+    assert!(
+        told.contains("this configuration of it was tried before, failed, and is not repeated by itself"),
+        "{told}"
+    );
+    let output = promo(&world.at, &["advance"]);
+    assert_eq!((output.status.code(), runs()), (Some(0), before), "{:?}", texts(&output));
+    let row = row(&world, "staging");
+    assert_eq!((&row["reconfigured"], &row["configuration_failed"]), (&json!(true), &json!(true)), "{row}");
+    let (why, id) = (world.run(0, &["why", "staging"]), row["release"]["id"].as_str().unwrap().to_owned());
+    assert_eq!(next(&why), format!("promo plan staging --release {id} --out staging.plan.json"), "{why}");
+    let told = said(&world, &["why", "staging"]);
+    assert!(told.contains("than the one that was deployed, and failed before: it is planned by name only"), "{told}");
+    // By name it is tried again, and fails again.
+    world.run(0, &["plan", "staging", "--release", &id, "--out", "again.plan.json"]);
+    world.run(40, &["apply", "again.plan.json"]);
+    assert_eq!(runs(), before + 1);
+    unfreeze(&world, "looked at it again");
+    // Another one is another one, and what worked once is not barred by what was tried in between.
+    world.write("config/staging.env", "WORKERS=9\n");
+    let output = promo(&world.at, &["advance"]);
+    assert_eq!((output.status.code(), runs()), (Some(0), before + 2), "{:?}", texts(&output));
+    assert_eq!(self::row(&world, "staging")["configuration_failed"], json!(null));
+    world.write("config/staging.env", "WORKERS=1\n");
+    assert_eq!(self::row(&world, "staging")["configuration_failed"], json!(true), "it is what failed before");
+}
+
+/// What never came to be deployed is known by its record.
+#[test]
+fn s3_3_a_configuration_that_could_not_be_deployed_is_not_tried_again_by_itself() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.edit("promo.toml", "tier   = \"staging\"", "tier   = \"staging\"\non_failure = \"hold\"");
+    world.write("config/staging.env", "WORKERS=5\n");
+    let lock = world.at.join("environments/staging/.promo.lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(&lock).unwrap();
+    world.run(0, &["plan", "staging", "--out", "p.json"]);
+    world.run(41, &["apply", "p.json"]);
+    std::fs::remove_dir(&lock).unwrap();
+    world.run(0, &["rollback", "staging", "--out", "back.plan.json"]);
+    world.run(0, &["apply", "back.plan.json"]);
+    let plan = world.run(0, &["plan", "staging"]);
+    assert_eq!(plan["summary"]["can_start"], json!([]), "{plan}");
+    assert_eq!(row(&world, "staging")["configuration_failed"], json!(true));
 }

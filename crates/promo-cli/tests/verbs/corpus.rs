@@ -213,6 +213,10 @@ fn story(adding: &mut Adding) {
     spread.run(0, &["rollback", "qa", "--drill", "--out", "drill.json"]);
     spread.run(0, &["apply", "drill.json"]);
     adding.file("plans/drill.json", &fs::read(spread.at.join("drill.json")).unwrap());
+    // Another configuration of what runs.
+    spread.write("config/qa.env", "WORKERS=9\n");
+    spread.run(0, &["plan", "qa", "--out", "configuration.json"]);
+    spread.run(0, &["apply", "configuration.json"]);
     let spread = SqliteStore::open(spread.at.join(".promo/ledger.db")).unwrap().raw(0, 10_000).unwrap();
 
     for plan in ["promote", "until", "reconfiguration", "rollback", "empty", "refused"] {

@@ -295,6 +295,19 @@ pub enum Event {
         /// What was observed on each target.
         targets: BTreeMap<TargetName, State>,
     },
+    /// The promotion that has just begun brings what runs there another configuration (S0.4). What it brings is named before it is
+    /// there, so that one that fails is not tried again by itself, wherever it fails (S3.3).
+    #[serde(rename = "configuration.started")]
+    ConfigurationStarted {
+        /// Where.
+        environment: EnvironmentName,
+        /// The release, which stays.
+        release: ReleaseId,
+        /// Every file that the deployment uses: path to digest, shared and own.
+        files: BTreeMap<String, Digest>,
+        /// Digest of the provider settings.
+        settings: Digest,
+    },
     /// The promotion that has just begun is a drill: it goes back to another release, and brings back what runs (S10).
     #[serde(rename = "drill.started")]
     DrillStarted {
@@ -420,7 +433,7 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 28] = [
+pub const KINDS: [&str; 29] = [
     "release.added",
     "release.rejected",
     "release.lifted",
@@ -444,6 +457,7 @@ pub const KINDS: [&str; 28] = [
     "step.effect",
     "wave.finished",
     "environment.deployed",
+    "configuration.started",
     "drill.started",
     "drill.turned",
     "promotion.finished",

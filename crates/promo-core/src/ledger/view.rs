@@ -18,8 +18,8 @@ use crate::plan::PolicyRef;
 use crate::requirement::Subject;
 
 pub use facts::{
-    Applier, ApprovalEntry, Drill, EnvironmentView, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request,
-    Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry, Withdrawn,
+    Applier, ApprovalEntry, Configuration, Drill, EnvironmentView, EvidenceEntry, Freeze, Note, Promotion,
+    ReleaseEntry, Request, Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry, Withdrawn,
 };
 
 /// A record that cannot follow what stands before it.
@@ -292,6 +292,7 @@ impl View {
             Event::PromotionStarted { environment, .. }
             | Event::WaveFinished { environment, .. }
             | Event::Deployed { environment, .. }
+            | Event::ConfigurationStarted { environment, .. }
             | Event::DrillStarted { environment, .. }
             | Event::DrillTurned { environment, .. }
             | Event::PromotionFinished { environment, .. } => Some(environment),

@@ -217,6 +217,14 @@ impl Planner<'_> {
         !same && missing.is_empty()
     }
 
+    /// Whether the environment's files and settings of now failed there with what runs.
+    pub(super) fn tried(&self, name: &EnvironmentName, release: &ReleaseId) -> bool {
+        let Some(environment) = self.input.rules.pipeline.environments.get(name) else { return false };
+        let (files, _) = self.deployment_files(environment, release);
+        let settings = DeploymentSettings::of(environment).digest();
+        eligibility::configuration_failed(self.input.view, name, release, (&files, &settings))
+    }
+
     /// Whether asking for what runs there by name deploys it again (S3.3).
     fn repeatable(&self, name: &EnvironmentName) -> bool {
         let (rules, view) = (&self.input.rules, self.input.view);
@@ -262,6 +270,7 @@ impl Planner<'_> {
             drill,
             named: request.by_name(),
             drifted: !drift(input.view, input.observations, name).is_empty(),
+            tried: self.tried(name, release),
             invoker: request.invoker,
             moved_before: moved,
             approvals: None,

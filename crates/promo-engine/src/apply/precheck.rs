@@ -270,6 +270,12 @@ impl Session {
             drill: entry.drilled(),
             named: plan.request.by_name(),
             drifted: !planner::drift(view, observed, &entry.environment).is_empty(),
+            tried: eligibility::configuration_failed(
+                view,
+                &entry.environment,
+                &entry.to.id,
+                (&entry.files, &entry.settings),
+            ),
             invoker,
             moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
             approvals,

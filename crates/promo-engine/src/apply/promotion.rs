@@ -170,6 +170,12 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
             named: request.by_name(),
             // What runs there enters again only where the plan and its precheck found a reason; nothing has moved since.
             drifted: !entry.drill && entry.from.as_ref().is_some_and(|from| from.id == entry.to.id),
+            tried: eligibility::configuration_failed(
+                view,
+                &entry.environment,
+                &entry.to.id,
+                (&entry.files, &entry.settings),
+            ),
             invoker,
             moved_before: &nothing,
             approvals: approvals.as_ref(),
@@ -194,6 +200,14 @@ fn start(context: &RunContext, entry: &Move) -> Result<Option<Fate>, EngineError
         to: entry.to.id.clone(),
         movement: entry.movement,
     }];
+    if entry.movement == Movement::Reconfiguration && !entry.drill {
+        events.push(Event::ConfigurationStarted {
+            environment: entry.environment.clone(),
+            release: entry.to.id.clone(),
+            files: entry.files.clone(),
+            settings: entry.settings,
+        });
+    }
     events.extend(entry.drilled().map(|back| {
         let (environment, release, back) = (entry.environment.clone(), entry.to.id.clone(), back.clone());
         Event::DrillStarted { environment, release, back }

@@ -159,6 +159,7 @@ impl<'a> Waves<'a> {
             drill: None,
             named: false,
             drifted: false,
+            tried: false,
             invoker: session.counts_as(body, &context.plan, view, &context.options.approvals),
             moved_before: &BTreeSet::new(),
             approvals: None,

@@ -179,6 +179,15 @@ pub struct Residence {
     pub health_from: usize,
 }
 
+/// With what a release is deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Configuration {
+    /// Every file: path to digest, shared and own.
+    pub files: BTreeMap<String, Digest>,
+    /// Digest of the provider settings.
+    pub settings: Digest,
+}
+
 /// One verdict.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerdictEntry {
@@ -238,6 +247,8 @@ pub struct Promotion {
     pub plan: Option<Digest>,
     /// Of a drill: how the way back went that it tries. What it moves is there before and after.
     pub drill: Option<Drill>,
+    /// What it brings to a release that runs there already; none of any other move, nor where the record of it is older than this.
+    pub configuration: Option<Configuration>,
 }
 
 /// A way back that was tried, or is.

@@ -108,10 +108,18 @@ impl View {
                     return Err(alloc::format!("wave {wave} is done after {} waves", active.waves.len()));
                 }
             }
+            Event::ConfigurationStarted { environment, release, .. } => {
+                let active = self.moving(record, environment, release)?;
+                let fresh = active.configuration.is_none() && active.drill.is_none() && !active.deployed;
+                if !fresh || active.movement != Movement::Reconfiguration {
+                    return Err("another configuration is brought once, to what runs there".into());
+                }
+            }
             Event::DrillStarted { environment, release, back } => {
                 self.known(back)?;
                 let active = self.moving(record, environment, release)?;
-                let fresh = active.drill.is_none() && !active.deployed && active.movement == Movement::Reconfiguration;
+                let fresh = active.drill.is_none() && active.configuration.is_none() && !active.deployed;
+                let fresh = fresh && active.movement == Movement::Reconfiguration;
                 if !fresh || active.from.as_ref() != Some(release) || back == release {
                     return Err("a drill begins once, with what runs there, and goes back to another release".into());
                 }

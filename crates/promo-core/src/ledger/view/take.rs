@@ -4,8 +4,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{
-    Applier, ApprovalEntry, Drill, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request, Residence, Run, Said,
-    StepView, Stop, StopAct, Turned, VerdictEntry, View, Withdrawn, scopes,
+    Applier, ApprovalEntry, Configuration, Drill, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request,
+    Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry, View, Withdrawn, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
 use crate::ledger::record::{DETAIL, METADATA};
@@ -169,7 +169,11 @@ impl View {
                     by: record.actor.clone(),
                     plan: record.plan,
                     drill: None,
+                    configuration: None,
                 });
+            }
+            Event::ConfigurationStarted { environment, files, settings, .. } => {
+                self.active(&environment).configuration = Some(Configuration { files, settings });
             }
             Event::DrillStarted { environment, back, .. } => {
                 let drill = Drill { back, began: (at, record.epoch), acted: false, turned: None };

@@ -144,6 +144,7 @@ codes! {
     "gate-empty",
     "gate-exception",
     "gate-signers",
+    "gate-source",
     "gate-unused",
     "graph-after-empty",
     "graph-always",

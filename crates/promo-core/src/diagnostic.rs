@@ -210,6 +210,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("gate-empty", "a gate that requires nothing and would let everything pass (S1.4)"),
     ("gate-exception", "an exception whose last day is no date"),
     ("gate-signers", "a gate that needs more signatures than there are keys that could make them"),
+    ("gate-source", "a gate over the source whose repository or refs cannot be meant"),
     ("gate-unused", "a gate that nothing names, so that it binds nothing"),
     ("signer-key", "a signer whose public key cannot be read"),
     ("trust-differs", "the pipeline names another ledger or policy than the trust file (S0.1)"),

@@ -13,7 +13,8 @@ use promo_core::clock::{Doubt, Present};
 use promo_core::config;
 use promo_core::eligibility::{Evidence, Observed, Question, assess};
 use promo_core::evidence::{
-    About, Bill, Finding, Findings, Finite, Kind, Level, Number, Numbers, Report, Severity, TestRun, Tool, Totals,
+    About, Bill, Finding, Findings, Finite, Kind, Level, Number, Numbers, Report, Seen, Severity, TestRun, Tip, Tool,
+    Totals,
 };
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
@@ -34,6 +35,7 @@ image = "registry.test/app"
 no-critical = { scan = { deny = ["critical"], max_age = "7d" } }
 sbom = { sbom = "required" }
 metadata = { metadata = ["commit"] }
+source = { source = { repository = "https://git.example/acme/shop", refs = ["refs/heads/main"] } }
 [environments.dev]
 tier = "development"
 gates = ["no-critical", "metadata"]
@@ -110,7 +112,13 @@ fn now() -> Timestamp {
 
 fn known(pieces: Vec<Piece>) -> ReleaseEvidence {
     ReleaseEvidence {
-        metadata: BTreeMap::from([(name("app"), BTreeMap::from([("commit".into(), Some("1f2e".into()))]))]),
+        metadata: BTreeMap::from([(
+            name("app"),
+            BTreeMap::from([
+                ("commit".into(), Some("1f2e".into())),
+                ("org.opencontainers.image.revision".into(), Some("1f2e3d4c5b6a79880716253443526170f0e1d2c3".into())),
+            ]),
+        )]),
         subjects: BTreeMap::from([(name("app"), Subject::single(manifest(), None))]),
         pieces,
         withdrawn: Vec::new(),
@@ -304,25 +312,41 @@ fn s1_5_one_gate_more_or_one_finding_more_opens_nothing() {
         piece(Content::Read(Arc::new(report)))
     };
     let scans = [None, Some(Level::High), Some(Level::Critical)].map(|level| scan(level, HOUR));
-    let all = [scans[0].clone(), scans[1].clone(), scans[2].clone(), bill];
+    let source = |reached| {
+        let commit = "1f2e3d4c5b6a79880716253443526170f0e1d2c3".to_string();
+        let seen = Seen {
+            repository: "https://git.example/acme/shop".into(),
+            refs: ["refs/heads/main".to_string()].into(),
+            exists: true,
+            reached: Some(Tip { name: "refs/heads/main".into(), commit: commit.clone() }).filter(|_| reached),
+            commit,
+            tips: BTreeMap::new(),
+            more_tips: 0,
+        };
+        piece(Content::Read(Arc::new(Report { seen: Some(seen), ..Report::new(About::new(Kind::Source)) })))
+    };
+    let all = [scans[0].clone(), scans[1].clone(), scans[2].clone(), bill, source(true), source(false)];
     let open = |named: &[&str], pieces: &[Piece]| {
         overall(&gates(named, Some(known(pieces.to_vec())), Movement::Promotion)) == Outcome::Satisfied
     };
-    let mut opened = 0;
-    for chosen in 0_u32..16 {
+    let (mut opened, mut held) = (0, 0);
+    for chosen in 0_u32..64 {
         let of = |bits: u32| -> Vec<Piece> {
             all.iter().enumerate().filter(|(at, _)| bits & (1 << at) != 0).map(|(_, piece)| piece.clone()).collect()
         };
         let pieces = of(chosen);
         let (few, more) = (open(&["no-critical"], &pieces), open(&["no-critical", "sbom"], &pieces));
-        assert!(few || !more, "{chosen:04b}: another gate opened it");
+        assert!(few || !more, "{chosen:06b}: another gate opened it");
+        let sourced = open(&["no-critical", "source"], &pieces);
+        assert!(few || !sourced, "{chosen:06b}: a gate over the source opened it");
+        held += usize::from(few && !sourced);
         // The same scan with a critical finding in the place of none or of a high one.
         let worse: Vec<Piece> =
             pieces.iter().map(|piece| if scans.contains(piece) { scans[2].clone() } else { piece.clone() }).collect();
-        assert!(few || !open(&["no-critical"], &worse), "{chosen:04b}: a finding opened it");
+        assert!(few || !open(&["no-critical"], &worse), "{chosen:06b}: a finding opened it");
         opened += usize::from(few) + usize::from(more);
     }
-    assert!(opened > 3, "{opened}");
+    assert!(opened > 12 && held > 0, "{opened} {held}");
 }
 
 #[test]

@@ -13,6 +13,7 @@ use jiff::tz::TimeZone;
 use super::check::{Checker, date, words};
 use super::duration;
 use super::lower::{names, references};
+use super::repository::{wrong_place, wrong_ref};
 use super::tree::{Entry, Node, Table};
 use crate::diagnostic::Diagnostic;
 use crate::evidence::{Finite, Level};
@@ -20,12 +21,12 @@ use crate::ids::GateName;
 use crate::requirement::{
     Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, LicenceRequirement,
     MetadataRequirement, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement, ScanRequirement, Scope,
-    SignatureRequirement, Signers, Suppressions, TestRequirement, Unknown,
+    SignatureRequirement, Signers, SourceRequirement, Suppressions, TestRequirement, Unknown,
 };
 
 /// The keys of which a gate has exactly one.
-const REQUIREMENTS: [&str; 9] =
-    ["scan", "licences", "sbom", "tests", "coverage", "number", "metadata", "signature", "provenance"];
+const REQUIREMENTS: [&str; 10] =
+    ["scan", "licences", "sbom", "tests", "coverage", "number", "metadata", "signature", "provenance", "source"];
 
 /// Every gate of a file, with the exceptions of the same file; `artifacts` are those that may be named, any where nothing is known of them.
 pub(crate) fn lower(
@@ -171,6 +172,7 @@ fn requirement(
             builders: texts(own, "builders"),
             sources: texts(own, "sources"),
         }),
+        "source" => Requirement::Source(source(own, checker)?),
         "licences" => Requirement::Licences(LicenceRequirement {
             allow: texts(own, "allow"),
             deny: texts(own, "deny"),
@@ -308,6 +310,22 @@ fn scan(table: &Table) -> ScanRequirement {
         scope: scope(table),
         vex: Signers::new(),
     }
+}
+
+/// Which repository a gate asks, and for which of its refs.
+fn source(table: &Table, checker: &mut Checker<'_>) -> Option<SourceRequirement> {
+    if let Some(node) = table.get("repository")
+        && let Some((wrong, help)) = table.text("repository").and_then(wrong_place)
+    {
+        let message = format!("`{}` {wrong}", table.text("repository").unwrap_or_default());
+        checker.push(Diagnostic::at("gate-source", node.span.clone(), message).help(help));
+    }
+    for (name, span) in table.texts("refs") {
+        if let Some((wrong, help)) = wrong_ref(name) {
+            checker.push(Diagnostic::at("gate-source", span.clone(), format!("`{name}` {wrong}")).help(help));
+        }
+    }
+    Some(SourceRequirement { repository: table.text("repository")?.into(), refs: texts(table, "refs") })
 }
 
 fn number(table: &Table, checker: &mut Checker<'_>) -> Option<NumberRequirement> {

@@ -312,6 +312,29 @@ const GATE: &[Key] = &[
     key("metadata", Shape::Texts, "keys that the build must have said something for"),
     key("signature", Shape::Table(SIGNATURE), "who must have signed the artifact"),
     key("provenance", Shape::Table(PROVENANCE), "who must have built it, and from what (SLSA)"),
+    key(
+        "source",
+        Shape::Table(COMMIT),
+        "in which repository its commit must be, and from which branches or tags reachable",
+    ),
+];
+
+const COMMIT: &[Key] = &[
+    required(
+        "repository",
+        Shape::Text,
+        "the repository of git: `https://…`, `ssh://…`, `file:///…` or an absolute path, without credentials",
+    ),
+    required(
+        "refs",
+        Shape::Texts,
+        "the branches and tags from one of which it must be reachable, by their whole names with at most one `*`: `refs/heads/main`, `refs/tags/v*`",
+    ),
+    key(
+        "by",
+        Shape::Names,
+        "by one of whom of `signers` provenance must be signed to count for the commit; all counts when left out",
+    ),
 ];
 
 const SIGNATURE: &[Key] = &[

@@ -12,6 +12,7 @@ mod gates;
 pub(crate) mod keys;
 mod lower;
 mod places;
+mod repository;
 mod schema;
 mod tree;
 mod waves;

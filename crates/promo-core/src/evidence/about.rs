@@ -48,13 +48,15 @@ pub enum Kind {
     Verification,
     /// Which tests somebody has run on the artifact, where it runs.
     TestResult,
+    /// What promo saw in a repository of source.
+    Source,
     /// JSON of anybody's own, from which named numbers are taken.
     Numbers,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Trivy,
         Self::Grype,
         Self::Sarif,
@@ -73,6 +75,7 @@ impl Kind {
         Self::Promotion,
         Self::Verification,
         Self::TestResult,
+        Self::Source,
         Self::Numbers,
     ];
 
@@ -98,6 +101,7 @@ impl Kind {
             Self::Promotion => "promotion",
             Self::Verification => "verification",
             Self::TestResult => "test-result",
+            Self::Source => "source",
             Self::Numbers => "numbers",
         }
     }

@@ -11,6 +11,7 @@ mod finding;
 mod licence;
 mod measure;
 mod provenance;
+mod seen;
 mod vex;
 
 pub use about::{About, Binding, Kind, Link, Tool};
@@ -19,6 +20,7 @@ pub use finding::{Finding, Findings, FixState, Level, Score, Severity, Suppressi
 pub use licence::{Expression, Stated, Term, TooDeep};
 pub use measure::{Coverage, Finite, Measured, NotFinite, Number, Numbers, Ratio, TestRun, Threshold, Totals};
 pub use provenance::{Provenance, Source};
+pub use seen::{Seen, TIPS_TOLD, Tip};
 pub use vex::{Product, Statement, Status};
 
 use alloc::format;
@@ -45,6 +47,8 @@ pub struct Report {
     pub numbers: Option<Numbers>,
     /// How the artifact was built.
     pub provenance: Option<Provenance>,
+    /// What was seen in a repository of source. No document that comes from outside says it: promo looks for itself.
+    pub seen: Option<Seen>,
 }
 
 impl Report {
@@ -65,6 +69,7 @@ impl Report {
             self.coverage.as_ref().map(|_| "coverage".to_string()),
             self.numbers.as_ref().map(|numbers| format!("{} numbers", numbers.list.len())),
             self.provenance.as_ref().map(ToString::to_string),
+            self.seen.as_ref().map(ToString::to_string),
         ];
         parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
@@ -81,6 +86,7 @@ impl Report {
             coverage: None,
             numbers: None,
             provenance: None,
+            seen: None,
         }
     }
 }

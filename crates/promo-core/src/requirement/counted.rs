@@ -70,7 +70,7 @@ impl EvidenceGate {
         let mut not_counted = Vec::new();
         let counts = |piece: &Piece| {
             let Some(why) = why_not(&self.by, piece) else { return true };
-            if is_statement(&self.requirement, piece) {
+            if is_statement(&self.requirement, piece) || is_seen(&self.requirement, piece) {
                 return true;
             }
             let here = matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_));
@@ -130,6 +130,15 @@ fn is_statement(requirement: &Requirement, piece: &Piece) -> bool {
     piece.signed.of(&scan.vex).next().is_some() && states(&piece.content) && !finds
 }
 
+/// Whether a document is what promo itself saw in the repository of a gate over the source: nobody signs it, and nobody else brings it.
+fn is_seen(requirement: &Requirement, piece: &Piece) -> bool {
+    let seen = match &piece.content {
+        Content::Read(report) => report.seen.is_some(),
+        Content::Unreadable { kind, .. } => *kind == Kind::Source,
+    };
+    matches!(requirement, Requirement::Source(_)) && seen
+}
+
 /// Whether a document has statements on exploitability, or may have where it cannot be read.
 fn states(content: &Content) -> bool {
     match content {
@@ -155,6 +164,10 @@ fn concerns(requirement: &Requirement, content: &Content) -> bool {
             (|report| report.about.source() == Kind::Signature, |kind| kind == Kind::Signature)
         }
         Requirement::Provenance(_) => (|report| report.provenance.is_some(), |kind| kind == Kind::Provenance),
+        Requirement::Source(_) => (
+            |report| report.seen.is_some() || report.provenance.is_some(),
+            |kind| matches!(kind, Kind::Source | Kind::Provenance),
+        ),
         Requirement::Metadata(_) => return false,
     };
     match content {

@@ -13,7 +13,7 @@ use super::metadata::{self, MetadataRequirement};
 use super::{
     BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NotCounted,
     NumberRequirement, Origin, Piece, ProvenanceRequirement, PublicKey, Reach, ScanRequirement, SignatureRequirement,
-    Signers, Standing, Subject, TestRequirement, Verdict,
+    Signers, SourceRequirement, Standing, Subject, TestRequirement, Verdict,
 };
 use crate::evidence::{Level, Report, Severity};
 use crate::ids::{ArtifactName, GateName, SignerName};
@@ -40,6 +40,8 @@ pub enum Requirement {
     Signature(SignatureRequirement),
     /// Of how it was built.
     Provenance(ProvenanceRequirement),
+    /// Of where its source is.
+    Source(SourceRequirement),
 }
 
 impl Requirement {
@@ -54,6 +56,7 @@ impl Requirement {
             Self::Metadata(_) => "metadata".into(),
             Self::Signature(_) => "signature".into(),
             Self::Provenance(_) => "provenance".into(),
+            Self::Source(_) => "look into its source".into(),
         }
     }
 
@@ -80,6 +83,7 @@ impl Requirement {
             | Self::Tests(_)
             | Self::Coverage(_)
             | Self::Number(_)
+            | Self::Source(_)
             | Self::Metadata(_) => None,
         };
         signers.into_iter().flatten()
@@ -177,6 +181,21 @@ impl EvidenceGate {
         self.requirement.named_signers().chain(&self.by)
     }
 
+    /// The commits of an artifact for which the repository of a gate over the source is to be asked; none where it asks none, or what is
+    /// said is no commit.
+    #[must_use]
+    pub fn commits(&self, artifact: &ArtifactName, evidence: &ReleaseEvidence) -> BTreeSet<String> {
+        let (Requirement::Source(_), Some(subject)) = (&self.requirement, evidence.subjects.get(artifact)) else {
+            return BTreeSet::new();
+        };
+        if !self.artifacts.is_empty() && !self.artifacts.contains(artifact) {
+            return BTreeSet::new();
+        }
+        let (pieces, _) = self.counted(subject, evidence.of(artifact));
+        let named = SourceRequirement::commits(subject, &pieces, evidence.said(artifact));
+        named.into_iter().filter(|text| metadata::is_commit(text)).collect()
+    }
+
     /// Judges a release's artifact at an instant, beside what was there before. None where nobody has looked into the artifact.
     #[must_use]
     pub fn judge(
@@ -245,6 +264,7 @@ impl EvidenceGate {
                 let commit = evidence.said(artifact).get(metadata::REVISION).and_then(Option::as_deref);
                 provenance.judge(subject, pieces, commit).into()
             }
+            Requirement::Source(source) => source.judge(subject, pieces, evidence.said(artifact)),
         };
         self.told_of_others(&not_counted, &mut assessed.verdict);
         // What a person took away is named first: whoever may push cannot crowd it out.
@@ -333,6 +353,10 @@ pub fn told(requirement: &Requirement, report: &Report) -> String {
             format!("{} is {}{unit}", number.name, found.value)
         }
         Requirement::Provenance(_) => report.provenance.as_ref().map(ToString::to_string).unwrap_or_default(),
+        Requirement::Source(_) => match &report.seen {
+            Some(seen) => seen.to_string(),
+            None => report.provenance.as_ref().map(ToString::to_string).unwrap_or_default(),
+        },
         Requirement::Metadata(_) | Requirement::Signature(_) => String::new(),
     }
 }

@@ -50,11 +50,16 @@ impl MetadataRequirement {
     }
 }
 
+/// Whether it is the whole hash of a commit, SHA-1 or SHA-256.
+pub(super) fn is_commit(text: &str) -> bool {
+    let hex = text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+    hex && matches!(text.len(), 40 | 64)
+}
+
 /// What is expected of a value that is not of the form that its key demands.
 fn malformed(key: &str, value: &str) -> Option<&'static str> {
-    let hex = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
     match key {
-        REVISION if !(matches!(value.len(), 40 | 64) && hex(value)) => {
+        REVISION if !is_commit(value) => {
             Some("the whole hash of a commit, 40 or 64 hexadecimal digits, of a clean tree")
         }
         // A reproducible build says the beginning of time, which tells nobody when it was.

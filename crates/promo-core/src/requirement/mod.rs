@@ -20,6 +20,7 @@ mod provenance;
 mod scan;
 mod signature;
 mod signer;
+mod source;
 #[cfg(test)]
 mod tests;
 mod vex;
@@ -39,6 +40,7 @@ pub use provenance::ProvenanceRequirement;
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
 pub use signature::SignatureRequirement;
 pub use signer::{KeyKind, PublicKey, Signed, Signers};
+pub use source::SourceRequirement;
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -285,6 +287,45 @@ pub enum Fault {
         /// Another, and what that says.
         other: (Digest, String),
     },
+    /// What is said of the commit is none, so nobody can look for it.
+    NotACommit {
+        /// The key.
+        key: String,
+        /// What is said, its first characters.
+        found: String,
+    },
+    /// Several commits are named for one artifact: nobody knows which one it is of.
+    Commits {
+        /// Each of them.
+        named: Vec<String>,
+    },
+    /// Nobody has looked for the commit in its repository, or it could not be reached.
+    NotSeen {
+        /// The repository.
+        repository: String,
+        /// The commit.
+        commit: String,
+    },
+    /// The repository does not have the commit.
+    NoSuchCommit {
+        /// The document that says what was seen.
+        document: Digest,
+        /// The repository.
+        repository: String,
+        /// The commit.
+        commit: String,
+    },
+    /// The repository has the commit, and none of the refs from which it may be released leads to it.
+    NotReachable {
+        /// The document that says what was seen.
+        document: Digest,
+        /// The repository.
+        repository: String,
+        /// The commit.
+        commit: String,
+        /// Those refs.
+        refs: Vec<String>,
+    },
     /// A bound that the tool itself was given was not kept.
     Threshold {
         /// The document.
@@ -305,6 +346,7 @@ impl Fault {
             | Self::Unbound { .. }
             | Self::OfAnother { .. }
             | Self::NotSigned { .. }
+            | Self::NotSeen { .. }
             | Self::NoBaseline { .. } => Standing::Missing,
             Self::Old { .. } => Standing::Expired,
             Self::Unreadable { .. }
@@ -312,6 +354,8 @@ impl Fault {
             | Self::Undated { .. }
             | Self::FromTheFuture { .. }
             | Self::MayLeaveOut { .. }
+            | Self::NotACommit { .. }
+            | Self::Commits { .. }
             | Self::NotMeasured { .. } => Standing::Unreadable,
             Self::Empty { .. }
             | Self::Malformed { .. }
@@ -326,6 +370,8 @@ impl Fault {
             | Self::OtherSource { .. }
             | Self::OtherCommit { .. }
             | Self::Conflict { .. }
+            | Self::NoSuchCommit { .. }
+            | Self::NotReachable { .. }
             | Self::Threshold { .. } => Standing::Bad,
         }
     }

@@ -273,6 +273,7 @@ pub(super) fn could_be_scan(kind: Kind) -> bool {
         | Kind::Promotion
         | Kind::Verification
         | Kind::TestResult
+        | Kind::Source
         | Kind::Numbers => false,
     }
 }

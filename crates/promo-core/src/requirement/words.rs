@@ -36,6 +36,11 @@ impl Fault {
             Self::BrokenSignature { .. } => "broken-signature",
             Self::OtherBuilder { .. } => "other-builder",
             Self::OtherSource { .. } => "other-source",
+            Self::NotACommit { .. } => "not-a-commit",
+            Self::Commits { .. } => "commits-differ",
+            Self::NotSeen { .. } => "source-not-seen",
+            Self::NoSuchCommit { .. } => "no-such-commit",
+            Self::NotReachable { .. } => "not-reachable",
             // Two sources that disagree are no source that is missing.
             Self::Conflict { .. } | Self::OtherCommit { found: Some(_), .. } => "metadata-conflict",
             Self::OtherCommit { found: None, .. } => "other-commit",
@@ -135,6 +140,20 @@ impl fmt::Display for Fault {
             Self::OtherSource { document, found: None } => write!(f, "{document} does not say from what it was built"),
             Self::Conflict { key, one: (one, said), other: (other, says) } => {
                 write!(f, "{one} says that {key} is {said}, and {other} says {says}")
+            }
+            Self::NotACommit { key, found } => {
+                write!(f, "{key} is `{found}`, which is not the whole hash of a commit of a clean tree")
+            }
+            Self::Commits { named } => write!(f, "it is said to be of several commits: {}", named.join(", ")),
+            Self::NotSeen { repository, commit } => {
+                write!(f, "nobody has found out whether {repository} has {commit} where it may be released")
+            }
+            Self::NoSuchCommit { repository, commit, .. } => {
+                write!(f, "{repository} does not have the commit {commit}")
+            }
+            Self::NotReachable { repository, commit, refs, .. } => {
+                let refs = refs.join(", ");
+                write!(f, "{repository} has the commit {commit}, and no ref leads to it of those that may ({refs})")
             }
             Self::OtherCommit { found: Some(found), said, .. } => {
                 write!(f, "it was built from the commit {found}, and its build says {said}")

@@ -14,6 +14,7 @@ mod counted;
 mod parts;
 mod properties;
 mod signed;
+mod source;
 
 use super::*;
 use crate::evidence::{

@@ -97,9 +97,9 @@ fn a_signature_that_cannot_be_read_is_told_where_one_is_missing_and_bars_nothing
     assert_eq!(verdict.standing(), Standing::Met);
 }
 
-const COMMIT: &str = "1f2e3d4c5b6a79880716253443526170f0e1d2c3";
+pub(super) const COMMIT: &str = "1f2e3d4c5b6a79880716253443526170f0e1d2c3";
 
-fn provenance(name: &str, of: &str, by: &[&str]) -> Piece {
+pub(super) fn provenance(name: &str, of: &str, by: &[&str]) -> Piece {
     let mut about = About::new(Kind::InToto);
     about.inside = Some(Kind::Provenance);
     about.bind(Link::Subject, digest(of));

@@ -29,7 +29,7 @@ pub(super) fn report(report: &Report) -> String {
     if let Some(completed) = about.completed {
         line(&mut out, &format!("completed {completed}"));
     }
-    let Report { about: _, findings, bill, statements, tests, coverage, numbers, provenance } = report;
+    let Report { about: _, findings, bill, statements, tests, coverage, numbers, provenance, seen: _ } = report;
     findings.iter().for_each(|found| self::findings(&mut out, found));
     bill.iter().for_each(|bill| self::bill(&mut out, bill));
     statements.iter().for_each(|statements| self::statements(&mut out, statements));

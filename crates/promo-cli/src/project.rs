@@ -122,6 +122,7 @@ pub(crate) fn open_unread(ui: &Ui, global: &Global, access: Access) -> Result<Pr
     }
     let session = Session::new(governance, store, providers, Arc::new(SystemClock), actor, rules.root);
     let session = session.with_documents(Arc::new(wiring::Formats));
+    let session = session.with_repositories(Arc::new(promo_providers::git::Git));
     let session = if global.offline { session.offline() } else { session };
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)

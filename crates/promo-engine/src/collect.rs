@@ -10,7 +10,7 @@ use promo_core::ledger::Event;
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::planner::{mirror, split_reference};
 use promo_ledger::Expect;
-use promo_sdk::{Attached, AttachedRequest};
+use promo_sdk::{Attached, AttachedRequest, ProviderError};
 
 use crate::error::EngineError;
 use crate::evidence::Brought;
@@ -27,6 +27,17 @@ pub struct Collected {
     pub withdrawn: BTreeSet<Digest>,
     /// How many are of no format that is known, and so say nothing to any gate.
     pub others: usize,
+    /// Repositories of source that could not be asked, and why: what they would have said is not known to be no.
+    pub unseen: Vec<Unseen>,
+}
+
+/// A repository that could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unseen {
+    /// Which one.
+    pub repository: String,
+    /// Why.
+    pub why: ProviderError,
 }
 
 /// A document that could not be taken.
@@ -41,11 +52,19 @@ pub struct BrokenDocument {
 }
 
 impl Session {
-    /// Takes what is attached to the artifacts of a release into the ledger: all of it that can be read, at once.
+    /// Takes what is known elsewhere of the artifacts of a release into the ledger: what is attached to them, all of it that can be read, at
+    /// once, and then what the repositories of source show of their commits, where gates ask for that.
     ///
     /// # Errors
-    /// When a registry cannot be asked or refuses: what it would have said is not known to be nothing. Nothing is recorded then.
+    /// When a registry cannot be asked or refuses: what it would have said is not known to be nothing. Nothing is recorded then. A
+    /// repository that cannot be asked is told as that, beside what is recorded.
     pub async fn collect_evidence(&self, release: &ReleaseEntry) -> Result<Collected, EngineError> {
+        let mut out = self.collect_attached(release).await?;
+        self.collect_source(release, &mut out).await?;
+        Ok(out)
+    }
+
+    async fn collect_attached(&self, release: &ReleaseEntry) -> Result<Collected, EngineError> {
         let (known, withdrawn): (BTreeSet<(Digest, Digest)>, BTreeSet<Digest>) = self.with_view(|view| {
             // What was withdrawn is read again, so that it is told that it still lies there.
             let attached = view.evidence.iter().filter(|entry| entry.attached.is_some() && entry.withdrawn.is_none());

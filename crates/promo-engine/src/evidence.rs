@@ -43,7 +43,7 @@ pub trait Documents: Send + Sync {
 }
 
 /// What is known of a document: what it says, and whose signature it carries.
-type Known = (Content, Signed);
+pub(crate) type Known = (Content, Signed);
 
 /// How documents are read, and those that were.
 #[derive(Clone, Default)]
@@ -249,6 +249,9 @@ impl Session {
 
     /// What a document says that the ledger keeps, and whose signature it carries; each is read once.
     fn content(&self, entry: &EvidenceEntry) -> Result<Known, EngineError> {
+        if entry.format == Kind::Source.name() {
+            return self.seen(&entry.document);
+        }
         let read = || self.reports.read.lock().unwrap_or_else(PoisonError::into_inner);
         let numbers = entry.format == Kind::Numbers.name();
         let key = (entry.document, numbers);

@@ -32,6 +32,7 @@ pub mod releases;
 pub mod requests;
 pub mod session;
 pub mod signature;
+pub mod source;
 pub mod verdicts;
 
 pub use advance::{Advanced, Unfinished};

@@ -26,7 +26,7 @@ use promo_core::policy::Governed;
 use promo_core::requirement::NamedGate;
 use promo_core::windows::{Invoker, Level};
 use promo_ledger::{AppendError, Checkpoint, Expect, Sound, Store, VerifyError, VerifyReport};
-use promo_sdk::{Clock, Context, Provider, ProviderError};
+use promo_sdk::{Clock, Context, Provider, ProviderError, Repositories};
 use tokio_util::sync::CancellationToken;
 
 use crate::blocking::{HandedOver, blocking};
@@ -156,6 +156,7 @@ pub struct Session {
     /// Of the places that were looked at, those that could not be, each with what was said last.
     pub(crate) unseen: Arc<Mutex<BTreeMap<(EnvironmentName, TargetName), ProviderError>>>,
     pub(crate) reports: Reports,
+    pub(crate) repositories: Option<Arc<dyn Repositories>>,
 }
 
 /// How long a lease holds without renewal (S9.4).
@@ -188,6 +189,7 @@ impl Session {
             files,
             unseen: Arc::default(),
             reports: Reports::default(),
+            repositories: None,
         }
     }
 

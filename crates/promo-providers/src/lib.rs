@@ -10,6 +10,7 @@ pub mod command;
 pub mod directory;
 pub mod endpoints;
 mod escape;
+pub mod git;
 pub mod helm;
 pub mod http;
 pub mod job;

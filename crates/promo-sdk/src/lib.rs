@@ -10,6 +10,7 @@ pub mod context;
 pub mod drift;
 pub mod error;
 pub mod provider;
+pub mod repositories;
 pub mod testing;
 
 pub use context::{Blobs, Clock, Context, Http, Output, ProcessRequest, ProcessRunner, Secrets, http_clients};
@@ -21,3 +22,4 @@ pub use provider::{
     EnsureRequest, FileChange, Inputs, MAX_DETAIL, MAX_EVIDENCE, Nature, ObserveRequest, Preview, Provider,
     ResolveRequest, Resolved, RunningImage, Settled,
 };
+pub use repositories::{Commit, Repositories, SourceAnswer, SourcePlace, Way};

@@ -74,7 +74,7 @@ enum Verb {
         #[command(flatten)]
         signing: Signing,
     },
-    /// Take what lies beside artifacts in their registries into the ledger: signatures, attestations, bills, scans
+    /// Take what lies beside artifacts in their registries into the ledger: signatures, attestations, bills, scans; and what their repositories of source show
     Collect {
         /// Of this release: its id, number or alias; of the newest one and of all that run somewhere when left out
         #[arg(long, value_name = "RELEASE")]
@@ -115,7 +115,13 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
     let (mut all, mut failed) = (Vec::new(), None);
     for entry in entries {
         match project.runtime.block_on(project.session.collect_evidence(entry)) {
-            Ok(collected) => {
+            Ok(mut collected) => {
+                // What was recorded stays, and whoever waits for the rest is told that it did not come.
+                if failed.is_none() && !collected.unseen.is_empty() {
+                    let one = collected.unseen.remove(0);
+                    let doing = format!("looking for the commit of {} in {}", entry.release.id, one.repository);
+                    failed = Some(EngineError::Provider { doing, environment: None, source: one.why });
+                }
                 let release = planner::reference(&view, &entry.release.id);
                 all.push(CollectedView::of(release, &collected, &project.session));
             }
@@ -137,7 +143,7 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
         out.push_str("there is no release yet\n");
     }
     all.iter().for_each(|one| out.push_str(&one.text()));
-    ui.data(&format!("{out}{}", ui.next(&next)));
+    ui.data(&format!("{out}{}", ui.last_line(&next)));
     Ok(DONE)
 }
 
@@ -170,7 +176,7 @@ fn withdraw(ui: &Ui, global: &Global, named: &str, reason: &str, signing: &Signi
     for release in &releases {
         out.push_str(&format!("  of {}\n", escape::line(&release.to_string())));
     }
-    ui.data(&format!("{out}{}", ui.next(&next)));
+    ui.data(&format!("{out}{}", ui.last_line(&next)));
     Ok(DONE)
 }
 
@@ -213,7 +219,7 @@ fn add(ui: &Ui, global: &Global, verb: &Verb) -> Result<Exit, CliError> {
     for subject in &brought.entry.subjects {
         out.push_str(&format!("  for {subject}\n"));
     }
-    ui.data(&format!("{out}{}", ui.next(&next)));
+    ui.data(&format!("{out}{}", ui.last_line(&next)));
     Ok(DONE)
 }
 

@@ -31,6 +31,7 @@ use crate::ui::{self, Ui};
 use crate::view::answers::{ListedRelease, Releases};
 use crate::view::approving;
 use crate::view::evidence::DocumentView;
+use crate::view::source::SinceView;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -316,6 +317,9 @@ fn collect(ui: &Ui, project: &Project, entry: &ReleaseEntry) -> String {
             for broken in &collected.broken {
                 warn(&format!("a document beside {} was not taken, {}: {}", broken.artifact, broken.at, broken.why));
             }
+            for unseen in &collected.unseen {
+                warn(&format!("the release is added, and nobody knows where its commit is: {}", unseen.why));
+            }
             let told =
                 |one: &Brought| format!("  + {}\n", escape::line(&DocumentView::of(one, &project.session).text()));
             collected.new.iter().map(told).collect()
@@ -391,6 +395,7 @@ fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<Liste
             .collect(),
         tags: Vec::new(),
         evidence: Vec::new(),
+        since: None,
         next: String::new(),
     })
 }
@@ -449,6 +454,8 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
         .iter()
         .map(|brought| DocumentView::of(brought, &project.session))
         .collect();
+    let since = project.runtime.block_on(project.session.since(entry))?;
+    shown.since = since.map(|since| SinceView::of(since, &view));
     if ui.format() == Format::Json {
         ui.answer(&shown);
         return Ok(DONE);
@@ -477,6 +484,9 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     if !shown.authors.is_empty() {
         let names: Vec<String> = shown.authors.iter().map(|name| escape::line(name)).collect();
         out.push_str(&format!("  written by {}, as was signed afterwards\n", names.join(", ")));
+    }
+    if let Some(since) = &shown.since {
+        out.push_str(&since.text());
     }
     for document in &shown.evidence {
         let made = document.made.map(|made| format!(", of {}", time::short(made, &zone))).unwrap_or_default();

@@ -469,6 +469,14 @@ impl Case<'_> {
                 Reason::CheckNotRunnable { .. } => {
                     return Some(say(lacking([gate.reason.code()])?, "says what this machine lacks"));
                 }
+                // A repository is asked again; what is no commit only another build mends.
+                Reason::EvidenceMissing(said) | Reason::EvidenceBad(said) if asks_again(said) => {
+                    let command = command_line(["promo", "evidence", "collect", "--release", id]);
+                    return Some(say(command, "asks the repository of its source once more"));
+                }
+                Reason::EvidenceMissing(said) | Reason::EvidenceUnreadable(said) if self.is_of_source(said) => {
+                    return Some(say(ways::new_release(self.session), "adds a release whose build names its commit"));
+                }
                 // Who signs, signs where the artifact lies.
                 Reason::EvidenceMissing(said) | Reason::EvidenceUnreadable(said) if self.is_signed(said) => {
                     let command = command_line(["promo", "evidence", "collect", "--release", id]);
@@ -503,11 +511,18 @@ impl Case<'_> {
 
     /// Whether a gate asks for what lies beside an artifact, since somebody signs it there.
     fn is_signed(&self, said: &Evidenced) -> bool {
+        self.requires(said, |one| matches!(one, Requirement::Signature(_) | Requirement::Provenance(_)))
+    }
+
+    /// Whether a gate asks where the source of an artifact is.
+    fn is_of_source(&self, said: &Evidenced) -> bool {
+        self.requires(said, |one| matches!(one, Requirement::Source(_)))
+    }
+
+    fn requires(&self, said: &Evidenced, what: impl Fn(&Requirement) -> bool) -> bool {
         let gates = self.session.governance().gates.get(self.name).into_iter().flatten();
-        let named = gates.filter(|named| named.name == said.gate && named.policy == said.policy);
-        named
-            .into_iter()
-            .any(|named| matches!(named.gate.requirement, Requirement::Signature(_) | Requirement::Provenance(_)))
+        let mut named = gates.filter(|named| named.name == said.gate && named.policy == said.policy);
+        named.any(|named| what(&named.gate.requirement))
     }
 
     /// What leads on where the way back from what runs was tried, and failed: nothing else would say so before it is needed.
@@ -669,6 +684,12 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
         }
     };
     view.uncounted.iter().filter_map(line).collect()
+}
+
+/// Whether a repository that is asked once more may say otherwise: nobody could ask it yet, or the commit was not where it has to be.
+fn asks_again(said: &Evidenced) -> bool {
+    let again = |code: &str| matches!(code, "source-not-seen" | "no-such-commit" | "not-reachable");
+    !said.faults.is_empty() && said.faults.iter().all(|fault| again(&fault.code))
 }
 
 #[cfg(test)]

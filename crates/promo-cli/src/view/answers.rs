@@ -200,6 +200,9 @@ answers! {
         /// What was brought of evidence for it, in ledger order; told of one release only.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         evidence: Vec<super::evidence::DocumentView>,
+        /// What came since the release before it, where a gate says in which repository its source is; told of one release only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        since: Option<super::source::SinceView>,
         /// The next command, after a verb that changed how it stands.
         #[serde(skip_serializing_if = "String::is_empty")]
         next: String,

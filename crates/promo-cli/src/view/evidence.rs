@@ -76,6 +76,18 @@ pub(crate) struct CollectedView {
     pub(crate) withdrawn: Vec<Digest>,
     /// How many documents are of no format that promo knows, or speak of something else than the artifacts.
     pub(crate) others: usize,
+    /// Repositories of source that could not be asked.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) unseen: Vec<UnseenView>,
+}
+
+/// A repository of source that could not be asked.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct UnseenView {
+    /// Which one.
+    pub(crate) repository: String,
+    /// Why.
+    pub(crate) why: String,
 }
 
 /// A document that could not be taken.
@@ -102,12 +114,17 @@ impl CollectedView {
             broken: broken.collect(),
             withdrawn: collected.withdrawn.iter().copied().collect(),
             others: collected.others,
+            unseen: collected
+                .unseen
+                .iter()
+                .map(|one| UnseenView { repository: one.repository.clone(), why: one.why.to_string() })
+                .collect(),
         }
     }
 
     /// What there is to say, a line for each document.
     pub(crate) fn text(&self) -> String {
-        let nothing = self.new.is_empty() && self.broken.is_empty();
+        let nothing = self.new.is_empty() && self.broken.is_empty() && self.unseen.is_empty();
         let mut out = format!("{}{}\n", self.release, if nothing { ": nothing new lies beside it" } else { "" });
         for one in &self.new {
             out.push_str(&format!("  + {}\n", escape::line(&one.text())));
@@ -119,6 +136,9 @@ impl CollectedView {
                 label(Label::Bad, "✗"),
                 one.artifact
             ));
+        }
+        for one in &self.unseen {
+            out.push_str(&format!("  {} {}\n", label(Label::Bad, "✗"), escape::line(&one.why)));
         }
         for document in &self.withdrawn {
             out.push_str(&format!("  {document} still lies there, and stays withdrawn\n"));

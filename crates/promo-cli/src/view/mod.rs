@@ -15,6 +15,7 @@ mod plan;
 mod release;
 mod row;
 pub(crate) mod run;
+pub(crate) mod source;
 pub(crate) mod standing;
 mod summary;
 pub(crate) mod ways;

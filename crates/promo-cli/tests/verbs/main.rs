@@ -34,6 +34,7 @@ mod screens;
 mod servers;
 mod setup;
 mod signatures;
+mod sources;
 mod suggestions;
 mod telling;
 mod unfinished;

@@ -288,9 +288,9 @@ mod needs_kubernetes {
     mod needs_helm {
         use super::*;
 
-        #[tokio::test(flavor = "multi_thread")]
-        async fn s9_5_killed_wherever_a_chart_comes_and_goes_back_again_the_last_resume_ends_it_on_what_was_there() {
-            let Some(mut world) = World::new(By::Helm(Helm::Four)).await else { return };
+        /// A release that fails its check, and at each passage of it one more death.
+        async fn comes_and_goes_back(helm: Helm) {
+            let Some(mut world) = World::new(By::Helm(helm)).await else { return };
             let (good, passed) = world.fails("exit 1\n").await;
             world.plans().await;
             world.chain(&passed, 40);
@@ -299,8 +299,18 @@ mod needs_kubernetes {
         }
 
         #[tokio::test(flavor = "multi_thread")]
+        async fn s9_5_killed_wherever_a_chart_comes_and_goes_back_again_the_last_resume_ends_it_on_what_was_there() {
+            comes_and_goes_back(Helm::Four).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn s9_5_killed_wherever_a_chart_of_helm_3_comes_and_goes_back_again_the_last_resume_ends_it() {
+            comes_and_goes_back(Helm::Three).await;
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
         async fn s9_5_killed_wherever_a_drill_of_a_chart_passes_the_last_resume_ends_it_on_what_ran() {
-            let Some(mut world) = World::new(By::Helm(Helm::Four)).await else { return };
+            let Some(mut world) = World::new(By::Helm(Helm::Three)).await else { return };
             let passed = world.drill().await;
             world.plans_drill();
             world.chain(&passed, 0);

@@ -215,6 +215,13 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
         ],
     ),
     (
+        "release recall",
+        &[
+            ("Keep out whatever has this image in it", "promo release recall 3f9c2b1a --reason 'CVE-2026-1234'"),
+            ("By one of its platforms", "promo release recall 7d21e0c4 --reason 'broken on arm64'"),
+        ],
+    ),
+    (
         "release lift",
         &[
             ("Let it in again", "promo release lift 1.4.2 --reason 'it was 1.4.1' --key ~/.ssh/riley"),

@@ -229,6 +229,7 @@ fn output() -> Value {
         of::<answers::Runs>(g),
         of::<answers::EvidenceAdded>(g),
         of::<answers::EvidenceWithdrawn>(g),
+        of::<answers::ArtifactRecalled>(g),
         of::<answers::EvidenceCollected>(g),
         of::<answers::ClockAccepted>(g),
         of::<answers::LedgerCheckpoint>(g),

@@ -1,8 +1,10 @@
 //! How people name things on the command line.
 
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::str::FromStr;
 
+use promo_core::Digest;
 use promo_core::ids::{ReleaseId, RunId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
@@ -39,6 +41,32 @@ pub(crate) fn release(view: &View, text: &str) -> Result<ReleaseId, CliError> {
             Err(CliError::new("nothing-selected", 65, message, "promo release list")
                 .expected("its id, number or alias")
                 .details(known))
+        }
+    }
+}
+
+/// A digest, or the one that begins like this among those that releases have in them: artifacts, manifests and configurations.
+pub(crate) fn artifact(view: &View, text: &str) -> Result<Digest, CliError> {
+    if let Ok(digest) = text.parse() {
+        return Ok(digest);
+    }
+    let bare = text.strip_prefix("sha256:").unwrap_or(text);
+    let artifacts = view.releases.iter().flat_map(|entry| entry.release.content.components.values());
+    let parts = view.described.values().flat_map(|known| &known.platforms);
+    let parts = parts.flat_map(|(manifest, config)| [Some(manifest), config.as_ref()].into_iter().flatten());
+    let like = |digest: &&Digest| bare.len() >= 7 && digest.to_string().trim_start_matches("sha256:").starts_with(bare);
+    let found: BTreeSet<&Digest> = artifacts.chain(parts).filter(like).collect();
+    match found.iter().collect::<Vec<_>>()[..] {
+        [digest] => Ok(**digest),
+        _ => {
+            let message = match found.is_empty() {
+                true => format!("no release has a digest `{text}` in it"),
+                false => format!("several digests begin with `{text}`"),
+            };
+            let next = if found.is_empty() { "promo release show RELEASE" } else { "promo release list" };
+            Err(CliError::new("nothing-selected", 65, message, next)
+                .expected("`sha256:` and 64 digits, or the first 7 of one that a release has in it")
+                .details(found.iter().map(ToString::to_string)))
         }
     }
 }

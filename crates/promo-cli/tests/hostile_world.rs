@@ -315,6 +315,7 @@ fn a_reason_says_something_and_nobody_waits_for_less_than_no_time() {
         "freeze",
         "unfreeze",
         "release reject 1.2.0",
+        "release recall sha256:3f9c2b1ac0de3f9c2b1ac0de3f9c2b1ac0de3f9c2b1ac0de3f9c2b1ac0de3f9c",
         "release lift 1.2.0",
         "verdict withdraw qa uat --key keys/riley",
         "ledger accept-clock",

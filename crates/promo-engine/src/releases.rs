@@ -198,7 +198,7 @@ impl Session {
         correct: bool,
     ) -> Result<(ReleaseEntry, bool), EngineError> {
         let id = release.id.clone();
-        let alias = release.alias.clone();
+        let (alias, content) = (release.alias.clone(), release.content.clone());
         let mut draft = self.draft(Event::ReleaseAdded { release });
         draft.private.extend(said.iter().map(|(key, value)| (format!("{METADATA}{key}"), value.clone())));
         draft.private.extend(each);
@@ -260,6 +260,11 @@ impl Session {
                 return Err(EngineError::Invalid(format!("the alias `{alias}` belongs to {}", other.release.id)));
             }
             drafts.push(draft.clone());
+            // It comes with what was recalled before, and is kept out as what had it then.
+            let parts = |part: &Digest| described.get(part).map(|shown| &shown.platforms);
+            if let Some(recalled) = view.recalled.keys().find(|digest| contains(&content, parts, digest)) {
+                drafts.push(self.rejected(&id, &format!("{recalled} was recalled, and is in it")));
+            }
             match self.append(&expect, &drafts) {
                 Ok(_) => break,
                 Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
@@ -279,6 +284,39 @@ impl Session {
         self.known(release, scope.as_ref())?;
         let release = release.clone();
         self.write(Event::ReleaseRejected { release, scope, automatic: false }, Some(reason))
+    }
+
+    /// Recalls a digest: every release that has it in it, as an artifact, as the manifest of a platform or as a configuration, is
+    /// quarantined everywhere, and so is each that comes later. Gives those that are there.
+    ///
+    /// # Errors
+    /// When the ledger cannot be written.
+    pub fn recall(&self, artifact: Digest, reason: &str) -> Result<Vec<ReleaseId>, EngineError> {
+        loop {
+            let view = self.view()?;
+            let parts = |part: &Digest| view.described.get(part).map(|known| &known.platforms);
+            let hit = view.releases.iter().map(|entry| &entry.release);
+            let hit: Vec<ReleaseId> =
+                hit.filter(|one| contains(&one.content, parts, &artifact)).map(|one| one.id.clone()).collect();
+            let mut recalled = self.draft(Event::ArtifactRecalled { artifact });
+            recalled.private.insert(REASON.into(), reason.into());
+            let mut drafts = vec![recalled];
+            drafts.extend(hit.iter().map(|id| self.rejected(id, &format!("{artifact} was recalled: {reason}"))));
+            let expect = Expect { head: Some(view.size), ..Expect::default() };
+            drop(view);
+            match self.append(&expect, &drafts) {
+                Ok(_) => return Ok(hit),
+                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    fn rejected(&self, release: &ReleaseId, reason: &str) -> Draft {
+        let release = release.clone();
+        let mut draft = self.draft(Event::ReleaseRejected { release, scope: None, automatic: false });
+        draft.private.insert(REASON.into(), reason.into());
+        draft
     }
 
     /// Stops promotion into environments; none means all.
@@ -325,6 +363,18 @@ impl Session {
             None => Ok(()),
         }
     }
+}
+
+/// Whether a release has a digest in it; `parts` are the platforms of an artifact, with their configurations, as far as they are known.
+fn contains<'d>(
+    content: &ReleaseContent,
+    parts: impl Fn(&Digest) -> Option<&'d BTreeMap<Digest, Option<Digest>>>,
+    digest: &Digest,
+) -> bool {
+    content.components.values().any(|artifact| {
+        let mut platforms = parts(artifact).into_iter().flatten();
+        artifact == digest || platforms.any(|(manifest, config)| manifest == digest || config.as_ref() == Some(digest))
+    })
 }
 
 /// The whole reference of what was given for an artifact.

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
-use promo_core::plan::{Document, Move, PlanFileError};
+use promo_core::plan::{Document, Move, PlanFileError, ReleaseRef};
 use promo_core::planner;
 use promo_core::release::Alias;
 use promo_engine::authors::AUTHORS_NAMESPACE;
@@ -28,7 +28,7 @@ use crate::project::{self, Access, Project};
 use crate::select;
 use crate::tags;
 use crate::ui::{self, Ui};
-use crate::view::answers::{ListedRelease, Releases};
+use crate::view::answers::{ArtifactRecalled, ListedRelease, Releases};
 use crate::view::approving;
 use crate::view::evidence::DocumentView;
 use crate::view::source::SinceView;
@@ -95,6 +95,15 @@ enum Verb {
         #[arg(long, value_parser = select::reason)]
         reason: String,
     },
+    /// Quarantine every release that has a digest in it, those that are there and those that come
+    Recall {
+        /// `sha256:…` of an artifact, or of the manifest or configuration of a platform; the first digits of one that is in a release
+        #[arg(value_name = "DIGEST")]
+        artifact: String,
+        /// Why
+        #[arg(long, value_parser = select::reason)]
+        reason: String,
+    },
     /// Lift a quarantine of one scope
     Lift {
         /// Its id, number or alias
@@ -148,6 +157,29 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 ));
             }
             told(ui, &project, &id, &text, &["promo", "status"])
+        }
+        Verb::Recall { artifact, reason } => {
+            select::own_words(reason)?;
+            let project = project::open(ui, global, Access::Write)?;
+            let artifact = select::artifact(&*project.session.view()?, artifact)?;
+            let hit = project.session.recall(artifact, reason)?;
+            let view = project.session.view()?;
+            let releases: Vec<ReleaseRef> = hit.iter().map(|id| planner::reference(&view, id)).collect();
+            let next = ui.to_paste("promo status");
+            if ui.format() == Format::Json {
+                ui.answer(&ArtifactRecalled { artifact, releases, next });
+                return Ok(DONE);
+            }
+            let mut text = format!("{artifact} is recalled\n");
+            let line =
+                |release: &ReleaseRef| format!("  {} is quarantined everywhere\n", escape::line(&release.to_string()));
+            text.extend(releases.iter().map(line));
+            text.push_str(match releases.is_empty() {
+                true => "  no release has it in it; one that comes with it is quarantined as it enters\n",
+                false => "  and so is every release that comes with it, as it enters\n",
+            });
+            ui.data(&format!("{text}{}", ui.next("promo status")));
+            Ok(DONE)
         }
         Verb::Lift { release, environment, reason, signing } => {
             let project = project::open(ui, global, Access::Write)?;
@@ -286,8 +318,10 @@ fn add(
             names.join(", ")
         ));
     }
+    let quarantined = view.quarantines.contains_key(&(entry.release.id.clone(), None));
+    let next = if quarantined { "promo status" } else { "promo advance" };
     if ui.format() == Format::Json {
-        let next = ui.to_paste("promo advance");
+        let next = ui.to_paste(next);
         ui.answer(&ListedRelease { next, ..view_of(&project.session, &view, &entry)? });
     } else {
         let what = if added { "added" } else { "was there already" };
@@ -297,7 +331,16 @@ fn add(
             ui.data(&format!("  {}\n", escape::line(reference)));
         }
         ui.data(&collected);
-        ui.data(&ui.next("promo advance"));
+        // It may come with what was recalled.
+        let rejected = view.quarantines.get(&(entry.release.id.clone(), None));
+        if let Some(note) = rejected {
+            let why = project.session.reason_given(note.seq)?.map(|why| format!(": {}", escape::line(&why)));
+            ui.data(&format!(
+                "  {}\n",
+                label(Label::Bad, &format!("✗ quarantined everywhere{}", why.unwrap_or_default()))
+            ));
+        }
+        ui.data(&ui.next(next));
     }
     Ok(DONE)
 }

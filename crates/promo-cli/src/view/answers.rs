@@ -332,6 +332,15 @@ answers! {
         /// The next command.
         next: String,
     }
+    /// A digest is recalled.
+    "promo.artifact.recalled" ArtifactRecalled {
+        /// The digest.
+        artifact: Digest,
+        /// The releases that have it in them, which are quarantined everywhere.
+        releases: Vec<ReleaseRef>,
+        /// The next command.
+        next: String,
+    }
     /// A document counts no more.
     "promo.evidence.withdrawn" EvidenceWithdrawn {
         /// The document.

@@ -153,6 +153,8 @@ fn story(adding: &mut Adding) {
     // What is refused.
     told.run(0, &["freeze", "dev", "--reason", "a test"]);
     told.run(0, &["release", "reject", "1.2.0", "--environment", "staging", "--reason", "a test"]);
+    let nobodys = Digest::of(b"what no release has in it").to_string();
+    told.run(0, &["release", "recall", &nobodys, "--reason", "a test"]);
     told.run(0, &["plan", "--release", "1.2.0", "--out", "refused.json"]);
     told.run(65, &["status", "--policy", "missing.toml"]);
     for words in [

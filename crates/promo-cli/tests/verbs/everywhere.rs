@@ -14,6 +14,7 @@ fn lines(run: &str) -> Vec<Vec<String>> {
         quickstart made | init --image registry.example/shop/app | fmt --check | check | graph | doctor --offline
         plan | show {run} | request p.json | approve p.json --key keys/riley --signer built-in | apply p.json | advance
         rollback staging | release add shop=1.0.0 | release list | release show 1.0.0 | release reject 1.1.0 --reason no
+        release recall sha256:3f9c2b1ac0de3f9c2b1ac0de3f9c2b1ac0de3f9c2b1ac0de3f9c2b1ac0de3f9c --reason no
         release authors 1.1.0 --author dana --key keys/riley --signer built-in
         evidence add junit.xml --release 1.1.0 | evidence collect | evidence withdraw 3f9c2b1 --reason no
         release lift 1.1.0 --reason no | verify qa | verdict pass qa uat --key keys/riley --signer built-in

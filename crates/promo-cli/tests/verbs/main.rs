@@ -72,7 +72,7 @@ rows! {
     every_outcome_of_advance_s14: ["advance"] by changes::row_of_advance;
     every_outcome_of_what_people_sign_s14: ["request", "approve", "verdict"] by approving::row;
     every_outcome_of_releases_and_freezes_s14: [
-        "release add", "release authors", "release reject", "release lift", "freeze", "unfreeze"
+        "release add", "release authors", "release reject", "release recall", "release lift", "freeze", "unfreeze"
     ] by releases::row;
     every_outcome_of_evidence_s14: ["evidence add", "evidence collect", "evidence withdraw"] by evidence::row;
     every_outcome_of_accept_clock_s14: ["ledger accept-clock"] by rules::row_of_accept_clock;

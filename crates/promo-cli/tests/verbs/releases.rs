@@ -31,6 +31,9 @@ pub(crate) fn row() {
     let lifted = world.run(0, &[&lift[..], &RILEY].concat());
     assert_eq!(lifted["quarantined"], serde_json::json!([]), "{lifted}");
     world.refuses(65, "request-invalid", &["release", "lift", "1.2.0", "--reason", "a test"]);
+    let nobodys = Digest::of(b"what no release has in it").to_string();
+    let recalled = world.run(0, &["release", "recall", &nobodys, "--reason", "a test"]);
+    assert_eq!(recalled["releases"], serde_json::json!([]), "{recalled}");
     // What the build reported is not what the registry serves.
     let shown = world.run(0, &["release", "show", "1.1.0"]);
     let digest = shown["artifacts"]["shop"].as_str().unwrap().split('@').nth(1).unwrap();
@@ -219,5 +222,52 @@ fn a_pasted_placeholder_says_what_it_stands_for_and_leads_to_the_same_verb() {
             assert!(error["message"].as_str().unwrap().contains("stands for the path of your own key"), "{error}");
             assert_eq!(error["next"], format!("promo {verb} --help"), "{error}");
         }
+    }
+}
+
+/// The digest of the image of a release, and of the manifest and the configuration of its platform.
+fn parts(world: &World, release: &str) -> [String; 3] {
+    let shown = world.run(0, &["release", "show", release]);
+    let artifact = shown["artifacts"]["shop"].as_str().unwrap().split('@').nth(1).unwrap().to_owned();
+    let records = promo_ledger::SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
+    let records = promo_ledger::Store::raw(&records, 0, 10_000).unwrap();
+    let described = records
+        .iter()
+        .map(|raw| raw.parse().unwrap())
+        .find(|record| record.kind == "artifact.described" && record.body["artifact"] == artifact.as_str());
+    let body = described.unwrap().body;
+    let (manifest, config) = body["platforms"].as_object().unwrap().iter().next().unwrap();
+    [artifact, manifest.clone(), config.as_str().unwrap().to_owned()]
+}
+
+#[test]
+fn r9_what_has_a_recalled_digest_in_it_moves_nowhere_and_is_no_way_back() {
+    for part in 0..3 {
+        let world = World::new();
+        assert_eq!(world.run(0, &["rollback", "staging"])["summary"]["can_start"], serde_json::json!(["staging"]));
+        let digest = &parts(&world, "1.0.0")[part];
+        let before = world.run(0, &["release", "show", "1.1.0"])["quarantined"].clone();
+        world.refuses(65, "nothing-selected", &["release", "recall", &digest[..9], "--reason", "CVE-2026-1"]);
+        let first = if part == 0 { &digest["sha256:".len()..][..12] } else { digest };
+        let recalled = world.run(0, &["release", "recall", first, "--reason", "CVE-2026-1"]);
+        assert_eq!(recalled["releases"].as_array().unwrap().len(), 1, "{recalled}");
+        assert_eq!(recalled["releases"][0]["alias"], "1.0.0");
+        // It binds the way back, and does not touch what does not have it.
+        world.run(21, &["rollback", "staging"]);
+        let quarantined = |release: &str| world.run(0, &["release", "show", release])["quarantined"].clone();
+        let everywhere = serde_json::json!(["everywhere"]);
+        assert_eq!((quarantined("1.0.0"), quarantined("1.1.0")), (everywhere.clone(), before));
+        let (why, _) = texts(&promo(&world.at, &["why", "production", "1.0.0"]));
+        assert!(why.contains(&format!("{digest} was recalled: CVE-2026-1")), "{why}");
+        // What comes later with it is kept out as it enters, and says why.
+        world.write("config/common.env", "NEEDS_WORKERS=2\n");
+        let (out, err) = texts(&promo(&world.at, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]));
+        assert!(out.contains(&format!("✗ quarantined everywhere: {digest} was recalled, and is in it")), "{out}{err}");
+        assert!(out.ends_with("Next: promo --policy policy.toml status\n"), "{out}");
+        assert_eq!(quarantined("1.2.0"), everywhere);
+        assert_eq!(world.run(0, &["plan", "dev", "--release", "1.2.0"])["summary"]["can_start"], serde_json::json!([]));
+        // Each is let in again by itself.
+        world.run(0, &[&["release", "lift", "1.2.0", "--reason", "does not use it"], &RILEY[..]].concat());
+        assert_eq!((quarantined("1.2.0"), quarantined("1.0.0")), (serde_json::json!([]), everywhere));
     }
 }

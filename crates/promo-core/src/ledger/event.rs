@@ -37,6 +37,13 @@ pub enum Event {
         /// Whether an automatic rollback did it rather than a person.
         automatic: bool,
     },
+    /// A digest was recalled (R9): what has it in it is rejected, with a record of its own for each release that is there, and with one
+    /// beside each that comes later.
+    #[serde(rename = "artifact.recalled")]
+    ArtifactRecalled {
+        /// An artifact, the manifest of one of its platforms, or a configuration.
+        artifact: Digest,
+    },
     /// A quarantine of exactly this scope was lifted.
     #[serde(rename = "release.lifted")]
     ReleaseLifted {
@@ -433,10 +440,11 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 29] = [
+pub const KINDS: [&str; 30] = [
     "release.added",
     "release.rejected",
     "release.lifted",
+    "artifact.recalled",
     "release.authors",
     "artifact.described",
     "evidence.added",

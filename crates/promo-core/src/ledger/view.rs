@@ -56,6 +56,8 @@ pub struct View {
     pub environments: BTreeMap<EnvironmentName, EnvironmentView>,
     /// Quarantines in force: release and scope, none meaning everywhere.
     pub quarantines: BTreeMap<(ReleaseId, Option<EnvironmentName>), Note>,
+    /// Digests that were recalled. What keeps releases out are the quarantines that came of it.
+    pub recalled: BTreeMap<Digest, Note>,
     /// Freezes by people in force, by environment; none means all.
     pub freezes: BTreeMap<Option<EnvironmentName>, Freeze>,
     /// Pauses of automatic promotion after a rollback, in the same way; a freeze by a person beside one changes nothing about it.

@@ -150,7 +150,11 @@ impl View {
                     return Err("no record was ahead by that much".into());
                 }
             }
-            Event::HealthObserved { .. } | Event::Frozen { .. } | Event::ApprovalRecorded { .. } | Event::Unknown => {}
+            Event::HealthObserved { .. }
+            | Event::Frozen { .. }
+            | Event::ArtifactRecalled { .. }
+            | Event::ApprovalRecorded { .. }
+            | Event::Unknown => {}
         }
         Ok(())
     }

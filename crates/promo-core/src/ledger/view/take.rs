@@ -71,6 +71,7 @@ impl View {
                 self.stops.push(Stop { note: note(automatic), act, signer: None });
                 self.quarantines.insert((release, scope), note(automatic));
             }
+            Event::ArtifactRecalled { artifact } => _ = self.recalled.insert(artifact, note(false)),
             Event::ReleaseLifted { release, scope, by, .. } => {
                 let quarantine = (release, scope);
                 self.quarantines.remove(&quarantine);

@@ -176,6 +176,3 @@ async fn found(
     let reached = names.min().and_then(|name| Some(Tip { commit: tips.get(&name)?.clone(), name }));
     Ok((true, reached))
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,41 +1,20 @@
 //! Real repositories, made by the real git: what is seen of their commits, and that nothing in them is run.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "somebody else's git, who makes the repositories, and a runner for tests"
-)]
+#![expect(clippy::unwrap_used, reason = "a test, which fails by panicking")]
+#![expect(clippy::disallowed_methods, reason = "somebody else's git, who makes the repositories")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use promo_core::evidence::Seen;
+use promo_engine::process::Processes;
+use promo_providers::git::Git;
 use promo_sdk::testing::context;
-use promo_sdk::{Output, ProcessRequest, ProcessRunner};
-
-use super::*;
-
-/// Runs programs, as the engine does.
-struct Real;
-
-#[async_trait]
-impl ProcessRunner for Real {
-    async fn run(&self, request: ProcessRequest) -> Result<Output, ProviderError> {
-        use std::io::Write as _;
-        let mut command = Command::new(&request.argv[0]);
-        command.args(&request.argv[1..]).current_dir(&request.directory).env_clear().envs(&request.environment);
-        for name in &request.inherit {
-            command.envs(std::env::var(name).ok().map(|value| (name.clone(), value)));
-        }
-        let pipe = std::process::Stdio::piped;
-        let mut child = command.stdin(pipe()).stdout(pipe()).stderr(pipe()).spawn().unwrap();
-        child.stdin.take().unwrap().write_all(&request.stdin).unwrap();
-        let output = child.wait_with_output().unwrap();
-        Ok(Output { code: output.status.code(), stdout: output.stdout, stderr: output.stderr })
-    }
-}
+use promo_sdk::{Context, ErrorKind, ProviderError, Repositories as _, SourcePlace};
 
 fn cx() -> Context {
-    Context { processes: Arc::new(Real), ..context("/") }
+    Context { processes: Arc::new(Processes::default()), ..context("/") }
 }
 
 /// A repository in a directory that goes away.

@@ -399,9 +399,19 @@ mod needs_kubernetes {
             }
             let before = pods(world.dev(), 2);
             // Nothing is taken over that nobody asked for.
-            let refused = world.promo(&["plan", "dev"]).output().unwrap();
-            assert!(said(&refused).contains("promo has not made it"), "{}", said(&refused));
-            assert!(world.ends(65, &["adopt", "dev"]).contains("`adopt = true`"));
+            let refused = world.ends(1, &["plan", "dev"]);
+            assert!(refused.contains("promo has not made it"), "{refused}");
+            assert!(
+                refused.contains("write `adopt = true` beside the `manifests` of its `deploy.kubectl`"),
+                "{refused}"
+            );
+            assert!(refused.contains("Next: promo adopt dev --out dev.plan.json\n"), "{refused}");
+            let refused = world.ends(65, &["adopt", "dev", "--out", "dev.plan.json"]);
+            assert!(
+                refused.contains("`adopt = true`") && refused.contains("`promo adopt dev --out dev.plan.json`"),
+                "{refused}"
+            );
+            assert!(refused.contains("Next: promo explain provider-conflict\n"), "{refused}");
             world.edit("promo.toml", "timeout = \"30s\"", "timeout = \"30s\"\nadopt = true");
             world.edit("manifests/web.yaml", "color: blue", "color: green");
             world.ends(0, &["release", "add", "web=1.0.0"]);

@@ -445,8 +445,17 @@ mod needs_kubernetes {
             person.kill().unwrap();
             person.wait().unwrap();
             world.release("1.1.0").await;
-            let said = world.ends(22, &["plan", "dev"]);
+            let said = world.ends(1, &["plan", "dev"]);
             assert!(said.contains("revision 2 of the release shop is pending-upgrade"), "{said}");
+            // Every verb that looks leads to what ends it, and a check that passes there says nothing of the release.
+            let next = |said: &str| said.lines().rev().find_map(|line| Some(line.strip_prefix("Next: ")?.to_owned()));
+            let ends = next(&said).unwrap();
+            assert!(ends.starts_with("helm rollback shop 1 --kubeconfig "), "{said}");
+            for (code, words) in [(1, &["drift", "dev"][..]), (1, &["adopt", "dev"]), (21, &["verify", "dev"])] {
+                let said = world.ends(code, words);
+                assert_eq!(next(&said), Some(ends.clone()), "{words:?}: {said}");
+            }
+            assert!(world.ends(21, &["verify", "dev"]).contains("(not recorded)"));
             let at = said.find("`helm rollback shop 1 ").unwrap_or_else(|| panic!("{said}"));
             let command = said[at + 1..].split('`').next().unwrap().replace('\n', " ");
             let words: Vec<&str> = command.split_whitespace().skip(1).collect();
@@ -561,11 +570,13 @@ mod needs_kubernetes {
                 world.kubectl(&["get", "deployment", "web", "-o", "jsonpath={.metadata.uid} {.metadata.generation}"])
             };
             let before = generation();
-            let refused = world.promo(&["plan", "dev"]).output().unwrap();
-            assert!(said(&refused).contains("promo has not made it"), "{}", said(&refused));
-            assert!(said(&refused).contains("Next: promo adopt dev\n"), "{}", said(&refused));
-            let refused = world.ends(65, &["adopt", "dev"]);
+            let refused = world.ends(1, &["plan", "dev"]);
+            assert!(refused.contains("promo has not made it"), "{refused}");
+            assert!(refused.contains("Next: promo adopt dev --out dev.plan.json\n"), "{refused}");
+            assert!(refused.contains("write `adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");
+            let refused = world.ends(65, &["adopt", "dev", "--out", "dev.plan.json"]);
             assert!(refused.contains("`adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");
+            assert!(refused.contains("Next: promo explain provider-conflict\n"), "{refused}");
             world.edit("promo.toml", "timeout = \"10s\"", "timeout = \"10s\"\nadopt = true");
             let plan = world.ends(0, &["adopt", "dev", "--out", "adopt.json", "--full"]);
             assert!(plan.contains("owner of the release") && plan.contains("helm, by hand: revision 1"), "{plan}");

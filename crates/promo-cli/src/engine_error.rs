@@ -13,16 +13,18 @@ use promo_core::ledger::{ActorKind, View};
 use promo_core::plan::{Document, PlanFileError};
 use promo_core::planner::Moved;
 use promo_core::windows::Invoker;
-use promo_engine::{EngineError, Holder, Session};
+use promo_engine::{EngineError, Holder, Session, exit};
 use promo_ledger::{LeaseError, StoreError};
 use promo_sdk::ErrorKind;
 
+use crate::commands::adopt;
 use crate::commands::approve::unsigned;
 use crate::commands::plan::again;
 use crate::error::{CliError, HELP, command_line, who};
 use crate::escape::line;
 use crate::view::approving::{self, Way};
 use crate::view::gate::lacking;
+use crate::view::ways::own_file;
 
 impl From<EngineError> for CliError {
     fn from(error: EngineError) -> Self {
@@ -57,11 +59,14 @@ impl From<EngineError> for CliError {
                 LeaseError::Held { holder, expires, .. } => held(&Holder::of(holder, *expires), &new),
                 _ => new("promo runs"),
             },
+            EngineError::Moving(_) => new("promo runs --unfinished").who("whoever is at work there, or time"),
             EngineError::Append(_) => new("promo runs"),
             EngineError::Provider { source, .. } => {
                 // What is damaged stops every plan that reads it: the page says what to do about it, and on which side.
                 let page = command_line(["promo", "explain", code]);
                 let next = match source.kind {
+                    // What only the place's own tool ends: every verb of promo's would lead here again.
+                    _ if source.ends.is_some() => source.ends().unwrap_or_default(),
                     ErrorKind::Moved | ErrorKind::Reference | ErrorKind::MovingTag => "promo release add --help",
                     // It looks at what is there; `status` tells what the ledger says.
                     ErrorKind::Conflict => "promo plan",
@@ -160,17 +165,32 @@ impl From<EngineError> for CliError {
 }
 
 /// The same about an environment that cannot be planned for.
-pub(crate) fn of_place(error: EngineError, view: &View) -> CliError {
-    match &error {
-        // Somebody else's is there, where promo has deployed nothing: another plan meets it again.
-        EngineError::Provider { environment: Some(name), source, .. }
-            if source.kind == ErrorKind::Conflict && view.current(name).is_none() =>
-        {
-            let name = name.clone();
-            CliError::from(error).go_on_with(&["promo", "adopt", name.as_str()])
-        }
-        _ => error.into(),
+pub(crate) fn of_place(error: EngineError, session: &Session, view: &View) -> CliError {
+    let EngineError::Provider { environment: Some(name), source, .. } = &error else { return error.into() };
+    if source.kind != ErrorKind::Conflict || source.ends.is_some() {
+        return error.into();
     }
+    let (name, edited) = (name.clone(), source.found.is_some());
+    // Somebody else's is there, where promo has deployed nothing.
+    let declared = session.governance().pipeline.environments.get(&*name).and_then(|one| one.deploy.as_ref());
+    let declared = declared.filter(|_| view.current(&name).is_none());
+    match declared.and_then(adopt::to_declare) {
+        Some(declare) => {
+            let (file, declare) = (own_file(&name), format!("to take over what is there: {declare}"));
+            let words = ["promo", "adopt", name.as_str(), "--out", &file];
+            CliError::from(error).details([declare]).go_on_with(&words)
+        }
+        // A file that was edited meanwhile is planned with as it is now.
+        None if edited => error.into(),
+        // Another plan meets it again.
+        None => CliError::from(error).go_on_with(&["promo", "explain", "provider-conflict"]),
+    }
+}
+
+/// The same of a verb that only plans: what a provider refuses was never planned, so that nothing is stale.
+pub(crate) fn of_planning(error: EngineError, session: &Session, view: &View) -> CliError {
+    let error = of_place(error, session, view);
+    if error.problem().code == "provider-conflict" { error.ending_with(exit::FAILURE) } else { error }
 }
 
 /// Why a place could not be looked at.
@@ -207,7 +227,7 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
         EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
         EngineError::Spent { run: None, .. } | EngineError::Edited { .. } => again,
         // Somebody edited what was being read, or changed the place: what there is now gives another plan.
-        EngineError::Provider { source, .. } if source.kind == ErrorKind::Conflict => again,
+        EngineError::Provider { source, .. } if source.kind == ErrorKind::Conflict && source.ends.is_none() => again,
         _ => return error.into(),
     };
     CliError::from(error).go_on_with(&next)
@@ -406,6 +426,7 @@ mod tests {
                 doubt: Doubt::WentBack { ledger: jiff::Timestamp::UNIX_EPOCH, before: jiff::Timestamp::MAX },
             },
             EngineError::Invalid("no".into()),
+            EngineError::Moving("run 0123456789abcdef is moving dev".into()),
             EngineError::Approval("no".into()),
             EngineError::Signing(promo_engine::signature::SignatureError::Keygen("no".into())),
             EngineError::Uncounted {

@@ -159,6 +159,12 @@ impl CliError {
         self
     }
 
+    /// With another exit code.
+    pub(crate) fn ending_with(mut self, exit: u8) -> Self {
+        self.0.exit = exit;
+        self
+    }
+
     /// With other words.
     pub(crate) fn said(mut self, message: &str) -> Self {
         message.clone_into(&mut self.0.message);

@@ -211,6 +211,64 @@ mod needs_script {
         assert!(pipeline.contains("name = \"shop\"") && pipeline.contains("[environments.staging]"), "{pipeline}");
     }
 
+    /// What stands on a terminal of 200 columns once all of this was written to it.
+    fn screen(written: &str) -> Vec<String> {
+        const COLUMNS: usize = 200;
+        let (mut rows, mut row, mut column): (Vec<Vec<char>>, usize, usize) = (vec![Vec::new()], 0, 0);
+        let mut characters = written.chars().peekable();
+        while let Some(one) = characters.next() {
+            match one {
+                '\r' => column = 0,
+                '\n' => (row, column) = (row + 1, 0),
+                '\u{1b}' => {
+                    let mut code = String::new();
+                    for next in characters.by_ref() {
+                        code.push(next);
+                        if next.is_ascii_alphabetic() {
+                            break;
+                        }
+                    }
+                    let count = code.trim_matches(|c: char| !c.is_ascii_digit()).parse().unwrap_or(1);
+                    match code.chars().last() {
+                        Some('A') => row = row.saturating_sub(count),
+                        Some('B') => row += count,
+                        Some('K') => rows[row].clear(),
+                        _ => {}
+                    }
+                }
+                one => {
+                    if column == COLUMNS {
+                        (row, column) = (row + 1, 0);
+                    }
+                    rows.resize(rows.len().max(row + 1), Vec::new());
+                    let line = &mut rows[row];
+                    line.resize(line.len().max(column + 1), ' ');
+                    line[column] = one;
+                    column += 1;
+                }
+            }
+            rows.resize(rows.len().max(row + 1), Vec::new());
+        }
+        rows.into_iter().map(|line| line.into_iter().collect::<String>().trim_end().to_owned()).collect()
+    }
+
+    #[test]
+    fn what_has_happened_stays_on_a_terminal() {
+        let (_directory, root) = world();
+        std::fs::write(root.join("config/common.env"), "NEEDS_WORKERS=3\n").unwrap();
+        ends(0, &promo(&root, &[], &["release", "add", "shop=1.0.0", "--alias", "seen"]));
+        let (code, said) = dialog(&root, &["advance"], &[]);
+        assert_eq!(code, Some(0), "{said}");
+        let lines = screen(&said);
+        for name in ["dev", "perf", "qa", "staging"] {
+            for what in [" enters", "deploy/default: ", "smoke: ", "is verified"] {
+                let stays = lines.iter().filter(|line| line.starts_with(&format!("{name} ")) && line.contains(what));
+                assert_eq!(stays.count(), 1, "{name}: {what}: {lines:#?}");
+            }
+        }
+        assert!(!lines.iter().any(|line| line.ends_with('…')), "{lines:#?}");
+    }
+
     #[test]
     fn whoever_does_not_agree_is_told_that_nothing_was_applied_and_a_script_does_not_go_on() {
         let (_directory, root) = world();

@@ -14,6 +14,9 @@ use crate::error::EngineError;
 use crate::planning::PLAN_LIFETIME;
 use crate::session::Session;
 
+/// How often somebody else may be faster before that is told.
+const OVERTAKEN: usize = 3;
+
 /// What may start by itself in these environments, or in all.
 fn automatic(environments: BTreeSet<EnvironmentName>) -> Request {
     Request {
@@ -85,6 +88,7 @@ impl Session {
         reports: &mut Vec<RunReport>,
         left: &mut LeftOut,
     ) -> Result<Document, EngineError> {
+        let mut overtaken = 0;
         loop {
             let mut document = self.around(automatic(BTreeSet::new()), PLAN_LIFETIME, left).await?;
             let waits: Vec<_> =
@@ -99,7 +103,16 @@ impl Session {
                 document = self.around(automatic(ready), PLAN_LIFETIME, left).await?;
             }
             let bytes = document.to_bytes().map_err(promo_core::plan::PlanFileError::from)?;
-            let report = self.apply(&document, promo_core::Digest::of(&bytes), options.clone()).await?;
+            let report = match self.apply(&document, promo_core::Digest::of(&bytes), options.clone()).await {
+                Ok(report) => report,
+                // Nobody has seen this plan: where somebody else was faster, as another `advance` is, the next one knows it.
+                Err(error) if error.code() == "plan-stale" && overtaken < OVERTAKEN => {
+                    tracing::debug!(%error, "planned anew");
+                    overtaken += 1;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
             let went_on = report.exit_code() == crate::exit::DONE;
             reports.push(report);
             if !went_on {

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeSet;
 
+use promo_core::Digest;
 use promo_core::eligibility::{self, ArtifactFindings, Observed, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::event::Movement;
-use promo_core::planner;
+use promo_core::planner::{self, Observations};
 use promo_core::state::State;
 use promo_core::windows::Invoker;
 use promo_ledger::Expect;
-use promo_sdk::ErrorKind;
+use promo_sdk::{EffectClass, ErrorKind};
 
 use crate::checks::{Verdict, by_check};
 use crate::error::EngineError;
@@ -24,7 +25,8 @@ pub struct AskedAgain {
     pub check: CheckName,
     /// Whether it passed.
     pub passed: bool,
-    /// Whether that is a verdict on the release, which the ledger has now.
+    /// Whether that is a verdict on the release, which the ledger has now: no pass of what is not what was deployed, or could not
+    /// be seen ([`Session::unseen`]), is one.
     pub recorded: bool,
     /// What it saw.
     pub detail: String,
@@ -133,7 +135,7 @@ impl Session {
             let dead =
                 open.iter().any(|open| open.id == *run && !matches!(open.sign, crate::apply::Sign::Alive { .. }));
             let stopped = format!("run {run} stopped while it was moving {environment}");
-            return Err(EngineError::Invalid(match dead.then(|| self.goes_no_further(&view, run)) {
+            return Err(EngineError::Moving(match dead.then(|| self.goes_no_further(&view, run)) {
                 Some(None) => format!("{stopped}: `promo resume {run}` goes on"),
                 Some(Some(why)) => format!("{stopped}, and goes no further ({why}): `promo cancel {run}` ends it"),
                 None => format!("run {run} is moving {environment}: wait for its end"),
@@ -144,7 +146,11 @@ impl Session {
         let mut observations = crate::observe::here(self, &view)?;
         crate::observe::look_at(self, &view, environment, &mut observations).await?;
         let drift = planner::drift(&view, &observations, environment);
-        let drifted = drift.values().any(|drift| drift.live != State::Unknown);
+        // Nor does a pass count where nobody could see what it was about (S1.3).
+        let unseen = current.targets.keys().any(|target| self.unseen(environment, target).is_some())
+            || drift.values().any(|drift| drift.live == State::Unknown)
+                && !self.opaque(&observations, &current.settings)?;
+        let drifted = unseen || drift.values().any(|drift| drift.live != State::Unknown);
         let checks = crate::observe::judged_here(self, &view, environment, &current.release, &mut observations)?;
         let mut out = Vec::new();
         let token = new_run_id().to_string();
@@ -170,5 +176,12 @@ impl Session {
             out.push(AskedAgain { check: verdict.check, passed: verdict.passed, recorded, detail: verdict.detail });
         }
         Ok(out)
+    }
+
+    /// Whether nobody can see what the provider of a deployment has done: then what is there is never known.
+    fn opaque(&self, observations: &Observations, settings: &Digest) -> Result<bool, EngineError> {
+        let provider = observations.settings.get(settings).and_then(|settings| settings.provider.as_ref());
+        let Some(provider) = provider else { return Ok(false) };
+        Ok(self.providers.get(provider)?.describe().effects == EffectClass::Opaque)
     }
 }

@@ -14,7 +14,7 @@ use promo_core::state::State;
 use promo_sdk::{
     Attached, AttachedRequest, CheckRequest, CheckResult, Context, Description, DriftAnswer, DriftClass, DriftRequest,
     EffectClass, EnsureAnswer, EnsureRequest, ErrorKind, MAX_DETAIL, MAX_EVIDENCE, ObserveRequest, Preview, Provider,
-    ProviderError, ResolveRequest, Resolved, RunningImage, Settled,
+    ProviderError, ResolveRequest, Resolved, RunningImage, Settled, Typed,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -70,6 +70,7 @@ impl Policed {
                 message: cut(error.message),
                 expected: error.expected.map(cut),
                 found: error.found.map(cut),
+                ends: error.ends.map(|ends| Box::new(Typed(cut(ends.0)))),
             }),
             Ok(Ok(answer)) => match wrong(&answer) {
                 Some(wrong) => Err(self.broken(verb, &wrong)),
@@ -272,7 +273,8 @@ fn wrong_drift(recorded: &State, answer: &DriftAnswer) -> Option<String> {
             return Some(format!("the recorded state is there, and of `{}` something is gone", object.object));
         }
     }
-    answer.note.as_ref().and_then(|note| wrong_line("note", note))
+    let undeclared = answer.undeclared.iter().find_map(|one| wrong_line("name of what no file declares", one));
+    undeclared.or_else(|| answer.note.as_ref().and_then(|note| wrong_line("note", note)))
 }
 
 fn wrong_settled(answer: &Settled) -> Option<String> {

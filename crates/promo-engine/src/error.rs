@@ -30,11 +30,14 @@ pub enum EngineError {
     /// Somebody else is at work there.
     #[error("{}", locked(.0))]
     Lease(Box<LeaseError>),
+    /// A run is in the way of what was asked for.
+    #[error("{0}")]
+    Moving(String),
     /// A provider failed where nothing was changed.
     #[error("{doing} failed")]
     Provider {
         /// What was being done.
-        doing: String,
+        doing: Box<str>,
         /// The environment alone that this is about, where it is about one: others can be planned without it.
         environment: Option<Box<EnvironmentName>>,
         /// What the provider said.
@@ -305,7 +308,7 @@ impl EngineError {
         doing: impl Into<String>,
         source: ProviderError,
     ) -> Self {
-        Self::Provider { doing: doing.into(), environment: environment.cloned().map(Box::new), source }
+        Self::Provider { doing: doing.into().into(), environment: environment.cloned().map(Box::new), source }
     }
 
     /// The stable code, which has a page in `docs/errors/`.
@@ -323,7 +326,7 @@ impl EngineError {
                 AppendError::EpochLost { .. } => "lock-lost",
                 _ => "ledger-refused",
             },
-            Self::Lease(_) => "locked",
+            Self::Lease(_) | Self::Moving(_) => "locked",
             Self::Provider { source, .. } => provider_code(source.kind),
             Self::NoProvider(_) => "provider-unknown",
             Self::File { .. } => "file-unreadable",

@@ -45,10 +45,24 @@ pub(crate) fn machine_file(secrets: &dyn Secrets, variable: &str, name: &str) ->
 
 /// The same error about a file of the machine with who named it, where a variable did.
 pub(crate) fn named_by(secrets: &dyn Secrets, variable: &str, error: ProviderError) -> ProviderError {
-    match secrets.variable(variable).filter(|value| !value.expose_secret().is_empty()) {
-        Some(_) => ProviderError { message: format!("{} ({variable} names this file)", error.message), ..error },
-        None => error,
+    match is_set(secrets, variable) {
+        true => ProviderError { message: format!("{} ({variable} names this file)", error.message), ..error },
+        false => error,
     }
+}
+
+/// The same error about a program of the machine with who named it, where a variable did.
+pub(crate) fn program_named_by(secrets: &dyn Secrets, variable: &str, error: ProviderError) -> ProviderError {
+    // Some say already where it is looked for.
+    match is_set(secrets, variable) && !error.message.contains(variable) {
+        true => ProviderError { message: format!("{} ({variable} names this program)", error.message), ..error },
+        false => error,
+    }
+}
+
+/// Whether a variable names anything.
+pub(crate) fn is_set(secrets: &dyn Secrets, variable: &str) -> bool {
+    secrets.variable(variable).is_some_and(|value| !value.expose_secret().is_empty())
 }
 
 /// Where a file cannot be read and why, on one line, without what could steer a terminal and without the line itself, in which a secret

@@ -35,13 +35,25 @@ pub struct DriftAnswer {
     /// What the files of the deployment would have to be for what is there to be what is declared, as far as that can be
     /// told; whole files, as they were recorded and as they would be.
     pub files: Vec<FileChange>,
+    /// What was changed and stands in none of these files as it is, so that none of them keeps it: `ConfigMap/own data.key`, or the
+    /// path of a file. Without images, which are the release's, and without what is gone as a whole.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub undeclared: Vec<String>,
 }
 
 impl DriftAnswer {
     /// A state, of which nothing more can be told.
     #[must_use]
     pub const fn state(live: State) -> Self {
-        Self { live, objects: Vec::new(), note: None, run: None, by_hand: None, files: Vec::new() }
+        Self {
+            live,
+            objects: Vec::new(),
+            note: None,
+            run: None,
+            by_hand: None,
+            files: Vec::new(),
+            undeclared: Vec::new(),
+        }
     }
 }
 

@@ -36,6 +36,11 @@ pub enum ErrorKind {
     Broken,
 }
 
+/// A command line, to be typed as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Typed(pub String);
+
 /// An error of a provider: what was being done, what was expected and found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 #[error("{message}")]
@@ -50,12 +55,16 @@ pub struct ProviderError {
     /// What was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
+    /// The command of the place's own tool that ends what is in the way, to be typed as it is, where one command does and no promo
+    /// does it. The sentence names it too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Box<Typed>>,
 }
 
 impl ProviderError {
     /// An error of `kind` with a sentence.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), expected: None, found: None }
+        Self { kind, message: message.into(), expected: None, found: None, ends: None }
     }
 
     /// The same with the two values that differ.
@@ -63,6 +72,19 @@ impl ProviderError {
     pub fn differs(mut self, expected: impl ToString, found: impl ToString) -> Self {
         self.expected = Some(expected.to_string());
         self.found = Some(found.to_string());
+        self
+    }
+
+    /// The command that ends what is in the way, where there is one.
+    #[must_use]
+    pub fn ends(&self) -> Option<&str> {
+        self.ends.as_ref().map(|typed| typed.0.as_str())
+    }
+
+    /// The same with the command that ends what is in the way.
+    #[must_use]
+    pub fn ended_by(mut self, command: impl Into<String>) -> Self {
+        self.ends = Some(Box::new(Typed(command.into())));
         self
     }
 }

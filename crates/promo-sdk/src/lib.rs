@@ -15,7 +15,7 @@ pub mod testing;
 
 pub use context::{Blobs, Clock, Context, Http, Output, ProcessRequest, ProcessRunner, Secrets, http_clients};
 pub use drift::{DriftAnswer, DriftClass, DriftRequest, FieldDrift, ObjectDrift};
-pub use error::{ErrorKind, ProviderError};
+pub use error::{ErrorKind, ProviderError, Typed};
 pub use promo_core::{Digest, state::State};
 pub use provider::{
     ArtifactInput, Attached, AttachedRequest, CheckRequest, CheckResult, Description, EffectClass, EnsureAnswer,

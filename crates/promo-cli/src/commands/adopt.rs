@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use promo_core::ids::EnvironmentName;
 use promo_core::inputs::FileChange;
+use promo_core::model::Deployment;
 use promo_core::plan::{Goal, Request};
 use promo_core::planner;
 use promo_engine::drift::Looked;
@@ -14,7 +15,8 @@ use serde_json::Value;
 
 use super::{plan, release};
 use crate::cli::{Format, Global};
-use crate::error::{CliError, command_line};
+use crate::engine_error::of_planning;
+use crate::error::{CliError, command_line, who};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::drift::{self as drawn, Style};
@@ -63,15 +65,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     // What a plan may take over stands in the file that is reviewed with it.
     let asked = environment.deploy.as_ref().and_then(|deploy| deploy.settings.get("adopt")).and_then(Value::as_bool);
     if asked != Some(true) {
+        if let Some(declare) = environment.deploy.as_ref().and_then(to_declare) {
+            let file = project.session.root().join(project::PIPELINE_FILE);
+            let again = command_line(["promo", "adopt", name.as_str(), "--out", &ways::own_file(name)]);
+            let error = refused(format!("{name} takes nothing over: {declare}")).in_file(&file);
+            return Err(error
+                .who(who::PIPELINE)
+                .details([format!("once it says so, `{again}` plans it")])
+                .go_on_with(&["promo", "explain", "provider-conflict"]));
+        }
         let why = match environment.deploy.as_ref() {
-            Some(deploy) if deploy.provider == "kubectl" => format!(
-                "{name} takes nothing over: write `adopt = true` beside the `manifests` of its `deploy.kubectl`, which counts for its \
-                 first deployment alone"
-            ),
-            Some(deploy) if deploy.provider == "helm" => format!(
-                "{name} takes nothing over: write `adopt = true` beside the `chart` of its `deploy.helm`, which counts for its first deployment \
-                 alone"
-            ),
             Some(deploy) => format!(
                 "{name} is deployed with `{}`, which takes nothing over that is there already: only `kubectl` and `helm` do",
                 deploy.provider
@@ -89,10 +92,27 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         drill: false,
         invoker: project.session.invoker(),
     };
-    let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
+    let planned = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME));
+    let document = planned.map_err(|error| of_planning(error, &project.session, &view))?;
     plan::finish(ui, global, &project, (&document, &LeftOut::new()), arguments.out.as_deref(), arguments.full, false)?;
     release::warn_where_nobody_can_approve(ui, &project, &document)?;
     Ok(DONE)
+}
+
+/// What has to be written for a deployment to take over what is there already; nothing where it says so, and where it never can.
+pub(crate) fn to_declare(deploy: &Deployment) -> Option<String> {
+    let beside = match deploy.provider.as_str() {
+        "kubectl" => "manifests",
+        "helm" => "chart",
+        _ => return None,
+    };
+    let says_so = deploy.settings.get("adopt").and_then(Value::as_bool) == Some(true);
+    (!says_so).then(|| {
+        format!(
+            "write `adopt = true` beside the `{beside}` of its `deploy.{}`, which counts for its first deployment alone",
+            deploy.provider
+        )
+    })
 }
 
 /// What the files would have to say for what is live to be what is declared.

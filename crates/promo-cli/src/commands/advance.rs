@@ -91,6 +91,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             if let Some(lacking) = lacking(held.gates.iter().flatten().map(|gate| gate.reason.code())) {
                 return Some(lacking);
             }
+            let lost = held.gates.iter().flatten().map(|gate| &gate.reason);
+            if let Some(lost) = lost.into_iter().find(|reason| matches!(reason, Reason::ArtifactUnavailable { .. })) {
+                return Some(command_line(["promo", "explain", lost.code()]));
+            }
             if let Some(repair) = held.gone.iter().find_map(|gone| gone.repair.clone()) {
                 return Some(repair);
             }
@@ -109,7 +113,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if ended.is_none() {
         let mut left = left.into_iter();
         if let Some((_, error)) = left.next() {
-            return Err(of_place(error, &view).details(left.map(|(name, error)| unseen(&name, &error))));
+            return Err(of_place(error, session, &view).details(left.map(|(name, error)| unseen(&name, &error))));
         }
     }
     // What a timer runs says so when it will never get further by itself.
@@ -165,8 +169,11 @@ impl<'a> Wait<'a> {
         let held = standing.holds_of(name).iter().any(|hold| hold.run.is_some());
         let mut gone = stay.map(|stay| DriftView::seen(session, view, stay)).unwrap_or_default();
         gone.retain(|place| place.missing);
+        // What a registry does not have comes back by somebody's hand.
+        let lost = |gate: &Gate| matches!(gate.reason, Reason::ArtifactUnavailable { .. });
+        let lost = gates.iter().flatten().any(lost);
         let waits = waits && gates.iter().flatten().any(by_person);
-        let person = by_itself && (dead || lacks || held || waits || !gone.is_empty());
+        let person = by_itself && (dead || lacks || held || waits || lost || !gone.is_empty());
         let told = release.is_some() || dead || !standing.holds_of(name).is_empty() || !gone.is_empty();
         let by_request = under_way.is_none() && stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
         let environment = name.clone();

@@ -142,7 +142,10 @@ impl Look<'_> {
         let error = self.of_plan(session, error);
         let Some(file) = self.arguments.file.as_ref().filter(|_| elsewhere) else { return error };
         let again = command_line(apply_words(session, self.document, &file.to_string_lossy()));
-        error.details([format!("nothing was changed, and the plan stays as it is: once that is mended, `{again}`")])
+        error.details([format!(
+            "nothing was changed, and the plan stays as it is: once that is mended, `{again}`, which says so where \
+                                what is there is no longer what it was planned for"
+        )])
     }
 
     /// The report of the run, or none once it is time to look again.
@@ -274,7 +277,7 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
     };
     let (ledger, planned) =
         (project.session.view()?, project.runtime.block_on(project.session.plan_around(request, PLAN_LIFETIME)));
-    let (document, left) = planned.map_err(|error| of_place(error, &ledger))?;
+    let (document, left) = planned.map_err(|error| of_place(error, &project.session, &ledger))?;
     let bytes = document.to_bytes().map_err(|e| EngineError::PlanFile(e.into()))?;
     let digest = Digest::of(&bytes);
     let mut view = plan::drawn(&project, &document, digest, None)?.without(&left);
@@ -284,7 +287,7 @@ fn ask(ui: &Ui, global: &Global) -> Result<Option<(Document, Digest)>, CliError>
     }
     show::print(ui, global, view, false)?;
     if document.body.moves.is_empty() {
-        return left.into_values().next().map_or(Ok(None), |error| Err(of_place(error, &ledger)));
+        return left.into_values().next().map_or(Ok(None), |error| Err(of_place(error, &project.session, &ledger)));
     }
     // Whoever leaves the question unanswered has not agreed.
     let agreed = inquire::Confirm::new("Apply this plan?").with_default(false).prompt().unwrap_or(false);

@@ -24,6 +24,7 @@ use crate::project::{self, Access, Project};
 use crate::ui::{self, Ui};
 use crate::view::answers::{ApprovalRecorded, ApprovalSigned, ApprovalStanding};
 use crate::view::approving;
+use crate::view::row::Note;
 use crate::{input, save, select};
 
 /// The most that a key file may have, in bytes.
@@ -157,8 +158,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if let Some(why) = unseen.filter(|_| decision == Decision::Approve) {
         ui.talk(&format!("  {}", show::cannot_be_told(&why)));
     }
+    let ledger = project.session.view()?;
     for entry in &document.body.moves {
         changes(entry).iter().for_each(|line| ui.talk(line));
+        let behind = project.session.left_behind(&ledger, &entry.environment);
+        let (notes, _) = Note::taken_back(&document.body, entry, &ledger, &behind);
+        notes.iter().for_each(|note| ui.talk(&format!("    {}", line(&note.text))));
         if decision == Decision::Approve && entry.rollback.is_none() {
             ui.talk("    if it fails there is nothing to go back to: approving it says so too");
         }
@@ -210,6 +215,7 @@ fn changes(entry: &Move) -> Vec<String> {
                 "    afterwards {from} is quarantined for {name} and downstream, and automatic promotion into {name} is paused"
             ),
         ],
+        (Some(from), _) if from.id == to.id => vec![format!("  {name} keeps {to}, and it is deployed again")],
         (Some(from), _) => vec![format!("  {name} from {from} to {to}")],
         (None, _) => {
             let there = entry.steps.iter().flat_map(|step| &step.changes).any(|change| change.before.is_some());

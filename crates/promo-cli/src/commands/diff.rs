@@ -73,11 +73,17 @@ fn print(ui: &Ui, session: &promo_engine::Session, compared: &Compared, style: &
         table::fold(&format!("promo diff · {head}\n\n"), ui.width())
     };
     let unlike = compared.undeclared.iter().filter(|one| one.state == "differs").count();
+    let seen = compared.undeclared.iter().flat_map(|one| &one.places).any(|place| place.state != "not-looked-at");
+    let seen = seen || compared.whole;
     let number = |declared: usize| counted(declared, "declared difference");
     let says = match (compared.declared.len(), unlike, compared.left_out.unwrap_or_default()) {
         (0, 0, 0) if compared.whole => format!("{left} and {right} do not differ.\n"),
         (0, 0, declared) if compared.whole => {
             format!("{left} and {right} differ only in what is declared ({declared}).\n")
+        }
+        (0, 0, _) if !seen => "What is there could be looked at in neither.\n".to_owned(),
+        (declared, 0, _) if !seen => {
+            format!("{}, and what is there could be looked at in neither.\n", number(declared))
         }
         (0, 0, _) => "Nothing was seen to differ, and not everything could be looked at.\n".to_owned(),
         (0, _, 0) => "No declared difference, and some that no declaration explains.\n".to_owned(),

@@ -120,7 +120,7 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
                 if failed.is_none() && !collected.unseen.is_empty() {
                     let one = collected.unseen.remove(0);
                     let doing = format!("looking for the commit of {} in {}", entry.release.id, one.repository);
-                    failed = Some(EngineError::Provider { doing, environment: None, source: one.why });
+                    failed = Some(EngineError::Provider { doing: doing.into(), environment: None, source: one.why });
                 }
                 let release = planner::reference(&view, &entry.release.id);
                 all.push(CollectedView::of(release, &collected, &project.session));

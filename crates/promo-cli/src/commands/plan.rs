@@ -13,7 +13,7 @@ use promo_engine::{LeftOut, PLAN_LIFETIME, exit};
 use super::why::{About, uncounted};
 use super::{release, show};
 use crate::cli::Global;
-use crate::engine_error::{of_place, unseen};
+use crate::engine_error::{of_planning, unseen};
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
@@ -71,7 +71,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     let lifetime = lifetime(&arguments.expires)?;
     let planned = project.runtime.block_on(project.session.plan_around(request, lifetime));
-    let (document, left) = planned.map_err(|error| of_place(error, &view))?;
+    let (document, left) = planned.map_err(|error| of_planning(error, &project.session, &view))?;
     let out = arguments.out.as_deref();
     finish(ui, global, &project, (&document, &left), out, arguments.full, arguments.if_merged)?;
     release::warn_where_nobody_can_approve(ui, &project, &document)?;
@@ -87,7 +87,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     // What could not be looked at is no plan for it: it comes last, with what leads on from it.
     let mut left = left.into_iter();
     if let Some((_, error)) = left.next() {
-        return Err(of_place(error, &view).details(left.map(|(name, error)| unseen(&name, &error))));
+        return Err(
+            of_planning(error, &project.session, &view).details(left.map(|(name, error)| unseen(&name, &error)))
+        );
     }
     if !arguments.detailed_exitcode {
         return Ok(DONE);

@@ -8,6 +8,7 @@ use promo_core::plan::{Goal, Request, StayReason};
 use promo_engine::{LeftOut, PLAN_LIFETIME, exit};
 
 use crate::cli::Global;
+use crate::engine_error::of_planning;
 use crate::error::CliError;
 use crate::exit::{DONE, Exit};
 use crate::project::{self, Access};
@@ -46,7 +47,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         drill: arguments.drill,
         invoker: project.session.invoker(),
     };
-    let document = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME))?;
+    let planned = project.runtime.block_on(project.session.plan(request, PLAN_LIFETIME));
+    let document = planned.map_err(|error| of_planning(error, &project.session, &view))?;
     super::plan::finish(
         ui,
         global,

@@ -16,6 +16,7 @@ use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::Standing;
 use crate::view::answers::{VerdictLine, Verdicts};
+use crate::view::ways;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -49,12 +50,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let again = |wanted: &str| row.iter().flat_map(|row| &row.checks).any(|(_, stands)| *stands == wanted);
     // What has to be ended first stands first.
     let held = holds.first().filter(|_| holds.iter().any(|hold| hold.run.is_some()));
+    let targets = view.current(name).map(|current| &current.targets);
+    let unseen = targets.into_iter().flatten().find_map(|(target, _)| session.unseen(name, target));
     let next = match held {
         Some(_) if !all => command_line(["promo", "why", name.as_str()]),
         Some(hold) if hold.run.is_some() && unrecorded => hold.ends.clone(),
-        _ if unrecorded => command_line(["promo", "drift", name.as_str()]),
+        _ if unrecorded => match unseen.as_ref().and_then(|why| why.ends()) {
+            Some(ends) => ends.to_owned(),
+            None => command_line(["promo", "drift", name.as_str()]),
+        },
         // Only a plan looks whether what is there is still what was deployed.
-        None if !all => command_line(["promo", "plan", name.as_str()]),
+        None if !all => match view.current(name) {
+            Some(current) => ways::look_at(session, &view, name, &current.release),
+            None => command_line(["promo", "plan", name.as_str()]),
+        },
         _ if again(status::word(CheckStatus::Flaky)) => command_line(["promo", "verify", name.as_str()]),
         Some(hold) => hold.ends.clone(),
         None if row.is_some_and(|row| !row.verified) => command_line(["promo", "why", name.as_str()]),
@@ -82,9 +91,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         }
         if unrecorded {
             let sign = label(Label::Waiting, "!");
-            out.push_str(&format!(
-                "{sign} what is there is not what was deployed: what passes there is no verdict on the release\n"
-            ));
+            let what = match &unseen {
+                Some(why) => format!("what is there could not be seen ({}), and", escape::line(&why.to_string())),
+                None => "what is there is not what was deployed:".to_owned(),
+            };
+            out.push_str(&format!("{sign} {what} what passes there is no verdict on the release\n"));
         }
         for (check, stands) in row.iter().flat_map(|row| &row.checks) {
             // A failure stands above, with what was seen.

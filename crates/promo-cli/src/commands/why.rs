@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
     /// Where
     #[arg(value_name = "ENV")]
     environment: EnvironmentName,
-    /// Which release: its id, number or alias; the newest when left out
+    /// Which release: its id, number or alias; when left out the newest, or what runs there where that is broken and the newest
+    /// went back
     #[arg(value_name = "RELEASE")]
     release: Option<String>,
 }
@@ -50,7 +51,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let (view, now) = (session.view()?, session.now()?);
     let release = match &arguments.release {
         Some(text) => select::release(&view, text)?,
-        None => view.releases.last().map(|e| e.release.id.clone()).ok_or_else(|| {
+        None => subject(session, &view, name).ok_or_else(|| {
             CliError::new("nothing-selected", 65, "there are no releases yet", "promo release add --help")
         })?,
     };
@@ -167,6 +168,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             format!("{shown} failed in {name} and was rolled back there; the way on is a newer release")
         }
         Outcome::Refused if by_name => format!("{shown} enters {name} only when it is asked for by name"),
+        // A registry, say, may have it no more.
+        Outcome::Satisfied | Outcome::Overridden if gates.iter().any(unlooked) => {
+            format!("{shown} can enter {name} now, as far as the ledger tells")
+        }
         Outcome::Satisfied | Outcome::Overridden => format!("{shown} can enter {name} now"),
         Outcome::Refused | Outcome::Expired => format!("{shown} may not enter {name}"),
         _ => match opens_at(&gates) {
@@ -264,6 +269,19 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     }
     ui.data(&table::fold(&out, ui.width()));
     Ok(DONE)
+}
+
+/// The release that an environment is asked about where nobody names one: the newest, but what runs there where a check of that
+/// failed and the newest is no way on.
+fn subject(session: &Session, view: &View, name: &EnvironmentName) -> Option<ReleaseId> {
+    let broken = || {
+        let here = &view.current(name)?.release;
+        let environment = session.governance().pipeline.environments.get(name)?;
+        let checks = eligibility::verification(view, name, environment, here).checks;
+        let failed = checks.values().any(|status| *status == CheckStatus::Failed);
+        (failed && ways::newer_that_was_there(session, view, name, here)).then(|| here.clone())
+    };
+    broken().or_else(|| view.releases.last().map(|entry| entry.release.id.clone()))
 }
 
 /// Where what is there now is told, where that is not what was deployed last: above, as far as it is known. `left` says of each
@@ -601,6 +619,12 @@ impl Case<'_> {
         for promotion in known.iter().flat_map(|e| &e.history).filter(|p| p.to == *self.release) {
             let Some((at, outcome)) = promotion.finished else { continue };
             let (words, style) = endings::told(session, self.view, self.name, promotion, outcome);
+            // What was ended since holds nothing any more.
+            let mut holds = self.standing.holds_of(self.name).iter();
+            let words = match holds.any(|hold| hold.run.as_ref() == Some(&promotion.run)) {
+                true => words,
+                false => endings::over(words),
+            };
             let signed_by = signers(self.view, &promotion.run, Some(self.name));
             let by = words::applied_by(&promotion.by.name, &signed_by);
             let when = time::near(at, now, zone);

@@ -102,6 +102,15 @@ pub(crate) fn another(files: &[String]) -> String {
     }
 }
 
+/// The same of one that holds its environment no more.
+pub(crate) fn over(words: Cow<'static, str>) -> Cow<'static, str> {
+    let now = [("is held for a person", "was held for a person"), ("is stuck", "was stuck")];
+    match now.iter().find(|(is, _)| words.contains(is)) {
+        Some((is, was)) => words.replace(is, was).into(),
+        None => words,
+    }
+}
+
 /// How a promotion ended, of what brought another configuration: that failed, and not the release.
 pub(crate) fn brought(
     (words, kind): (&'static str, Label),

@@ -46,7 +46,8 @@ pub(crate) fn sink(ui: &Ui, width: usize) -> Sink {
     })
 }
 
-/// One line for each environment on a terminal, one for each event elsewhere.
+/// On a terminal a moving line for each environment with what is under way, below a line for each thing that has happened; elsewhere
+/// a line for each event.
 fn environments(ui: &Ui, width: usize) -> Sink {
     let ui = ui.clone();
     if !ui.is_interactive() {
@@ -73,14 +74,32 @@ fn environments(ui: &Ui, width: usize) -> Sink {
             bar.enable_steady_tick(std::time::Duration::from_millis(120));
             bar
         });
-        bar.set_message(text.clone());
-        if matches!(
+        let over = matches!(
             event,
             Progress::PromotionFinished { .. } | Progress::NotStarted { .. } | Progress::WaveClosed { .. }
-        ) {
-            bar.finish_with_message(text);
+        );
+        if passes(&event) {
+            return bar.set_message(text);
         }
+        if over {
+            bar.finish_and_clear();
+        } else {
+            bar.set_message("");
+        }
+        // What has happened stays, above what is under way; where the terminal has gone away there is nobody to tell.
+        let _gone = bars.println(format!("{name:<width$} {text}"));
     })
+}
+
+/// Whether an event only tells what is under way: the next one of its environment takes its place on a terminal.
+const fn passes(event: &Progress) -> bool {
+    matches!(
+        event,
+        Progress::StepStarted { .. }
+            | Progress::CheckStarted { .. }
+            | Progress::Watching { .. }
+            | Progress::Pausing { .. }
+    )
 }
 
 /// What happened, in words.

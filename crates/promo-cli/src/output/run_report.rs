@@ -16,6 +16,7 @@ use crate::output::endings;
 use crate::output::labels::{Label, label};
 use crate::output::table::fold;
 use crate::ui::Ui;
+use crate::view::run::{RunRow, RunView as RunDetails};
 use crate::view::standing::leads_on;
 
 /// The frozen view of a run's end, format 1.
@@ -48,7 +49,7 @@ struct RowView<'a> {
     fate: Cow<'static, str>,
     /// Why, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
-    why: Option<&'a str>,
+    why: Option<Cow<'a, str>>,
     /// How the gates stand, where it did not start.
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     gates: &'a [Gate],
@@ -87,17 +88,29 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
         let went_back = run.is_some_and(|run| endings::went_back(run, name));
         endings::brought(endings::promotion(outcome, report.outcome, went_back, open), configuration.as_deref())
     };
+    // Whoever stops a run is told of what had failed by then.
+    let known = view.as_ref().and_then(|view| Some((view, view.runs.get(&report.run)?)));
+    let known = known.map(|(view, run)| RunDetails::new(view, &report.run, run));
+    let known = known.and_then(|known| known.seen(|seq| session.detail_seen(seq)).ok());
+    let broken = |name: &EnvironmentName| {
+        let row = known.as_ref()?.environments.iter().find(|row| row.environment == *name)?;
+        failed_before(row)
+    };
     {
         let environments = report
             .environments
             .iter()
             .map(|(name, release, fate)| {
                 let (fate, why, gates): (_, _, &[Gate]) = match fate {
-                    Fate::Ended { outcome, why } => (ended(name, release, *outcome).0, why.as_deref(), &[]),
-                    Fate::DrillFailed { why } => (DRILL_FAILED.0.into(), why.as_deref(), &[]),
-                    Fate::NotStarted { why, gates } => ("was not started".into(), Some(why.as_str()), gates),
-                    Fate::Interrupted => (endings::open(Some("interrupted")).0.into(), None, &[]),
-                    Fate::Closed { why, gates } => (WAVE_WAITS.into(), Some(why.as_str()), gates),
+                    Fate::Ended { outcome, why } => {
+                        (ended(name, release, *outcome).0, why.as_deref().map(Cow::Borrowed), &[])
+                    }
+                    Fate::DrillFailed { why } => (DRILL_FAILED.0.into(), why.as_deref().map(Cow::Borrowed), &[]),
+                    Fate::NotStarted { why, gates } => ("was not started".into(), Some(why.into()), gates),
+                    Fate::Interrupted => {
+                        (endings::open(Some("interrupted")).0.into(), broken(name).map(Cow::Owned), &[])
+                    }
+                    Fate::Closed { why, gates } => (WAVE_WAITS.into(), Some(why.into()), gates),
                 };
                 RowView { environment: name.as_str(), release: release.as_str(), fate, why, gates }
             })
@@ -116,19 +129,19 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
         let (words, style, why) = match fate {
             Fate::Ended { outcome, why } => {
                 let (words, style) = ended(name, release, *outcome);
-                (words, style, why.as_deref())
+                (words, style, why.as_deref().map(Cow::Borrowed))
             }
-            Fate::DrillFailed { why } => (DRILL_FAILED.0.into(), DRILL_FAILED.1, why.as_deref()),
-            Fate::NotStarted { why, .. } => ("was not started".into(), Label::Waiting, Some(why.as_str())),
-            Fate::Closed { why, .. } => (WAVE_WAITS.into(), Label::Waiting, Some(why.as_str())),
+            Fate::DrillFailed { why } => (DRILL_FAILED.0.into(), DRILL_FAILED.1, why.as_deref().map(Cow::Borrowed)),
+            Fate::NotStarted { why, .. } => ("was not started".into(), Label::Waiting, Some(why.into())),
+            Fate::Closed { why, .. } => (WAVE_WAITS.into(), Label::Waiting, Some(why.into())),
             Fate::Interrupted => {
                 let (words, style) = endings::open(Some("interrupted"));
-                (words.into(), style, None)
+                (words.into(), style, broken(name).map(Cow::Owned))
             }
         };
         out.push_str(&format!("  {name:<width$}  {release} {}\n", label(style, &words)));
         if let Some(why) = why {
-            out.push_str(&format!("  {:width$}  {}\n", "", escape::line(why)));
+            out.push_str(&format!("  {:width$}  {}\n", "", escape::line(&why)));
         }
         if outlived(fate) {
             let resume = command_line(["promo", "resume", report.run.as_str()]);
@@ -138,6 +151,17 @@ pub(crate) fn draw(ui: &Ui, session: &Session, report: &RunReport, streams: bool
         }
     }
     ui.data(&fold(&out, ui.width()));
+}
+
+/// What of an environment's way had failed when the run was interrupted, in words.
+fn failed_before(row: &RunRow) -> Option<String> {
+    let why = |why: Option<&String>| why.map(|why| format!(": {why}")).unwrap_or_default();
+    let steps = row.steps.iter().filter(|step| step.done() == Some(false));
+    let steps = steps.map(|step| format!("{} failed{}", step.id, why(step.why.as_ref())));
+    let checks = row.checks.iter().filter(|check| !check.passed);
+    let checks = checks.map(|check| format!("{} failed{}", check.check, why(check.detail.as_ref())));
+    let failed: Vec<String> = steps.chain(checks).collect();
+    (!failed.is_empty()).then(|| format!("before it was stopped, {}", failed.join("; ")))
 }
 
 /// Whether no time opens the next wave, since the rules are no longer those of the plan.

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::Answer;
 use super::drift::{ADDED, DriftedEnvironment, Drifts, Found};
-use super::summary::{NextCommand, not_released};
+use super::summary::{NextCommand, few, not_released};
 use crate::error::command_line;
 
 /// What files would have to say for what is live to be what is declared.
@@ -107,13 +107,24 @@ impl Adopted {
         if found.changed {
             let keep_it =
                 "What was changed stays only where the files declare it: the next deployment takes it back else.";
+            // Whoever reads that the files say so takes it for all of it.
+            let some = any(&["can-be-written", "written", "declared"]) && !found.undeclared.is_empty();
+            let but = if some { " of the rest" } else { "" };
+            if some {
+                let (stand, it) = if found.undeclared.len() == 1 { ("stands", "it") } else { ("stand", "them") };
+                says.push(format!(
+                    "{} {stand} in no file as a value: what makes {it} is changed by hand, or the next deployment takes {it} back.",
+                    few(&found.undeclared)
+                ));
+            }
             let how = if any(&["can-be-written"]) {
-                "These files would say so:".to_owned()
+                format!("These files would say so{but}:")
             } else if shared {
-                "The files say so now; a shared one goes its way as a new release, from the first environment on:"
-                    .to_owned()
+                format!(
+                    "The files say so{but} now; a shared one goes its way as a new release, from the first environment on:"
+                )
             } else if any(&["written", "declared"]) {
-                format!("The files say so now; those are of {name} alone:")
+                format!("The files say so{but} now; those are of {name} alone:")
             } else if any(&["changed-since"]) {
                 if files.iter().any(|file| !file.shared) {
                     keep.push(say(plan(), "keep it, once these files say so"));
@@ -175,7 +186,10 @@ impl Adopted {
         } else {
             first.clone()
         };
-        if next != first && !first.is_empty() {
+        // A plan takes what the environment's own files say: it would keep what was written there, and take back nothing of it.
+        let kept = files.iter().any(|file| !file.shared && matches!(file.state, "written" | "declared"));
+        let takes_back = first.starts_with("promo ") && environment.places.iter().any(|place| place.takes_back);
+        if next != first && !first.is_empty() && !(kept && takes_back) {
             let why = if first.starts_with("promo ") { "take it back" } else { "take away what was added" };
             also.insert(0, say(first, why));
         }

@@ -79,6 +79,9 @@ pub(crate) struct DriftedPlace {
     /// What somebody deployed there with the place's own tool and without promo: `revision 3 of release api`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) by_hand: Option<String>,
+    /// What was changed and no file keeps.
+    #[serde(skip)]
+    pub(crate) undeclared: Vec<String>,
     /// What else there is to say.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) note: Option<String>,
@@ -88,6 +91,9 @@ pub(crate) struct DriftedPlace {
     /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
+    /// The command of the place's own tool that ends what keeps it from being looked at.
+    #[serde(skip)]
+    pub(crate) ends: Option<String>,
 }
 
 /// An object or a file.
@@ -133,9 +139,15 @@ impl Drifts {
         let differs = places().any(|place| place.state == "differs");
         let whole = places().all(|place| place.state != "not-looked-at");
         let mut ways: Vec<NextCommand> = environments.iter().flat_map(|one| one.ways(standing)).collect();
-        if !whole {
-            let why = "what keeps it from being looked at".to_owned();
-            ways.push(NextCommand { command: "promo doctor".into(), why });
+        let unseen = places().filter(|place| place.state == "not-looked-at");
+        for end in unseen.map(|place| place.ends.as_deref().unwrap_or("promo doctor")) {
+            if !ways.iter().any(|way| way.command == end) {
+                let why = match end.starts_with("promo ") {
+                    true => "what keeps it from being looked at",
+                    false => "end what keeps it from being looked at",
+                };
+                ways.push(NextCommand { command: end.to_owned(), why: why.to_owned() });
+            }
         }
         let next = if ways.is_empty() { String::new() } else { ways.remove(0).command };
         Self { environments, differs, whole, also: ways, next }
@@ -241,6 +253,8 @@ pub(crate) struct Found {
     pub(crate) away: Vec<String>,
     /// What somebody deployed with a tool of the place.
     pub(crate) by_hand: Vec<String>,
+    /// What was changed and no file keeps.
+    pub(crate) undeclared: Vec<String>,
 }
 
 impl Found {
@@ -248,6 +262,8 @@ impl Found {
         let mut found = Self::default();
         for place in &environment.places {
             found.by_hand.extend(place.by_hand.clone());
+            let more = place.undeclared.iter().filter(|one| !found.undeclared.contains(*one)).cloned();
+            found.undeclared.extend(more.collect::<Vec<_>>());
             for object in &place.objects {
                 if object.class == "deleted" && !found.gone.contains(&object.object) {
                     found.gone.push(object.object.clone());
@@ -305,11 +321,16 @@ impl DriftedPlace {
             takes_back: place.can_be_taken_back(),
             objects: found.map(|found| found.objects.iter().map(DriftedObject::of).collect()).unwrap_or_default(),
             by_hand: found.ok().and_then(|found| found.by_hand.clone()),
+            undeclared: found.map(|found| found.undeclared.clone()).unwrap_or_default(),
             note: found.ok().and_then(|found| found.note.clone()),
             code: failed.map(promo_engine::EngineError::code),
             why: failed.map(|error| match error {
                 promo_engine::EngineError::Provider { source, .. } => source.to_string(),
                 other => other.to_string(),
+            }),
+            ends: failed.and_then(|error| match error {
+                promo_engine::EngineError::Provider { source, .. } => source.ends().map(str::to_owned),
+                _ => None,
             }),
         }
     }

@@ -13,7 +13,7 @@ pub(crate) mod evidence;
 pub(crate) mod gate;
 mod plan;
 mod release;
-mod row;
+pub(crate) mod row;
 pub(crate) mod run;
 pub(crate) mod source;
 pub(crate) mod standing;

@@ -327,6 +327,12 @@ impl PlanView {
                     gate.remark = session.reason_behind(view, &name, release, &known.reason)?;
                 }
                 standing.correct(known, gate);
+                if known.reason == Reason::DeployedAgain
+                    && standing.left_in(&name).is_some_and(|hold| !hold.left.is_empty())
+                {
+                    "was deployed here last, and is deployed again because it was asked for by name"
+                        .clone_into(&mut gate.text);
+                }
                 if let (GateKind::Window, true, Some(entry)) = (known.kind, known.outcome.is_open(), entry) {
                     gate.closes = session.window_closes(&name, entry.movement, plan.request.invoker, now);
                     gate.routine &= gate.closes.is_none();

@@ -168,7 +168,7 @@ pub(crate) struct Note {
 impl Note {
     /// What somebody changed by hand, or a run left behind, and the plan takes back: nothing once it was applied. Beside it whether
     /// somebody did.
-    pub(super) fn taken_back(plan: &Plan, entry: &Move, view: &View, behind: &LeftBehind) -> (Vec<Self>, bool) {
+    pub(crate) fn taken_back(plan: &Plan, entry: &Move, view: &View, behind: &LeftBehind) -> (Vec<Self>, bool) {
         // A drill is made only of what is as it was deployed.
         if entry.drill {
             return (Vec::new(), false);
@@ -363,6 +363,9 @@ pub(crate) struct DriftView {
     /// And why it could not be looked at, where the plan has just been made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
+    /// The command of the place's own tool that ends what keeps it from being looked at.
+    #[serde(skip)]
+    pub(crate) ends: Option<String>,
     /// The command that plans to put back what is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repair: Option<String>,
@@ -390,6 +393,7 @@ impl DriftView {
             missing: drift.live == State::Absent,
             look: unknown.then(|| command_line(["promo", "drift", stay.environment.as_str()])),
             why: None,
+            ends: None,
             repair,
         }
     }
@@ -405,7 +409,8 @@ impl DriftView {
             let place = Self::of(stay, target, drift);
             // What is recorded is not put back over what nobody has seen.
             let repair = place.repair.clone().filter(|_| why.is_none());
-            Self { why: why.map(|why| why.to_string()), repair, ..place }
+            let ends = why.as_ref().and_then(|why| why.ends().map(str::to_owned));
+            Self { why: why.map(|why| why.to_string()), ends, repair, ..place }
         });
         all.collect()
     }

@@ -207,9 +207,17 @@ fn why(row: &Row) -> NextCommand {
 
 /// What leads on where nobody could look at what is there: what keeps it from being looked at.
 fn unseen(row: &Row) -> Option<NextCommand> {
-    row.drift.iter().find(|drift| drift.why.is_some())?;
-    let why = format!("says what keeps {} from being looked at", row.environment);
-    Some(NextCommand { command: "promo doctor".into(), why })
+    let drift = row.drift.iter().find(|drift| drift.why.is_some())?;
+    Some(match &drift.ends {
+        Some(ends) => NextCommand {
+            command: ends.clone(),
+            why: format!("ends what keeps {} from being looked at", row.environment),
+        },
+        None => NextCommand {
+            command: "promo doctor".into(),
+            why: format!("says what keeps {} from being looked at", row.environment),
+        },
+    })
 }
 
 /// The words that ask for the same again.
@@ -248,7 +256,13 @@ pub(super) fn moving_on(pipeline: &str, rows: &[Row], request: &RequestView, fil
     if in_plan.is_empty() {
         let closed = rows.iter().find(|r| matches!(r.state, RowState::Refused | RowState::HeldBack));
         // Where a gate is closed it comes first: what is asked for by name waits for it too.
-        let drifted = rows.iter().filter(|row| !row.held && row.state == RowState::Unchanged);
+        // What keeps a newer release out for good keeps out nothing that runs there.
+        let barred = |row: &Row| {
+            let shut = row.gates.iter().filter(|gate| !gate.outcome.is_open());
+            row.state == RowState::Refused
+                && shut.into_iter().any(|gate| matches!(gate.code, "tried-before" | "quarantined"))
+        };
+        let drifted = rows.iter().filter(|row| !row.held && (row.state == RowState::Unchanged || barred(row)));
         let drifted = drifted.flat_map(|row| row.drift.iter().map(move |drift| (row, drift.repair.as_ref())));
         let repair = drifted.filter_map(|(row, repair)| {
             let why = format!("plans to put back what is recorded for {}", row.environment);

@@ -149,8 +149,10 @@ pub(crate) fn open_checks(session: &Session, view: &View, name: &EnvironmentName
         }
         // Only a plan looks at the place: somebody may have changed there what the check saw.
         Some((_, CheckStatus::Failed)) if !looked => {
-            let look =
-                say(&["promo", "plan", name.as_str()], "looks whether what is there is what was deployed".into());
+            let look = NextCommand {
+                command: look_at(session, view, name, &current.release),
+                why: "looks whether what is there is what was deployed".into(),
+            };
             vec![look, again()]
         }
         // What passed as it stands and failed once may be the fault of the check; what failed twice is not gone round again.
@@ -160,6 +162,24 @@ pub(crate) fn open_checks(session: &Session, view: &View, name: &EnvironmentName
         Some((_, CheckStatus::Failed)) => vec![mends(session, view, name), again()],
         Some(_) => vec![again()],
     }
+}
+
+/// The command that plans with a look at what is there: by name, which puts it back, where a plan without one would speak of a newer
+/// release that was there, or is barred from there (S3.3).
+pub(crate) fn look_at(session: &Session, view: &View, name: &EnvironmentName, here: &ReleaseId) -> String {
+    match newer_that_was_there(session, view, name, here) {
+        true => enter(name, here),
+        false => command_line(["promo", "plan", name.as_str()]),
+    }
+}
+
+/// Whether the newest release is not what runs in an environment, and enters it no more by itself: it was there, or it was rejected.
+pub(crate) fn newer_that_was_there(session: &Session, view: &View, name: &EnvironmentName, here: &ReleaseId) -> bool {
+    let newest = view.releases.last().map(|entry| &entry.release.id).filter(|newest| *newest != here);
+    newest.is_some_and(|newest| {
+        view.environment(name).is_some_and(|known| known.fired.contains(newest))
+            || view.quarantine(newest, name, &session.governance().graph).is_some()
+    })
 }
 
 /// Whether the verdict before the latest one of a check was that it passed.

@@ -1,6 +1,9 @@
 //! Plans, their way back, and what applying them ends with.
 
-use crate::fixture::{Scripted, World, promo, texts, watch};
+use std::path::PathBuf;
+use std::sync::{Arc, OnceLock};
+
+use crate::fixture::{Scripted, Server, World, mirrored, promo, texts, watch};
 
 pub(crate) fn row_of_plans() {
     let world = World::new();
@@ -93,8 +96,22 @@ pub(crate) fn row_of_advance() {
     let at = scripted.world.at.clone();
     let back = move || assert_eq!(promo(&at, &["apply", "back.json"]).status.code(), Some(0));
     scripted.meanwhile(scripted.looked, back);
-    let error = scripted.world.run(22, &["advance"]);
-    assert_eq!(error["code"], "plan-stale", "{error}");
+    // Somebody else was faster: what can move then is planned anew, and nobody is told of a plan that they have not made.
+    let ended = scripted.world.run(20, &["advance"]);
+    assert_eq!(ended["code"], serde_json::Value::Null, "{ended}");
+    // Where that never ends, it is told.
+    let tree: Arc<OnceLock<PathBuf>> = Arc::default();
+    let edited = tree.clone();
+    let server = Server::new(move |request| {
+        if let Some(at) = edited.get() {
+            std::fs::write(at, format!("WORKERS=5\n# {request}\n")).unwrap();
+        }
+        404
+    });
+    let world = mirrored(&server);
+    tree.set(world.at.join("config/staging.env")).unwrap();
+    let error = world.run(22, &["advance"]);
+    assert!(["plan-stale", "provider-conflict"].contains(&error["code"].as_str().unwrap()), "{error}");
 }
 
 #[test]

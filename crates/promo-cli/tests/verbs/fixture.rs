@@ -311,6 +311,11 @@ impl Held<'_> {
 
     /// Interrupts it as Ctrl-C does that is pressed twice: the check is not waited for.
     pub(crate) fn interrupt(self, expected: i32) {
+        self.interrupted(expected);
+    }
+
+    /// The same, and gives what it said.
+    pub(crate) fn interrupted(self, expected: i32) -> (String, String) {
         for _ in 0..2 {
             #[expect(clippy::disallowed_methods, reason = "a signal is sent as a user sends it")]
             let sent = Command::new("kill").args(["-INT", &self.child.id().to_string()]).status().unwrap();
@@ -322,6 +327,7 @@ impl Held<'_> {
         outcomes::judge(&words, &output);
         assert_eq!(output.status.code(), Some(expected), "{words:?}: {:?}", texts(&output));
         self.world.write("go", "");
+        texts(&output)
     }
 
     /// Kills it.

@@ -406,7 +406,7 @@ fn advance_goes_by_nobody_where_a_run_is_dead() {
     assert!(text.contains(" has stopped without ending: ") && !text.contains("is moving"), "{text}");
     assert!(text.lines().last().unwrap().ends_with(&format!("resume {run}")), "{text}");
     // `verify` does not send anybody to wait for a run that is dead.
-    let error = world.refuses(65, "request-invalid", &["verify", "dev"]);
+    let error = world.refuses(20, "locked", &["verify", "dev"]);
     assert!(error["message"].as_str().unwrap().contains(" stopped while it was moving dev"), "{error}");
 }
 

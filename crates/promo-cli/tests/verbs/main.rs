@@ -15,6 +15,7 @@ mod configurations;
 mod corpus;
 mod drift;
 mod drills;
+mod ends;
 mod everywhere;
 mod evidence;
 mod fixture;

@@ -4,7 +4,7 @@ use promo_core::Digest;
 use promo_core::ledger::Event;
 use promo_core::release::{Release, ReleaseContent};
 
-use crate::fixture::{Server, World, promo, texts};
+use crate::fixture::{Server, World, next, promo, texts};
 
 /// How Riley signs.
 const RILEY: [&str; 4] = ["--key", "keys/riley", "--signer", "built-in"];
@@ -88,6 +88,16 @@ pub(crate) fn row_of_verify() {
     let held = world.start(&["verify", "dev"]);
     world.run(0, &["apply", "p.json"]);
     held.go_on(22);
+    // While a run moves it nobody can say what a check would speak of.
+    let world = World::new();
+    world.hold_check("dev");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    let held = world.start(&["apply", "p.json"]);
+    let error = world.run(20, &["verify", "dev"]);
+    let run = world.newest_run();
+    assert_eq!((error["code"].as_str(), next(&error)), (Some("locked"), format!("promo show {run}")), "{error}");
+    held.go_on(0);
 }
 
 #[test]

@@ -364,6 +364,11 @@ fn an_artifact_that_cannot_be_had_leads_to_its_page_and_not_to_why_which_did_not
     let page = said(&world, &words(&next(&plan)));
     assert!(page.contains("promo release add") && page.contains("promo doctor"), "{page}");
     assert_eq!(plan["environments"][0]["gates"][0]["code"], "artifact-unavailable", "{plan}");
+    // What enters by itself and cannot be had waits for somebody, and what was not looked at is not promised.
+    let text = said(&world, &["advance"]);
+    assert!(text.ends_with("Next: promo explain artifact-unavailable\n"), "{text}");
+    world.run(20, &["advance"]);
+    assert!(said(&world, &["why", "dev"]).contains("can enter dev now, as far as the ledger tells"));
 }
 
 #[test]

@@ -149,7 +149,7 @@ fn a_run_that_died_and_one_that_was_cancelled_are_told_in_the_same_words_on_ever
         assert!(others.iter().all(|other| !text.contains(other)), "{words:?}: {text}");
     }
     // What is in the way is named, with what goes on with it.
-    let error = world.refuses(65, "request-invalid", &["verify", "dev"]);
+    let error = world.refuses(20, "locked", &["verify", "dev"]);
     assert_eq!(error["next"], format!("promo --policy policy.toml resume {run}"), "{error}");
     world.run(0, &["cancel", &run]);
     for words in screens {

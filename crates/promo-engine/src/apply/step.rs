@@ -8,7 +8,7 @@ use promo_core::gate::Gate;
 use promo_core::ledger::record::{DETAIL, RUNNING};
 use promo_core::ledger::view::StepView;
 use promo_core::ledger::{Event, View};
-use promo_core::plan::{Move, Step};
+use promo_core::plan::{Action, Move, Step};
 use promo_core::state::State;
 use promo_sdk::{EffectClass, EnsureRequest, ErrorKind, ObserveRequest, Provider, ProviderError, Settled};
 
@@ -99,9 +99,10 @@ pub(crate) async fn take(
             now.act(provider, there, opaque).await
         }
         there => {
-            let (place, expected) = (place(step), step.expected);
-            let wanted = format!("expected {expected}, or {} as the step would leave it", step.desired);
-            Ok(now.fail(format!("{place} holds {there}: {wanted}")))
+            let (place, called) = (place(step), |state| called(entry, step, state));
+            let (expected, desired) = (called(step.expected), called(step.desired));
+            let wanted = format!("expected {expected}, or {desired} as the step would leave it");
+            Ok(now.fail(format!("{place} holds {}: {wanted}", called(there))))
         }
     }
 }
@@ -187,7 +188,9 @@ impl Now<'_> {
             (_, Err(problem)) if comes_back(&problem) => Ok(self.interrupt(&problem)),
             (seen, said) => {
                 let state = *seen.as_ref().unwrap_or(&State::Unknown);
-                let unlike = || format!("{} holds {state} after the step: expected {}", place(step), step.desired);
+                let called = |state| called(self.entry, step, state);
+                let (there, wanted) = (called(state), called(step.desired));
+                let unlike = || format!("{} holds {there} after the step: expected {wanted}", place(step));
                 let problem = said.err().or_else(|| seen.as_ref().err().cloned());
                 let why = problem.map_or_else(unlike, |problem| problem.to_string());
                 self.record(state, Some(&why), &Settled::default())?;
@@ -260,6 +263,17 @@ impl Now<'_> {
 /// Whether looking once more, later, may succeed: then nothing is decided now, and `promo resume` looks (S13.6).
 fn comes_back(error: &ProviderError) -> bool {
     matches!(error.kind, ErrorKind::Cancelled | ErrorKind::Transient)
+}
+
+/// A state as a person knows it: by the release that leaves it there, where it is one of the plan's.
+fn called(entry: &Move, step: &Step, state: State) -> String {
+    let leaves = |steps: &[Step]| steps.iter().any(|other| other.target == step.target && other.desired == state);
+    let back = entry.rollback.iter().filter(|back| leaves(&back.steps)).map(|back| &back.to);
+    let to = leaves(&entry.steps).then_some(&entry.to);
+    match to.into_iter().chain(back).next().filter(|_| step.action == Action::Deploy) {
+        Some(release) => format!("{release} ({state})"),
+        None => state.to_string(),
+    }
 }
 
 fn place(step: &Step) -> String {

@@ -55,8 +55,11 @@ pub(super) fn of(cx: &Context, inputs: &Inputs, recorded: State) -> Result<Drift
         ObjectDrift { fields, ..ObjectDrift::whole(crate::escape::line(path), class) }
     });
     let objects: Vec<ObjectDrift> = objects.collect();
-    let files = objects.iter().filter_map(|object| source(inputs, &tree, object)).collect();
-    Ok(DriftAnswer { objects, files, ..DriftAnswer::state(state) })
+    let sources: Vec<_> = objects.iter().map(|object| (object, source(inputs, &tree, object))).collect();
+    let left = sources.iter().filter(|(object, file)| object.class == DriftClass::Changed && file.is_none());
+    let undeclared = left.map(|(object, _)| object.object.clone()).collect();
+    let files = sources.into_iter().filter_map(|(_, file)| file).collect();
+    Ok(DriftAnswer { objects, files, undeclared, ..DriftAnswer::state(state) })
 }
 
 /// The file that was copied as it is, with what is live in its place; nothing for what a template gave.

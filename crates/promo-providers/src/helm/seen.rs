@@ -221,10 +221,10 @@ fn foreign(name: &str, latest: &Release, at: &str) -> ProviderError {
     };
     let message = format!(
         "revision {} of the release {name} is {}, and not by this promo: somebody else is at work on it, or was broken off ({}). Look with \
-         `helm history {name} {at}`; where nobody is at work any more, `{back}`",
+         `helm history {name} {at}`; where nobody is at work any more, `{back}` ends it",
         latest.revision,
         latest.status,
         latest.description(),
     );
-    ProviderError::new(ErrorKind::Conflict, message)
+    ProviderError::new(ErrorKind::Conflict, message).ended_by(back)
 }

@@ -12,6 +12,7 @@ use crate::escape;
 use crate::kubernetes::INHERITED;
 use crate::masks::Masks;
 use crate::private::Private;
+use crate::settings::program_named_by;
 use crate::versions::unanswered;
 
 /// What a rendering may be.
@@ -65,12 +66,13 @@ impl Tools {
                 let why = "`deploy.helm` needs helm 3.13 or newer, on PATH or where PROMO_HELM says";
                 ProviderError::new(ErrorKind::NotFound, format!("{}: {why}", error.message))
             }
-            _ => error,
+            _ => program_named_by(cx.secrets.as_ref(), PROGRAM, error),
         })?;
         let said = String::from_utf8_lossy(&output.stdout).trim().to_owned();
         let mut numbers = said.trim_start_matches('v').split('.').map_while(|part| part.parse::<u32>().ok());
         let Some((major, minor)) = numbers.next().zip(numbers.next()).filter(|_| output.code == Some(0)) else {
-            return Err(unanswered(&unknown.program, &output));
+            let error = unanswered(&unknown.program, &output);
+            return Err(program_named_by(cx.secrets.as_ref(), PROGRAM, error));
         };
         if (major, minor) < LABELS_SINCE {
             let message = format!("`{}` says that it is helm {}", unknown.program, escape::line(&said));

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::{references, secrets};
 use crate::escape;
 use crate::private;
+use crate::settings::program_named_by;
 use crate::versions::unanswered;
 
 /// The variable that names the program.
@@ -94,7 +95,7 @@ impl Builds {
         let said: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
         let version = said.pointer("/clientVersion/gitVersion").and_then(Value::as_str);
         let version = version.filter(|_| output.code == Some(0));
-        let version = version.ok_or_else(|| unanswered(&program.display().to_string(), &output))?;
+        let version = version.ok_or_else(|| named(cx, unanswered(&program.display().to_string(), &output)))?;
         let version = escape::line(version);
         *self.1.lock().unwrap_or_else(PoisonError::into_inner) = Some(version.clone());
         Ok(version)
@@ -118,6 +119,11 @@ fn program(cx: &Context) -> Result<PathBuf, ProviderError> {
         let why = "`kustomize` needs kubectl, on PATH or where PROMO_KUBECTL says";
         ProviderError::new(ErrorKind::NotFound, format!("program `{name}` was not found on PATH: {why}"))
     })
+}
+
+/// An error of that program, with the variable that names it.
+fn named(cx: &Context, error: ProviderError) -> ProviderError {
+    program_named_by(cx.secrets.as_ref(), PROGRAM, error)
 }
 
 /// A private directory that goes away again, in which kubectl finds nothing of the machine around it.
@@ -169,7 +175,7 @@ impl Alone {
         tokio::select! {
             biased;
             () = cx.cancelled.cancelled() => Err(ProviderError::new(ErrorKind::Cancelled, "kustomize was stopped")),
-            output = cx.processes.run(request) => output,
+            output = cx.processes.run(request) => output.map_err(|error| named(cx, error)),
         }
     }
 }

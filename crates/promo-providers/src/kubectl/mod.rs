@@ -171,7 +171,9 @@ impl Provider for Kubectl {
         };
         let kubectl = typed::kubectl(cx, &request.inputs.target)?;
         let (mut differing, fields) = drift::objects(&place, &objects, same, MANAGER, &kubectl).await?;
-        let (files, _) = declared::kept(&render::manifests(cx, &request.inputs)?, &fields);
+        let (files, taken) = declared::kept(&render::manifests(cx, &request.inputs)?, &fields);
+        let taken: Vec<String> = taken.into_iter().map(|(id, field)| drift::named(&id.to_string(), field)).collect();
+        let undeclared = drift::undeclared(&differing, &taken);
         // What stands in the inventory and was not deployed by the run that the ledger has.
         let other = there
             .objects
@@ -188,7 +190,7 @@ impl Provider for Kubectl {
             }
             Some(_) => None,
         };
-        Ok(DriftAnswer { objects: differing, note, run, files, ..DriftAnswer::state(there.state) })
+        Ok(DriftAnswer { objects: differing, note, run, files, undeclared, ..DriftAnswer::state(there.state) })
     }
 
     async fn programs(&self, cx: &Context, inputs: &Inputs) -> Result<BTreeMap<String, String>, ProviderError> {

@@ -7,12 +7,15 @@ use serde_json::Value;
 use super::fields::Difference;
 use super::object::{self, Id, Object};
 
-/// The files that change, and how many of these fields they took: one that is not spelt as a single value somewhere, such as
+/// The files that change, and which of these fields they took: one that is not spelt as a single value somewhere, such as
 /// what is gone, is left to a person.
-pub(crate) fn kept(files: &[(String, String)], fields: &[(Id, Difference)]) -> (Vec<FileChange>, usize) {
+pub(crate) fn kept<'f>(
+    files: &[(String, String)],
+    fields: &'f [(Id, Difference)],
+) -> (Vec<FileChange>, Vec<&'f (Id, Difference)>) {
     let mut texts: Vec<(String, String)> = files.to_vec();
-    let mut taken = 0;
-    for (id, field) in fields {
+    let mut taken = Vec::new();
+    for one @ (id, field) in fields {
         let put = texts.iter_mut().any(|(path, text)| match with(path, text, id, field) {
             Some(changed) => {
                 *text = changed;
@@ -20,7 +23,7 @@ pub(crate) fn kept(files: &[(String, String)], fields: &[(Id, Difference)]) -> (
             }
             None => false,
         });
-        taken += usize::from(put);
+        taken.extend(put.then_some(one));
     }
     let changed = files.iter().zip(texts).filter(|(before, after)| before.1 != after.1);
     let change = |(before, after): (&(String, String), (String, String))| FileChange {
@@ -118,7 +121,7 @@ data: { color: blue, on: \"yes\" }
             live["data"]["on"] = json!("5");
         }));
         let (files, taken) = kept(&[("a.yaml".into(), TEXT.into())], &all);
-        assert_eq!(taken, 4);
+        assert_eq!(taken.len(), 4);
         let expected = TEXT
             .replace("replicas: 2 # enough", "replicas: 5 # enough")
             .replace(
@@ -135,6 +138,6 @@ data: { color: blue, on: \"yes\" }
             live["data"].as_object_mut().unwrap().remove("color");
         });
         let (files, taken) = kept(&[("a.yaml".into(), TEXT.into())], &gone);
-        assert!(files.is_empty() && taken == 0, "{files:?}");
+        assert!(files.is_empty() && taken.is_empty(), "{files:?}");
     }
 }

@@ -74,6 +74,24 @@ fn one(object: &Object, recorded: Option<&Value>, live: &Value, own: &str, kubec
     Some(ObjectDrift { fields: told, away, ..ObjectDrift::whole(object.id.to_string(), class) })
 }
 
+/// How a changed field is named.
+pub(crate) fn named(object: &str, field: &Difference) -> String {
+    format!("{object} {}", crate::escape::line(&field.path.to_string()))
+}
+
+/// What of this was changed, and is not among what files took.
+pub(crate) fn undeclared(objects: &[ObjectDrift], taken: &[String]) -> Vec<String> {
+    let changed = |class| matches!(class, DriftClass::Changed | DriftClass::Scaled | DriftClass::Deleted);
+    let fields = objects.iter().flat_map(|object| object.fields.iter().map(move |field| (object, field)));
+    let left = fields.filter(|(_, field)| changed(field.class)).filter_map(|(object, field)| {
+        // Two kinds of one name are told with their group.
+        let plain = object.object.split(" of ").next().unwrap_or_default();
+        let name = format!("{plain} {}", field.path);
+        (!taken.contains(&name)).then_some(name)
+    });
+    left.collect()
+}
+
 fn differences(object: &Object, recorded: &Value, live: &Value) -> Vec<Difference> {
     let declared = &object.value;
     fields::differences(&projection::object(declared, recorded), &projection::object(declared, live))

@@ -10,9 +10,11 @@ use serde::Deserialize;
 use super::error::{OciError, tame};
 use super::keeping::EVERYTHING;
 use super::reference::Location;
-use crate::settings::{machine_file, told};
+use crate::settings::{is_set, machine_file, told};
 
 const LIMIT: usize = 1 << 20;
+/// The variable that names the file.
+const VARIABLE: &str = "PROMO_REGISTRIES";
 /// Chunks are never smaller: each costs a round trip.
 pub(super) const SMALLEST_CHUNK: u64 = 8 << 20;
 
@@ -73,8 +75,14 @@ impl Settings {
     /// # Errors
     /// [`OciError::Settings`] for a file that is named and missing, or that is not what it should be.
     pub fn of_user(secrets: &std::sync::Arc<dyn Secrets>) -> Result<Self, OciError> {
-        machine_file(secrets.as_ref(), "PROMO_REGISTRIES", "registries.toml")
+        machine_file(secrets.as_ref(), VARIABLE, "registries.toml")
             .map_or_else(|| Ok(Self::default()), |file| Self::read(&file))
+            .map_err(|error| match error {
+                OciError::Settings { path, problem } if is_set(secrets.as_ref(), VARIABLE) => {
+                    OciError::Settings { path, problem: format!("{problem} ({VARIABLE} names this file)") }
+                }
+                error => error,
+            })
     }
 
     /// Reads a file. Paths in it are relative to its directory.
@@ -241,7 +249,9 @@ mod tests {
     #[test]
     fn a_file_that_is_named_must_be_there() {
         let named: std::sync::Arc<dyn Secrets> = Variables::of(&[("PROMO_REGISTRIES", "/no/such/file")]).into_inner();
-        assert!(matches!(Settings::of_user(&named), Err(OciError::Settings { .. })));
+        let error = Settings::of_user(&named).unwrap_err();
+        assert!(matches!(error, OciError::Settings { .. }));
+        assert!(error.to_string().contains("(PROMO_REGISTRIES names this file)"), "{error}");
         let silent: std::sync::Arc<dyn Secrets> = Variables::of(&[("HOME", "/no/such/home")]).into_inner();
         assert_eq!(Settings::of_user(&silent).unwrap(), Settings::default());
     }

@@ -338,7 +338,12 @@ fn lead_on(
     if let Some(row) = rows.iter().find(|row| row.rejected.is_some()) {
         return Ok(why(row));
     }
-    let wrong = |row: &&Row| row.last.is_some() || !row.holds.is_empty() || !row.lost_evidence.is_empty();
+    // A configuration that failed and is put back leaves nothing to do: the release runs as it was verified.
+    let over = |row: &Row| {
+        let last = view.environment(&row.environment).and_then(|known| known.last_effective());
+        row.verified && !row.reconfigured && last.is_some_and(|last| last.configuration.is_some())
+    };
+    let wrong = |row: &&Row| row.last.is_some() && !over(row) || !row.holds.is_empty() || !row.lost_evidence.is_empty();
     // What is stopped comes before what only failed once, and of those what failed last.
     let ended = |row: &Row| view.environment(&row.environment)?.last_effective()?.finished.map(|(at, _)| at);
     let urgent = |row: &&Row| (row.release.is_some(), !row.holds.is_empty(), row.last.as_ref().and(ended(row)));

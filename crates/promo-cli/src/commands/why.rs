@@ -408,6 +408,10 @@ impl Case<'_> {
                     out.push(say(command_line(["promo", "plan", name, "--out", &file]), "plans its configuration"));
                 }
                 Some(true) => {
+                    out.extend(self.view.environment(self.name).and_then(|known| known.last_effective()).map(|last| {
+                        let show = command_line(["promo", "show", last.run.as_str()]);
+                        say(show, "says what failed; mend or put back what the configuration changes")
+                    }));
                     let again = ["promo", "plan", name, "--release", self.release.as_str(), "--out", &file];
                     out.push(say(command_line(again), "plans its configuration once more, if that was not at fault"));
                 }

@@ -68,7 +68,11 @@ pub(crate) fn hold(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
 /// That the configuration of what runs somewhere is another in the working tree, and whether it was tried and failed (S3.3).
 pub(crate) fn other_configuration(failed: bool) -> String {
     let other = "its configuration here is another than the one that was deployed";
-    if failed { format!("{other}, and failed before: it is planned by name only") } else { other.to_owned() }
+    if failed {
+        format!("{other}, and failed before: mend or put back what it changes, or plan it by name")
+    } else {
+        other.to_owned()
+    }
 }
 
 /// The same in a table of several things: of a promotion that did not end well only what it was, and who says the rest.

@@ -22,9 +22,9 @@ fn failed(on_failure: &str) -> (World, String) {
 }
 
 /// Riley lifts the pause after a way back.
-fn unfreeze(world: &World, reason: &str) {
+fn unfreeze(world: &World, name: &str, reason: &str) {
     let with = ["--reason", reason, "--key", "keys/riley", "--signer", "built-in"];
-    world.run(0, &[&["unfreeze", "staging"], &with[..]].concat());
+    world.run(0, &[&["unfreeze", name], &with[..]].concat());
 }
 
 /// The line that has a text, of which there is one at least.
@@ -122,7 +122,7 @@ fn s0_4_a_configuration_that_could_not_be_deployed_has_not_passed_its_checks_sin
 #[test]
 fn s3_3_a_configuration_that_failed_is_not_tried_again_by_itself() {
     let (world, _) = failed("rollback");
-    unfreeze(&world, "looked at it");
+    unfreeze(&world, "staging", "looked at it");
     let runs = || world.run(0, &["history"])["promotions"].as_array().unwrap().len();
     let before = runs();
     let plan = world.run(0, &["plan", "staging"]);
@@ -137,14 +137,19 @@ fn s3_3_a_configuration_that_failed_is_not_tried_again_by_itself() {
     let row = row(&world, "staging");
     assert_eq!((&row["reconfigured"], &row["configuration_failed"]), (&json!(true), &json!(true)), "{row}");
     let (why, id) = (world.run(0, &["why", "staging"]), row["release"]["id"].as_str().unwrap().to_owned());
-    assert_eq!(next(&why), format!("promo plan staging --release {id} --out staging.plan.json"), "{why}");
+    assert_eq!(next(&why), format!("promo show {}", world.newest_run()), "{why}");
+    let by_name = format!("promo plan staging --release {id} --out staging.plan.json");
+    assert!(why["also"][0]["command"].as_str().unwrap().ends_with(&by_name["promo ".len()..]), "{why}");
     let told = said(&world, &["why", "staging"]);
-    assert!(told.contains("than the one that was deployed, and failed before: it is planned by name only"), "{told}");
+    assert!(
+        told.contains("than the one that was deployed, and failed before: mend or put back what it changes"),
+        "{told}"
+    );
     // By name it is tried again, and fails again.
     world.run(0, &["plan", "staging", "--release", &id, "--out", "again.plan.json"]);
     world.run(40, &["apply", "again.plan.json"]);
     assert_eq!(runs(), before + 1);
-    unfreeze(&world, "looked at it again");
+    unfreeze(&world, "staging", "looked at it again");
     // Another one is another one, and what worked once is not barred by what was tried in between.
     world.write("config/staging.env", "WORKERS=9\n");
     let output = promo(&world.at, &["advance"]);
@@ -172,4 +177,17 @@ fn s3_3_a_configuration_that_could_not_be_deployed_is_not_tried_again_by_itself(
     let plan = world.run(0, &["plan", "staging"]);
     assert_eq!(plan["summary"]["can_start"], json!([]), "{plan}");
     assert_eq!(row(&world, "staging")["configuration_failed"], json!(true));
+}
+
+#[test]
+fn s3_3_a_configuration_that_failed_and_was_put_back_leaves_nothing_to_do() {
+    let world = World::new();
+    let (before, file) = (next(&world.run(0, &["status"])), std::fs::read_to_string(world.at.join("config/dev.env")));
+    world.write("config/dev.env", "WORKERS=0\n");
+    let output = promo(&world.at, &["advance"]);
+    assert_eq!(output.status.code(), Some(40), "{:?}", texts(&output));
+    world.write("config/dev.env", &file.unwrap());
+    unfreeze(&world, "dev", "it is put back");
+    assert_ne!(before, "promo why dev");
+    assert_eq!(next(&world.run(0, &["status"])), before);
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
+use promo_core::Digest;
 use promo_core::evidence::{Kind, Report};
 use promo_core::kinds::KindSchema;
 use promo_core::requirement::{PublicKey, Signed};
@@ -83,6 +84,10 @@ impl Documents for Formats {
 
     fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
         signatures::signed(bytes, keys)
+    }
+
+    fn stated(&self, bytes: &[u8]) -> Digest {
+        signatures::stated(bytes)
     }
 }
 

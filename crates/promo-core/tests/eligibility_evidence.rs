@@ -98,6 +98,7 @@ fn scan(level: Option<Level>, age: SignedDuration) -> Piece {
 fn piece(content: Content) -> Piece {
     Piece {
         document: Digest::of(format!("{content:?}").as_bytes()),
+        stated: Digest::of(b""),
         origin: Origin::Ledger { by: "ci".into(), at: now() },
         name: None,
         bound: [manifest()].into(),
@@ -120,8 +121,10 @@ fn known(pieces: Vec<Piece>) -> ReleaseEvidence {
             ]),
         )]),
         subjects: BTreeMap::from([(name("app"), Subject::single(manifest(), None))]),
+        contradicted: BTreeMap::new(),
         pieces,
         withdrawn: Vec::new(),
+        contested: Vec::new(),
     }
 }
 

@@ -65,13 +65,13 @@ impl Session {
     }
 
     async fn collect_attached(&self, release: &ReleaseEntry) -> Result<Collected, EngineError> {
-        let (known, withdrawn): (BTreeSet<(Digest, Digest)>, BTreeSet<Digest>) = self.with_view(|view| {
-            // What was withdrawn is read again, so that it is told that it still lies there.
-            let attached = view.evidence.iter().filter(|entry| entry.attached.is_some() && entry.withdrawn.is_none());
-            let known = attached.flat_map(|entry| entry.subjects.iter().map(|subject| (*subject, entry.document)));
-            let withdrawn = view.evidence.iter().filter(|entry| entry.withdrawn.is_some()).map(|entry| entry.document);
-            (known.collect(), withdrawn.filter(|document| view.standing(document).next().is_none()).collect())
-        })?;
+        let view = self.view()?;
+        let withdrawals = self.withdrawals(&view)?;
+        // What was withdrawn is read again, so that it is told that it still lies there.
+        let attached = self.evidence_of(&view, release)?.into_iter().map(|one| one.entry);
+        let attached = attached.filter(|entry| entry.attached.is_some() && entry.withdrawn.is_none());
+        let known: BTreeSet<(Digest, Digest)> =
+            attached.flat_map(|e| e.subjects.into_iter().map(move |subject| (subject, e.document))).collect();
         let (mut out, mut events, mut taken) = (Collected::default(), Vec::new(), BTreeSet::new());
         for (name, digest) in &release.release.content.components {
             let source = release.release.sources.get(name);
@@ -100,8 +100,9 @@ impl Session {
                     broken(&at, why);
                     continue;
                 }
-                if withdrawn.contains(&document) {
-                    out.withdrawn.insert(document);
+                let stated = self.reports.stated(&one.bytes);
+                if withdrawals.of(&stated).is_some() {
+                    out.withdrawn.extend(self.taken_out(&view, &withdrawals, &stated)?.map(|_| document));
                     continue;
                 }
                 if known.contains(&(one.subject, document)) || !taken.insert((one.subject, document)) {

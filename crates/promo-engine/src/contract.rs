@@ -220,7 +220,8 @@ fn wrong_resolved(request: &ResolveRequest, answer: &Resolved) -> Option<String>
     if let Some(stray) = answer.platforms.keys().find(|digest| !answer.tree.contains(digest)) {
         return Some(format!("{stray} is a platform, and not in the tree"));
     }
-    let metadata = answer.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    let all = answer.metadata.iter().chain(&answer.contradicted);
+    let metadata = all.map(|(key, value)| key.len() + value.len()).sum();
     wrong_line("media type", &answer.media_type).or_else(|| too_much("metadata", metadata))
 }
 
@@ -479,6 +480,7 @@ mod tests {
             platforms: [].into(),
             nature: None,
             metadata: [].into(),
+            contradicted: [].into(),
         };
         let told = |resolved| Told { resolved: Some(resolved), ..Told::default() };
         let asked = format!("oci-layout:images:1@{}", digest("other"));

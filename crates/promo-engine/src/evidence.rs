@@ -8,11 +8,11 @@ use promo_core::Digest;
 use promo_core::eligibility::Evidence;
 use promo_core::evidence::{Kind, Report};
 use promo_core::ids::{ArtifactName, ReleaseId, SignerName, SuiteName};
-use promo_core::ledger::record::{ARTIFACT_METADATA, METADATA};
-use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry};
+use promo_core::ledger::record::{ARTIFACT_METADATA, CONTRADICTED, METADATA};
+use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry, Spoken, Withdrawn};
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Goal, Plan};
-use promo_core::requirement::{Content, Origin, Piece, PublicKey, ReleaseEvidence, Signed, Subject};
+use promo_core::requirement::{Content, NamedGate, Origin, Piece, PublicKey, ReleaseEvidence, Signed, Subject};
 use promo_ledger::Expect;
 
 use crate::error::EngineError;
@@ -40,10 +40,21 @@ pub trait Documents: Send + Sync {
 
     /// Whose signature one carries, of these keys.
     fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed;
+
+    /// The digest of what was signed of it, whichever envelope is around that; of one that is no envelope, its own.
+    fn stated(&self, bytes: &[u8]) -> Digest;
 }
 
-/// What is known of a document: what it says, and whose signature it carries.
-pub(crate) type Known = (Content, Signed);
+/// What is known of a document.
+#[derive(Clone)]
+pub(crate) struct Known {
+    /// What it says.
+    pub(crate) content: Content,
+    /// Whose signature it carries.
+    pub(crate) signed: Signed,
+    /// The digest of what was signed.
+    pub(crate) stated: Digest,
+}
 
 /// How documents are read, and those that were.
 #[derive(Clone, Default)]
@@ -64,6 +75,10 @@ impl Reports {
     fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
         self.documents.as_ref().map(|documents| documents.signed(bytes, keys)).unwrap_or_default()
     }
+
+    pub(crate) fn stated(&self, bytes: &[u8]) -> Digest {
+        self.documents.as_ref().map_or_else(|| Digest::of(bytes), |documents| documents.stated(bytes))
+    }
 }
 
 /// A document that is brought.
@@ -81,6 +96,16 @@ pub struct NewEvidence {
     pub again: bool,
 }
 
+/// A document that may be brought.
+struct Examined {
+    /// What it says.
+    report: Report,
+    /// For which digests it is brought.
+    subjects: BTreeSet<Digest>,
+    /// The digest of what was signed.
+    stated: Digest,
+}
+
 /// Evidence that is in the ledger.
 #[derive(Debug, Clone)]
 pub struct Brought {
@@ -90,6 +115,8 @@ pub struct Brought {
     pub content: Content,
     /// Whose signature it carries, of those whom gates ask for.
     pub signed: Signed,
+    /// The digest of what was signed; of a document that is no envelope, its own.
+    pub stated: Digest,
     /// Whether it was there before, for the same and by the same name.
     pub known: bool,
 }
@@ -103,8 +130,26 @@ impl Brought {
             Some(_) => Origin::Registry { at },
             None => Origin::Ledger { by: by.name, at },
         };
-        let (signed, content) = (self.signed.clone(), self.content.clone());
-        Piece { document, origin, name, bound: subjects, signed, content }
+        let (signed, content, stated) = (self.signed.clone(), self.content.clone(), self.stated);
+        Piece { document, stated, origin, name, bound: subjects, signed, content }
+    }
+}
+
+/// What was withdrawn, by the digest of what was signed: whoever withdraws a document takes out what it says, in every envelope.
+/// The last of each.
+#[derive(Default)]
+pub(crate) struct Withdrawals(BTreeMap<Digest, Withdrawn>);
+
+impl Withdrawals {
+    /// The last withdrawal of it: since then it does not come back by lying in a registry.
+    pub(crate) fn of(&self, stated: &Digest) -> Option<&Withdrawn> {
+        self.0.get(stated)
+    }
+
+    /// The withdrawal that reaches a record of another envelope: all that were there before it, and all that only lie in a registry.
+    fn reaches(&self, entry: &EvidenceEntry, stated: &Digest) -> Option<Withdrawn> {
+        let last = self.of(stated)?;
+        (entry.attached.is_some() || entry.seq < last.note.seq).then(|| last.clone())
     }
 }
 
@@ -121,6 +166,24 @@ impl Session {
     /// # Errors
     /// When it cannot be read, does not say of what it speaks while nobody else does, or speaks of something else than was said.
     pub fn add_evidence(&self, new: NewEvidence) -> Result<Brought, EngineError> {
+        let examined = self.examined(&new)?;
+        self.bring(&new, examined)
+    }
+
+    /// Brings several documents: every one of them, or where one is refused none.
+    ///
+    /// # Errors
+    /// As [`Session::add_evidence`], with the place of the one that is refused, from 0.
+    pub fn add_all_evidence(&self, all: &[NewEvidence]) -> Result<Vec<Brought>, (usize, Box<EngineError>)> {
+        let each = all.iter().enumerate();
+        let examined: Result<Vec<Examined>, _> =
+            each.map(|(at, new)| self.examined(new).map_err(|error| (at, Box::new(error)))).collect();
+        let each = all.iter().zip(examined?).enumerate();
+        each.map(|(at, (new, examined))| self.bring(new, examined).map_err(|error| (at, Box::new(error)))).collect()
+    }
+
+    /// What a document says, and of what, where nothing speaks against bringing it.
+    fn examined(&self, new: &NewEvidence) -> Result<Examined, EngineError> {
         let pointers = if new.numbers { self.pointers() } else { Vec::new() };
         let read = self.reports.read(&new.bytes, new.numbers.then_some(&pointers));
         let report = read.map_err(|unread| EngineError::Evidence(unread.why))?;
@@ -131,9 +194,8 @@ impl Session {
                 return Err(EngineError::Evidence(why.into()));
             }
             (true, false) => inside,
-            (false, _) => new.subjects,
+            (false, _) => new.subjects.clone(),
         };
-        let (document, kind) = (Digest::of(&new.bytes), report.about.source());
         let about_something_else = self.with_view(|view| {
             let known = view.described.values().filter(|subject| subjects.iter().any(|digest| subject.has(digest)));
             let mut parts = known.peekable();
@@ -147,28 +209,38 @@ impl Session {
                 format!("the document speaks of {}, which is no part of what it was brought for", first.digest);
             return Err(EngineError::Evidence(message));
         }
+        let stated = self.reports.stated(&new.bytes);
+        let view = self.view()?;
+        let withdrawn = self.taken_out(&view, &self.withdrawals(&view)?, &stated)?;
+        if let Some(withdrawn) = withdrawn.filter(|_| !new.again) {
+            return Err(EngineError::Invalid(format!(
+                "{} was withdrawn by {} (record {}), and comes back with `--again` alone",
+                Digest::of(&new.bytes),
+                withdrawn.by(),
+                withdrawn.note.seq
+            )));
+        }
+        Ok(Examined { report, subjects, stated })
+    }
+
+    /// Records what was examined.
+    fn bring(&self, new: &NewEvidence, examined: Examined) -> Result<Brought, EngineError> {
+        let Examined { report, subjects, stated } = examined;
+        let (document, kind) = (Digest::of(&new.bytes), report.about.source());
         let name = new.name.as_ref().map(ToString::to_string);
         let like =
             |entry: &&EvidenceEntry| entry.name == name && entry.subjects == subjects && entry.format == kind.name();
         let same = |entry: &&EvidenceEntry| like(entry) && entry.document == document;
         let (content, signed) = (Content::Read(Arc::new(report)), self.reports.signed(&new.bytes, &self.keys()));
-        let withdrawn = self.with_view(|view| {
-            let all = view.evidence.iter().filter(|entry| entry.document == document);
-            all.filter_map(|entry| entry.withdrawn.clone())
-                .next_back()
-                .filter(|_| view.standing(&document).next().is_none())
-        })?;
-        if let Some(withdrawn) = withdrawn.filter(|_| !new.again) {
-            return Err(EngineError::Invalid(format!(
-                "{document} was withdrawn by {} (record {}), and comes back with `--again` alone",
-                withdrawn.by(),
-                withdrawn.note.seq
-            )));
-        }
+        let view = self.view()?;
         // Only the last of its make is there already: where another came after it, the same once more is news.
         let last = self.with_view(|view| view.evidence.iter().rev().find(like).cloned())?;
-        if let Some(entry) = last.filter(|entry| entry.document == document && entry.withdrawn.is_none()) {
-            return Ok(Brought { entry, content, signed, known: true });
+        // What is contested is brought anew, by whoever says so.
+        let unproven = if new.again { self.unproven(&view)?.get(&stated).copied() } else { None };
+        let contested = unproven.is_some_and(|seq| last.as_ref().is_some_and(|last| last.seq < seq));
+        let there = |entry: &EvidenceEntry| entry.document == document && entry.withdrawn.is_none() && !contested;
+        if let Some(entry) = last.filter(there) {
+            return Ok(Brought { entry, content, signed, stated, known: true });
         }
         self.store.put_blob(&new.bytes)?;
         let event = Event::EvidenceAdded {
@@ -181,7 +253,7 @@ impl Session {
         self.append(&Expect::default(), &[self.draft(event)])?;
         let entry = self.with_view(|view| view.evidence.iter().rev().find(same).cloned())?;
         let entry = entry.ok_or_else(|| EngineError::Evidence(format!("{document} was added and is not there")))?;
-        Ok(Brought { entry, content, signed, known: false })
+        Ok(Brought { entry, content, signed, stated, known: false })
     }
 
     /// The evidence that the ledger has for a release, in its order; also what counts no more.
@@ -191,18 +263,86 @@ impl Session {
     pub fn evidence_of(&self, view: &View, release: &ReleaseEntry) -> Result<Vec<Brought>, EngineError> {
         let mine: BTreeSet<Digest> = parts(view, release);
         let entries = view.evidence.iter().filter(|entry| !entry.subjects.is_disjoint(&mine));
+        let withdrawals = self.withdrawals(view)?;
         let brought = |entry: &EvidenceEntry| {
-            let (content, signed) = self.content(entry)?;
-            Ok(Brought { entry: entry.clone(), content, signed, known: true })
+            let Known { content, signed, stated } = self.content(entry)?;
+            let mut entry = entry.clone();
+            entry.withdrawn = entry.withdrawn.take().or_else(|| withdrawals.reaches(&entry, &stated));
+            Ok(Brought { entry, content, signed, stated, known: true })
         };
         entries.map(brought).collect()
     }
 
-    /// The releases of which a document speaks, as it was brought.
-    pub(crate) fn spoken_of<'v>(&self, view: &'v View, document: &Digest) -> Vec<&'v ReleaseId> {
-        let subjects: BTreeSet<&Digest> = view.standing(document).flat_map(|entry| &entry.subjects).collect();
+    /// What was withdrawn, by what was signed of it.
+    pub(crate) fn withdrawals(&self, view: &View) -> Result<Withdrawals, EngineError> {
+        let mut out = Withdrawals::default();
+        for entry in &view.evidence {
+            if let Some(withdrawn) = &entry.withdrawn {
+                out.0.insert(self.content(entry)?.stated, withdrawn.clone());
+            }
+        }
+        Ok(out)
+    }
+
+    /// The last record that withdraws something which no signature bears out, by the digest of what was signed.
+    fn unproven(&self, view: &View) -> Result<BTreeMap<Digest, u64>, EngineError> {
+        let mut out = BTreeMap::new();
+        for uncounted in &view.uncounted {
+            let Spoken::Withdrawal { document } = &uncounted.about else { continue };
+            // What anybody writes names what it likes.
+            if let Some(entry) = view.standing(document).next() {
+                out.insert(self.content(entry)?.stated, uncounted.seq);
+            }
+        }
+        Ok(out)
+    }
+
+    /// The withdrawal of what nobody has brought since, by the digest of what was signed.
+    pub(crate) fn taken_out(
+        &self,
+        view: &View,
+        withdrawals: &Withdrawals,
+        stated: &Digest,
+    ) -> Result<Option<Withdrawn>, EngineError> {
+        let Some(last) = withdrawals.of(stated) else { return Ok(None) };
+        let since = |entry: &&EvidenceEntry| entry.seq > last.note.seq && entry.attached.is_none();
+        for entry in view.evidence.iter().filter(since) {
+            if entry.withdrawn.is_none() && self.content(entry)?.stated == *stated {
+                return Ok(None);
+            }
+        }
+        Ok(Some(last.clone()))
+    }
+
+    /// The releases of which a document speaks, in whichever envelope, as it was brought.
+    pub(crate) fn spoken_of<'v>(&self, view: &'v View, document: &Digest) -> Result<Vec<&'v ReleaseId>, EngineError> {
+        let Some(first) = view.standing(document).next() else { return Ok(Vec::new()) };
+        let stated = self.content(first)?.stated;
+        let mut subjects: BTreeSet<&Digest> = BTreeSet::new();
+        for entry in view.evidence.iter().filter(|entry| entry.withdrawn.is_none()) {
+            if entry.document == *document || self.content(entry)?.stated == stated {
+                subjects.extend(&entry.subjects);
+            }
+        }
         let of = |release: &&ReleaseEntry| parts(view, release).iter().any(|part| subjects.contains(part));
-        view.releases.iter().filter(of).map(|release| &release.release.id).collect()
+        Ok(view.releases.iter().filter(of).map(|release| &release.release.id).collect())
+    }
+
+    /// The releases that could be let in for want of a document: those of which it speaks, and where one of them runs before a gate that compares
+    /// numbers with it, every later one.
+    pub(crate) fn let_in_without<'v>(
+        &self,
+        view: &'v View,
+        document: &Digest,
+    ) -> Result<Vec<&'v ReleaseId>, EngineError> {
+        let spoken: BTreeSet<&ReleaseId> = self.spoken_of(view, document)?.into_iter().collect();
+        let compares = |named: &NamedGate| named.gate.requirement.compares();
+        let gates = self.governance.gates.iter().filter(|(_, gates)| gates.iter().any(compares));
+        let here = gates.filter_map(|(environment, _)| Some(&view.current(environment)?.release));
+        let before: Vec<u64> = here.filter(|here| spoken.contains(here)).map(|here| view.lineage(here)).collect();
+        let later = |entry: &ReleaseEntry| before.iter().any(|lineage| entry.lineage > *lineage);
+        let all = view.releases.iter().filter(|entry| spoken.contains(&entry.release.id) || later(entry));
+        Ok(all.map(|entry| &entry.release.id).collect())
     }
 
     /// What is known of the evidence for these releases, as gates take it.
@@ -218,21 +358,26 @@ impl Session {
         if self.governance.gates.is_empty() {
             return Ok(out);
         }
+        let unproven = self.unproven(view)?;
         for id in releases {
             let (Some(entry), false) = (view.release(id), out.contains_key(id)) else { continue };
-            let metadata = said_of_each(entry, &self.store.texts(entry.seq)?);
+            let texts = self.store.texts(entry.seq)?;
+            let (metadata, contradicted) = (said_of_each(entry, &texts), contradicted(entry, &texts));
             let components = entry.release.content.components.iter();
             let subjects: BTreeMap<ArtifactName, Subject> = components
                 .filter_map(|(name, digest)| Some((name.clone(), view.described.get(digest)?.clone())))
                 .collect();
-            let (mut pieces, mut withdrawn) = (Vec::new(), Vec::new());
+            let (mut pieces, mut withdrawn, mut contested) = (Vec::new(), Vec::new(), Vec::new());
             for brought in self.evidence_of(view, entry)? {
-                match &brought.entry.withdrawn {
-                    None => pieces.push(brought.piece()),
-                    Some(by) => withdrawn.push((brought.piece(), by.by().to_owned(), by.note.seq)),
+                match (&brought.entry.withdrawn, unproven.get(&brought.stated)) {
+                    (None, Some(seq)) if brought.entry.attached.is_some() || brought.entry.seq < *seq => {
+                        contested.push((brought.piece(), *seq));
+                    }
+                    (None, _) => pieces.push(brought.piece()),
+                    (Some(by), _) => withdrawn.push((brought.piece(), by.by().to_owned(), by.note.seq)),
                 }
             }
-            out.insert(id.clone(), ReleaseEvidence { metadata, subjects, pieces, withdrawn });
+            out.insert(id.clone(), ReleaseEvidence { metadata, contradicted, subjects, pieces, withdrawn, contested });
         }
         Ok(out)
     }
@@ -262,7 +407,8 @@ impl Session {
         // A row that anybody can write stops nobody: what it names and the ledger does not keep cannot be read (S12.3).
         let Some(bytes) = self.store.get_blob(&entry.document)? else {
             let why = "the ledger does not keep it".to_owned();
-            return Ok((Content::Unreadable { kind: named.unwrap_or(Kind::InToto), why }, Signed::default()));
+            let content = Content::Unreadable { kind: named.unwrap_or(Kind::InToto), why };
+            return Ok(Known { content, signed: Signed::default(), stated: entry.document });
         };
         let pointers = if numbers { self.pointers() } else { Vec::new() };
         let content = match self.reports.read(&bytes, numbers.then_some(&pointers)) {
@@ -273,7 +419,8 @@ impl Session {
                 Content::Unreadable { kind, why: unread.why }
             }
         };
-        let out = (content, self.reports.signed(&bytes, &self.keys()));
+        let (signed, stated) = (self.reports.signed(&bytes, &self.keys()), self.reports.stated(&bytes));
+        let out = Known { content, signed, stated };
         read().insert(key, out.clone());
         Ok(out)
     }
@@ -300,16 +447,27 @@ impl Session {
     }
 }
 
+/// The texts whose names begin so, by what stands behind that.
+fn below(texts: &BTreeMap<String, Option<String>>, prefix: &str) -> BTreeMap<String, Option<String>> {
+    let fields = texts.iter().filter_map(|(field, text)| Some((field.strip_prefix(prefix)?.to_owned(), text.clone())));
+    fields.collect()
+}
+
+/// In what each artifact of a release contradicts itself.
+fn contradicted(
+    entry: &ReleaseEntry,
+    texts: &BTreeMap<String, Option<String>>,
+) -> BTreeMap<ArtifactName, BTreeMap<String, Option<String>>> {
+    let names = entry.release.content.components.keys();
+    names.map(|name| (name.clone(), below(texts, &format!("{CONTRADICTED}{name}.")))).collect()
+}
+
 /// What the build said of each artifact of a release. What only some of several said stands for those alone.
 fn said_of_each(
     entry: &ReleaseEntry,
     texts: &BTreeMap<String, Option<String>>,
 ) -> BTreeMap<ArtifactName, BTreeMap<String, Option<String>>> {
-    let below = |prefix: &str| -> BTreeMap<String, Option<String>> {
-        let fields =
-            texts.iter().filter_map(|(field, text)| Some((field.strip_prefix(prefix)?.to_owned(), text.clone())));
-        fields.collect()
-    };
+    let below = |prefix: &str| below(texts, prefix);
     let names = entry.release.content.components.keys();
     let whole = below(METADATA);
     if names.len() == 1 {
@@ -325,7 +483,8 @@ fn said_of_each(
 }
 
 /// Every digest by which evidence could be bound to a release.
-fn parts(view: &View, release: &ReleaseEntry) -> BTreeSet<Digest> {
+#[must_use]
+pub fn parts(view: &View, release: &ReleaseEntry) -> BTreeSet<Digest> {
     let components = release.release.content.components.values();
     let platforms = components.clone().filter_map(|digest| view.described.get(digest));
     let platforms = platforms

@@ -248,7 +248,7 @@ impl Session {
         let view = self.view()?;
         let releases: Vec<&ReleaseId> = match lift {
             Lift::Quarantine { release, .. } => vec![release],
-            Lift::Evidence { document } => self.spoken_of(&view, document),
+            Lift::Evidence { document } => self.let_in_without(&view, document)?,
             Lift::Freeze { .. } | Lift::Clock { .. } => return Ok(()),
         };
         releases.into_iter().try_for_each(|release| self.took_no_part_in(&view, who, lift, release))

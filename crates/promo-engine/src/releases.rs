@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
-use promo_core::ledger::record::{ARTIFACT_METADATA, METADATA, REASON};
+use promo_core::ledger::record::{ARTIFACT_METADATA, CONTRADICTED, METADATA, REASON};
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::ledger::{Draft, Event, View};
 use promo_core::planner::shared_files;
@@ -109,7 +109,7 @@ impl Session {
             return Err(EngineError::Invalid(format!("a release needs every artifact: `{name}` is missing")));
         }
         let (mut components, mut sources, mut said) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
-        let mut described = BTreeMap::new();
+        let (mut described, mut contradicted) = (BTreeMap::new(), BTreeMap::new());
         for (name, given) in &new.artifacts {
             let artifact = &declared[name];
             let reference = full_reference(&artifact.repository, given).ok_or_else(|| {
@@ -137,6 +137,8 @@ impl Session {
             let bare = reference.split('@').next().unwrap_or_default();
             sources.insert(name.clone(), format!("{bare}@{}", resolved.digest));
             described.insert(resolved.digest, Described::of(&resolved));
+            let fields = resolved.contradicted.into_iter();
+            contradicted.extend(fields.map(|(key, told)| (format!("{CONTRADICTED}{name}.{key}"), told)));
             said.push(resolved.metadata);
         }
         let tree = observe::working_tree(self)?;
@@ -152,8 +154,8 @@ impl Session {
         let correct = new.correct;
         let named: Vec<(&ArtifactName, &BTreeMap<String, String>)> = new.artifacts.keys().zip(&said).collect();
         let each = metadata::of_each(&named, &new.metadata).into_iter();
-        let each: BTreeMap<String, String> =
-            each.map(|(name, key, value)| (format!("{ARTIFACT_METADATA}{name}.{key}"), value.to_owned())).collect();
+        let each = each.map(|(name, key, value)| (format!("{ARTIFACT_METADATA}{name}.{key}"), value.to_owned()));
+        let each: BTreeMap<String, String> = each.chain(contradicted).collect();
         let metadata = metadata::of_release(&said, new.metadata).map_err(EngineError::Invalid)?;
         let release = Release { id: content.id(), content, sources, alias: new.alias.map(|alias| alias.to_string()) };
         self.enter(release, (&metadata, each), &described, correct)

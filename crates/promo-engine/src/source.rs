@@ -54,7 +54,7 @@ impl Session {
             Some(bytes) => Seen::report(&bytes).map_or_else(unreadable, |report| Content::Read(Arc::new(report))),
             None => unreadable("the ledger does not keep it".into()),
         };
-        Ok((content, Signed::default()))
+        Ok(Known { content, signed: Signed::default(), stated: *document })
     }
 
     /// Asks the repositories of gates over the source for the commits of a release, and records what they show. One that has shown a commit

@@ -21,6 +21,10 @@ use promo_core::requirement::{KeyKind, PublicKey, Signed};
 
 use crate::reports::envelope::{self, Envelope, IN_TOTO, Signature};
 
+/// What is known by its digest is told apart by these from what stands in an envelope: what cosign signs of an image, and a message.
+const IMAGE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+const MESSAGE: &str = "messageSignature";
+
 /// Whose signatures a document carries, of these keys. One that is no envelope, or a broken one, carries none.
 #[must_use]
 pub fn signed(bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
@@ -63,6 +67,21 @@ pub fn signed(bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
         }
     }
     out
+}
+
+/// The digest of what was signed, whatever stands around it: how the envelope is written, by which ids it names keys, which signatures it has and
+/// whether it stands in a bundle is up to whoever passes it on. Of a document that is no envelope, its own.
+#[must_use]
+pub fn stated(bytes: &[u8]) -> Digest {
+    match envelope::open(bytes) {
+        Ok(Some(Envelope::Dsse { payload_type, payload, .. })) => {
+            Digest::of(&pre_authentication(&payload_type, &payload))
+        }
+        // Each form by itself, since each is read as something else.
+        Ok(Some(Envelope::Image { payload, .. })) => Digest::of(&pre_authentication(IMAGE, &payload)),
+        Ok(Some(Envelope::Message { digest, .. })) => Digest::of(&pre_authentication(MESSAGE, digest.as_bytes())),
+        Ok(None) | Err(_) => Digest::of(bytes),
+    }
 }
 
 /// The statement of in-toto that a key has signed; none where a document is something else, or somebody else's.

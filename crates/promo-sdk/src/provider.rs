@@ -176,6 +176,9 @@ pub struct Resolved {
     pub nature: Option<Nature>,
     /// Annotations and configuration labels, where they agree.
     pub metadata: BTreeMap<String, String>,
+    /// Keys on which they do not, with what is said where, in words: such a key has no value.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub contradicted: BTreeMap<String, String>,
 }
 
 /// Asks what is attached to an artifact.

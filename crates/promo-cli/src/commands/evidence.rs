@@ -11,7 +11,7 @@ use promo_core::ledger::view::ReleaseEntry;
 use promo_core::plan::ReleaseRef;
 use promo_core::planner;
 use promo_engine::EngineError;
-use promo_engine::evidence::NewEvidence;
+use promo_engine::evidence::{Brought, NewEvidence};
 use promo_engine::lifts::Lift;
 
 use super::unfreeze::{self, Signing};
@@ -24,7 +24,7 @@ use crate::project::{self, Access};
 use crate::select;
 use crate::ui::Ui;
 use crate::view::answers::{EvidenceAdded, EvidenceCollected, EvidenceWithdrawn};
-use crate::view::evidence::{CollectedView, DocumentView};
+use crate::view::evidence::{AddedView, CollectedView, DocumentView};
 
 /// The longest document that is taken, in bytes: what a reader of reports takes.
 const LIMIT: usize = promo_providers::reports::LIMIT;
@@ -42,7 +42,7 @@ pub(crate) struct Arguments {
 enum Verb {
     /// Bring a document that speaks of what is promoted: a scan, a bill of materials, a report of tests
     Add {
-        /// The document; its format is told from its content
+        /// The document; its format is told from its content. A document on each line is several, as cosign downloads them
         file: PathBuf,
         /// For every artifact of this release: its id, number or alias; of what the document names itself when left out
         #[arg(long, value_name = "RELEASE")]
@@ -206,18 +206,38 @@ fn add(ui: &Ui, global: &Global, verb: &Verb) -> Result<Exit, CliError> {
         (None, None) => BTreeSet::new(),
     };
     drop(view);
-    let new = NewEvidence { bytes, name: name.clone(), subjects, numbers: *numbers, again: *again };
-    let brought = project.session.add_evidence(new)?;
-    let shown = DocumentView::of(&brought, &project.session);
+    let new = |(_, bytes): &(usize, &[u8])| NewEvidence {
+        bytes: bytes.to_vec(),
+        name: name.clone(),
+        subjects: subjects.clone(),
+        numbers: *numbers,
+        again: *again,
+    };
+    let lines = promo_providers::reports::lines(&bytes);
+    let all: Vec<NewEvidence> = lines.iter().map(new).collect();
+    let brought = project.session.add_all_evidence(&all).map_err(|(at, error)| match lines.get(at) {
+        Some((line, _)) if lines.len() > 1 => {
+            CliError::from(*error).details([format!("it is line {line} of {}", escape::line(&file.to_string_lossy()))])
+        }
+        _ => (*error).into(),
+    })?;
     let next = ui.to_paste("promo status");
     if ui.format() == Format::Json {
-        ui.answer(&EvidenceAdded { evidence: shown, new: !brought.known, next });
+        let added = |one: &Brought| AddedView { evidence: DocumentView::of(one, &project.session), new: !one.known };
+        let mut each = brought.iter().map(added);
+        if let Some(AddedView { evidence, new }) = each.next() {
+            ui.answer(&EvidenceAdded { evidence, new, more: each.collect(), next });
+        }
         return Ok(DONE);
     }
-    let what = if brought.known { "was there already" } else { "added" };
-    let mut out = format!("{} {what}\n  {}\n", brought.entry.document, escape::line(&shown.text()));
-    for subject in &brought.entry.subjects {
-        out.push_str(&format!("  for {subject}\n"));
+    let mut out = String::new();
+    for one in &brought {
+        let what = if one.known { "was there already" } else { "added" };
+        let shown = DocumentView::of(one, &project.session);
+        out.push_str(&format!("{} {what}\n  {}\n", one.entry.document, escape::line(&shown.text())));
+        for subject in &one.entry.subjects {
+            out.push_str(&format!("  for {subject}\n"));
+        }
     }
     ui.data(&format!("{out}{}", ui.last_line(&next)));
     Ok(DONE)

@@ -79,6 +79,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let releases: Vec<_> = document.body.moves.iter().map(|m| &m.to.id).chain(next).collect();
     let concerns = |about: &About<'_>| match about {
         About::Release(release) => releases.contains(release),
+        About::Evidence(release) => releases.contains(release) && !project.session.governance().gates.is_empty(),
         About::Environments(names) => document.body.moves.iter().any(|m| names.contains(&m.environment)),
     };
     for line in uncounted(&view, project.session.now()?, &concerns) {

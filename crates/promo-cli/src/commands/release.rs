@@ -10,7 +10,7 @@ use promo_core::plan::{Document, Move, PlanFileError, ReleaseRef};
 use promo_core::planner;
 use promo_core::release::Alias;
 use promo_engine::authors::AUTHORS_NAMESPACE;
-use promo_engine::evidence::Brought;
+use promo_engine::collect::Collected;
 use promo_engine::lifts::Lift;
 use promo_engine::{EngineError, NewRelease, Session};
 use promo_sdk::ErrorKind;
@@ -30,7 +30,7 @@ use crate::tags;
 use crate::ui::{self, Ui};
 use crate::view::answers::{ArtifactRecalled, ListedRelease, Releases};
 use crate::view::approving;
-use crate::view::evidence::DocumentView;
+use crate::view::evidence::{CollectedView, DocumentView};
 use crate::view::source::SinceView;
 
 #[derive(Debug, Args)]
@@ -322,7 +322,9 @@ fn add(
     let next = if quarantined { "promo status" } else { "promo advance" };
     if ui.format() == Format::Json {
         let next = ui.to_paste(next);
-        ui.answer(&ListedRelease { next, ..view_of(&project.session, &view, &entry)? });
+        let release = planner::reference(&view, &entry.release.id);
+        let collected = collected.map(|collected| CollectedView::of(release, &collected, &project.session));
+        ui.answer(&ListedRelease { next, collected, ..view_of(&project.session, &view, &entry)? });
     } else {
         let what = if added { "added" } else { "was there already" };
         let alias = entry.release.alias.as_deref().map(|a| format!(" {}", escape::line(a))).unwrap_or_default();
@@ -330,7 +332,9 @@ fn add(
         for reference in entry.release.sources.values() {
             ui.data(&format!("  {}\n", escape::line(reference)));
         }
-        ui.data(&collected);
+        for one in collected.iter().flat_map(|collected| &collected.new) {
+            ui.data(&format!("  + {}\n", escape::line(&DocumentView::of(one, &project.session).text())));
+        }
         // It may come with what was recalled.
         let rejected = view.quarantines.get(&(entry.release.id.clone(), None));
         if let Some(note) = rejected {
@@ -346,9 +350,9 @@ fn add(
 }
 
 /// Takes what lies beside the artifacts of a new release into the ledger, where a gate could ask for it. The release is there whatever comes of it.
-fn collect(ui: &Ui, project: &Project, entry: &ReleaseEntry) -> String {
+fn collect(ui: &Ui, project: &Project, entry: &ReleaseEntry) -> Option<Collected> {
     if project.session.governance().gates.is_empty() {
-        return String::new();
+        return None;
     }
     let warn = |told: &str| {
         let again =
@@ -363,13 +367,11 @@ fn collect(ui: &Ui, project: &Project, entry: &ReleaseEntry) -> String {
             for unseen in &collected.unseen {
                 warn(&format!("the release is added, and nobody knows where its commit is: {}", unseen.why));
             }
-            let told =
-                |one: &Brought| format!("  + {}\n", escape::line(&DocumentView::of(one, &project.session).text()));
-            collected.new.iter().map(told).collect()
+            Some(collected)
         }
         Err(error) => {
             warn(&format!("the release is added, and nobody knows what lies beside it: {error}"));
-            String::new()
+            None
         }
     }
 }
@@ -439,6 +441,7 @@ fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<Liste
         tags: Vec::new(),
         evidence: Vec::new(),
         since: None,
+        collected: None,
         next: String::new(),
     })
 }

@@ -5,16 +5,18 @@ use std::collections::BTreeSet;
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use promo_core::Digest;
 use promo_core::eligibility::{self, CheckStatus};
 use promo_core::gate::{self, Evidenced, Gate, GateKind, Outcome, Reason, opens_at, overall};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
-use promo_core::ledger::view::{Promotion, Said, Spoken, Uncounted, VerdictEntry};
+use promo_core::ledger::view::{Promotion, ReleaseEntry, Said, Spoken, Uncounted, VerdictEntry};
 use promo_core::planner;
 use promo_core::requirement::Requirement;
 use promo_core::windows::Invoker;
 use promo_engine::Session;
+use promo_engine::evidence::parts;
 
 use super::history::why_failed;
 use super::status::Rejected;
@@ -103,6 +105,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let rejected = if here { Rejected::of(session, &view, &release, name)? } else { None };
     let concerns = |about: &About<'_>| match about {
         About::Release(other) => **other == release,
+        About::Evidence(other) => !here && **other == release && session.governance().gates.contains_key(name),
         About::Environments(names) => names.contains(name),
     };
     let mut next = case.lead_on(&gates)?.into_iter().map(|mut next| {
@@ -663,6 +666,8 @@ impl Case<'_> {
 pub(crate) enum About<'a> {
     /// A verdict: the release.
     Release(&'a ReleaseId),
+    /// A document of evidence: the release, where gates ask for evidence.
+    Evidence(&'a ReleaseId),
     /// A request: the environments that its plan moves.
     Environments(&'a BTreeSet<EnvironmentName>),
 }
@@ -691,9 +696,12 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                     .then(|| format!("record {seq} does not lift the quarantine of {release}: {why}"))
             }
             Spoken::Withdrawal { document } => {
-                // Of which releases it speaks is told by every one of them.
-                let stands = view.standing(document).next().is_some();
-                stands.then(|| format!("record {seq} does not withdraw the document {document}: {why}"))
+                let subjects: BTreeSet<&Digest> = view.standing(document).flat_map(|entry| &entry.subjects).collect();
+                let speaks = |entry: &&ReleaseEntry| parts(view, entry).iter().any(|part| subjects.contains(part));
+                let mut releases = view.releases.iter().filter(speaks);
+                releases
+                    .any(|entry| concerns(&About::Evidence(&entry.release.id)))
+                    .then(|| format!("record {seq} does not withdraw the document {document}: {why}"))
             }
             Spoken::Authors { release } => {
                 concerns(&About::Release(release)).then(|| format!("record {seq} names no author of {release}: {why}"))

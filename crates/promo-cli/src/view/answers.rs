@@ -203,6 +203,9 @@ answers! {
         /// What came since the release before it, where a gate says in which repository its source is; told of one release only.
         #[serde(skip_serializing_if = "Option::is_none")]
         since: Option<super::source::SinceView>,
+        /// What was found beside its artifacts when it was added, where gates are stated.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        collected: Option<super::evidence::CollectedView>,
         /// The next command, after a verb that changed how it stands.
         #[serde(skip_serializing_if = "String::is_empty")]
         next: String,
@@ -329,6 +332,9 @@ answers! {
         evidence: super::evidence::DocumentView,
         /// Whether it was not there before, for the same and by the same name.
         new: bool,
+        /// The other documents of the file, where it has one on each line.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        more: Vec<super::evidence::AddedView>,
         /// The next command.
         next: String,
     }

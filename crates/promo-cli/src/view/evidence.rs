@@ -47,6 +47,15 @@ pub(crate) struct DocumentView {
     pub(crate) withdrawn: Option<WithdrawnView>,
 }
 
+/// A document that was brought.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
+pub(crate) struct AddedView {
+    /// The document.
+    pub(crate) evidence: DocumentView,
+    /// Whether it was not there before, for the same and by the same name.
+    pub(crate) new: bool,
+}
+
 /// Who took a document back.
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub(crate) struct WithdrawnView {

@@ -553,4 +553,30 @@ fn s12_3_a_row_that_withdraws_what_bars_and_that_nobody_signed_counts_for_nothin
     assert_eq!(asked.codes(), ["evidence-bad"]);
     let why = said(&asked.world, &["why", "staging", "1.2.0"]);
     assert!(why.contains("does not withdraw the document") && why.contains("nobody signed it"), "{why}");
+    // Where no gate asks for it, and of a release of which it does not speak, it is nothing.
+    for other in [["why", "production", "1.2.0"], ["why", "staging", "1.1.0"]] {
+        let why = said(&asked.world, &other);
+        assert!(!why.contains("does not withdraw"), "{why}");
+    }
+}
+
+#[test]
+fn s10_4_what_somebody_withdrew_who_has_left_since_lets_nothing_in_again() {
+    let asked = Asked::new(UNIT);
+    let world = &asked.world;
+    let good = asked.brings(TESTS, &["--name", "unit"])["evidence"]["document"].as_str().unwrap().to_owned();
+    assert_eq!(asked.codes(), [""; 0]);
+    world.run(0, &[&["evidence", "withdraw", &good, "--reason", "cut short"], &RILEY[..]].concat());
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    // Riley leaves: nothing proves any more that it was withdrawn by somebody who might.
+    world.edit("policy.toml", "version = 1\n", "version = 2\n");
+    world.edit("policy.toml", "[identities.riley]", "[identities.robin]");
+    assert_eq!(asked.codes(), ["evidence-missing"], "{:?}", asked.shut());
+    let why = said(world, &["why", "staging", "1.2.0"]);
+    assert!(why.contains("withdraws it and nobody proves that: it can bar, and lets nothing in"), "{why}");
+    // Whoever stands by it brings it anew.
+    asked.brings(TESTS, &["--name", "unit"]);
+    assert_eq!(asked.codes(), ["evidence-missing"]);
+    asked.brings(TESTS, &["--name", "unit", "--again"]);
+    assert_eq!(asked.codes(), [""; 0], "{:?}", asked.shut());
 }

@@ -333,3 +333,136 @@ fn s1_3_a_scan_counts_that_was_signed_by_whom_the_gate_names_and_others_are_name
     let (code, told) = attach(&[unsigned, others, good, ci.attest(&bad)]);
     assert_eq!(code, "evidence-bad", "{told}");
 }
+
+/// The same in another envelope: other spaces, the id of a key, and a signature of somebody else beside it.
+fn wrapped(envelope: &str, other: &Signer) -> String {
+    let mut envelope: Value = serde_json::from_str(envelope).unwrap();
+    let signatures = envelope["signatures"].as_array_mut().unwrap();
+    signatures[0]["keyid"] = "mine".into();
+    signatures.push(json!({ "keyid": "", "sig": other.sign(b"anything") }));
+    serde_json::to_string_pretty(&envelope).unwrap()
+}
+
+#[test]
+fn s1_3_what_was_withdrawn_is_withdrawn_in_every_envelope_and_comes_back_in_none() {
+    let (release, ci, mallory) = (Signer::new(), Signer::new(), Signer::new());
+    let asked = Asked::of(&release, &ci);
+    asked.sign(&release);
+    let attested = ci.attest(&provenance(&asked.digest, "https://ci.test/runner"));
+    let again = wrapped(&attested, &mallory);
+    let put = |text: &str| asked.put(None, "application/vnd.dsse.envelope.v1+json", text, &json!({}), true);
+    let collect = || asked.world.run(0, &["evidence", "collect", "--release", "1.2.0"])["releases"][0].clone();
+    let built = || asked.gates().iter().any(|(code, text)| code == "evidence-met" && text.contains("\"built\""));
+    let (first, second) = (put(&attested), put(&again));
+    asked.refer(&[&first, &second]);
+    assert_eq!(collect()["new"].as_array().map(Vec::len), Some(3));
+    assert!(built());
+    // One of the two envelopes is withdrawn: what was signed is.
+    let document = Digest::of(attested.as_bytes()).to_string();
+    let withdraw = ["evidence", "withdraw", &document, "--reason", "the runner was broken into"];
+    asked.world.run(0, &[&withdraw[..], &["--key", "keys/riley", "--signer", "built-in"]].concat());
+    assert!(!built(), "{:?}", asked.gates());
+    let shown = asked.world.run(0, &["release", "show", "1.2.0"]);
+    let of =
+        |shown: &Value| shown["evidence"].as_array().unwrap().iter().filter(|one| !one["withdrawn"].is_null()).count();
+    assert_eq!(of(&shown), 2, "{shown}");
+    // Nor does a third one bring it back, pushed or by hand.
+    let more = wrapped(&again, &release);
+    asked.refer(&[&first, &second, &put(&more)]);
+    let again = collect();
+    assert_eq!(again["new"].as_array().map(Vec::len), Some(0), "{again}");
+    assert_eq!(again["withdrawn"].as_array().map(Vec::len), Some(3), "{again}");
+    asked.world.write("evidence.json", &more);
+    asked.world.refuses(65, "request-invalid", &["evidence", "add", "evidence.json", "--release", "1.2.0"]);
+    assert!(!built());
+    asked.world.run(0, &["evidence", "add", "evidence.json", "--release", "1.2.0", "--again"]);
+    assert!(built(), "{:?}", asked.gates());
+    assert_eq!(collect()["withdrawn"].as_array().map(Vec::len), None, "nothing that is there is told as withdrawn");
+}
+
+/// A report of JUnit, attested as a document of somebody's own.
+fn attested_run(digest: &str, suite: &str, failures: u64, at: Option<&str>) -> Value {
+    let failed = if failures > 0 { "<failure/>" } else { "" };
+    let junit = format!(
+        "<testsuite name=\"{suite}\" tests=\"1\" failures=\"{failures}\"><testcase name=\"a\">{failed}</testcase></testsuite>"
+    );
+    let mut predicate = json!({ "Data": junit });
+    predicate["Timestamp"] = at.into();
+    json!({
+        "_type": "https://in-toto.io/Statement/v1", "predicateType": "https://cosign.sigstore.dev/attestation/v1",
+        "subject": [{ "name": "shop", "digest": { "sha256": digest.strip_prefix("sha256:").unwrap() } }],
+        "predicate": predicate,
+    })
+}
+
+#[test]
+fn s1_3_an_older_signed_run_in_a_new_envelope_is_no_newer_and_no_name_makes_it_another_suite() {
+    let (ci, mallory) = (Signer::new(), Signer::new());
+    let asked = Asked::of(&ci, &mallory);
+    let tests = "unit = { tests = { suites = [\"unit\"], by = [\"release\"] } }\nsigned = ";
+    asked.world.edit("promo.toml", "signed = ", tests);
+    asked.world.edit("promo.toml", "gates = [\"signed\", \"built\"]", "gates = [\"unit\"]");
+    let run = |suite: &str, failures, at| ci.attest(&attested_run(&asked.digest, suite, failures, at));
+    // As `cosign download attestation` writes several: one on each line.
+    let (old, bad) = (run("unit", 0, None), run("unit", 1, None));
+    asked.world.write("evidence.json", &format!("{old}\n{bad}\n"));
+    let added = asked.world.run(0, &["evidence", "add", "evidence.json", "--release", "1.2.0"]);
+    assert_eq!((added["new"].as_bool(), added["more"][0]["new"].as_bool()), (Some(true), Some(true)), "{added}");
+    assert_eq!(asked.gates()[0].0, "evidence-bad");
+    let again = wrapped(&old, &mallory);
+    let pushed = asked.put(None, "application/vnd.dsse.envelope.v1+json", &again, &json!({}), true);
+    asked.refer(&[&pushed]);
+    asked.world.run(0, &["evidence", "collect", "--release", "1.2.0"]);
+    assert_eq!(asked.gates()[0].0, "evidence-bad", "{:?}", asked.gates());
+    // What was signed of its day counts: cosign's is that of the attestation.
+    let more = [run("unit", 1, Some("2026-11-20T00:00:00Z")), run("unit", 0, Some("2026-11-21T00:00:00Z"))].join("\n");
+    asked.world.write("evidence.json", &more);
+    asked.world.run(0, &["evidence", "add", "evidence.json", "--release", "1.2.0"]);
+    asked.world.run(
+        0,
+        &[
+            "evidence",
+            "withdraw",
+            &Digest::of(bad.as_bytes()).to_string(),
+            "--reason",
+            "no date",
+            "--key",
+            "keys/riley",
+            "--signer",
+            "built-in",
+        ],
+    );
+    assert_eq!(asked.gates()[0].0, "evidence-met", "{:?}", asked.gates());
+
+    // A run of another suite is not the one that is asked for, whatever it is called where it is brought.
+    asked.world.edit("promo.toml", "suites = [\"unit\"]", "suites = [\"e2e\"]");
+    asked.world.write("evidence.json", &run("unit", 0, Some("2026-11-21T10:00:00Z")));
+    asked.world.run(0, &["evidence", "add", "evidence.json", "--release", "1.2.0", "--name", "e2e"]);
+    assert_eq!(asked.gates()[0].0, "evidence-missing", "{:?}", asked.gates());
+    asked.world.write("evidence.json", &run("e2e", 0, Some("2026-11-21T10:00:00Z")));
+    asked.world.run(0, &["evidence", "add", "evidence.json", "--release", "1.2.0"]);
+    assert_eq!(asked.gates()[0].0, "evidence-met", "{:?}", asked.gates());
+}
+
+#[test]
+fn s1_3_where_one_line_of_several_is_refused_none_is_brought_and_the_line_is_named() {
+    let (release, ci) = (Signer::new(), Signer::new());
+    let asked = Asked::of(&release, &ci);
+    let good = ci.attest(&provenance(&asked.digest, "https://ci.test/runner"));
+    asked.world.write("evidence.json", &format!("{good}\n\n{}\n", "{\"hello\": 1}"));
+    let refused =
+        asked.world.refuses(65, "evidence-invalid", &["evidence", "add", "evidence.json", "--release", "1.2.0"]);
+    assert!(refused.to_string().contains("it is line 3 of evidence.json"), "{refused}");
+    assert!(asked.world.run(0, &["release", "show", "1.2.0"])["evidence"].is_null());
+}
+
+#[test]
+fn s1_2_what_a_release_is_added_with_says_what_was_found_beside_it() {
+    let (release, ci) = (Signer::new(), Signer::new());
+    let asked = Asked::of(&release, &ci);
+    asked.sign(&release);
+    asked.world.write("config/common.env", "NEEDS_WORKERS=4\n");
+    let added = asked.world.run(0, &["release", "add", "shop=1.1.0", "--alias", "1.3.0"]);
+    assert_eq!(added["collected"]["new"][0]["format"].as_str(), Some("signature"), "{added}");
+    assert_eq!(added["collected"]["release"]["alias"].as_str(), Some("1.3.0"), "{added}");
+}

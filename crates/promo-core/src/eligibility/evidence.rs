@@ -26,13 +26,17 @@ pub(super) fn gates(
         for artifact in about(named, rules.pipeline, known) {
             // What a build said is known also where nobody has looked into what it made.
             if let Requirement::Metadata(metadata) = &named.gate.requirement {
-                let came_to = known.map(|known| metadata.assess(known.said(artifact)));
-                gates.push(judged(GateKind::Metadata, named, artifact, came_to.as_ref(), known));
+                let came_to = known.map(|known| metadata.assess(known.said(artifact), known.contradicted(artifact)));
+                gates.push(judged(GateKind::Metadata, named, artifact, came_to.as_ref(), [known, None]));
                 continue;
             }
             let before = before(view, evidence, question, artifact);
             let came_to = known.and_then(|known| named.gate.judge(artifact, known, before, now.at));
-            let judged = judged(GateKind::Evidence, named, artifact, came_to.as_ref(), known);
+            let before = match before {
+                Before::Known(before) => Some(before),
+                Before::First | Before::Unknown => None,
+            };
+            let judged = judged(GateKind::Evidence, named, artifact, came_to.as_ref(), [known, before]);
             // Ages are compared with the time: where that cannot be relied on, nothing is known to be young enough (S12.6).
             gates.push(match (judged.outcome, doubtful(GateKind::Evidence, now)) {
                 (Outcome::Satisfied | Outcome::Expired, Some(waits)) => waits,
@@ -62,12 +66,15 @@ fn judged(
     named: &NamedGate,
     artifact: &ArtifactName,
     came_to: Option<&Assessment>,
-    known: Option<&ReleaseEvidence>,
+    known: [Option<&ReleaseEvidence>; 2],
 ) -> Gate {
     let (outcome, reason) = match came_to {
         Some(came_to) => {
-            let pieces = known.map(|known| known.pieces.iter().chain(known.withdrawn.iter().map(|(piece, ..)| piece)));
-            let pieces: Vec<&Piece> = pieces.into_iter().flatten().collect();
+            let known = || known.into_iter().flatten();
+            let pieces = known().flat_map(|known| &known.pieces);
+            let withdrawn = known().flat_map(|known| &known.withdrawn).map(|(piece, ..)| piece);
+            let contested = known().flat_map(|known| &known.contested).map(|(piece, _)| piece);
+            let pieces: Vec<&Piece> = pieces.chain(withdrawn).chain(contested).collect();
             Evidenced::new(named, Some(artifact), came_to, &pieces).outcome(came_to.standing())
         }
         None => {

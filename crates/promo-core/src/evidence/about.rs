@@ -1,5 +1,6 @@
 //! What a document says of itself: what it is, who made it, when, and of what it speaks.
 
+use alloc::collections::BTreeSet;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -164,6 +165,8 @@ pub struct About {
     /// Whether the run that it reports came to its end, where the format can say so. `Some(false)` is a report that must not be
     /// taken for a clean one.
     pub completed: Option<bool>,
+    /// What the document itself calls what it is a run of: suites of tests, or the last part of the type of somebody's own predicate.
+    pub suites: BTreeSet<String>,
 }
 
 impl About {
@@ -179,6 +182,7 @@ impl About {
             database: None,
             bound: Vec::new(),
             completed: None,
+            suites: BTreeSet::new(),
         }
     }
 

@@ -113,15 +113,18 @@ impl Evidenced {
     #[must_use]
     pub fn new(named: &NamedGate, artifact: Option<&ArtifactName>, came_to: &Assessment, pieces: &[&Piece]) -> Self {
         let requirement = &named.gate.requirement;
+        // Under `by` the name is that of what was signed, and not that under which it was brought.
         let piece = |(document, name): &(Digest, Option<String>)| {
-            pieces.iter().copied().find(|piece| piece.document == *document && piece.name == *name)
+            let mut same = pieces.iter().copied().filter(|piece| piece.document == *document);
+            let found = same.clone().find(|piece| piece.name == *name).or_else(|| same.next())?;
+            Some((found, name.clone()))
         };
-        let told = |piece: &Piece| EvidenceDocument {
+        let told = |(piece, name): (&Piece, Option<String>)| EvidenceDocument {
             document: piece.document,
             source: cut(requirement::source(piece)),
             made: piece.report().and_then(|report| report.about.made),
             by: requirement::brought_by(piece).map(|by| cut(by.into())),
-            name: piece.name.clone().map(cut),
+            name: name.map(cut),
             says: piece.report().map(|report| cut(requirement::told(requirement, report))).unwrap_or_default(),
             why_not: None,
         };

@@ -27,6 +27,8 @@ pub const RUNNING: &str = "running";
 pub const METADATA: &str = "metadata.";
 /// The same of one artifact of several, `artifact-metadata.web.commit`: what it says itself, or what was given for all of them.
 pub const ARTIFACT_METADATA: &str = "artifact-metadata.";
+/// How the name of a text beside a release begins that says in what an artifact contradicts itself, `metadata-conflict.web.commit`.
+pub const CONTRADICTED: &str = "metadata-conflict.";
 
 /// A record as it is hashed: the canonical JSON of this value is a leaf of the ledger's Merkle tree.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,10 +9,10 @@ use super::bill::could_be_bill;
 use super::measure::{could_be_coverage, could_be_numbers, could_be_tests};
 use super::scan::could_be_scan;
 use super::signer::{Signers, names};
-use super::{Content, EvidenceGate, Fault, Piece, Reach, ReleaseEvidence, Requirement, Subject, Verdict};
+use super::{Before, Content, EvidenceGate, Fault, Piece, Reach, ReleaseEvidence, Requirement, Subject, Verdict};
 use crate::Digest;
 use crate::evidence::{Kind, Report};
-use crate::ids::SignerName;
+use crate::ids::{ArtifactName, SignerName};
 
 /// A document on the matter of a gate which says nothing to it, for want of a signature or since somebody withdrew it: it neither opens nor
 /// bars.
@@ -46,6 +46,11 @@ pub enum WhyNot {
         /// The position of the record that says so.
         seq: u64,
     },
+    /// A record withdraws it, and no signature bears that out.
+    Contested {
+        /// The position of the record.
+        seq: u64,
+    },
     /// It is signed, and what was signed names no artifact: whoever brings it could say that it is of any.
     NamesNothing,
 }
@@ -56,6 +61,9 @@ impl fmt::Display for WhyNot {
             Self::Unsigned { by } => write!(f, "not signed by {}", by.join(" or ")),
             Self::Broken { by } => write!(f, "the signature of {by} does not hold"),
             Self::Withdrawn { by, seq } => write!(f, "withdrawn by {by}, record {seq}"),
+            Self::Contested { seq } => {
+                write!(f, "record {seq} withdraws it and nobody proves that: it can bar, and lets nothing in")
+            }
             Self::NamesNothing => f.write_str("what was signed does not say of what it speaks"),
         }
     }
@@ -85,18 +93,53 @@ impl EvidenceGate {
 
     /// What is on the matter, and was withdrawn.
     pub(super) fn withdrawn(&self, subject: &Subject, evidence: &ReleaseEvidence) -> Vec<NotCounted> {
-        // What says that a finding does not matter, or that it does, is on the matter of a scan as much as the finding.
-        let states = |piece: &Piece| matches!(self.requirement, Requirement::Scan(_)) && states(&piece.content);
-        let mine = |(piece, ..): &&(Piece, String, u64)| {
-            matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_))
-                && (concerns(&self.requirement, &piece.content) || states(piece))
-        };
+        let mine = |(piece, ..): &&(Piece, String, u64)| self.is_about(subject, piece);
         let told = |(piece, by, seq): &(Piece, String, u64)| NotCounted {
             document: piece.document,
             name: piece.name.clone(),
             why: WhyNot::Withdrawn { by: by.clone(), seq: *seq },
         };
         evidence.withdrawn.iter().filter(mine).map(told).collect()
+    }
+
+    /// What is on the matter, and a record withdraws without proof; also of what is compared with.
+    pub(super) fn contested(
+        &self,
+        artifact: &ArtifactName,
+        evidence: &ReleaseEvidence,
+        before: Before<'_>,
+    ) -> Vec<NotCounted> {
+        let before = match before {
+            Before::Known(known) if self.requirement.compares() => Some(known),
+            _ => None,
+        };
+        let mut out = Vec::new();
+        for known in [Some(evidence), before].into_iter().flatten() {
+            let Some(subject) = known.subjects.get(artifact) else { continue };
+            for (piece, seq) in known.contested.iter().filter(|(piece, _)| self.is_about(subject, piece)) {
+                let why = WhyNot::Contested { seq: *seq };
+                out.push(NotCounted { document: piece.document, name: piece.name.clone(), why });
+            }
+        }
+        out
+    }
+
+    /// Whether a document speaks of an artifact and is on the matter. What says that a finding does not matter, or that it does, is on the matter of
+    /// a scan as much as the finding.
+    fn is_about(&self, subject: &Subject, piece: &Piece) -> bool {
+        let states = || matches!(self.requirement, Requirement::Scan(_)) && states(&piece.content);
+        matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_))
+            && (concerns(&self.requirement, &piece.content) || states())
+    }
+
+    /// The same of what a number is compared with: without it there is nothing to compare with, or something better.
+    pub(super) fn withdrawn_before(&self, artifact: &ArtifactName, before: Before<'_>) -> Vec<NotCounted> {
+        match before {
+            Before::Known(known) if self.requirement.compares() => {
+                known.subjects.get(artifact).map(|subject| self.withdrawn(subject, known)).unwrap_or_default()
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// Says of what is missing that it is there, by others.

@@ -89,6 +89,12 @@ impl Requirement {
         signers.into_iter().flatten()
     }
 
+    /// Whether it compares what is to come with what runs there.
+    #[must_use]
+    pub const fn compares(&self) -> bool {
+        matches!(self, Self::Number(NumberRequirement { baseline: Some(_), .. }))
+    }
+
     /// The name by which a number is found in a document that is no report: a JSON pointer (RFC 6901).
     #[must_use]
     pub fn pointer(&self) -> Option<&str> {
@@ -145,12 +151,17 @@ pub struct NamedGate {
 pub struct ReleaseEvidence {
     /// What its build said of each artifact; nothing behind a key whose text was erased.
     pub metadata: BTreeMap<ArtifactName, BTreeMap<String, Option<String>>>,
+    /// What each artifact says in two places, and not the same: in words, by key; nothing behind a key whose text was erased.
+    pub contradicted: BTreeMap<ArtifactName, BTreeMap<String, Option<String>>>,
     /// Its artifacts; one is absent where nobody has looked into it.
     pub subjects: BTreeMap<ArtifactName, Subject>,
     /// The evidence, of whichever of them it speaks.
     pub pieces: Vec<Piece>,
     /// What counts no more, with who withdrew it and the position of the record that says so.
     pub withdrawn: Vec<(Piece, String, u64)>,
+    /// What a record withdraws, by its position, that no signature bears out: anybody can write one, and whoever signed it may have left since.
+    /// Anybody may stop and nobody so lifts (S10.4): it bars as before, and lets nothing in.
+    pub contested: Vec<(Piece, u64)>,
 }
 
 /// What an artifact is compared with.
@@ -191,7 +202,7 @@ impl EvidenceGate {
         if !self.artifacts.is_empty() && !self.artifacts.contains(artifact) {
             return BTreeSet::new();
         }
-        let (pieces, _) = self.counted(subject, evidence.of(artifact));
+        let (pieces, _) = self.counted(subject, evidence.of(artifact, self));
         let named = SourceRequirement::commits(subject, &pieces, evidence.said(artifact));
         named.into_iter().filter(|text| metadata::is_commit(text)).collect()
     }
@@ -205,8 +216,41 @@ impl EvidenceGate {
         before: Before<'_>,
         now: Timestamp,
     ) -> Option<Assessment> {
+        let judged = self.judge_as(artifact, evidence, before, now)?;
+        let compared = match before {
+            Before::Known(known) if self.requirement.compares() => Some(known),
+            _ => None,
+        };
+        if evidence.contested.is_empty() && compared.is_none_or(|known| known.contested.is_empty()) {
+            return Some(judged);
+        }
+        // With and without what is contested: the worse of it holds.
+        let (whole, compared) = (evidence.with_contested(), compared.map(ReleaseEvidence::with_contested));
+        let compared = compared.as_ref().map_or(before, Before::Known);
+        let others = [(&whole, before), (evidence, compared), (&whole, compared)];
+        let others = others.into_iter().filter_map(|(here, before)| self.judge_as(artifact, here, before, now));
+        let mut worst = others.fold(judged, |worst, other| {
+            let until = super::lesser(worst.verdict.until, other.verdict.until);
+            let mut worst = if other.standing() > worst.standing() { other } else { worst };
+            worst.verdict.until = until;
+            worst
+        });
+        let mut told = self.contested(artifact, evidence, before);
+        told.append(&mut worst.not_counted);
+        worst.not_counted = told;
+        Some(worst)
+    }
+
+    /// The same of what counts alone.
+    fn judge_as(
+        &self,
+        artifact: &ArtifactName,
+        evidence: &ReleaseEvidence,
+        before: Before<'_>,
+        now: Timestamp,
+    ) -> Option<Assessment> {
         let subject = evidence.subjects.get(artifact)?;
-        let (pieces, not_counted) = self.counted(subject, evidence.of(artifact));
+        let (pieces, not_counted) = self.counted(subject, evidence.of(artifact, self));
         let pieces = pieces.as_slice();
         let mut assessed = match &self.requirement {
             Requirement::Scan(scan) => {
@@ -235,7 +279,7 @@ impl EvidenceGate {
             Requirement::Number(number) => {
                 let known = match before {
                     Before::Known(known) => {
-                        let counted = |subject| (subject, self.counted(subject, known.of(artifact)).0);
+                        let counted = |subject| (subject, self.counted(subject, known.of(artifact, self)).0);
                         known.subjects.get(artifact).map(counted)
                     }
                     Before::First | Before::Unknown => None,
@@ -255,20 +299,27 @@ impl EvidenceGate {
                 }
                 Assessment { summary, ..verdict.into() }
             }
-            Requirement::Metadata(metadata) => metadata.assess(evidence.said(artifact)),
+            Requirement::Metadata(metadata) => {
+                metadata.assess(evidence.said(artifact), evidence.contradicted(artifact))
+            }
             Requirement::Signature(signature) => {
                 let verdict = signature.judge(subject, pieces);
                 Assessment { summary: signature.signed_by(subject, pieces).join(", "), ..verdict.into() }
             }
             Requirement::Provenance(provenance) => {
                 let commit = evidence.said(artifact).get(metadata::REVISION).and_then(Option::as_deref);
-                provenance.judge(subject, pieces, commit).into()
+                let mut verdict = provenance.judge(subject, pieces, commit);
+                if let Some(said) = evidence.contradicted(artifact).get(metadata::REVISION) {
+                    verdict.fault(Fault::Contradicted { key: metadata::REVISION.into(), said: said.clone() });
+                }
+                verdict.into()
             }
             Requirement::Source(source) => source.judge(subject, pieces, evidence.said(artifact)),
         };
         self.told_of_others(&not_counted, &mut assessed.verdict);
         // What a person took away is named first: whoever may push cannot crowd it out.
         assessed.not_counted = self.withdrawn(subject, evidence);
+        assessed.not_counted.extend(self.withdrawn_before(artifact, before));
         assessed.not_counted.extend(not_counted);
         Some(assessed)
     }
@@ -280,23 +331,39 @@ impl From<Verdict> for Assessment {
     }
 }
 
+static NOTHING: BTreeMap<String, Option<String>> = BTreeMap::new();
+
 impl ReleaseEvidence {
     /// What the build said of an artifact.
     #[must_use]
     pub fn said(&self, artifact: &ArtifactName) -> &BTreeMap<String, Option<String>> {
-        static NOTHING: BTreeMap<String, Option<String>> = BTreeMap::new();
         self.metadata.get(artifact).unwrap_or(&NOTHING)
     }
 
-    /// The evidence that may speak of an artifact: all but what speaks of another one of the release.
-    fn of(&self, artifact: &ArtifactName) -> Vec<Piece> {
+    /// In what an artifact contradicts itself.
+    #[must_use]
+    pub fn contradicted(&self, artifact: &ArtifactName) -> &BTreeMap<String, Option<String>> {
+        self.contradicted.get(artifact).unwrap_or(&NOTHING)
+    }
+
+    /// The same where what is contested counts.
+    fn with_contested(&self) -> Self {
+        let mut out = self.clone();
+        out.pieces.extend(out.contested.drain(..).map(|(piece, _)| piece));
+        out
+    }
+
+    /// The evidence that may speak of an artifact, as a gate takes it: all but what speaks of another one of the release.
+    fn of(&self, artifact: &ArtifactName, gate: &EvidenceGate) -> Vec<Piece> {
         let speaks =
             |subject: &Subject, piece: &Piece| matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_));
         let of_another = |piece: &&Piece| {
             let mine = self.subjects.get(artifact).is_some_and(|subject| speaks(subject, piece));
             !mine && self.subjects.iter().any(|(name, subject)| name != artifact && speaks(subject, piece))
         };
-        self.pieces.iter().filter(|piece| !of_another(piece)).cloned().collect()
+        let mut taken = gate.taken(&self.pieces);
+        taken.retain(|piece| !of_another(&piece));
+        taken
     }
 }
 
@@ -381,7 +448,7 @@ pub fn source(piece: &Piece) -> String {
 pub fn brought_by(piece: &Piece) -> Option<&str> {
     match &piece.origin {
         Origin::Ledger { by, .. } => Some(by),
-        Origin::Registry { .. } => None,
+        Origin::Registry { .. } | Origin::Signed => None,
     }
 }
 

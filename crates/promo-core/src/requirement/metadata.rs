@@ -15,6 +15,9 @@ pub(super) const REVISION: &str = "org.opencontainers.image.revision";
 /// When it was built (the same).
 const CREATED: &str = "org.opencontainers.image.created";
 
+/// What is said behind keys; nothing where that was erased.
+type Said = BTreeMap<String, Option<String>>;
+
 /// Keys that a release's metadata must have.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -26,16 +29,21 @@ pub struct MetadataRequirement {
 impl MetadataRequirement {
     /// The same with what there is, in words.
     #[must_use]
-    pub fn assess(&self, said: &BTreeMap<String, Option<String>>) -> Assessment {
+    pub fn assess(&self, said: &Said, contradicted: &Said) -> Assessment {
         let keys: Vec<&str> = self.keys.iter().map(String::as_str).collect();
-        Assessment { summary: format!("the build said {}", keys.join(", ")), ..self.judge(said).into() }
+        Assessment { summary: format!("the build said {}", keys.join(", ")), ..self.judge(said, contradicted).into() }
     }
 
-    /// Judges what a build said: nothing behind a key whose text was erased, which is as good as not said.
+    /// Judges what a build said: nothing behind a key whose text was erased, which is as good as not said. What an artifact contradicts itself in is
+    /// not mended by what was given beside it.
     #[must_use]
-    pub fn judge(&self, said: &BTreeMap<String, Option<String>>) -> Verdict {
+    pub fn judge(&self, said: &Said, contradicted: &Said) -> Verdict {
         let mut verdict = Verdict::default();
         for key in &self.keys {
+            if let Some(said) = contradicted.get(key) {
+                verdict.fault(Fault::Contradicted { key: key.clone(), said: said.clone() });
+                continue;
+            }
             match said.get(key).map(Option::as_deref) {
                 None | Some(Some("")) => verdict.fault(Fault::NotSaid { key: key.clone() }),
                 Some(None) => verdict.fault(Fault::Erased { key: key.clone() }),
@@ -78,7 +86,9 @@ mod tests {
 
     fn standing(key: &str, value: Option<Option<&str>>) -> Standing {
         let said = value.map(|value| (key.to_string(), value.map(ToString::to_string)));
-        MetadataRequirement { keys: [key.to_string()].into() }.judge(&said.into_iter().collect()).standing()
+        MetadataRequirement { keys: [key.to_string()].into() }
+            .judge(&said.into_iter().collect(), &Said::new())
+            .standing()
     }
 
     #[test]
@@ -97,6 +107,20 @@ mod tests {
             (CREATED, Some(Some("yesterday")), Standing::Bad),
         ] {
             assert_eq!(standing(key, value), expected, "{key} {value:?}");
+        }
+    }
+    #[test]
+    fn s5_1_what_an_artifact_contradicts_itself_in_is_a_conflict_and_not_missing_whatever_was_given() {
+        let requirement = MetadataRequirement { keys: ["team".to_string()].into() };
+        let words = "`a` as an annotation, `b` as a label";
+        for said in [Said::new(), [("team".to_string(), Some("a".to_string()))].into()] {
+            for (told, shown) in [(Some(words.to_string()), words), (None, "erased")] {
+                let verdict = requirement.judge(&said, &[("team".to_string(), told)].into());
+                assert_eq!((verdict.standing(), verdict.faults[0].code()), (Standing::Bad, "metadata-conflict"));
+                assert!(verdict.faults[0].to_string().contains(shown), "{:?}", verdict.faults);
+            }
+            let other = requirement.judge(&said, &[("other".to_string(), None)].into());
+            assert_ne!(other.standing(), Standing::Bad, "of another key that nobody asks for");
         }
     }
 }

@@ -21,6 +21,7 @@ mod scan;
 mod signature;
 mod signer;
 mod source;
+mod stated;
 #[cfg(test)]
 mod tests;
 mod vex;
@@ -86,6 +87,13 @@ pub enum Fault {
     Erased {
         /// The key.
         key: String,
+    },
+    /// What the artifact says of itself in one place contradicts what it says in another: nobody knows which is so.
+    Contradicted {
+        /// The key.
+        key: String,
+        /// What is said where, where that was not erased.
+        said: Option<String>,
     },
     /// The build said this in a form that it does not have.
     Malformed {
@@ -359,6 +367,7 @@ impl Fault {
             | Self::NotMeasured { .. } => Standing::Unreadable,
             Self::Empty { .. }
             | Self::Malformed { .. }
+            | Self::Contradicted { .. }
             | Self::Vulnerable { .. }
             | Self::TooMany { .. }
             | Self::Licence { .. }

@@ -52,6 +52,8 @@ pub enum Origin {
         /// When.
         at: Timestamp,
     },
+    /// A signer, to whoever takes nothing else of it: who brought it, when, for what and by which name is no part of what was signed.
+    Signed,
 }
 
 /// What a document says, where it can be read.
@@ -73,6 +75,9 @@ pub enum Content {
 pub struct Piece {
     /// Its digest.
     pub document: Digest,
+    /// The digest of what was signed: of the type and the payload of an envelope. Another envelope around the same says nothing new. That of the
+    /// document where it is none.
+    pub stated: Digest,
     /// Where it comes from.
     pub origin: Origin,
     /// Under which name it was brought, such as that of a suite of tests: a later one of the same kind, tool and name replaces it.
@@ -100,6 +105,7 @@ impl Piece {
     pub(super) const fn brought(&self) -> Option<Timestamp> {
         match &self.origin {
             Origin::Ledger { at, .. } | Origin::Registry { at } => Some(*at),
+            Origin::Signed => None,
         }
     }
 

@@ -30,12 +30,12 @@ pub struct ProvenanceRequirement {
 impl ProvenanceRequirement {
     /// Judges what is said of how an artifact was built: of the whole, or of each of its platforms. `commit` is what the build itself
     /// said: both have to say the same. One good document is enough, since an artifact can be built twice; where there is none, what is
-    /// wrong with the others is told. Good ones that name different commits, of one platform or of several, are a conflict: an artifact is
-    /// of one commit.
+    /// wrong with the others is told. Those by the right builder and source that name different commits, of one platform or of several, or
+    /// another one than the build, are a conflict: an artifact is of one commit.
     #[must_use]
     pub fn judge(&self, subject: &Subject, pieces: &[Piece], commit: Option<&str>) -> Verdict {
         let mut verdict = Verdict::default();
-        let (mut good, mut bad) = (Vec::new(), Vec::new());
+        let (mut good, mut bad, mut contradicting) = (Vec::new(), Vec::new(), Vec::new());
         let mut others = 0;
         for piece in pieces {
             let Some(provenance) = piece.report().and_then(|report| report.provenance.as_ref()) else { continue };
@@ -52,6 +52,7 @@ impl ProvenanceRequirement {
                 continue;
             }
             match self.wrong(piece.document, provenance, commit) {
+                Some(fault @ Fault::OtherCommit { found: Some(_), .. }) => contradicting.push((piece, parts, fault)),
                 Some(fault) => bad.push((piece, parts, fault)),
                 None => good.push((piece, parts)),
             }
@@ -60,12 +61,18 @@ impl ProvenanceRequirement {
         good.iter().for_each(|(piece, _)| verdict.uses(piece));
         let pieces_of = good.iter().map(|(piece, _)| *piece);
         conflict(pieces_of, &mut verdict);
+        let mut explained = BTreeSet::new();
+        // Beside a good one as well: both count, and nobody knows which is so.
+        for (piece, parts, fault) in contradicting {
+            verdict.uses(piece);
+            verdict.fault(fault);
+            explained.extend(parts);
+        }
         let all = whole(subject);
         let missing: BTreeSet<Digest> = all.difference(&told).copied().collect();
         if missing.is_empty() {
             return verdict;
         }
-        let mut explained = BTreeSet::new();
         for (piece, parts, fault) in bad {
             if !parts.is_disjoint(&missing) {
                 verdict.uses(piece);

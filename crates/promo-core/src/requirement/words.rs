@@ -42,7 +42,9 @@ impl Fault {
             Self::NoSuchCommit { .. } => "no-such-commit",
             Self::NotReachable { .. } => "not-reachable",
             // Two sources that disagree are no source that is missing.
-            Self::Conflict { .. } | Self::OtherCommit { found: Some(_), .. } => "metadata-conflict",
+            Self::Conflict { .. } | Self::Contradicted { .. } | Self::OtherCommit { found: Some(_), .. } => {
+                "metadata-conflict"
+            }
             Self::OtherCommit { found: None, .. } => "other-commit",
         }
     }
@@ -155,8 +157,10 @@ impl fmt::Display for Fault {
                 let refs = refs.join(", ");
                 write!(f, "{repository} has the commit {commit}, and no ref leads to it of those that may ({refs})")
             }
-            Self::OtherCommit { found: Some(found), said, .. } => {
-                write!(f, "it was built from the commit {found}, and its build says {said}")
+            Self::Contradicted { key, said: Some(said) } => write!(f, "it says {key} twice, {said}"),
+            Self::Contradicted { key, said: None } => write!(f, "it says {key} twice, and not the same (erased)"),
+            Self::OtherCommit { document, found: Some(found), said } => {
+                write!(f, "{document} says that it was built from the commit {found}, and its build says {said}")
             }
             Self::OtherCommit { document, found: None, said } => {
                 write!(f, "{document} does not say from which commit it was built, and its build says {said}")

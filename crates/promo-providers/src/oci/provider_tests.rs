@@ -85,7 +85,15 @@ async fn a_reference_resolves_to_digest_tree_and_what_its_metadata_agree_on() {
     assert!(found.tree.contains(&world.digest));
     assert_eq!(found.metadata.get("only.label").map(String::as_str), Some("yes"));
     assert_eq!(found.metadata.get("only.index").map(String::as_str), Some("yes"));
-    assert_eq!(found.metadata.get("shared"), None, "sources that disagree say nothing");
+    assert_eq!(found.metadata.get("shared"), None, "of sources that disagree none counts");
+    let told = &found.contradicted["shared"];
+    assert!(
+        told.starts_with(&format!(
+            "`annotation` by the annotation of {}, `label` by the label of sha256:",
+            found.digest
+        ))
+    );
+    assert_eq!(found.contradicted.len(), 1, "{:?}", found.contradicted);
 }
 
 #[tokio::test]

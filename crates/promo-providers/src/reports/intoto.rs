@@ -57,7 +57,9 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
     } else if let Some((kind, moment, needed)) = told::of(&predicate_type) {
         told::read(kind, moment, needed, predicate)?
     } else {
-        inner(predicate, &predicate_type)?
+        let mut report = inner(predicate, &predicate_type)?;
+        report.about.suites.extend(own_name(&predicate_type));
+        report
     };
     // Of what the statement speaks, its subject says, which a signature covers: not what the document in it says of itself.
     report.about.bound = bound.bound;
@@ -84,9 +86,16 @@ pub(super) fn numbers(statement: &Json, find: impl Fn(&Json) -> Report) -> Read<
     let (bound, predicate) = (bound(statement)?, statement.need("predicate")?);
     let custom = statement.need_text("predicateType")?.ends_with(CUSTOM);
     let mut report = match predicate.peek_text("Data").filter(|_| custom) {
-        Some(text) => find(&json::parse(text).map_err(Fault::Inner)?),
+        Some(text) => {
+            let mut report = find(&json::parse(text).map_err(Fault::Inner)?);
+            attested(&mut report, predicate)?;
+            report
+        }
         None => find(predicate),
     };
+    if !custom {
+        report.about.suites.extend(own_name(&statement.need_text("predicateType")?));
+    }
     report.about.bound = bound.bound;
     Ok(report)
 }
@@ -119,11 +128,28 @@ fn cosign(predicate: &Json) -> Read<'_, Report> {
 /// cosign's, around a document of somebody's own: as text, whatever it is.
 fn custom(predicate: &Json) -> Read<'_, Report> {
     let text = predicate.need("Data")?.text()?;
-    if !text.trim_start().starts_with(['{', '[']) {
-        return super::read(text.as_bytes()).map_err(Fault::Inner);
+    let mut report = if text.trim_start().starts_with(['{', '[']) {
+        let json = json::parse(text).map_err(Fault::Inner)?;
+        inner(&json, CUSTOM).map_err(|fault| Fault::Inner(json.error("what was attested", fault)))?
+    } else {
+        super::read(text.as_bytes()).map_err(Fault::Inner)?
+    };
+    attested(&mut report, predicate)?;
+    Ok(report)
+}
+
+/// Takes over when cosign says that somebody attested a document of their own (cosign, `CosignPredicate`: `Data`, `Timestamp`). The older of
+/// the two counts: what is attested later is no younger for that.
+fn attested<'t>(report: &mut Report, predicate: &'t Json) -> Read<'t, ()> {
+    if let Some(at) = predicate.get_instant("Timestamp")? {
+        report.about.made = Some(report.about.made.map_or(at, |made| made.min(at)));
     }
-    let json = json::parse(text).map_err(Fault::Inner)?;
-    inner(&json, CUSTOM).map_err(|fault| Fault::Inner(json.error("what was attested", fault)))
+    Ok(())
+}
+
+/// The name that somebody's own type of a predicate gives: the last part of it, `load` of `https://acme.example/bench/load`.
+fn own_name(predicate_type: &str) -> Option<String> {
+    predicate_type.trim_end_matches('/').rsplit('/').next().filter(|name| !name.is_empty()).map(ToOwned::to_owned)
 }
 
 fn vulns(predicate: &Json) -> Read<'_, Report> {

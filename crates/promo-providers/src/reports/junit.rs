@@ -1,6 +1,8 @@
 //! JUnit's XML as Ant began it and as everybody writes it since: `testsuites`, `testsuite`, `testcase`. There is no specification;
 //! what is read is what test cases show, and beside it what suites state.
 
+use std::collections::BTreeSet;
+
 use promo_core::evidence::{About, Kind, Report, TestRun, Totals};
 
 use super::xml::{Element, Fault, Step, walk};
@@ -31,6 +33,8 @@ struct State {
     depth: usize,
     suite_depth: usize,
     made: Option<jiff::Timestamp>,
+    /// What the outermost suites are called, and all of them together.
+    names: BTreeSet<String>,
 }
 
 pub(super) fn read(text: &str) -> Result<Report, Fault> {
@@ -50,6 +54,7 @@ pub(super) fn read(text: &str) -> Result<Report, Fault> {
     })?;
     let mut about = About::new(Kind::Junit);
     about.made = state.made;
+    about.suites = state.names;
     state.run.stated = state.whole.or(state.suites.filter(|_| !state.one_is_silent));
     let mut report = Report::new(about);
     report.tests = Some(state.run);
@@ -59,9 +64,13 @@ pub(super) fn read(text: &str) -> Result<Report, Fault> {
 impl State {
     fn open(&mut self, element: &Element) -> Result<(), Fault> {
         match element.name.as_str() {
-            "testsuites" if self.depth == 1 => self.whole = totals(element)?,
+            "testsuites" if self.depth == 1 => {
+                self.whole = totals(element)?;
+                self.names.extend(called(element));
+            }
             "testsuite" => {
                 if self.suite_depth == 0 {
+                    self.names.extend(called(element));
                     match totals(element)? {
                         Some(totals) => self.suites = Some(sum(self.suites.unwrap_or_default(), totals)),
                         None => self.one_is_silent = true,
@@ -133,6 +142,10 @@ impl State {
             self.run.failed.push(name);
         }
     }
+}
+
+fn called(element: &Element) -> Option<String> {
+    element.get("name").filter(|name| !name.trim().is_empty()).map(|name| name.trim().to_owned())
 }
 
 fn case(element: &Element) -> Case {

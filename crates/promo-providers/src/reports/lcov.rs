@@ -31,7 +31,7 @@ impl Sums {
 
 pub(super) fn read(text: &str) -> Result<Report, Fault> {
     let (mut counted, mut stated) = (Sums::default(), Sums::default());
-    let mut in_file = false;
+    let (mut in_file, mut about) = (false, About::new(Kind::Lcov));
     let mut last = 1;
     for (number, line) in (1_u64..).zip(text.lines()) {
         last = number;
@@ -49,7 +49,10 @@ pub(super) fn read(text: &str) -> Result<Report, Fault> {
         }
         let Some((key, value)) = line.split_once(':') else { return Err(fault("a record of LCOV")) };
         match key {
-            "TN" => continue,
+            "TN" => {
+                about.suites.extend(Some(value.trim()).filter(|name| !name.is_empty()).map(ToOwned::to_owned));
+                continue;
+            }
             "SF" if in_file => return Err(fault("`end_of_record` before the next `SF`")),
             "SF" => {
                 in_file = true;
@@ -63,7 +66,7 @@ pub(super) fn read(text: &str) -> Result<Report, Fault> {
     if in_file {
         return Err(Fault { line: last, expected: "`end_of_record`".to_owned() });
     }
-    let mut report = Report::new(About::new(Kind::Lcov));
+    let mut report = Report::new(about);
     report.coverage =
         Some(Coverage { counted: counted.measured(), stated: stated.measured(), line_rate: None, branch_rate: None });
     Ok(report)

@@ -124,6 +124,22 @@ pub fn read(bytes: &[u8]) -> Result<Report, ReportError> {
     }
 }
 
+/// The documents of a file, each with its line, from 1: several where each line is one in JSON, as `cosign download attestation` writes them; else
+/// the file is one.
+#[must_use]
+pub fn lines(bytes: &[u8]) -> Vec<(usize, &[u8])> {
+    let whole = || vec![(1, bytes)];
+    let Ok(text) = text(bytes) else { return whole() };
+    let lines: Vec<(usize, &str)> =
+        (1..).zip(text.lines()).map(|(at, line)| (at, line.trim())).filter(|(_, line)| !line.is_empty()).collect();
+    let is_one = |line: &str| line.starts_with('{') && line.ends_with('}');
+    // Of a document that is written over several lines, no line is one.
+    if lines.len() < 2 || !lines.iter().all(|(_, line)| is_one(line)) {
+        return whole();
+    }
+    lines.into_iter().map(|(at, line)| (at, line.as_bytes())).collect()
+}
+
 /// The text of a document: UTF-8, with or without a mark at its start.
 fn text(bytes: &[u8]) -> Result<&str, ReportError> {
     if bytes.len() > LIMIT {

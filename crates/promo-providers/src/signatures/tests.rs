@@ -199,3 +199,37 @@ fn what_is_no_private_key_is_refused_in_words_that_have_nothing_of_it() {
     }
     assert!(!format!("{:?}", SigningKey::of_pem(good)).contains(&body[..12]));
 }
+
+#[test]
+fn what_was_signed_is_known_by_it_and_not_by_the_envelope() {
+    let payload = br#"{"_type":"https://in-toto.io/Statement/v1"}"#;
+    let envelope = |payload: &str, kind: &str, signatures: &[&str]| {
+        let signatures: Vec<Value> =
+            signatures.iter().map(|key| serde_json::json!({ "keyid": key, "sig": STANDARD.encode(key) })).collect();
+        serde_json::json!({ "payloadType": kind, "payload": payload, "signatures": signatures })
+    };
+    let (plain, url) = (STANDARD.encode(payload), base64::engine::general_purpose::URL_SAFE.encode(payload));
+    let one = envelope(&plain, IN_TOTO, &["a"]);
+    let known = stated(one.to_string().as_bytes());
+    assert_eq!(known, Digest::of(&pre_authentication(IN_TOTO, payload)));
+    let bundle = serde_json::json!({
+        "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
+        "verificationMaterial": { "publicKey": { "hint": "mine" } }, "dsseEnvelope": one,
+    });
+    for (case, same) in [
+        ("other spaces", serde_json::to_string_pretty(&one).expect("JSON")),
+        ("another id of a key", envelope(&plain, IN_TOTO, &["b"]).to_string()),
+        ("a second signature", envelope(&plain, IN_TOTO, &["a", "b"]).to_string()),
+        ("the other base64", envelope(&url, IN_TOTO, &["a"]).to_string()),
+        ("a bundle", bundle.to_string()),
+    ] {
+        assert_eq!(stated(same.as_bytes()), known, "{case}");
+    }
+    let other = STANDARD.encode(br#"{"_type":"https://in-toto.io/Statement/v0.1"}"#);
+    assert_ne!(stated(envelope(&other, IN_TOTO, &["a"]).to_string().as_bytes()), known);
+    assert_ne!(stated(envelope(&plain, "application/json", &["a"]).to_string().as_bytes()), known);
+    // A document of its own is known by its bytes, and so is an envelope that cannot be opened.
+    for own in ["{}", "{ }", r#"{"payloadType":"x","payload":"!"}"#] {
+        assert_eq!(stated(own.as_bytes()), Digest::of(own.as_bytes()));
+    }
+}

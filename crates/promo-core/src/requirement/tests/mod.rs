@@ -15,6 +15,7 @@ mod parts;
 mod properties;
 mod signed;
 mod source;
+mod stated;
 
 use super::*;
 use crate::evidence::{
@@ -49,6 +50,7 @@ fn single() -> Subject {
 fn piece(name: &str, report: Report) -> Piece {
     Piece {
         document: digest(name),
+        stated: digest(name),
         origin: Origin::Registry { at: ago(3600) },
         name: None,
         bound: BTreeSet::new(),

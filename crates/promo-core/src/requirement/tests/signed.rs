@@ -217,8 +217,13 @@ fn s5_1_documents_that_count_and_name_different_commits_are_a_conflict_and_not_n
         "{told}"
     );
     assert_eq!(verdict.used.len(), 2, "both are named");
-    // Where the build itself said which, the other one is wrong, and its platform has none.
-    assert_eq!(codes(&judge(&[amd64.clone(), arm64], Some(COMMIT))), ["metadata-conflict"]);
+    // Where the build itself said which, the other one contradicts it, also beside one that says the same of the same.
+    assert_eq!(codes(&judge(&[amd64.clone(), arm64.clone()], Some(COMMIT))), ["metadata-conflict"]);
+    let whole = at("e", "index", Some(COMMIT), &["ci"]);
+    let verdict = judge(&[whole.clone(), arm64.clone()], Some(COMMIT));
+    assert_eq!((codes(&verdict), verdict.standing()), (vec!["metadata-conflict"], Standing::Bad));
+    assert!(verdict.faults[0].to_string().contains(&digest("b").to_string()), "{verdict:?}");
+    assert_eq!(judge(&[whole, at("b", "arm64", Some(&other), &["mallory"])], Some(COMMIT)).standing(), Standing::Met);
     // One that names none contradicts nobody, and one that does not count says nothing.
     for more in [at("b", "arm64", None, &["ci"]), at("b", "arm64", Some(COMMIT), &["ci"])] {
         let unsigned = at("c", "arm64", Some(&other), &["mallory"]);

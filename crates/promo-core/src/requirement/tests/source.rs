@@ -132,7 +132,7 @@ fn r3_with_signers_only_their_provenance_names_the_commit_and_what_promo_saw_nee
         metadata: [(name.clone(), said(COMMIT))].into(),
         subjects: [(name.clone(), index())].into(),
         pieces: vec![seen("a", &main(), COMMIT, GOOD, 60), forged],
-        withdrawn: vec![],
+        ..Default::default()
     };
     let judge = |by: &[&str]| gate(by).judge(&name, &evidence, Before::First, now()).unwrap();
     assert_eq!(judge(&[]).standing(), Standing::Unreadable);

@@ -249,9 +249,22 @@ fn what_cosign_attests_of_a_document_of_any_format_is_that_document_bound_to_wha
             assert_eq!(report.tests.as_ref().map(|run| run.counted.tests), tests);
             assert_eq!(report.numbers.is_some(), numbers);
             assert_eq!(report.about.bound[0].digest.hex(), "ab".repeat(32));
-            assert_eq!(report.about.made, None, "when it was attested is not when it was made");
+            let at = "2026-11-22T12:00:00Z".parse().ok();
+            assert_eq!(report.about.made, at, "what says no other date is of the day on which it was attested");
+            let suites: Vec<&str> = report.about.suites.iter().map(String::as_str).collect();
+            assert_eq!(suites, tests.map(|_| vec!["unit"]).unwrap_or_default());
         }
     }
+    for (own, expected) in
+        [("2026-11-01T00:00:00Z", "2026-11-01T00:00:00Z"), ("2026-11-30T00:00:00Z", "2026-11-22T12:00:00Z")]
+    {
+        let text = format!(r#"<testsuite name="unit" timestamp="{own}" tests="1"><testcase name="a"/></testsuite>"#);
+        let (text, _) = attested(CUSTOM, &serde_json::json!({ "Data": text, "Timestamp": "2026-11-22T12:00:00Z" }));
+        let made = read(text.as_bytes()).expect("a report").about.made;
+        assert_eq!(made, expected.parse().ok(), "to attest it later makes it no younger");
+    }
+    let (text, _) = attested(CUSTOM, &serde_json::json!({ "Data": junit, "Timestamp": "yesterday" }));
+    assert!(matches!(outcome(&text), ReportError::Broken { .. }), "{:?}", outcome(&text));
     // One statement in another would be bound to the outer subject, and say another.
     let (statement, envelope) = attested("x", &serde_json::json!({}));
     for inner in [statement, envelope, "<html/>".to_owned(), String::new()] {
@@ -274,6 +287,8 @@ fn numbers_are_taken_out_of_what_was_signed_and_of_nothing_beside_it() {
             let found = report.numbers.expect("numbers");
             assert_eq!(found.get("/latency/p95").map(|number| number.value.get()), Some(7.0), "{text}");
             assert_eq!(report.about.bound[0].digest.hex(), "ab".repeat(32));
+            let suites = report.about.suites.iter().map(String::as_str);
+            assert_eq!(suites.collect::<Vec<_>>(), if kind == CUSTOM { vec![] } else { vec!["bench"] });
         }
     }
     let plain = numbers_there(own.to_string().as_bytes(), &["/latency/p95"]).expect("numbers");

@@ -178,6 +178,14 @@ impl World {
         self.provider.preview(&self.cx, &ObserveRequest { inputs: inputs.clone() }).await
     }
 
+    /// What can be said of it without a cluster.
+    ///
+    /// # Errors
+    /// As the provider.
+    pub async fn lint(&self, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
+        self.provider.lint(&self.cx, inputs).await
+    }
+
     /// Makes it be there.
     ///
     /// # Errors

@@ -129,6 +129,27 @@ mod needs_kubernetes {
     }
 
     #[tokio::test(flavor = "multi_thread")]
+    async fn a_file_of_values_that_is_no_yaml_is_named_with_its_line_and_nothing_of_it_is_told() {
+        for helm in BOTH {
+            let Some(world) = World::new(helm) else { return };
+            let template = config("all", "{{ .Values.a }}");
+            let files = [
+                ("chart/templates/all.yaml", template.as_str()),
+                ("values/common.yaml", "a: 1\na: 2\n"),
+                ("values/dev.yaml", "a: 1\nreplicas: [hunter2-canary\n"),
+            ];
+            let of = |names: &[&str]| world.inputs(&files, &json!({ "values": names }));
+            let both = of(&["values/common.yaml", "values/dev.yaml"]);
+            let error = world.preview(&both).await.unwrap_err();
+            assert!(error.kind == ErrorKind::Invalid && error.message.starts_with("values/dev.yaml: "), "{error}");
+            assert!(error.message.contains("line ") && !error.message.contains("canary"), "{error}");
+            // The same before anything is rendered, as `promo check` asks.
+            assert_eq!(world.lint(&both).await.unwrap_err().message, error.message, "{helm:?}");
+            assert_eq!(world.lint(&of(&["values/common.yaml"])).await.unwrap(), [""; 0]);
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
     async fn what_others_own_is_no_change_and_what_somebody_patches_by_hand_is() {
         for helm in BOTH {
             let Some(world) = World::new(helm) else { return };

@@ -447,13 +447,17 @@ mod needs_kubernetes {
             world.release("1.1.0").await;
             let said = world.ends(1, &["plan", "dev"]);
             assert!(said.contains("revision 2 of the release shop is pending-upgrade"), "{said}");
-            // Every verb that looks leads to what ends it, and a check that passes there says nothing of the release.
+            // Every verb that looks leads to what shows it and names what ends it, and a check that passes there says nothing of the release.
             let next = |said: &str| said.lines().rev().find_map(|line| Some(line.strip_prefix("Next: ")?.to_owned()));
-            let ends = next(&said).unwrap();
-            assert!(ends.starts_with("helm rollback shop 1 --kubeconfig "), "{said}");
+            let look = next(&said).unwrap();
+            assert!(
+                look.starts_with("helm history shop --kubeconfig ")
+                    && said.contains("`helm rollback shop 1 --kubeconfig "),
+                "{said}"
+            );
             for (code, words) in [(1, &["drift", "dev"][..]), (1, &["adopt", "dev"]), (21, &["verify", "dev"])] {
                 let said = world.ends(code, words);
-                assert_eq!(next(&said), Some(ends.clone()), "{words:?}: {said}");
+                assert_eq!(next(&said), Some(look.clone()), "{words:?}: {said}");
             }
             assert!(world.ends(21, &["verify", "dev"]).contains("(not recorded)"));
             let at = said.find("`helm rollback shop 1 ").unwrap_or_else(|| panic!("{said}"));

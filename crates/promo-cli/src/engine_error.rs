@@ -65,8 +65,8 @@ impl From<EngineError> for CliError {
                 // What is damaged stops every plan that reads it: the page says what to do about it, and on which side.
                 let page = command_line(["promo", "explain", code]);
                 let next = match source.kind {
-                    // What only the place's own tool ends: every verb of promo's would lead here again.
-                    _ if source.ends.is_some() => source.ends().unwrap_or_default(),
+                    // Every verb of promo's would lead here again.
+                    _ if source.shown_by.is_some() => source.shown_by().unwrap_or_default(),
                     ErrorKind::Moved | ErrorKind::Reference | ErrorKind::MovingTag => "promo release add --help",
                     // It looks at what is there; `status` tells what the ledger says.
                     ErrorKind::Conflict => "promo plan",
@@ -167,7 +167,7 @@ impl From<EngineError> for CliError {
 /// The same about an environment that cannot be planned for.
 pub(crate) fn of_place(error: EngineError, session: &Session, view: &View) -> CliError {
     let EngineError::Provider { environment: Some(name), source, .. } = &error else { return error.into() };
-    if source.kind != ErrorKind::Conflict || source.ends.is_some() {
+    if source.kind != ErrorKind::Conflict || source.shown_by.is_some() {
         return error.into();
     }
     let (name, edited) = (name.clone(), source.found.is_some());
@@ -227,7 +227,9 @@ pub(crate) fn of_plan(error: EngineError, document: &Document, file: &Path) -> C
         EngineError::Uncounted { .. } | EngineError::Stale { .. } | EngineError::Elsewhere { .. } => again,
         EngineError::Spent { run: None, .. } | EngineError::Edited { .. } => again,
         // Somebody edited what was being read, or changed the place: what there is now gives another plan.
-        EngineError::Provider { source, .. } if source.kind == ErrorKind::Conflict && source.ends.is_none() => again,
+        EngineError::Provider { source, .. } if source.kind == ErrorKind::Conflict && source.shown_by.is_none() => {
+            again
+        }
         _ => return error.into(),
     };
     CliError::from(error).go_on_with(&next)

@@ -70,7 +70,7 @@ impl Policed {
                 message: cut(error.message),
                 expected: error.expected.map(cut),
                 found: error.found.map(cut),
-                ends: error.ends.map(|ends| Box::new(Typed(cut(ends.0)))),
+                shown_by: error.shown_by.map(|typed| Box::new(Typed(cut(typed.0)))),
             }),
             Ok(Ok(answer)) => match wrong(&answer) {
                 Some(wrong) => Err(self.broken(verb, &wrong)),

@@ -264,8 +264,9 @@ impl Session {
             drafts.push(draft.clone());
             // It comes with what was recalled before, and is kept out as what had it then.
             let parts = |part: &Digest| described.get(part).map(|shown| &shown.platforms);
-            if let Some(recalled) = view.recalled.keys().find(|digest| contains(&content, parts, digest)) {
-                drafts.push(self.rejected(&id, &format!("{recalled} was recalled, and is in it")));
+            if let Some((recalled, note)) = view.recalled.iter().find(|(digest, _)| contains(&content, parts, digest)) {
+                let why = self.reason_given(note.seq)?.map(|why| format!(": {why}")).unwrap_or_default();
+                drafts.push(self.rejected(&id, &format!("{recalled} is in it, which was recalled{why}")));
             }
             match self.append(&expect, &drafts) {
                 Ok(_) => break,
@@ -312,6 +313,19 @@ impl Session {
                 Err(error) => return Err(error),
             }
         }
+    }
+
+    /// The recalled digests that a release has in it. They stay so where it is let in again: what comes with them later is kept out.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn recalled_in(&self, release: &ReleaseId) -> Result<Vec<Digest>, EngineError> {
+        self.with_view(|view| {
+            let parts = |part: &Digest| view.described.get(part).map(|known| &known.platforms);
+            let content = view.release(release).map(|entry| &entry.release.content);
+            let mine = |digest: &&Digest| content.is_some_and(|content| contains(content, parts, digest));
+            view.recalled.keys().filter(mine).copied().collect()
+        })
     }
 
     fn rejected(&self, release: &ReleaseId, reason: &str) -> Draft {

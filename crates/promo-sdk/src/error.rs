@@ -55,16 +55,16 @@ pub struct ProviderError {
     /// What was found.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub found: Option<String>,
-    /// The command of the place's own tool that ends what is in the way, to be typed as it is, where one command does and no promo
-    /// does it. The sentence names it too.
+    /// The command of the place's own tool that shows what is in the way, to be typed as it is, where no verb of promo's leads on. It
+    /// changes nothing: whether somebody is at work there only a person can tell. What ends it stands in the sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ends: Option<Box<Typed>>,
+    pub shown_by: Option<Box<Typed>>,
 }
 
 impl ProviderError {
     /// An error of `kind` with a sentence.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), expected: None, found: None, ends: None }
+        Self { kind, message: message.into(), expected: None, found: None, shown_by: None }
     }
 
     /// The same with the two values that differ.
@@ -75,16 +75,16 @@ impl ProviderError {
         self
     }
 
-    /// The command that ends what is in the way, where there is one.
+    /// The command that shows what is in the way, where there is one.
     #[must_use]
-    pub fn ends(&self) -> Option<&str> {
-        self.ends.as_ref().map(|typed| typed.0.as_str())
+    pub fn shown_by(&self) -> Option<&str> {
+        self.shown_by.as_ref().map(|typed| typed.0.as_str())
     }
 
-    /// The same with the command that ends what is in the way.
+    /// The same with the command that shows what is in the way.
     #[must_use]
-    pub fn ended_by(mut self, command: impl Into<String>) -> Self {
-        self.ends = Some(Box::new(Typed(command.into())));
+    pub fn that_shows(mut self, command: impl Into<String>) -> Self {
+        self.shown_by = Some(Box::new(Typed(command.into())));
         self
     }
 }

@@ -190,7 +190,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             // Whoever lifts a quarantine to end a hold is told what ends it.
             unfreeze::lift(&project, what, signing, reason, words)
                 .map_err(|error| unfreeze::rather_held(&project, global, environment.as_slice(), error))?;
-            let text = format!("{id} is no longer quarantined {}\n", place(environment.as_ref()));
+            let mut text = format!("{id} is no longer quarantined {}\n", place(environment.as_ref()));
+            for digest in project.session.recalled_in(&id)? {
+                text.push_str(&format!("  {digest} in it stays recalled: a later release with it is kept out again\n"));
+            }
             let at = environment.iter().map(EnvironmentName::as_str);
             let plan: Vec<&str> = ["promo", "plan"].into_iter().chain(at).chain(["--release", id.as_str()]).collect();
             told(ui, &project, &id, &text, &plan)

@@ -55,8 +55,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let next = match held {
         Some(_) if !all => command_line(["promo", "why", name.as_str()]),
         Some(hold) if hold.run.is_some() && unrecorded => hold.ends.clone(),
-        _ if unrecorded => match unseen.as_ref().and_then(|why| why.ends()) {
-            Some(ends) => ends.to_owned(),
+        _ if unrecorded => match unseen.as_ref().and_then(|why| why.shown_by()) {
+            Some(look) => look.to_owned(),
             None => command_line(["promo", "drift", name.as_str()]),
         },
         // Only a plan looks whether what is there is still what was deployed.

@@ -91,9 +91,9 @@ pub(crate) struct DriftedPlace {
     /// The same in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
-    /// The command of the place's own tool that ends what keeps it from being looked at.
+    /// The command of the place's own tool that shows what keeps it from being looked at.
     #[serde(skip)]
-    pub(crate) ends: Option<String>,
+    pub(crate) shown_by: Option<String>,
 }
 
 /// An object or a file.
@@ -140,13 +140,10 @@ impl Drifts {
         let whole = places().all(|place| place.state != "not-looked-at");
         let mut ways: Vec<NextCommand> = environments.iter().flat_map(|one| one.ways(standing)).collect();
         let unseen = places().filter(|place| place.state == "not-looked-at");
-        for end in unseen.map(|place| place.ends.as_deref().unwrap_or("promo doctor")) {
-            if !ways.iter().any(|way| way.command == end) {
-                let why = match end.starts_with("promo ") {
-                    true => "what keeps it from being looked at",
-                    false => "end what keeps it from being looked at",
-                };
-                ways.push(NextCommand { command: end.to_owned(), why: why.to_owned() });
+        for look in unseen.map(|place| place.shown_by.as_deref().unwrap_or("promo doctor")) {
+            if !ways.iter().any(|way| way.command == look) {
+                let why = "what keeps it from being looked at";
+                ways.push(NextCommand { command: look.to_owned(), why: why.to_owned() });
             }
         }
         let next = if ways.is_empty() { String::new() } else { ways.remove(0).command };
@@ -328,8 +325,8 @@ impl DriftedPlace {
                 promo_engine::EngineError::Provider { source, .. } => source.to_string(),
                 other => other.to_string(),
             }),
-            ends: failed.and_then(|error| match error {
-                promo_engine::EngineError::Provider { source, .. } => source.ends().map(str::to_owned),
+            shown_by: failed.and_then(|error| match error {
+                promo_engine::EngineError::Provider { source, .. } => source.shown_by().map(str::to_owned),
                 _ => None,
             }),
         }

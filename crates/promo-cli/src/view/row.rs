@@ -363,9 +363,9 @@ pub(crate) struct DriftView {
     /// And why it could not be looked at, where the plan has just been made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) why: Option<String>,
-    /// The command of the place's own tool that ends what keeps it from being looked at.
+    /// The command of the place's own tool that shows what keeps it from being looked at.
     #[serde(skip)]
-    pub(crate) ends: Option<String>,
+    pub(crate) shown_by: Option<String>,
     /// The command that plans to put back what is recorded.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) repair: Option<String>,
@@ -393,7 +393,7 @@ impl DriftView {
             missing: drift.live == State::Absent,
             look: unknown.then(|| command_line(["promo", "drift", stay.environment.as_str()])),
             why: None,
-            ends: None,
+            shown_by: None,
             repair,
         }
     }
@@ -409,8 +409,8 @@ impl DriftView {
             let place = Self::of(stay, target, drift);
             // What is recorded is not put back over what nobody has seen.
             let repair = place.repair.clone().filter(|_| why.is_none());
-            let ends = why.as_ref().and_then(|why| why.ends().map(str::to_owned));
-            Self { why: why.map(|why| why.to_string()), ends, repair, ..place }
+            let shown_by = why.as_ref().and_then(|why| why.shown_by().map(str::to_owned));
+            Self { why: why.map(|why| why.to_string()), shown_by, repair, ..place }
         });
         all.collect()
     }

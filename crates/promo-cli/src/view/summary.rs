@@ -194,6 +194,11 @@ fn why(row: &Row) -> NextCommand {
                 ),
             }
         }
+        // Whoever asks about the environment is led here: only a person plans it.
+        None if again.is_some() && first == Some("paused") => NextCommand {
+            command: command_line(["promo", "explain", "paused"]),
+            why: format!("says how a person deploys it again in {}", row.environment),
+        },
         None if seen.is_some() => NextCommand {
             command: command_line(["promo", "explain"].into_iter().chain(seen)),
             why: format!("says what can be done about what keeps {} back", row.environment),
@@ -208,16 +213,8 @@ fn why(row: &Row) -> NextCommand {
 /// What leads on where nobody could look at what is there: what keeps it from being looked at.
 fn unseen(row: &Row) -> Option<NextCommand> {
     let drift = row.drift.iter().find(|drift| drift.why.is_some())?;
-    Some(match &drift.ends {
-        Some(ends) => NextCommand {
-            command: ends.clone(),
-            why: format!("ends what keeps {} from being looked at", row.environment),
-        },
-        None => NextCommand {
-            command: "promo doctor".into(),
-            why: format!("says what keeps {} from being looked at", row.environment),
-        },
-    })
+    let command = drift.shown_by.clone().unwrap_or_else(|| "promo doctor".into());
+    Some(NextCommand { command, why: format!("says what keeps {} from being looked at", row.environment) })
 }
 
 /// The words that ask for the same again.

@@ -23,6 +23,9 @@ fn s3_3_what_was_broken_by_hand_after_a_newer_release_went_back_is_deployed_agai
     assert_eq!(next(&world.run(0, &["status"])), "promo why production");
     let why = world.run(0, &["why", "production"]);
     assert_eq!((why["release"]["id"].as_str(), next(&why)), (Some(&*id), again.clone()), "{why}");
+    // Automation is paused there, and told how a person does it.
+    let paused = world.run(0, &["plan", "production", "--release", &id, "--actor-kind", "automation"]);
+    assert_eq!(paused["next"][0]["command"], "promo explain paused", "{paused}");
     let plan = world.run(0, &["plan", "production"]);
     let first = plan["next"][0]["command"].as_str().unwrap().replace(" --policy policy.toml", "");
     assert_eq!(first, again, "{plan}");

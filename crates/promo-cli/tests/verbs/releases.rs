@@ -272,12 +272,17 @@ fn r9_what_has_a_recalled_digest_in_it_moves_nowhere_and_is_no_way_back() {
         // What comes later with it is kept out as it enters, and says why.
         world.write("config/common.env", "NEEDS_WORKERS=2\n");
         let (out, err) = texts(&promo(&world.at, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]));
-        assert!(out.contains(&format!("✗ quarantined everywhere: {digest} was recalled, and is in it")), "{out}{err}");
+        assert!(
+            out.contains(&format!("✗ quarantined everywhere: {digest} is in it, which was recalled: CVE-2026-1")),
+            "{out}{err}"
+        );
         assert!(out.ends_with("Next: promo --policy policy.toml status\n"), "{out}");
         assert_eq!(quarantined("1.2.0"), everywhere);
         assert_eq!(world.run(0, &["plan", "dev", "--release", "1.2.0"])["summary"]["can_start"], serde_json::json!([]));
         // Each is let in again by itself.
-        world.run(0, &[&["release", "lift", "1.2.0", "--reason", "does not use it"], &RILEY[..]].concat());
+        let lift = [&["release", "lift", "1.2.0", "--reason", "does not use it"], &RILEY[..]].concat();
+        let (out, err) = texts(&promo(&world.at, &lift));
+        assert!(out.contains(&format!("  {digest} in it stays recalled: ")), "{out}{err}");
         assert_eq!((quarantined("1.2.0"), quarantined("1.0.0")), (serde_json::json!([]), everywhere));
     }
 }

@@ -127,6 +127,9 @@ impl Provider for Helm {
     async fn lint(&self, cx: &Context, inputs: &Inputs) -> Result<Vec<String>, ProviderError> {
         let settings = Settings::of(inputs)?;
         settings.own_values(&inputs.artifacts)?;
+        if let Some(error) = render::malformed(&render::values(cx, inputs, &settings)?) {
+            return Err(error);
+        }
         // An artifact only stands for a real one here.
         if !inputs.artifacts.keys().any(|name| name.as_str() == settings.chart) {
             Chart::of(cx, &self.oci, inputs, &settings).await?;

@@ -210,6 +210,37 @@ pub(super) struct Job<'a> {
     pub(super) own: Value,
 }
 
+/// The files of values, those that count most last.
+pub(super) fn values(
+    cx: &Context,
+    inputs: &Inputs,
+    settings: &Settings,
+) -> Result<Vec<(String, Vec<u8>)>, ProviderError> {
+    let mut files = Vec::new();
+    for pattern in &settings.values {
+        let named = inputs.files.iter().filter(|(path, _)| promo_core::planner::matches(pattern, path));
+        for (path, digest) in named {
+            files.push((path.clone(), cx.blobs.get(digest)?));
+        }
+    }
+    Ok(files)
+}
+
+/// The first of them that is no YAML, with where: helm names a file of its own, and its sentence is masked.
+pub(super) fn malformed(files: &[(String, Vec<u8>)]) -> Option<ProviderError> {
+    // What stands around a mistake may be a secret, and is not told. Of a key that stands twice helm takes one.
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        duplicate_keys: serde_saphyr::DuplicateKeyPolicy::LastWins,
+    };
+    files.iter().find_map(|(path, bytes)| {
+        let wrong = |why: String| invalid(format!("{path}: {why}"));
+        let Ok(text) = std::str::from_utf8(bytes) else { return Some(wrong("is no text in UTF-8".into())) };
+        let read = serde_saphyr::from_str_with_options::<Value>(text, options.clone());
+        read.err().map(|error| wrong(crate::escape::line(&error.to_string())))
+    })
+}
+
 impl<'a> Job<'a> {
     pub(super) fn new(
         cx: &Context,
@@ -217,13 +248,7 @@ impl<'a> Job<'a> {
         settings: &'a Settings,
         chart: &'a Chart,
     ) -> Result<Self, ProviderError> {
-        let mut files = Vec::new();
-        for pattern in &settings.values {
-            let named = inputs.files.iter().filter(|(path, _)| promo_core::planner::matches(pattern, path));
-            for (path, digest) in named {
-                files.push((path.clone(), cx.blobs.get(digest)?));
-            }
-        }
+        let files = values(cx, inputs, settings)?;
         Ok(Self { chart, settings, files, own: settings.own_values(&inputs.artifacts)? })
     }
 
@@ -280,7 +305,10 @@ impl<'a> Job<'a> {
             let text = tool.offline(cx, &given, words(also)).await?;
             self.read(&text)
         };
-        let rendered = once(&[]).await?;
+        let rendered = once(&[]).await.map_err(|error| match error.kind {
+            ErrorKind::Invalid => malformed(&self.files).unwrap_or(error),
+            _ => error,
+        })?;
         if self.changing()
             && let Some(id) = unlike(&rendered, &once(&[]).await?)
         {

@@ -219,12 +219,13 @@ fn foreign(name: &str, latest: &Release, at: &str) -> ProviderError {
         1 => format!("helm uninstall {name} {at}"),
         revision => format!("helm rollback {name} {} {at}", revision - 1),
     };
+    let history = format!("helm history {name} {at}");
     let message = format!(
         "revision {} of the release {name} is {}, and not by this promo: somebody else is at work on it, or was broken off ({}). Look with \
-         `helm history {name} {at}`; where nobody is at work any more, `{back}` ends it",
+         `{history}`; where nobody is at work any more, `{back}` ends it",
         latest.revision,
         latest.status,
         latest.description(),
     );
-    ProviderError::new(ErrorKind::Conflict, message).ended_by(back)
+    ProviderError::new(ErrorKind::Conflict, message).that_shows(history)
 }

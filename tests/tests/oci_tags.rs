@@ -159,6 +159,8 @@ async fn a_tag_that_moves_right_after_it_was_written_is_an_error_and_no_success(
 }
 
 mod needs_docker_registry {
+    use promo_providers::oci::Oci;
+    use promo_sdk::{Provider as _, ResolveRequest};
     use promo_tests::registry::Registry;
 
     use super::*;
@@ -190,5 +192,34 @@ mod needs_docker_registry {
         let end = tokio::task::block_in_place(|| world.project.run(&["apply", PLAN]));
         assert!(end.code.is_some_and(|code| code != 0), "{}", end.said);
         assert_eq!(prod.head_tag(TAG).await.unwrap().unwrap().digest, moved);
+    }
+
+    /// More than one page of a list has.
+    const TAGS: usize = 1_203;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn r1_the_newest_of_many_pages_of_tags_is_found() {
+        let Some(registry) = Registry::start() else { return };
+        let directory = tempfile::tempdir().unwrap();
+        let cx = promo_sdk::testing::context(directory.path());
+        let repository = format!("{}/team/app", registry.address());
+        let there = store(registry.address(), "team/app");
+        let mut image = Image::new([], vec![b"one layer".to_vec()]);
+        image.annotations.insert("org.opencontainers.image.created".into(), "2026-01-02T03:04:05Z".into());
+        let digest = build::image(&there, "v1.0.0", &image).await.unwrap();
+        let manifest = there.get_manifest(Selector::Digest(&digest), None, &Limits::default()).await.unwrap();
+        for minor in 1..TAGS {
+            there.put_tag(&format!("v1.{minor}.0"), &manifest, None).await.unwrap();
+        }
+        there.put_tag("latest", &manifest, None).await.unwrap();
+        let oci = Oci::new();
+        let tags = oci.tags(&cx, &repository).await.unwrap();
+        assert_eq!((tags.len(), tags.contains("latest")), (TAGS, false));
+        let newest = tags.iter().max_by_key(|tag| promo_core::newest::version(tag)).unwrap();
+        assert_eq!(*newest, format!("v1.{}.0", TAGS - 1));
+        let request = ResolveRequest { reference: format!("{repository}:{newest}") };
+        let created = oci.created(&cx, &request).await.unwrap().unwrap();
+        assert_eq!(created.to_string(), "2026-01-02T03:04:05Z");
+        assert!(oci.tags(&cx, &format!("{}/team/none", registry.address())).await.unwrap().is_empty());
     }
 }

@@ -151,6 +151,7 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "promo release add api=sha-7a3f9c2 --meta authors=dana,riley --meta run=4711",
             ),
             ("Several artifacts as one release", "promo release add api=1.4.2 chart=1.4.0"),
+            ("Whatever is the newest, once nothing newer comes", "promo release add --newest"),
         ],
     ),
     (

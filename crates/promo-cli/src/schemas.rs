@@ -230,6 +230,7 @@ fn output() -> Value {
         of::<answers::EvidenceAdded>(g),
         of::<answers::EvidenceWithdrawn>(g),
         of::<answers::ArtifactRecalled>(g),
+        of::<answers::ReleaseForming>(g),
         of::<answers::EvidenceCollected>(g),
         of::<answers::ClockAccepted>(g),
         of::<answers::LedgerCheckpoint>(g),

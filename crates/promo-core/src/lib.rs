@@ -24,6 +24,7 @@ pub mod kinds;
 pub mod ledger;
 pub mod lint;
 pub mod model;
+pub mod newest;
 pub mod plan;
 pub mod planner;
 pub mod policy;

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::ids::{ArtifactName, CheckName, EnvironmentName, GateName, PipelineName, RoleName, TargetName, WindowName};
+use crate::newest::Newest;
 use crate::requirement::EvidenceGate;
 
 /// A pipeline: artifacts, environments and the rules between them.
@@ -17,6 +18,9 @@ use crate::requirement::EvidenceGate;
 pub struct Pipeline {
     /// Its name, unique within a ledger.
     pub name: PipelineName,
+    /// How long nothing newer may have come before the newest tags of several artifacts are one release, in seconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<u64>,
     /// What a release is made of, by component.
     pub artifacts: BTreeMap<ArtifactName, Artifact>,
     /// Checks that environments name in `verify`.
@@ -41,6 +45,9 @@ pub struct Artifact {
     /// Which tags may become releases, as a glob; none means that only a digest or an exact tag is taken.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tags: Option<String>,
+    /// Which of those tags is the newest.
+    #[serde(default, skip_serializing_if = "Newest::is_default")]
+    pub newest: Newest,
 }
 
 /// Kinds of artifact. Both are OCI manifests and are copied alike; they differ in where their metadata stands.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt as _;
+use jiff::Timestamp;
 use promo_core::inputs::Inputs;
 use promo_core::kinds::Place;
 use promo_core::state::State;
@@ -99,6 +100,15 @@ impl Provider for Policed {
     async fn resolve(&self, cx: &Context, request: &ResolveRequest) -> Result<Resolved, ProviderError> {
         self.call("resolve", async || self.inner.resolve(cx, request).await, |answer| wrong_resolved(request, answer))
             .await
+    }
+
+    async fn tags(&self, cx: &Context, repository: &str) -> Result<BTreeSet<String>, ProviderError> {
+        let wrong = |tags: &BTreeSet<String>| tags.iter().find_map(|tag| wrong_line("tag", tag));
+        self.call("tags", async || self.inner.tags(cx, repository).await, wrong).await
+    }
+
+    async fn created(&self, cx: &Context, request: &ResolveRequest) -> Result<Option<Timestamp>, ProviderError> {
+        self.call("created", async || self.inner.created(cx, request).await, |_| None).await
     }
 
     async fn attached(&self, cx: &Context, request: &AttachedRequest) -> Result<Vec<Attached>, ProviderError> {

@@ -18,6 +18,7 @@ mod contract;
 pub mod drift;
 pub mod error;
 pub mod evidence;
+pub mod found;
 pub mod governance;
 mod left;
 pub mod lifts;

@@ -409,7 +409,7 @@ fn has_digest(reference: &str) -> bool {
 }
 
 /// The tag of a reference in a repository, if it has one.
-fn tag_of(repository: &str, reference: &str) -> Option<String> {
+pub(crate) fn tag_of(repository: &str, reference: &str) -> Option<String> {
     let rest = reference.strip_prefix(repository)?;
     let tag = rest.split('@').next()?.strip_prefix(':')?;
     Some(tag.to_string())

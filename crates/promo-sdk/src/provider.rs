@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use promo_core::Digest;
 pub use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::kinds::KindSchema;
@@ -30,6 +31,18 @@ pub trait Provider: Send + Sync {
     /// Finds what an artifact reference means now, and checks every digest of its tree.
     async fn resolve(&self, _cx: &Context, _request: &ResolveRequest) -> Result<Resolved, ProviderError> {
         Err(unsupported(self, "resolve"))
+    }
+
+    /// The names of the tags of a repository that can be a release's: neither those that are made to move (R2), nor those that only
+    /// have in them what is attached to something. Says of none what it points at.
+    async fn tags(&self, _cx: &Context, _repository: &str) -> Result<BTreeSet<String>, ProviderError> {
+        Err(unsupported(self, "list tags"))
+    }
+
+    /// When what a reference means now says that it was created, without a look at all of its tree: a claim, good enough for telling
+    /// which of two builds is the newer. None where it does not say so, as of a build that is the same whenever it is made.
+    async fn created(&self, _cx: &Context, _request: &ResolveRequest) -> Result<Option<Timestamp>, ProviderError> {
+        Err(unsupported(self, "tell when something was created"))
     }
 
     /// The documents that are attached to an artifact where it lies: signatures, attestations, bills, reports. A pure read. A refusal or

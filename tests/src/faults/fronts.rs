@@ -1,7 +1,7 @@
 //! What stands in front of the real providers and the real ledger. What must not live here: an answer of its own, but for
 //! the verdicts that a test sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -40,6 +40,14 @@ impl Provider for Watched {
         let about = request.reference.rsplit('/').next().unwrap_or_default();
         self.faults.point("resolve", about).await?;
         self.inner.resolve(cx, request).await
+    }
+
+    async fn tags(&self, cx: &Context, repository: &str) -> Result<BTreeSet<String>, ProviderError> {
+        self.inner.tags(cx, repository).await
+    }
+
+    async fn created(&self, cx: &Context, request: &ResolveRequest) -> Result<Option<Timestamp>, ProviderError> {
+        self.inner.created(cx, request).await
     }
 
     async fn observe(&self, cx: &Context, request: &ObserveRequest) -> Result<State, ProviderError> {

@@ -20,6 +20,7 @@ pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod init;
 pub(crate) mod ledger;
+mod newest;
 pub(crate) mod plan;
 pub(crate) mod quickstart;
 pub(crate) mod release;

@@ -17,6 +17,7 @@ use promo_sdk::ErrorKind;
 
 use super::approve::{self, SignerChoice};
 use super::check;
+use super::newest;
 use super::unfreeze::{self, Signing};
 use crate::cli::{Format, Global};
 use crate::error::{CliError, command_line};
@@ -51,8 +52,14 @@ enum Verb {
     /// Add what a build made: every artifact by tag, digest or both
     Add {
         /// `ARTIFACT=TAG`, `ARTIFACT=sha256:…` or `ARTIFACT=TAG@sha256:…`; the name may be left out when there is one
-        #[arg(required = true, value_name = "ARTIFACT=REFERENCE")]
+        #[arg(required_unless_present = "newest", value_name = "ARTIFACT=REFERENCE")]
         artifacts: Vec<String>,
+        /// The newest tag of each artifact among those that the pipeline lets become releases, once nothing newer comes
+        #[arg(long, conflicts_with_all = ["artifacts", "alias"])]
+        newest: bool,
+        /// Look again until they are a release
+        #[arg(long, requires = "newest", conflicts_with = "artifacts")]
+        wait: bool,
         /// A name for people, such as `1.4.2`
         #[arg(long, value_name = "NAME")]
         alias: Option<Alias>,
@@ -121,8 +128,17 @@ enum Verb {
 
 pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exit, CliError> {
     match &arguments.verb {
-        Verb::Add { artifacts, alias, metadata, correct } => {
-            add(ui, global, artifacts, alias.as_ref(), metadata, *correct)
+        Verb::Add { artifacts, newest, wait, alias, metadata, correct } => {
+            let project = project::open(ui, global, Access::Write)?;
+            let found = match newest {
+                true => match newest::find(ui, global, &project, *wait)? {
+                    Some(found) => found,
+                    None => return Ok(DONE),
+                },
+                false => Vec::new(),
+            };
+            let artifacts = if *newest { &found } else { artifacts };
+            add(ui, global, &project, artifacts, alias.as_ref(), metadata, *correct)
         }
         Verb::List => list(ui, global),
         Verb::Show { release } => show(ui, global, release),
@@ -267,12 +283,12 @@ fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>, metad
 fn add(
     ui: &Ui,
     global: &Global,
+    project: &Project,
     artifacts: &[String],
     alias: Option<&Alias>,
     metadata: &[String],
     correct: bool,
 ) -> Result<Exit, CliError> {
-    let project = project::open(ui, global, Access::Write)?;
     let declared: Vec<&ArtifactName> = project.session.governance().pipeline.artifacts.keys().collect();
     let mut new = NewRelease { alias: alias.cloned(), correct, ..NewRelease::default() };
     for given in artifacts {
@@ -305,7 +321,7 @@ fn add(
     }
     let added = project.runtime.block_on(project.session.add_release(new));
     let (entry, added) = added.map_err(|error| pinned(error, artifacts, alias, metadata))?;
-    let collected = collect(ui, &project, &entry);
+    let collected = collect(ui, project, &entry);
     let view = project.session.view()?;
     let closed = project.session.closed_to(&view, &entry.release.id)?;
     if let Some(names) = (!closed.is_empty()).then(|| closed.iter().map(EnvironmentName::as_str).collect::<Vec<_>>()) {

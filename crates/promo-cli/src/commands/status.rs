@@ -21,10 +21,11 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{endings, standing as words, table, time};
+use crate::output::{endings, forming as forming_words, standing as words, table, time};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::answers::{LedgerSize, Status};
+use crate::view::forming::Forming;
 use crate::view::standing::{HoldView, PendingView};
 use crate::view::ways;
 use crate::view::{DrillView, ReleaseView, Standing, not_released};
@@ -163,6 +164,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     let governance = session.governance();
     let standing = Standing::of(session, &view)?;
     let rows = rows(session, &view, &standing)?;
+    let forming = Forming::of(session, &view);
     let (says, next) = lead_on(session, &view, &standing, &rows)?;
     let next = next.map(|next| ui.to_paste(&next));
     if ui.format() == Format::Json {
@@ -172,6 +174,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
             local: governance.local,
             ledger: LedgerSize { size: view.size },
             environments: rows,
+            forming,
             runs: standing.runs,
             pending: standing.pending,
             says: says.clone(),
@@ -211,6 +214,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
         }
     }
     out.push_str(&table::columns(&lines, "  ", ui.width()));
+    if let Some(forming) = &forming {
+        out.push_str(&table::fold(&format!("\n{}\n", forming_words::line(forming, now, &zone)), ui.width()));
+    }
     if !says.is_empty() {
         out.push_str(&table::fold(&format!("\n{says}\n"), ui.width()));
     }

@@ -5,6 +5,7 @@ pub(crate) mod diff;
 pub(crate) mod drift;
 pub(crate) mod endings;
 pub(crate) mod events;
+pub(crate) mod forming;
 #[cfg(test)]
 mod goldens;
 pub(crate) mod graph_svg;

@@ -210,6 +210,13 @@ answers! {
         #[serde(skip_serializing_if = "String::is_empty")]
         next: String,
     }
+    /// The newest tags are no release yet.
+    "promo.release.forming" ReleaseForming {
+        /// What is to be one once nothing newer has come for a while.
+        forming: super::forming::Forming,
+        /// The next command.
+        next: String,
+    }
     /// Every release, the newest first.
     "promo.releases" Releases {
         /// The releases.
@@ -227,6 +234,9 @@ answers! {
         ledger: LedgerSize,
         /// Every environment, in the order of the graph.
         environments: Vec<status::Row>,
+        /// What is to be a release once nothing newer has come for a while.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        forming: Option<super::forming::Forming>,
         /// Runs without an end, oldest first.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         runs: Vec<OpenRunView>,

@@ -10,6 +10,7 @@ pub(crate) mod compare;
 pub(crate) mod drift;
 mod drill;
 pub(crate) mod evidence;
+pub(crate) mod forming;
 pub(crate) mod gate;
 mod plan;
 mod release;

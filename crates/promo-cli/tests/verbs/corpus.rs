@@ -155,6 +155,9 @@ fn story(adding: &mut Adding) {
     told.run(0, &["release", "reject", "1.2.0", "--environment", "staging", "--reason", "a test"]);
     let nobodys = Digest::of(b"what no release has in it").to_string();
     told.run(0, &["release", "recall", &nobodys, "--reason", "a test"]);
+    // The newest tags, while something newer may come.
+    world.edit("promo.toml", "[pipeline]\n", "[pipeline]\nquiet = \"1h\"\n");
+    told.run(0, &["release", "add", "--newest"]);
     told.run(0, &["plan", "--release", "1.2.0", "--out", "refused.json"]);
     told.run(65, &["status", "--policy", "missing.toml"]);
     for words in [

@@ -127,6 +127,13 @@ impl World {
         Self { _keep: keep, at }
     }
 
+    /// A directory with nothing in it.
+    pub(crate) fn empty() -> Self {
+        let keep = tempfile::tempdir().unwrap();
+        let at = keep.path().to_path_buf();
+        Self { _keep: keep, at }
+    }
+
     /// Runs a verb that ends with a code. Returns the answer as JSON where it is one document, and of several the error.
     pub(crate) fn run(&self, expected: i32, words: &[&str]) -> Value {
         let json: Vec<&str> = words.iter().copied().chain(["--format", "json"]).collect();

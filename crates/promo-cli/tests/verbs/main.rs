@@ -24,6 +24,7 @@ mod growth;
 mod half_way;
 mod held;
 mod newer;
+mod newest;
 mod outcomes;
 mod output;
 mod reading;

@@ -109,6 +109,12 @@ const SOURCE: &[Key] = &[required(
 
 const PIPELINE: &[Key] = &[
     required("name", Shape::Name, "its name, unique within a ledger"),
+    key(
+        "quiet",
+        Shape::Duration,
+        "how long nothing newer may have come before `promo release add --newest` makes a release; 10 minutes where there are several \
+         artifacts, and nothing where there is one",
+    ),
     key("ledger", Shape::Text, "repeats the ledger of the trust file; another one is refused (S0.1)"),
     key("policy", Shape::Text, "repeats the policy of the trust file; another one is refused (S0.1)"),
 ];
@@ -120,6 +126,12 @@ const ARTIFACT: &[Key] = &[
         "tags",
         Shape::Text,
         "which tags may become releases, as a glob such as `sha-*`; none lets only digests and exact tags in",
+    ),
+    key(
+        "newest",
+        Shape::OneOf(&["version", "created"]),
+        "how `promo release add --newest` tells which of these tags is the newest: by the version that it names (the default), or by when \
+         what it points at was created",
     ),
 ];
 

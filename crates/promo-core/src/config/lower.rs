@@ -19,6 +19,7 @@ use crate::graph::Graph;
 use crate::ids::{ArtifactName, CheckName, EnvironmentName, WindowName};
 use crate::kinds::{KindSchema, Place, ValueKind};
 use crate::model::{ApprovalRule, Artifact, ArtifactKind, Check, Environment, Party, Pipeline};
+use crate::newest::Newest;
 use crate::windows::{Window, WindowSpec};
 
 /// Tags that are moved from release to release wherever they are used.
@@ -140,8 +141,10 @@ pub(crate) fn pipeline(root: &Table, checker: &mut Checker<'_>, limits: &Limits)
     }
     let named = environments.values().flat_map(|environment: &Environment| &environment.gates).map(ToString::to_string);
     super::gates::unused(root, &named.collect(), "environment", checker);
-    let name = parsed(root.table("pipeline")?.text("name")?)?;
-    let mut pipeline = Pipeline { name, artifacts, checks, windows, gates, environments };
+    let named = root.table("pipeline")?;
+    let name = parsed(named.text("name")?)?;
+    let quiet = named.text("quiet").and_then(|text| duration::seconds(text).ok());
+    let mut pipeline = Pipeline { name, quiet, artifacts, checks, windows, gates, environments };
     environment::watches(&mut pipeline, root, checker);
     environment::shared_targets(&pipeline, root, checker);
     cycles(&pipeline, root, checker);
@@ -213,7 +216,16 @@ fn artifact(entry: &Entry, checker: &mut Checker<'_>) -> Option<Artifact> {
                 .help("tags that become releases are written once, such as `sha-*` or `v*`"),
         );
     }
-    Some(Artifact { kind, repository: repository?, tags: tags.map(|(_, pattern)| pattern.into()) })
+    let newest = table.entry("newest");
+    if let (Some(entry), None) = (newest, &tags) {
+        let message = "`newest` says which of the tags that may become releases is taken, and there is no `tags`";
+        checker.push(
+            Diagnostic::at("config-missing-key", entry.key_span.clone(), message)
+                .help("write which they are, such as `tags = \"v*\"`, or leave `newest` out"),
+        );
+    }
+    let newest = newest.and_then(|entry| entry.node.text()).and_then(Newest::parse).unwrap_or_default();
+    Some(Artifact { kind, repository: repository?, tags: tags.map(|(_, pattern)| pattern.into()), newest })
 }
 
 /// `registry/repository` or `oci-layout:PATH`, as the model wants it (OCI distribution specification, "Pulling").

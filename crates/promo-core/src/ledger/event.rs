@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::Digest;
-use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, TargetName};
+use crate::ids::{ArtifactName, CheckName, EnvironmentName, IdentityName, ReleaseId, TargetName};
 use crate::plan::PolicyRef;
 use crate::release::Release;
 use crate::requirement::Nature;
@@ -43,6 +43,13 @@ pub enum Event {
     ArtifactRecalled {
         /// An artifact, the manifest of one of its platforms, or a configuration.
         artifact: Digest,
+    },
+    /// The newest tags of the artifacts were others than before when somebody looked: from then on it is counted for how long nothing
+    /// newer comes, until they are one release (R1).
+    #[serde(rename = "artifacts.found")]
+    ArtifactsFound {
+        /// Each, `repository:tag@digest`, by component.
+        sources: BTreeMap<ArtifactName, String>,
     },
     /// A quarantine of exactly this scope was lifted.
     #[serde(rename = "release.lifted")]
@@ -440,11 +447,12 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 30] = [
+pub const KINDS: [&str; 31] = [
     "release.added",
     "release.rejected",
     "release.lifted",
     "artifact.recalled",
+    "artifacts.found",
     "release.authors",
     "artifact.described",
     "evidence.added",

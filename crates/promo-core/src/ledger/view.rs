@@ -18,7 +18,7 @@ use crate::plan::PolicyRef;
 use crate::requirement::Subject;
 
 pub use facts::{
-    Applier, ApprovalEntry, Configuration, Drill, EnvironmentView, EvidenceEntry, Freeze, Note, Promotion,
+    Applier, ApprovalEntry, Configuration, Drill, EnvironmentView, EvidenceEntry, Found, Freeze, Note, Promotion,
     ReleaseEntry, Request, Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry, Withdrawn,
 };
 
@@ -58,6 +58,8 @@ pub struct View {
     pub quarantines: BTreeMap<(ReleaseId, Option<EnvironmentName>), Note>,
     /// Digests that were recalled. What keeps releases out are the quarantines that came of it.
     pub recalled: BTreeMap<Digest, Note>,
+    /// The newest tags of the artifacts when somebody last saw others than before.
+    pub found: Option<Found>,
     /// Freezes by people in force, by environment; none means all.
     pub freezes: BTreeMap<Option<EnvironmentName>, Freeze>,
     /// Pauses of automatic promotion after a rollback, in the same way; a freeze by a person beside one changes nothing about it.

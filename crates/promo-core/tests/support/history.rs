@@ -21,6 +21,7 @@ use promo_core::model::{
     After, ApprovalRule, Arrival, Artifact, ArtifactKind, Check, Deployment, Environment, OnClose, OnFailure,
     OnUnhealthy, Pipeline, Soak, SoakMode, Start, Target, Tier, Watch,
 };
+use promo_core::newest::Newest;
 use promo_core::planner::DeploymentSettings;
 use promo_core::release::{Release, ReleaseContent};
 use promo_core::requirement::NamedGate;
@@ -53,9 +54,15 @@ pub(crate) fn pipeline(text: &str) -> Pipeline {
         (check.clone(), kind)
     };
     let checks = environments.values().flat_map(|e| &e.verify).map(automatic).collect();
-    let artifact = Artifact { kind: ArtifactKind::Image, repository: "registry.test/app".into(), tags: None };
+    let artifact = Artifact {
+        kind: ArtifactKind::Image,
+        repository: "registry.test/app".into(),
+        tags: None,
+        newest: Newest::default(),
+    };
     Pipeline {
         name: name("app"),
+        quiet: None,
         artifacts: BTreeMap::from([(name("app"), artifact)]),
         checks,
         windows: BTreeMap::new(),

@@ -15,6 +15,7 @@ pub mod build;
 mod chart;
 mod clients;
 mod copy;
+mod created;
 mod document;
 mod error;
 #[cfg(any(test, fuzzing))]

@@ -6,6 +6,7 @@ use std::error::Error as _;
 use std::sync::OnceLock;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use promo_core::Digest;
 use promo_sdk::{
     ArtifactInput, Attached, AttachedRequest, Context, Description, EffectClass, EnsureAnswer, EnsureRequest,
@@ -18,7 +19,8 @@ use super::layout::Layout;
 use super::recent::Recent;
 use super::referrers::Companions;
 use super::{
-    Copy, Limits, Location, Network, OciError, Reference, Store, attached, referrers, resolve, resolve_digest, verify,
+    Copy, Limits, Location, Network, OciError, Reference, Store, attached, created, referrers, resolve, resolve_digest,
+    verify,
 };
 
 /// Resolves artifacts, and copies them between registries and image layouts. The state of a place is the digest under
@@ -317,6 +319,24 @@ impl Provider for Oci {
                 metadata: metadata(&found),
                 contradicted: contradicted(&found),
             })
+        })
+        .await
+    }
+
+    async fn tags(&self, cx: &Context, repository: &str) -> Result<BTreeSet<String>, ProviderError> {
+        until_cancelled(cx, async {
+            let store = self.open(cx, &repository.parse::<Location>()?)?;
+            let all = store.list_tags().await?.into_iter();
+            Ok(all.filter(|tag| !super::is_moving_tag(tag) && !referrers::is_fallback(tag)).collect())
+        })
+        .await
+    }
+
+    async fn created(&self, cx: &Context, request: &ResolveRequest) -> Result<Option<Timestamp>, ProviderError> {
+        until_cancelled(cx, async {
+            let reference: Reference = request.reference.parse()?;
+            let store = self.open(cx, reference.location())?;
+            Ok(created::created(&store, &reference, &self.limits).await?)
         })
         .await
     }

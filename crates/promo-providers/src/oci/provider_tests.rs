@@ -262,3 +262,64 @@ async fn layouts_keep_the_contract_of_copies() {
     };
     assert_eq!(promo_sdk::conformance::copies(&world.oci, &world.cx, &cases).await, Ok(()));
 }
+
+/// An image whose configuration says this of when it was created, under a tag.
+async fn configured(store: &Store, tag: &str, config: &serde_json::Value) {
+    let put = async |bytes: Vec<u8>| {
+        let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
+        let stream = futures_util::stream::once(async move { Ok(bytes::Bytes::from(bytes)) });
+        store.put_blob(&digest, size, Box::pin(stream)).await.unwrap();
+        serde_json::json!({ "digest": digest, "size": size, "mediaType": super::nature::IMAGE_CONFIGS[0] })
+    };
+    let config = put(config.to_string().into_bytes()).await;
+    let manifest = serde_json::json!({
+        "schemaVersion": 2, "mediaType": document::OCI_MANIFEST, "config": config, "layers": [],
+    });
+    let bytes = manifest.to_string().into_bytes();
+    let raw = RawManifest { digest: Digest::of(&bytes), media_type: document::OCI_MANIFEST.into(), bytes };
+    store.put_manifest(&raw).await.unwrap();
+    store.put_tag(tag, &raw, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn r1_when_it_was_created_is_what_its_annotation_says_or_its_configuration() {
+    let world = world().await;
+    let store = layout(&world.cx, "images");
+    let base =
+        serde_json::json!({ "architecture": "amd64", "os": "linux", "rootfs": { "type": "layers", "diff_ids": [] } });
+    for (tag, created) in [
+        ("build-2026", "2026-01-02T03:04:05.123Z".into()),
+        ("build-zoned", "2026-01-02T04:04:05.123+01:00".into()),
+        ("build-1970", "1970-01-01T00:00:00Z".into()),
+        ("build-words", "yesterday".into()),
+        ("build-null", serde_json::Value::Null),
+    ] {
+        let mut config = base.clone();
+        config["created"] = created;
+        configured(&store, tag, &config).await;
+    }
+    let annotations = BTreeMap::from([("org.opencontainers.image.created".into(), "2026-05-06T07:08:09Z".into())]);
+    let annotated = Image { annotations, ..Image::new([], vec![b"layer".to_vec()]) };
+    build::image(&store, "build-annotated", &annotated).await.unwrap();
+    let asked = async |tag: &str| {
+        let reference = format!("oci-layout:images:{tag}");
+        world.oci.created(&world.cx, &ResolveRequest { reference }).await.map(|at| at.map(|at| at.to_string()))
+    };
+    assert_eq!(asked("build-2026").await.unwrap().unwrap(), "2026-01-02T03:04:05.123Z");
+    assert_eq!(asked("build-zoned").await, asked("build-2026").await);
+    assert_eq!(asked("build-annotated").await.unwrap().unwrap(), "2026-05-06T07:08:09Z");
+    // An index asks its first image; a build that is always the same, and one that says nothing, say nothing.
+    for nothing in ["1.4.2", "build-1970", "build-null"] {
+        assert_eq!(asked(nothing).await.unwrap(), None, "{nothing}");
+    }
+    let error = asked("build-words").await.unwrap_err();
+    assert!(error.message.contains("`created` is yesterday, expected a time"), "{error}");
+    assert_eq!(asked("build-none").await.unwrap_err().kind, ErrorKind::NotFound);
+    let tags = world.oci.tags(&world.cx, "oci-layout:images").await.unwrap();
+    assert_eq!((tags.len(), tags.contains("1.4.2")), (7, true), "{tags:?}");
+    let signature = format!("sha256-{}.sig", world.digest.hex());
+    for moves in ["latest", "v1", &signature] {
+        build::image(&store, moves, &annotated).await.unwrap();
+    }
+    assert_eq!(world.oci.tags(&world.cx, "oci-layout:images").await.unwrap(), tags);
+}

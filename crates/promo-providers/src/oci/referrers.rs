@@ -67,6 +67,12 @@ fn fallback(subject: &Digest) -> String {
     subject.to_string().replacen(':', "-", 1)
 }
 
+/// Whether a tag is such a list, or one of cosign's, of any subject.
+pub(super) fn is_fallback(tag: &str) -> bool {
+    let hex = tag.strip_prefix("sha256-").and_then(|rest| rest.get(..64));
+    hex.is_some_and(|hex| hex.bytes().all(|byte| byte.is_ascii_hexdigit()))
+}
+
 /// The tags of a repository, where they can be listed in one go: then many questions need not be asked.
 struct Tags<'a> {
     store: &'a Store,

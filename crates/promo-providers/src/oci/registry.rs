@@ -411,7 +411,7 @@ impl Registry {
             let response = self.read(&Method::GET, &url, None).await?;
             match response.status() {
                 StatusCode::OK => {}
-                StatusCode::NOT_FOUND => break,
+                StatusCode::NOT_FOUND => return Ok(all.into_iter().collect()),
                 _ => return Err(status(what(&Method::GET, &url), response).await),
             }
             let next = next_page(&url, response.headers());
@@ -422,10 +422,12 @@ impl Registry {
             // Some servers repeat the last tag for ever: a page without anything new is the end.
             match next {
                 Some(next) if all.len() > before && next.origin() == url.origin() => url = next,
-                _ => break,
+                _ => return Ok(all.into_iter().collect()),
             }
         }
-        Ok(all.into_iter().collect())
+        // Of a list that is cut off nobody can say which is the newest.
+        let found = (TAG_PAGES as u64).saturating_add(1);
+        Err(OciError::TooLarge { what: format!("{}: pages of tags", self.name), limit: TAG_PAGES as u64, found })
     }
 }
 

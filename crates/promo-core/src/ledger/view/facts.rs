@@ -8,7 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 
 use crate::Digest;
-use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId, TargetName};
+use crate::ids::{ArtifactName, CheckName, EnvironmentName, IdentityName, ReleaseId, RunId, TargetName};
 use crate::ledger::Actor;
 use crate::ledger::event::{Movement, PromotionOutcome, RunOutcome};
 use crate::release::Release;
@@ -31,6 +31,15 @@ pub struct ReleaseEntry {
     pub said: BTreeSet<String>,
     /// Who wrote it, as somebody said afterwards, and whoever said so.
     pub authors: BTreeSet<IdentityName>,
+}
+
+/// The newest tags of the artifacts, as somebody saw them first.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Each, `repository:tag@digest`, by component.
+    pub sources: BTreeMap<ArtifactName, String>,
+    /// When, and by whom.
+    pub note: Note,
 }
 
 /// A document that somebody brought.

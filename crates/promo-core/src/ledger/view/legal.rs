@@ -31,6 +31,11 @@ impl View {
                     return Err("an artifact without any part".into());
                 }
             }
+            Event::ArtifactsFound { sources } => {
+                if sources.is_empty() {
+                    return Err("nothing was found".into());
+                }
+            }
             Event::EvidenceAdded { subjects, .. } => {
                 if subjects.is_empty() {
                     return Err("evidence that was brought for nothing".into());

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 
 use super::{
-    Applier, ApprovalEntry, Configuration, Drill, EvidenceEntry, Freeze, Note, Promotion, ReleaseEntry, Request,
+    Applier, ApprovalEntry, Configuration, Drill, EvidenceEntry, Found, Freeze, Note, Promotion, ReleaseEntry, Request,
     Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry, View, Withdrawn, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
@@ -71,6 +71,7 @@ impl View {
                 self.stops.push(Stop { note: note(automatic), act, signer: None });
                 self.quarantines.insert((release, scope), note(automatic));
             }
+            Event::ArtifactsFound { sources } => self.found = Some(Found { sources, note: note(false) }),
             Event::ArtifactRecalled { artifact } => _ = self.recalled.insert(artifact, note(false)),
             Event::ReleaseLifted { release, scope, by, .. } => {
                 let quarantine = (release, scope);

@@ -345,7 +345,7 @@ async fn s10_1_what_was_rejected_before_the_first_step_is_not_gone_back_to_and_n
     let Fate::Ended { outcome: PromotionOutcome::Cancelled, why: Some(why) } = &report.environments[0].2 else {
         panic!("{report:?}")
     };
-    assert!(why.contains("rejected everywhere by riley"), "{why}");
+    assert!(why.contains("quarantined everywhere by riley"), "{why}");
     assert_eq!(place.stands(), before);
 }
 
@@ -364,7 +364,7 @@ async fn s11_2_what_was_rejected_while_a_drill_was_away_does_not_come_in_again()
     let Fate::Ended { outcome: PromotionOutcome::Held, why: Some(why) } = &report.environments[0].2 else {
         panic!("{report:?}")
     };
-    assert!(why.contains("may not come in any more: ") && why.contains("rejected everywhere by riley"), "{why}");
+    assert!(why.contains("may not come in any more: ") && why.contains("quarantined everywhere by riley"), "{why}");
     assert_eq!((report.exit_code(), place.world.current("dev")), (exit::HELD, Some(place.first.clone())));
     assert_eq!(place.world.deployed("dev", "service"), "1.0.0\n");
 }

@@ -52,7 +52,7 @@ async fn s10_1_a_rejection_just_before_the_first_intent_of_the_way_back_holds_th
         let Fate::Ended { outcome: PromotionOutcome::Held, why: Some(why) } = &report.environments[0].2 else {
             panic!("{report:?}")
         };
-        assert!(why.contains("smoke failed") && why.contains("rejected everywhere by riley"), "{why}");
+        assert!(why.contains("smoke failed") && why.contains("quarantined everywhere by riley"), "{why}");
         assert_eq!((rollback_intents(&place), report.exit_code()), (0, exit::HELD));
         assert_eq!(place.world.deployed("dev", "service"), "2.0.0\n", "nothing was touched");
         assert_eq!(place.world.current("dev"), Some(second));

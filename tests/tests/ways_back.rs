@@ -125,7 +125,7 @@ async fn s10_1_a_release_that_was_rejected_during_the_run_is_no_way_back() {
         })
         .await;
     let why = held(&report);
-    assert!(why.contains("smoke failed") && why.contains("rejected everywhere by riley"), "{why}");
+    assert!(why.contains("smoke failed") && why.contains("quarantined everywhere by riley"), "{why}");
     assert_eq!((place.live(), place.world.current("dev")), ("2.0.0\n".to_string(), Some(second)));
     assert_eq!(report.exit_code(), exit::HELD);
 }

@@ -8,12 +8,12 @@ use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope};
 use promo_core::counted::counted;
 use promo_core::gate::{self, Gate, GateKind, Instant, Reason};
-use promo_core::ids::{EnvironmentName, RoleName};
+use promo_core::ids::{EnvironmentName, RoleName, RunId};
 use promo_core::ledger::{ActorKind, View};
 use promo_core::plan::{Document, PlanFileError};
 use promo_core::planner::Moved;
 use promo_core::windows::Invoker;
-use promo_engine::{EngineError, Holder, Session, exit};
+use promo_engine::{EngineError, Holder, Session, Sign, exit};
 use promo_ledger::{LeaseError, StoreError};
 use promo_sdk::ErrorKind;
 
@@ -24,6 +24,7 @@ use crate::error::{CliError, HELP, command_line, who};
 use crate::escape::line;
 use crate::view::approving::{self, Way};
 use crate::view::gate::lacking;
+use crate::view::standing::leads_on;
 use crate::view::ways::own_file;
 
 impl From<EngineError> for CliError {
@@ -262,6 +263,11 @@ pub(crate) fn of_plan_here(
                 _ => of_plan(error, document, file),
             }
         }
+        // What nobody is at work on any more is gone on with, and not only looked at.
+        EngineError::Spent { run: Some(run), .. } => match stopped(session, run) {
+            Some(next) => CliError::from(error).with_next(next),
+            None => error.into(),
+        },
         // What a person asked for is applied by one: nothing else keeps it back, and `why` would lead here again.
         EngineError::Waiting { gates, .. } if only_a_person(session, document, gates) => {
             let file = file.to_string_lossy();
@@ -269,6 +275,14 @@ pub(crate) fn of_plan_here(
         }
         _ => of_plan(error, document, file),
     }
+}
+
+/// The command that leads on from a run without an end that nobody is at work on.
+fn stopped(session: &Session, run: &RunId) -> Option<String> {
+    let view = session.view().ok()?;
+    let open = session.unfinished(&view).ok()?.into_iter().find(|open| open.id == *run)?;
+    let alive = matches!(open.sign, Sign::Alive { .. });
+    (!alive).then(|| leads_on(session, &view, run, open.run.environments.keys()))
 }
 
 /// Whether automation applies what a person asked for to end a hold, and only that keeps it from it.

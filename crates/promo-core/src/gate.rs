@@ -581,7 +581,7 @@ impl fmt::Display for Reason {
             }
             Self::NotQuarantined => f.write_str("not quarantined"),
             Self::Quarantined { scope, automatic, by } => {
-                f.write_str(if *automatic { "quarantined after a rollback" } else { "rejected" })?;
+                f.write_str(if *automatic { "quarantined after a rollback" } else { "quarantined" })?;
                 match scope {
                     Some(scope) => write!(f, " for {scope} and downstream by {by}"),
                     None => write!(f, " everywhere by {by}"),

@@ -283,11 +283,32 @@ pub(crate) async fn artifacts(
                 let doing = format!("resolving {artifact} of {id} ({reference})");
                 return Err(EngineError::about(None, doing, error));
             }
-            findings.push(Reason::ArtifactUnavailable { artifact: artifact.clone(), why: error.to_string() });
+            let why = match without_tag(session, source, recorded, &reference, &error).await {
+                Some(why) => why,
+                None => error.to_string(),
+            };
+            findings.push(Reason::ArtifactUnavailable { artifact: artifact.clone(), why });
         }
         observations.artifacts.insert(id.clone(), findings);
     }
     Ok(())
+}
+
+/// Says where only the tag is gone, and what it named is there: whoever reads that the artifact is gone looks for it in vain.
+async fn without_tag(
+    session: &Session,
+    source: &str,
+    recorded: &Digest,
+    asked: &str,
+    error: &promo_sdk::ProviderError,
+) -> Option<String> {
+    let (repository, tag) = split_reference(source);
+    let reference = format!("{repository}@{recorded}");
+    let tag = tag.filter(|_| error.kind == ErrorKind::NotFound && asked != reference)?;
+    let request = ResolveRequest { reference };
+    let found = session.providers.get("oci").ok()?.resolve(&session.context, &request).await.ok()?;
+    (found.digest == *recorded)
+        .then(|| format!("the registry has no tag `{tag}` any more, and has what it named: {recorded}"))
 }
 
 /// Every file of the working tree that the pipeline uses, with its digest. Contents are remembered for previews.

@@ -3,17 +3,21 @@
 use clap::Args;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use promo_core::gate::{self, Gate, GateKind, Reason};
+use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::View;
 use promo_core::model::Start;
 use promo_core::plan::{Document, ReleaseRef, StayReason};
+use promo_core::planner;
 use promo_engine::{Advanced, ApplyOptions, EngineError, Progress, Session, exit};
 
+use super::status::Rejected;
 use crate::cli::{Format, Global};
 use crate::engine_error::{of_place, unseen};
 use crate::error::{CliError, command_line};
+use crate::escape;
 use crate::exit::{DONE, Exit};
+use crate::output::labels::{Label, label};
 use crate::output::{progress, run_report, standing as words, table};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
@@ -61,7 +65,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let standing = Standing::of(session, &view)?;
     let mut waits: Vec<Wait<'_>> = Vec::new();
     for name in session.governance().graph.topological() {
-        waits.extend(Wait::of(session, (&view, &standing), &document, name));
+        waits.extend(Wait::of(session, (&view, &standing), &document, name)?);
     }
     let ended = reports.last().map(|report| Exit(report.exit_code())).filter(|exit| *exit != DONE);
     for wait in &waits {
@@ -92,8 +96,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 return Some(lacking);
             }
             let lost = held.gates.iter().flatten().map(|gate| &gate.reason);
-            if let Some(lost) = lost.into_iter().find(|reason| matches!(reason, Reason::ArtifactUnavailable { .. })) {
+            if let Some(lost) = lost.into_iter().find(|reason| is_lost(reason)) {
                 return Some(command_line(["promo", "explain", lost.code()]));
+            }
+            let holds = standing.holds_of(&held.environment);
+            if let Some((_, rejected)) = held.rejected.as_ref().filter(|_| holds.iter().all(|hold| hold.run.is_none()))
+            {
+                return rejected.ways.first().map(|way| way.command.clone());
             }
             if let Some(repair) = held.gone.iter().find_map(|gone| gone.repair.clone()) {
                 return Some(repair);
@@ -121,6 +130,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(ended.unwrap_or(if person { Exit(exit::WAITING) } else { DONE }))
 }
 
+/// Whether an artifact cannot be had as it was recorded: the registry does not have it, or its tag names another one.
+fn is_lost(reason: &Reason) -> bool {
+    matches!(reason, Reason::ArtifactUnavailable { .. } | Reason::TagMoved { .. })
+}
+
 /// An environment that stays as it is, although something could enter or something keeps everything out.
 struct Wait<'a> {
     environment: EnvironmentName,
@@ -134,6 +148,8 @@ struct Wait<'a> {
     by_request: bool,
     /// Whether what starts there by itself goes no further until a person has done something.
     person: bool,
+    /// The quarantine of what runs there, and what leads out of it.
+    rejected: Option<(ReleaseRef, Rejected)>,
     /// Places from which what was deployed was removed: nothing brings that back by itself.
     gone: Vec<DriftView>,
 }
@@ -144,7 +160,7 @@ impl<'a> Wait<'a> {
         (view, standing): (&View, &Standing),
         document: &'a Document,
         name: &EnvironmentName,
-    ) -> Option<Self> {
+    ) -> Result<Option<Self>, CliError> {
         let moves = document.body.moves.iter().filter(|entry| !entry.outcome().is_open());
         let entry = moves.into_iter().find(|entry| entry.environment == *name);
         let stay = document.body.stays.iter().find(|stay| stay.environment == *name);
@@ -162,28 +178,42 @@ impl<'a> Wait<'a> {
             _ => false,
         };
         let waits = stay.is_none_or(|stay| stay.why == StayReason::HeldBack);
-        let by_itself = session.governance().pipeline.environments.get(name)?.start == Start::Auto;
+        let declared = session.governance().pipeline.environments.get(name);
+        let by_itself = declared.is_some_and(|environment| environment.start == Start::Auto);
         // What a check needs comes to this machine by somebody's hand.
         let lacks = lacking(gates.iter().flatten().map(|gate| gate.reason.code())).is_some();
         // What is held is let go by a person only, also where nothing waits to enter behind it.
         let held = standing.holds_of(name).iter().any(|hold| hold.run.is_some());
         let mut gone = stay.map(|stay| DriftView::seen(session, view, stay)).unwrap_or_default();
         gone.retain(|place| place.missing);
-        // What a registry does not have comes back by somebody's hand.
-        let lost = |gate: &Gate| matches!(gate.reason, Reason::ArtifactUnavailable { .. });
-        let lost = gates.iter().flatten().any(lost);
+        // What a registry does not have, or names otherwise, comes back by somebody's hand.
+        let lost = gates.iter().flatten().any(|gate| is_lost(&gate.reason));
         let waits = waits && gates.iter().flatten().any(by_person);
-        let person = by_itself && (dead || lacks || held || waits || lost || !gone.is_empty());
-        let told = release.is_some() || dead || !standing.holds_of(name).is_empty() || !gone.is_empty();
+        // What must not run is not taken away by itself; what enters instead may be on its way there.
+        let rejected = match view.current(name).filter(|_| under_way.is_none()) {
+            Some(here) => Rejected::of(session, view, &here.release, name)?
+                .map(|rejected| (planner::reference(view, &here.release), rejected)),
+            None => None,
+        };
+        let comes = gates.as_ref().is_some_and(|gates| !gates.is_empty() && overall(gates) < Outcome::Expired);
+        let barred = rejected.is_some() && !comes;
+        let person = by_itself && (dead || lacks || held || waits || lost || barred || !gone.is_empty());
+        let holds = !standing.holds_of(name).is_empty();
+        let told = release.is_some() || dead || holds || rejected.is_some() || !gone.is_empty();
         let by_request = under_way.is_none() && stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
         let environment = name.clone();
-        told.then_some(Self { environment, release, gates, under_way, by_request, person, gone })
+        Ok(told.then_some(Self { environment, release, gates, under_way, by_request, person, rejected, gone }))
     }
 
     /// Why nothing enters, in words.
     fn why(&self) -> String {
         let name = &self.environment;
-        let Some(release) = self.release else { return format!("{name} waits for a person") };
+        let Some(release) = self.release else {
+            return match &self.rejected {
+                Some((release, _)) => format!("{release} runs in {name}, and is quarantined"),
+                None => format!("{name} waits for a person"),
+            };
+        };
         match (self.under_way, self.by_request) {
             (Some(stands), _) => format!("{release} is {stands} in {name}"),
             (None, true) => format!("{release} enters {name} only when a person asks for it"),
@@ -205,6 +235,10 @@ impl<'a> Wait<'a> {
         let runs = standing.runs.iter().filter(|run| run.environments.contains_key(name));
         let mut out: Vec<String> = holds.chain(runs.map(|run| words::run(run, now))).collect();
         out.extend(self.gone.iter().map(words::drift));
+        out.extend(self.rejected.iter().map(|(release, rejected)| {
+            let told = rejected.words(now, zone);
+            label(Label::Bad, &format!("✗ {} runs here, and was {told}", escape::line(&release.to_string())))
+        }));
         let Some(release) = self.release else { return Ok(out) };
         // Its run has been told, and nothing but that keeps it from entering once more.
         let lock = |gate: &Gate| gate.kind == GateKind::Lock;

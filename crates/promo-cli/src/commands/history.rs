@@ -1,5 +1,7 @@
 //! `promo history [ENV]`: every promotion, who asked for it and let it in, and what was stopped and lifted, newest first.
 
+use std::borrow::Cow;
+
 use clap::Args;
 use jiff::Timestamp;
 use promo_core::Digest;
@@ -116,7 +118,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             Some((_, outcome)) => endings::of(&project.session, &view, name, promotion, outcome),
             None => endings::open(standing.runs.iter().find(|open| open.run == promotion.run).map(OpenRunView::stands)),
         };
-        let ended = label(style, ended);
+        // What was ended since holds nothing any more.
+        let held = standing.holds_of(name).iter().any(|hold| hold.run.as_ref() == Some(&promotion.run));
+        let ended = if held { Cow::from(ended) } else { endings::over(ended.into()) };
+        let ended = label(style, &ended);
         let signed_by = signers(&view, &promotion.run, Some(name));
         let mut by = format!("by {}", words::applied_by(&promotion.by.name, &signed_by));
         let told = authorities.iter().find(|told| promotion.plan == Some(told.plan));

@@ -24,7 +24,7 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{table, time};
+use crate::output::{standing as words, table, time};
 use crate::project::{self, Access, Project};
 use crate::select;
 use crate::tags;
@@ -178,6 +178,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             select::own_words(reason)?;
             let project = project::open(ui, global, Access::Write)?;
             let artifact = select::artifact(&*project.session.view()?, artifact)?;
+            let before = project.session.view()?.recalled.get(&artifact).cloned();
             let hit = project.session.recall(artifact, reason)?;
             let view = project.session.view()?;
             let releases: Vec<ReleaseRef> = hit.iter().map(|id| planner::reference(&view, id)).collect();
@@ -187,6 +188,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 return Ok(DONE);
             }
             let mut text = format!("{artifact} is recalled\n");
+            if let Some(note) = before {
+                let (at, by) = (time::long(note.at, &ui::zone(global)?), escape::line(&note.by.name));
+                let why = words::quoted(project.session.reason_given(note.seq)?.as_ref());
+                text.push_str(&format!("  as it was since {at}, by {by}{why}: your reason is on record too\n"));
+            }
             let line =
                 |release: &ReleaseRef| format!("  {} is quarantined everywhere\n", escape::line(&release.to_string()));
             text.extend(releases.iter().map(line));

@@ -28,7 +28,7 @@ use crate::view::answers::{LedgerSize, Status};
 use crate::view::forming::Forming;
 use crate::view::standing::{HoldView, PendingView};
 use crate::view::ways;
-use crate::view::{DrillView, ReleaseView, Standing, not_released};
+use crate::view::{DrillView, NextCommand, ReleaseView, Standing, not_released};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
@@ -91,6 +91,9 @@ pub(crate) struct Rejected {
     pub(crate) at: Timestamp,
     /// The reason that was given.
     pub(crate) reason: Option<String>,
+    /// What leads on from it, best first.
+    #[serde(skip)]
+    pub(crate) ways: Vec<NextCommand>,
 }
 
 impl Rejected {
@@ -104,15 +107,34 @@ impl Rejected {
         let Some((scope, note)) = view.quarantine(release, name, &session.governance().graph) else { return Ok(None) };
         let (scope, by) = (scope.clone(), note.by.name.clone());
         let reason = session.reason_given(note.seq)?;
-        Ok(Some(Self { scope, by, automatic: note.automatic, at: note.at, reason }))
+        let runs = view.current(name).is_some_and(|current| current.release == *release);
+        let ways = if runs { ways::instead(session, view, name)? } else { Vec::new() };
+        Ok(Some(Self { scope, by, automatic: note.automatic, at: note.at, reason, ways }))
     }
 
     /// The same in a line with its sign.
     pub(crate) fn line(&self, now: Timestamp, zone: &TimeZone) -> String {
+        label(Label::Bad, &format!("✗ what runs here was {}", self.words(now, zone)))
+    }
+
+    /// What was done, by whom, since when and why, with the command that leads out.
+    pub(crate) fn words(&self, now: Timestamp, zone: &TimeZone) -> String {
+        self.told(&format!(", since {}", time::near(self.at, now, zone)))
+    }
+
+    /// The same where no times are told but those of a plan.
+    pub(crate) fn untimed(&self) -> String {
+        self.told("")
+    }
+
+    fn told(&self, since: &str) -> String {
         let (scope, automatic, by) = (self.scope.clone(), self.automatic, self.by.clone());
         let what = escape::line(&Reason::Quarantined { scope, automatic, by }.to_string());
-        let (since, reason) = (time::near(self.at, now, zone), words::quoted(self.reason.as_ref()));
-        label(Label::Bad, &format!("✗ what runs here was {what}, since {since}{reason}"))
+        let reason = words::quoted(self.reason.as_ref());
+        // The whole command, with the file that it writes, is among the next ones.
+        let way = self.ways.first().and_then(|way| way.command.split(" --out").next());
+        let way = way.map(|way| format!(" (`{way}`)")).unwrap_or_default();
+        format!("{what}{since}{reason}{way}")
     }
 }
 
@@ -303,6 +325,16 @@ fn lead_on(
     if let Some(row) = rows.iter().find(|row| row.holds.iter().any(|hold| hold.run.is_some())) {
         return Ok(why(row));
     }
+    // What must not run leaves before anything else goes on, unless a run or a plan that can be applied takes it away.
+    let leaves = |row: &&Row| {
+        let pending = standing.pending_in(row.environment.as_str());
+        row.rejected.is_some()
+            && standing.run_in(row.environment.as_str()).is_none()
+            && pending.is_none_or(|pending| pending.over)
+    };
+    if let Some(row) = rows.iter().find(leaves) {
+        return Ok(why(row));
+    }
     // Of one that is over and moot nothing is to be done.
     let left = |pending: &&PendingView| !pending.next.is_empty();
     if let Some(pending) = standing.pending.iter().find(left) {
@@ -339,9 +371,6 @@ fn lead_on(
     }
     // Before what has only lost its evidence by it.
     if let Some(row) = rows.iter().find(|row| row.release.is_some() && !row.verified) {
-        return Ok(why(row));
-    }
-    if let Some(row) = rows.iter().find(|row| row.rejected.is_some()) {
         return Ok(why(row));
     }
     // A configuration that failed and is put back leaves nothing to do: the release runs as it was verified.

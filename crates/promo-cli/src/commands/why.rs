@@ -53,7 +53,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let (view, now) = (session.view()?, session.now()?);
     let release = match &arguments.release {
         Some(text) => select::release(&view, text)?,
-        None => subject(session, &view, name).ok_or_else(|| {
+        None => subject(session, &view, name)?.ok_or_else(|| {
             CliError::new("nothing-selected", 65, "there are no releases yet", "promo release add --help")
         })?,
     };
@@ -195,6 +195,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let runs = standing.runs.iter().filter(|run| run.environments.get(name).is_some_and(|to| case.speaks_of(to)));
     out.extend(paused.chain(runs.map(|run| words::run(run, now))).map(|line| format!("  {line}\n")));
     out.extend(rejected.iter().map(|rejected| format!("  {}\n", rejected.line(now, &zone))));
+    // Whoever asks about the environment hears of the release that it passed over, as a plan would.
+    let newest = view.releases.last().map(|entry| &entry.release.id).filter(|newest| !named && **newest != release);
+    if let Some((newest, (scope, note))) =
+        newest.and_then(|newest| Some((newest, view.quarantine(newest, name, &session.governance().graph)?)))
+    {
+        let (scope, automatic, by) = (scope.clone(), note.automatic, note.by.name.clone());
+        let reason = words::quoted(session.reason_given(note.seq)?.as_ref());
+        let what = escape::line(&Reason::Quarantined { scope, automatic, by }.to_string());
+        let newest = planner::reference(&view, newest);
+        out.push_str(&format!("  {} {newest} is newer, and was {what}{reason}\n", label(Label::Bad, "!")));
+    }
     // What runs there has passed its gates; how it stands with its checks is what matters now.
     if here {
         match standing.left_in(name) {
@@ -274,17 +285,26 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(DONE)
 }
 
-/// The release that an environment is asked about where nobody names one: the newest, but what runs there where a check of that
-/// failed and the newest is no way on.
-fn subject(session: &Session, view: &View, name: &EnvironmentName) -> Option<ReleaseId> {
+/// The release that an environment is asked about where nobody names one: the newest, or where that is barred from there the one that
+/// a plan would choose; but what runs there where that was rejected, or a check of it failed and the newest is no way on.
+fn subject(session: &Session, view: &View, name: &EnvironmentName) -> Result<Option<ReleaseId>, CliError> {
     let broken = || {
         let here = &view.current(name)?.release;
         let environment = session.governance().pipeline.environments.get(name)?;
         let checks = eligibility::verification(view, name, environment, here).checks;
         let failed = checks.values().any(|status| *status == CheckStatus::Failed);
-        (failed && ways::newer_that_was_there(session, view, name, here)).then(|| here.clone())
+        let known = view.environment(name)?;
+        let rejected = known.active.is_none() && view.quarantine(here, name, &session.governance().graph).is_some();
+        (rejected || failed && ways::newer_that_was_there(session, view, name, here)).then(|| here.clone())
     };
-    broken().or_else(|| view.releases.last().map(|entry| entry.release.id.clone()))
+    if let Some(here) = broken() {
+        return Ok(Some(here));
+    }
+    let newest = view.releases.last().map(|entry| &entry.release.id);
+    let barred = newest.is_some_and(|id| view.quarantine(id, name, &session.governance().graph).is_some());
+    let (rules, present) = (session.governance().rules(), session.present()?);
+    let next = barred.then(|| eligibility::candidate(&rules, view, name, present)).flatten();
+    Ok(next.or_else(|| newest.cloned()))
 }
 
 /// Where what is there now is told, where that is not what was deployed last: above, as far as it is known. `left` says of each
@@ -424,8 +444,7 @@ impl Case<'_> {
                 out.extend(self.failed_drill());
                 out.extend(self.further());
             }
-        } else if let Some((scope, note)) =
-            self.view.quarantine(self.release, self.name, &self.session.governance().graph)
+        } else if let Some((scope, _)) = self.view.quarantine(self.release, self.name, &self.session.governance().graph)
         {
             let lift = ways::lift(self.session, self.release, scope.as_ref());
             let lift = say(lift, "lifts the quarantine, if the release was not at fault");
@@ -433,8 +452,8 @@ impl Case<'_> {
                 || say(ways::new_release(self.session), "adds a newer release"),
                 |newer| say(command_line(["promo", "why", name, newer.as_str()]), "a newer release that is there"),
             );
-            // What somebody rejected is lifted when they were wrong; what failed by itself, a newer release mends.
-            out.extend(if note.automatic { [newer, lift] } else { [lift, newer] });
+            // Whoever kept it out had a reason: what is typed first undoes that nowhere.
+            out.extend([newer, lift]);
         } else {
             out.extend(self.gate_opener(gates));
         }

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::approval::Decision;
+use promo_core::gate::Outcome;
 use promo_core::ids::{IdentityName, RunId};
 
 use crate::error::command_line;
@@ -142,8 +143,8 @@ fn holds(hold: &HoldView, now: Timestamp, zone: &TimeZone) -> String {
 
 /// What ends it: what only plans, or adds something to be planned, ends nothing by itself.
 fn ends(hold: &HoldView) -> String {
-    // The whole command, with what is to be filled in, is the next one of `promo why`.
-    let ends = hold.ends.split(" --out").next().and_then(|ends| ends.split(" --reason").next()).unwrap_or_default();
+    // The whole command, with the file that it writes and the key that signs it, is the next one of `promo why`.
+    let ends = hold.ends.split(" --out").next().and_then(|ends| ends.split(" --key").next()).unwrap_or_default();
     let back = hold.back.iter().filter_map(|back| back.split(" --out").next());
     let back: String = back.map(|back| format!(", or what `{back}` does")).collect();
     match ends.split(' ').nth(1) {
@@ -273,7 +274,11 @@ pub(crate) fn pending(pending: &PendingView, row: &PendingRow, now: Timestamp, z
     }
     out.extend(row.problems.iter().map(|problem| format!("{} {}", label(Label::Bad, "!"), line(problem))));
     for gate in &row.closed {
-        out.push(format!("{} {}", label(Label::Waiting, "…"), closed(gate, now, zone)));
+        let sign = match gate.outcome {
+            Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
+            _ => label(Label::Waiting, "…"),
+        };
+        out.push(format!("{sign} {}", closed(gate, now, zone)));
     }
     if let Some(why) = &pending.stale {
         out.push(label(Label::Bad, &format!("✗ stale: {}", line(why))));

@@ -21,6 +21,7 @@ use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NOTHING_TO_DO, NextCommand, Summary, few, moving_on, next, not_released, summary};
 use super::ways;
 use super::{AuthorityView, DrillView};
+use crate::commands::status::Rejected;
 use crate::engine_error;
 use crate::error::{CliError, command_line};
 use crate::output::endings;
@@ -373,18 +374,21 @@ impl PlanView {
             if !row.unfinished && !row.held && row.state == RowState::Unchanged {
                 // This plan has looked.
                 row.open_checks = ways::open_checks(session, view, &name, true);
-                if row.open_checks.is_empty() {
-                    row.open_checks = ways::instead(session, view, &name)?;
+            }
+            let rejected = match view.current(&name).filter(|_| row.movement.is_none()) {
+                Some(current) => Rejected::of(session, view, &current.release, &name)?,
+                None => None,
+            };
+            if let Some(rejected) = rejected {
+                row.notes.push(Note::rejected(rejected.untimed()));
+                if row.says == "up to date" {
+                    "stays, and must not run".clone_into(&mut row.says);
+                }
+                (row.rejected, row.settled) = (true, false);
+                if !row.unfinished && !row.held && row.open_checks.is_empty() {
+                    row.open_checks = rejected.ways;
                 }
             }
-            let rejected = view.current(&name).and_then(|current| {
-                let (scope, note) = view.quarantine(&current.release, &name, &session.governance().graph)?;
-                let (scope, by) = (scope.clone(), note.by.name.clone());
-                Some(Reason::Quarantined { scope, automatic: note.automatic, by })
-            });
-            row.notes.extend(rejected.iter().filter(|_| row.movement.is_none()).map(Note::rejected));
-            row.rejected = rejected.is_some();
-            row.settled &= !row.rejected;
         }
         let names: BTreeSet<String> = self.environments.iter().map(|row| row.environment.clone()).collect();
         let mine = |moved: &EnvironmentName| names.contains(moved.as_str());

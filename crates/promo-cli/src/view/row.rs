@@ -231,8 +231,8 @@ impl Note {
     }
 
     /// What runs there was rejected, or quarantined after a rollback, since: it stays, and enters nowhere.
-    pub(super) fn rejected(reason: &Reason) -> Self {
-        Self { code: reason.code(), text: format!("what runs here was {reason}") }
+    pub(super) fn rejected(told: String) -> Self {
+        Self { code: "quarantined", text: format!("what runs here was {told}") }
     }
 
     /// A release that comes back, and of which nobody can tell with which files it was judged before (S2.4).
@@ -253,11 +253,12 @@ impl Note {
     /// What going back does beside going back, once it is verified (S10.4).
     fn left_behind(entry: &Move) -> Option<Self> {
         let name = (entry.movement == Movement::Rollback).then_some(&entry.environment)?;
-        let paused = format!("automatic promotion into {name} is paused, until `promo unfreeze {name}`");
+        let paused = format!("automatic promotion into {name} is paused, until `promo unfreeze {name} --reason '…'`");
         let one = |left: &ReleaseRef| {
             let (text, id) = (ReleaseView::of(left).text(), &left.id);
             format!(
-                "{text} is quarantined for {name} and downstream, until `promo release lift {id} --environment {name}`"
+                "{text} is quarantined for {name} and downstream, until \
+                 `promo release lift {id} --environment {name} --reason '…'`"
             )
         };
         let left: Vec<String> = entry.quarantines().map(one).collect();

@@ -115,6 +115,10 @@ pub(super) fn summary(rows: &[Row], request: &Request) -> Summary {
     if !held.is_empty() {
         text.push_str(&format!(" Held for a person: {}.", few(&held)));
     }
+    let rejected: Vec<&str> = rows.iter().filter(|row| row.rejected).map(|row| row.environment.as_str()).collect();
+    if !rejected.is_empty() {
+        text.push_str(&format!(" Runs what is quarantined: {}.", few(&rejected)));
+    }
     if !out.backward.is_empty() {
         text.push_str(&format!(" Goes BACK: {}.", out.backward.join(", ")));
     }

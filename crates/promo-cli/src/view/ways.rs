@@ -96,8 +96,9 @@ pub(crate) fn ends_it(ends: &str) -> &'static str {
     }
 }
 
-/// What leads on where what runs in an environment was rejected since: a newer release that can enter, the way back, or a release
-/// that is still to be added; and the end of the quarantine, where the release was not at fault. Nothing where it was not rejected.
+/// What leads on where what runs in an environment was rejected since: a newer release that can enter, the way back, one that is on
+/// its way, or one that is still to be added; and the end of the quarantine, where the release was not at fault. Nothing where it was
+/// not rejected.
 pub(crate) fn instead(session: &Session, view: &View, name: &EnvironmentName) -> Result<Vec<NextCommand>, CliError> {
     let say = |command: String, why: String| NextCommand { command, why };
     let Some(here) = view.current(name).map(|current| &current.release) else { return Ok(Vec::new()) };
@@ -108,7 +109,18 @@ pub(crate) fn instead(session: &Session, view: &View, name: &EnvironmentName) ->
     let back = back.map(|back| say(back, format!("plans the way back of {name} from what was rejected")));
     let mut out: Vec<NextCommand> = newer.into_iter().chain(back).collect();
     if out.is_empty() {
-        out.push(say(new_release(session), "adds a newer release".into()));
+        // What is on its way is waited for, before another one is built.
+        let lineage = view.lineage(here);
+        let later = view.releases.iter().rev().take_while(|entry| entry.lineage > lineage);
+        let mut later = later.map(|entry| &entry.release.id);
+        let arriving = later.find(|id| view.quarantine(id, name, &session.governance().graph).is_none());
+        out.push(arriving.map_or_else(
+            || say(new_release(session), "adds a newer release".into()),
+            |id| {
+                let why = command_line(["promo", "why", name.as_str(), id.as_str()]);
+                say(why, format!("says what keeps a newer release out of {name}"))
+            },
+        ));
     }
     out.push(say(lift(session, here, scope.as_ref()), "lifts the quarantine, if the release was not at fault".into()));
     Ok(out)

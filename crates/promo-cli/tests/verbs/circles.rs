@@ -90,7 +90,7 @@ fn what_was_rejected_everywhere_is_not_where_it_should_be() {
     assert_eq!(status(&world), "promo why dev");
     let plan = said(&world, &["plan"]);
     assert!(!plan.contains("everything is where it should be"), "{plan}");
-    assert!(plan.contains("what runs here was rejected everywhere by "), "{plan}");
+    assert!(plan.contains("what runs here was quarantined everywhere by "), "{plan}");
     let back = "promo rollback dev --out back.plan.json";
     for words in [&["why", "dev"][..], &["plan", "dev"]] {
         assert_eq!(best(&world.run(0, words)), back, "{words:?}");

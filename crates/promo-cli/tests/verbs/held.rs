@@ -91,7 +91,7 @@ fn what_was_rejected_is_marked_where_it_runs() {
     assert_eq!(row(&world, "production")["rejected"], Value::Null, "something else runs there");
     for words in [&["status"][..], &["why", "staging", "1.2.0"]] {
         let text = said(&world, words);
-        assert!(text.contains("✗ what runs here was rejected everywhere by dana, since "), "{words:?}: {text}");
+        assert!(text.contains("✗ what runs here was quarantined everywhere by dana, since "), "{words:?}: {text}");
         assert!(text.contains(": “corrupts invoices”"), "{words:?}: {text}");
     }
 }
@@ -178,12 +178,12 @@ fn s10_4_a_plan_that_goes_back_says_that_it_quarantines_and_pauses() {
         let text = said(&world, words).split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
             text.contains(&format!(
-                "is quarantined for staging and downstream, until `promo release lift {left} --environment staging`,"
+                "is quarantined for staging and downstream, until `promo release lift {left} --environment staging --reason '…'`,"
             )),
             "{words:?}: {text}"
         );
         assert!(
-            text.contains("automatic promotion into staging is paused, until `promo unfreeze staging`"),
+            text.contains("automatic promotion into staging is paused, until `promo unfreeze staging --reason '…'`"),
             "{words:?}: {text}"
         );
     }

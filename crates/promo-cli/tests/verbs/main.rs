@@ -28,6 +28,7 @@ mod newest;
 mod outcomes;
 mod output;
 mod reading;
+mod rejected;
 mod releases;
 mod rules;
 mod samples;

@@ -103,9 +103,22 @@ pub(crate) fn judge(words: &[&str], output: &Output) {
     for line in out.lines().filter_map(|line| line.strip_prefix("Next: ")) {
         pasted(line);
     }
+    named(&out);
+    named(&err);
     // A quickstart shows the answers of several verbs.
     if out.contains("\nNext: ") && verb(words).as_deref() != Some("quickstart") {
         assert!(out.lines().last().is_some_and(|line| line.starts_with("Next: ")), "it is the last line: {said}");
+    }
+}
+
+/// Holds that a command that a sentence names as what ends something, or until when it is so, is one that parses: what is typed
+/// there would be refused else.
+fn named(text: &str) {
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for before in ["ended by `", "applying what `", "until `", "put back by `"] {
+        for rest in text.split(before).skip(1) {
+            pasted(rest.split('`').next().unwrap_or_default());
+        }
     }
 }
 
@@ -178,6 +191,12 @@ fn the_table_has_a_row_of_every_verb_and_a_test_reaches_every_row_s14() {
     let mut covered: Vec<String> = COVERED.concat().into_iter().map(str::to_owned).collect();
     covered.sort_unstable();
     assert_eq!(covered, verbs.into_iter().collect::<Vec<_>>(), "every row has one test");
+}
+
+#[test]
+#[should_panic(expected = "`promo unfreeze production` does not parse")]
+fn a_command_in_a_sentence_that_does_not_parse_is_found() {
+    named("… paused since 06:02 (ended by\n  `promo unfreeze production`)");
 }
 
 #[test]

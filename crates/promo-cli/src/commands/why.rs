@@ -41,8 +41,8 @@ pub(crate) struct Arguments {
     /// Where
     #[arg(value_name = "ENV")]
     environment: EnvironmentName,
-    /// Which release: its id, number or alias; when left out the newest, or what runs there where that is broken and the newest
-    /// went back
+    /// Which release: its id, number or alias; when left out the newest that is not quarantined, or what runs there where that is, or
+    /// is broken and the newest went back
     #[arg(value_name = "RELEASE")]
     release: Option<String>,
 }

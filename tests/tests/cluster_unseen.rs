@@ -60,7 +60,7 @@ mod needs_kubernetes {
         let clusters = pipeline.read("clusters.toml");
         pipeline.write("clusters.toml", "format = 1\n");
         let before = records(&pipeline);
-        let said = pipeline.ends(75, &["verify", "staging"]);
+        let said = pipeline.ends(65, &["verify", "staging"]);
         assert!(said.contains("nothing says where cluster `kit` is") && last(&said).ends_with("doctor"), "{said}");
         assert_eq!(records(&pipeline), before, "nothing was recorded");
         let plan = pipeline.ends(0, &["plan", "staging"]);
@@ -78,14 +78,30 @@ mod needs_kubernetes {
         let doctor = pipeline.ends(1, &["doctor"]);
         assert!(line(&doctor, "nowhere of kit").contains("has no namespace nowhere"), "{doctor}");
         assert!(line(&doctor, &format!("{dev} of kit")).contains('✓'), "{doctor}");
-        let said = pipeline.ends(75, &["verify", "staging"]);
+        let said = pipeline.ends(65, &["verify", "staging"]);
         assert!(said.contains("has no namespace nowhere"), "{said}");
         assert_eq!(records(&pipeline), before, "nothing was recorded");
-        // What runs there is looked for where there is a place, and not found: that is a failure.
+        // What was deployed is not there any more: that is a failure of the place, and none of the release.
         pipeline.edit("promo.toml", "\"nowhere\"", &format!("\"{staging}\""));
         kubectl(pipeline.staging(), &["delete", "deployment", "web"]);
-        pipeline.ends(21, &["verify", "staging"]);
-        assert_eq!(records(&pipeline), before + 1);
+        let said = pipeline.ends(21, &["verify", "staging"]);
+        assert!(said.contains("what is said of it is no verdict on the release"), "{said}");
+        assert_eq!(records(&pipeline), before, "nothing was recorded");
+        // Nor does a namespace that somebody deletes cost the release its evidence, neither while it is gone nor once it is back.
+        kubectl(pipeline.dev(), &["delete", "namespace", &staging]);
+        let said = pipeline.ends(65, &["verify", "staging"]);
+        assert!(said.contains("error[provider-not-found]") && said.contains("has no namespace"), "{said}");
+        kubectl(pipeline.dev(), &["create", "namespace", &staging]);
+        let said = pipeline.ends(21, &["verify", "staging"]);
+        assert_eq!(records(&pipeline), before, "{said}");
+        assert_eq!(pipeline.json(0, &["status"])["environments"][1]["verified"], true);
+        let next = last(&said).split(' ').skip(1).collect::<Vec<_>>();
+        let planned = pipeline.ends(0, &next);
+        let again = last(&planned).split(' ').skip(1).collect::<Vec<_>>();
+        assert_eq!(again[..3], ["plan", "staging", "--release"], "{planned}");
+        pipeline.ends(0, &again);
+        pipeline.ends(0, &["apply", "staging.plan.json"]);
+        pipeline.ends(0, &["verify", "staging"]);
     }
 
     mod needs_helm {

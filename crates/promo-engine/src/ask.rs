@@ -2,21 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use promo_core::Digest;
 use promo_core::eligibility::{self, ArtifactFindings, Observed, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::event::Movement;
-use promo_core::planner::{self, Observations};
-use promo_core::state::State;
 use promo_core::windows::Invoker;
 use promo_ledger::Expect;
-use promo_sdk::{EffectClass, ErrorKind};
+use promo_sdk::ErrorKind;
 
 use crate::checks::{Verdict, by_check};
 use crate::error::EngineError;
 use crate::readiness::readiness;
 use crate::session::{Session, new_run_id};
+use crate::stands::There;
 
 /// What a check said that was asked again.
 #[derive(Debug)]
@@ -25,8 +23,8 @@ pub struct AskedAgain {
     pub check: CheckName,
     /// Whether it passed.
     pub passed: bool,
-    /// Whether that is a verdict on the release, which the ledger has now: no pass of what is not what was deployed, or could not
-    /// be seen ([`Session::unseen`]), is one.
+    /// Whether that is a verdict on the release, which the ledger has now: nothing that is said of what is not what was deployed is
+    /// one, and no pass of what could not be seen ([`Session::unseen`]).
     pub recorded: bool,
     /// What it saw.
     pub detail: String,
@@ -119,7 +117,8 @@ impl Session {
     }
 
     /// Runs the automatic checks of an environment again on what runs there, and records their verdicts. Where that is not what was
-    /// deployed, because somebody changed it by hand or a run left it half-way, a pass says nothing of the release, and is not recorded.
+    /// deployed, because somebody changed it by hand or a run left it half-way, what a check says is about the place and not about the
+    /// release, and is not recorded ([`There::counts`]).
     ///
     /// # Errors
     /// When nothing runs there, the ledger cannot be written, or a check could not look: then it has no verdict.
@@ -144,13 +143,7 @@ impl Session {
         // What a check saw counts only as long as nothing moved under it.
         let generation = known.map_or(0, |e| e.generation);
         let mut observations = crate::observe::here(self, &view)?;
-        crate::observe::look_at(self, &view, environment, &mut observations).await?;
-        let drift = planner::drift(&view, &observations, environment);
-        // Nor does a pass count where nobody could see what it was about (S1.3).
-        let unseen = current.targets.keys().any(|target| self.unseen(environment, target).is_some())
-            || drift.values().any(|drift| drift.live == State::Unknown)
-                && !self.opaque(&observations, &current.settings)?;
-        let drifted = unseen || drift.values().any(|drift| drift.live != State::Unknown);
+        let mut there = self.there(&view, environment, &mut observations).await?;
         let checks = crate::observe::judged_here(self, &view, environment, &current.release, &mut observations)?;
         let mut out = Vec::new();
         let token = new_run_id().to_string();
@@ -167,7 +160,11 @@ impl Session {
                     EngineError::about(None, doing, source)
                 }
             })?;
-            let recorded = !(verdict.passed && drifted);
+            // What fails may have been taken away while it was looked at.
+            if !verdict.passed && there == There::Deployed {
+                there = self.there(&view, environment, &mut observations).await?;
+            }
+            let recorded = there.counts(verdict.passed);
             if recorded {
                 let draft = verdict.draft(self, environment, &current.release);
                 let generation = [(environment.clone(), generation)].into();
@@ -176,12 +173,5 @@ impl Session {
             out.push(AskedAgain { check: verdict.check, passed: verdict.passed, recorded, detail: verdict.detail });
         }
         Ok(out)
-    }
-
-    /// Whether nobody can see what the provider of a deployment has done: then what is there is never known.
-    fn opaque(&self, observations: &Observations, settings: &Digest) -> Result<bool, EngineError> {
-        let provider = observations.settings.get(settings).and_then(|settings| settings.provider.as_ref());
-        let Some(provider) = provider else { return Ok(false) };
-        Ok(self.providers.get(provider)?.describe().effects == EffectClass::Opaque)
     }
 }

@@ -35,8 +35,9 @@ impl Verdict {
     /// The same, where something was seen: of a release that is not on its way, what could not be looked at is no verdict (S13.6).
     pub(crate) fn seen(mut self) -> Result<Self, ProviderError> {
         match self.unseen.take() {
-            // As long as what is in the way is there, each of them fails again; with the release that has nothing to do.
-            Some(error) if !matches!(error.kind, ErrorKind::Integrity | ErrorKind::Newer) => {
+            // As long as what is in the way is there, each of them fails again; with the release that has nothing to do. What is gone
+            // is told as that, as by every other verb.
+            Some(error) if !matches!(error.kind, ErrorKind::Integrity | ErrorKind::Newer | ErrorKind::NotFound) => {
                 Err(ProviderError { kind: ErrorKind::Transient, ..error })
             }
             Some(error) => Err(error),

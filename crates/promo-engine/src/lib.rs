@@ -34,6 +34,7 @@ pub mod requests;
 pub mod session;
 pub mod signature;
 pub mod source;
+mod stands;
 pub mod verdicts;
 
 pub use advance::{Advanced, Unfinished};

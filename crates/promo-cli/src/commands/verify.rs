@@ -55,7 +55,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let next = match held {
         Some(_) if !all => command_line(["promo", "why", name.as_str()]),
         Some(hold) if hold.run.is_some() && unrecorded => hold.ends.clone(),
-        _ if unrecorded => match unseen.as_ref().and_then(|why| why.shown_by()) {
+        // What fails there leads to the plan that puts it back.
+        _ if unrecorded && all => match unseen.as_ref().and_then(|why| why.shown_by()) {
             Some(look) => look.to_owned(),
             None => command_line(["promo", "drift", name.as_str()]),
         },
@@ -92,10 +93,17 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         if unrecorded {
             let sign = label(Label::Waiting, "!");
             let what = match &unseen {
-                Some(why) => format!("what is there could not be seen ({}), and", escape::line(&why.to_string())),
-                None => "what is there is not what was deployed:".to_owned(),
+                Some(why) => {
+                    let why = escape::line(&why.to_string());
+                    format!(
+                        "what is there could not be seen ({why}), and what passes there is no verdict on the release"
+                    )
+                }
+                None => {
+                    "what is there is not what was deployed: what is said of it is no verdict on the release".to_owned()
+                }
             };
-            out.push_str(&format!("{sign} {what} what passes there is no verdict on the release\n"));
+            out.push_str(&format!("{sign} {what}\n"));
         }
         for (check, stands) in row.iter().flat_map(|row| &row.checks) {
             // A failure stands above, with what was seen.

@@ -79,6 +79,43 @@ fn s3_1_what_passes_where_something_was_changed_by_hand_is_no_verdict_on_the_rel
 }
 
 #[test]
+fn s9_6_a_check_that_fails_where_something_else_is_by_then_is_no_verdict_on_the_release() {
+    let world = World::new();
+    let root = world.at.display().to_string();
+    let does = format!("set -eu\nif [ -e '{root}/does' ]; then . '{root}/does'; fi\n");
+    world.edit("checks/smoke.sh", "set -eu\n", &does);
+    world.release("1.2.0", 3);
+    let failed = || {
+        let store = SqliteStore::open(world.at.join(".promo/ledger.db")).unwrap();
+        let failed = |raw: &promo_ledger::RawRecord| raw.parse().unwrap().body["passed"] == false;
+        store.raw(0, 10_000).unwrap().iter().filter(|raw| failed(raw)).count()
+    };
+    let before = failed();
+    by_hand(&world, "staging");
+    // Of what was there before it was asked, and of what is there by the time it has failed.
+    world.write("does", "exit 1\n");
+    let answer = world.run(21, &["verify", "staging"]);
+    let verdict = &answer["verdicts"][0];
+    assert_eq!((&verdict["passed"], &verdict["unrecorded"]), (&false.into(), &true.into()), "{answer}");
+    let change = "echo '# by hand' >> \"$PROMO_TARGET_DIRECTORY/current/templates/service.toml\"\nexit 1\n";
+    world.write("does", change);
+    world.run(21, &["verify", "qa"]);
+    assert_eq!(failed(), before, "nothing was recorded");
+    // Nor by a run, which fails all the same and says so.
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.3.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+    let output = promo(&world.at, &["advance"]);
+    let (out, err) = texts(&output);
+    assert!(matches!(output.status.code(), Some(40 | 41 | 50)), "{out}\n{err}");
+    assert!(format!("{out}{err}").contains("so that this is no verdict on r-"), "{out}\n{err}");
+    assert_eq!(failed(), before, "{out}\n{err}");
+    // What is there as it was deployed is judged as ever.
+    world.write("does", "exit 1\n");
+    world.run(21, &["verify", "perf"]);
+    assert_eq!(failed(), before + 1);
+}
+
+#[test]
 fn what_was_changed_by_hand_is_told_file_by_file_and_nothing_is_written_s0_6() {
     let world = World::new();
     by_hand(&world, "production");

@@ -359,7 +359,7 @@ fn where_a_check_could_not_be_run_the_way_on_is_to_run_it_and_not_another_releas
     // Asked again it still cannot look: that says nothing of what runs there, and is not recorded. The other check has passed.
     let records = || world.run(0, &["ledger", "verify"])["records"].as_u64().unwrap();
     let before = records();
-    let error = world.refuses(75, "provider-transient", &["verify", "perf"]);
+    let error = world.refuses(65, "provider-not-found", &["verify", "perf"]);
     assert!(error["details"].to_string().contains(&format!("program `{tool}` was not found")), "{error}");
     assert_eq!(next(&error), "promo doctor", "{error}");
     let passed = 2;

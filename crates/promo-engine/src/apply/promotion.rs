@@ -27,8 +27,12 @@ use crate::appliers::Applier;
 use crate::checks::{self, Verdict};
 use crate::contract::cut;
 use crate::error::EngineError;
-use crate::observe::recorded_settings;
+use crate::observe::{recorded, recorded_settings};
 use crate::progress::Progress;
+use crate::stands::There;
+
+/// What is said of a failure that is one of the place.
+const NOT_ABOUT: &str = "what is there is not what was deployed any more, so that this is no verdict on";
 
 /// How a row of steps or checks ended.
 pub(super) enum End {
@@ -310,7 +314,17 @@ pub(super) async fn verify(
                     return Ok(End::Interrupted);
                 }
             };
-            let recorded = !matches!(asking, Asking::Wave | Asking::WaveAgain) || !verdict.passed;
+            let wave = matches!(asking, Asking::Wave | Asking::WaveAgain);
+            // What fails where something else is by now says nothing of the release; what is deployed in waves is there in part.
+            let there = match verdict.passed || wave {
+                true => There::Deployed,
+                false => match there(context, &environment, release).await {
+                    Err(EngineError::Stopped) => return Ok(End::Interrupted),
+                    there => there?,
+                },
+            };
+            let about = there.counts(verdict.passed);
+            let recorded = about && (!wave || !verdict.passed);
             if recorded {
                 context.append_drafts(
                     &environment,
@@ -321,7 +335,8 @@ pub(super) async fn verify(
             let Verdict { check, passed, detail, .. } = verdict;
             let milliseconds = elapsed(context, begun);
             if !passed {
-                failures.push(format!("{check} failed: {detail}"));
+                let place = format!("; {NOT_ABOUT} {release}");
+                failures.push(format!("{check} failed: {detail}{}", if about { "" } else { &place }));
             }
             context.say(Progress::CheckDone { environment: environment.clone(), check, passed, detail, milliseconds });
             if again || during || !passed || !recorded || !flaky()? {
@@ -331,6 +346,17 @@ pub(super) async fn verify(
         }
     }
     Ok(if failures.is_empty() { End::Good } else { End::Failed(failures.join("; ")) })
+}
+
+/// What is where a check of this run failed.
+async fn there(context: &RunContext, environment: &EnvironmentName, release: &ReleaseId) -> Result<There, EngineError> {
+    let view = context.session.view()?;
+    // Only of what the ledger has there is it known what it was.
+    if view.current(environment).is_none_or(|current| current.release != *release) {
+        return Ok(There::Deployed);
+    }
+    let mut observations = recorded(&context.session, &view)?;
+    context.session.there(&view, environment, &mut observations).await
 }
 
 /// What happens after a failure: one automatic rollback, or the environment is held (S9.6).

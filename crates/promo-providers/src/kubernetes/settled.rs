@@ -68,7 +68,7 @@ async fn waited(cx: &Context, place: &Place, ids: &[Id], timeout: Duration) -> R
         match found.as_ref().map(status::of) {
             Some(Status::Current) => {}
             Some(Status::InProgress(why) | Status::Failed(why)) => {
-                late.push(format!("{id}: {why}{}", pods(place, found.as_ref()).await));
+                late.push(format!("{id}: {}", causes(place, found.as_ref(), why).await));
             }
             None => late.push(format!("{id} is gone")),
         }
@@ -99,8 +99,8 @@ async fn watched(cx: &Context, place: &Place, kind: &Kind, ids: &[Id]) -> Result
                 failed = true;
                 cx.clock.sleep(DOUBT).await;
             }
-            Ok(Err(Failed { message, object })) => {
-                let message = format!("{message}{}", pods(place, object.as_ref()).await);
+            Ok(Err(Failed { what, why, object })) => {
+                let message = format!("{what}{}", causes(place, object.as_ref(), why).await);
                 return Err(ProviderError::new(ErrorKind::Failed, message));
             }
             Err(error) if error.kind == ErrorKind::Transient => cx.clock.sleep(AGAIN).await,
@@ -154,7 +154,10 @@ impl Lazy {
 
 /// One that will not get there.
 struct Failed {
-    message: String,
+    /// What, as far as it is no reason.
+    what: String,
+    /// Why, as the object says.
+    why: String,
     object: Option<Value>,
 }
 
@@ -168,7 +171,7 @@ impl Each<'_> {
                 self.left.is_empty().then_some(Ok(()))
             }
             Status::InProgress(_) => None,
-            Status::Failed(why) => Some(Err(Failed { message: format!("{id} failed: {why}"), object: Some(object) })),
+            Status::Failed(why) => Some(Err(Failed { what: format!("{id} failed: "), why, object: Some(object) })),
         }
     }
 }
@@ -184,7 +187,7 @@ impl Listener for Each<'_> {
         self.left = self.ids.keys().copied().collect();
         let there: BTreeSet<&str> = objects.iter().map(|(name, _)| name.as_str()).collect();
         if let Some((_, gone)) = self.ids.iter().find(|(name, _)| !there.contains(**name)) {
-            return Some(Err(Failed { message: format!("{gone} is gone"), object: None }));
+            return Some(Err(Failed { what: format!("{gone} "), why: "is gone".into(), object: None }));
         }
         objects.into_iter().find_map(|(name, object)| self.settle(&name, object))
     }
@@ -195,21 +198,36 @@ impl Listener for Each<'_> {
 
     fn gone(&mut self, name: &str) -> Option<Self::Answer> {
         let id = self.ids.get(name).filter(|_| self.left.contains(name))?;
-        Some(Err(Failed { message: format!("{id} was deleted meanwhile"), object: None }))
+        Some(Err(Failed { what: format!("{id} "), why: "was deleted meanwhile".into(), object: None }))
     }
 }
 
-/// Why the pods behind an object do not run, as far as they can be found and say it: those of the version that comes first, then those
+/// Why an object does not get there, the cause first, since what is told in one line is cut at its end: that pods of before are still
+/// there follows from what those that come do not do. Where none can even be made, that is the cause.
+async fn causes(place: &Place, object: Option<&Value>, why: String) -> String {
+    in_order(why, object.is_some_and(status::makes_no_pods), pods(place, object).await)
+}
+
+/// The same of what is known of its pods, each with whether it goes.
+fn in_order(why: String, no_pods: bool, mut pods: Vec<(bool, String)>) -> String {
+    pods.sort_by_key(|(goes, _)| *goes);
+    pods.truncate(TOLD);
+    let come = if no_pods { 0 } else { pods.iter().filter(|(goes, _)| !goes).count() };
+    let mut told: Vec<String> = pods.into_iter().map(|(_, text)| text).collect();
+    told.insert(come, why);
+    told.join("; ")
+}
+
+/// Why the pods behind an object do not run, as far as they can be found and say it: those of the version that comes, and those
 /// that it replaces, which say so.
-async fn pods(place: &Place, object: Option<&Value>) -> String {
+async fn pods(place: &Place, object: Option<&Value>) -> Vec<(bool, String)> {
     let labels = object.and_then(|object| object.pointer("/spec/selector/matchLabels")?.as_object());
-    let Some(labels) = labels.filter(|labels| !labels.is_empty()) else { return String::new() };
+    let Some(labels) = labels.filter(|labels| !labels.is_empty()) else { return Vec::new() };
     let selector: Vec<String> =
         labels.iter().filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?))).collect();
     let found = place.typed::<Pod>().list(&ListParams::default().labels(&selector.join(","))).await;
     // It only explains: where it cannot be had, what failed is told all the same.
-    let Ok(found) = found else { return String::new() };
-    let mut told: Vec<(bool, String)> = Vec::new();
+    let Ok(found) = found else { return Vec::new() };
     let pods = found.items.iter().filter_map(|pod| {
         let value = serde_json::to_value(pod).ok()?;
         let goes = status::is_replaced(object?, &value);
@@ -218,9 +236,25 @@ async fn pods(place: &Place, object: Option<&Value>) -> String {
         let why = why.collect::<Vec<_>>().join(": ");
         let name = pod.metadata.name.as_deref().filter(|_| !why.is_empty())?;
         let version = if goes && waited.is_none() { ", to be replaced" } else { "" };
-        Some((goes, format!("; pod {name}{version}: {}", crate::escape::line(&why))))
+        Some((goes, format!("pod {name}{version}: {}", crate::escape::line(&why))))
     });
-    told.extend(pods);
-    told.sort_by_key(|(goes, _)| *goes);
-    told.into_iter().take(TOLD).map(|(_, text)| text).collect()
+    pods.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::in_order;
+
+    #[test]
+    fn the_cause_comes_before_what_follows_from_it() {
+        let why = || "1 pod of before is still there".to_owned();
+        let old = (true, "pod b, to be replaced: waits".to_owned());
+        let new = (false, "pod a: CrashLoopBackOff".to_owned());
+        let told = in_order(why(), false, vec![old.clone(), new.clone()]);
+        assert_eq!(told, "pod a: CrashLoopBackOff; 1 pod of before is still there; pod b, to be replaced: waits");
+        let told = in_order("FailedCreate: exceeded quota".into(), true, vec![new]);
+        assert_eq!(told, "FailedCreate: exceeded quota; pod a: CrashLoopBackOff");
+        assert_eq!(in_order(why(), false, vec![old]), "1 pod of before is still there; pod b, to be replaced: waits");
+        assert_eq!(in_order(why(), false, Vec::new()), why());
+    }
 }

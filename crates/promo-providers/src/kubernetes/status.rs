@@ -106,6 +106,11 @@ fn without_pods(object: &Value, status: Status) -> Status {
     }
 }
 
+/// Whether its controller says that pods cannot even be made.
+pub(crate) fn makes_no_pods(object: &Value) -> bool {
+    matches!(condition(object, "ReplicaFailure"), Some(("True", _)))
+}
+
 fn deployment(object: &Value, seen: Option<i64>) -> Status {
     if seen.is_none() {
         return unseen("deployments");

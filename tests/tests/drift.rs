@@ -336,11 +336,16 @@ mod needs_kubernetes {
             assert_eq!(answer["files"][0]["state"], "can-be-written", "{answer:#}");
             assert_eq!(answer["files"][0]["shared"], true);
             assert_eq!(world.read("manifests/web.yaml"), MANIFESTS, "nothing is written unasked");
+            // Beside what no file keeps, what the files say is named, and the long row of it draws no other apart.
+            kubectl(world.dev(), &["set", "image", "deployment/web", "web=shop/other:1"]);
             let text = world.ends(0, &["adopt", "dev", "--write"]);
             assert!(
                 text.contains("stays only where the files declare it") && text.contains("(written; shared"),
                 "{text}"
             );
+            let of = "The files say so of ConfigMap/settings data.color, Deployment/web spec.replicas now;";
+            assert!(text.contains(of), "{text}");
+            assert!(text.contains("another image by kubectl-set") && !text.contains(&" ".repeat(60)), "{text}");
             let expected = MANIFESTS.replace("replicas: 2 # enough", "replicas: 5 # enough");
             assert_eq!(world.read("manifests/web.yaml"), expected.replace("color: blue", "color: red"));
             world.release("1.1.0").await;
@@ -405,7 +410,9 @@ mod needs_kubernetes {
                 refused.contains("write `adopt = true` beside the `manifests` of its `deploy.kubectl`"),
                 "{refused}"
             );
-            assert!(refused.contains("Next: promo adopt dev --out dev.plan.json\n"), "{refused}");
+            // That plan would be refused: what comes first is a line in a file.
+            assert!(refused.contains("once it says so, `promo adopt dev --out dev.plan.json` plans it"), "{refused}");
+            assert!(refused.contains("Next: promo explain provider-conflict\n"), "{refused}");
             let refused = world.ends(65, &["adopt", "dev", "--out", "dev.plan.json"]);
             assert!(
                 refused.contains("`adopt = true`") && refused.contains("`promo adopt dev --out dev.plan.json`"),
@@ -451,6 +458,51 @@ mod needs_kubernetes {
             world.release("1.2.0").await;
             let refused = world.promo(&["plan", "dev"]).output().unwrap();
             assert!(said(&refused).contains("ConfigMap/theirs is there already"), "{}", said(&refused));
+        }
+
+        /// A person made it with `kubectl create`, with a container of another name: the server keeps that beside the declared one.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn a_container_that_no_file_declares_stays_is_told_by_the_plan_and_goes_by_the_command_that_drift_names()
+        {
+            let Some(world) = alike().await else { return };
+            world.release("1.0.0").await;
+            world.write(
+                "theirs.yaml",
+                &MANIFESTS[..MANIFESTS.find("---").unwrap()]
+                    .replace("name: web\n          image: shop/web", "name: nginx\n          image: nginx:1"),
+            );
+            let path = world.path("theirs.yaml");
+            kubectl(world.dev(), &["create", "-f", path.to_str().unwrap()]);
+            world.edit("promo.toml", "timeout = \"30s\"", "timeout = \"30s\"\nadopt = true");
+            // Automation leaves it to a plan that somebody has looked at.
+            let waits = world.ends(20, &["advance"]);
+            assert!(
+                waits.contains("would take over what is there: only a plan that somebody has looked at"),
+                "{waits}"
+            );
+            assert!(waits.contains("Next: promo adopt dev --out dev.plan.json\n"), "{waits}");
+            assert_eq!(get(world.dev(), "deployment/web", "{.spec.template.spec.containers[*].name}"), "nginx");
+            let plan = world.ends(0, &["adopt", "dev", "--out", "dev.plan.json", "--full"]);
+            // What the dry run of the server gives: nothing goes, and one comes.
+            let gone: Vec<&str> = plan.lines().filter(|line| line.starts_with("  -")).collect();
+            assert_eq!(gone, ["  -Deployment/web: kubectl-create"], "{plan}");
+            assert!(plan.contains("         - image: nginx:1\n") && !plan.contains("null"), "{plan}");
+            let keeps = "Deployment/web: keeps container nginx (nginx:1), which no file declares";
+            assert!(plan.contains(keeps), "{plan}");
+            world.ends(0, &["apply", "dev.plan.json"]);
+            let names = get(world.dev(), "deployment/web", "{.spec.template.spec.containers[*].name}");
+            assert!(names.contains("nginx") && names.contains("web"), "as the plan said: {names}");
+            let answer = world.json(2, &["drift", "dev", "--detailed-exitcode"]);
+            let added = field(&answer, "Deployment/web", "spec.template.spec.containers[name=\"nginx\"]");
+            assert_eq!((&added["class"], &added["by"]), (&"added".into(), &"kubectl-create".into()), "{answer:#}");
+            assert_eq!(added["live"], r#"{"image":"nginx:1","name":"nginx"}"#);
+            types(world.dev(), answer["next"].as_str().unwrap());
+            assert_eq!(get(world.dev(), "deployment/web", "{.spec.template.spec.containers[*].name}"), "web");
+            world.ends(0, &["drift", "dev", "--detailed-exitcode"]);
+            // Nothing is left to take over, and whoever waits for the file is told.
+            let nothing = world.ends(0, &["adopt", "dev", "--out", "again.plan.json"]);
+            assert!(nothing.contains("again.plan.json was not written"), "{nothing}");
+            assert!(!world.path("again.plan.json").exists());
         }
 
         #[tokio::test(flavor = "multi_thread")]

@@ -576,7 +576,7 @@ mod needs_kubernetes {
             let before = generation();
             let refused = world.ends(1, &["plan", "dev"]);
             assert!(refused.contains("promo has not made it"), "{refused}");
-            assert!(refused.contains("Next: promo adopt dev --out dev.plan.json\n"), "{refused}");
+            assert!(refused.contains("`promo adopt dev --out dev.plan.json` plans it"), "{refused}");
             assert!(refused.contains("write `adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");
             let refused = world.ends(65, &["adopt", "dev", "--out", "dev.plan.json"]);
             assert!(refused.contains("`adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");

@@ -177,9 +177,10 @@ pub(crate) fn of_place(error: EngineError, session: &Session, view: &View) -> Cl
     let declared = declared.filter(|_| view.current(&name).is_none());
     match declared.and_then(adopt::to_declare) {
         Some(declare) => {
-            let (file, declare) = (own_file(&name), format!("to take over what is there: {declare}"));
-            let words = ["promo", "adopt", name.as_str(), "--out", &file];
-            CliError::from(error).details([declare]).go_on_with(&words)
+            // As long as the file does not say so, that plan is refused too: what comes first is no command.
+            let again = command_line(["promo", "adopt", name.as_str(), "--out", &own_file(&name)]);
+            let declare = format!("to take over what is there: {declare}; once it says so, `{again}` plans it");
+            CliError::from(error).details([declare]).go_on_with(&["promo", "explain", "provider-conflict"])
         }
         // A file that was edited meanwhile is planned with as it is now.
         None if edited => error.into(),

@@ -317,6 +317,13 @@ impl Move {
         left.filter(|_| self.movement == Movement::Rollback)
     }
 
+    /// Whether something is there that is no release of promo's: what runs already and is taken over.
+    #[must_use]
+    pub fn takes_over(&self) -> bool {
+        let there = |step: &Step| step.changes.iter().any(|change| change.before.is_some());
+        self.from.is_none() && self.steps.iter().any(there)
+    }
+
     /// In which wave each target is, counted from 0; nothing where there are no waves.
     #[must_use]
     pub fn wave_by_target(&self) -> BTreeMap<&TargetName, usize> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use promo_core::ids::EnvironmentName;
 use promo_core::model::Start;
-use promo_core::plan::{Document, Goal, Request};
+use promo_core::plan::{Document, Goal, Move, Request};
 use promo_core::state::State;
 use promo_core::windows::Invoker;
 
@@ -54,7 +54,8 @@ pub struct Unfinished {
 impl Session {
     /// Automatic promotion: plans and applies what may start by itself, again and again until nothing moves. Each pass
     /// moves what is possible now, so a release travels as far as its gates allow. An environment that cannot be looked at
-    /// keeps nothing back but what comes behind it.
+    /// keeps nothing back but what comes behind it. What is there and is no release of promo's is taken over by no plan that nobody
+    /// has seen: that waits for a person.
     ///
     /// # Errors
     /// As [`Session::plan`] and [`Session::apply`], with what was done before.
@@ -91,8 +92,8 @@ impl Session {
         let mut overtaken = 0;
         loop {
             let mut document = self.around(automatic(BTreeSet::new()), PLAN_LIFETIME, left).await?;
-            let waits: Vec<_> =
-                document.body.moves.iter().filter(|m| !m.outcome().is_open()).map(|m| m.environment.clone()).collect();
+            let waits = |entry: &&Move| !entry.outcome().is_open() || entry.takes_over();
+            let waits: Vec<_> = document.body.moves.iter().filter(waits).map(|m| m.environment.clone()).collect();
             if document.body.moves.len() == waits.len() || options.stop.is_cancelled() {
                 return Ok(document);
             }

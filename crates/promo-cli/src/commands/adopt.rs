@@ -168,7 +168,7 @@ fn drifted(ui: &Ui, global: &Global, project: &Project, arguments: &Arguments) -
         ui.answer(&adopted);
     } else {
         let style = Style { now, zone: &zone, full: arguments.full, width: ui.width() };
-        print(ui, session, &adopted, &style);
+        print(ui, session, &adopted, arguments.out.as_deref(), &style);
     }
     // Whoever asked for files to be written goes on only where they say what is there.
     let said = adopted.files.iter().any(|file| matches!(file.state, "written" | "declared"));
@@ -214,7 +214,7 @@ fn write(path: &Path, text: &str) -> Result<(), CliError> {
     save::put(path, text.as_bytes())
 }
 
-fn print(ui: &Ui, session: &promo_engine::Session, adopted: &Adopted, style: &Style<'_>) {
+fn print(ui: &Ui, session: &promo_engine::Session, adopted: &Adopted, unwritten: Option<&Path>, style: &Style<'_>) {
     let pipeline = &session.governance().pipeline.name;
     let head = format!("{pipeline} · {}", time::long(style.now, style.zone));
     let markdown = ui.format() == Format::Markdown;
@@ -244,6 +244,15 @@ fn print(ui: &Ui, session: &promo_engine::Session, adopted: &Adopted, style: &St
             let kind = if line.starts_with('+') { Label::Good } else { Label::Bad };
             out.push_str(&format!("  {}\n", label(kind, &escape::line(line))));
         }
+    }
+    if let Some(path) = unwritten {
+        let file = escape::line(&path.to_string_lossy());
+        out.push_str(&table::fold(
+            &format!(
+                "\n{file} was not written: promo has deployed there already, so that there is nothing to take over.\n"
+            ),
+            style.width,
+        ));
     }
     drawn::ways(ui, &adopted.also, &adopted.next, &mut out);
     ui.data(&out);

@@ -22,7 +22,7 @@ use crate::output::{progress, run_report, standing as words, table};
 use crate::project::{self, Access};
 use crate::ui::{self, Ui};
 use crate::view::gate::lacking;
-use crate::view::{DriftView, GateView, Standing, next_of};
+use crate::view::{DriftView, GateView, Standing, next_of, ways};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -99,6 +99,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             if let Some(lost) = lost.into_iter().find(|reason| is_lost(reason)) {
                 return Some(command_line(["promo", "explain", lost.code()]));
             }
+            if held.takes_over {
+                let (name, file) = (held.environment.as_str(), ways::own_file(&held.environment));
+                return Some(command_line(["promo", "adopt", name, "--out", &file]));
+            }
             let holds = standing.holds_of(&held.environment);
             if let Some((_, rejected)) = held.rejected.as_ref().filter(|_| holds.iter().all(|hold| hold.run.is_none()))
             {
@@ -135,6 +139,9 @@ fn is_lost(reason: &Reason) -> bool {
     matches!(reason, Reason::ArtifactUnavailable { .. } | Reason::TagMoved { .. })
 }
 
+/// Why nothing is taken over here.
+const REVIEWED: &str = "only a plan that somebody has looked at does that";
+
 /// An environment that stays as it is, although something could enter or something keeps everything out.
 struct Wait<'a> {
     environment: EnvironmentName,
@@ -146,6 +153,8 @@ struct Wait<'a> {
     under_way: Option<&'static str>,
     /// Whether it would enter, and a person has to ask for it.
     by_request: bool,
+    /// Whether it would take over what is there, which is left to a plan that somebody has seen.
+    takes_over: bool,
     /// Whether what starts there by itself goes no further until a person has done something.
     person: bool,
     /// The quarantine of what runs there, and what leads out of it.
@@ -161,7 +170,7 @@ impl<'a> Wait<'a> {
         document: &'a Document,
         name: &EnvironmentName,
     ) -> Result<Option<Self>, CliError> {
-        let moves = document.body.moves.iter().filter(|entry| !entry.outcome().is_open());
+        let moves = document.body.moves.iter().filter(|entry| !entry.outcome().is_open() || entry.takes_over());
         let entry = moves.into_iter().find(|entry| entry.environment == *name);
         let stay = document.body.stays.iter().find(|stay| stay.environment == *name);
         let next = stay.and_then(next_of);
@@ -189,6 +198,7 @@ impl<'a> Wait<'a> {
         // What a registry does not have, or names otherwise, comes back by somebody's hand.
         let lost = gates.iter().flatten().any(|gate| is_lost(&gate.reason));
         let waits = waits && gates.iter().flatten().any(by_person);
+        let takes_over = entry.is_some_and(|entry| entry.takes_over() && entry.outcome().is_open());
         // What must not run is not taken away by itself; what enters instead may be on its way there.
         let rejected = match view.current(name).filter(|_| under_way.is_none()) {
             Some(here) => Rejected::of(session, view, &here.release, name)?
@@ -197,12 +207,22 @@ impl<'a> Wait<'a> {
         };
         let comes = gates.as_ref().is_some_and(|gates| !gates.is_empty() && overall(gates) < Outcome::Expired);
         let barred = rejected.is_some() && !comes;
-        let person = by_itself && (dead || lacks || held || waits || lost || barred || !gone.is_empty());
+        let person = by_itself && (dead || lacks || held || waits || lost || takes_over || barred || !gone.is_empty());
         let holds = !standing.holds_of(name).is_empty();
         let told = release.is_some() || dead || holds || rejected.is_some() || !gone.is_empty();
         let by_request = under_way.is_none() && stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);
         let environment = name.clone();
-        Ok(told.then_some(Self { environment, release, gates, under_way, by_request, person, rejected, gone }))
+        Ok(told.then_some(Self {
+            environment,
+            release,
+            gates,
+            under_way,
+            by_request,
+            takes_over,
+            person,
+            rejected,
+            gone,
+        }))
     }
 
     /// Why nothing enters, in words.
@@ -216,6 +236,7 @@ impl<'a> Wait<'a> {
         };
         match (self.under_way, self.by_request) {
             (Some(stands), _) => format!("{release} is {stands} in {name}"),
+            (None, _) if self.takes_over => format!("{release} would take over what is there in {name}: {REVIEWED}"),
             (None, true) => format!("{release} enters {name} only when a person asks for it"),
             (None, false) => format!("{release} stays out of {name}"),
         }
@@ -252,6 +273,10 @@ impl<'a> Wait<'a> {
         for gate in self.gates.iter().flatten().filter(|gate| only || !told(gate)) {
             let remark = session.reason_behind(view, name, &release.id, &gate.reason)?;
             why.push(words::closed(&GateView { remark, ..standing.gate(gate) }, now, zone));
+        }
+        if self.takes_over {
+            out.push(format!("{release} would take over what is there: {REVIEWED}"));
+            return Ok(out);
         }
         let here = view.current(name).is_some_and(|current| current.release == release.id);
         let asks = match (self.by_request, here) {

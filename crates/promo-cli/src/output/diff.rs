@@ -9,12 +9,16 @@ const CONTEXT: usize = 3;
 /// A file with more lines than this is not compared line by line: that would take too long to be worth it.
 const MOST_LINES: usize = 20_000;
 
-/// The unified hunks of a change, without file names; a text for what is new, gone or unchanged. Not escaped.
+/// The unified hunks of a change, without file names; the text of what stays. Not escaped.
 pub(crate) fn hunks(change: &FileChange) -> String {
     let (before, after) = (change.before.as_deref().unwrap_or(""), change.after.as_deref().unwrap_or(""));
     if is_too_long(change) {
         let lines = before.lines().count() + after.lines().count();
         return format!("@@ {lines} lines, too many to compare here: do not approve from this view @@\n");
+    }
+    // What stays is told for what it says.
+    if change.before == change.after {
+        return after.lines().map(|line| format!(" {line}\n")).collect();
     }
     TextDiff::from_lines(before, after).unified_diff().context_radius(CONTEXT).missing_newline_hint(false).to_string()
 }
@@ -36,6 +40,7 @@ pub(crate) fn summary(change: &FileChange) -> String {
     match (&change.before, &change.after) {
         (None, Some(_)) => format!("new, {}", counted(added, "line")),
         (Some(_), None) => "deleted".to_owned(),
+        (before, after) if before == after => "stays".to_owned(),
         _ if added == removed => counted(added, "line"),
         _ => format!("+{added} -{removed} lines"),
     }
@@ -66,6 +71,8 @@ mod tests {
         assert_eq!(summary(&one), "1 line");
         assert_eq!(summary(&change(None, Some("a\nb\n"))), "new, 2 lines");
         assert_eq!(summary(&change(Some("a\n"), None)), "deleted");
+        let stays = change(Some("a\n"), Some("a\n"));
+        assert_eq!((summary(&stays).as_str(), hunks(&stays).as_str()), ("stays", " a\n"));
         assert_eq!(head("a\nb\nc\n", 2), ("a\nb\n".to_owned(), 1));
     }
 }

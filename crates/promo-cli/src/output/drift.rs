@@ -15,6 +15,8 @@ use crate::view::drift::{DriftedEnvironment, DriftedField, DriftedObject, Drifte
 
 /// Longer values are shown as differences of lines.
 const LONG: usize = 100;
+/// Values beside each other that are longer are in no column.
+const WIDE: usize = 60;
 /// Lines of a difference that are shown, unless all are asked for.
 const LINES: usize = 16;
 
@@ -85,13 +87,17 @@ fn object(object: &DriftedObject, indent: &str, style: &Style<'_>) -> String {
     let mut out = String::new();
     let mut lines = Vec::new();
     let mut long = String::new();
-    for field in &object.fields {
-        let (what, hunks) = values(field, style);
+    // What is longer than that, as an image with its digest, has who changed it right behind it: no other row is drawn apart by it.
+    let told: Vec<_> = object.fields.iter().map(|field| values(field, style)).collect();
+    let cells = |text: &str| text.chars().count();
+    let width = told.iter().map(|(what, _)| cells(what)).filter(|width| *width <= WIDE).max().unwrap_or(0);
+    for (field, (what, hunks)) in object.fields.iter().zip(told) {
         let by = who(field, style);
+        let what = format!("{what}{}  {by}", " ".repeat(width.saturating_sub(cells(&what))));
         if field.path.is_empty() {
-            lines.push(vec![label(Label::Strong, &name), what, by]);
+            lines.push(vec![label(Label::Strong, &name), what]);
         } else {
-            lines.push(vec![format!("  {}", escape::line(&field.path)), what, by]);
+            lines.push(vec![format!("  {}", escape::line(&field.path)), what]);
         }
         long.push_str(&hunks);
     }

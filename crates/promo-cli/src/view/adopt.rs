@@ -63,6 +63,25 @@ pub(crate) struct Keeping<'a> {
     pub(crate) write: bool,
 }
 
+/// The objects that are gone.
+fn gone_objects(found: &Found) -> Vec<&str> {
+    found.gone.iter().map(String::as_str).filter(|gone| !gone.ends_with(')')).collect()
+}
+
+/// The fields that were changed and that files declare.
+fn changed_fields(environment: &DriftedEnvironment, undeclared: &[String]) -> Vec<String> {
+    let objects = environment.places.iter().flat_map(|place| &place.objects);
+    let fields = objects.flat_map(|object| object.fields.iter().map(move |field| (&object.object, field)));
+    let changed = fields.filter(|(_, field)| matches!(field.class, "changed" | "scaled" | "deleted"));
+    let mut all: Vec<String> = changed
+        .map(|(object, field)| if field.path.is_empty() { object.clone() } else { format!("{object} {}", field.path) })
+        .filter(|name| !undeclared.contains(name))
+        .collect();
+    all.sort();
+    all.dedup();
+    all
+}
+
 impl Adopted {
     /// What was found, with what to do about it: each kind of difference is kept, or taken back, in another way.
     pub(crate) fn of(
@@ -110,6 +129,11 @@ impl Adopted {
             // Whoever reads that the files say so takes it for all of it.
             let some = any(&["can-be-written", "written", "declared"]) && !found.undeclared.is_empty();
             let but = if some { " of the rest" } else { "" };
+            // Beside what no file declares the files say nothing of all that differs.
+            let of = match found.image || found.added || !gone_objects(&found).is_empty() {
+                true if !some => format!(" of {}", few(&changed_fields(&environment, &found.undeclared))),
+                _ => but.to_owned(),
+            };
             if some {
                 let (stand, it) = if found.undeclared.len() == 1 { ("stands", "it") } else { ("stand", "them") };
                 says.push(format!(
@@ -121,10 +145,10 @@ impl Adopted {
                 format!("These files would say so{but}:")
             } else if shared {
                 format!(
-                    "The files say so{but} now; a shared one goes its way as a new release, from the first environment on:"
+                    "The files say so{of} now; a shared one goes its way as a new release, from the first environment on:"
                 )
             } else if any(&["written", "declared"]) {
-                format!("The files say so{but} now; those are of {name} alone:")
+                format!("The files say so{of} now; those are of {name} alone:")
             } else if any(&["changed-since"]) {
                 if files.iter().any(|file| !file.shared) {
                     keep.push(say(plan(), "keep it, once these files say so"));
@@ -156,7 +180,7 @@ impl Adopted {
             keep.push(say(to_paste(keeping.release), "keep an image, once it is built"));
         }
         // A hook is gone with its chart.
-        let gone: Vec<&str> = found.gone.iter().map(String::as_str).filter(|gone| !gone.ends_with(')')).collect();
+        let gone = gone_objects(&found);
         if !gone.is_empty() {
             let (are, it) = if gone.len() == 1 { ("is", "it") } else { ("are", "them") };
             let (whose, declare) = if keeping.values.is_some() { ("chart", "declares") } else { ("files", "declare") };

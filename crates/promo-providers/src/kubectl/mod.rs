@@ -37,6 +37,7 @@ use self::render::Declared;
 use self::sources::For;
 use self::work::Work;
 use crate::kubernetes::adoption::{self, Adoption};
+use crate::kubernetes::beside::{self, Beside};
 use crate::kubernetes::cluster::{Clusters, MANAGER, Place};
 use crate::kubernetes::declared;
 use crate::kubernetes::drift;
@@ -126,7 +127,7 @@ impl Provider for Kubectl {
         there.state = adoption.as_ref().map_or(there.state, |adoption| adoption.state(&place));
         let takes = adoption.as_ref().map(|adoption| (adoption, adoption.managers()));
         let takes = takes.as_ref().map(|(adoption, managers)| (*adoption, managers));
-        let wanted = wanted(&place, (&name, ""), &declared, &there, takes).await?;
+        let (mut wanted, kept_beside) = wanted(&place, (&name, ""), &declared, &there, takes).await?;
         let desired = fingerprint::wanted(&place, &wanted);
         let changes = if there.state == desired {
             Vec::new()
@@ -134,8 +135,12 @@ impl Provider for Kubectl {
             let done = kept.iter().flat_map(|kept| kept.inventory.done());
             let ran = done.map(|hook| (hook.clone(), Some(as_declared(hook))));
             let mut known: Vec<_> = there.shown().into_iter().chain(ran).collect();
-            known.extend(adoption.iter().flat_map(Adoption::declared));
+            known.extend(adoption.iter().flat_map(Adoption::drawn));
+            for (object, value) in &mut wanted {
+                *value = beside::drawn(&object.id, value.take(), &kept_beside);
+            }
             let mut changes = shown::changes(&known, &wanted)?;
+            changes.extend(beside::told(&kept_beside));
             changes.extend(adoption.as_ref().and_then(Adoption::shown));
             changes
         };
@@ -228,7 +233,7 @@ impl Provider for Kubectl {
         }
         let takes = adoption.as_ref().map(|adoption| (adoption, &managers));
         let wanted = match wanted(&place, (&name, &request.token), &declared, &there, takes).await {
-            Ok(wanted) => wanted,
+            Ok((wanted, _)) => wanted,
             Err(error) => {
                 // What another run has made since the place was looked at is refused as nobody's; that run is the reason.
                 inventory::still(&place, &name, kept.as_ref()).await?;
@@ -304,23 +309,23 @@ impl Provider for Kubectl {
 }
 
 /// What there would be after a step of the deployment of that name: the objects as the server would have them, and the hooks as they are declared, since it is their having
-/// run that is to be there. That their Jobs could be made is tried as well.
+/// run that is to be there. That their Jobs could be made is tried as well. With them comes what stays beside them.
 async fn wanted(
     place: &Place,
     (name, token): (&str, &str),
     declared: &Declared,
     there: &There,
     takes: Takes<'_>,
-) -> Result<Vec<(Object, Value)>, ProviderError> {
-    let mut wanted = match takes {
+) -> Result<(Vec<(Object, Value)>, Vec<Beside>), ProviderError> {
+    let (mut wanted, beside) = match takes {
         Some((adoption, managers)) => taken_over(place, name, &declared.objects, adoption, managers).await?,
-        None => tried(place, &declared.objects, &[], Owner::Promo(there, name)).await?,
+        None => (tried(place, &declared.objects, &[], Owner::Promo(there, name)).await?, Vec::new()),
     };
     for hook in &declared.hooks {
         place.apply(MANAGER, &hook.job(place, name, token), true, true).await?;
         wanted.push((hook.object.clone(), as_declared(&hook.object)));
     }
-    Ok(wanted)
+    Ok((wanted, beside))
 }
 
 fn as_declared(object: &Object) -> Value {
@@ -355,29 +360,31 @@ async fn adoption(
     Ok(Some(adoption))
 }
 
-/// What the server would make of objects, some of which are taken over from these managers.
+/// What the server would make of objects, some of which are taken over from these managers, and what of others' would stay in them.
 async fn taken_over(
     place: &Place,
     name: &str,
     objects: &[Object],
     adoption: &Adoption,
     managers: &BTreeSet<String>,
-) -> Result<Vec<(Object, Value)>, ProviderError> {
+) -> Result<(Vec<(Object, Value)>, Vec<Beside>), ProviderError> {
     let nothing = There { state: State::Absent, objects: Vec::new() };
     let new: Vec<Object> = objects.iter().filter(|object| adoption.live(&object.id).is_none()).cloned().collect();
     let new = tried(place, &new, objects, Owner::Promo(&nothing, name)).await?;
-    let mut out = Vec::with_capacity(objects.len());
+    let (mut out, mut beside) = (Vec::with_capacity(objects.len()), Vec::new());
     for object in objects {
         let known = new.iter().find(|(other, _)| other.id.same(&object.id));
         let value = match known {
             Some((_, value)) => value.clone(),
             None => {
-                projection::object(&object.value, &place.take_over(&mark::marked(object, name), managers, true).await?)
+                let would_be = place.take_over(&mark::marked(object, name), managers, true).await?;
+                beside.extend(beside::of(object, &would_be));
+                projection::object(&object.value, &would_be)
             }
         };
         out.push((object.clone(), value));
     }
-    Ok(out)
+    Ok((out, beside))
 }
 
 /// What is taken over, and from whom.

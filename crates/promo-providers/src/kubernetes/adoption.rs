@@ -7,6 +7,7 @@ use promo_core::inputs::FileChange;
 use promo_sdk::{ErrorKind, ProviderError, State};
 use serde_json::Value;
 
+use super::beside;
 use super::cluster::{MANAGER, Place};
 use super::fields;
 use super::fingerprint;
@@ -67,6 +68,15 @@ impl Adoption {
     pub(crate) fn declared(&self) -> Vec<(Object, Option<Value>)> {
         let one = |(object, live): &(Object, Value)| (object.clone(), Some(projection::object(&object.value, live)));
         self.objects.iter().map(one).collect()
+    }
+
+    /// The same as a plan draws them: with the containers that others have there, which stay.
+    pub(crate) fn drawn(&self) -> Vec<(Object, Option<Value>)> {
+        let one = |((object, value), (_, live)): ((Object, Option<Value>), &(Object, Value))| {
+            let value = value.map(|value| beside::drawn(&object.id, value, &beside::of(&object, live)));
+            (object, value)
+        };
+        self.declared().into_iter().zip(&self.objects).map(one).collect()
     }
 
     /// The state of a place that holds these: whoever changes a field that is taken over, or comes to own one, makes the plan stale.

@@ -63,7 +63,7 @@ fn one(object: &Object, recorded: Option<&Value>, live: &Value, own: &str, kubec
     let differing = recorded.map(|recorded| differences(object, recorded, live));
     let mut told: Vec<FieldDrift> =
         differing.into_iter().flatten().map(|difference| field(object, live, difference, own)).collect();
-    let (added, ways) = added(object, live);
+    let (added, ways) = added(object, live, own);
     told.extend(added);
     let class = match told.iter().all(|field| field.class == DriftClass::Added) {
         true if told.is_empty() => return None,
@@ -142,13 +142,16 @@ pub(crate) fn values(
         .then(|| ObjectDrift { fields, ..ObjectDrift::whole(object.id.to_string(), DriftClass::Changed) })
 }
 
-/// What people put into an object beside what it declares, and where each of it is.
-fn added(object: &Object, live: &Value) -> (Vec<FieldDrift>, Vec<Path>) {
+/// What people put into an object beside what it declares, and where each of it is; a container whoever put it there, since what it
+/// runs is not the release.
+fn added(object: &Object, live: &Value, own: &str) -> (Vec<FieldDrift>, Vec<Path>) {
     let mut out: Vec<FieldDrift> = Vec::new();
     let mut seen: Vec<Path> = Vec::new();
     let applied = live.pointer("/metadata/annotations").and_then(|annotations| annotations.get(MARKS[0]));
     let applied = applied.and_then(Value::as_str).and_then(|text| serde_json::from_str::<Value>(text).ok());
-    for (owner, tree) in fields::owners(live).into_iter().filter(|(owner, _)| owner.by_hand()) {
+    // A webhook of the cluster puts containers into pods all day.
+    let template = object.id.kind.kind != "Pod";
+    for (owner, tree) in fields::owners(live).into_iter().filter(|(owner, _)| owner.manager != own) {
         for (path, value) in fields::undeclared(tree, &object.value, live) {
             let mark = MARKS.iter().any(|mark| {
                 path.is(&["metadata", "annotations", mark])
@@ -158,16 +161,17 @@ fn added(object: &Object, live: &Value) -> (Vec<FieldDrift>, Vec<Path>) {
             let theirs = match owner.manager.as_str() {
                 "kubectl-client-side-apply" => applied.as_ref().is_some_and(|applied| path.get(applied).is_some()),
                 "kubectl-create" => false,
-                _ => true,
+                _ => owner.by_hand(),
             };
-            if !theirs || mark || path.begins(&["status"]) || seen.contains(&path) {
+            let container = !theirs && template && path.is_container();
+            if !(theirs || container) || mark || path.begins(&["status"]) || seen.contains(&path) {
                 continue;
             }
             out.push(FieldDrift {
                 path: crate::escape::line(&path.to_string()),
                 class: DriftClass::Added,
                 recorded: None,
-                live: Some(text(object, &path, &value)),
+                live: Some(text(object, &path, &if container { in_short(&value) } else { value })),
                 by: Some(crate::escape::line(&owner.manager)),
                 at: owner.at,
             });
@@ -175,6 +179,12 @@ fn added(object: &Object, live: &Value) -> (Vec<FieldDrift>, Vec<Path>) {
         }
     }
     (out, seen)
+}
+
+/// A container, or a list of them, without what a server fills in.
+fn in_short(value: &Value) -> Value {
+    let all = value.as_array().map(|all| all.iter().map(in_short).collect());
+    all.unwrap_or_else(|| serde_json::json!({ "name": value.get("name"), "image": value.get("image") }))
 }
 
 /// A value as it is told: a secret is not.
@@ -215,6 +225,35 @@ mod tests {
         let classes: Vec<DriftClass> = drift.fields.iter().map(|field| field.class).collect();
         assert_eq!((drift.class, classes), (DriftClass::Changed, vec![DriftClass::Scaled, DriftClass::Image]));
         assert_eq!((drift.fields[0].recorded.as_deref(), drift.fields[0].live.as_deref()), (Some("2"), Some("5")));
+    }
+
+    #[test]
+    fn a_container_that_no_file_declares_is_told_whoever_made_the_object() {
+        let declared = json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web" },
+            "spec": { "template": { "spec": { "containers": [{ "name": "web", "image": "a" }] } } },
+        });
+        for manager in ["kubectl-create", "terraform", "before-first-apply"] {
+            let mut live = declared.clone();
+            let nginx = json!({ "name": "nginx", "image": "nginx:1", "imagePullPolicy": "IfNotPresent" });
+            live["spec"]["template"]["spec"]["containers"].as_array_mut().unwrap().push(nginx);
+            live["spec"]["replicas"] = json!(1);
+            let items = json!({ "k:{\"name\":\"nginx\"}": { ".": {}, "f:name": {}, "f:image": {} } });
+            let pod = json!({ "f:template": { "f:spec": { "f:containers": items } }, "f:replicas": {} });
+            live["metadata"]["managedFields"] =
+                json!([{ "manager": manager, "operation": "Update", "fieldsV1": { "f:spec": pod } }]);
+            let drift = told(declared.clone(), &declared, &live).unwrap();
+            let paths: Vec<&str> = drift.fields.iter().map(|field| field.path.as_str()).collect();
+            assert_eq!(
+                paths,
+                ["spec.template.spec.containers[name=\"nginx\"]"],
+                "{manager}: what a server fills in is none"
+            );
+            assert_eq!(drift.fields[0].live.as_deref(), Some(r#"{"image":"nginx:1","name":"nginx"}"#));
+            assert!(drift.away[0].contains("patch deployment.apps/web --type=json"), "{:?}", drift.away);
+            live["metadata"]["managedFields"][0]["manager"] = json!("promo");
+            assert_eq!(told(declared.clone(), &declared, &live), None, "what promo itself has is its own");
+        }
     }
 
     #[test]

@@ -68,6 +68,15 @@ impl Path {
             && matches!(self.name(length - 3), Some("containers" | "initContainers" | "ephemeralContainers"))
     }
 
+    /// Whether it is a container of a template of pods, or all of a list of them.
+    pub(crate) fn is_container(&self) -> bool {
+        let list = match &self.0[..] {
+            [.., Step::Field(list), Step::Item { .. }] | [.., Step::Field(list)] => list,
+            _ => return false,
+        };
+        matches!(list.as_str(), "containers" | "initContainers")
+    }
+
     /// The name of the field itself; nothing where it is an element of a list.
     pub(crate) fn last_name(&self) -> Option<&str> {
         self.name(self.0.len().checked_sub(1)?)

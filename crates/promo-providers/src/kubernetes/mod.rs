@@ -5,6 +5,7 @@
 //! starts dies with it (S9.3).
 
 pub(crate) mod adoption;
+pub(crate) mod beside;
 pub(crate) mod cluster;
 mod credentials;
 pub(crate) mod declared;

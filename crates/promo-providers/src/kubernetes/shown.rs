@@ -38,7 +38,8 @@ pub(crate) fn changes(
             continue;
         }
         let (before, after) = (before.map(|value| masked(value, after)), after.map(|value| masked(value, before)));
-        let (before, after) = (before.map(|v| yaml(&v)).transpose()?, after.map(|v| yaml(&v)).transpose()?);
+        let drawn = |value: Option<Value>| value.map(|value| yaml(&without_nothing(value))).transpose();
+        let (before, after) = (drawn(before)?, drawn(after)?);
         changes.push(FileChange { path, before, after });
     }
     Ok(changes)
@@ -54,6 +55,18 @@ pub(crate) fn fields(change: &FileChange) -> Vec<(String, Option<String>, Option
         (crate::escape::line(&field.path.to_string()), field.before.map(text), field.after.map(text))
     };
     super::fields::differences(&before, &after).into_iter().map(one).collect()
+}
+
+/// The same without the `null`s that stand for what is declared and not there: a list does not have them.
+fn without_nothing(value: Value) -> Value {
+    match value {
+        Value::Array(all) => all.into_iter().filter(|one| !one.is_null()).map(without_nothing).collect(),
+        Value::Object(all) => {
+            let some = all.into_iter().filter(|(_, one)| !one.is_null());
+            Value::Object(some.map(|(key, one)| (key, without_nothing(one))).collect())
+        }
+        other => other,
+    }
 }
 
 fn yaml(value: &Value) -> Result<String, ProviderError> {

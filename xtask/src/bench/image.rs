@@ -50,6 +50,11 @@ impl Image {
         Self { manifest: digest, manifest_bytes, blobs }
     }
 
+    /// The hexadecimal digits of the digest of its manifest.
+    pub(super) fn digest(&self) -> &str {
+        &self.manifest
+    }
+
     /// Writes an OCI image layout with one tag.
     pub(super) fn layout(&self, dir: &Path, tag: &str) -> Outcome {
         write(&dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#)?;

@@ -9,6 +9,7 @@ mod apply;
 mod clusters;
 mod copy;
 mod eligibility;
+mod evidence;
 mod graph;
 mod image;
 mod ledger;
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 /// `cargo xtask bench …`
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Groups of rows; all when none is named: start, quickstart, plan, apply, copy, ledger, eligibility, clusters.
+    /// Groups of rows; all when none is named: start, quickstart, plan, apply, copy, ledger, eligibility, evidence, clusters.
     names: Vec<String>,
     /// How often each contender runs.
     #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
@@ -56,7 +57,7 @@ struct Bench {
 
 type Group = fn(&Bench) -> Outcome;
 
-const GROUPS: [(&str, Group); 8] = [
+const GROUPS: [(&str, Group); 9] = [
     ("start", start::run),
     ("quickstart", start::quickstart),
     ("plan", plan::run),
@@ -64,6 +65,7 @@ const GROUPS: [(&str, Group); 8] = [
     ("copy", copy::run),
     ("ledger", ledger::run),
     ("eligibility", eligibility::run),
+    ("evidence", evidence::run),
     ("clusters", clusters::run),
 ];
 
@@ -207,7 +209,7 @@ mod tests {
         let error = chosen(&["copies".into()]).err().unwrap();
         assert!(
             error.contains("`copies`")
-                && error.contains("start, quickstart, plan, apply, copy, ledger, eligibility, clusters"),
+                && error.contains("start, quickstart, plan, apply, copy, ledger, eligibility, evidence, clusters"),
             "{error}"
         );
     }

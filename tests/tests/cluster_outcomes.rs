@@ -108,6 +108,25 @@ mod needs_kubernetes {
         }
     }
 
+    /// What promo's own first deployment left half-way is nothing of others: a newer release goes on by itself.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_first_deployment_that_failed_is_gone_on_with_by_automation_and_is_no_takeover() {
+        for by in By::ALL {
+            let Some(namespace) = Namespace::new() else { return };
+            let pipeline = Pipeline::on(vec![namespace], |namespaces| {
+                by.settings("timeout = \"10s\"\n") + &Pipeline::environment("dev", "development", "", &namespaces[0])
+            });
+            let world = World { pipeline: pipeline.await.with(by) };
+            world.declares("1", 1, "imagepull", "");
+            world.release("1.0.0").await;
+            world.ends(41, &["advance"]);
+            world.declares("2", 1, "run", "");
+            world.release("1.1.0").await;
+            let said = world.promo(&["advance"]).output().map(|output| super::said(&output)).unwrap();
+            assert!(!said.contains("would take over"), "{by:?}: {said}");
+        }
+    }
+
     #[tokio::test(flavor = "multi_thread")]
     async fn what_the_cluster_would_refuse_is_told_by_the_plan_and_nothing_of_it_is_applied() {
         for by in By::ALL {

@@ -37,7 +37,7 @@ pub mod source;
 mod stands;
 pub mod verdicts;
 
-pub use advance::{Advanced, Unfinished};
+pub use advance::{Advanced, Unfinished, takes_over};
 pub use apply::{ApplyOptions, Fate, Holder, RunReport, Sign, consistent};
 pub use around::LeftOut;
 pub use ask::AskedAgain;

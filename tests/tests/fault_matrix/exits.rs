@@ -71,7 +71,9 @@ const EXITS: &[(Option<Scenario>, &str, usize, Exit, Exit)] = &[
     // At the first look nothing depends on it; the next one is before the first change, where nothing has begun.
     (FORK, "observe of dev", 3, BACK, INTERRUPTED),
     (FORK, "observe of dev", 2, STALE, INTERRUPTED),
-    (FORK, "observe of left", 7, HELD, INTERRUPTED),
+    // After the check that fails both targets are looked at, and what cannot be seen keeps nothing from going back; then it is left.
+    (FORK, "observe of left", 9, HELD, INTERRUPTED),
+    (FORK, "observe of left", 7, AsEver, AsEver),
     (FORK, "observe of left", 4, BACK, INTERRUPTED),
     (FORK, "observe of left", 3, STALE, INTERRUPTED),
     // The other branch is rolled back, which is the worse end.

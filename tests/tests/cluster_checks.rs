@@ -141,7 +141,8 @@ mod needs_kubernetes {
             "{result:?}"
         );
         assert!(
-            result.detail.contains("; pod other-") && result.detail.contains(": web runs, is not ready"),
+            result.detail.contains("Deployment/other: pod other-")
+                && result.detail.contains(": web runs, is not ready; 0"),
             "{result:?}"
         );
         world.apply(&deployment("other", 1, "crash:1"));

@@ -125,17 +125,22 @@ mod needs_kubernetes {
         for (way, comes, goes) in
             [(there, "CrashLoopBackOff", "is not ready"), (back, "is not ready", "CrashLoopBackOff")]
         {
-            let pods: Vec<&str> = way.split("; ").filter(|part| part.starts_with("pod web-")).collect();
+            let pods: Vec<&str> =
+                way.split("; ").filter_map(|part| part.find("pod web-").map(|at| &part[at..])).collect();
             let (left, new): (Vec<&str>, Vec<&str>) = pods.iter().partition(|pod| pod.contains(", to be replaced: "));
             assert!(pods.starts_with(&new) && !new.is_empty() && !left.is_empty(), "{whole}");
             assert!(new.iter().all(|pod| pod.contains(comes)) && left.iter().all(|pod| pod.contains(goes)), "{whole}");
         }
-        assert!(err.contains("not settled within 10 s: Deployment/web: ") && !err.contains("pod web-"), "{err}");
+        assert!(
+            err.contains("not settled within 10 s: Deployment/web: pod web-") && err.contains("CrashLoopBackOff"),
+            "the cause: {err}"
+        );
+        assert!(!err.contains(", to be replaced"), "and no more than that: {err}");
         let run = world.last("dev")["run"].as_str().unwrap().to_owned();
         assert!(world.ends(0, &["show", &run]).contains(there.trim().trim_end_matches(';')), "{whole}");
         for words in [&["history", "dev"][..], &["why", "dev"], &["status"], &["plan", "dev"]] {
             let text = world.ends(0, words);
-            assert!(!text.contains("pod web-"), "{words:?}: {text}");
+            assert!(!text.contains(", to be replaced"), "{words:?}: {text}");
             assert!(
                 text.contains(&format!("`promo show {run}`")) == matches!(words[0], "history" | "why"),
                 "{words:?}: {text}"

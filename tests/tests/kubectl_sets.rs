@@ -89,14 +89,19 @@ mod needs_kubernetes {
     #[tokio::test(flavor = "multi_thread")]
     async fn a_set_whose_pods_never_get_ready_has_failed_and_they_are_told() {
         for (kind, first, then) in [
-            (STATEFUL, "StatefulSet/web: 0 of 3 pods are ready", "StatefulSet/web: 2 of 3 pods are ready"),
-            (DAEMON, "DaemonSet/web: 0 of 1 pod is available", "DaemonSet/web: 0 of 1 pod is available"),
+            (STATEFUL, "; 0 of 3 pods are ready", "; 2 of 3 pods are ready"),
+            (DAEMON, "; 0 of 1 pod is available", "; 0 of 1 pod is available"),
         ] {
             // From the beginning, also where nobody but a person would replace them.
             for strategy in [ROLLING, BY_HAND] {
                 let Some(world) = World::new() else { return };
                 let why = runs_not(&world, 1, &set(kind, 1, "imagepull", strategy)).await;
-                assert!(why.contains(first) && why.contains("ImagePull"), "{strategy}: {why}");
+                assert!(
+                    why.contains(first)
+                        && why.contains(&format!("{}/web: pod web-", kind.name))
+                        && why.contains("ImagePull"),
+                    "{strategy}: {why}"
+                );
             }
             let Some(world) = World::new() else { return };
             runs(&world, &set(kind, 1, "run", ROLLING)).await;
@@ -125,7 +130,7 @@ mod needs_kubernetes {
         runs(&world, &set(STATEFUL, 2, "run", PARTED)).await;
         assert_eq!(numbers(&world.namespace), ["1", "1", "2"]);
         let why = runs_not(&world, 3, &set(STATEFUL, 3, "notready", PARTED)).await;
-        assert!(why.contains("StatefulSet/web: 2 of 3 pods are ready"), "{why}");
+        assert!(why.contains("StatefulSet/web: pod web-2: web runs, is not ready; 2 of 3 pods are ready"), "{why}");
     }
 
     /// A pipeline of one namespace, with the first release in place as that kind and strategy.

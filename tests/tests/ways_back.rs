@@ -174,17 +174,23 @@ async fn s13_6_verifying_again_records_nothing_about_a_check_that_could_not_look
     let error = place.world.session.verify_again(&dev()).await.unwrap_err();
     assert_eq!((error.code(), error.exit_code()), ("provider-transient", exit::TRANSIENT));
     assert_eq!(place.verdicts(), before);
-    // What would not be seen at a second look either says as little of what runs there: no such cluster or namespace, no right.
-    for kind in [ErrorKind::NotFound, ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::Failed] {
+    // What would not be seen at a second look either says as little of what runs there: no right to look, for one.
+    for kind in [ErrorKind::Invalid, ErrorKind::Denied, ErrorKind::Failed] {
         place.faults.silence_check("dev/smoke", Some(kind));
         let error = place.world.session.verify_again(&dev()).await.unwrap_err();
         assert_eq!((error.code(), error.exit_code()), ("provider-transient", exit::TRANSIENT), "{kind:?}");
         assert_eq!(place.verdicts(), before, "{kind:?}");
     }
-    // What a repetition cannot mend keeps its own word.
-    place.faults.silence_check("dev/smoke", Some(ErrorKind::Integrity));
-    assert_eq!(place.world.session.verify_again(&dev()).await.unwrap_err().exit_code(), exit::INTEGRITY);
-    assert_eq!(place.verdicts(), before);
+    // What a repetition cannot mend keeps its own word: a namespace that is gone, a digest that is another.
+    for (kind, code, exit) in [
+        (ErrorKind::NotFound, "provider-not-found", exit::BAD_INPUT),
+        (ErrorKind::Integrity, "artifact-damaged", exit::INTEGRITY),
+    ] {
+        place.faults.silence_check("dev/smoke", Some(kind));
+        let error = place.world.session.verify_again(&dev()).await.unwrap_err();
+        assert_eq!((error.code(), error.exit_code()), (code, exit));
+        assert_eq!(place.verdicts(), before);
+    }
     place.faults.silence_check("dev/smoke", Some(ErrorKind::Cancelled));
     assert!(matches!(place.world.session.verify_again(&dev()).await, Err(EngineError::Stopped)));
     place.faults.silence_check("dev/smoke", None);

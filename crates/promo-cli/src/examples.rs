@@ -230,6 +230,7 @@ pub(crate) const EXAMPLES: &[(&str, &[(&str, &str)])] = &[
                 "Of the scope that was rejected",
                 "promo release lift 1.4.2 --environment production --reason 'workers added'",
             ),
+            ("End the recall of a digest", "promo release lift sha256:3f9c2b1a --reason 'no CVE after all'"),
         ],
     ),
     (

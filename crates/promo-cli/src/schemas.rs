@@ -11,7 +11,7 @@ use promo_core::plan::{self, Document};
 use promo_engine::Progress;
 use promo_engine::appliers::ApplyStatement;
 use promo_engine::authors::AuthorsStatement;
-use promo_engine::lifts::{LiftStatement, WithdrawalStatement};
+use promo_engine::lifts::{LiftStatement, RecallLiftStatement, WithdrawalStatement};
 use promo_engine::requests::RequestStatement;
 use promo_engine::verdicts::VerdictStatement;
 use schemars::generate::{SchemaGenerator, SchemaSettings};
@@ -83,6 +83,11 @@ pub(crate) const SCHEMAS: &[Published] = &[
         name: "withdrawal-statement",
         about: "What a person signs who withdraws a document of evidence",
         make: |_| document::<WithdrawalStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
+    },
+    Published {
+        name: "recall-lift-statement",
+        about: "What a person signs who ends the recall of a digest",
+        make: |_| document::<RecallLiftStatement>("The canonical JSON (RFC 8785) of this is what is signed."),
     },
     Published {
         name: "authors-statement",
@@ -230,6 +235,7 @@ fn output() -> Value {
         of::<answers::EvidenceAdded>(g),
         of::<answers::EvidenceWithdrawn>(g),
         of::<answers::ArtifactRecalled>(g),
+        of::<answers::RecallLifted>(g),
         of::<answers::ReleaseForming>(g),
         of::<answers::EvidenceCollected>(g),
         of::<answers::ClockAccepted>(g),

@@ -71,6 +71,23 @@ pub(crate) fn artifact(view: &View, text: &str) -> Result<Digest, CliError> {
     }
 }
 
+/// A recalled digest, or the one of them that begins like this.
+pub(crate) fn recalled(view: &View, text: &str) -> Result<Digest, CliError> {
+    if let Ok(digest) = text.parse() {
+        return Ok(digest);
+    }
+    let like = |digest: &&Digest| text.len() >= "sha256:".len() + 7 && digest.to_string().starts_with(text);
+    match view.recalled.keys().filter(like).collect::<Vec<_>>()[..] {
+        [digest] => Ok(*digest),
+        _ => {
+            let message = format!("no recalled digest, or more than one, begins with `{text}`");
+            Err(CliError::new("nothing-selected", 65, message, "promo history")
+                .expected("`sha256:` and 64 digits, or the first 7 of one that is recalled")
+                .details(view.recalled.keys().map(ToString::to_string)))
+        }
+    }
+}
+
 /// A release with all that it goes by.
 fn named(entry: &ReleaseEntry) -> String {
     match &entry.release.alias {

@@ -25,6 +25,9 @@ pub const LIFT_NAMESPACE: &str = "promo.lift.v1";
 /// SSHSIG namespace of the withdrawal of a document.
 pub const WITHDRAWAL_NAMESPACE: &str = "promo.withdrawal.v1";
 
+/// SSHSIG namespace of the end of a recall.
+pub const RECALL_LIFT_NAMESPACE: &str = "promo.recall-lift.v1";
+
 /// What is lifted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -42,6 +45,12 @@ pub enum Lift {
     Evidence {
         /// The document.
         document: Digest,
+    },
+    /// The recall of a digest, and no quarantine that came of it. Its statement is a [`RecallLiftStatement`].
+    #[serde(skip)]
+    Recall {
+        /// The digest.
+        artifact: Digest,
     },
     /// What a record that was written while the clock was ahead shuts: everything that goes by time.
     Clock {
@@ -129,6 +138,60 @@ impl WithdrawalStatement {
     }
 }
 
+/// The format of the statement of the end of a recall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub enum RecallLiftKind {
+    /// The first format.
+    #[default]
+    #[serde(rename = "promo/recall-lift/v1")]
+    V1,
+}
+
+/// What a person who ends the recall of a digest signs: its canonical JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(deny_unknown_fields)]
+pub struct RecallLiftStatement {
+    /// The format.
+    pub kind: RecallLiftKind,
+    /// The digest.
+    pub artifact: Digest,
+    /// The position of the record that recalled it last: a later recall is not ended.
+    pub records: BTreeSet<u64>,
+    /// The origin of the ledger it is for.
+    pub ledger: String,
+    /// The pipeline.
+    pub pipeline: PipelineName,
+}
+
+impl RecallLiftStatement {
+    /// Reads a statement, and refuses every spelling but the one that [`RecallLiftStatement::to_bytes`] gives.
+    ///
+    /// # Errors
+    /// Why the bytes are none, in words.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        promo_core::format::admit_statement(bytes, "the statement of the end of a recall", "promo/recall-lift/v", 1)
+            .map_err(|e| e.to_string())?;
+        promo_core::canonical::from_slice(bytes).map_err(|e| e.to_string())
+    }
+
+    /// The bytes that are signed.
+    ///
+    /// # Errors
+    /// Never for a statement: its fields are texts and counts.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, EngineError> {
+        promo_core::canonical::to_vec(self).map_err(|e| EngineError::Lift(e.to_string()))
+    }
+}
+
+impl From<RecallLiftStatement> for LiftStatement {
+    fn from(statement: RecallLiftStatement) -> Self {
+        let RecallLiftStatement { kind: RecallLiftKind::V1, artifact, records, ledger, pipeline } = statement;
+        Self { kind: LiftKind::V1, lift: Lift::Recall { artifact }, records, ledger, pipeline }
+    }
+}
+
 impl From<WithdrawalStatement> for LiftStatement {
     fn from(statement: WithdrawalStatement) -> Self {
         let WithdrawalStatement { kind: WithdrawalKind::V1, document, records, ledger, pipeline } = statement;
@@ -142,6 +205,7 @@ impl Lift {
     pub const fn namespace(&self) -> &'static str {
         match self {
             Self::Evidence { .. } => WITHDRAWAL_NAMESPACE,
+            Self::Recall { .. } => RECALL_LIFT_NAMESPACE,
             Self::Quarantine { .. } | Self::Freeze { .. } | Self::Clock { .. } => LIFT_NAMESPACE,
         }
     }
@@ -167,6 +231,10 @@ impl LiftStatement {
             let Self { records, ledger, pipeline, .. } = self.clone();
             return WithdrawalStatement { kind: WithdrawalKind::V1, document, records, ledger, pipeline }.to_bytes();
         }
+        if let Lift::Recall { artifact } = self.lift {
+            let Self { records, ledger, pipeline, .. } = self.clone();
+            return RecallLiftStatement { kind: RecallLiftKind::V1, artifact, records, ledger, pipeline }.to_bytes();
+        }
         promo_core::canonical::to_vec(self).map_err(|e| EngineError::Lift(e.to_string()))
     }
 }
@@ -181,7 +249,7 @@ impl Session {
         match &lift {
             Lift::Quarantine { release, scope } => self.known(release, scope.as_ref())?,
             Lift::Freeze { environments } => self.known_environments(environments)?,
-            Lift::Clock { .. } | Lift::Evidence { .. } => {}
+            Lift::Clock { .. } | Lift::Evidence { .. } | Lift::Recall { .. } => {}
         }
         let records = self.with_view(|view| in_force(view, &lift))?.map_err(EngineError::Invalid)?;
         let pipeline = self.governance.pipeline.name.clone();
@@ -226,6 +294,7 @@ impl Session {
                 Lift::Quarantine { release, scope } => Event::ReleaseLifted { release, scope, by: by.clone(), signed },
                 Lift::Freeze { environments } => Event::Unfrozen { environments, by: by.clone(), signed },
                 Lift::Evidence { document } => Event::EvidenceWithdrawn { document, by: by.clone(), signed },
+                Lift::Recall { artifact } => Event::RecallLifted { artifact, by: by.clone(), signed },
                 Lift::Clock { ahead } => Event::ClockAccepted { ahead, by: by.clone(), signed },
             };
             let mut draft = self.draft(event);
@@ -249,7 +318,8 @@ impl Session {
         let releases: Vec<&ReleaseId> = match lift {
             Lift::Quarantine { release, .. } => vec![release],
             Lift::Evidence { document } => self.let_in_without(&view, document)?,
-            Lift::Freeze { .. } | Lift::Clock { .. } => return Ok(()),
+            // What is there and has it in it stays quarantined, and is lifted by itself.
+            Lift::Freeze { .. } | Lift::Clock { .. } | Lift::Recall { .. } => return Ok(()),
         };
         releases.into_iter().try_for_each(|release| self.took_no_part_in(&view, who, lift, release))
     }
@@ -304,6 +374,11 @@ fn in_force(view: &View, lift: &Lift) -> Result<BTreeSet<u64>, String> {
                 (true, None) => Err(format!("the ledger has no evidence {document}: `promo release show` names it")),
             }
         }
+        Lift::Recall { artifact } => view
+            .recalled
+            .get(artifact)
+            .map(|note| [note.seq].into())
+            .ok_or_else(|| format!("{artifact} is not recalled")),
         Lift::Clock { ahead } => match view.latest {
             Some((latest, seq)) if latest == *ahead => Ok([seq].into()),
             _ => Err(format!("{} is not the latest time of a record", Instant(*ahead))),
@@ -336,6 +411,7 @@ pub(crate) fn judge(governance: &Governance, origin: &str, view: &View, event: &
             (Lift::Freeze { environments: environments.clone() }, by, signed)
         }
         Event::EvidenceWithdrawn { document, by, signed } => (Lift::Evidence { document: *document }, by, signed),
+        Event::RecallLifted { artifact, by, signed } => (Lift::Recall { artifact: *artifact }, by, signed),
         Event::ClockAccepted { ahead, by, signed } => (Lift::Clock { ahead: *ahead }, by, signed),
         _ => return Ok(()),
     };
@@ -358,6 +434,7 @@ fn signer(
     let bytes = statement.as_bytes();
     let statement = match lift {
         Lift::Evidence { .. } => WithdrawalStatement::from_bytes(bytes)?.into(),
+        Lift::Recall { .. } => RecallLiftStatement::from_bytes(bytes)?.into(),
         Lift::Quarantine { .. } | Lift::Freeze { .. } | Lift::Clock { .. } => LiftStatement::from_bytes(bytes)?,
     };
     let signer = signature::verify_bytes(bytes, signature, lift.namespace(), &governance.roster)
@@ -401,7 +478,7 @@ fn rules_about<'g>(
         Lift::Quarantine { scope: Some(scope), .. } => name == scope || governance.graph.reaches(scope, name),
         Lift::Freeze { environments } => environments.is_empty() || environments.contains(name),
         Lift::Evidence { .. } => governance.gates.contains_key(name),
-        Lift::Quarantine { scope: None, .. } | Lift::Clock { .. } => true,
+        Lift::Quarantine { scope: None, .. } | Lift::Clock { .. } | Lift::Recall { .. } => true,
     };
     governance.lifting.iter().filter(move |(name, _)| about(name))
 }

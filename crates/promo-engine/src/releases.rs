@@ -328,6 +328,20 @@ impl Session {
         })
     }
 
+    /// The releases that have a digest in them and are quarantined everywhere.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read.
+    pub fn quarantined_with(&self, artifact: &Digest) -> Result<Vec<ReleaseId>, EngineError> {
+        self.with_view(|view| {
+            let parts = |part: &Digest| view.described.get(part).map(|known| &known.platforms);
+            let barred = view.releases.iter().map(|entry| &entry.release).filter(|one| {
+                view.quarantines.contains_key(&(one.id.clone(), None)) && contains(&one.content, parts, artifact)
+            });
+            barred.map(|one| one.id.clone()).collect()
+        })
+    }
+
     fn rejected(&self, release: &ReleaseId, reason: &str) -> Draft {
         let release = release.clone();
         let mut draft = self.draft(Event::ReleaseRejected { release, scope: None, automatic: false });

@@ -208,6 +208,12 @@ fn past_stop(session: &Session, stop: &Stop) -> Result<PastStop, CliError> {
         }
         StopAct::Lifted { release, scope } => ("lifted", vec![scope.clone()], Some(release.clone())),
         StopAct::Withdrawn { .. } => ("withdrawn", vec![], None),
+        StopAct::Recalled { .. } => ("recalled", vec![], None),
+        StopAct::RecallLifted { .. } => ("recall-lifted", vec![], None),
+    };
+    let artifact = match &stop.act {
+        StopAct::Recalled { artifact } | StopAct::RecallLifted { artifact } => Some(*artifact),
+        _ => None,
     };
     let document = match &stop.act {
         StopAct::Withdrawn { document } => Some(*document),
@@ -218,6 +224,7 @@ fn past_stop(session: &Session, stop: &Stop) -> Result<PastStop, CliError> {
         environments: environments.into_iter().flatten().collect(),
         release,
         document,
+        artifact,
         at: stop.note.at,
         by: stop.signer.as_ref().map_or_else(|| stop.note.by.name.clone(), ToString::to_string),
         signed: stop.signer.is_some(),
@@ -229,14 +236,16 @@ fn past_stop(session: &Session, stop: &Stop) -> Result<PastStop, CliError> {
 fn stopped(stop: &PastStop) -> Vec<String> {
     let names: Vec<&str> = stop.environments.iter().map(EnvironmentName::as_str).collect();
     let place = if names.is_empty() { "everywhere".to_owned() } else { names.join(", ") };
-    let what = match (&stop.release, &stop.document) {
-        (Some(release), _) => release.to_string(),
-        (None, Some(document)) => format!("document sha256:{}…", document.short()),
-        (None, None) => "promotions".to_owned(),
+    let what = match (&stop.release, &stop.document, &stop.artifact) {
+        (Some(release), ..) => release.to_string(),
+        (None, Some(document), _) => format!("document sha256:{}…", document.short()),
+        (None, None, Some(artifact)) => format!("digest sha256:{}…", artifact.short()),
+        (None, None, None) => "promotions".to_owned(),
     };
     let act = match stop.act {
         "unfrozen" => label(Label::Good, "no longer frozen"),
         "lifted" => label(Label::Good, "quarantine lifted"),
+        "recall-lifted" => label(Label::Good, "recalled no more"),
         act => label(Label::Waiting, act),
     };
     let signed = if stop.signed { " (signed)" } else { "" };

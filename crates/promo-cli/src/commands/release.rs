@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
@@ -29,10 +30,11 @@ use crate::project::{self, Access, Project};
 use crate::select;
 use crate::tags;
 use crate::ui::{self, Ui};
-use crate::view::answers::{ArtifactRecalled, ListedRelease, Releases};
+use crate::view::answers::{ArtifactRecalled, ListedRelease, RecallLifted, Releases};
 use crate::view::approving;
 use crate::view::evidence::{CollectedView, DocumentView};
 use crate::view::source::SinceView;
+use crate::view::ways;
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -111,9 +113,9 @@ enum Verb {
         #[arg(long, value_parser = select::reason)]
         reason: String,
     },
-    /// Lift a quarantine of one scope
+    /// Lift a quarantine of one scope, or end the recall of a digest
     Lift {
-        /// Its id, number or alias
+        /// Its id, number or alias; or the recalled digest, `sha256:…`
         release: String,
         /// The scope that was rejected
         #[arg(long, value_name = "ENV")]
@@ -205,6 +207,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         }
         Verb::Lift { release, environment, reason, signing } => {
             let project = project::open(ui, global, Access::Write)?;
+            if release.starts_with("sha256:") {
+                return lift_recall(ui, &project, (release, environment.as_ref()), (signing, reason));
+            }
             let id = select::release(&*project.session.view()?, release)?;
             let what = Lift::Quarantine { release: id.clone(), scope: environment.clone() };
             let scope = environment.iter().flat_map(|scope| ["--environment", scope.as_str()]);
@@ -214,13 +219,52 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 .map_err(|error| unfreeze::rather_held(&project, global, environment.as_slice(), error))?;
             let mut text = format!("{id} is no longer quarantined {}\n", place(environment.as_ref()));
             for digest in project.session.recalled_in(&id)? {
-                text.push_str(&format!("  {digest} in it stays recalled: a later release with it is kept out again\n"));
+                let ends = ends_recall(&project.session, &digest);
+                text.push_str(&format!(
+                    "  {digest} in it stays recalled: a later release with it is kept out again (ended by `{ends}`)\n"
+                ));
             }
             let at = environment.iter().map(EnvironmentName::as_str);
             let plan: Vec<&str> = ["promo", "plan"].into_iter().chain(at).chain(["--release", id.as_str()]).collect();
             told(ui, &project, &id, &text, &plan)
         }
     }
+}
+
+/// The command that ends the recall of a digest.
+fn ends_recall(session: &Session, digest: &Digest) -> String {
+    let (digest, key) = (digest.to_string(), session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]));
+    command_line(["promo", "release", "lift", &digest, "--reason", "…"].into_iter().chain(key))
+}
+
+/// Ends the recall of a digest, and names what was rejected because of it: that may have been rejected for more than the recall.
+fn lift_recall(
+    ui: &Ui,
+    project: &Project,
+    (typed, environment): (&str, Option<&EnvironmentName>),
+    (signing, reason): (&Signing, &str),
+) -> Result<Exit, CliError> {
+    if environment.is_some() {
+        let why = "a digest is recalled everywhere, and so is its recall ended";
+        return Err(CliError::invalid_value("--environment", &why, None));
+    }
+    let session = &project.session;
+    let artifact = select::recalled(&*session.view()?, typed)?;
+    unfreeze::lift(project, Lift::Recall { artifact }, signing, reason, vec!["release", "lift", typed])?;
+    let (view, barred) = (session.view()?, session.quarantined_with(&artifact)?);
+    let next = if barred.is_empty() { "promo status".to_owned() } else { ways::lift(session, &barred[0], None) };
+    if ui.format() == Format::Json {
+        let releases = barred.iter().map(|id| planner::reference(&view, id)).collect();
+        ui.answer(&RecallLifted { artifact, releases, next: ui.to_paste(&next) });
+        return Ok(DONE);
+    }
+    let mut text = format!("{artifact} is no longer recalled: a release that comes with it enters as any other\n");
+    for id in &barred {
+        let (release, lift) = (planner::reference(&view, id).to_string(), ways::lift(session, id, None));
+        text.push_str(&format!("  {} stays quarantined everywhere (ended by `{lift}`)\n", escape::line(&release)));
+    }
+    ui.data(&format!("{text}{}", ui.next(&next)));
+    Ok(DONE)
 }
 
 /// How a release stands after a change: the words, or its view.

@@ -392,7 +392,8 @@ fn lead_on(
         None => {
             let changed = session.unreleased()?;
             if changed.is_empty() {
-                return Ok((EVERYWHERE.into(), None));
+                let forms = session.forming(view).is_some();
+                return Ok((EVERYWHERE.into(), forms.then(|| ways::new_release(session))));
             }
             let paths: Vec<&str> = changed.iter().map(|changed| changed.path.as_str()).collect();
             let says = format!("The newest release is verified everywhere. {} {NOT_LOOKED}", not_released(&paths));

@@ -52,7 +52,13 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let held = holds.first().filter(|_| holds.iter().any(|hold| hold.run.is_some()));
     let targets = view.current(name).map(|current| &current.targets);
     let unseen = targets.into_iter().flatten().find_map(|(target, _)| session.unseen(name, target));
+    let put_back = || match view.current(name) {
+        Some(current) => ways::look_at(session, &view, name, &current.release),
+        None => command_line(["promo", "plan", name.as_str()]),
+    };
     let next = match held {
+        // Checks that failed on something else have not judged what is held: it is put back, and then they can.
+        Some(_) if !all && unrecorded && unseen.is_none() => put_back(),
         Some(_) if !all => command_line(["promo", "why", name.as_str()]),
         Some(hold) if hold.run.is_some() && unrecorded => hold.ends.clone(),
         // What fails there leads to the plan that puts it back.
@@ -61,10 +67,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             None => command_line(["promo", "drift", name.as_str()]),
         },
         // Only a plan looks whether what is there is still what was deployed.
-        None if !all => match view.current(name) {
-            Some(current) => ways::look_at(session, &view, name, &current.release),
-            None => command_line(["promo", "plan", name.as_str()]),
-        },
+        None if !all => put_back(),
         _ if again(status::word(CheckStatus::Flaky)) => command_line(["promo", "verify", name.as_str()]),
         Some(hold) => hold.ends.clone(),
         None if row.is_some_and(|row| !row.verified) => command_line(["promo", "why", name.as_str()]),

@@ -714,6 +714,10 @@ pub(crate) fn uncounted(view: &View, now: Timestamp, concerns: &dyn Fn(&About<'_
                 (stands && concerns(&About::Release(release)))
                     .then(|| format!("record {seq} does not lift the quarantine of {release}: {why}"))
             }
+            Spoken::Recall { artifact } => view
+                .recalled
+                .contains_key(artifact)
+                .then(|| format!("record {seq} does not end the recall of {artifact}: {why}")),
             Spoken::Withdrawal { document } => {
                 let subjects: BTreeSet<&Digest> = view.standing(document).flat_map(|entry| &entry.subjects).collect();
                 let speaks = |entry: &&ReleaseEntry| parts(view, entry).iter().any(|part| subjects.contains(part));

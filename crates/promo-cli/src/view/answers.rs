@@ -357,6 +357,15 @@ answers! {
         /// The next command.
         next: String,
     }
+    /// A digest is recalled no more.
+    "promo.recall.lifted" RecallLifted {
+        /// The digest.
+        artifact: Digest,
+        /// The releases that have it in them and stay quarantined everywhere: each is lifted by itself.
+        releases: Vec<ReleaseRef>,
+        /// The next command.
+        next: String,
+    }
     /// A document counts no more.
     "promo.evidence.withdrawn" EvidenceWithdrawn {
         /// The document.
@@ -497,7 +506,8 @@ pub(crate) struct PastPromotion {
 /// Something that stopped promotions, or lifted what stopped them.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(crate) struct PastStop {
-    /// What was done: `frozen`, `paused`, `unfrozen`, `rejected`, `quarantined`, `lifted`, or `withdrawn` of a document.
+    /// What was done: `frozen`, `paused`, `unfrozen`, `rejected`, `quarantined`, `lifted`, `withdrawn` of a document, or `recalled` and
+    /// `recall-lifted` of a digest.
     pub(crate) act: &'static str,
     /// Where; empty means everywhere.
     pub(crate) environments: Vec<EnvironmentName>,
@@ -506,6 +516,9 @@ pub(crate) struct PastStop {
     /// Which document, of one that was withdrawn.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) document: Option<Digest>,
+    /// Which digest, of a recall.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) artifact: Option<Digest>,
     /// When.
     pub(crate) at: Timestamp,
     /// By whom: who signed it, else a claim.

@@ -210,8 +210,11 @@ fn mends(session: &Session, view: &View, name: &EnvironmentName) -> NextCommand 
     back.unwrap_or_else(|| NextCommand { command: new_release(session), why: "adds a release that mends it".into() })
 }
 
-/// The command that adds the next release, with every artifact that it needs.
+/// The command that adds the next release, with every artifact that it needs; where one is forming, the one that goes on with that.
 pub(crate) fn new_release(session: &Session) -> String {
+    if session.view().is_ok_and(|view| session.forming(&view).is_some()) {
+        return "promo release add --newest --wait".to_owned();
+    }
     let artifacts: Vec<String> =
         session.governance().pipeline.artifacts.keys().map(|name| format!("{name}=TAG")).collect();
     command_line(["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str)))

@@ -17,7 +17,10 @@ use promo_core::policy::TrustMode;
 use promo_core::{Digest, canonical};
 use promo_engine::appliers::{APPLY_NAMESPACE, ApplyStatement};
 use promo_engine::authors::{AUTHORS_NAMESPACE, AuthorsStatement};
-use promo_engine::lifts::{LIFT_NAMESPACE, LiftStatement, WITHDRAWAL_NAMESPACE, WithdrawalStatement};
+use promo_engine::lifts::{
+    LIFT_NAMESPACE, LiftStatement, RECALL_LIFT_NAMESPACE, RecallLiftStatement, WITHDRAWAL_NAMESPACE,
+    WithdrawalStatement,
+};
 use promo_engine::requests::{REQUEST_NAMESPACE, RequestStatement};
 use promo_engine::signature;
 use promo_engine::verdicts::{VERDICT_NAMESPACE, VerdictStatement, verdict_bytes};
@@ -155,6 +158,7 @@ fn story(adding: &mut Adding) {
     told.run(0, &["release", "reject", "1.2.0", "--environment", "staging", "--reason", "a test"]);
     let nobodys = Digest::of(b"what no release has in it").to_string();
     told.run(0, &["release", "recall", &nobodys, "--reason", "a test"]);
+    told.run(0, &[&["release", "lift", &nobodys, "--reason", "a test"], &RILEY[..]].concat());
     // The newest tags, while something newer may come.
     world.edit("promo.toml", "[pipeline]\n", "[pipeline]\nquiet = \"1h\"\n");
     told.run(0, &["release", "add", "--newest"]);
@@ -447,6 +451,7 @@ fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6
             "evidence.withdrawn.json",
             "fail.json",
             "pass.json",
+            "recall.lifted.json",
             "release.authors.json",
             "release.lifted.json",
             "request.json",
@@ -471,6 +476,7 @@ fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6
             "release.authors.json" => (AUTHORS_NAMESPACE, "riley", "authors-statement"),
             "run.signed.json" => (APPLY_NAMESPACE, "dana", "apply-statement"),
             "evidence.withdrawn.json" => (WITHDRAWAL_NAMESPACE, "riley", "withdrawal-statement"),
+            "recall.lifted.json" => (RECALL_LIFT_NAMESPACE, "riley", "recall-lift-statement"),
             _ => (VERDICT_NAMESPACE, "riley", "verdict-statement"),
         };
         let signature = signed["signature"].as_str().unwrap();
@@ -481,6 +487,7 @@ fn every_signed_request_applier_and_verdict_of_the_corpus_still_verifies_s6_4_s6
             "release.authors.json" => AuthorsStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             "run.signed.json" => ApplyStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             "evidence.withdrawn.json" => WithdrawalStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
+            "recall.lifted.json" => RecallLiftStatement::from_bytes(statement).unwrap().to_bytes().unwrap(),
             _ => verdict_bytes(&VerdictStatement::from_bytes(statement).unwrap()).unwrap(),
         };
         assert_eq!(again, statement, "{file}");
@@ -499,6 +506,7 @@ fn every_statement_of_the_corpus_is_refused_by_its_format_when_that_is_newer() {
             "release.authors.json" => AuthorsStatement::from_bytes(newer.as_bytes()).map(drop),
             "run.signed.json" => ApplyStatement::from_bytes(newer.as_bytes()).map(drop),
             "evidence.withdrawn.json" => WithdrawalStatement::from_bytes(newer.as_bytes()).map(drop),
+            "recall.lifted.json" => RecallLiftStatement::from_bytes(newer.as_bytes()).map(drop),
             "clock.accepted.json" | "environment.unfrozen.json" | "release.lifted.json" => {
                 LiftStatement::from_bytes(newer.as_bytes()).map(drop)
             }
@@ -525,6 +533,7 @@ fn the_corpus_has_a_signature_for_each_kind_of_record_that_carries_one_s12_3() {
             "verdict.withdrawn" => (&body["signed"], VERDICT_NAMESPACE),
             "clock.accepted" | "environment.unfrozen" | "release.lifted" => (&body["signed"], LIFT_NAMESPACE),
             "evidence.withdrawn" => (&body["signed"], WITHDRAWAL_NAMESPACE),
+            "recall.lifted" => (&body["signed"], RECALL_LIFT_NAMESPACE),
             _ => continue,
         };
         let (statement, signature) = (signed["statement"].as_str().unwrap(), signed["signature"].as_str().unwrap());

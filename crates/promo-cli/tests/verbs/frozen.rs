@@ -14,7 +14,7 @@ use crate::samples::{alternatives, variants};
 use crate::schemas::{self, published};
 
 /// How each published format may grow, and which parts of it are open: `docs/reference/compatibility.md`.
-const FORMATS: [(&str, Kind, &[&str]); 18] = [
+const FORMATS: [(&str, Kind, &[&str]); 19] = [
     ("pipeline", Kind::Written, &[]),
     ("policy", Kind::Written, &[]),
     ("trust", Kind::Written, &[]),
@@ -30,6 +30,7 @@ const FORMATS: [(&str, Kind, &[&str]); 18] = [
     ("verdict-statement", Kind::Closed, &[]),
     ("lift-statement", Kind::Closed, &[]),
     ("withdrawal-statement", Kind::Closed, &[]),
+    ("recall-lift-statement", Kind::Closed, &[]),
     ("authors-statement", Kind::Closed, &[]),
     // Kinds of records, events and answers.
     ("record", Kind::Closed, &[""]),

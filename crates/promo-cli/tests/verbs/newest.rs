@@ -122,6 +122,7 @@ fn r1_the_newest_artifacts_are_a_release_once_nothing_newer_came() {
     assert_eq!(status["forming"], first["forming"], "{status}");
     let (text, _) = texts(&promo(&shop.world.at, &["status"]));
     assert!(text.contains("A release is forming: app v1.10.0, data build-10; a release from"), "{text}");
+    assert!(text.ends_with("Next: promo --policy policy.toml release add --newest --wait\n"), "{text}");
     // Something newer begins it anew, and so does a tag that points elsewhere.
     shop.push("app", "v2.0.0", "");
     let second = shop.look();

@@ -283,6 +283,21 @@ fn r9_what_has_a_recalled_digest_in_it_moves_nowhere_and_is_no_way_back() {
         let lift = [&["release", "lift", "1.2.0", "--reason", "does not use it"], &RILEY[..]].concat();
         let (out, err) = texts(&promo(&world.at, &lift));
         assert!(out.contains(&format!("  {digest} in it stays recalled: ")), "{out}{err}");
-        assert_eq!((quarantined("1.2.0"), quarantined("1.0.0")), (serde_json::json!([]), everywhere));
+        assert_eq!((quarantined("1.2.0"), quarantined("1.0.0")), (serde_json::json!([]), everywhere.clone()));
+        // The recall ends by itself: what was rejected because of it stays so, and what comes later enters.
+        let ends = ["release", "lift", digest, "--reason", "no CVE after all"];
+        world.refuses(21, "lift-refused", &ends);
+        world.refuses(21, "lift-refused", &[&ends[..], &RILEY, &["--actor-kind", "automation"]].concat());
+        world.refuses(64, "usage", &[&ends[..], &["--environment", "qa"]].concat());
+        let (out, err) = texts(&promo(&world.at, &[&ends[..], &RILEY].concat()));
+        assert!(out.starts_with(&format!("{digest} is no longer recalled: ")), "{out}{err}");
+        assert!(out.contains(" stays quarantined everywhere (ended by `promo release lift r-"), "{out}");
+        assert_eq!(quarantined("1.0.0"), everywhere);
+        world.refuses(65, "request-invalid", &[&ends[..], &RILEY].concat());
+        world.write("config/common.env", "NEEDS_WORKERS=2\n# 1.3.0\n");
+        world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.3.0"]);
+        assert_eq!(quarantined("1.3.0"), serde_json::json!([]));
+        let (history, _) = texts(&promo(&world.at, &["history"]));
+        assert!(history.contains("recalled no more") && history.contains("“no CVE after all”"), "{history}");
     }
 }

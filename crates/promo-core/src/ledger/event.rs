@@ -51,6 +51,19 @@ pub enum Event {
         /// Each, `repository:tag@digest`, by component.
         sources: BTreeMap<ArtifactName, String>,
     },
+    /// The recall of a digest ended: what comes with it from here on enters like anything else. What was rejected because of it stays
+    /// so: each of that is lifted by itself.
+    #[serde(rename = "recall.lifted")]
+    RecallLifted {
+        /// The digest.
+        artifact: Digest,
+        /// Who, as policy knows them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<IdentityName>,
+        /// The signed statement: under a policy a lift without one counts for nothing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signed: Option<Value>,
+    },
     /// A quarantine of exactly this scope was lifted.
     #[serde(rename = "release.lifted")]
     ReleaseLifted {
@@ -447,11 +460,12 @@ pub const POLICY_ADOPTED: &str = "policy.adopted";
 pub const CLOCK_ACCEPTED: &str = "clock.accepted";
 
 /// Every record kind that this version knows.
-pub const KINDS: [&str; 31] = [
+pub const KINDS: [&str; 32] = [
     "release.added",
     "release.rejected",
     "release.lifted",
     "artifact.recalled",
+    "recall.lifted",
     "artifacts.found",
     "release.authors",
     "artifact.described",

@@ -124,6 +124,11 @@ pub enum Spoken {
         /// The scope that was rejected; none means everywhere.
         scope: Option<EnvironmentName>,
     },
+    /// The end of the recall of a digest.
+    Recall {
+        /// Which.
+        artifact: Digest,
+    },
     /// The withdrawal of a document.
     Withdrawal {
         /// Which.
@@ -344,6 +349,9 @@ impl View {
             }
             Event::ReleaseLifted { release, scope, .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Lift { release, scope }, why });
+            }
+            Event::RecallLifted { artifact, .. } => {
+                self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Recall { artifact }, why });
             }
             Event::EvidenceWithdrawn { document, .. } => {
                 self.uncounted.push(Uncounted { seq: record.seq, about: Spoken::Withdrawal { document }, why });

@@ -133,6 +133,16 @@ pub enum StopAct {
         /// For which environment and downstream; none means everywhere.
         scope: Option<EnvironmentName>,
     },
+    /// A digest was recalled.
+    Recalled {
+        /// Which.
+        artifact: Digest,
+    },
+    /// The recall of a digest ended.
+    RecallLifted {
+        /// Which.
+        artifact: Digest,
+    },
     /// A document of evidence was withdrawn.
     Withdrawn {
         /// Which.

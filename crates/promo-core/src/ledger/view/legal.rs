@@ -51,6 +51,11 @@ impl View {
                     return Err("there is no quarantine of that release and scope".into());
                 }
             }
+            Event::RecallLifted { artifact, .. } => {
+                if !self.recalled.contains_key(artifact) {
+                    return Err("that digest is not recalled".into());
+                }
+            }
             Event::Unfrozen { environments, .. } => {
                 if scopes(environments.clone()).iter().any(|scope| self.lifted_next(scope).is_none()) {
                     return Err("there is no freeze of that environment".into());

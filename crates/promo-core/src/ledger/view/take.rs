@@ -72,7 +72,16 @@ impl View {
                 self.quarantines.insert((release, scope), note(automatic));
             }
             Event::ArtifactsFound { sources } => self.found = Some(Found { sources, note: note(false) }),
-            Event::ArtifactRecalled { artifact } => _ = self.recalled.insert(artifact, note(false)),
+            Event::ArtifactRecalled { artifact } => {
+                self.recalled.insert(artifact, note(false));
+                let act = StopAct::Recalled { artifact };
+                self.stops.push(Stop { note: note(false), act, signer: None });
+            }
+            Event::RecallLifted { artifact, by, .. } => {
+                self.recalled.remove(&artifact);
+                let (act, signer) = (StopAct::RecallLifted { artifact }, self.signer(by));
+                self.stops.push(Stop { note: note(false), act, signer });
+            }
             Event::ReleaseLifted { release, scope, by, .. } => {
                 let quarantine = (release, scope);
                 self.quarantines.remove(&quarantine);

@@ -149,6 +149,9 @@ impl From<EngineError> for CliError {
             }
             EngineError::Evidence(_) => new("promo evidence add --help").who("whoever runs the tool that wrote it"),
             EngineError::Described { .. } => new("promo release add --help").who("whoever answers for the release"),
+            EngineError::Moved(_) => new("promo release add --help")
+                .who("whoever pushed to the tag")
+                .details(["what the build reported enters by its digest".to_owned()]),
             EngineError::Lift(_) => {
                 new(&command_line(["promo", "explain", code])).who("a person who may approve there, with their key")
             }
@@ -465,6 +468,7 @@ mod tests {
                 differs: "it is an image".into(),
                 note: Box::new(None),
             },
+            EngineError::Moved(Box::default()),
             EngineError::Stopped,
         ];
         for recorded in [true, false] {

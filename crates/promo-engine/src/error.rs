@@ -225,6 +225,9 @@ pub enum EngineError {
         /// Who recorded it last, where that is known.
         note: Box<Option<Note>>,
     },
+    /// Tags that named something else when a release was added with them.
+    #[error("{0}")]
+    Moved(Box<crate::moved::Moved>),
     /// Whoever asks may not lift this (S10.4).
     #[error("this is not lifted: {0}")]
     Lift(String),
@@ -353,6 +356,7 @@ impl EngineError {
             Self::Lift(_) => "lift-refused",
             Self::Evidence(_) => "evidence-invalid",
             Self::Described { .. } => "artifact-described",
+            Self::Moved(_) => provider_code(ErrorKind::Moved),
             Self::Began { .. } => "run-began",
             Self::Unexpected { .. } => "unexpected",
             Self::Stopped => "stopped",

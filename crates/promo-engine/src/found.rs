@@ -1,20 +1,21 @@
 //! The newest tags of the artifacts, and whether they are one release yet. What must not live here: how one enters.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use promo_core::Digest;
 use promo_core::ids::ArtifactName;
 use promo_core::ledger::{Event, View};
 use promo_core::model::Artifact;
 use promo_core::newest::{self, Newest};
+use promo_core::planner::split_reference;
 use promo_ledger::{AppendError, Expect};
 use promo_sdk::{ErrorKind, Provider, ProviderError, ResolveRequest};
 use semver::Version;
 
 use crate::error::EngineError;
+use crate::moved::{self, digest};
 use crate::releases::{tag_of, untagged};
 use crate::session::Session;
 
@@ -93,10 +94,11 @@ impl Session {
         }
         loop {
             let view = self.view()?;
+            moved::refuse(&view, &sources)?;
             let newest = view.releases.last().map(|entry| &entry.release.sources);
             // What the newest release has been made of needs no waiting: another file alone can make another release.
             let same = newest.is_some_and(|known| {
-                sources.iter().all(|(name, found)| digest(known.get(name)) == digest(Some(found)))
+                sources.iter().all(|(name, found)| known.get(name).and_then(|known| digest(known)) == digest(found))
             });
             if same || self.quiet().is_zero() {
                 return Ok(Looked::Ready(sources));
@@ -131,6 +133,7 @@ impl Session {
         let failed = |source| EngineError::about(None, format!("looking for the newest {name} ({repository})"), source);
         let mut tags = provider.tags(&self.context, repository).await.map_err(failed)?;
         tags.retain(|tag| fast_glob::glob_match(pattern, tag));
+        let listed: BTreeSet<String> = tags.iter().cloned().collect();
         if tags.is_empty() {
             return Err(EngineError::Invalid(format!(
                 "no tag of {repository} matches `{pattern}`: nothing of `{name}` was pushed that may become a release"
@@ -159,12 +162,12 @@ impl Session {
             sources.push(format!("{reference}@{}", resolved.digest));
         }
         let found = sources.swap_remove(0);
-        if let Some(other) = sources.iter().find(|other| digest(Some(*other)) != digest(Some(&found))) {
+        if let Some(other) = sources.iter().find(|other| digest(other) != digest(&found)) {
             return Err(EngineError::Invalid(format!(
                 "neither {found} nor {other} is the newer one: add the one that is meant (`promo release add --help`)"
             )));
         }
-        self.no_step_back(name, artifact, provider.as_ref(), (&found, &newest)).await?;
+        self.no_step_back(name, artifact, provider.as_ref(), (&found, &newest), &listed).await?;
         Ok(found)
     }
 
@@ -207,13 +210,20 @@ impl Session {
         artifact: &Artifact,
         provider: &dyn Provider,
         (found, newest): (&str, &Rank),
+        listed: &BTreeSet<String>,
     ) -> Result<(), EngineError> {
         let view = self.view()?;
         let entry = view.releases.last();
         let known = entry.and_then(|entry| Some((entry.lineage, entry.release.sources.get(name)?)));
-        let Some((lineage, known)) = known.filter(|(_, known)| digest(Some(*known)) != digest(Some(found))) else {
+        let Some((lineage, known)) = known.filter(|(_, known)| digest(known) != digest(found)) else {
             return Ok(());
         };
+        // One that names something else now is told as such.
+        if split_reference(known) == split_reference(found) {
+            return Ok(());
+        }
+        let tag = tag_of(&artifact.repository, known).filter(|tag| !listed.contains(tag));
+        let gone = tag.map(|tag| format!(", whose tag `{tag}` is gone")).unwrap_or_default();
         let add = "add the one that is meant (`promo release add --help`)";
         let asked = match artifact.newest {
             Newest::Version => known.clone(),
@@ -223,20 +233,15 @@ impl Session {
         match self.rank(name, artifact, provider, &asked).await {
             Ok(known) if known < *newest => Ok(()),
             Ok(_) => Err(EngineError::Invalid(format!(
-                "{found} is the newest {name} that is there, and is not newer than {known} of release #{lineage}: nothing is added; {add}"
+                "{found} is the newest {name} that is there, and is not newer than {known} of release #{lineage}{gone}: nothing is added; {add}"
             ))),
             Err(
                 EngineError::Invalid(_)
                 | EngineError::Provider { source: ProviderError { kind: ErrorKind::NotFound, .. }, .. },
             ) => Err(EngineError::Invalid(format!(
-                "nobody can say whether {found} is newer than {known} of release #{lineage}: nothing is added; {add}"
+                "nobody can say whether {found} is newer than {known} of release #{lineage}{gone}: nothing is added; {add}"
             ))),
             Err(error) => Err(error),
         }
     }
-}
-
-/// The digest behind a reference.
-fn digest(reference: Option<impl AsRef<str>>) -> Option<Digest> {
-    reference?.as_ref().rsplit_once('@')?.1.parse().ok()
 }

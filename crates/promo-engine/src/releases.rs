@@ -200,7 +200,7 @@ impl Session {
         correct: bool,
     ) -> Result<(ReleaseEntry, bool), EngineError> {
         let id = release.id.clone();
-        let (alias, content) = (release.alias.clone(), release.content.clone());
+        let (alias, content, sources) = (release.alias.clone(), release.content.clone(), release.sources.clone());
         let mut draft = self.draft(Event::ReleaseAdded { release });
         draft.private.extend(said.iter().map(|(key, value)| (format!("{METADATA}{key}"), value.clone())));
         draft.private.extend(each);
@@ -256,6 +256,7 @@ impl Session {
                     },
                 }
             }
+            crate::moved::refuse(&view, &sources)?;
             if let Some(alias) = &alias
                 && let Some(other) = view.releases.iter().find(|e| e.release.alias.as_ref() == Some(alias))
             {

@@ -16,11 +16,20 @@ use crate::view::forming::Forming;
 const LONGEST_SLEEP: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// The newest tags as `ARTIFACT=REFERENCE`, once they can be a release; none where that was said not to be so yet.
-pub(super) fn find(ui: &Ui, global: &Global, project: &Project, wait: bool) -> Result<Option<Vec<String>>, CliError> {
+///
+/// # Errors
+/// As [`Session::look_for_newest`](promo_engine::Session::look_for_newest), told as `failed` says.
+pub(super) fn find(
+    ui: &Ui,
+    global: &Global,
+    project: &Project,
+    wait: bool,
+    failed: impl Fn(EngineError) -> CliError,
+) -> Result<Option<Vec<String>>, CliError> {
     let (session, zone) = (&project.session, ui::zone(global)?);
     let mut said = None;
     loop {
-        let found = match project.runtime.block_on(session.look_for_newest())? {
+        let found = match project.runtime.block_on(session.look_for_newest()).map_err(&failed)? {
             Looked::Ready(sources) => {
                 return Ok(Some(sources.into_iter().map(|(name, reference)| format!("{name}={reference}")).collect()));
             }

@@ -132,8 +132,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     match &arguments.verb {
         Verb::Add { artifacts, newest, wait, alias, metadata, correct } => {
             let project = project::open(ui, global, Access::Write)?;
+            let failed = |error| pinned(error, &[], alias.as_ref(), metadata);
             let found = match newest {
-                true => match newest::find(ui, global, &project, *wait)? {
+                true => match newest::find(ui, global, &project, *wait, failed)? {
                     Some(found) => found,
                     None => return Ok(DONE),
                 },
@@ -291,32 +292,8 @@ pub(super) fn add_something(project: &Project) -> String {
     command_line(["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str)))
 }
 
-/// What the registry serves is not what the build reported: its digest alone names what was built.
+/// What the registry serves is not what the build reported or the ledger has: its digest alone names what was built.
 fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>, metadata: &[String]) -> CliError {
-    let start = ["promo", "release", "add"];
-    if matches!(error, EngineError::Described { .. }) {
-        let words = start.into_iter().chain(artifacts.iter().map(String::as_str));
-        let alias = alias.iter().flat_map(|alias| ["--alias", alias.as_str()]);
-        let metadata = metadata.iter().flat_map(|pair| ["--meta", pair.as_str()]);
-        return CliError::from(error)
-            .go_on_with(&words.chain(alias).chain(metadata).chain(["--correct"]).collect::<Vec<_>>());
-    }
-    let kind = match &error {
-        EngineError::Provider { source, .. } => Some(source.kind),
-        _ => None,
-    };
-    let (moved, error) = (kind == Some(ErrorKind::Moved), CliError::from(error));
-    // The name is what was typed: this machine has nothing to do with it.
-    if kind == Some(ErrorKind::NotFound) {
-        let known = "the tags that there are, the registry lists; what its build pushed, its log names".to_owned();
-        return error
-            .who("whoever builds and pushes it")
-            .details([known])
-            .go_on_with(&["promo", "release", "add", "--help"]);
-    }
-    if !moved {
-        return error;
-    }
     let by_digest = |given: &String| match given.split_once('@') {
         Some((tag, digest)) => match tag.split_once('=') {
             Some((name, _)) => format!("{name}={digest}"),
@@ -324,10 +301,28 @@ fn pinned(error: EngineError, artifacts: &[String], alias: Option<&Alias>, metad
         },
         None => given.clone(),
     };
-    let artifacts: Vec<String> = artifacts.iter().map(by_digest).collect();
-    let words = start.into_iter().chain(artifacts.iter().map(String::as_str));
+    let (artifacts, more) = match &error {
+        EngineError::Described { .. } => (artifacts.to_vec(), Some("--correct")),
+        EngineError::Moved(moved) => (moved.by_digest(), None),
+        EngineError::Provider { source, .. } => match source.kind {
+            ErrorKind::Moved => (artifacts.iter().map(by_digest).collect(), None),
+            // The name is what was typed: this machine has nothing to do with it.
+            ErrorKind::NotFound => {
+                let known =
+                    "the tags that there are, the registry lists; what its build pushed, its log names".to_owned();
+                return CliError::from(error)
+                    .who("whoever builds and pushes it")
+                    .details([known])
+                    .go_on_with(&["promo", "release", "add", "--help"]);
+            }
+            _ => return error.into(),
+        },
+        _ => return error.into(),
+    };
+    let words = ["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str));
     let alias = alias.iter().flat_map(|alias| ["--alias", alias.as_str()]);
-    error.go_on_with(&words.chain(alias).collect::<Vec<_>>())
+    let metadata = metadata.iter().flat_map(|pair| ["--meta", pair.as_str()]);
+    CliError::from(error).go_on_with(&words.chain(alias).chain(metadata).chain(more).collect::<Vec<_>>())
 }
 
 fn add(

@@ -71,6 +71,14 @@ impl Shop {
         std::fs::write(&path, index.to_string()).unwrap();
     }
 
+    fn digest(&self, repository: &str, tag: &str) -> String {
+        let index = std::fs::read(self.world.at.join(format!("registry/{repository}/index.json"))).unwrap();
+        let index: Value = serde_json::from_slice(&index).unwrap();
+        let mut all = index["manifests"].as_array().unwrap().iter();
+        let named = all.find(|entry| entry["annotations"]["org.opencontainers.image.ref.name"] == tag);
+        named.unwrap()["digest"].as_str().unwrap().to_owned()
+    }
+
     fn look(&self) -> Value {
         self.world.run(0, &["release", "add", "--newest"])
     }
@@ -195,7 +203,7 @@ fn r1_a_tag_that_is_gone_makes_no_newer_release_of_something_older() {
     shop.push("data", "build-2", "2026-01-02T00:00:00Z");
     shop.world.run(0, &["release", "add", "--newest", "--wait"]);
     shop.untag("app", "v1.1.0");
-    shop.refused("is not newer than");
+    shop.refused(" of release #1, whose tag `v1.1.0` is gone: nothing is added");
     shop.push("app", "v1.2.0", "");
     shop.untag("data", "build-2");
     // Of what has no name any more, what it is still says when it was created.
@@ -203,6 +211,40 @@ fn r1_a_tag_that_is_gone_makes_no_newer_release_of_something_older() {
     shop.push("data", "build-3", "2026-01-03T00:00:00Z");
     let next = shop.world.run(0, &["release", "add", "--newest", "--wait"]);
     assert_eq!((tag(&next["artifacts"], "app"), tag(&next["artifacts"], "data")), ("v1.2.0", "build-3"));
+}
+
+#[test]
+fn r2_a_tag_that_moved_enters_under_no_name() {
+    let shop = Shop::new();
+    shop.quiet("1h", "1s");
+    shop.push("app", "v1.0.0", "");
+    shop.push("data", "build-1", "2026-01-01T00:00:00Z");
+    shop.world.run(0, &["release", "add", "--newest", "--wait"]);
+    shop.untag("app", "v1.0.0");
+    shop.push("app", "v1.0.0", "again");
+    // Neither by its tag, nor by the tag with its digest, nor as the newest.
+    let found = shop.digest("app", "v1.0.0");
+    let reported = format!("app=v1.0.0@{found}");
+    let by_digest = format!("promo --policy policy.toml release add app={found} data=build-1");
+    for words in [&["app=v1.0.0", "data=build-1"][..], &[&reported, "data=build-1"], &["--newest", "--wait"]] {
+        let words = [&["release", "add"], words, &["--format", "text"]].concat();
+        let output = promo(&shop.world.at, &words);
+        let (_, said) = texts(&output);
+        assert_eq!(output.status.code(), Some(22), "{words:?}: {said}");
+        assert!(said.contains("error[tag-moved]") && said.contains(" when release #1 was added"), "{words:?}: {said}");
+        assert!(said.contains(&format!("/app:v1.0.0 names {found} now, and named sha256:")), "{words:?}: {said}");
+        assert!(said.contains(&format!("Next: {by_digest}\n")), "{words:?}: {said}");
+    }
+    let first = shop.world.run(0, &["release", "list"]);
+    assert_eq!(first["releases"].as_array().unwrap().len(), 1, "{first}");
+    let digest = format!("app={found}");
+    shop.world.run(0, &["release", "add", &digest, "data=build-1"]);
+    // It is what the newest release has, whatever it is called, and with another file it is another release.
+    let same = shop.world.run(0, &["release", "add", "--newest", "--wait"]);
+    assert_eq!(same["lineage"], json!(2), "{same}");
+    shop.world.write("shop.env", "NAME=store\n");
+    let third = shop.world.run(0, &["release", "add", "--newest", "--wait"]);
+    assert_eq!((&third["lineage"], tag(&third["artifacts"], "app")), (&json!(3), "v1.0.0"), "{third}");
 }
 
 #[test]

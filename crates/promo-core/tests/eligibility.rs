@@ -391,6 +391,80 @@ fn s16_accumulated_time_is_wiped_by_bad_health_of_the_release_and_not_of_another
 }
 
 #[test]
+fn s4_1_what_began_to_replace_it_ends_its_time_wherever_that_got_to() {
+    let begun = "add B1 B2; deploy qa B1; pass qa e2e B1; @30 start qa B2; @40 intent qa; @45";
+    let mut world = World::new(SOAK);
+    assert_eq!(stands(world.play(begun), "B1"), Stands::Stopped, "another release is on its way there");
+    // It failed before it was there as a whole, and the same as before was deployed again.
+    world.play("@50 finish qa B2 held; @55");
+    assert_eq!(stands(&world, "B1"), Stands::Stopped, "whatever is there");
+    assert_eq!(code(&world, "qa", "B2", GateKind::Arrival), "no-soak-disturbed");
+    world.play("@60 deploy qa B1; @70");
+    assert_eq!(stands(&world, "B1"), Stands::Runs(120));
+    assert_eq!(stands(world.play("@90 deploy qa B1; @100"), "B1"), Stands::Runs(120), "nothing came in between again");
+    // By the run itself, which went back.
+    let mut world = World::new(SOAK);
+    world.play(begun).play("@50 intent qa rollback/deploy; run deploy qa B1; @60 finish qa B2 rolled-back; @70");
+    assert_eq!(stands(&world, "B1"), Stands::Runs(110));
+    // What was met before stays met, and what is added up loses only the time in between.
+    let mut world = World::new(SOAK);
+    world.play("add B1 B2; deploy qa B1; pass qa e2e B1; @60 start qa B2; intent qa; finish qa B2 held; @70");
+    assert_eq!(stands(&world, "B1"), Stands::Met(60));
+    let mut world = World::new("qa verify e2e\nstaging after qa soak qa=60,accumulate");
+    world.play(begun).play("finish qa B2 held; @100 deploy qa B1; @110");
+    assert_eq!(stands(&world, "B1"), Stands::Runs(120));
+}
+
+#[test]
+fn s4_1_a_run_that_brought_nothing_there_disturbs_no_soak() {
+    let soaking = "add B1 B2; deploy qa B1; pass qa e2e B1; @30 ";
+    for quiet in [
+        "start qa B2; finish qa B2 cancelled",
+        // An image that was copied is not there yet.
+        "start qa B2; intent qa copy; finish qa B2 held",
+        "start qa B2; intent qa copy; intent qa rollback/deploy; run deploy qa B1; finish qa B2 rolled-back",
+        // What is there is put back.
+        "start qa B1; intent qa; run deploy qa B1; finish qa B1 verified",
+        "start qa B1; intent qa; run deploy qa B1; intent qa attest; finish qa B1 verified",
+    ] {
+        let mut world = World::new(SOAK);
+        world.play(soaking).play(quiet).play("@40");
+        assert_eq!(stands(&world, "B1"), Stands::Runs(60), "{quiet}");
+    }
+}
+
+#[test]
+fn s4_1_another_configuration_that_began_to_come_ends_its_time_and_the_same_one_does_not() {
+    for (config, expected) in [("1", Stands::Runs(60)), ("2", Stands::Stopped)] {
+        let mut world = World::new(SOAK);
+        world.play("add B1; deploy qa B1; pass qa e2e B1; @30 start qa B1 reconfiguration");
+        world.play(&format!("run configure qa B1 {config}"));
+        assert_eq!(stands(world.play("@35"), "B1"), Stands::Runs(60), "nothing was begun");
+        assert_eq!(stands(world.play("intent qa; @40"), "B1"), expected, "{config}");
+        assert_eq!(stands(world.play("finish qa B1 held; @45"), "B1"), expected, "{config}");
+    }
+    // A configuration that came, and was left again.
+    let mut world = World::new(SOAK);
+    world.play(
+        "add B1; deploy qa B1; pass qa e2e B1; @30 start qa B1 reconfiguration; @31 intent qa; run deploy qa B1 2",
+    );
+    assert_eq!(stands(world.play("@35"), "B1"), Stands::Runs(91));
+    assert_eq!(stands(world.play("@40 intent qa rollback/deploy; @45"), "B1"), Stands::Stopped);
+    assert_eq!(stands(world.play("finish qa B1 held; @50 deploy qa B1 2; @55"), "B1"), Stands::Runs(110));
+}
+
+#[test]
+fn s16_health_after_something_else_began_to_come_is_not_that_of_the_release() {
+    let mut world = World::new(SOAK);
+    let met = "add B1 B2; deploy qa B1; pass qa e2e B1; @60 start qa B2; ";
+    world.play(met).play("intent qa; health qa bad; @70 finish qa B2 held; deploy qa B1; @80");
+    assert_eq!(stands(&world, "B1"), Stands::Met(60));
+    let mut world = World::new(SOAK);
+    world.play(met).play("health qa bad; intent qa; @70 finish qa B2 held; deploy qa B1; @80");
+    assert_eq!(stands(&world, "B1"), Stands::Runs(130));
+}
+
+#[test]
 fn s4_3_hold_waits_until_the_soak_is_met_and_not_for_the_approval_after_it() {
     let mut world = World::new("qa verify e2e\nstaging after qa soak qa=60 approve 1");
     world.play("add B1; deploy qa B1; @10 pass qa e2e B1; add B2; @20");

@@ -43,6 +43,11 @@ pub(crate) struct Row {
     pub(crate) release: Option<ReleaseView>,
     /// Since when.
     pub(crate) since: Option<Timestamp>,
+    /// Whether something else began to come there since, and of what a run is bringing now whether that was before it began.
+    #[serde(skip)]
+    ended: bool,
+    #[serde(skip)]
+    ended_before: bool,
     /// Whether all its checks hold, and what is there is what they were asked about.
     pub(crate) verified: bool,
     /// Each check, and how it stands.
@@ -138,6 +143,13 @@ impl Rejected {
     }
 }
 
+impl Row {
+    /// Whether a promotion that holds it left something else there than was deployed last.
+    fn left(&self) -> bool {
+        self.holds.iter().any(|hold| !hold.left.is_empty())
+    }
+}
+
 /// How every environment stands, in the order of the graph.
 pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Result<Vec<Row>, CliError> {
     let governance = session.governance();
@@ -151,15 +163,18 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
         let current = view.current(name);
         let verified = current.map(|r| eligibility::verification(view, name, environment, &r.release));
         let checks = verified.iter().flat_map(|v| &v.checks).map(|(check, status)| (check.to_string(), word(*status)));
+        let (active, ended) = (known.and_then(|e| e.active.as_ref()), current.and_then(|r| r.until));
         let last = known.and_then(|e| e.last_effective()).and_then(|p| p.finished.map(|(_, o)| (p, o)));
         rows.push(Row {
             environment: name.clone(),
             tier: environment.tier,
             release: current.map(|r| ReleaseView::of(&planner::reference(view, &r.release))),
             since: current.map(|r| r.since),
+            ended: ended.is_some(),
+            ended_before: active.is_some_and(|active| ended.is_some_and(|at| at < active.started)),
             verified: verified.as_ref().is_some_and(|v| v.holds_since.is_some()) && standing.left_in(name).is_none(),
             checks: checks.collect(),
-            moving: known.and_then(|e| e.active.as_ref()).map(|p| p.run.clone()),
+            moving: active.map(|p| p.run.clone()),
             redeploying: current.and_then(|r| standing.returns(name, &r.release)).cloned(),
             rejected: match current {
                 Some(current) => Rejected::of(session, view, &current.release, name)?,
@@ -214,8 +229,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Ex
     };
     let mut lines = Vec::new();
     for row in &rows {
-        // Where something else was left, its hold says what.
-        let release = match row.holds.iter().any(|hold| !hold.left.is_empty()) {
+        // Where something else was left, its hold says what; a run that began there since does not know it.
+        let release = match row.ended_before || row.left() {
             true => "not as deployed".to_owned(),
             false => row.release.as_ref().map_or_else(|| "nothing yet".to_owned(), ReleaseView::text),
         };
@@ -263,6 +278,7 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
         let sign = match (row.verified, &row.redeploying) {
             // What is there now is being replaced, or was left half-way: its run stands above.
             (true, None) if row.moving.is_some() => label(Label::Waiting, "… was verified before that run began"),
+            (true, None) if row.ended => label(Label::Waiting, "… was verified before something else began to come"),
             (true, None) => label(Label::Good, "✓ verified"),
             // Said beside the run: it is what the run is about to confirm or to take back.
             (true, Some(run)) => {
@@ -270,7 +286,7 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
             }
             (false, _) => label(Label::Waiting, "… not verified"),
         };
-        match row.release.as_ref().filter(|_| row.holds.iter().any(|hold| !hold.left.is_empty())) {
+        match row.release.as_ref().filter(|_| row.ended || row.left()) {
             Some(last) => {
                 let (last, ago) = (escape::line(&last.text()), time::ago(since, now));
                 state.push(format!("{sign}: {last} was deployed last, {ago} ago"));

@@ -96,15 +96,15 @@ fn stretches(
 ) -> Vec<Stretch> {
     let Some(environment) = view.environment(name) else { return Vec::new() };
     let mut out = Vec::new();
-    let residences = &environment.residences;
-    for (residence, stay) in residences.iter().enumerate().filter(|(_, r)| r.release == *release) {
+    let residences = environment.residences.iter().enumerate();
+    for (residence, stay) in residences.filter(|(_, r)| r.release == *release) {
         let end = stay.until.unwrap_or(now).min(now);
         if stay.since > end {
             continue;
         }
         // A new deployment starts healthy, whatever was said of the one before.
         let (mut start, mut healthy) = (stay.since, true);
-        let health_until = residences.get(residence + 1).map_or(environment.health.len(), |next| next.health_from);
+        let health_until = stay.health_until.unwrap_or(environment.health.len());
         let changes = &environment.health[stay.health_from..health_until];
         let mut push = |start: Timestamp, end: Timestamp, healthy: bool, open: bool| {
             if end >= since {

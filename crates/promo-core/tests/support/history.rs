@@ -3,7 +3,8 @@
 //! A pipeline is one environment a line: `staging after qa perf verify e2e soak qa=60 perf=30,accumulate,pause`; further
 //! words are `atleast N of … always …`, `approve N`, `manual`, `replace`, `hold-failed`, `watched`, `files PATTERN…`, `bare` (a
 //! control-only node). A history is one event a line or after a semicolon, with `@SECONDS` before it where time goes on:
-//! `@10 deploy qa B2; pass qa e2e B2`. With `run` before it an event is one of the run that moves its environment.
+//! `@10 deploy qa B2; pass qa e2e B2`. With `run` before it an event is one of the run that moves its environment;
+//! `intent qa` begins a step of that run, `intent qa rollback/deploy` one of its way back.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -25,6 +26,7 @@ use promo_core::newest::Newest;
 use promo_core::planner::DeploymentSettings;
 use promo_core::release::{Release, ReleaseContent};
 use promo_core::requirement::NamedGate;
+use promo_core::state::State;
 use promo_core::windows::Level;
 use serde_json::json;
 
@@ -254,6 +256,12 @@ impl World {
             }
             ["deploy", environment, release] => self.deployed(environment, release, "1"),
             ["deploy", environment, release, config] => self.deployed(environment, release, config),
+            // With which configuration a release that is there is deployed again.
+            ["configure", environment, release, config] => {
+                let settings = self.settings(environment, config);
+                let (environment, release) = (name(environment), self.id(release));
+                Event::ConfigurationStarted { environment, release, files: BTreeMap::new(), settings }
+            }
             [verdict @ ("pass" | "fail"), environment, check, release] => Event::VerdictRecorded {
                 environment: name(environment),
                 release: self.id(release),
@@ -292,6 +300,11 @@ impl World {
                 self.begin(environment, release, from, movement);
                 return;
             }
+            // A step of the promotion that is under way there, `deploy` or as it is named behind the environment.
+            ["intent", environment, ref rest @ ..] => {
+                let step = rest.first().copied().unwrap_or("deploy");
+                return self.intent(environment, &format!("{environment}/{step}/default"));
+            }
             ["finish", environment, release, outcome] => return self.finish(environment, release, outcome),
             _ => panic!("{words:?}"),
         };
@@ -315,8 +328,7 @@ impl World {
 
     /// A deployment; config `1` is what the pipeline says, any other is something else.
     fn deployed(&self, environment: &str, release: &str, config: &str) -> Event {
-        let declared = DeploymentSettings::of(&self.pipeline.environments[environment]).digest();
-        let settings = if config == "1" { declared } else { Digest::of(config.as_bytes()) };
+        let settings = self.settings(environment, config);
         Event::Deployed {
             environment: name(environment),
             release: self.id(release),
@@ -324,6 +336,11 @@ impl World {
             settings,
             targets: BTreeMap::new(),
         }
+    }
+
+    fn settings(&self, environment: &str, config: &str) -> Digest {
+        let declared = DeploymentSettings::of(&self.pipeline.environments[environment]).digest();
+        if config == "1" { declared } else { Digest::of(config.as_bytes()) }
     }
 
     /// A run that begins to promote; it uses up a plan of its own.
@@ -342,6 +359,15 @@ impl World {
         let started = Event::PromotionStarted { environment, from, to, movement };
         self.push_run(&run, started, plan, None);
         run
+    }
+
+    fn intent(&mut self, environment: &str, step: &str) {
+        let environment: EnvironmentName = name(environment);
+        let active = self.view().environments[&environment].active.clone().expect("a promotion is under way");
+        let plan = active.plan.expect("runs name their plan");
+        let intent = Event::StepIntent { expected: State::Absent, desired: State::Absent };
+        self.push_run(&active.run, intent, plan, Some(step));
+        self.records.last_mut().expect("it was just written").environment = Some(environment);
     }
 
     fn finish(&mut self, environment: &str, release: &str, outcome: &str) {

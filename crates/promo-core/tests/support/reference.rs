@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use promo_core::eligibility::SoakStatus;
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
+use promo_core::ledger::event::Movement;
 use promo_core::ledger::{Event, Record};
 use promo_core::model::{After, Arrival, OnUnhealthy, Pipeline, Soak, SoakMode};
 
@@ -16,9 +17,12 @@ const SECOND: SignedDuration = SignedDuration::from_secs(1);
 /// What can be asked: a pipeline, what was recorded, and when.
 pub(crate) struct Reference<'a> {
     pipeline: &'a Pipeline,
-    events: Vec<(Timestamp, Event)>,
+    events: Vec<Happened>,
     now: Timestamp,
 }
+
+/// When, what, and where a step of it began to bring something else than what was there.
+type Happened = (Timestamp, Event, Option<EnvironmentName>);
 
 /// One thing that happened to a check of a release.
 #[derive(Clone, Copy, PartialEq)]
@@ -36,13 +40,17 @@ enum Mark {
 
 impl<'a> Reference<'a> {
     pub(crate) fn new(pipeline: &'a Pipeline, records: &[Record], now: Timestamp) -> Self {
-        let event = |r: &Record| (r.recorded_at, Event::from_parts(&r.kind, &r.body).expect("legal bodies"));
-        Self { pipeline, events: records.iter().map(event).collect(), now }
+        let event = |r: &Record| Event::from_parts(&r.kind, &r.body).expect("legal bodies");
+        let happened = |place: usize| {
+            let record = &records[place];
+            (record.recorded_at, event(record), disturbed(&records[..=place], event))
+        };
+        Self { pipeline, events: (0..records.len()).map(happened).collect(), now }
     }
 
     /// Every release in the order of entry: its place is its lineage (S2.1).
     pub(crate) fn releases(&self) -> Vec<ReleaseId> {
-        let added = |(_, event): &(_, Event)| match event {
+        let added = |(_, event, _): &Happened| match event {
             Event::ReleaseAdded { release } => Some(release.id.clone()),
             _ => None,
         };
@@ -72,7 +80,7 @@ impl<'a> Reference<'a> {
         wanted: &CheckName,
     ) -> (Vec<Mark>, bool) {
         let (mut marks, mut held) = (Vec::new(), false);
-        for (place, (at, event)) in self.events.iter().enumerate() {
+        for (place, (at, event, _)) in self.events.iter().enumerate() {
             let before = &self.events[..place];
             let deployment = || deployments(before, here).iter().rposition(|(_, r)| r == id).map_or(0, |n| n + 1);
             match event {
@@ -146,9 +154,12 @@ impl<'a> Reference<'a> {
         let mut life = Life { verified, needed, running: false, healthy: true, lived: 0, met: None };
         let mut time = self.events[0].0;
         let mut last = None;
-        for (at, event) in &self.events {
+        for (at, event, disturbed) in &self.events {
             while time < *at {
                 life.second(&mut time);
+            }
+            if disturbed.as_ref() == Some(here) {
+                (life.running, last) = (false, None);
             }
             match event {
                 Event::Deployed { environment, release, files, settings, .. } if environment == here => {
@@ -197,7 +208,7 @@ impl<'a> Reference<'a> {
 
     pub(crate) fn quarantined(&self, here: &EnvironmentName, id: &ReleaseId) -> bool {
         let mut scopes: BTreeSet<&Option<EnvironmentName>> = BTreeSet::new();
-        for (_, event) in &self.events {
+        for (_, event, _) in &self.events {
             match event {
                 Event::ReleaseRejected { release, scope, .. } if release == id => _ = scopes.insert(scope),
                 Event::ReleaseLifted { release, scope, .. } if release == id => _ = scopes.remove(scope),
@@ -235,7 +246,7 @@ impl<'a> Reference<'a> {
 
     /// S3.3.
     pub(crate) fn fired(&self, here: &EnvironmentName, id: &ReleaseId) -> bool {
-        self.events.iter().any(|(_, event)| {
+        self.events.iter().any(|(_, event, _)| {
             matches!(event, Event::PromotionStarted { environment, to, .. } if environment == here && to == id)
         })
     }
@@ -282,10 +293,13 @@ impl<'a> Reference<'a> {
 }
 
 /// What was deployed in an environment, in order, without what changed nothing (S16).
-fn deployments(events: &[(Timestamp, Event)], here: &EnvironmentName) -> Vec<(Timestamp, ReleaseId)> {
+fn deployments(events: &[Happened], here: &EnvironmentName) -> Vec<(Timestamp, ReleaseId)> {
     let mut found = Vec::new();
     let mut last = None;
-    for (at, event) in events {
+    for (at, event, disturbed) in events {
+        if disturbed.as_ref() == Some(here) {
+            last = None;
+        }
         if let Event::Deployed { environment, release, files, settings, .. } = event
             && environment == here
         {
@@ -297,6 +311,45 @@ fn deployments(events: &[(Timestamp, Event)], here: &EnvironmentName) -> Vec<(Ti
         }
     }
     found
+}
+
+/// S4.1: where the last of these records begins to put something else in the place of what is there. It reads back to where its run
+/// began there, and to what was deployed last.
+fn disturbed(records: &[Record], event: impl Fn(&Record) -> Event) -> Option<EnvironmentName> {
+    let (intent, before) = records.split_last()?;
+    let Event::StepIntent { .. } = event(intent) else { return None };
+    let (here, step) = (intent.environment.as_ref()?, intent.step.as_ref()?);
+    let (forward, back) = (format!("{here}/deploy/"), format!("{here}/rollback/deploy/"));
+    let (mut brings, mut with, mut drilled, mut arrived) = (None, None, false, false);
+    let mut there = None;
+    for record in before {
+        let mine = record.run == intent.run;
+        match event(record) {
+            Event::PromotionStarted { environment, to, movement, .. } if environment == *here && mine => {
+                brings = Some((to, movement));
+            }
+            Event::ConfigurationStarted { environment, files, settings, .. } if environment == *here && mine => {
+                with = Some((files, settings));
+            }
+            Event::DrillStarted { environment, .. } if environment == *here && mine => drilled = true,
+            Event::Deployed { environment, release, files, settings, .. } if environment == *here => {
+                arrived |= mine;
+                there = Some((release, (files, settings)));
+            }
+            _ => {}
+        }
+    }
+    let ((to, movement), (release, configuration)) = (brings?, there?);
+    let same = match movement {
+        Movement::Reconfiguration if !drilled => with == Some(configuration),
+        _ => true,
+    };
+    let another = match step {
+        step if step.starts_with(&back) => drilled || arrived,
+        step if step.starts_with(&forward) => to != release || !same,
+        _ => false,
+    };
+    another.then(|| here.clone())
 }
 
 /// A release in an environment, while time goes by.

@@ -189,13 +189,25 @@ pub struct Residence {
     pub targets: BTreeMap<TargetName, State>,
     /// When, by the store's clock.
     pub since: Timestamp,
-    /// When something else came.
+    /// When something else came, or a step was begun that brings something else: from then on nobody can say that this alone was
+    /// there, whatever became of that step (S4.1). The present one may have this too.
     pub until: Option<Timestamp>,
     /// The run that did it.
     pub run: Option<RunId>,
     /// How many health records stand before it: those from here on are about this stay. Ledger order and not the clock
     /// says so, because two records may bear the same time (S16).
     pub health_from: usize,
+    /// How many health records stand before its end; none as long as it lasts.
+    pub health_until: Option<usize>,
+}
+
+impl Residence {
+    /// Ends it, where it has not ended: `health` is how many health records stand before that.
+    pub(super) fn end(&mut self, at: Timestamp, health: usize) {
+        if self.until.is_none() {
+            (self.until, self.health_until) = (Some(at), Some(health));
+        }
+    }
 }
 
 /// With what a release is deployed.

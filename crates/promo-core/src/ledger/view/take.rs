@@ -8,6 +8,7 @@ use super::{
     Residence, Run, Said, StepView, Stop, StopAct, Turned, VerdictEntry, View, Withdrawn, scopes,
 };
 use crate::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId};
+use crate::ledger::event::Movement;
 use crate::ledger::record::{DETAIL, METADATA};
 use crate::ledger::{Event, Record};
 use crate::requirement::Subject;
@@ -196,12 +197,20 @@ impl View {
             }
             Event::StepIntent { expected, desired } => {
                 let (step, epoch) = (record.step.clone().expect(NAMED), record.epoch.expect(NAMED));
-                let active = record.environment.as_ref().and_then(|name| self.environments.get_mut(name));
-                let active =
-                    active.and_then(|known| known.active.as_mut()).filter(|p| Some(&p.run) == record.run.as_ref());
-                if let Some(drill) = active.and_then(|promotion| promotion.drill.as_mut()).filter(|drill| !drill.acted)
+                if let Some((name, view)) =
+                    record.environment.as_ref().and_then(|name| Some((name, self.environments.get_mut(name)?)))
                 {
-                    (drill.began, drill.acted) = ((at, record.epoch), true);
+                    let health = view.health.len();
+                    let active = view.active.as_mut().filter(|active| Some(&active.run) == record.run.as_ref());
+                    if let (Some(active), Some(last)) = (&active, view.residences.last_mut())
+                        && brings_another(active, last, name, &step)
+                    {
+                        last.end(at, health);
+                    }
+                    let drill = active.and_then(|promotion| promotion.drill.as_mut());
+                    if let Some(drill) = drill.filter(|drill| !drill.acted) {
+                        (drill.began, drill.acted) = ((at, record.epoch), true);
+                    }
                 }
                 let run = self.run_of(record);
                 run.interrupted = false;
@@ -218,13 +227,15 @@ impl View {
                 if let Some(active) = view.active.as_mut().filter(|active| record.run.as_ref() == Some(&active.run)) {
                     active.deployed = true;
                 }
-                // The same release and files again change neither soak nor verdict (S16).
+                // The same release and files again change neither soak nor verdict (S16), unless something else was on its way
+                // there in between.
                 if let Some(last) = view.residences.last_mut() {
-                    if last.release == release && last.files == files && last.settings == settings {
+                    let same = last.release == release && last.files == files && last.settings == settings;
+                    if same && last.until.is_none() {
                         last.targets = targets;
                         return;
                     }
-                    last.until = Some(at);
+                    last.end(at, view.health.len());
                 }
                 let run = record.run.clone();
                 view.residences.push(Residence {
@@ -236,6 +247,7 @@ impl View {
                     until: None,
                     run,
                     health_from: view.health.len(),
+                    health_until: None,
                 });
             }
             Event::WaveFinished { environment, .. } => {
@@ -301,5 +313,21 @@ impl View {
             unanswered,
             run: record.run.clone(),
         });
+    }
+}
+
+/// Whether a step of a promotion brings something else than what is there (S4.1): a deployment forward of another release, or of the
+/// same one with another configuration; or one back, where that leaves what is there. What is copied or attested beside it does not.
+fn brings_another(active: &Promotion, last: &Residence, name: &EnvironmentName, step: &str) -> bool {
+    let mut way = step.strip_prefix(name.as_str()).unwrap_or_default().split('/').skip(1);
+    match (way.next(), way.next()) {
+        (Some("deploy"), _) if active.to != last.release => true,
+        // What a configuration was that no record tells, nobody knows.
+        (Some("deploy"), _) if active.movement == Movement::Reconfiguration && active.drill.is_none() => {
+            let brought = active.configuration.as_ref();
+            brought.is_none_or(|brought| brought.files != last.files || brought.settings != last.settings)
+        }
+        (Some("rollback"), Some("deploy")) => active.drill.is_some() || active.deployed,
+        _ => false,
     }
 }

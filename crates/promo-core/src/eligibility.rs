@@ -13,7 +13,9 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 
 pub use soak::{SoakStatus, soak};
-pub use standing::{Hold, coming_back, failed_half_way, failed_there, holds, left_half_way, lost_evidence, went_wrong};
+pub use standing::{
+    Hold, coming_back, failed_half_way, failed_there, half_way, holds, left_half_way, lost_evidence, went_wrong,
+};
 pub use verification::{CheckStatus, Verification, verification};
 
 use crate::Digest;

@@ -145,11 +145,12 @@ pub fn moved_by<'g>(gates: &'g [Gate], release: &ReleaseId) -> Option<&'g RunId>
 }
 
 /// The gates of a release as they are told. While a run is moving it there, that it was tried before is what that very run has
-/// begun, and no reason beside it. Eligibility goes by all of them (S16).
+/// begun, and no reason beside it; nor is it that another plan would need approval, since the run has used up the one that it began
+/// with, and goes on with that (S6.6). Eligibility goes by all of them (S16).
 #[must_use]
 pub fn told(mut gates: Vec<Gate>, release: &ReleaseId) -> Vec<Gate> {
     if moved_by(&gates, release).is_some() {
-        gates.retain(|gate| gate.reason != Reason::TriedBefore);
+        gates.retain(|gate| gate.reason != Reason::TriedBefore && gate.kind != GateKind::Approval);
     }
     gates
 }

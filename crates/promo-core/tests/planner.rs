@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use promo_core::Digest;
 use promo_core::format::Newer;
-use promo_core::gate::{GateKind, Outcome, Reason};
+use promo_core::gate::{Gate, GateKind, Outcome, Reason, told};
 use promo_core::ids::EnvironmentName;
 use promo_core::ledger::event::Movement;
 use promo_core::plan::{Action, Document, Goal, MAX_BYTES, Plan, PlanFileError, PlannedCheck, Request, StayReason};
@@ -579,4 +579,68 @@ fn s10_1_a_move_without_a_way_back_says_what_bars_the_best_one() {
     assert_eq!(lost(&bench), (true, None), "there is a way back");
     bench.world.play("reject B1");
     assert_eq!(lost(&bench), (false, Some(("B1".into(), "quarantined"))));
+    // Of several that are barred the one that runs is told: it is what the failure would leave.
+    bench.world.play("lift B1");
+    let plan = bench.plan(&everything());
+    bench.apply(&plan);
+    bench.world.play("deploy qa B1; pass qa t B1; add B3; reject B2; reject B1");
+    assert_eq!(lost(&bench), (false, Some(("B1".into(), "quarantined"))));
+    bench.world.play("lift B1");
+    assert_eq!(lost(&bench), (true, None));
+}
+
+#[test]
+fn s10_1_what_was_verified_before_a_check_was_asked_for_is_no_way_back_until_it_speaks_and_is_told_with_the_check() {
+    let mut bench = settled("qa verify t");
+    bench.world.play("add B2");
+    let plan = bench.plan(&everything());
+    bench.apply(&plan);
+    assert_eq!(moves(&bench.plan(&back("qa"))), ["qa=B1"]);
+    let mut with = |pipeline: &str| bench.world = bench.world.under(support::history::pipeline(pipeline));
+    with("qa verify t slow");
+    let plan = bench.plan(&back("qa"));
+    assert_eq!(stay(&plan, "qa").why, StayReason::Refused);
+    assert_eq!(codes(&plan, "qa"), ["checks-missing"]);
+    let next = stay(&plan, "qa").next.as_ref().expect("it is named");
+    assert_eq!(next.release.lineage, 1);
+    bench.world.play("add B3");
+    let lost = bench.plan(&everything()).moves.remove(0).lost_target.expect("a way back that is none");
+    // What runs has no verdict of it either.
+    assert_eq!((lost.release.lineage, lost.reason.code()), (2, "checks-missing"));
+    // What failed one is no way back for that, and nor is what somebody rejected.
+    for bars in ["fail qa t B1", "reject B1"] {
+        let mut bench = bench.clone();
+        bench.world.play(bars);
+        assert!(stay(&bench.plan(&back("qa")), "qa").next.is_none(), "{bars}");
+    }
+    bench.world.play("pass qa slow B1");
+    assert_eq!(moves(&bench.plan(&back("qa"))), ["qa=B1"]);
+}
+
+#[test]
+fn s9_6_what_a_run_left_half_way_waits_for_the_end_of_that_run_before_it_is_gone_back_from() {
+    let mut bench = settled("qa verify t");
+    bench.world.play("add B2; start qa B2");
+    let why = |bench: &Bench| (stay(&bench.plan(&back("qa")), "qa").why, codes(&bench.plan(&back("qa")), "qa"));
+    assert!(stay(&bench.plan(&back("qa")), "qa").next.is_none(), "nothing was begun");
+    bench.world.play("intent qa");
+    assert_eq!(why(&bench), (StayReason::HeldBack, vec!["busy"]));
+    bench.world.play("finish qa B2 held");
+    assert_eq!(moves(&bench.plan(&back("qa"))), ["qa=B1"]);
+}
+
+#[test]
+fn s6_6_what_a_run_is_moving_already_is_not_told_to_lack_the_approval_that_it_began_with() {
+    let mut bench = settled("qa verify t");
+    bench.world = bench.world.under(support::history::pipeline("qa verify t approve 1"));
+    bench.world.play("add B2 B3; start qa B2");
+    let kinds = |release: &str| {
+        let plan = bench.plan(&by_name(&bench, "qa", release));
+        let gates = stay(&plan, "qa").next.as_ref().expect("a run is in the way").gates.clone();
+        let closed = |gates: &[Gate]| gates.iter().filter(|g| !g.outcome.is_open()).map(|g| g.kind).collect::<Vec<_>>();
+        (closed(&gates), closed(&told(gates.clone(), &bench.world.id(release))))
+    };
+    let both = vec![GateKind::Approval, GateKind::Lock];
+    assert_eq!(kinds("B2"), (both.clone(), vec![GateKind::Lock]));
+    assert_eq!(kinds("B3"), (both.clone(), both), "of another release nothing was approved");
 }

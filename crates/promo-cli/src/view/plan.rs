@@ -480,6 +480,12 @@ impl PlanView {
             let why = if run.alive() { "shows the run that is under way" } else { "goes on with the run that stopped" };
             say(&run.next, why)
         }));
+        // Whoever goes back is not sent forward alone.
+        let over = |run: &&OpenRunView| !run.alive() && blocks(run) && self.request.goal == "rollback";
+        out.extend(self.runs.iter().filter(over).map(|run| {
+            let cancel = command_line(["promo", "cancel", run.run.as_str()]);
+            say(&cancel, "ends the run where it is, so that the way back can be planned")
+        }));
         // Another plan that was requested for the same is gone on with; a request for this one would take its place.
         let same = |one: &&PendingView| {
             one.plan == self.digest

@@ -187,6 +187,13 @@ fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_an
     child.kill().unwrap();
     child.wait().unwrap();
     let run = world.newest_run();
+    // Who plans the way back is told what it waits for, and what ends that.
+    let waits = world.run(20, &["rollback", "dev"]);
+    assert_eq!(waits["environments"][0]["to"]["id"], json!(healthy), "{waits}");
+    assert!(waits["environments"][0]["gates"].to_string().contains(&format!("run {run} stopped while ")), "{waits}");
+    let text = screen(&world, &["rollback", "dev"]).replace(" --policy policy.toml", "");
+    assert!(text.contains(&format!("promo resume {run}")) && text.contains(&format!("promo cancel {run}")), "{text}");
+    assert!(!text.contains("there is no release that it could go back to"), "{text}");
     // Who wants neither to go on nor to stay reads how to go back.
     let stopped = world.run(0, &["why", "dev"]);
     assert_eq!(
@@ -204,6 +211,8 @@ fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_an
     assert!(screen(&world, &["why", "dev"]).contains("plans, or what `promo rollback dev` does"));
     assert!(world.run(0, &["drift", "dev"])["also"].to_string().contains("rollback dev"));
 
+    let text = of_dev(&world, &["status"]);
+    assert!(text.contains(" was deployed last, ") && !text.contains("there for"), "{text}");
     let back = world.run(0, &["rollback", "dev", "--out", "back.plan.json"]);
     let planned = &back["environments"][0];
     assert_eq!((&planned["to"]["id"], &planned["movement"]), (&json!(healthy), &json!("rollback")), "{planned}");
@@ -220,6 +229,10 @@ fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_an
     assert!(dev["holds"].as_array().unwrap().iter().all(|hold| hold["kind"] == "paused"), "{dev}");
     let listed = said(&world, &["release", "list"]);
     assert!(!listed.contains("quarantined after a rollback for dev"), "{listed}");
+    // Its time there was broken by what came half-way, and began anew (S4.1).
+    let stays = said(&world, &["release", "show", &healthy]);
+    assert_eq!(stays.matches("in dev from ").count(), 2, "{stays}");
+    assert_eq!(stays.matches(" to now").count(), 1, "{stays}");
     // It is whole again: from there a way back leads lower.
     let further = world.run(0, &["rollback", "dev"]);
     assert_eq!(further["environments"][0]["to"]["id"], json!(older), "{further}");

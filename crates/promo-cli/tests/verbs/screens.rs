@@ -122,10 +122,11 @@ fn what_was_verified_before_a_run_moves_it_is_not_called_verified_now() {
     };
     let moved = dev();
     assert!(moved.contains(" moves dev, alive"), "{moved}");
-    assert!(moved.contains("… was verified before that run began, there for ") && !moved.contains('✓'), "{moved}");
+    assert!(moved.contains("… was verified before that run began: ") && !moved.contains('✓'), "{moved}");
     child.kill().unwrap();
     child.wait().unwrap();
     let left = dev();
+    assert!(left.contains(" was deployed last, ") && !left.contains("there for"), "{left}");
     assert!(left.contains("… was verified before that run began") && !left.contains('✓'), "{left}");
 }
 

@@ -71,9 +71,7 @@ pub fn holds<'a>(view: &'a View, name: &EnvironmentName) -> Vec<Hold<'a>> {
 /// was verified good and is free to stay: then to go back is to put that there again, and nothing lower.
 #[must_use]
 pub fn left_half_way(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> bool {
-    let (Some(environment), Some(current)) = (rules.pipeline.environments.get(name), view.current(name)) else {
-        return false;
-    };
+    let Some(current) = view.current(name) else { return false };
     let half = |hold: &Hold<'_>| match hold {
         // One that was on its way back already leads on to where it was going.
         Hold::Failed(promotion) => {
@@ -83,8 +81,26 @@ pub fn left_half_way(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> 
         }
         _ => false,
     };
-    holds(view, name).iter().any(half)
-        && verification(view, name, environment, &current.release).holds_since.is_some()
+    holds(view, name).iter().any(half) && good_and_free(rules, view, name)
+}
+
+/// The same of a promotion that is under way: it has begun to bring something else, and what was deployed there before is free to come
+/// again when the run is over.
+#[must_use]
+pub fn half_way(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> bool {
+    let active = view.environment(name).and_then(|known| known.active.as_ref());
+    let Some((active, current)) = active.zip(view.current(name)) else { return false };
+    let forward = active.movement != Movement::Rollback && active.drill.is_none();
+    let half = current.until.is_some() && (active.to != current.release || !active.deployed);
+    forward && half && good_and_free(rules, view, name)
+}
+
+/// Whether what was deployed there last is verified good there, and nobody rejected it.
+fn good_and_free(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> bool {
+    let (Some(environment), Some(current)) = (rules.pipeline.environments.get(name), view.current(name)) else {
+        return false;
+    };
+    verification(view, name, environment, &current.release).holds_since.is_some()
         && view.quarantine(&current.release, name, rules.graph).is_none()
 }
 

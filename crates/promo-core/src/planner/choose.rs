@@ -93,17 +93,32 @@ impl Planner<'_> {
             match (current, target) {
                 (Some(current), Some(back)) if drill => out.add(self.place_drill(name, &current, &back)),
                 (_, Some(release)) => out.add(self.place(name, &release, Movement::Rollback, &nothing)),
-                (_, None) => out.stays.push(self.stay(name, StayReason::NoRollbackTarget, None)),
+                (current, None) => out.add(self.nowhere(name, current.as_ref())),
             }
         }
         out
+    }
+
+    /// That there is nowhere to go back to; where the best that was verified good there only lacks a verdict, with that.
+    fn nowhere(&self, name: &EnvironmentName, current: Option<&ReleaseId>) -> Placed {
+        let request = &self.input.request;
+        let asked = self.pinned(name).or_else(|| request.release.clone());
+        let found = current.filter(|_| !request.drill).and_then(|current| self.unspoken_below(name, current));
+        match found.filter(|(id, _)| asked.is_none_or(|asked| asked == **id)) {
+            Some((id, reason)) => {
+                self.file(name, (id, None), Movement::Rollback, &BTreeSet::new(), alloc::vec![reason])
+            }
+            None => Placed::Stays(Box::new(self.stay(name, StayReason::NoRollbackTarget, None))),
+        }
     }
 
     /// Where an environment goes back to from what runs there: what was asked for, or the best that is free.
     fn way_back_of(&self, name: &EnvironmentName, current: &ReleaseId) -> Option<ReleaseId> {
         let (rules, view) = (&self.input.rules, self.input.view);
         // What came half-way is gone back from to what was there before it. Nothing is tried out from there.
-        let half = !self.input.request.drill && eligibility::left_half_way(rules, view, name);
+        // So is what is under way, once its run has come to an end: until then it is busy.
+        let half = !self.input.request.drill
+            && (eligibility::left_half_way(rules, view, name) || eligibility::half_way(rules, view, name));
         let before = half.then(|| view.current(name).map(|residence| &residence.release)).flatten();
         let mut targets = before
             .into_iter()

@@ -237,6 +237,26 @@ pub fn reconfigured(rules: &Rules<'_>, view: &View, observations: &Observations)
     changed.map(|name| (name.clone(), tried(name))).collect()
 }
 
+/// The files and the digest of the settings with which releases would be deployed to environments by the pipeline and the files
+/// here, in the order of the questions; none where a file is in no release yet, or the environment is not there.
+#[must_use]
+pub fn configurations(
+    rules: &Rules<'_>,
+    view: &View,
+    observations: &Observations,
+    questions: &[(&EnvironmentName, &ReleaseId)],
+) -> Vec<Option<(BTreeMap<String, Digest>, Digest)>> {
+    let (rules, request) = (rules.clone(), &nothing_named());
+    let input = PlanInput { rules, view, observations, request, pinned: None, now: Timestamp::UNIX_EPOCH.into() };
+    let planner = Planner::new(&input);
+    let one = |(name, release): &(&EnvironmentName, &ReleaseId)| {
+        let environment = input.rules.pipeline.environments.get(*name)?;
+        let (files, missing) = planner.deployment_files(environment, release);
+        missing.is_empty().then(|| (files, DeploymentSettings::of(environment).digest()))
+    };
+    questions.iter().map(one).collect()
+}
+
 fn nothing_named() -> Request {
     Request {
         goal: Goal::Promote,

@@ -4,7 +4,7 @@ use promo_core::Digest;
 use promo_core::approval::Decision;
 use promo_core::clock::Doubt;
 use promo_core::format::Newer;
-use promo_core::gate::{Gate, Reason};
+use promo_core::gate::{Gate, GateKind, Reason};
 use promo_core::ids::{EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::view::{IllegalRecord, Note};
 use promo_core::plan::{PlanFileError, PolicyRef};
@@ -149,7 +149,7 @@ pub enum EngineError {
         doubt: Doubt,
     },
     /// A gate refuses a promotion.
-    #[error("{environment} refuses {release}")]
+    #[error("{environment} refuses {}", subject(release, gates))]
     Denied {
         /// Where.
         environment: EnvironmentName,
@@ -161,7 +161,7 @@ pub enum EngineError {
         notes: Vec<String>,
     },
     /// A gate is not open yet.
-    #[error("{environment} cannot take {release} yet")]
+    #[error("{environment} cannot take {} yet", subject(release, gates))]
     Waiting {
         /// Where.
         environment: EnvironmentName,
@@ -429,6 +429,14 @@ fn locked(error: &LeaseError) -> String {
         LeaseError::Lost { resource, .. } => format!("the lock on {resource} has lapsed"),
         LeaseError::Store(error) => error.to_string(),
     }
+}
+
+/// What is not let in: of a drill, that it is one, since what it is about runs there.
+fn subject(release: &ReleaseId, gates: &[Gate]) -> String {
+    if gates.iter().any(|gate| gate.kind == GateKind::Drill) {
+        return format!("a drill of the way back from {release}");
+    }
+    release.to_string()
 }
 
 const fn decision_word(decision: Decision) -> &'static str {

@@ -43,7 +43,7 @@ pub use apply::{ApplyOptions, Fate, Holder, RunReport, Sign, consistent};
 pub use around::LeftOut;
 pub use ask::AskedAgain;
 pub use authority::{Asked, Authority, Stated};
-pub use configuration::{SETTINGS, other_configuration};
+pub use configuration::{FailedWith, SETTINGS, other_configuration};
 pub use error::{EngineError, exit, provider_code};
 pub use left::{Left, LeftBehind};
 pub use looks::{ERASED, OpenRun, Pending, PendingMove};

@@ -1,6 +1,7 @@
 //! `promo status`: what is where, since when.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use clap::Args;
 use jiff::Timestamp;
@@ -12,7 +13,7 @@ use promo_core::ledger::View;
 use promo_core::ledger::event::PromotionOutcome;
 use promo_core::model::{Start, Tier};
 use promo_core::planner;
-use promo_engine::Session;
+use promo_engine::{FailedWith, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -28,7 +29,7 @@ use crate::view::answers::{LedgerSize, Status};
 use crate::view::forming::Forming;
 use crate::view::standing::{HoldView, PendingView};
 use crate::view::ways;
-use crate::view::{DrillView, NextCommand, ReleaseView, Standing, not_released};
+use crate::view::{DrillView, FailedWithView, NextCommand, ReleaseView, Standing, not_released};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {}
@@ -72,12 +73,18 @@ pub(crate) struct Row {
     /// Whether that configuration failed here before, so that it is planned by name only (S3.3).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub(crate) configuration_failed: bool,
+    /// Where what comes next would come with a configuration that failed here with another release.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failed_with: Option<FailedWithView>,
     /// How the last promotion ended, where it did not end well.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<String>,
     /// The last drill of its way back that ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) drill: Option<DrillView>,
+    /// Since when what runs there is verified, where it came there last as what a drill brought back.
+    #[serde(skip)]
+    pub(crate) drilled: Option<Timestamp>,
     /// What keeps it as it is until a person does something about it, what stops most first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) holds: Vec<HoldView>,
@@ -157,6 +164,7 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
     let reconfigured = session.reconfigured(view).unwrap_or_default();
     let lost = eligibility::lost_evidence(&governance.rules(), view, governance.graph.topological());
     let mut rows = Vec::new();
+    let mut failed_with = failed_with(session, view, &reconfigured)?;
     for name in governance.graph.topological() {
         let environment = &governance.pipeline.environments[name];
         let known = view.environment(name);
@@ -184,14 +192,43 @@ pub(crate) fn rows(session: &Session, view: &View, standing: &Standing) -> Resul
             lost_evidence: lost.get(name).into_iter().flatten().map(ToString::to_string).collect(),
             reconfigured: reconfigured.contains_key(name),
             configuration_failed: reconfigured.get(name) == Some(&true),
+            failed_with: failed_with.remove(name).map(|failed| FailedWithView::of(view, failed)),
             last: last
                 .filter(|(_, outcome)| *outcome != PromotionOutcome::Verified)
                 .map(|(p, outcome)| format!("{} {}", p.to, endings::told(session, view, name, p, outcome).0)),
             drill: DrillView::last(session, view, name)?,
+            drilled: verified.as_ref().and_then(|v| v.holds_since).filter(|_| brought_back(view, name)),
             holds: standing.holds_of(name).to_vec(),
         });
     }
     Ok(rows)
+}
+
+/// Whether what runs in an environment came there last as what a drill brought back.
+fn brought_back(view: &View, name: &EnvironmentName) -> bool {
+    let run = view.current(name).and_then(|current| current.run.as_ref());
+    let mut drills = view.environment(name).into_iter().flat_map(|known| &known.history).filter(|p| p.drill.is_some());
+    run.is_some_and(|run| drills.any(|drill| drill.run == *run))
+}
+
+/// Of what would come next to each environment: that its configuration failed there with another release.
+fn failed_with(
+    session: &Session,
+    view: &View,
+    reconfigured: &BTreeMap<EnvironmentName, bool>,
+) -> Result<BTreeMap<EnvironmentName, FailedWith>, CliError> {
+    let (rules, present) = (session.governance().rules(), session.present()?);
+    let comes: Vec<(&EnvironmentName, ReleaseId)> = (session.governance().graph.topological().iter())
+        .filter_map(|name| {
+            let candidate = eligibility::candidate(&rules, view, name, present);
+            let own = || view.current(name).filter(|_| reconfigured.get(name) == Some(&false));
+            Some((name, candidate.or_else(|| own().map(|own| own.release.clone()))?))
+        })
+        .collect();
+    let questions: Vec<(&EnvironmentName, &ReleaseId)> = comes.iter().map(|(name, id)| (*name, id)).collect();
+    // A file that cannot be read is told of by whoever plans.
+    let found = session.failed_with_here(view, &questions).unwrap_or_default();
+    Ok(questions.iter().zip(found).filter_map(|((name, _), found)| Some(((*name).clone(), found?))).collect())
 }
 
 pub(crate) fn run(ui: &Ui, global: &Global, _arguments: &Arguments) -> Result<Exit, CliError> {
@@ -291,7 +328,14 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
                 let (last, ago) = (escape::line(&last.text()), time::ago(since, now));
                 state.push(format!("{sign}: {last} was deployed last, {ago} ago"));
             }
-            None => state.push(format!("{sign}, there for {}", time::ago(since, now))),
+            // A drill is a stay of its own, and takes nothing from the verdicts before it.
+            None => state.push(match row.drilled.filter(|_| row.moving.is_none()) {
+                Some(at) => {
+                    let at = time::near(at, now, zone);
+                    format!("{sign} since {at}, there again after a drill for {}", time::ago(since, now))
+                }
+                None => format!("{sign}, there for {}", time::ago(since, now)),
+            }),
         }
     }
     state.extend(row.rejected.iter().map(|rejected| rejected.line(now, zone)));
@@ -303,10 +347,12 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
     if row.reconfigured {
         state.push(label(Label::Waiting, &format!("… {}", words::other_configuration(row.configuration_failed))));
     }
+    let comes = |failed: &FailedWithView| label(Label::Waiting, &format!("! what comes next comes {}", failed.words(now, zone)));
+    state.extend(row.failed_with.iter().map(comes));
     state.extend(row.drill.iter().map(|drill| drill.line(now)));
     for pending in &standing.pending {
         let Some(move_) = pending.row(name) else { continue };
-        let to = words::release(Some(&move_.to));
+        let to = words::drill(move_).unwrap_or_else(|| words::release(Some(&move_.to)));
         state.push(format!("{to} {}", words::requested(pending, now, zone)));
         state.extend(words::pending(pending, move_, now, zone));
     }

@@ -34,7 +34,7 @@ use crate::view::gate::lacking;
 use crate::view::run::{more, signers};
 use crate::view::standing::{Cause, HoldView, PendingRow, PendingView};
 use crate::view::ways;
-use crate::view::{AuthorityView, DrillView, GateView, NextCommand, Standing};
+use crate::view::{AuthorityView, DrillView, FailedWithView, GateView, NextCommand, Standing};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -120,6 +120,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let differs = !here && requested.is_none() && differs;
     let failed_because = case.failed.map(|promotion| why_failed(session, promotion)).transpose()?.flatten();
     let failed = case.failed.and_then(|promotion| promotion.finished).map(|(_, outcome)| outcome);
+    let comes = case.reconfigured == Some(false) || !here && outcome < Outcome::Expired;
+    // A file that cannot be read is told of by whoever plans.
+    let found = if comes { session.failed_with_here(&view, &[(name, &release)]).unwrap_or_default() } else { Vec::new() };
+    let failed_with = found.into_iter().flatten().next().map(|found| FailedWithView::of(&view, found));
     if ui.format() == Format::Json {
         ui.answer(&Why {
             environment: name.clone(),
@@ -142,6 +146,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             rejected,
             reconfigured: case.reconfigured.is_some(),
             configuration_failed: case.reconfigured == Some(true),
+            failed_with,
             earlier_verdicts: earlier,
             not_looked_at: gates.iter().filter(|gate| !here && unlooked(gate)).map(|gate| gate.reason.code()).collect(),
             drill: if here { DrillView::last(session, &view, name)? } else { None },
@@ -195,6 +200,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let runs = standing.runs.iter().filter(|run| run.environments.get(name).is_some_and(|to| case.speaks_of(to)));
     out.extend(paused.chain(runs.map(|run| words::run(run, now))).map(|line| format!("  {line}\n")));
     out.extend(rejected.iter().map(|rejected| format!("  {}\n", rejected.line(now, &zone))));
+    let comes = |failed: FailedWithView| label(Label::Waiting, &format!("! comes {}", failed.words(now, &zone)));
+    out.extend(failed_with.map(|failed| format!("  {}\n", comes(failed))));
     // Whoever asks about the environment hears of the release that it passed over, as a plan would.
     let newest = view.releases.last().map(|entry| &entry.release.id).filter(|newest| !named && **newest != release);
     if let Some((newest, (scope, note))) =
@@ -268,7 +275,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for pending in &standing.pending {
         let Some(row) = pending.row(name.as_str()).filter(|row| case.asks_about(row)) else { continue };
         let (from, to) = (words::release(row.from.as_ref()), words::release(Some(&row.to)));
-        out.push_str(&format!("\n{from} → {to}, {}\n", words::requested(pending, now, &zone)));
+        let what = words::drill(row).unwrap_or_else(|| format!("{from} → {to},"));
+        out.push_str(&format!("\n{what} {}\n", words::requested(pending, now, &zone)));
         out.extend(words::pending(pending, row, now, &zone).iter().map(|line| format!("  {line}\n")));
     }
     out.push_str(&case.attempts(&project.session, &authorities, now, &zone)?);

@@ -39,19 +39,46 @@ pub(crate) fn applied_by(claimed: &str, signed_by: &BTreeSet<IdentityName>) -> S
     format!("{}{signed}", line(claimed))
 }
 
-/// The longest first part of a reason that a table has room for, in characters.
-const ROOM: usize = 110;
+/// The longest first part of a reason that a table has room for, in characters, and how much of it is its beginning where its middle
+/// is left out: what failed stands there, and the cause often at its end.
+const ROOM: usize = 180;
+/// See [`ROOM`].
+const BEGINNING: usize = 100;
 
 /// The first part of why something failed, and whether there is more of it.
 pub(crate) fn first(reason: &str) -> (String, bool) {
     let text = line(reason);
     let clause = text.split("; ").next().unwrap_or_default();
-    let cut = match clause.char_indices().nth(ROOM) {
-        None => clause,
-        Some((end, _)) => clause[..end].rsplit_once(' ').map_or(&clause[..end], |(whole, _)| whole),
+    let (rest, length) = (clause.len() < text.len(), clause.chars().count());
+    if length <= ROOM {
+        return (if rest { format!("{} …", clause.trim_end_matches([':', ',', '.'])) } else { text }, rest);
+    }
+    let clause = brief(clause);
+    let length = clause.chars().count();
+    let at = |count: usize| clause.char_indices().nth(count).map_or(clause.len(), |(at, _)| at);
+    let cut = if length <= ROOM {
+        clause.clone()
+    } else {
+        let (head, tail) = (&clause[..at(BEGINNING)], &clause[at(length - (ROOM - BEGINNING))..]);
+        let head = head.rsplit_once(' ').map_or(head, |(whole, _)| whole).trim_end_matches([':', ',', '.']);
+        format!("{head} … {}", tail.split_once(' ').map_or(tail, |(_, whole)| whole))
     };
-    let more = cut.len() < text.len();
-    (if more { format!("{} …", cut.trim_end_matches([':', ',', '.'])) } else { text }, more)
+    (if rest { format!("{} …", cut.trim_end_matches([':', ',', '.'])) } else { cut }, true)
+}
+
+/// A clause with its digests cut as everywhere else: whole ones leave no room for the cause.
+fn brief(clause: &str) -> String {
+    let mut parts = clause.split("sha256:");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let hex = part.bytes().take_while(u8::is_ascii_hexdigit).count();
+        out.push_str("sha256:");
+        match hex {
+            64 => out.extend([&part[..12], "…", &part[64..]]),
+            _ => out.push_str(part),
+        }
+    }
+    out
 }
 
 /// Why something failed, as far as a table has room, with the command that shows the rest.
@@ -242,6 +269,12 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
     }
 }
 
+/// What one move of a requested plan would do, as far as somebody who sees what runs there has to know.
+pub(crate) fn drill(row: &PendingRow) -> Option<String> {
+    let back = row.drill.as_ref()?;
+    Some(format!("a drill of the way back from {} to {} is", release(Some(&row.to)), release(Some(back))))
+}
+
 /// What a requested plan is and who asked, in a line without its sign.
 pub(crate) fn requested(pending: &PendingView, now: Timestamp, zone: &TimeZone) -> String {
     let by: Vec<String> = pending.by.iter().map(|name| line(name)).collect();
@@ -369,4 +402,35 @@ pub(crate) fn authority(told: &AuthorityView, zone: &TimeZone) -> Vec<String> {
 /// A release, or nothing.
 pub(crate) fn release(release: Option<&ReleaseView>) -> String {
     release.map_or_else(|| "nothing".to_owned(), |release| line(&release.text()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ROOM, first};
+
+    /// What a cluster says of a quota, and of an image that is not there: the names before it are longer than the cause.
+    #[test]
+    fn the_cause_is_in_the_line_that_is_shown() {
+        let image = format!("registry.internal:5000/shop/api@sha256:{}", "0123456789abcdef".repeat(4));
+        let quota = "exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2";
+        let pod = "pod api-5c9c8b7f6d-x2k4p: web";
+        let late = "not settled within 60 s: Deployment shop/api";
+        let pulled = format!("{late}: {pod}: ImagePullBackOff: Back-off pulling image \"{image}\"; 0 of 1 pod is ready");
+        let missing = format!(
+            "{late}: {pod}: ErrImagePull: rpc error: code = NotFound desc = failed to pull and unpack image \"{image}\": failed to \
+             resolve reference \"{image}\": {image}: not found"
+        );
+        for (reason, causes) in [
+            (format!("{late}: FailedCreate: {quota}; 0 of 1 pod is of this version"), &[quota][..]),
+            (format!("{late}: FailedCreate: pods \"api-5c9c8b7f6d-x2k4p\" is forbidden: {quota}"), &["used: pods=2"]),
+            (pulled, &["ImagePullBackOff", "registry.internal:5000/shop/api@sha256:0123456789ab…"]),
+            (missing, &["ErrImagePull", "registry.internal:5000/shop/api@sha256:0123456789ab…: not found"]),
+        ] {
+            let (shown, more) = first(&reason);
+            assert!(causes.iter().all(|cause| shown.contains(cause)), "{shown}");
+            assert!(more && shown.chars().count() <= ROOM + 4, "{shown}");
+        }
+        assert_eq!(first("short: so it is"), ("short: so it is".to_owned(), false));
+        assert_eq!(first("short.; and more"), ("short …".to_owned(), true));
+    }
 }

@@ -38,9 +38,9 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     Seconds(if seconds > 120 { seconds / 60 * 60 } else { seconds }).to_string()
 }
 
-/// How long something took: `420 ms`, `42 s`, `3 min 10 s`.
+/// How long something took, to the nearest second from one on: `420 ms`, `42 s`, `3 min 10 s`.
 pub(crate) fn took(milliseconds: u64) -> String {
-    if milliseconds < 1000 { format!("{milliseconds} ms") } else { Seconds(milliseconds / 1000).to_string() }
+    if milliseconds < 1000 { format!("{milliseconds} ms") } else { Seconds(milliseconds.saturating_add(500) / 1000).to_string() }
 }
 
 #[cfg(test)]
@@ -57,6 +57,7 @@ mod tests {
         assert_eq!(near(at("2026-11-23T08:00:00Z"), now, &berlin), "Mon 23 Nov 09:00 CET");
         assert_eq!(near(at("2027-01-04T08:00:00Z"), now, &TimeZone::UTC), "Mon 04 Jan 2027 08:00 UTC");
         assert_eq!(left(at("2026-11-20T16:13:59Z"), now), "3 h 12 min");
+        assert_eq!([420, 2930, 42_100].map(took), ["420 ms", "3 s", "42 s"]);
         assert_eq!(left(at("2026-11-20T13:02:30Z"), now), "30 s");
         assert_eq!(ago(at("2026-11-20T12:00:01Z"), now), "1 h 1 min");
     }

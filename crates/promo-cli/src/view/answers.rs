@@ -17,7 +17,7 @@ use serde::Serialize;
 
 use super::standing::{HoldView, OpenRunView, PendingView};
 use super::summary::NextCommand;
-use super::{AuthorityView, DrillView};
+use super::{AuthorityView, DrillView, FailedWithView};
 use crate::commands::status;
 use crate::tags::TagView;
 
@@ -299,6 +299,9 @@ answers! {
         /// Whether that configuration failed there before, so that it is planned by name only (S3.3).
         #[serde(skip_serializing_if = "std::ops::Not::not")]
         configuration_failed: bool,
+        /// Where it would come with a configuration that failed there with another release.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        failed_with: Option<FailedWithView>,
         /// Where the release counts as verified by an earlier deployment while a run deploys it there again, in words (S16).
         #[serde(skip_serializing_if = "Vec::is_empty")]
         earlier_verdicts: Vec<String>,

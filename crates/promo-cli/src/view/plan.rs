@@ -20,7 +20,7 @@ use super::row::{DriftView, Note, Row, RowState, next_of};
 use super::standing::{HoldView, OpenRunView, PendingView, Standing};
 use super::summary::{NOTHING_TO_DO, NextCommand, Summary, few, moving_on, next, not_released, summary};
 use super::ways;
-use super::{AuthorityView, DrillView};
+use super::{AuthorityView, DrillView, FailedWithView};
 use crate::commands::status::Rejected;
 use crate::engine_error;
 use crate::error::{CliError, command_line};
@@ -354,6 +354,8 @@ impl PlanView {
                 }
                 let (notes, by_hand) = Note::taken_back(plan, entry, view, &session.left_behind(view, &name));
                 row.notes.extend(notes);
+                let failed = session.failed_with(view, entry)?.map(|failed| FailedWithView::of(view, failed));
+                row.notes.extend(failed.as_ref().map(Note::failed_with));
                 row.by_hand = by_hand;
             }
             row.held = standing.holds_of(&name).iter().any(|hold| hold.run.is_some());

@@ -18,7 +18,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::standing::HoldView;
-use super::{DrillView, GateView, NextCommand, ReleaseView};
+use super::{DrillView, FailedWithView, GateView, NextCommand, ReleaseView};
 use crate::error::command_line;
 use crate::output::{diff, standing as words};
 
@@ -233,6 +233,11 @@ impl Note {
     /// What runs there was rejected, or quarantined after a rollback, since: it stays, and enters nowhere.
     pub(super) fn rejected(told: String) -> Self {
         Self { code: "quarantined", text: format!("what runs here was {told}") }
+    }
+
+    /// Another release failed here with the configuration that would come again.
+    pub(super) fn failed_with(failed: &FailedWithView) -> Self {
+        Self { code: "configuration-failed", text: failed.untimed() }
     }
 
     /// A release that comes back, and of which nobody can tell with which files it was judged before (S2.4).

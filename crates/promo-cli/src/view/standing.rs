@@ -163,6 +163,9 @@ pub(crate) struct PendingRow {
     pub(crate) to: ReleaseView,
     /// What kind of move it is.
     pub(crate) movement: Movement,
+    /// Of a drill: the release that it goes back to before what runs comes again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) drill: Option<ReleaseView>,
     /// How its gates stand together.
     pub(crate) outcome: Outcome,
     /// How its approval rules stand, in their order.
@@ -560,6 +563,7 @@ fn pending_view(
             from: entry.from.as_ref().map(ReleaseView::of),
             to: ReleaseView::of(&entry.to),
             movement: entry.movement,
+            drill: entry.rollback.as_ref().filter(|_| entry.drill).map(|back| ReleaseView::of(&back.to)),
             outcome: overall(&one.gates),
             approvals: approvals(one),
             rejected: one

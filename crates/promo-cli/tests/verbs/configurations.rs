@@ -93,6 +93,52 @@ fn s0_4_a_hold_says_that_the_configuration_failed_and_that_the_release_can_stay(
     assert_eq!(row(&world, "staging")["holds"], json!(null));
 }
 
+/// It bars nothing, since the release may have been at fault; whoever plans it again is told.
+#[test]
+fn s0_4_a_configuration_that_failed_with_another_release_is_not_offered_again_without_a_word() {
+    let world = World::new();
+    let to_qa = |alias: &str, workers: u32| {
+        world.write("config/common.env", &format!("NEEDS_WORKERS={workers}\n# {alias}\n"));
+        world.run(0, &["release", "add", "shop=1.0.0", "--alias", alias]);
+        world.run(0, &["plan", "--until", "qa", "--out", "qa.json"]);
+        world.run(0, &["apply", "qa.json"]);
+        world.run(0, &["plan", "--until", "perf", "--out", "perf.json"]);
+        world.run(0, &["apply", "perf.json"]);
+    };
+    to_qa("1.2.0", 3);
+    let before = std::fs::read_to_string(world.at.join("config/staging.env")).unwrap();
+    world.write("config/staging.env", "WORKERS=2\n");
+    let output = promo(&world.at, &["advance"]);
+    assert_eq!(output.status.code(), Some(40), "{:?}", texts(&output));
+    let run = world.newest_run();
+    let flat = |text: String| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let told = |words: &[&str]| {
+        let text = flat(said(&world, words));
+        let failed = "with the configuration (config/staging.env) that failed here with r-";
+        let fault = format!("(`promo show {run}`): which of the two was at fault is not known");
+        assert_eq!(text.contains(failed), text.contains(&fault), "{words:?}: {text}");
+        text.contains(failed) && text.contains("(#3 1.2.0)")
+    };
+    // With what runs there again, and with what comes next: no release was named by anybody.
+    let all: [&[&str]; 3] = [&["plan", "staging"], &["status"], &["why", "staging", "1.1.0"]];
+    assert_eq!(all.map(told), [true; 3]);
+    let plan = world.run(0, &["plan", "staging"]);
+    assert_eq!(plan["summary"]["can_start"], json!(["staging"]), "it bars nothing: {plan}");
+    to_qa("1.3.0", 1);
+    let all: [&[&str]; 3] = [&["plan", "staging"], &["status"], &["why", "staging"]];
+    assert_eq!(all.map(told), [true; 3]);
+    assert_eq!(row(&world, "staging")["failed_with"]["files"], json!(["config/staging.env"]));
+    assert_eq!(world.run(0, &["why", "staging"])["failed_with"]["run"], run.as_str());
+    // Put back, it is another one; once it was seen to be good there, nothing is left of that.
+    world.write("config/staging.env", &before);
+    assert_eq!(all.map(told), [false; 3]);
+    world.write("config/staging.env", "WORKERS=2\n");
+    world.run(0, &["plan", "staging", "--out", "staging.json"]);
+    world.run(0, &["apply", "staging.json"]);
+    to_qa("1.4.0", 1);
+    assert_eq!(all.map(told), [false; 3]);
+}
+
 /// The checks of what was there before say nothing of a configuration that never came.
 #[test]
 fn s0_4_a_configuration_that_could_not_be_deployed_has_not_passed_its_checks_since() {

@@ -54,6 +54,29 @@ fn s10_a_drill_is_planned_applied_and_told_by_every_verb_that_looks() {
     assert!(said(&world, &["show", "drill.json"]).contains("has used this plan"));
 }
 
+/// What it is about runs there already: whoever is not told that it is a drill takes it for nonsense.
+#[test]
+fn s10_a_requested_drill_is_called_one_where_it_waits_and_what_it_brought_back_stays_verified() {
+    let world = World::new();
+    world.run(0, &["rollback", "dev", "--drill", "--out", "drill.json"]);
+    world.ask("drill.json");
+    let words = |screen: String| screen.split_whitespace().collect::<Vec<_>>().join(" ");
+    for verb in [&["status"][..], &["why", "dev"]] {
+        let told = words(said(&world, verb));
+        assert!(told.contains("a drill of the way back from r-") && told.contains("(#1 1.0.0) is requested by"), "{told}");
+    }
+    let pending = world.run(0, &["status"])["pending"][0]["environments"][0].clone();
+    assert_eq!(pending["drill"]["alias"], "1.0.0", "{pending}");
+    world.run(0, &["freeze", "dev", "--reason", "the fair is on"]);
+    let error = world.run(20, &["apply", "drill.json"]);
+    assert!(error["message"].as_str().unwrap().starts_with("dev cannot take a drill of the way back from r-"), "{error}");
+    world.run(0, &["unfreeze", "dev", "--reason", "over", "--key", "keys/riley", "--signer", "built-in"]);
+    world.run(0, &["apply", "drill.json"]);
+    let told = words(said(&world, &["status"]));
+    assert_eq!(told.matches("✓ verified since ").count(), 1, "{told}");
+    assert!(told.contains(", there again after a drill for "), "{told}");
+}
+
 #[test]
 fn s0_3_where_a_drill_cannot_be_had_the_exit_code_and_the_next_command_say_so() {
     let world = World::new();

@@ -98,12 +98,27 @@ fn unseen(kind: &str) -> Status {
     Status::InProgress(format!("the controller of {kind} has not seen it yet"))
 }
 
-/// Why pods cannot even be made, where a controller says so: a quota, an admission.
+/// Why pods cannot even be made, where a controller says so: a quota, an admission. That is the cause of whatever else is to be said,
+/// and stands before it.
 fn without_pods(object: &Value, status: Status) -> Status {
-    match (status, condition(object, "ReplicaFailure")) {
-        (Status::InProgress(what), Some(("True", why))) => Status::InProgress(format!("{what}: {why}")),
-        (status, _) => status,
+    let Some(("True", why)) = condition(object, "ReplicaFailure") else { return status };
+    let why = refused(&why);
+    match status {
+        Status::InProgress(what) => Status::InProgress(format!("{why}; {what}")),
+        Status::Failed(what) => Status::Failed(format!("{why}; {what}")),
+        Status::Current => status,
     }
+}
+
+/// `FailedCreate: pods "NAME" is forbidden: exceeded quota: …` without the pod that was never made, whose name says nothing and is longer
+/// than the cause.
+fn refused(why: &str) -> String {
+    let parts = || {
+        let (reason, rest) = why.split_once(": pods \"")?;
+        let (_, cause) = rest.split_once("\" is forbidden: ")?;
+        Some(format!("{reason}: {cause}"))
+    };
+    parts().unwrap_or_else(|| why.to_owned())
 }
 
 /// Whether its controller says that pods cannot even be made.

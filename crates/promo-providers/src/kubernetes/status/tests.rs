@@ -96,11 +96,21 @@ fn a_deployment() {
             ("/spec/paused", json!(true), ""),
         ],
     );
-    // What keeps pods from being made stands beside how many are missing.
+    // What keeps pods from being made stands before how many are missing.
     let refused = with(&good, "/status/updatedReplicas", json!(2));
     let refused = with(&refused, "/status/conditions", told("ReplicaFailure", "True", "FailedCreate"));
-    let expected = "2 of 3 pods are of this version: FailedCreate: so it says";
+    let expected = "FailedCreate: so it says; 2 of 3 pods are of this version";
     assert_eq!(of(&refused), Status::InProgress(expected.into()));
+    // As a server writes it of a quota, and once the rollout's own time is over.
+    let quota = r#"pods "api-5c9c8b7f6d-x2k4p" is forbidden: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2"#;
+    let conditions = json!([
+        { "type": "Progressing", "status": "False", "reason": "ProgressDeadlineExceeded", "message": "it timed out" },
+        { "type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": quota },
+    ]);
+    let refused = with(&refused, "/status/conditions", conditions);
+    let expected = "FailedCreate: exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2; \
+                    ProgressDeadlineExceeded: it timed out";
+    assert_eq!(of(&refused), Status::Failed(expected.into()));
 }
 
 #[test]

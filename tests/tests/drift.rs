@@ -418,7 +418,7 @@ mod needs_kubernetes {
                 refused.contains("`adopt = true`") && refused.contains("`promo adopt dev --out dev.plan.json`"),
                 "{refused}"
             );
-            assert!(refused.contains("Next: promo explain provider-conflict\n"), "{refused}");
+            assert!(refused.contains("Next: promo explain request-invalid\n"), "{refused}");
             world.edit("promo.toml", "timeout = \"30s\"", "timeout = \"30s\"\nadopt = true");
             world.edit("manifests/web.yaml", "color: blue", "color: green");
             world.ends(0, &["release", "add", "web=1.0.0"]);

@@ -580,7 +580,7 @@ mod needs_kubernetes {
             assert!(refused.contains("write `adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");
             let refused = world.ends(65, &["adopt", "dev", "--out", "dev.plan.json"]);
             assert!(refused.contains("`adopt = true` beside the `chart` of its `deploy.helm`"), "{refused}");
-            assert!(refused.contains("Next: promo explain provider-conflict\n"), "{refused}");
+            assert!(refused.contains("Next: promo explain request-invalid\n"), "{refused}");
             world.edit("promo.toml", "timeout = \"10s\"", "timeout = \"10s\"\nadopt = true");
             let plan = world.ends(0, &["adopt", "dev", "--out", "adopt.json", "--full"]);
             assert!(plan.contains("owner of the release") && plan.contains("helm, by hand: revision 1"), "{plan}");

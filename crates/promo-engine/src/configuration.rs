@@ -74,7 +74,8 @@ pub(crate) fn failed_with(
             releases.any(|entry| entry.release.content.files.contains_key(path))
         };
         let again = differing(comes, failed);
-        let suspect = |path: &String| !again.contains(path) && !travels(path) && !good_since(known, promotion, comes, path);
+        let suspect =
+            |path: &String| !again.contains(path) && !travels(path) && !good_since(known, promotion, comes, path);
         let files: Vec<String> = differing(failed, parts(before)).into_iter().filter(suspect).collect();
         if !files.is_empty() {
             return Ok(Some(FailedWith { run: promotion.run.clone(), release: promotion.to.clone(), at, files }));

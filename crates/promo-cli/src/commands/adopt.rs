@@ -72,7 +72,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             return Err(error
                 .who(who::PIPELINE)
                 .details([format!("once it says so, `{again}` plans it")])
-                .go_on_with(&["promo", "explain", "provider-conflict"]));
+                .go_on_with(&["promo", "explain", "request-invalid"]));
         }
         let why = match environment.deploy.as_ref() {
             Some(deploy) => format!(

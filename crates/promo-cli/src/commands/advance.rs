@@ -13,7 +13,7 @@ use promo_engine::{Advanced, ApplyOptions, EngineError, Progress, Session, exit,
 
 use super::status::Rejected;
 use crate::cli::{Format, Global};
-use crate::engine_error::{of_place, unseen};
+use crate::engine_error::{of_planning, unseen};
 use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
@@ -58,7 +58,15 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         EngineError::Stale { .. } | EngineError::Elsewhere { .. } => {
             CliError::from(error).go_on_with(&["promo", "advance"])
         }
-        error => CliError::from(error).details(left.iter().map(|(name, error)| unseen(name, error))),
+        // What was edited while it was read gives another plan; what else is in the way meets every plan.
+        error => {
+            let edited = matches!(&error, EngineError::Provider { source, .. } if source.found.is_some());
+            let told = match project.session.view() {
+                Ok(view) if !edited => of_planning(error, &project.session, &view),
+                _ => CliError::from(error),
+            };
+            told.details(left.iter().map(|(name, error)| unseen(name, error)))
+        }
     })?;
     let session = &project.session;
     let (view, now, zone) = (session.view()?, session.now()?, ui::zone(global)?);
@@ -83,6 +91,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         for wait in &waits {
             let lines = wait.lines(session, &view, &standing, now, &zone)?;
             out.extend(lines.iter().map(|line| format!("{:<width$} {line}\n", wait.environment)));
+        }
+        // To plan around what is in the way names what enters by itself: nobody has looked at the others.
+        let passed_over = |name: &&EnvironmentName| {
+            let told = document.body.moves.iter().map(|entry| &entry.environment);
+            let mut told = told.chain(document.body.stays.iter().map(|stay| &stay.environment));
+            !left.is_empty() && !left.contains_key(*name) && !told.any(|told| told == *name)
+        };
+        for name in session.governance().graph.topological().iter().filter(passed_over) {
+            let why = command_line(["promo", "why", name.as_str()]);
+            out.push_str(&format!("{name:<width$} was not looked at beside what is in the way (`{why}`)\n"));
         }
         // Told as the error with which it ends, where nothing else comes first.
         if ended.is_some() {
@@ -126,7 +144,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if ended.is_none() {
         let mut left = left.into_iter();
         if let Some((_, error)) = left.next() {
-            return Err(of_place(error, session, &view).details(left.map(|(name, error)| unseen(&name, &error))));
+            return Err(of_planning(error, session, &view).details(left.map(|(name, error)| unseen(&name, &error))));
         }
     }
     // What a timer runs says so when it will never get further by itself.
@@ -155,7 +173,7 @@ struct Wait<'a> {
     by_request: bool,
     /// Whether it would take over what is there, which is left to a plan that somebody has seen.
     takes_over: bool,
-    /// Whether what starts there by itself goes no further until a person has done something.
+    /// Whether a run stopped or failed there, or what starts there by itself goes no further until a person has done something.
     person: bool,
     /// The quarantine of what runs there, and what leads out of it.
     rejected: Option<(ReleaseRef, Rejected)>,
@@ -207,7 +225,9 @@ impl<'a> Wait<'a> {
         };
         let comes = gates.as_ref().is_some_and(|gates| !gates.is_empty() && overall(gates) < Outcome::Expired);
         let barred = rejected.is_some() && !comes;
-        let person = by_itself && (dead || lacks || held || waits || lost || takes_over || barred || !gone.is_empty());
+        // What stopped or failed needs somebody wherever that is, also where only people begin.
+        let stands = lacks || waits || lost || takes_over || barred || !gone.is_empty();
+        let person = dead || held || by_itself && stands;
         let holds = !standing.holds_of(name).is_empty();
         let told = release.is_some() || dead || holds || rejected.is_some() || !gone.is_empty();
         let by_request = under_way.is_none() && stay.is_some_and(|stay| stay.why == StayReason::StartsByRequest);

@@ -347,7 +347,9 @@ fn facts(row: &Row, standing: &Standing, now: Timestamp, zone: &TimeZone) -> Vec
     if row.reconfigured {
         state.push(label(Label::Waiting, &format!("… {}", words::other_configuration(row.configuration_failed))));
     }
-    let comes = |failed: &FailedWithView| label(Label::Waiting, &format!("! what comes next comes {}", failed.words(now, zone)));
+    let comes = |failed: &FailedWithView| {
+        label(Label::Waiting, &format!("! what comes next comes {}", failed.words(now, zone)))
+    };
     state.extend(row.failed_with.iter().map(comes));
     state.extend(row.drill.iter().map(|drill| drill.line(now)));
     for pending in &standing.pending {

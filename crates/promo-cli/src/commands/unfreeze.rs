@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use promo_core::eligibility;
 use promo_core::ids::EnvironmentName;
 use promo_core::windows::Invoker;
 use promo_engine::EngineError;
@@ -77,8 +78,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         typed.collect(),
     )
     .map_err(|error| rather_held(&project, global, environments, error))?;
-    let plan = ["promo", "plan"].into_iter().chain(environments.iter().map(EnvironmentName::as_str));
-    let next = command_line(plan);
+    let next = match environments.as_slice() {
+        [name] if tried(&project, name)? => command_line(["promo", "why", name.as_str()]),
+        names => command_line(["promo", "plan"].into_iter().chain(names.iter().map(EnvironmentName::as_str))),
+    };
     let answer = Unfrozen { environments: environments.clone(), next: ui.to_paste(&next) };
     let paused = project.session.with_view(|view| scopes.iter().any(|scope| view.pauses.contains_key(scope)))?;
     let words = match (stopped.contains(&true), stopped.contains(&false)) {
@@ -91,6 +94,16 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     };
     super::freeze::told(ui, &answer, words, environments, &next);
     Ok(DONE)
+}
+
+/// Whether what would enter an environment was tried there before, so that a plan without its name refuses it (S3.3).
+fn tried(project: &Project, name: &EnvironmentName) -> Result<bool, CliError> {
+    let session = &project.session;
+    let (view, present) = (session.view()?, session.present()?);
+    let candidate = eligibility::candidate(&session.governance().rules(), &view, name, present);
+    let fired = view.environment(name).zip(candidate).is_some_and(|(known, id)| known.fired.contains(&id));
+    // A file that cannot be read is told of by whoever plans.
+    Ok(fired && session.reconfigured(&view).unwrap_or_default().get(name) != Some(&false))
 }
 
 /// Of an environment in which nothing of the kind is to be lifted: that a promotion which did not end well holds it, and what ends

@@ -3,7 +3,8 @@
 use clap::Args;
 use promo_core::eligibility::CheckStatus;
 use promo_core::ids::EnvironmentName;
-use promo_engine::{AskedAgain, exit};
+use promo_engine::{AskedAgain, EngineError, exit};
+use promo_ledger::{AppendError, By};
 
 use super::status;
 use crate::cli::{Format, Global};
@@ -31,7 +32,20 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let verdicts = match project.runtime.block_on(session.verify_again(name)) {
         Ok(verdicts) => verdicts,
         Err(error) => {
-            let error = CliError::from(error);
+            // Whatever came is told with what it did, also where it has ended since.
+            let overtaken = match &error {
+                EngineError::Append(append) => match &**append {
+                    AppendError::GenerationMoved { by: Some(By { run: Some(run), .. }), .. } => Some(run.clone()),
+                    _ => None,
+                },
+                _ => None,
+            };
+            let mut error = CliError::from(error);
+            if let Some(run) = overtaken {
+                let said =
+                    format!("run {run} moved {name} while its checks were asked: what they say counts for nothing");
+                error = error.said(&said).go_on_with(&["promo", "show", run.as_str()]);
+            }
             // A run is in the way: what ends it, or shows how far it is, comes first.
             // Where that cannot be told, the error is still the one that was met.
             let standing = session.view().ok().and_then(|view| Standing::of(session, &view).ok());

@@ -122,7 +122,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let failed = case.failed.and_then(|promotion| promotion.finished).map(|(_, outcome)| outcome);
     let comes = case.reconfigured == Some(false) || !here && outcome < Outcome::Expired;
     // A file that cannot be read is told of by whoever plans.
-    let found = if comes { session.failed_with_here(&view, &[(name, &release)]).unwrap_or_default() } else { Vec::new() };
+    let found =
+        if comes { session.failed_with_here(&view, &[(name, &release)]).unwrap_or_default() } else { Vec::new() };
     let failed_with = found.into_iter().flatten().next().map(|found| FailedWithView::of(&view, found));
     if ui.format() == Format::Json {
         ui.answer(&Why {

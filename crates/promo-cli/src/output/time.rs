@@ -40,7 +40,11 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
 
 /// How long something took, to the nearest second from one on: `420 ms`, `42 s`, `3 min 10 s`.
 pub(crate) fn took(milliseconds: u64) -> String {
-    if milliseconds < 1000 { format!("{milliseconds} ms") } else { Seconds(milliseconds.saturating_add(500) / 1000).to_string() }
+    if milliseconds < 1000 {
+        format!("{milliseconds} ms")
+    } else {
+        Seconds(milliseconds.saturating_add(500) / 1000).to_string()
+    }
 }
 
 #[cfg(test)]

@@ -354,6 +354,9 @@ impl PlanView {
                 }
                 let (notes, by_hand) = Note::taken_back(plan, entry, view, &session.left_behind(view, &name));
                 row.notes.extend(notes);
+                if let Some(note) = Note::back_already(view, entry) {
+                    row.notes.insert(0, note);
+                }
                 let failed = session.failed_with(view, entry)?.map(|failed| FailedWithView::of(view, failed));
                 row.notes.extend(failed.as_ref().map(Note::failed_with));
                 row.by_hand = by_hand;

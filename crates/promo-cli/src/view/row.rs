@@ -8,7 +8,7 @@ use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::{ArtifactName, CheckName, ReleaseId, RunId, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
-use promo_core::ledger::event::Movement;
+use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::model::{OnClose, OnFailure, Watch, Wave};
 use promo_core::plan::{Action, Drift, Move, Next, Plan, ReleaseRef, Request, Stay, StayReason, Step};
 use promo_core::planner;
@@ -70,7 +70,8 @@ pub(crate) struct Row {
     pub(crate) after: Vec<String>,
     /// Artifacts that enter, and those that they replace.
     pub(crate) artifacts: Vec<ArtifactView>,
-    /// Files of the deployment that differ from those of what it replaces.
+    /// Files of the deployment that differ from those of what it replaces; where only the configuration changes and the settings are
+    /// others, `the pipeline file` too.
     pub(crate) files: Vec<String>,
     /// Whether the configuration changes; absent where that is not known here.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -233,6 +234,24 @@ impl Note {
     /// What runs there was rejected, or quarantined after a rollback, since: it stays, and enters nowhere.
     pub(super) fn rejected(told: String) -> Self {
         Self { code: "quarantined", text: format!("what runs here was {told}") }
+    }
+
+    /// A way back from what the environment has just gone back to: that is not what failed.
+    pub(super) fn back_already(view: &View, entry: &Move) -> Option<Self> {
+        let name = (entry.movement == Movement::Rollback && !entry.drill).then_some(&entry.environment)?;
+        let last = view.environment(name)?.last_effective()?;
+        let (from, failed) = (entry.from.as_ref()?, &last.to);
+        let back = matches!(last.finished, Some((_, PromotionOutcome::RolledBack)));
+        if !back || last.movement == Movement::Rollback || *failed == from.id || entry.to.id == from.id {
+            return None;
+        }
+        let failed = ReleaseView::of(&planner::reference(view, failed)).text();
+        let show = command_line(["promo", "show", last.run.as_str()]);
+        let here = ReleaseView::of(from).text();
+        let text = format!(
+            "{name} is back on {here} already, since {failed} failed (`{show}`): this leaves {here} too, as though it had failed"
+        );
+        Some(Self { code: "back-already", text })
     }
 
     /// Another release failed here with the configuration that would come again.
@@ -545,6 +564,10 @@ impl Row {
         let changed = paths.into_iter().filter(|path| files.get(*path) != current.files.get(*path));
         self.files = changed.cloned().collect();
         self.configuration = Some(!self.files.is_empty() || settings != current.settings);
+        // Whoever is told that a configuration changes is told where.
+        if settings != current.settings && entry.movement == Movement::Reconfiguration && !entry.drill {
+            self.files.push(promo_engine::SETTINGS.to_owned());
+        }
     }
 
     /// What the plan leaves as it is.

@@ -119,6 +119,12 @@ fn s0_4_a_configuration_that_failed_with_another_release_is_not_offered_again_wi
         assert_eq!(text.contains(failed), text.contains(&fault), "{words:?}: {text}");
         text.contains(failed) && text.contains("(#3 1.2.0)")
     };
+    // It is back already: to leave what it went back to is another matter, and said so first.
+    let back = world.run(0, &["rollback", "staging"]);
+    let rows = back["environments"].as_array().unwrap().iter();
+    let note = &rows.filter(|row| row["environment"] == "staging").map(|row| &row["notes"][0]).next().unwrap();
+    let text = note["text"].as_str().unwrap();
+    assert!(note["code"] == "back-already" && text.contains(" (#3 1.2.0) failed (`promo show "), "{back}");
     // With what runs there again, and with what comes next: no release was named by anybody.
     let all: [&[&str]; 3] = [&["plan", "staging"], &["status"], &["why", "staging", "1.1.0"]];
     assert_eq!(all.map(told), [true; 3]);

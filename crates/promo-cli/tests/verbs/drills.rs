@@ -63,13 +63,19 @@ fn s10_a_requested_drill_is_called_one_where_it_waits_and_what_it_brought_back_s
     let words = |screen: String| screen.split_whitespace().collect::<Vec<_>>().join(" ");
     for verb in [&["status"][..], &["why", "dev"]] {
         let told = words(said(&world, verb));
-        assert!(told.contains("a drill of the way back from r-") && told.contains("(#1 1.0.0) is requested by"), "{told}");
+        assert!(
+            told.contains("a drill of the way back from r-") && told.contains("(#1 1.0.0) is requested by"),
+            "{told}"
+        );
     }
     let pending = world.run(0, &["status"])["pending"][0]["environments"][0].clone();
     assert_eq!(pending["drill"]["alias"], "1.0.0", "{pending}");
     world.run(0, &["freeze", "dev", "--reason", "the fair is on"]);
     let error = world.run(20, &["apply", "drill.json"]);
-    assert!(error["message"].as_str().unwrap().starts_with("dev cannot take a drill of the way back from r-"), "{error}");
+    assert!(
+        error["message"].as_str().unwrap().starts_with("dev cannot take a drill of the way back from r-"),
+        "{error}"
+    );
     world.run(0, &["unfreeze", "dev", "--reason", "over", "--key", "keys/riley", "--signer", "built-in"]);
     world.run(0, &["apply", "drill.json"]);
     let told = words(said(&world, &["status"]));

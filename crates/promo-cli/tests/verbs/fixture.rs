@@ -309,11 +309,17 @@ pub(crate) struct Held<'w> {
 impl Held<'_> {
     /// Lets it come to its end.
     pub(crate) fn go_on(self, expected: i32) {
+        self.gone_on(expected);
+    }
+
+    /// The same, and gives what it said.
+    pub(crate) fn gone_on(self, expected: i32) -> (String, String) {
         self.world.write("go", "");
         let output = self.child.wait_with_output().unwrap();
         let words: Vec<&str> = self.words.iter().map(String::as_str).collect();
         outcomes::judge(&words, &output);
         assert_eq!(output.status.code(), Some(expected), "{words:?}: {:?}", texts(&output));
+        texts(&output)
     }
 
     /// Interrupts it as Ctrl-C does that is pressed twice: the check is not waited for.

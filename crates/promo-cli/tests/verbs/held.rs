@@ -391,6 +391,41 @@ fn advance_says_what_waits_for_whom_and_ends_with_20_where_a_person_has_to_act()
     assert!(text.contains("production … automatic promotion is paused since "), "{text}");
 }
 
+/// What a timer runs says so wherever something stopped or failed: production begins by request, and stops like any other.
+#[test]
+fn s14_advance_ends_with_20_where_a_run_stopped_or_failed_also_where_only_people_begin() {
+    let world = World::new();
+    world.hold_check("production");
+    world.release("1.2.0", 1);
+    world.plan("p.json");
+    world.approve("p.json");
+    let apply = world.start(&["apply", "p.json"]);
+    let run = world.newest_run();
+    apply.kill();
+    let output = promo(&world.at, &["advance"]);
+    let text = texts(&output).0;
+    assert_eq!(output.status.code(), Some(20), "{text}");
+    assert!(text.lines().last().unwrap().ends_with(&format!("resume {run}")), "{text}");
+    world.run(0, &["cancel", &run]);
+    let output = promo(&world.at, &["advance"]);
+    let text = texts(&output).0;
+    assert_eq!(output.status.code(), Some(20), "{text}");
+    assert!(text.lines().last().unwrap().ends_with("why production"), "{text}");
+}
+
+#[test]
+fn s3_3_unfreeze_leads_to_why_where_what_would_enter_was_tried_before() {
+    let world = World::new();
+    let riley = ["--reason", "looked at it", "--key", "keys/riley", "--signer", "built-in"];
+    world.run(0, &[&["release", "lift", "1.1.0", "--environment", "production"][..], &riley].concat());
+    let lifted = world.run(0, &[&["unfreeze", "production"][..], &riley].concat());
+    assert_eq!(next(&lifted), "promo why production", "{lifted}");
+    let why = world.run(0, &["why", "production"]);
+    assert!(next(&why).starts_with("promo plan production --release r-"), "{why}");
+    world.run(0, &["freeze", "dev", "--reason", "a test"]);
+    assert_eq!(next(&world.run(0, &[&["unfreeze", "dev"][..], &riley].concat())), "promo plan dev");
+}
+
 #[test]
 fn advance_goes_by_nobody_where_a_run_is_dead() {
     let world = World::new();

@@ -87,7 +87,9 @@ pub(crate) fn row_of_verify() {
     world.hold_again();
     let held = world.start(&["verify", "dev"]);
     world.run(0, &["apply", "p.json"]);
-    held.go_on(22);
+    let (run, (_, err)) = (world.newest_run(), held.gone_on(22));
+    assert!(err.contains(&format!("run {run} moved dev while its checks were asked")), "{err}");
+    assert!(err.contains(&format!("show {run}\n")), "{err}");
     // While a run moves it nobody can say what a check would speak of.
     let world = World::new();
     world.hold_check("dev");

@@ -35,6 +35,7 @@ fn s1_3_advance_goes_on_with_what_does_not_depend_on_an_environment_that_cannot_
     assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
     assert!(err.contains("error[provider-failed]: the preview of qa/deploy/default failed"), "{err}");
     assert!(err.contains(REASON) && !out.contains("Next: "), "one next command: {out}\n{err}");
+    assert!(out.contains("was not looked at beside what is in the way (`promo why production`)"), "{out}");
     assert_eq!((there("dev"), there("perf")), ("1.2.0".into(), "1.2.0".into()));
     assert_eq!(["qa", "staging"].map(there), before, "what comes behind it waits");
     // With a second one out of sight both are named, and nothing is left to do.

@@ -248,6 +248,7 @@ codes! {
     "trust-in-repository",
     "trust-policy",
     "trust-remote-production",
+    "trusted-root",
     "unexpected",
     "up-to-date",
     "usage",

@@ -1,6 +1,7 @@
 //! Opens what a verb works on: the pipeline file, the trust file or local mode, the policy, the ledger. What must not live
 //! here: what any of them means.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,13 +13,16 @@ use promo_core::approval::Roster;
 use promo_core::clock::Present;
 use promo_core::config::{self, Limits, Loaded};
 use promo_core::diagnostic::Diagnostic;
+use promo_core::ids::GateName;
 use promo_core::ledger::{Actor, ActorKind};
 use promo_core::plan::LedgerRef;
 use promo_core::policy::{self, Governed, Policy, TrustMode};
+use promo_core::requirement::EvidenceGate;
 use promo_core::trust::{self, Trust};
 use promo_engine::clock::SystemClock;
 use promo_engine::{EngineError, Governance, Session};
 use promo_ledger::{Checkpoint, MemoryStore, SqliteStore, Store, StoreError};
+use promo_providers::signatures;
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{Global, Kind};
@@ -263,6 +267,7 @@ pub(crate) fn rules(global: &Global) -> Result<Rules, CliError> {
             None => told.1,
         }));
     }
+    roots_can_be_used(&path, &pipeline.gates)?;
     let (governed, more) = policy::govern(&pipeline, &places, policy.as_ref(), mode);
     all.extend(more);
     let (Some(governed), false) = (governed, all.iter().any(Diagnostic::is_error)) else {
@@ -473,10 +478,23 @@ fn read_policy(root: &Path, path: &Path) -> Result<Policy, CliError> {
                     policy::Place::Cluster { .. } => {}
                 }
             }
+            roots_can_be_used(path, &policy.gates).map_err(|error| error.who(who::PLATFORM))?;
             Ok(policy)
         }
         (_, diagnostics) => Err(invalid(path, &text, &diagnostics).who(who::PLATFORM)),
     }
+}
+
+/// Whether what is believed of certificates can be read: of that the core knows nothing but what it says it is.
+fn roots_can_be_used(path: &Path, gates: &BTreeMap<GateName, EvidenceGate>) -> Result<(), CliError> {
+    for (name, signer) in gates.values().flat_map(EvidenceGate::named_signers) {
+        let Some(identity) = signer.identity() else { continue };
+        signatures::trusted_root(&identity.trusted_root).map_err(|why| {
+            let message = format!("the trusted root of the signer `{name}` cannot be used: {}", line(&why));
+            CliError::new("trusted-root", 65, message, "promo explain trusted-root").who(who::YOU).in_file(path)
+        })?;
+    }
+    Ok(())
 }
 
 /// Reads a configuration file as far as `limits` go: the core refuses what is larger.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use promo_core::Digest;
 use promo_core::evidence::{Kind, Report};
 use promo_core::kinds::KindSchema;
-use promo_core::requirement::{PublicKey, Signed};
+use promo_core::requirement::{Signed, Signer};
 use promo_engine::Providers;
 use promo_engine::evidence::{Documents, Unread};
 use promo_ledger::Store;
@@ -82,8 +82,8 @@ impl Documents for Formats {
         reports::numbers_there(bytes, pointers).map_err(unread)
     }
 
-    fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
-        signatures::signed(bytes, keys)
+    fn signed(&self, bytes: &[u8], signers: &BTreeSet<Signer>) -> Signed {
+        signatures::signed(bytes, signers)
     }
 
     fn stated(&self, bytes: &[u8]) -> Digest {

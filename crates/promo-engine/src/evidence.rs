@@ -12,7 +12,7 @@ use promo_core::ledger::record::{ARTIFACT_METADATA, CONTRADICTED, METADATA};
 use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry, Spoken, Withdrawn};
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Goal, Plan};
-use promo_core::requirement::{Content, NamedGate, Origin, Piece, PublicKey, ReleaseEvidence, Signed, Subject};
+use promo_core::requirement::{Content, NamedGate, Origin, Piece, ReleaseEvidence, Signed, Signer, Subject};
 use promo_ledger::Expect;
 
 use crate::error::EngineError;
@@ -38,8 +38,8 @@ pub trait Documents: Send + Sync {
     /// [`Unread`], where it gives no facts.
     fn read(&self, bytes: &[u8], numbers: Option<&[&str]>) -> Result<Report, Unread>;
 
-    /// Whose signature one carries, of these keys.
-    fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed;
+    /// Whose signature one carries, of these.
+    fn signed(&self, bytes: &[u8], signers: &BTreeSet<Signer>) -> Signed;
 
     /// The digest of what was signed of it, whichever envelope is around that; of one that is no envelope, its own.
     fn stated(&self, bytes: &[u8]) -> Digest;
@@ -72,8 +72,8 @@ impl Reports {
         }
     }
 
-    fn signed(&self, bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
-        self.documents.as_ref().map(|documents| documents.signed(bytes, keys)).unwrap_or_default()
+    fn signed(&self, bytes: &[u8], signers: &BTreeSet<Signer>) -> Signed {
+        self.documents.as_ref().map(|documents| documents.signed(bytes, signers)).unwrap_or_default()
     }
 
     pub(crate) fn stated(&self, bytes: &[u8]) -> Digest {
@@ -231,7 +231,7 @@ impl Session {
         let like =
             |entry: &&EvidenceEntry| entry.name == name && entry.subjects == subjects && entry.format == kind.name();
         let same = |entry: &&EvidenceEntry| like(entry) && entry.document == document;
-        let (content, signed) = (Content::Read(Arc::new(report)), self.reports.signed(&new.bytes, &self.keys()));
+        let (content, signed) = (Content::Read(Arc::new(report)), self.reports.signed(&new.bytes, &self.asked_for()));
         let view = self.view()?;
         // Only the last of its make is there already: where another came after it, the same once more is news.
         let last = self.with_view(|view| view.evidence.iter().rev().find(like).cloned())?;
@@ -419,16 +419,16 @@ impl Session {
                 Content::Unreadable { kind, why: unread.why }
             }
         };
-        let (signed, stated) = (self.reports.signed(&bytes, &self.keys()), self.reports.stated(&bytes));
+        let (signed, stated) = (self.reports.signed(&bytes, &self.asked_for()), self.reports.stated(&bytes));
         let out = Known { content, signed, stated };
         read().insert(key, out.clone());
         Ok(out)
     }
 
     /// Whose signatures gates ask for.
-    pub(crate) fn keys(&self) -> BTreeSet<PublicKey> {
+    pub(crate) fn asked_for(&self) -> BTreeSet<Signer> {
         let gates = self.governance.gates.values().flatten();
-        gates.flat_map(|named| named.gate.named_signers()).map(|(_, key)| key.clone()).collect()
+        gates.flat_map(|named| named.gate.named_signers()).map(|(_, signer)| signer.clone()).collect()
     }
 
     /// By which names gates know those whose signatures a document carries.
@@ -436,7 +436,7 @@ impl Session {
     pub fn signers(&self, brought: &Brought) -> BTreeSet<SignerName> {
         let gates = self.governance.gates.values().flatten();
         let named = gates.flat_map(|named| named.gate.named_signers());
-        named.filter(|(_, key)| brought.signed.by.contains(*key)).map(|(name, _)| name.clone()).collect()
+        named.filter(|(_, signer)| brought.signed.by.contains(*signer)).map(|(name, _)| name.clone()).collect()
     }
 
     /// Where gates look for numbers in documents that are no reports.

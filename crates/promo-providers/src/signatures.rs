@@ -1,8 +1,10 @@
-//! Whether a signature holds: DSSE envelopes, Sigstore's bundles and cosign's signatures against public keys, offline; and in `signing`
-//! how one is made. What must not live here: what a document says (`reports`), and whose signatures count for what (promo-core).
+//! Whether a signature holds: DSSE envelopes, Sigstore's bundles and cosign's signatures against public keys, offline; in `certificates`
+//! against identities, and in `signing` how one is made. What must not live here: what a document says (`reports`), and whose signatures
+//! count for what (promo-core).
 //!
-//! Only keys are asked: neither a log nor a certificate. What a bundle has of those is neither needed nor looked at.
+//! Where a key is asked for, neither a log nor a certificate is: what a bundle has of those is neither needed nor looked at.
 
+mod certificates;
 pub mod signing;
 #[cfg(test)]
 mod tests;
@@ -17,28 +19,34 @@ use aws_lc_rs::signature::{
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use promo_core::Digest;
-use promo_core::requirement::{KeyKind, PublicKey, Signed};
+use promo_core::requirement::{Identity, KeyKind, PublicKey, Signed, Signer};
 
 use crate::reports::envelope::{self, Envelope, IN_TOTO, Signature};
+
+pub use certificates::trusted_root;
 
 /// What is known by its digest is told apart by these from what stands in an envelope: what cosign signs of an image, and a message.
 const IMAGE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 const MESSAGE: &str = "messageSignature";
 
-/// Whose signatures a document carries, of these keys. One that is no envelope, or a broken one, carries none.
+/// Whose signatures a document carries, of these. One that is no envelope, or a broken one, carries none.
 #[must_use]
-pub fn signed(bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
+pub fn signed(bytes: &[u8], signers: &BTreeSet<Signer>) -> Signed {
     let mut out = Signed::default();
-    if keys.is_empty() {
+    if signers.is_empty() {
         return out;
     }
     let Ok(Some(envelope)) = envelope::open(bytes) else { return out };
+    let identities: BTreeSet<&Identity> = signers.iter().filter_map(Signer::identity).collect();
+    if !identities.is_empty() {
+        certificates::add(bytes, &envelope, &identities, &mut out);
+    }
     let message = match &envelope {
         Envelope::Dsse { payload_type, payload, .. } => Some(pre_authentication(payload_type, payload)),
         Envelope::Image { payload, .. } => Some(payload.clone()),
         Envelope::Message { .. } => None,
     };
-    for key in keys {
+    for key in signers.iter().filter_map(Signer::key) {
         // Ed25519 is over the bytes (RFC 8032): of a digest alone nobody can tell.
         if message.is_none() && key.kind() == KeyKind::Ed25519 {
             continue;
@@ -61,9 +69,9 @@ pub fn signed(bytes: &[u8], keys: &BTreeSet<PublicKey>) -> Signed {
             Envelope::Image { signature, .. } | Envelope::Message { signature, .. } => std::slice::from_ref(signature),
         };
         if signatures.iter().any(holds) {
-            out.by.insert(key.clone());
+            out.by.insert(key.clone().into());
         } else if signatures.iter().any(|signature| is_of(&signature.key, &der)) {
-            out.broken.insert(key.clone());
+            out.broken.insert(key.clone().into());
         }
     }
     out
@@ -86,7 +94,7 @@ pub fn stated(bytes: &[u8]) -> Digest {
 
 /// The statement of in-toto that a key has signed; none where a document is something else, or somebody else's.
 pub(crate) fn statement(bytes: &[u8], key: &PublicKey) -> Option<Vec<u8>> {
-    if !signed(bytes, &[key.clone()].into()).by.contains(key) {
+    if signed(bytes, &[key.clone().into()].into()).by.is_empty() {
         return None;
     }
     match envelope::open(bytes) {

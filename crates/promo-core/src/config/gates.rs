@@ -19,9 +19,10 @@ use crate::diagnostic::Diagnostic;
 use crate::evidence::{Finite, Level};
 use crate::ids::GateName;
 use crate::requirement::{
-    Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, LicenceRequirement,
-    MetadataRequirement, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement, ScanRequirement, Scope,
-    SignatureRequirement, Signers, SourceRequirement, Suppressions, TestRequirement, Unknown,
+    Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, Identity,
+    LicenceRequirement, MetadataRequirement, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement,
+    ScanRequirement, Scope, SignatureRequirement, Signer, Signers, SourceRequirement, Suppressions, TestRequirement,
+    Unknown,
 };
 
 /// The keys of which a gate has exactly one.
@@ -103,20 +104,79 @@ fn last_day(node: &Node, checker: &mut Checker<'_>) -> Option<Timestamp> {
     found
 }
 
-/// Whose signatures the gates of a file take. One whose key cannot be read is there with no key: what names it is no second fault.
-fn signers<'t>(root: &'t Table, checker: &mut Checker<'_>) -> BTreeMap<&'t str, Option<PublicKey>> {
+/// Whose signatures the gates of a file take. One that cannot be read is there with nobody: what names it is no second fault.
+fn signers<'t>(root: &'t Table, checker: &mut Checker<'_>) -> BTreeMap<&'t str, Option<Signer>> {
+    let roots = trusted_roots(root, checker);
     let mut out = BTreeMap::new();
     for entry in root.table("signers").map(|table| table.entries.as_slice()).unwrap_or_default() {
-        let stated = entry.node.table().and_then(|table| Some((table.get("key")?, table.text("key")?)));
-        let key = stated.and_then(|(node, text)| match PublicKey::of_pem(text) {
-            Ok(key) => Some(key),
-            Err(expected) => {
-                let message = format!("the key of `{}` cannot be read: {expected}", entry.key);
-                checker.push(Diagnostic::at("signer-key", node.span.clone(), message));
+        let signer = entry.node.table().and_then(|table| match signer(table, &roots, checker) {
+            Ok(signer) => signer,
+            Err((key, what)) => {
+                let span = table.get(key).map_or(&entry.key_span, |node| &node.span);
+                checker.push(Diagnostic::at("signer-key", span.clone(), format!("`{}` {what}", entry.key)));
                 None
             }
         });
-        out.insert(entry.key.as_str(), key);
+        out.insert(entry.key.as_str(), signer);
+    }
+    out
+}
+
+/// Who that is: none where what it names has been told as wrong already; else where it is wrong, and what is.
+fn signer(
+    table: &Table,
+    roots: &BTreeMap<&str, Option<&str>>,
+    checker: &mut Checker<'_>,
+) -> Result<Option<Signer>, (&'static str, String)> {
+    let beside = ["identity", "issuer", "trusted_root"].into_iter().find(|key| table.get(key).is_some());
+    if table.get("key").is_some() {
+        if let Some(beside) = beside {
+            return Err((
+                beside,
+                format!("has a key and `{beside}`: expected one of the two, each is a signer of its own"),
+            ));
+        }
+        let Some(text) = table.text("key") else { return Ok(None) };
+        let key =
+            PublicKey::of_pem(text).map_err(|expected| ("key", format!("has no key that can be read: {expected}")))?;
+        return Ok(Some(Signer::Key(key)));
+    }
+    let lacks = ["identity", "issuer", "trusted_root"].into_iter().find(|key| table.get(key).is_none());
+    match (beside, lacks) {
+        (None, _) => return Err(("key", "has neither a `key` nor an `identity`: expected one of the two".into())),
+        (Some(_), Some(lacks)) => {
+            let expected = "expected `identity`, `issuer` and `trusted_root`";
+            return Err((lacks, format!("has no `{lacks}`: {expected}")));
+        }
+        (Some(_), None) => {}
+    }
+    let (Some(node), Some(name)) = (table.get("trusted_root"), table.text("trusted_root")) else { return Ok(None) };
+    let all: Vec<&str> = roots.keys().copied().collect();
+    references(checker, &[(name, node.span.clone())], &all, "trusted root");
+    let text = |key: &str| table.text(key).map(String::from);
+    let (Some(identity), Some(issuer), Some(Some(root))) = (text("identity"), text("issuer"), roots.get(name)) else {
+        return Ok(None);
+    };
+    if identity.trim_matches('*').is_empty() {
+        return Err(("identity", "is anybody at all: expected an address, or the URI of a workflow".into()));
+    }
+    Ok(Some(Signer::Identity(Identity { identity, issuer, trusted_root: String::from(*root) })))
+}
+
+/// Whose certificates and logs are believed; nothing of one that is none.
+fn trusted_roots<'t>(root: &'t Table, checker: &mut Checker<'_>) -> BTreeMap<&'t str, Option<&'t str>> {
+    let mut out = BTreeMap::new();
+    for entry in root.table("trusted_roots").map(|table| table.entries.as_slice()).unwrap_or_default() {
+        let stated = entry.node.table().and_then(|table| Some((table.get("json")?, table.text("json")?)));
+        let json = stated.and_then(|(node, text)| match Identity::trusted_root(text) {
+            Ok(()) => Some(text),
+            Err(why) => {
+                let message = format!("`{}` is no trusted root: {why}", entry.key);
+                checker.push(Diagnostic::at("trusted-root", node.span.clone(), message));
+                None
+            }
+        });
+        out.insert(entry.key.as_str(), json);
     }
     out
 }
@@ -125,7 +185,7 @@ fn signers<'t>(root: &'t Table, checker: &mut Checker<'_>) -> BTreeMap<&'t str, 
 fn named_signers(
     table: &Table,
     key: &str,
-    known: &BTreeMap<&str, Option<PublicKey>>,
+    known: &BTreeMap<&str, Option<Signer>>,
     checker: &mut Checker<'_>,
 ) -> Signers {
     let all: Vec<&str> = known.keys().copied().collect();
@@ -138,7 +198,7 @@ fn named_signers(
 fn requirement(
     entry: &Entry,
     table: &Table,
-    signers: &BTreeMap<&str, Option<PublicKey>>,
+    signers: &BTreeMap<&str, Option<Signer>>,
     checker: &mut Checker<'_>,
 ) -> Option<(Requirement, Signers)> {
     let stated: Vec<&Entry> = table.entries.iter().filter(|entry| REQUIREMENTS.contains(&entry.key.as_str())).collect();
@@ -226,17 +286,23 @@ const BOUNDLESS: u64 = 1_000_000;
 const AGELESS: u64 = 730 * 86_400;
 fn signature(
     table: &Table,
-    signers: &BTreeMap<&str, Option<PublicKey>>,
+    signers: &BTreeMap<&str, Option<Signer>>,
     checker: &mut Checker<'_>,
 ) -> SignatureRequirement {
     let by = named_signers(table, "by", signers, checker);
     let least = count(table, "at_least").unwrap_or(1);
     // One key under two names is one hand.
-    let hands = by.values().collect::<BTreeSet<_>>().len() as u64;
+    let hands = by.values().map(Signer::hand).collect::<BTreeSet<_>>().len() as u64;
     let unread = table.texts("by").iter().any(|(name, _)| !matches!(signers.get(name), Some(Some(_))));
     if let (Some(node), true) = (table.get("at_least"), least > hands && !unread) {
-        let message = format!("{least} must have signed, and no more than {hands} could: each key counts once");
+        let message = format!("{least} must have signed, and no more than {hands} could: each counts once");
         checker.push(Diagnostic::at("gate-signers", node.span.clone(), message).help("name more signers in `by`"));
+    } else if let (Some(node), Some((name, _))) =
+        (table.get("at_least").filter(|_| least > 1), by.iter().find(|(_, signer)| !signer.is_one()))
+    {
+        let message = format!("`{name}` is of many, by `*`, so that one hand could be counted as several");
+        let help = "where more than one must have signed, name each identity to the letter";
+        checker.push(Diagnostic::at("gate-signers", node.span.clone(), message).help(help));
     }
     SignatureRequirement { by, least }
 }

@@ -98,6 +98,7 @@ pub(crate) const PIPELINE_FILE: &[Key] = &[
     ),
     key("exceptions", Shape::Tables(EXCEPTION), "vulnerabilities that this file's gates let pass for a time"),
     key("signers", Shape::Named(SIGNER), "whose signatures this file's gates take"),
+    key("trusted_roots", Shape::Named(TRUSTED_ROOT), "whose certificates and logs `identity` of `signers` takes"),
     key("sources", Shape::Named(SOURCE), "where metrics come from, which checks name in `source`"),
 ];
 
@@ -364,7 +365,19 @@ const PROVENANCE: &[Key] = &[
     ),
 ];
 
-const SIGNER: &[Key] = &[required("key", Shape::Text, "the public key in PEM, such as what is in cosign.pub")];
+const SIGNER: &[Key] = &[
+    key("key", Shape::Text, "the public key in PEM, such as what is in cosign.pub; or `identity`"),
+    key(
+        "identity",
+        Shape::Text,
+        "whom the certificate of a signature names: an address, or the URI of a workflow; `*` stands for anything",
+    ),
+    key("issuer", Shape::Text, "who says that it is them: the issuer in the certificate, with `identity`"),
+    key("trusted_root", Shape::Name, "whose certificates and logs are believed, of `trusted_roots`, with `identity`"),
+];
+
+const TRUSTED_ROOT: &[Key] =
+    &[required("json", Shape::Text, "what is in trusted_root.json: a `TrustedRoot` of Sigstore")];
 
 const SCAN: &[Key] = &[
     key("deny", Shape::Words(LEVELS), "the levels of which there may be no finding; a level means all worse ones too"),
@@ -487,6 +500,7 @@ pub(crate) const POLICY_FILE: &[Key] = &[
     key("gates", Shape::Named(GATE), "what is required of the evidence for a release, which tiers name in `gates`"),
     key("exceptions", Shape::Tables(EXCEPTION), "vulnerabilities that this file's gates let pass for a time"),
     key("signers", Shape::Named(SIGNER), "whose signatures this file's gates take"),
+    key("trusted_roots", Shape::Named(TRUSTED_ROOT), "whose certificates and logs `identity` of `signers` takes"),
     key("releases", Shape::Table(RELEASES), "what may become a release (S0.5)"),
     key("limits", Shape::Table(LIMITS), "what a pipeline file may grow to, where the defaults are too small (S13.2)"),
 ];

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::metadata::{self, MetadataRequirement};
 use super::{
     BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NotCounted,
-    NumberRequirement, Origin, Piece, ProvenanceRequirement, PublicKey, Reach, ScanRequirement, SignatureRequirement,
+    NumberRequirement, Origin, Piece, ProvenanceRequirement, Reach, ScanRequirement, SignatureRequirement, Signer,
     Signers, SourceRequirement, Standing, Subject, TestRequirement, Verdict,
 };
 use crate::evidence::{Level, Report, Severity};
@@ -73,7 +73,7 @@ impl Requirement {
     }
 
     /// Whose signatures it looks for, beside those of the gate.
-    fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &PublicKey)> {
+    fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &Signer)> {
         let signers = match self {
             Self::Scan(scan) => Some(&scan.vex),
             Self::Signature(signature) => Some(&signature.by),
@@ -188,7 +188,7 @@ pub struct Assessment {
 
 impl EvidenceGate {
     /// Whose signatures it looks for.
-    pub fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &PublicKey)> {
+    pub fn named_signers(&self) -> impl Iterator<Item = (&SignerName, &Signer)> {
         self.requirement.named_signers().chain(&self.by)
     }
 

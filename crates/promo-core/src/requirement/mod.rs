@@ -40,7 +40,7 @@ pub use piece::{Content, Nature, Origin, Piece, Reach, Scope, Subject};
 pub use provenance::ProvenanceRequirement;
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
 pub use signature::SignatureRequirement;
-pub use signer::{KeyKind, PublicKey, Signed, Signers};
+pub use signer::{Identity, KeyKind, PublicKey, Signed, Signer, Signers};
 pub use source::SourceRequirement;
 
 use alloc::collections::BTreeSet;

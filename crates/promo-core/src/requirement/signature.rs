@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::signer::{PublicKey, Signers, names};
+use super::signer::{Signer, Signers, names};
 use super::{Content, Fault, Piece, Reach, Subject, Verdict};
 use crate::evidence::Kind;
 
@@ -24,7 +24,7 @@ impl SignatureRequirement {
     /// Those of them who have signed an artifact, by name.
     #[must_use]
     pub fn signed_by(&self, subject: &Subject, pieces: &[Piece]) -> Vec<String> {
-        let has = |key: &PublicKey| signatures(subject, pieces).any(|piece| piece.signed.by.contains(key));
+        let has = |key: &Signer| signatures(subject, pieces).any(|piece| piece.signed.by.contains(key));
         let signed = self.by.iter().filter(|(_, key)| has(key));
         signed.map(|(name, _)| name.to_string()).collect()
     }
@@ -34,12 +34,12 @@ impl SignatureRequirement {
     #[must_use]
     pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
         let mut verdict = Verdict::default();
-        let (mut signed, mut others, mut broken) = (BTreeSet::<&PublicKey>::new(), 0_u64, Vec::new());
+        let (mut signed, mut others, mut broken) = (BTreeSet::<&str>::new(), 0_u64, Vec::new());
         for piece in signatures(subject, pieces) {
             let mut counts = false;
-            for (_, key) in piece.signed.of(&self.by) {
+            for (_, signer) in piece.signed.of(&self.by) {
                 counts = true;
-                signed.insert(key);
+                signed.insert(signer.hand());
             }
             if counts {
                 verdict.uses(piece);

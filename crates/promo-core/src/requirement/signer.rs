@@ -1,12 +1,15 @@
-//! Whose signatures count. What must not live here: checking one (above the core), and what has to be signed.
+//! Whose signatures count: by a key, or by the certificate of an identity. What must not live here: checking one (above the core), and what
+//! has to be signed.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
+use super::exception::matches;
 use crate::ids::SignerName;
 
 /// What a public key is for.
@@ -32,17 +35,109 @@ pub struct PublicKey {
     der: String,
 }
 
+/// Whom a certificate names that was valid when they signed, as Sigstore's authorities issue them (Fulcio: `certificate-specification`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    /// The subject's alternative name: an address, or the URI of a workflow; `*` stands for anything.
+    pub identity: String,
+    /// Who says so: the issuer of OpenID Connect, to the letter.
+    pub issuer: String,
+    /// Whose certificates, logs and time stamps are believed: a `TrustedRoot` of Sigstore (protobuf-specs, `sigstore_trustroot.proto`) in JSON.
+    pub trusted_root: String,
+}
+
+/// Whoever has a key, or is known by a certificate.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Signer {
+    /// By a key.
+    Key(PublicKey),
+    /// By a certificate.
+    Identity(Identity),
+}
+
 /// Those whose signatures count, by the names that a file gives them. A name means what the same file says: that of policy and that of a
 /// pipeline are two.
-pub type Signers = BTreeMap<SignerName, PublicKey>;
+pub type Signers = BTreeMap<SignerName, Signer>;
+
+/// The media type of a trusted root begins so, with a version behind it.
+const TRUSTED_ROOT: &str = "application/vnd.dev.sigstore.trustedroot";
+
+impl Identity {
+    /// Whether a certificate with these names is of them.
+    #[must_use]
+    pub fn is(&self, identity: &str, issuer: &str) -> bool {
+        self.issuer == issuer && matches(&self.identity, identity)
+    }
+
+    /// Whether a text is a trusted root, as far as that can be told without reading a certificate.
+    ///
+    /// # Errors
+    /// What it is instead, and what is expected.
+    pub fn trusted_root(text: &str) -> Result<(), String> {
+        let expected =
+            "expected the JSON of a trusted root of Sigstore, such as `gh attestation trusted-root` prints a line each";
+        let json: serde_json::Value = serde_json::from_str(text).map_err(|error| format!("{error}: {expected}"))?;
+        match json.get("mediaType").and_then(serde_json::Value::as_str) {
+            Some(kind) if kind.starts_with(TRUSTED_ROOT) => Ok(()),
+            Some(kind) => Err(format!("it says that it is `{}`: {expected}", kind.escape_debug())),
+            None => Err(format!("it does not say what it is in `mediaType`: {expected}")),
+        }
+    }
+}
+
+impl From<PublicKey> for Signer {
+    fn from(key: PublicKey) -> Self {
+        Self::Key(key)
+    }
+}
+
+impl Signer {
+    /// The key, where they are known by one.
+    #[must_use]
+    pub const fn key(&self) -> Option<&PublicKey> {
+        match self {
+            Self::Key(key) => Some(key),
+            Self::Identity(_) => None,
+        }
+    }
+
+    /// The identity, where they are known by that.
+    #[must_use]
+    pub const fn identity(&self) -> Option<&Identity> {
+        match self {
+            Self::Key(_) => None,
+            Self::Identity(identity) => Some(identity),
+        }
+    }
+
+    /// By what one hand is told from another, where several have to sign: whoever is known under two issuers is one.
+    #[must_use]
+    pub fn hand(&self) -> &str {
+        match self {
+            Self::Key(key) => key.base64(),
+            Self::Identity(identity) => &identity.identity,
+        }
+    }
+
+    /// Whether a signature of theirs is always by the same hand: a pattern is of many.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        match self {
+            Self::Key(_) => true,
+            Self::Identity(identity) => !identity.identity.contains('*'),
+        }
+    }
+}
 
 /// Whose signature a document carries, of those who were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Signed {
     /// Those whose signature holds.
-    pub by: BTreeSet<PublicKey>,
-    /// Those whose signature it claims to carry by the id of the key, and which does not hold.
-    pub broken: BTreeSet<PublicKey>,
+    pub by: BTreeSet<Signer>,
+    /// Those whose signature it claims to carry by the id of the key or by the certificate, and which does not hold.
+    pub broken: BTreeSet<Signer>,
 }
 
 /// How `SubjectPublicKeyInfo` begins, and how long it is: nothing in it is open but the point of the curve (RFC 5480, RFC 8410).
@@ -119,8 +214,8 @@ fn kind(der: &[u8]) -> Option<KeyKind> {
 
 impl Signed {
     /// Which of these have signed.
-    pub(super) fn of<'a>(&self, signers: &'a Signers) -> impl Iterator<Item = (&'a SignerName, &'a PublicKey)> {
-        signers.iter().filter(|(_, key)| self.by.contains(*key))
+    pub(super) fn of<'a>(&self, signers: &'a Signers) -> impl Iterator<Item = (&'a SignerName, &'a Signer)> {
+        signers.iter().filter(|(_, signer)| self.by.contains(*signer))
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::signer::{PublicKey, Signers};
+use super::signer::{Signer, Signers};
 use super::{Content, EvidenceGate, Origin, Piece, Requirement};
 use crate::Digest;
 use crate::evidence::Kind;
@@ -17,7 +17,7 @@ impl EvidenceGate {
     /// The pieces as the gate takes them. What one of those signed whom it asks for is what they signed and nothing beside it, and stands once;
     /// what was pushed to a registry though it was there before stands once as well.
     pub(super) fn taken(&self, pieces: &[Piece]) -> Vec<Piece> {
-        let mut holds: BTreeMap<Digest, BTreeSet<&PublicKey>> = BTreeMap::new();
+        let mut holds: BTreeMap<Digest, BTreeSet<&Signer>> = BTreeMap::new();
         for piece in pieces {
             holds.entry(piece.stated).or_default().extend(&piece.signed.by);
         }
@@ -26,7 +26,7 @@ impl EvidenceGate {
         for piece in pieces {
             let mut piece = piece.clone();
             // A signature is over what was signed, whichever envelope it stands in.
-            let by: BTreeSet<PublicKey> = holds.get(&piece.stated).into_iter().flatten().copied().cloned().collect();
+            let by: BTreeSet<Signer> = holds.get(&piece.stated).into_iter().flatten().copied().cloned().collect();
             piece.signed.broken.retain(|key| !by.contains(key));
             piece.signed.by = by;
             for piece in self.as_signed(piece) {

@@ -16,9 +16,13 @@ struct Made {
     documents: Vec<Value>,
 }
 
-fn made() -> (Vec<Made>, BTreeSet<PublicKey>) {
+fn key(pem: &str) -> Signer {
+    PublicKey::of_pem(pem).expect("a key").into()
+}
+
+fn made() -> (Vec<Made>, BTreeSet<Signer>) {
     let made: Vec<Made> = serde_json::from_str(OPENSSL).expect("the signatures");
-    let keys = made.iter().map(|made| PublicKey::of_pem(&made.key).expect("a key")).collect();
+    let keys = made.iter().map(|made| key(&made.key)).collect();
     (made, keys)
 }
 
@@ -33,8 +37,8 @@ fn signatures_of_openssl_hold_for_their_key_and_for_no_other() {
     let (made, keys) = made();
     assert_eq!((made.len(), keys.len()), (4, 4));
     for one in &made {
-        let key = PublicKey::of_pem(&one.key).expect("a key");
-        assert_eq!(key.kind(), one.kind);
+        let key = super::tests::key(&one.key);
+        assert_eq!(key.key().map(PublicKey::kind), Some(one.kind));
         assert_eq!(one.documents.len(), 3);
         for document in &one.documents {
             let found = signed(document.to_string().as_bytes(), &keys);
@@ -92,13 +96,14 @@ fn one_good_signature_among_others_is_enough_and_an_id_that_is_no_digest_says_no
     let mut both = envelope(0);
     let other = envelope(1)["signatures"][0].clone();
     both["signatures"].as_array_mut().expect("a list").push(other);
-    let expected: BTreeSet<PublicKey> =
-        made[..2].iter().map(|one| PublicKey::of_pem(&one.key).expect("a key")).collect();
+    let expected: BTreeSet<Signer> = made[..2].iter().map(|one| key(&one.key)).collect();
     assert_eq!(signed(both.to_string().as_bytes(), &keys).by, expected);
     // The id of another key, over a signature that holds for none of them.
     let mut wrong = envelope(0);
     wrong["signatures"][0]["sig"] = STANDARD.encode([0_u8; 70]).into();
-    for (id, broken) in [("", 0), ("release key", 0), (&Digest::of(&keys.first().expect("a key").der()).hex(), 1)] {
+    for (id, broken) in
+        [("", 0), ("release key", 0), (&Digest::of(&keys.first().and_then(Signer::key).expect("a key").der()).hex(), 1)]
+    {
         wrong["signatures"][0]["keyid"] = id.into();
         let found = signed(wrong.to_string().as_bytes(), &keys);
         assert_eq!((found.by.len(), found.broken.len()), (0, broken), "{id}");
@@ -111,7 +116,7 @@ fn a_bundle_of_a_key_that_others_made_holds_over_the_digest_alone() {
     let bundle = include_str!("../reports/samples/envelope/managed-key.json");
     let pem = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAExRRST79+PsrRBnGAI4cMu6Omz2Jh\n\
                fwlMW+gIutNKVRaMyS4rQKvgngc5p8UbLj55pVHhIoAxi/SRgURZI0J3Xw==\n-----END PUBLIC KEY-----\n";
-    let key = PublicKey::of_pem(pem).expect("a key");
+    let key = super::tests::key(pem);
     let (_, mut keys) = made();
     keys.insert(key.clone());
     let found = signed(bundle.as_bytes(), &keys);
@@ -168,9 +173,9 @@ fn what_is_signed_with_a_key_of_each_kind_holds_for_its_public_key_alone() {
     let text = br#"{"_type":"https://in-toto.io/Statement/v1"}"#;
     for key in &keys {
         let bundle = key.bundle(text).expect("signed");
-        let publics = keys.iter().map(|key| key.public().clone()).collect();
+        let publics = keys.iter().map(|key| key.public().clone().into()).collect();
         let found = signed(&bundle, &publics);
-        assert_eq!(found, Signed { by: [key.public().clone()].into(), broken: BTreeSet::new() });
+        assert_eq!(found, Signed { by: [key.public().clone().into()].into(), broken: BTreeSet::new() });
         assert_eq!(statement(&bundle, key.public()).as_deref(), Some(&text[..]));
         let others = keys.iter().filter(|other| other.public() != key.public());
         assert!(others.map(|other| statement(&bundle, other.public())).all(|opened| opened.is_none()));

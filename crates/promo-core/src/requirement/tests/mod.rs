@@ -360,11 +360,11 @@ fn statement(id: &str, status: Status, at: Option<Timestamp>) -> Statement {
 }
 
 /// A key of somebody of this name.
-pub(super) fn key(name: &str) -> PublicKey {
+pub(super) fn key(name: &str) -> Signer {
     let start = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
     let der: Vec<u8> = start.into_iter().chain(*Digest::of(name.as_bytes()).as_bytes()).collect();
     let body = base64ct::Base64::encode_string(&der);
-    PublicKey::of_pem(&format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")).unwrap()
+    PublicKey::of_pem(&format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")).unwrap().into()
 }
 
 pub(super) fn signers(names: &[&str]) -> Signers {

@@ -68,6 +68,36 @@ fn of_several_hands_each_counts_once() {
     let by: Signers = [("release".parse().unwrap(), key("release")), ("again".parse().unwrap(), key("release"))].into();
     let twice = SignatureRequirement { by, least: 2 };
     assert_eq!(twice.judge(&single(), &[signature("a", "image", &["release"])]).standing(), Standing::Missing);
+    // So is one address that two issuers know, and a key is no address.
+    let known = |identity: &str, issuer: &str| {
+        let (identity, issuer) = (String::from(identity), String::from(issuer));
+        Signer::Identity(Identity { identity, issuer, trusted_root: "{}".into() })
+    };
+    let (one, same) =
+        (known("dana@acme.example", "https://a.example"), known("dana@acme.example", "https://b.example"));
+    for (other, standing) in [
+        (same, Standing::Missing),
+        (known("riley@acme.example", "https://a.example"), Standing::Met),
+        (key("release"), Standing::Met),
+    ] {
+        let mut by_both = signature("a", "image", &[]);
+        by_both.signed.by = [one.clone(), other.clone()].into();
+        let by: Signers = [("one".parse().unwrap(), one.clone()), ("other".parse().unwrap(), other)].into();
+        assert_eq!(SignatureRequirement { by, least: 2 }.judge(&single(), &[by_both]).standing(), standing);
+    }
+}
+
+#[test]
+fn who_is_known_by_a_key_is_written_as_ever_and_one_by_an_identity_can_be_told_from_it() {
+    let identity = Identity {
+        identity: "https://git.example/*".into(),
+        issuer: "https://a.example".into(),
+        trusted_root: "{}".into(),
+    };
+    let (by_key, by_identity) = (key("release"), Signer::Identity(identity));
+    let written = serde_json::to_value([&by_key, &by_identity]).unwrap();
+    assert_eq!(written[0], serde_json::to_value(by_key.key().unwrap()).unwrap());
+    assert_eq!(serde_json::from_value::<[Signer; 2]>(written).unwrap(), [by_key, by_identity]);
 }
 
 #[test]

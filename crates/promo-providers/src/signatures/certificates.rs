@@ -1,0 +1,82 @@
+//! Whose certificate a bundle of Sigstore was signed with: chain, time, log and identity, all of it offline and against a trusted root. What
+//! must not live here: keys, which need none of that.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use promo_core::requirement::{Identity, Signed, Signer};
+use sigstore_verify::crypto::parse_certificate_info;
+use sigstore_verify::trust_root::TrustedRoot;
+use sigstore_verify::types::{ArtifactDigest, Bundle, DigestBytes, HashAlgorithm, SignatureContent};
+use sigstore_verify::{VerificationPolicy, Verifier};
+
+use crate::reports::envelope::Envelope;
+
+/// Whether a trusted root can be used: what a file says it is, [`Identity::trusted_root`] tells.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn trusted_root(json: &str) -> Result<(), String> {
+    let root = TrustedRoot::from_json(json).map_err(|error| error.to_string())?;
+    if root.certificate_authorities.is_empty() {
+        return Err("it has no authority of certificates".into());
+    }
+    Verifier::new(&root).map(drop).map_err(|error| error.to_string())
+}
+
+/// Adds whose of these identities a bundle was signed by; `envelope` is what was read of the same bytes.
+///
+/// What a trusted root names is demanded: an entry in a log where it has logs, and a time stamp of a log of certificates in the certificate
+/// where it has any of those. One that has neither (that of GitHub for private repositories) goes by its authorities of time stamps.
+pub(super) fn add(bytes: &[u8], envelope: &Envelope, identities: &BTreeSet<&Identity>, signed: &mut Signed) {
+    let Ok(bundle) = serde_json::from_slice::<Bundle>(bytes) else { return };
+    let Some(certificate) = bundle.signing_certificate() else { return };
+    let Ok(info) = parse_certificate_info(certificate) else { return };
+    let claimed = info.identity.as_ref().map(sigstore_verify::SubjectAltName::as_str).zip(info.issuer.as_deref());
+    let Some((name, issuer)) = claimed else { return };
+    let mut holds: BTreeMap<&str, bool> = BTreeMap::new();
+    for identity in identities.iter().filter(|identity| identity.is(name, issuer)) {
+        let root = identity.trusted_root.as_str();
+        let holds = *holds.entry(root).or_insert_with(|| verified(&bundle, envelope, root, (name, issuer)).is_some());
+        let out = if holds { &mut signed.by } else { &mut signed.broken };
+        out.insert(Signer::Identity((*identity).clone()));
+    }
+}
+
+/// Nothing where anything does not hold.
+fn verified(bundle: &Bundle, envelope: &Envelope, root: &str, (name, issuer): (&str, &str)) -> Option<()> {
+    let subject = subject(bundle, envelope)?;
+    let root = TrustedRoot::from_json(root).ok()?;
+    let mut policy = VerificationPolicy::new(name, issuer);
+    if root.tlogs.is_empty() {
+        policy = policy.skip_tlog_unsafe();
+    }
+    if root.ctlogs.is_empty() {
+        policy = policy.skip_sct();
+    }
+    Verifier::new(&root).ok()?.verify(subject, bundle, &policy).ok().map(drop)
+}
+
+/// A digest of which the bundle speaks: whoever verifies has to name one, and of which it speaks is judged by what was read. Nothing where
+/// something else was read than is verified here.
+fn subject(bundle: &Bundle, envelope: &Envelope) -> Option<ArtifactDigest> {
+    match (&bundle.content, envelope) {
+        (SignatureContent::DsseEnvelope(there), Envelope::Dsse { payload_type, payload, .. })
+            if there.payload_type == *payload_type && there.payload.as_bytes() == payload.as_slice() =>
+        {
+            let statement: serde_json::Value = serde_json::from_slice(payload).ok()?;
+            let of = |key: &str, algorithm| {
+                let mut found = statement["subject"].as_array()?.iter();
+                let hex = found.find_map(|subject| subject.get("digest")?.get(key)?.as_str())?;
+                ArtifactDigest::new(algorithm, DigestBytes::from_hex(hex).ok()?).ok()
+            };
+            of("sha256", HashAlgorithm::Sha2256).or_else(|| of("sha512", HashAlgorithm::Sha2512))
+        }
+        (SignatureContent::MessageSignature(_), Envelope::Message { digest, .. }) => {
+            ArtifactDigest::new(HashAlgorithm::Sha2256, digest.as_bytes().to_vec()).ok()
+        }
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests;

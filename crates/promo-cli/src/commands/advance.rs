@@ -58,12 +58,10 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         EngineError::Stale { .. } | EngineError::Elsewhere { .. } => {
             CliError::from(error).go_on_with(&["promo", "advance"])
         }
-        // What was edited while it was read gives another plan; what else is in the way meets every plan.
         error => {
-            let edited = matches!(&error, EngineError::Provider { source, .. } if source.found.is_some());
             let told = match project.session.view() {
-                Ok(view) if !edited => of_planning(error, &project.session, &view),
-                _ => CliError::from(error),
+                Ok(view) => in_the_way(error, &project.session, &view),
+                Err(_) => CliError::from(error),
             };
             told.details(left.iter().map(|(name, error)| unseen(name, error)))
         }
@@ -144,12 +142,19 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if ended.is_none() {
         let mut left = left.into_iter();
         if let Some((_, error)) = left.next() {
-            return Err(of_planning(error, session, &view).details(left.map(|(name, error)| unseen(&name, &error))));
+            return Err(in_the_way(error, session, &view).details(left.map(|(name, error)| unseen(&name, &error))));
         }
     }
     // What a timer runs says so when it will never get further by itself.
     let person = waits.iter().any(|wait| wait.person);
     Ok(ended.unwrap_or(if person { Exit(exit::WAITING) } else { DONE }))
+}
+
+/// What ends the pass before anything is begun. A file that was edited while it was read gives another plan, wherever that is met;
+/// what else is in the way meets every plan.
+fn in_the_way(error: EngineError, session: &Session, view: &View) -> CliError {
+    let edited = matches!(&error, EngineError::Provider { source, .. } if source.found.is_some());
+    if edited { CliError::from(error) } else { of_planning(error, session, view) }
 }
 
 /// Whether an artifact cannot be had as it was recorded: the registry does not have it, or its tag names another one.

@@ -118,7 +118,7 @@ impl Session {
 
     /// Runs the automatic checks of an environment again on what runs there, and records their verdicts. Where that is not what was
     /// deployed, because somebody changed it by hand or a run left it half-way, what a check says is about the place and not about the
-    /// release, and is not recorded ([`There::counts`]).
+    /// release, and is not recorded.
     ///
     /// # Errors
     /// When nothing runs there, the ledger cannot be written, or a check could not look: then it has no verdict.

@@ -66,3 +66,22 @@ fn every_code_of_a_pipeline_file_has_a_file_here() {
         assert!(other != seen.contains(*code), "{code}");
     }
 }
+
+#[test]
+fn a_trusted_root_may_be_as_long_as_those_that_there_are() {
+    let root = include_str!("../../promo-providers/src/signatures/sigstore/trusted-root.json");
+    let pipeline = |root: &str| {
+        format!(
+            "format = 1\n[pipeline]\nname = \"shop\"\n[artifacts.api]\nimage = \"r.test/api\"\n[environments.dev]\ntier = \"development\"\n\
+             gates = [\"signed\"]\n[gates]\nsigned = {{ signature = {{ by = [\"ci\"] }} }}\n[signers.ci]\nidentity = \"a@b.test\"\n\
+             issuer = \"https://b.test\"\ntrusted_root = \"sigstore\"\n[trusted_roots.sigstore]\njson = '''\n{root}'''\n"
+        )
+    };
+    let told = |root: &str| {
+        let loaded = promo_core::config::load(&pipeline(root), &[], &promo_core::config::Limits::default());
+        loaded.diagnostics.iter().filter(|told| told.is_error()).map(|told| told.code).collect::<Vec<_>>()
+    };
+    assert!(root.len() > 4096);
+    assert_eq!(told(root), Vec::<&str>::new());
+    assert_eq!(told(&" ".repeat(200 * 1024)), ["limit-text", "trusted-root"]);
+}

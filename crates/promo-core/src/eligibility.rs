@@ -103,6 +103,17 @@ pub struct Question<'a> {
     pub run: Option<&'a crate::ids::RunId>,
 }
 
+/// Judges promotions by the same facts, at the same instant. Those are bound to it: what a gate over evidence came to for one
+/// environment is what it comes to for all that it is asked about, and is judged once.
+#[derive(Debug)]
+pub struct Assessor<'a> {
+    rules: &'a Rules<'a>,
+    view: &'a View,
+    observed: Observed<'a>,
+    now: Present,
+    judged: evidence::Judged<'a>,
+}
+
 /// Judges one promotion: every gate, in the order in which they are shown (S1.2).
 #[must_use]
 pub fn assess(
@@ -112,43 +123,56 @@ pub fn assess(
     question: &Question<'_>,
     now: impl Into<Present>,
 ) -> Vec<Gate> {
-    let Some(environment) = rules.pipeline.environments.get(question.environment) else { return Vec::new() };
-    let now = now.into();
-    let mut gates = Vec::new();
-    let findings = observed.artifacts;
-    artifact_gates(findings, question, &mut gates);
-    // What runs there already is not barred from coming back (S10.1).
-    if question.movement != Movement::Rollback && question.drill.is_none() {
-        evidence::gates(rules, view, observed.evidence, question, now, &mut gates);
+    Assessor::new(rules, view, observed, now).assess(question)
+}
+
+impl<'a> Assessor<'a> {
+    /// Whoever judges by these facts.
+    pub fn new(rules: &'a Rules<'a>, view: &'a View, observed: Observed<'a>, now: impl Into<Present>) -> Self {
+        Self { rules, view, observed, now: now.into(), judged: evidence::Judged::default() }
     }
-    if let Some(back) = question.drill {
-        drill_gates(rules, view, environment, question, &mut gates);
-        // What is wrong with where it goes in between stands beside what is found of what runs.
-        gates.extend(artifact_findings(findings, back).iter().map(artifact_gate));
-        gates.extend(
-            quarantined(rules, view, question.environment, back)
-                .map(|reason| gate(GateKind::Quarantine, Outcome::Refused, reason)),
-        );
-        gates.push(arrival_gate(rules, view, environment, question, now));
+
+    /// Judges one promotion, as [`assess`] does.
+    #[must_use]
+    pub fn assess(&self, question: &Question<'_>) -> Vec<Gate> {
+        let &Self { rules, view, observed, now, ref judged } = self;
+        let Some(environment) = rules.pipeline.environments.get(question.environment) else { return Vec::new() };
+        let mut gates = Vec::new();
+        let findings = observed.artifacts;
+        artifact_gates(findings, question, &mut gates);
+        // What runs there already is not barred from coming back (S10.1).
+        if question.movement != Movement::Rollback && question.drill.is_none() {
+            evidence::gates(rules, view, (observed.evidence, judged), question, now, &mut gates);
+        }
+        if let Some(back) = question.drill {
+            drill_gates(rules, view, environment, question, &mut gates);
+            // What is wrong with where it goes in between stands beside what is found of what runs.
+            gates.extend(artifact_findings(findings, back).iter().map(artifact_gate));
+            gates.extend(
+                quarantined(rules, view, question.environment, back)
+                    .map(|reason| gate(GateKind::Quarantine, Outcome::Refused, reason)),
+            );
+            gates.push(arrival_gate(rules, view, environment, question, now));
+        }
+        if question.movement == Movement::Promotion {
+            gates.push(order_gate(rules, view, question));
+            predecessor_gates(rules, view, environment, question, now, &mut gates);
+            gates.push(arrival_gate(rules, view, environment, question, now));
+        }
+        // What failed is not repeated by itself, neither a release nor a configuration of it (S3.3).
+        if question.movement == Movement::Reconfiguration && question.tried && !question.named {
+            gates.push(gate(GateKind::Order, Outcome::Refused, Reason::ConfigurationTried));
+        }
+        gates.push(quarantine_gate(rules, view, question));
+        if question.movement != Movement::Rollback {
+            gates.push(freeze_gate(view, question));
+        }
+        approval_gates(rules, question, now, &mut gates);
+        gates.push(window_gate(rules, question, now));
+        gates.push(lock_gate(view, question));
+        gates.sort_by_key(|gate| gate.kind);
+        gates
     }
-    if question.movement == Movement::Promotion {
-        gates.push(order_gate(rules, view, question));
-        predecessor_gates(rules, view, environment, question, now, &mut gates);
-        gates.push(arrival_gate(rules, view, environment, question, now));
-    }
-    // What failed is not repeated by itself, neither a release nor a configuration of it (S3.3).
-    if question.movement == Movement::Reconfiguration && question.tried && !question.named {
-        gates.push(gate(GateKind::Order, Outcome::Refused, Reason::ConfigurationTried));
-    }
-    gates.push(quarantine_gate(rules, view, question));
-    if question.movement != Movement::Rollback {
-        gates.push(freeze_gate(view, question));
-    }
-    approval_gates(rules, question, now, &mut gates);
-    gates.push(window_gate(rules, question, now));
-    gates.push(lock_gate(view, question));
-    gates.sort_by_key(|gate| gate.kind);
-    gates
 }
 
 /// Whether the next wave of an environment that is on its way may begin, where it stops at a closed window (S5.5): freezes

@@ -31,7 +31,7 @@ use serde_json::Value;
 use crate::Digest;
 use crate::canonical;
 use crate::clock::Present;
-use crate::eligibility::{ArtifactFindings, Evidence, Observed, Rules};
+use crate::eligibility::{ArtifactFindings, Assessor, Evidence, Observed, Rules};
 use crate::gate::Reason;
 use crate::ids::{EnvironmentName, ReleaseId, TargetName};
 use crate::inputs::{FileChange, Inputs};
@@ -270,13 +270,15 @@ fn nothing_named() -> Request {
 
 struct Planner<'a> {
     input: &'a PlanInput<'a>,
+    assessor: Assessor<'a>,
     /// Files of the working tree that more than one environment uses.
     shared: BTreeSet<&'a str>,
 }
 
 impl<'a> Planner<'a> {
     fn new(input: &'a PlanInput<'a>) -> Self {
-        Self { input, shared: shared_files(&input.rules, &input.observations.files) }
+        let assessor = Assessor::new(&input.rules, input.view, input.observations.of_releases(), input.now);
+        Self { input, assessor, shared: shared_files(&input.rules, &input.observations.files) }
     }
 
     fn reference(&self, id: &ReleaseId) -> ReleaseRef {

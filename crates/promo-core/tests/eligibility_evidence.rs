@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
 use promo_core::clock::{Doubt, Present};
 use promo_core::config;
-use promo_core::eligibility::{Evidence, Observed, Question, assess};
+use promo_core::eligibility::{Assessor, Evidence, Observed, Question, assess};
 use promo_core::evidence::{
     About, Bill, Finding, Findings, Finite, Kind, Level, Number, Numbers, Report, Seen, Severity, TestRun, Tip, Tool,
     Totals,
@@ -242,14 +242,88 @@ fn what_one_artifact_says_is_not_said_of_another_and_what_was_erased_is_not_said
     assert_eq!(told(&only("app"), &evidence), [erased]);
 }
 
+fn measured(value: f64) -> Piece {
+    let mut report = Report::new(About::new(Kind::K6));
+    let number = Number { name: "p95".into(), value: Finite::new(value).unwrap(), unit: None };
+    report.numbers = Some(Numbers { list: vec![number], ..Numbers::default() });
+    piece(Content::Read(Arc::new(report)))
+}
+
+/// Environments that run nothing, the same and something else, and of which one states another gate by a name that the others use, asked in
+/// any order about several releases.
+#[test]
+fn s1_1_what_is_asked_beside_other_questions_is_answered_as_if_it_were_asked_alone() {
+    let places = ["dev", "qa", "perf", "uat", "production"];
+    let stated = |max_age: &str, higher_by: &str| {
+        let gates = format!(
+            "[gates]\nno-critical = {{ scan = {{ deny = [\"critical\"], max_age = \"{max_age}\" }} }}\n\
+             p95 = {{ number = {{ name = \"p95\", higher_by = \"{higher_by}\" }} }}\nmetadata = {{ metadata = [\"commit\"] }}\n"
+        );
+        let (head, _) = PIPELINE.split_once("[gates]").unwrap();
+        let environment = |name: &&str| {
+            format!("[environments.{name}]\ntier = \"testing\"\ngates = [\"no-critical\", \"p95\", \"metadata\"]\n")
+        };
+        let text = format!("{head}{gates}{}", places.iter().map(environment).collect::<String>());
+        let (pipeline, told) = config::pipeline(&text, &[]);
+        let pipeline = pipeline.unwrap_or_else(|| panic!("{told:?}"));
+        govern(&pipeline, &config::Places::default(), None, TrustMode::Local).0.unwrap().gates
+    };
+    let mut world = World::new(&places.join("\n"));
+    for release in ["a", "b", "c", "d"] {
+        world.add(release, &[]);
+    }
+    world.play("deploy qa a; deploy perf b; deploy uat c");
+    world.gates = stated("7d", "10");
+    world.gates.insert(name("production"), stated("30m", "10").remove(&name::<EnvironmentName>("production")).unwrap());
+    let [a, b, c, d] = ["a", "b", "c", "d"].map(|release| world.id(release));
+    let evidence: Evidence = [
+        (a.clone(), known(vec![measured(100.0)])),
+        (b.clone(), known(vec![measured(200.0), scan(Some(Level::Critical), HOUR)])),
+        (d.clone(), known(vec![measured(205.0), scan(None, HOUR)])),
+    ]
+    .into();
+    let (rules, view, nothing) = (world.rules(), world.view(), BTreeSet::new());
+    let observed = Observed { evidence: &evidence, ..Observed::NOTHING };
+    let names: Vec<EnvironmentName> = places.iter().map(|place| name(place)).collect();
+    let all: Vec<Question<'_>> = names
+        .iter()
+        .flat_map(|environment| [&d, &b, &c, &d].map(|release| (environment, release)))
+        .map(|(environment, release)| Question {
+            environment,
+            release,
+            movement: Movement::Promotion,
+            drill: None,
+            named: false,
+            drifted: false,
+            tried: false,
+            invoker: Invoker::Human,
+            moved_before: &nothing,
+            approvals: None,
+            run: None,
+        })
+        .collect();
+    for now in [Present::from(world.now()), (world.now() + SignedDuration::from_hours(200)).into()] {
+        let (one, other) = (Assessor::new(&rules, &view, observed, now), Assessor::new(&rules, &view, observed, now));
+        let alone = |question| assess(&rules, &view, observed, question, now);
+        for question in &all {
+            assert_eq!(one.assess(question), alone(question), "{question:?}");
+        }
+        for question in all.iter().rev() {
+            assert_eq!(other.assess(question), alone(question), "{question:?}");
+        }
+    }
+    // They do come to different things: else nothing was shown.
+    let d_there = |at: usize| of(&assess(&rules, &view, observed, &all[4 * at], world.now()), GateKind::Evidence);
+    let outcomes: Vec<Vec<Outcome>> =
+        (0..places.len()).map(|at| d_there(at).into_iter().map(|(outcome, ..)| outcome).collect()).collect();
+    let (met, refused) = (Outcome::Satisfied, Outcome::Refused);
+    let expected =
+        [vec![met, met], vec![met, refused], vec![met, met], vec![met, Outcome::Waiting], vec![Outcome::Expired, met]];
+    assert_eq!(outcomes, expected);
+}
+
 #[test]
 fn the_first_release_of_an_environment_has_nothing_to_be_compared_with_and_every_later_one_has() {
-    let measured = |value: f64| {
-        let mut report = Report::new(About::new(Kind::K6));
-        let number = Number { name: "p95".into(), value: Finite::new(value).unwrap(), unit: None };
-        report.numbers = Some(Numbers { list: vec![number], ..Numbers::default() });
-        piece(Content::Read(Arc::new(report)))
-    };
     let gate = "p95 = { number = { name = \"p95\", higher_by = \"10\", max = \"300\" } }";
     let text = PIPELINE.replace("[gates]", &format!("[gates]\n{gate}")).replace(NAMED, "gates = [\"p95\"]");
     let (pipeline, told) = config::pipeline(&text, &[]);

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use promo_core::eligibility::{self, ArtifactFindings, Observed, Question};
+use promo_core::eligibility::{ArtifactFindings, Assessor, Observed, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::event::Movement;
@@ -91,6 +91,7 @@ impl Session {
             let here = gated().filter_map(|(name, _)| view.current(name)).map(|here| &here.release);
             let evidence = self.evidence(view, gated().map(|(_, release)| *release).chain(here))?;
             let observed = Observed { artifacts, evidence: &evidence };
+            let assessor = Assessor::new(&rules, view, observed, now);
             for (environment, release) in questions {
                 if view.release(release).is_none() {
                     return Err(EngineError::Invalid(format!("the release {release} is not in the ledger")));
@@ -109,7 +110,7 @@ impl Session {
                     approvals: None,
                     run: None,
                 };
-                answers.push(eligibility::assess(&rules, view, observed, &question, now));
+                answers.push(assessor.assess(&question));
             }
             Ok(())
         })??;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation};
-use promo_core::eligibility::{self, CheckStatus, Hold, Observed, Question};
+use promo_core::eligibility::{self, Assessor, CheckStatus, Hold, Observed, Question};
 use promo_core::gate::{Gate, Reason};
 use promo_core::ids::{CheckName, EnvironmentName, IdentityName, ReleaseId, RunId};
 use promo_core::ledger::View;
@@ -250,6 +250,8 @@ impl Session {
             let invoker = self.counts_as(&document.body, &digest, view, &[]);
             let (nothing, evidence) = (BTreeSet::new(), self.evidence_for(view, &document.body)?);
             let observed = Observed { evidence: &evidence, ..Observed::NOTHING };
+            let rules = self.governance.rules();
+            let assessor = Assessor::new(&rules, view, observed, now);
             let mut moves = Vec::new();
             for entry in &document.body.moves {
                 let evaluation = standings.get(&entry.environment).cloned();
@@ -273,7 +275,7 @@ impl Session {
                     approvals: status.as_ref(),
                     run: None,
                 };
-                let gates = eligibility::assess(&self.governance.rules(), view, observed, &question, now);
+                let gates = assessor.assess(&question);
                 let rejections = evaluation.iter().flat_map(|evaluation| &evaluation.rejections);
                 let rejected = rejections.map(|rejection| {
                     let who = rejection.identity.clone();

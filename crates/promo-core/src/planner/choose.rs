@@ -291,8 +291,7 @@ impl Planner<'_> {
             approvals: None,
             run: None,
         };
-        let mut gates =
-            eligibility::assess(&input.rules, input.view, input.observations.of_releases(), &question, input.now);
+        let mut gates = self.assessor.assess(&question);
         gates.extend(refusals.into_iter().map(|reason| Gate {
             kind: GateKind::Artifact,
             outcome: Outcome::Refused,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::approval::{Decision, Envelope, Evaluation, VerifiedApproval};
 use promo_core::clock::{MAX_SKEW, Present};
-use promo_core::eligibility::{self, ApprovalStatus, Question};
+use promo_core::eligibility::{self, ApprovalStatus, Assessor, Question};
 use promo_core::gate::{Gate, GateKind, Instant, Outcome, overall};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
@@ -122,7 +122,9 @@ impl Session {
                     // Planned anew it is without the approvals that this very plan has.
                     let standings = self.standings(document, digest, &view, beside, applier, now.at)?;
                     let approvals = standings.get(name).map(Evaluation::status);
-                    let now = self.judged(plan, entry, &view, &observed, approvals.as_ref(), invoker, now);
+                    let rules = self.governance.rules();
+                    let assessor = Assessor::new(&rules, &view, observed.of_releases(), now);
+                    let now = judged(&assessor, plan, entry, (&view, &observed), approvals.as_ref(), invoker);
                     gates.retain(|gate| gate.kind != GateKind::Approval);
                     gates.extend(now.into_iter().filter(|gate| gate.kind == GateKind::Approval));
                     gates.sort_by_key(|gate| gate.kind);
@@ -250,40 +252,6 @@ impl Session {
         Ok(false)
     }
 
-    /// The gates of one move before anything of its plan has begun.
-    #[expect(clippy::too_many_arguments, reason = "what the one question is about")]
-    fn judged(
-        &self,
-        plan: &Plan,
-        entry: &Move,
-        view: &View,
-        observed: &Observations,
-        approvals: Option<&ApprovalStatus>,
-        invoker: Invoker,
-        now: Present,
-    ) -> Vec<Gate> {
-        let nothing = std::collections::BTreeSet::new();
-        let question = Question {
-            environment: &entry.environment,
-            release: &entry.to.id,
-            movement: entry.movement,
-            drill: entry.drilled(),
-            named: plan.request.by_name(),
-            drifted: !planner::drift(view, observed, &entry.environment).is_empty(),
-            tried: eligibility::configuration_failed(
-                view,
-                &entry.environment,
-                &entry.to.id,
-                (&entry.files, &entry.settings),
-            ),
-            invoker,
-            moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
-            approvals,
-            run: None,
-        };
-        eligibility::assess(&self.governance.rules(), view, observed.of_releases(), &question, now)
-    }
-
     /// What people said when they stopped what these gates keep out, a line each.
     fn reasons(
         &self,
@@ -322,8 +290,11 @@ impl Session {
         let approvals: BTreeMap<EnvironmentName, ApprovalStatus> =
             standings.iter().map(|(name, evaluation)| (name.clone(), evaluation.status())).collect();
         let invoker = self.counts_as(plan, digest, view, beside);
+        let rules = self.governance.rules();
+        let assessor = Assessor::new(&rules, view, observed.of_releases(), now);
         for entry in &plan.moves {
-            let gates = self.judged(plan, entry, view, observed, approvals.get(&entry.environment), invoker, now);
+            let approvals = approvals.get(&entry.environment);
+            let gates = judged(&assessor, plan, entry, (view, observed), approvals, invoker);
             // What comes later in the plan is judged again when it starts; its approvals must be there now (S6.9).
             let shut = |g: &promo_core::gate::Gate| match g.kind {
                 GateKind::Approval => !g.outcome.is_open(),
@@ -499,6 +470,37 @@ fn in_file(found: &[planner::Moved]) -> Vec<String> {
     let more = found.len().saturating_sub(MANY);
     let more = (more > 0).then(|| format!("and {more} more"));
     found.iter().take(MANY).map(line).chain(more).collect()
+}
+
+/// The gates of one move before anything of its plan has begun.
+fn judged(
+    assessor: &Assessor<'_>,
+    plan: &Plan,
+    entry: &Move,
+    (view, observed): (&View, &Observations),
+    approvals: Option<&ApprovalStatus>,
+    invoker: Invoker,
+) -> Vec<Gate> {
+    let nothing = std::collections::BTreeSet::new();
+    let question = Question {
+        environment: &entry.environment,
+        release: &entry.to.id,
+        movement: entry.movement,
+        drill: entry.drilled(),
+        named: plan.request.by_name(),
+        drifted: !planner::drift(view, observed, &entry.environment).is_empty(),
+        tried: eligibility::configuration_failed(
+            view,
+            &entry.environment,
+            &entry.to.id,
+            (&entry.files, &entry.settings),
+        ),
+        invoker,
+        moved_before: if entry.after.is_empty() { &nothing } else { &entry.after },
+        approvals,
+        run: None,
+    };
+    assessor.assess(&question)
 }
 
 /// Why an environment with `start = "manual"` does not begin.

@@ -1,5 +1,6 @@
 //! Shared fixtures and harnesses of the test package.
 
+pub mod beside;
 pub mod binary;
 pub mod cells;
 mod certificates;

@@ -5,75 +5,36 @@
 mod needs_docker_registry {
     use std::collections::BTreeSet;
 
-    use promo_providers::oci::build::{self, Image};
-    use promo_providers::oci::{
-        Limits, Network, OCI_INDEX, OCI_MANIFEST, Oci, OciError, RawManifest, Resolved, Selector, Store, resolve_digest,
-    };
-    use promo_sdk::{Attached, AttachedRequest, Context, Digest, ErrorKind, Provider as _};
+    use promo_providers::oci::{Limits, OCI_INDEX, OCI_MANIFEST, Oci, RawManifest, Selector};
+    use promo_sdk::{Attached, AttachedRequest, Digest, ErrorKind, Provider as _};
+    use promo_tests::beside::{self, Place};
     use promo_tests::registry::Registry;
     use serde_json::{Value, json};
 
     struct World {
         registry: Registry,
-        cx: Context,
-        store: Store,
-        subject: RawManifest,
-        what: Resolved,
-        _directory: tempfile::TempDir,
+        place: Place,
     }
 
     impl World {
         async fn start() -> Option<Self> {
             let registry = Registry::start()?;
-            let directory = tempfile::tempdir().unwrap();
-            let cx = promo_sdk::testing::context(directory.path());
-            let network = Network::of(&cx).unwrap();
-            let store = Store::Registry(network.repository(registry.address(), "team/app").unwrap());
-            let digest = build::image(&store, "1.0.0", &Image::new([], vec![b"layer".to_vec()])).await.unwrap();
-            let what = resolve_digest(&store, &digest, &Limits::default()).await.unwrap();
-            let subject = store.get_manifest(Selector::Digest(&digest), None, &Limits::default()).await.unwrap();
-            Some(Self { registry, cx, store, subject, what, _directory: directory })
-        }
-
-        async fn blob(&self, bytes: &[u8], media_type: &str) -> Value {
-            let (digest, size) = (Digest::of(bytes), bytes.len() as u64);
-            let part = Ok::<_, OciError>(bytes.to_vec().into());
-            self.store.put_blob(&digest, size, Box::pin(futures_util::stream::iter([part]))).await.unwrap();
-            json!({ "digest": digest.to_string(), "mediaType": media_type, "size": size })
+            let place = Place::of(&registry, "team/app", "1.0.0").await;
+            Some(Self { registry, place })
         }
 
         /// A manifest with one layer, about a subject where there is one.
         async fn put(&self, text: &str, media_type: &str, annotations: Value, subject: Option<&Digest>) -> RawManifest {
-            let config = self.blob(b"{}", "application/vnd.oci.empty.v1+json").await;
-            let mut layer = self.blob(text.as_bytes(), media_type).await;
-            layer["annotations"] = annotations;
-            let mut manifest = json!({
-                "schemaVersion": 2, "mediaType": OCI_MANIFEST, "artifactType": media_type, "config": config, "layers": [layer],
-            });
-            if let Some(subject) = subject {
-                manifest["subject"] = json!({ "digest": subject.to_string(), "mediaType": OCI_MANIFEST, "size": 1 });
-            }
-            self.raw(&manifest, OCI_MANIFEST).await
-        }
-
-        async fn raw(&self, manifest: &Value, media_type: &str) -> RawManifest {
-            let bytes = manifest.to_string().into_bytes();
-            let raw = RawManifest { digest: Digest::of(&bytes), media_type: media_type.into(), bytes };
-            self.store.put_manifest(&raw).await.unwrap();
-            raw
+            self.place.put(media_type, text.as_bytes(), annotations, subject.copied()).await
         }
 
         async fn list(&self, subject: &Digest, referrers: &[&RawManifest]) {
-            let one = |r: &&RawManifest| json!({ "digest": r.digest.to_string(), "mediaType": r.media_type, "size": r.bytes.len() });
-            let all: Vec<Value> = referrers.iter().map(one).collect();
-            let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": all });
-            let raw = self.raw(&index, OCI_INDEX).await;
-            self.store.put_tag(&subject.to_string().replace(':', "-"), &raw, None).await.unwrap();
+            self.place.list(*subject, referrers).await;
         }
 
         async fn attached(&self, of: &Digest, known: BTreeSet<(Digest, Digest)>) -> Vec<Attached> {
             let reference = format!("{}/team/app@{of}", self.registry.address());
-            Oci::new().attached(&self.cx, &AttachedRequest { reference, known }).await.unwrap()
+            Oci::new().attached(&self.place.cx, &AttachedRequest { reference, known }).await.unwrap()
         }
     }
 
@@ -86,20 +47,20 @@ mod needs_docker_registry {
     #[tokio::test]
     async fn s1_3_documents_are_found_in_every_way_in_which_they_are_kept() {
         let Some(world) = World::start().await else { return };
-        let (index, platform) = (world.subject.digest, world.what.images[0].digest);
+        let (index, platform) = (world.place.subject.digest, world.place.what.images[0].digest);
         let sbom = world.put("{\"bill\": 1}", "application/vnd.cyclonedx+json", json!({}), Some(&platform)).await;
         let bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
         let attested = world.put("{\"bundle\": 1}", bundle, json!({}), Some(&index)).await;
         let picture = world.put("not a text", "image/png", json!({}), Some(&index)).await;
         world.list(&platform, &[&sbom]).await;
         world.list(&index, &[&attested, &picture]).await;
-        let tag = |of: &Digest, end: &str| format!("{}.{end}", of.to_string().replace(':', "-"));
+        let tag = |of: &Digest, end: &str| format!("{}.{end}", beside::tag(*of));
         let signature = json!({ "dev.cosignproject.cosign/signature": "c2lnbmVk" });
         let simple = "application/vnd.dev.cosign.simplesigning.v1+json";
         let signed = world.put("{\"critical\": {}}", simple, signature, None).await;
-        world.store.put_tag(&tag(&index, "sig"), &signed, None).await.unwrap();
+        world.place.store.put_tag(&tag(&index, "sig"), &signed, None).await.unwrap();
         let att = world.put("{\"att\": 1}", ENVELOPE, json!({}), None).await;
-        world.store.put_tag(&tag(&platform, "att"), &att, None).await.unwrap();
+        world.place.store.put_tag(&tag(&platform, "att"), &att, None).await.unwrap();
 
         let found = world.attached(&index, BTreeSet::new()).await;
         let cosign = r#"{"Base64Signature":"c2lnbmVk","Payload":"eyJjcml0aWNhbCI6IHt9fQ=="}"#;
@@ -118,10 +79,11 @@ mod needs_docker_registry {
     #[tokio::test]
     async fn s1_3_attestations_within_an_index_are_found_and_are_no_platforms() {
         let Some(world) = World::start().await else { return };
-        let platform = world.what.images[0].digest;
+        let platform = world.place.what.images[0].digest;
         let statement = world.put("{\"_type\": 1}", "application/vnd.in-toto+json", json!({}), None).await;
         let descriptor = |raw: &RawManifest| json!({ "digest": raw.digest.to_string(), "mediaType": raw.media_type, "size": raw.bytes.len() });
-        let image = world.store.get_manifest(Selector::Digest(&platform), None, &Limits::default()).await.unwrap();
+        let image =
+            world.place.store.get_manifest(Selector::Digest(&platform), None, &Limits::default()).await.unwrap();
         let (mut first, mut second) = (descriptor(&image), descriptor(&statement));
         first["platform"] = json!({ "os": "linux", "architecture": "amd64" });
         second["platform"] = json!({ "os": "unknown", "architecture": "unknown" });
@@ -129,7 +91,7 @@ mod needs_docker_registry {
             "vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": platform.to_string(),
         });
         let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [first, second] });
-        let index = world.raw(&index, OCI_INDEX).await;
+        let index = world.place.raw(&index, OCI_INDEX).await;
         let found = world.attached(&index.digest, BTreeSet::new()).await;
         assert_eq!(texts(&found), [("{\"_type\": 1}".to_owned(), index.digest)].into());
     }
@@ -137,7 +99,7 @@ mod needs_docker_registry {
     #[tokio::test]
     async fn s1_3_a_list_whose_entry_is_gone_is_an_error_and_not_nothing() {
         let Some(world) = World::start().await else { return };
-        let index = world.subject.digest;
+        let index = world.place.subject.digest;
         let gone = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": {}, "layers": [] }).to_string();
         let gone =
             RawManifest { digest: Digest::of(gone.as_bytes()), media_type: OCI_MANIFEST.into(), bytes: gone.into() };
@@ -147,7 +109,7 @@ mod needs_docker_registry {
         std::fs::remove_dir_all(held.parent().unwrap()).unwrap();
         let reference = format!("{}/team/app@{index}", world.registry.address());
         let request = AttachedRequest { reference, known: BTreeSet::new() };
-        let error = Oci::new().attached(&world.cx, &request).await.unwrap_err();
+        let error = Oci::new().attached(&world.place.cx, &request).await.unwrap_err();
         assert_ne!(error.kind, ErrorKind::Invalid, "{error:?} {}", gone.digest);
     }
 }

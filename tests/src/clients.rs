@@ -1,4 +1,4 @@
-//! Other people's programs for artifacts and signatures: skopeo, openssl, and the JavaScript client of Sigstore. Each is a process of its own
+//! Other people's programs for artifacts and signatures: skopeo, openssl, and the JavaScript clients of Sigstore. Each is a process of its own
 //! that knows nothing of promo. What must not live here: anything that promo itself reads, signs or checks.
 
 use std::ffi::OsStr;
@@ -160,6 +160,49 @@ impl Clients {
         let said = String::from_utf8_lossy(&judged.stderr).into_owned();
         assert!(judged.status.success() || said.starts_with("SIGNATURE_ERROR"), "{said}");
         judged.status.success().then(|| serde_json::from_slice(&judged.stdout).expect("JSON"))
+    }
+
+    /// A statement in a bundle, signed by somebody whom an issuer knows, without a key of their own: an authority of certificates, logs and an
+    /// authority of time stamps by this name bear it out. How, say the options of the component `sigstore-sign`.
+    ///
+    /// # Panics
+    /// When the client fails.
+    #[must_use]
+    pub fn signed_as(
+        &self,
+        authority: &str,
+        (identity, issuer): (&str, &str),
+        statement: &Value,
+        options: &[&str],
+    ) -> Vec<u8> {
+        let payload = self.write("to-sign", statement.to_string().as_bytes());
+        let directory = self.path(authority);
+        let words: &[&OsStr] = words![directory, identity, issuer, STATEMENT, payload];
+        let options: Vec<&OsStr> = options.iter().map(OsStr::new).collect();
+        done("sigstore-sign", &[words, &options].concat())
+    }
+
+    /// The trusted root of an authority that has signed something: the file, with JSON in it.
+    #[must_use]
+    pub fn trusted_root(&self, authority: &str) -> PathBuf {
+        self.path(authority).join("trusted_root.json")
+    }
+
+    /// What is signed in a bundle and by whom, where the JavaScript client of Sigstore finds that by a trusted root, and why where not.
+    ///
+    /// # Errors
+    /// What the client says.
+    ///
+    /// # Panics
+    /// When it prints what is no JSON.
+    pub fn opened_by_root(&self, root: &Path, bundle: &[u8]) -> Result<(Value, String), String> {
+        let file = self.write("bundle.json", bundle);
+        let judged = run("sigstore-verify", words![root, file]);
+        let said = String::from_utf8_lossy(&judged.stderr).into_owned();
+        if !judged.status.success() {
+            return Err(said);
+        }
+        Ok((serde_json::from_slice(&judged.stdout).expect("JSON"), said))
     }
 
     /// The bytes of a manifest, as skopeo reads them from a registry in plain http.

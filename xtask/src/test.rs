@@ -160,7 +160,7 @@ fn markers(component: &str) -> Vec<String> {
 const CLUSTER: [&str; 4] = ["etcd", "kubectl", "helm", "helm-3"];
 
 /// Other people's programs, which judge together what promo leaves in a registry.
-const CLIENTS: [&str; 3] = ["skopeo", "openssl", "sigstore-verify"];
+const CLIENTS: [&str; 4] = ["skopeo", "openssl", "sigstore-verify", "sigstore-sign"];
 
 /// The same of all that are missing, each once.
 fn skipped(missing: &[&str]) -> BTreeSet<String> {
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn without_one_of_the_clients_nothing_is_judged_by_them() {
-        for client in ["skopeo", "openssl", "sigstore-verify"] {
+        for client in ["skopeo", "openssl", "sigstore-verify", "sigstore-sign"] {
             assert!(cargo_test_args(&[client]).contains(&"needs_clients::".to_owned()), "{client}");
         }
     }

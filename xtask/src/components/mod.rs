@@ -1,7 +1,7 @@
 //! The tools and servers that tests and checks need, and the commands over them.
 //!
 //! The table lives in `table.rs`, getting a component in `install.rs`, running servers in `servers.rs`. `terraform.py` starts
-//! the terraform that comes as a library, `sigstore-verify` is what calls the JavaScript client of Sigstore; `kubernetes.rs` and `kubernetes.sh` build the control plane of Kubernetes.
+//! the terraform that comes as a library, `sigstore-verify` and `sigstore-sign` are what calls the JavaScript clients of Sigstore; `kubernetes.rs` and `kubernetes.sh` build the control plane of Kubernetes.
 
 mod install;
 mod kubernetes;
@@ -9,7 +9,8 @@ pub(crate) mod servers;
 mod table;
 
 use crate::{Outcome, workspace};
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use table::Source;
 pub(crate) use table::{COMPONENTS, Component, Need};
 
@@ -67,7 +68,15 @@ pub(crate) fn find(component: &Component) -> Option<PathBuf> {
         return Some(path);
     }
     let on_path = || which::which(component.program).ok().filter(|_| component.source.may_be_on_path());
-    pinned(component).filter(|path| path.is_file()).or_else(on_path)
+    pinned(component).filter(|path| is_current(component, path)).or_else(on_path)
+}
+
+/// Whether a pinned copy is there, and is what the table says: a program that the table holds itself changes without its version.
+fn is_current(component: &Component, path: &Path) -> bool {
+    match component.source.program() {
+        Some(program) => fs::read_to_string(path).is_ok_and(|there| there == program),
+        None => path.is_file(),
+    }
 }
 
 /// Where the pinned version is, or would be. The version is in the path, so a changed pin is not met by an old copy.
@@ -153,7 +162,7 @@ fn shell_quoted(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{named, shell_quoted, variable};
+    use super::{is_current, named, shell_quoted, variable};
 
     #[test]
     fn a_component_and_its_variable_differ_only_in_spelling() {
@@ -164,6 +173,17 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_known_ones() {
         let error = named("docker").err().unwrap();
         assert!(error.contains("`docker`") && error.contains("docker-registry"), "{error}");
+    }
+
+    #[test]
+    fn a_program_of_the_table_is_taken_as_it_stands_there_and_not_as_it_once_was() {
+        let component = named("sigstore-verify").unwrap();
+        let copy = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(copy.path(), component.source.program().unwrap()).unwrap();
+        assert!(is_current(component, copy.path()));
+        std::fs::write(copy.path(), "#!/usr/bin/env node\n").unwrap();
+        assert!(!is_current(component, copy.path()));
+        assert!(is_current(named("docker-registry").unwrap(), copy.path()), "the table has no text of it");
     }
 
     #[test]

@@ -105,6 +105,14 @@ impl Source {
         }
     }
 
+    /// The program itself, where the table holds it.
+    pub(crate) fn program(&self) -> Option<&'static str> {
+        match *self {
+            Self::WheelLibrary { program, .. } | Self::Npm { program, .. } => Some(program),
+            _ => None,
+        }
+    }
+
     /// Whether a program of that name on `PATH` is as good. Not where tests are about one version among several.
     pub(crate) fn may_be_on_path(&self) -> bool {
         !matches!(self, Self::InsideWheel { .. } | Self::Npm { .. } | Self::Kubernetes { .. })
@@ -395,6 +403,20 @@ pub(crate) const COMPONENTS: &[Component] = &[
         ready: "it is a command: `sigstore-verify --version` answers",
         when_missing: "install Node.js from 20.17 on and npm",
     },
+    Component {
+        name: "sigstore-sign",
+        program: "sigstore-sign",
+        need: Need::Tests,
+        source: Source::Npm {
+            version: "4.1.1",
+            manifest: include_str!("sigstore-sign/package.json"),
+            lock: include_str!("sigstore-sign/package-lock.json"),
+            program: include_str!("sigstore-sign/sigstore-sign.js"),
+        },
+        starts: "sigstore-sign DIRECTORY IDENTITY ISSUER TYPE FILE: @sigstore/sign with the authorities and the log of @sigstore/mock, all within the process",
+        ready: "it is a command: `sigstore-sign --version` answers",
+        when_missing: "install Node.js from 20.17 on and npm",
+    },
 ];
 
 #[cfg(test)]
@@ -421,7 +443,7 @@ mod tests {
             assert!(!lock.contains("\"resolved\""), "{lock}");
             seen += 1;
         }
-        assert_eq!(seen, 1);
+        assert_eq!(seen, 2);
     }
 
     #[test]

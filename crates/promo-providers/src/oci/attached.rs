@@ -10,16 +10,19 @@ use promo_sdk::Attached;
 use serde::Deserialize;
 use serde_json::json;
 
+use super::copy::manifest_of;
 use super::document::RawManifest;
 use super::error::OciError;
 use super::referrers::Companions;
 use super::resolve::Resolved;
-use super::store::{Limits, Selector, Store};
+use super::store::{Limits, Store};
 
 /// The longest document that is read, in bytes: what readers of reports take.
 const LONGEST: u64 = 64 << 20;
 /// How much is read of all that is not known yet, in bytes.
 const MOST: u64 = 256 << 20;
+/// How many documents are looked at that are not known yet.
+const DOCUMENTS: u64 = 1000;
 /// What cosign signs of an image, with the signature beside it.
 const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// Where the signature stands.
@@ -60,20 +63,30 @@ pub(super) async fn read(
 ) -> Result<Vec<Attached>, OciError> {
     let images: BTreeSet<Digest> = resolved.images.iter().map(|image| image.digest).collect();
     // Attestations within an index name in their statements for which platform they are.
-    let inside = resolved.tree.iter().map(|entry| entry.digest).filter(|digest| !images.contains(digest));
-    let inside = inside.filter(|digest| *digest != resolved.digest).map(|digest| (resolved.digest, digest));
-    let attached = companions.referrers.iter().map(|referrer| (referrer.subject, referrer.resolved.digest));
-    let sidecars = companions.sidecars.iter().map(|sidecar| (sidecar.subject, sidecar.resolved.digest));
-    let (mut out, mut seen, mut taken) = (Vec::new(), BTreeSet::new(), 0_u64);
-    for (subject, digest) in inside.chain(attached).chain(sidecars) {
+    let inside = resolved.tree.iter().filter(|entry| !images.contains(&entry.digest));
+    let inside = inside.filter(|entry| entry.digest != resolved.digest);
+    let inside = inside.map(|entry| (resolved.digest, resolved, entry.clone()));
+    let attached = companions.referrers.iter().map(|referrer| (referrer.subject, &referrer.resolved));
+    let sidecars = companions.sidecars.iter().map(|sidecar| (sidecar.subject, &sidecar.resolved));
+    let beside = attached.chain(sidecars).map(|(subject, resolved)| (subject, resolved, resolved.tree_entry()));
+    let (mut out, mut seen, mut taken, mut looked) = (Vec::new(), BTreeSet::new(), 0_u64, 0_u64);
+    let too_large = |what: &str, limit, found| {
+        let what = format!("{}@{}: {what}", store.name(), resolved.digest);
+        OciError::TooLarge { what, limit, found }
+    };
+    for (subject, within, entry) in inside.chain(beside) {
+        let digest = entry.digest;
         if !seen.insert((subject, digest)) {
             continue;
         }
-        let manifest = store.get_manifest(Selector::Digest(&digest), None, limits).await?;
+        // Whoever gathered them has read them.
+        let manifest = manifest_of(store, within, &entry, limits).await?;
+        let mut wanted = Vec::new();
         for layer in layers(store, &manifest)? {
             if !is_document(&layer.media_type) || known.contains(&(subject, layer.digest)) {
                 continue;
             }
+            looked += 1;
             if layer.size > LONGEST {
                 let unread = Some(format!("it says that it has {} bytes, and {LONGEST} are read at most", layer.size));
                 out.push(Attached {
@@ -86,10 +99,15 @@ pub(super) async fn read(
                 continue;
             }
             taken = taken.saturating_add(layer.size);
-            if taken > MOST {
-                let what = format!("{}@{}: documents that are attached", store.name(), resolved.digest);
-                return Err(OciError::TooLarge { what, limit: MOST, found: taken });
-            }
+            wanted.push(layer);
+        }
+        if looked > DOCUMENTS {
+            return Err(too_large("documents that are attached", DOCUMENTS, looked));
+        }
+        if taken > MOST {
+            return Err(too_large("bytes of documents that are attached", MOST, taken));
+        }
+        for layer in wanted {
             let bytes = store.read_blob(&layer.digest, layer.size, LONGEST).await?;
             let bytes = if layer.media_type == SIMPLE { signature(&bytes, &layer) } else { bytes };
             out.push(Attached { subject, manifest: digest, media_type: layer.media_type, bytes, unread: None });

@@ -105,9 +105,9 @@ impl Attest {
         if document.subject != Some(artifact.digest) || document.artifact_type.as_deref() != Some(BUNDLE) || other {
             return Ok(false);
         }
-        for layer in
-            layers(store, &manifest)?.iter().filter(|layer| layer.media_type == BUNDLE && layer.size <= LONGEST)
-        {
+        // promo writes one: whatever has many of them is no manifest of its own.
+        let layers = layers(store, &manifest)?;
+        for layer in layers.iter().take(1).filter(|layer| layer.media_type == BUNDLE && layer.size <= LONGEST) {
             let bytes = store.read_blob(&layer.digest, layer.size, LONGEST).await?;
             let statement = signatures::statement(&bytes, key.public());
             let statement = statement.and_then(|payload| serde_json::from_slice::<Value>(&payload).ok());
@@ -224,7 +224,9 @@ impl Provider for Attest {
                 let message = format!("{}: expected {}, found nothing", asked.store.name(), request.expected);
                 return Err(ProviderError::new(ErrorKind::Conflict, message).differs(request.expected, State::Absent));
             }
-            self.attach(&asked, cx.clock.now()).await?;
+            let attached = self.attach(&asked, cx.clock.now()).await;
+            self.oci.wrote_beside(cx, &asked.store, &asked.artifact.digest);
+            attached?;
             let key = Digest::of(&asked.key.public().der());
             Ok(EnsureAnswer { changed: true, detail: format!("signed by the key SHA256:{}", key.hex()) })
         })

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error as _;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -16,7 +16,7 @@ use promo_sdk::{
 use super::copy::{companions, copy_to_free};
 use super::error::tame;
 use super::layout::Layout;
-use super::recent::Recent;
+use super::recent::{Beside, Recent};
 use super::referrers::Companions;
 use super::{
     Copy, Limits, Location, Network, OciError, Reference, Store, attached, created, referrers, resolve, resolve_digest,
@@ -151,6 +151,29 @@ impl Oci {
         let resolved = resolve_digest(&store, &artifact.digest, &self.limits).await?;
         self.saw_tree(cx, &store, &resolved);
         Ok((store, resolved))
+    }
+
+    /// An artifact, and what goes along with it. Releases have artifacts in common: what was gathered a moment ago is not gathered again.
+    async fn beside(&self, cx: &Context, store: &Store, digest: &Digest) -> Result<Arc<Beside>, OciError> {
+        let place = at_digest(store, digest);
+        if let Some(known) = self.recent.beside.get(cx.clock.now(), &place) {
+            return Ok(known);
+        }
+        let resolved = match self.recent.trees.get(cx.clock.now(), &place) {
+            Some(resolved) => resolved,
+            None => resolve_digest(store, digest, &self.limits).await?,
+        };
+        let companions = referrers::gather(store, &resolved, &self.limits).await?;
+        let found = Arc::new((resolved, companions));
+        if matches!(store, Store::Registry(_)) {
+            self.recent.beside.note(cx.clock.now(), place, found.clone());
+        }
+        Ok(found)
+    }
+
+    /// That something was written beside a digest: what was seen there is the past.
+    pub(super) fn wrote_beside(&self, cx: &Context, store: &Store, digest: &Digest) {
+        self.recent.beside.take(cx.clock.now(), &at_digest(store, digest));
     }
 
     fn saw_tree(&self, cx: &Context, store: &Store, resolved: &super::Resolved) {
@@ -349,12 +372,9 @@ impl Provider for Oci {
                 return Err(ProviderError::new(ErrorKind::Invalid, message));
             };
             let store = self.open(cx, reference.location())?;
-            let resolved = match self.recent.trees.get(cx.clock.now(), &at_digest(&store, &digest)) {
-                Some(resolved) => resolved,
-                None => resolve_digest(&store, &digest, &self.limits).await?,
-            };
-            let companions = referrers::gather(&store, &resolved, &self.limits).await?;
-            Ok(attached::read(&store, &resolved, &companions, &request.known, &self.limits).await?)
+            let companions = self.beside(cx, &store, &digest).await?;
+            let (resolved, companions) = companions.as_ref();
+            Ok(attached::read(&store, resolved, companions, &request.known, &self.limits).await?)
         })
         .await
     }

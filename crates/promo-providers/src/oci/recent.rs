@@ -2,7 +2,7 @@
 //! again, and for how long. What must not: anything that a tag is written on; who writes one looks itself, right before.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::{SignedDuration, Timestamp};
 use promo_core::Digest;
@@ -57,6 +57,9 @@ fn is_recent(at: Timestamp, now: Timestamp) -> bool {
     !age.is_negative() && age <= RECENT
 }
 
+/// An artifact, and what goes along with it.
+pub(super) type Beside = (Resolved, Companions);
+
 /// What was seen, by what it is good for.
 #[derive(Debug, Default)]
 pub(super) struct Recent {
@@ -71,6 +74,8 @@ pub(super) struct Recent {
     pub(super) trees: Seen<Resolved>,
     /// What goes along with a copy, as its preview told it.
     pub(super) along: Seen<Companions>,
+    /// What lies beside digests, for whoever asks what is attached: releases have artifacts in common.
+    pub(super) beside: Seen<Arc<Beside>>,
 }
 
 #[cfg(test)]

@@ -23,8 +23,10 @@ use super::wire::{body, status, what};
 
 /// A signature of an attestation of a signature, and no more.
 const DEPTH: usize = 3;
-/// Referrers of one artifact.
+/// Manifests that are said to refer to one artifact, whether they do or not: each is looked at.
 const MOST: usize = 1000;
+/// Entries of one list, of which nothing but digests is kept.
+const LISTED: usize = 10_000;
 /// Pages of one list.
 const PAGES: usize = 100;
 /// Subjects that are asked about at once.
@@ -99,13 +101,19 @@ impl<'a> Tags<'a> {
 /// Finds everything that goes along with an artifact.
 ///
 /// # Errors
-/// What the store says; [`OciError::TooLarge`].
+/// What the store says; [`OciError::TooLarge`], since what is not read is not known to be nothing.
 pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) -> Result<Companions, OciError> {
     let tags = Tags::of(store).await?;
     let tree: Vec<Digest> = resolved.tree.iter().map(|manifest| manifest.digest).collect();
     let mut out = Companions::default();
     let mut seen: BTreeSet<Digest> = tree.iter().copied().collect();
-    let mut level = tree.clone();
+    let (mut level, mut looked, mut taken) = (tree.clone(), 0, 0_u64);
+    let mut bound = |manifests: u64| {
+        taken = taken.saturating_add(manifests);
+        let what = format!("{}@{}: bytes of manifests that go along", store.name(), resolved.digest);
+        let (limit, found) = (limits.tree_bytes, taken);
+        if taken > limit { Err(OciError::TooLarge { what, limit, found }) } else { Ok(()) }
+    };
     for depth in 0..=DEPTH {
         let asked = level.iter().map(|subject| list(store, &tags, *subject, limits)).collect::<Vec<_>>();
         let found: Vec<BTreeSet<Digest>> = futures_util::stream::iter(asked).buffered(PARALLEL).try_collect().await?;
@@ -116,14 +124,15 @@ pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) 
             if !seen.insert(digest) {
                 continue;
             }
-            if out.referrers.len() >= MOST {
-                let what = format!("{}@{}: referrers", store.name(), resolved.digest);
-                return Err(OciError::TooLarge { what, limit: MOST as u64, found: MOST as u64 + 1 });
+            looked += 1;
+            if looked > MOST {
+                return Err(too_many(store, &resolved.digest));
             }
             let manifest = store.get_manifest(Selector::Digest(&digest), None, limits).await?;
             let document = document::parse(&format!("{}@{digest}", store.name()), &manifest)?;
             // A list says what its writer likes; what counts is what the manifest itself says.
             if document.subject != Some(subject) {
+                bound(manifest.bytes.len() as u64)?;
                 tracing::warn!(%digest, %subject, "is listed as a referrer and does not refer to it: left out");
                 continue;
             }
@@ -134,6 +143,7 @@ pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) 
             }
             let artifact_type = document.artifact_type;
             let resolved = walk(store, manifest, limits).await?;
+            bound(resolved.tree.iter().map(|manifest| manifest.size).sum())?;
             level.push(digest);
             out.referrers.push(Referrer { subject, resolved, artifact_type });
         }
@@ -147,10 +157,16 @@ pub(super) async fn gather(store: &Store, resolved: &Resolved, limits: &Limits) 
             let manifest = store.get_manifest(Selector::Tag(&tag), None, limits).await?;
             let layers = layers(store, &manifest)?;
             let resolved = walk(store, manifest, limits).await?;
+            bound(resolved.tree.iter().map(|manifest| manifest.size).sum())?;
             out.sidecars.push(Sidecar { subject: *digest, tag, resolved, layers });
         }
     }
     Ok(out)
+}
+
+fn too_many(store: &Store, subject: &Digest) -> OciError {
+    let what = format!("{}@{subject}: manifests that are said to refer to it", store.name());
+    OciError::TooLarge { what, limit: MOST as u64, found: MOST as u64 + 1 }
 }
 
 fn layers(store: &Store, manifest: &RawManifest) -> Result<BTreeSet<Digest>, OciError> {
@@ -175,7 +191,14 @@ async fn list(store: &Store, tags: &Tags<'_>, subject: Digest, limits: &Limits) 
     {
         out.extend(children.into_iter().map(|child| child.digest));
     }
-    Ok(out)
+    match out.len() {
+        0..=LISTED => Ok(out),
+        found => Err(too_long(&format!("{}: referrers of {subject}", store.name()), found)),
+    }
+}
+
+fn too_long(name: &str, found: usize) -> OciError {
+    OciError::TooLarge { what: format!("{name}: entries"), limit: LISTED as u64, found: found as u64 }
 }
 
 async fn fallback_index(
@@ -225,8 +248,12 @@ pub(super) async fn sidecars_to_copy<'a>(
 }
 
 /// What refers to a manifest, as every list has it.
+///
+/// # Errors
+/// As [`gather`].
 pub(super) async fn of_subject(store: &Store, subject: &Digest, limits: &Limits) -> Result<BTreeSet<Digest>, OciError> {
-    list(store, &Tags { store, all: None }, *subject, limits).await
+    let listed = list(store, &Tags { store, all: None }, *subject, limits).await?;
+    if listed.len() > MOST { Err(too_many(store, subject)) } else { Ok(listed) }
 }
 
 /// Puts a manifest with a subject, and keeps it findable: by the registry itself, or in the list under the fallback tag.
@@ -370,17 +397,17 @@ pub(super) fn listed(name: &str, page: &[u8]) -> Result<Vec<Digest>, OciError> {
 
 impl Registry {
     /// The referrers API; none when the registry does not know it.
-    async fn referrers(&self, subject: &Digest, limits: &Limits) -> Result<Option<Vec<Digest>>, OciError> {
+    async fn referrers(&self, subject: &Digest, limits: &Limits) -> Result<Option<BTreeSet<Digest>>, OciError> {
         self.whole(|| self.referrers_once(subject, limits)).await
     }
 
-    async fn referrers_once(&self, subject: &Digest, limits: &Limits) -> Result<Option<Vec<Digest>>, OciError> {
+    async fn referrers_once(&self, subject: &Digest, limits: &Limits) -> Result<Option<BTreeSet<Digest>>, OciError> {
         if self.server.no_referrers.load(Ordering::Relaxed) {
             return Ok(None);
         }
         let mut url = self.url(&format!("referrers/{subject}"));
         let name = format!("{}: referrers of {subject}", self.name());
-        let mut out = Vec::new();
+        let mut out = BTreeSet::new();
         for _ in 0..PAGES {
             let response = self.read(&Method::GET, &url, Some(OCI_INDEX)).await?;
             let is_index = header(response.headers(), "content-type").is_some_and(|t| t.starts_with(OCI_INDEX));
@@ -399,10 +426,9 @@ impl Registry {
             let next = next_page(&url, response.headers());
             let bytes = body(&name, response, limits.manifest()).await?;
             let before = out.len();
-            for digest in listed(&name, &bytes)? {
-                if !out.contains(&digest) {
-                    out.push(digest);
-                }
+            out.extend(listed(&name, &bytes)?);
+            if out.len() > LISTED {
+                return Err(too_long(&name, out.len()));
             }
             match next {
                 Some(next) if out.len() > before && next.origin() == url.origin() => url = next,

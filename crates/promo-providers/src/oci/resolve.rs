@@ -129,6 +129,7 @@ struct Node {
 pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -> Result<Resolved, OciError> {
     let top = subject.digest;
     let mut nodes: BTreeMap<Digest, Node> = BTreeMap::new();
+    let mut bytes = subject.bytes.len() as u64;
     let mut level: Vec<(RawManifest, Option<String>, bool)> = vec![(subject, None, false)];
     let mut depth = 0;
     let mut received: Vec<RawManifest> = Vec::new();
@@ -147,7 +148,8 @@ pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -
                     if let Some(earlier) = wanted.get(&child.digest) {
                         agree(&what, child, earlier.size, &earlier.media_type)?;
                     } else if !nodes.contains_key(&child.digest) && !here.contains(&child.digest) {
-                        order.push(child.digest);
+                        order.push((raw.digest, child.digest));
+                        bytes = bytes.saturating_add(child.size);
                         wanted.insert(child.digest, child.clone());
                     }
                 }
@@ -168,9 +170,15 @@ pub(super) async fn walk(store: &Store, subject: RawManifest, limits: &Limits) -
         if total > limits.manifests {
             return Err(too_large(store, &top, "manifests", limits.manifests, total));
         }
-        level = futures_util::stream::iter(order.into_iter().map(|digest| wanted[&digest].clone()))
-            .map(|link| async move {
+        if bytes > limits.tree_bytes {
+            let what = format!("{}@{top}: bytes of manifests", store.name());
+            return Err(OciError::TooLarge { what, limit: limits.tree_bytes, found: bytes });
+        }
+        level = futures_util::stream::iter(order.into_iter().map(|(parent, digest)| (parent, wanted[&digest].clone())))
+            .map(|(parent, link)| async move {
                 let raw = store.get_manifest(Selector::Digest(&link.digest), Some(&link.media_type), limits).await?;
+                // What was counted is what is read.
+                agree(&format!("{}@{parent}", store.name()), &link, raw.bytes.len() as u64, &raw.media_type)?;
                 Ok::<_, OciError>((raw, link.platform, link.attestation))
             })
             .buffered(PARALLEL)

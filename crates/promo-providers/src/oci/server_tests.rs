@@ -499,3 +499,26 @@ async fn the_last_look_at_a_list_has_the_turn_of_its_subject() {
     referrers::look_again(&store, &[(subject, Vec::new())], &Limits::default()).await.unwrap();
     assert_eq!(server.total(), 1);
 }
+
+#[tokio::test]
+async fn a_list_of_referrers_without_end_is_an_error_and_not_a_part_of_it() {
+    let subject = Digest::of(b"subject");
+    for (entries, limit) in [(1_000, None), (1_001, Some(1_000)), (10_001, Some(10_000))] {
+        let one = |n: u32| format!(r#"{{"digest":"{}"}}"#, Digest::of(&n.to_be_bytes()));
+        let all: Vec<String> = (0..entries).map(one).collect();
+        let page = format!(r#"{{"manifests":[{}]}}"#, all.join(","));
+        let server = server(move |_, path, _| match path.contains("/referrers/") {
+            true => answer(200, &[("content-type", OCI_INDEX)], page.clone()),
+            false => answer(404, &[], ""),
+        })
+        .await;
+        let listed = referrers::of_subject(&server.store("app"), &subject, &Limits::default()).await;
+        match (listed, limit) {
+            (Ok(listed), None) => assert_eq!(listed.len(), entries as usize),
+            (Err(OciError::TooLarge { limit, found, .. }), Some(expected)) => {
+                assert_eq!((limit, found), (expected, u64::from(entries)));
+            }
+            (listed, _) => panic!("{entries}: {listed:?}"),
+        }
+    }
+}

@@ -39,6 +39,8 @@ pub struct Limits {
     pub manifest_bytes: u64,
     /// Manifests in one tree, the subject included.
     pub manifests: usize,
+    /// Bytes of all manifests in one tree, and of all manifests of what goes along with one artifact.
+    pub tree_bytes: u64,
     /// Levels of indexes and manifests below the subject.
     pub depth: usize,
 }
@@ -48,7 +50,7 @@ pub const MANIFEST_HARD_LIMIT: u64 = 16 << 20;
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { manifest_bytes: 4 << 20, manifests: 1000, depth: 4 }
+        Self { manifest_bytes: 4 << 20, manifests: 1000, tree_bytes: 64 << 20, depth: 4 }
     }
 }
 

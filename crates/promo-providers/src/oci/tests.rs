@@ -1,7 +1,7 @@
 //! Layouts end to end: what is promised about copies, tags and broken bytes. Registries have their own tests, against
 //! servers that misbehave (`server_tests`) and against real ones (package `promo-tests`).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use promo_core::Digest;
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::build::{self, Image};
+use super::referrers::Companions;
 use super::*;
 
 struct Place {
@@ -287,6 +288,9 @@ async fn trees_above_the_limits_are_refused() {
         resolve_digest(&a.store, &digest, &few).await,
         Err(OciError::TooLarge { limit: 2, found: 3, .. })
     ));
+    let light = Limits { tree_bytes: 100, ..Limits::default() };
+    let heavy = resolve_digest(&a.store, &digest, &light).await;
+    assert!(matches!(&heavy, Err(OciError::TooLarge { limit: 100, what, .. }) if what.contains("bytes")), "{heavy:?}");
     let raised = Limits { manifest_bytes: u64::MAX, ..Limits::default() };
     std::fs::write(blob(&a.root, &digest), vec![b' '; (MANIFEST_HARD_LIMIT + 1) as usize]).unwrap();
     let result = resolve_digest(&a.store, &digest, &raised).await;
@@ -402,4 +406,78 @@ async fn unknown_fields_of_an_index_survive_a_new_tag() {
     assert_eq!(after["annotations"]["kept"], "yes");
     assert_eq!(after["manifests"][0]["artifactType"], "application/x");
     assert_eq!(a.store.list_tags().await.unwrap(), ["1.0.0", "2.0.0"]);
+}
+
+/// Lists manifests as what refers to an artifact, and gives what is gathered then.
+async fn gathered(
+    a: &Place,
+    digest: &Digest,
+    listed: &[(Digest, u64)],
+    limits: &Limits,
+) -> Result<Companions, OciError> {
+    let one = |(digest, size): &(Digest, u64)| json!({ "mediaType": OCI_MANIFEST, "digest": digest.to_string(), "size": size });
+    let manifests: Vec<Value> = listed.iter().map(one).collect();
+    let index = json!({ "schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests }).to_string().into_bytes();
+    let raw = RawManifest { digest: Digest::of(&index), media_type: OCI_INDEX.into(), bytes: index };
+    let tag = digest.to_string().replace(':', "-");
+    let before = a.store.head_tag(&tag).await.unwrap().map(|head| head.digest);
+    a.store.put_manifest(&raw).await.unwrap();
+    a.store.put_tag(&tag, &raw, before.as_ref()).await.unwrap();
+    referrers::gather(&a.store, &found(&a.store, digest).await.unwrap(), limits).await
+}
+
+/// A manifest that refers to an artifact, and has these layers in it, none of which is there.
+fn referring(a: &Place, subject: Option<&Digest>, number: u32, sizes: &[u64]) -> (Digest, u64) {
+    let layer = |(at, size): (usize, &u64)| {
+        let digest = Digest::of(format!("{number} {at}").as_bytes()).to_string();
+        json!({ "mediaType": "application/json", "digest": digest, "size": size })
+    };
+    let config =
+        json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": Digest::of(b"{}").to_string(), "size": 2 });
+    let mut manifest = json!({
+        "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "annotations": { "n": number.to_string() },
+        "layers": sizes.iter().enumerate().map(layer).collect::<Vec<_>>(),
+    });
+    if let Some(subject) = subject {
+        manifest["subject"] = json!({ "mediaType": OCI_INDEX, "digest": subject.to_string(), "size": 1 });
+    }
+    plant(&a.root, &manifest)
+}
+
+#[tokio::test]
+async fn s1_3_what_is_said_to_refer_to_an_artifact_is_looked_at_within_limits_and_beyond_them_is_an_error() {
+    let (a, digest) = built("a", "1.0.0").await;
+    let strangers: Vec<_> = (0..1_001).map(|number| referring(&a, None, number, &[])).collect();
+    let within = gathered(&a, &digest, &strangers[..1_000], &Limits::default()).await.unwrap();
+    assert!(within.referrers.is_empty(), "a list does not make a referrer");
+    let beyond = gathered(&a, &digest, &strangers, &Limits::default()).await;
+    assert!(matches!(beyond, Err(OciError::TooLarge { limit: 1_000, found: 1_001, .. })), "{beyond:?}");
+    for subject in [None, Some(&digest)] {
+        let some: Vec<_> = (0..20).map(|number| referring(&a, subject, number, &[])).collect();
+        let light = Limits { tree_bytes: some.iter().map(|(_, size)| size).sum(), ..Limits::default() };
+        assert!(gathered(&a, &digest, &some, &light).await.is_ok());
+        let lighter = Limits { tree_bytes: light.tree_bytes - 1, ..light };
+        let heavy = gathered(&a, &digest, &some, &lighter).await;
+        assert!(matches!(&heavy, Err(OciError::TooLarge { found, .. }) if *found == light.tree_bytes), "{heavy:?}");
+    }
+}
+
+#[tokio::test]
+async fn s1_3_documents_beyond_the_limits_are_an_error_before_any_is_read_and_one_that_is_too_long_is_named() {
+    let (a, digest) = built("a", "1.0.0").await;
+    let resolved = found(&a.store, &digest).await.unwrap();
+    let limits = Limits::default();
+    let mib = 1_u64 << 20;
+    for (sizes, most) in [(vec![1; 1_001], 1_000), (vec![60 * mib; 5], 256 * mib)] {
+        let listed = [referring(&a, Some(&digest), 0, &sizes)];
+        let companions = gathered(&a, &digest, &listed, &limits).await.unwrap();
+        assert_eq!(companions.referrers.len(), 1);
+        let read = attached::read(&a.store, &resolved, &companions, &BTreeSet::new(), &limits).await;
+        assert!(matches!(&read, Err(OciError::TooLarge { limit, .. }) if *limit == most), "{read:?}");
+    }
+    let listed = [referring(&a, Some(&digest), 0, &[65 * mib])];
+    let companions = gathered(&a, &digest, &listed, &limits).await.unwrap();
+    let read = attached::read(&a.store, &resolved, &companions, &BTreeSet::new(), &limits).await.unwrap();
+    let unread: Vec<&str> = read.iter().filter_map(|one| one.unread.as_deref()).collect();
+    assert_eq!(unread, ["it says that it has 68157440 bytes, and 67108864 are read at most"]);
 }

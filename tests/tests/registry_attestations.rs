@@ -10,11 +10,11 @@ use std::path::Path;
 use promo_core::attestation::{PROMOTION, SUMMARY, TEST_RESULT};
 use promo_core::ledger::Record;
 use promo_providers::oci::build::{self, Image};
-use promo_providers::oci::{Network, Store};
+use promo_providers::oci::{Network, OCI_MANIFEST, OciError, RawManifest, Store};
 use promo_sdk::Digest;
 use promo_tests::clients::Clients;
 use promo_tests::copying::{FROM, PLAN, Project, TAG, TO};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const BY: &str = "https://ci.test/promo";
 
@@ -24,6 +24,29 @@ async fn image(from: &str) -> Digest {
     let network = Network::of(&promo_sdk::testing::context(directory.path())).unwrap();
     let store = Store::Registry(network.repository(from, FROM).unwrap());
     build::image(&store, TAG, &Image::new([], vec![b"layer".to_vec()])).await.unwrap()
+}
+
+/// A bill of materials beside it there, as `cosign attach sbom` leaves one.
+async fn bill(at: &str, of: &Digest) {
+    let directory = tempfile::tempdir().unwrap();
+    let network = Network::of(&promo_sdk::testing::context(directory.path())).unwrap();
+    let store = Store::Registry(network.repository(at, FROM).unwrap());
+    let document =
+        r#"{"bomFormat":"CycloneDX","specVersion":"1.6","version":1,"components":[{"type":"library","name":"zlib"}]}"#;
+    let mut descriptors = Vec::new();
+    for (bytes, media_type) in
+        [("{}", "application/vnd.oci.empty.v1+json"), (document, "application/vnd.cyclonedx+json")]
+    {
+        let (digest, size) = (Digest::of(bytes.as_bytes()), bytes.len() as u64);
+        let part = Ok::<_, OciError>(bytes.as_bytes().to_vec().into());
+        store.put_blob(&digest, size, Box::pin(futures_util::stream::iter([part]))).await.unwrap();
+        descriptors.push(json!({ "mediaType": media_type, "digest": digest.to_string(), "size": size }));
+    }
+    let manifest =
+        json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": descriptors[0], "layers": [descriptors[1]] });
+    let bytes = manifest.to_string().into_bytes();
+    let raw = RawManifest { digest: Digest::of(&bytes), media_type: OCI_MANIFEST.into(), bytes };
+    store.put_tag(&format!("{}.sbom", tag(of)), &raw, None).await.unwrap();
 }
 
 /// A pipeline that copies it and tells of that with a key that lies in a file. With `checks` it verifies something as well.
@@ -244,7 +267,7 @@ mod needs_openssl {
         project: Project,
         digest: Digest,
         clients: Clients,
-        _from: OciRegistry,
+        from: OciRegistry,
     }
 
     impl World {
@@ -256,7 +279,7 @@ mod needs_openssl {
             let digest = image(from.address()).await;
             let project = project(from.address(), to.address(), &private, false);
             tokio::task::block_in_place(|| project.prepare());
-            Self { to, project, digest, clients, _from: from }
+            Self { to, project, digest, clients, from }
         }
 
         /// What the registry says that refers to the image.
@@ -327,5 +350,28 @@ mod needs_openssl {
             assert!(end.said.contains("PROMO_SECRET_PROMOTION") && end.said.contains(why), "{}", end.said);
             assert!(!end.said.contains("password of something") && !end.said.contains("bm8="), "{}", end.said);
         }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_place_of_copies_that_is_not_there_is_named_and_keeps_back_nothing_of_what_lies_at_the_source() {
+        let world = World::start().await;
+        world.applied(&world.project);
+        bill(world.from.address(), &world.digest).await;
+        let collected = |behaviour: Behaviour| {
+            world.to.behave(behaviour);
+            let end = tokio::task::block_in_place(|| world.project.run(&["evidence", "collect"]));
+            let added = world.project.records().into_iter().filter(|record| record.kind == "evidence.added");
+            (end, added.count())
+        };
+        let closed = Fault::new(On::of(axum::http::Method::GET, "/v2/"), What::status(403));
+        let (end, added) = collected(Behaviour::faulty([closed]));
+        assert_eq!((end.code, added), (Some(1), 1), "{}", end.said);
+        for told in ["cyclonedx", "not asked", &format!("{}/{TO}", world.to.address()), "provider-denied"] {
+            assert!(end.said.to_lowercase().contains(told), "{told}: {}", end.said);
+        }
+        assert!(!end.said.contains("nothing new"), "{}", end.said);
+        // Once it answers the rest is taken, and nothing twice.
+        let (end, added) = collected(Behaviour::default());
+        assert_eq!((end.code, added), (Some(0), 3), "{}", end.said);
     }
 }

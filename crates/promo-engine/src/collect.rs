@@ -10,7 +10,7 @@ use promo_core::ledger::Event;
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::planner::{mirror, split_reference};
 use promo_ledger::Expect;
-use promo_sdk::{Attached, AttachedRequest, ProviderError};
+use promo_sdk::{Attached, AttachedRequest, ErrorKind, ProviderError};
 
 use crate::error::EngineError;
 use crate::evidence::Brought;
@@ -29,6 +29,8 @@ pub struct Collected {
     pub others: usize,
     /// Repositories of source that could not be asked, and why: what they would have said is not known to be no.
     pub unseen: Vec<Unseen>,
+    /// Places to which artifacts were copied and that could not be asked, and why: what promo has told there is not known to be nothing.
+    pub silent: Vec<Unseen>,
 }
 
 /// A repository that could not be asked.
@@ -56,8 +58,9 @@ impl Session {
     /// once, and then what the repositories of source show of their commits, where gates ask for that.
     ///
     /// # Errors
-    /// When a registry cannot be asked or refuses: what it would have said is not known to be nothing. Nothing is recorded then. A
-    /// repository that cannot be asked is told as that, beside what is recorded.
+    /// When the registry from which an artifact came cannot be asked or refuses: what it would have said is not known to be nothing. Nothing
+    /// is recorded then. A place to which it was copied, where only promo tells of that, and a repository of source that cannot be
+    /// asked are told as that, beside what is recorded.
     pub async fn collect_evidence(&self, release: &ReleaseEntry) -> Result<Collected, EngineError> {
         let mut out = self.collect_attached(release).await?;
         self.collect_source(release, &mut out).await?;
@@ -78,7 +81,22 @@ impl Session {
             let Some(repository) = source.and_then(|source| source.split('@').next()) else { continue };
             let mut found = self.attached(name, (repository, digest), &known).await?;
             for place in self.told_at(&release.release.id, repository)? {
-                let mut there = self.attached(name, (&place, digest), &known).await?;
+                let mut there = match self.attached(name, (&place, digest), &known).await {
+                    Ok(there) => there,
+                    // Whoever stops waits for nothing more.
+                    Err(
+                        stopped @ EngineError::Provider {
+                            source: ProviderError { kind: ErrorKind::Cancelled, .. }, ..
+                        },
+                    ) => {
+                        return Err(stopped);
+                    }
+                    Err(EngineError::Provider { source: why, .. }) => {
+                        out.silent.push(Unseen { repository: place, why });
+                        continue;
+                    }
+                    Err(other) => return Err(other),
+                };
                 // Whoever may push there only copies: what they say beside that is nothing that a gate asks for.
                 there
                     .retain(|one| self.reports.read(&one.bytes, None).is_ok_and(|report| tells(report.about.source())));

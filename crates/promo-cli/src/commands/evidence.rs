@@ -11,6 +11,7 @@ use promo_core::ledger::view::ReleaseEntry;
 use promo_core::plan::ReleaseRef;
 use promo_core::planner;
 use promo_engine::EngineError;
+use promo_engine::collect::Collected;
 use promo_engine::evidence::{Brought, NewEvidence};
 use promo_engine::lifts::Lift;
 
@@ -20,6 +21,7 @@ use crate::error::CliError;
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::input;
+use crate::output::labels::{Label, label};
 use crate::project::{self, Access};
 use crate::select;
 use crate::ui::Ui;
@@ -115,18 +117,17 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
     let (mut all, mut failed) = (Vec::new(), None);
     for entry in entries {
         match project.runtime.block_on(project.session.collect_evidence(entry)) {
-            Ok(mut collected) => {
-                // What was recorded stays, and whoever waits for the rest is told that it did not come.
-                if failed.is_none() && !collected.unseen.is_empty() {
-                    let one = collected.unseen.remove(0);
-                    let doing = format!("looking for the commit of {} in {}", entry.release.id, one.repository);
-                    failed = Some(EngineError::Provider { doing: doing.into(), environment: None, source: one.why });
-                }
+            Ok(collected) => {
                 let release = planner::reference(&view, &entry.release.id);
                 all.push(CollectedView::of(release, &collected, &project.session));
+                // What was recorded stays, and whoever waits for the rest is told that it did not come.
+                failed = failed.or_else(|| unasked(&entry.release.id, collected));
             }
             // A registry that is gone keeps nothing back of a release that came from another one.
-            Err(error) => drop(failed.get_or_insert(error)),
+            Err(error) if failed.is_none() => failed = Some(error),
+            Err(error) => {
+                ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), escape::line(&error.to_string())));
+            }
         }
     }
     if let Some(error) = failed {
@@ -145,6 +146,15 @@ fn collect(ui: &Ui, global: &Global, releases: &[String]) -> Result<Exit, CliErr
     all.iter().for_each(|one| out.push_str(&one.text()));
     ui.data(&format!("{out}{}", ui.last_line(&next)));
     Ok(DONE)
+}
+
+/// The first place that could not be asked, where there is one.
+fn unasked(release: &ReleaseId, collected: Collected) -> Option<EngineError> {
+    let silent = collected.silent.into_iter().map(|one| (format!("for what promo has told of {release}"), one));
+    let unseen = collected.unseen.into_iter().map(|one| (format!("for the commit of {release}"), one));
+    let (what, one) = silent.chain(unseen).next()?;
+    let doing = format!("looking {what} in {}", one.repository);
+    Some(EngineError::Provider { doing: doing.into(), environment: None, source: one.why })
 }
 
 fn withdraw(ui: &Ui, global: &Global, named: &str, reason: &str, signing: &Signing) -> Result<Exit, CliError> {

@@ -428,6 +428,9 @@ fn collect(ui: &Ui, project: &Project, entry: &ReleaseEntry) -> Option<Collected
             for broken in &collected.broken {
                 warn(&format!("a document beside {} was not taken, {}: {}", broken.artifact, broken.at, broken.why));
             }
+            for silent in &collected.silent {
+                warn(&format!("nobody knows what promo has told of it at {}: {}", silent.repository, silent.why));
+            }
             for unseen in &collected.unseen {
                 warn(&format!("the release is added, and nobody knows where its commit is: {}", unseen.why));
             }

@@ -88,6 +88,9 @@ pub(crate) struct CollectedView {
     /// Repositories of source that could not be asked.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) unseen: Vec<UnseenView>,
+    /// Places that could not be asked: such an answer ends in an error, which names them.
+    #[serde(skip)]
+    silent: Vec<String>,
 }
 
 /// A repository of source that could not be asked.
@@ -128,12 +131,14 @@ impl CollectedView {
                 .iter()
                 .map(|one| UnseenView { repository: one.repository.clone(), why: one.why.to_string() })
                 .collect(),
+            silent: collected.silent.iter().map(|one| format!("{}: {}", one.repository, one.why)).collect(),
         }
     }
 
     /// What there is to say, a line for each document.
     pub(crate) fn text(&self) -> String {
-        let nothing = self.new.is_empty() && self.broken.is_empty() && self.unseen.is_empty();
+        let asked = self.unseen.is_empty() && self.silent.is_empty();
+        let nothing = self.new.is_empty() && self.broken.is_empty() && asked;
         let mut out = format!("{}{}\n", self.release, if nothing { ": nothing new lies beside it" } else { "" });
         for one in &self.new {
             out.push_str(&format!("  + {}\n", escape::line(&one.text())));
@@ -148,6 +153,9 @@ impl CollectedView {
         }
         for one in &self.unseen {
             out.push_str(&format!("  {} {}\n", label(Label::Bad, "✗"), escape::line(&one.why)));
+        }
+        for one in &self.silent {
+            out.push_str(&format!("  {} not asked, {}\n", label(Label::Bad, "✗"), escape::line(one)));
         }
         for document in &self.withdrawn {
             out.push_str(&format!("  {document} still lies there, and stays withdrawn\n"));

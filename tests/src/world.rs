@@ -423,13 +423,15 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
     let roster =
         Roster::new(vec![riley, identity("dana", 1, Vec::new())], &roles.iter().cloned().collect()).expect("a roster");
     let (movable_images, withdraw) = (BTreeMap::new(), BTreeMap::new());
+    let stated = policy::govern(&pipeline, &loaded.places, None, TrustMode::Local).0;
+    let gates = stated.map(|governed| governed.gates).expect("without a policy nothing speaks against a pipeline");
     Governance {
         pipeline,
         graph,
         lifting: approval.clone(),
         approval,
         windows,
-        gates: BTreeMap::new(),
+        gates,
         movable_images,
         withdraw,
         no_drills: [].into(),

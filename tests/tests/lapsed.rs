@@ -1,19 +1,26 @@
 //! What takes a plan's right away after it was judged and before the record that rests on it: a newer request, its own age,
-//! a rejection, and another plan for the same environment (S8.2, S8.4, S6.6). Put there on purpose, at every moment at
-//! which it can come.
+//! a rejection, evidence that grows too old, and another plan for the same environment (S1.3, S8.2, S8.4, S6.6). Put there
+//! on purpose, at every moment at which it can come.
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use promo_core::approval::Decision;
+use promo_core::evidence::Report;
+use promo_core::gate::Gate;
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::ledger::event::{PromotionOutcome, RunOutcome};
 use promo_core::ledger::{Draft, Event};
 use promo_core::plan::{Document, Request};
+use promo_core::requirement::{Signed, Signer};
+use promo_engine::evidence::{Documents, NewEvidence, Unread};
 use promo_engine::{EngineError, Fate, PLAN_LIFETIME, Progress, RunReport, Session, exit};
 use promo_ledger::Expect;
+use promo_providers::reports;
+use promo_sdk::Digest;
 use promo_tests::interleaved::Place;
 use promo_tests::small;
 use promo_tests::world::Time;
@@ -146,6 +153,111 @@ async fn s5_5_a_window_that_closes_while_an_environment_is_at_work_lets_it_end_w
     assert!(matches!(&report.environments[0].2, Fate::Ended { outcome: PromotionOutcome::Verified, .. }), "{report:?}");
     assert!(matches!(&report.environments[1].2, Fate::NotStarted { .. }), "{report:?}");
     assert_eq!((place.world.current("dev"), place.world.current("qa")), (Some(second), None));
+}
+
+/// Reads documents as commands do.
+struct Formats;
+
+impl Documents for Formats {
+    fn read(&self, bytes: &[u8], _numbers: Option<&[&str]>) -> Result<Report, Unread> {
+        reports::read(bytes).map_err(|error| Unread { kind: None, broken: true, why: error.to_string() })
+    }
+
+    fn signed(&self, _bytes: &[u8], _signers: &BTreeSet<Signer>) -> Signed {
+        Signed::default()
+    }
+
+    fn stated(&self, bytes: &[u8]) -> Digest {
+        Digest::of(bytes)
+    }
+}
+
+/// A plan for dev and then qa, which takes no scan that is older than two hours, and whoever has brought one of an hour ago.
+async fn scanned(time: &Time) -> (Place, Session, ReleaseId, Document) {
+    let gate = "[gates]\nscan = { scan = { deny = [\"critical\"], max_age = \"2h\", scope = \"any\" } }\n";
+    let environments = TWO.replace("after ", "gates  = [\"scan\"]\nafter ") + gate;
+    let (place, _, second, _) = Place::of(&small::pipeline("two", &environments), Arc::new(time.clone())).first().await;
+    let session = place.other("dana").with_documents(Arc::new(Formats));
+    scan(&session, &second);
+    time.pass(Duration::from_hours(1));
+    let everywhere = Request { environments: [].into(), until: Some(name("qa")), ..place.world.request("dev") };
+    let plan = session.plan(everywhere, PLAN_LIFETIME).await.unwrap();
+    assert_eq!(plan.body.moves.len(), 2);
+    (place, session, second, plan)
+}
+
+/// Brings a scan of now.
+fn scan(session: &Session, release: &ReleaseId) {
+    let (view, made) = (session.view().unwrap(), session.now().unwrap());
+    let digest = view.release(release).unwrap().release.content.components.values().next().unwrap();
+    let text = format!(
+        r#"{{"SchemaVersion":2,"CreatedAt":"{made}","ArtifactName":"shop","ArtifactType":"container_image","Metadata":{{"RepoDigests":["shop@{digest}"]}},
+            "Results":[{{"Target":"shop","Class":"os-pkgs","Type":"debian","Vulnerabilities":[{{"VulnerabilityID":"CVE-2026-1","PkgName":"zlib","InstalledVersion":"1","Severity":"LOW"}}]}}]}}"#
+    );
+    let new =
+        NewEvidence { bytes: text.into_bytes(), name: None, subjects: [*digest].into(), numbers: false, again: false };
+    session.add_evidence(new).unwrap();
+}
+
+fn shut(gates: &[Gate]) -> Vec<&'static str> {
+    gates.iter().filter(|gate| !gate.outcome.is_open()).map(|gate| gate.reason.code()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s1_3_evidence_that_grows_too_old_in_a_run_keeps_out_what_has_not_begun_and_takes_nothing_back() {
+    let time = time();
+    let (place, session, second, plan) = scanned(&time).await;
+    let (later, mut options) = (time.clone(), place.world.options());
+    options.progress = Arc::new(move |progress| {
+        if matches!(&progress, Progress::PromotionFinished { environment, .. } if *environment == name("dev")) {
+            later.pass(Duration::from_hours(2));
+        }
+    });
+    let report = session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    assert_eq!((report.outcome, report.exit_code()), (Some(RunOutcome::Waiting), exit::WAITING), "{report:?}");
+    assert!(matches!(&report.environments[0].2, Fate::Ended { outcome: PromotionOutcome::Verified, .. }));
+    let Fate::NotStarted { gates, .. } = &report.environments[1].2 else { panic!("{report:?}") };
+    assert_eq!(shut(gates), ["evidence-expired"]);
+    assert_eq!((place.world.current("dev"), place.world.current("qa")), (Some(second.clone()), None));
+    // A scan of now leads on, with a plan of its own.
+    scan(&session, &second);
+    let plan = session.plan(place.world.request("qa"), PLAN_LIFETIME).await.unwrap();
+    session.apply(&plan, plan.digest().unwrap(), place.world.options()).await.unwrap();
+    assert_eq!(place.world.current("qa"), Some(second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s1_3_evidence_that_grows_too_old_while_an_environment_is_at_work_lets_it_end() {
+    let time = time();
+    let (place, session, second, plan) = scanned(&time).await;
+    let (later, mut options) = (time.clone(), place.world.options());
+    options.progress = Arc::new(move |progress| {
+        if matches!(&progress, Progress::StepStarted { environment, .. } if *environment == name("qa")) {
+            later.pass(Duration::from_hours(2));
+        }
+    });
+    let report = session.apply(&plan, plan.digest().unwrap(), options).await.unwrap();
+    assert_eq!(report.outcome, Some(RunOutcome::Done), "{report:?}");
+    assert_eq!(place.world.current("qa"), Some(second));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s1_3_evidence_that_grows_too_old_between_the_plan_and_its_apply_is_told_and_nothing_begins() {
+    let time = time();
+    let (place, session, second, _) = scanned(&time).await;
+    let done = session.plan(place.world.request("dev"), PLAN_LIFETIME).await.unwrap();
+    session.apply(&done, done.digest().unwrap(), place.world.options()).await.unwrap();
+    let plan = session.plan(place.world.request("qa"), PLAN_LIFETIME).await.unwrap();
+    let before = place.kinds();
+    time.pass(Duration::from_hours(2));
+    let error = session.apply(&plan, plan.digest().unwrap(), place.world.options()).await.unwrap_err();
+    let EngineError::Denied { gates, .. } = &error else { panic!("{error:?}") };
+    assert_eq!((shut(gates), error.exit_code()), (vec!["evidence-expired"], exit::DENIED));
+    assert_eq!((place.kinds(), place.world.current("qa")), (before, None));
+    // The same plan, once there is a scan of now: evidence that is as good makes no plan stale.
+    scan(&session, &second);
+    session.apply(&plan, plan.digest().unwrap(), place.world.options()).await.unwrap();
+    assert_eq!(place.world.current("qa"), Some(second));
 }
 
 fn time() -> Time {

@@ -159,6 +159,7 @@ fn what_is_no_evidence_is_refused_before_anything_is_recorded() {
         (&cut[..cut.len() / 2], "is broken at"),
         (&cut.replace("\"SchemaVersion\":2", "\"SchemaVersion\":3"), "in version `3`, and promo reads"),
         (CLEAN, "which is no part of what it was brought for"),
+        (&" ".repeat((64 << 20) + 1), "too large to be read: more than 64 MiB"),
     ] {
         world.write("evidence", text);
         let error = world.refuses(65, "evidence-invalid", &["evidence", "add", "evidence", "--release", "1.2.0"]);

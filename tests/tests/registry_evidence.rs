@@ -79,14 +79,14 @@ mod needs_docker_registry {
     #[tokio::test]
     async fn what_lies_beside_an_artifact_of_several_releases_is_gathered_once() {
         let Some(world) = World::start().await else { return };
-        let index = world.subject.digest;
+        let index = world.place.subject.digest;
         let attested = world.put("{\"att\": 1}", ENVELOPE, json!({}), Some(&index)).await;
         world.list(&index, &[&attested]).await;
         let before = world.registry.requests().len();
         let (oci, reference) = (Oci::new(), format!("{}/team/app@{index}", world.registry.address()));
         for known in [BTreeSet::new(), [(index, Digest::of(b"{\"att\": 1}"))].into()] {
             let (expected, request) = (1 - known.len(), AttachedRequest { reference: reference.clone(), known });
-            assert_eq!(oci.attached(&world.cx, &request).await.unwrap().len(), expected);
+            assert_eq!(oci.attached(&world.place.cx, &request).await.unwrap().len(), expected);
         }
         let asked = world.registry.requests().split_off(before);
         let manifest = format!("/manifests/{}", attested.digest);

@@ -106,6 +106,13 @@ impl Kind {
             Self::Numbers => "numbers",
         }
     }
+
+    /// Whether a document of this kind lists what is bad and does not show that anybody has looked: in CycloneDX an empty list of
+    /// vulnerabilities is that of a bill for which nobody did, and a full one may only say what others have found (VEX).
+    #[must_use]
+    pub const fn lists_what_is_bad(self) -> bool {
+        matches!(self, Self::CycloneDx)
+    }
 }
 
 impl fmt::Display for Kind {

@@ -336,7 +336,7 @@ impl Bound<'_> {
 const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
 /// Those of several documents that count: all that no later one of the same make replaces, which speaks of as much. One that says that it
-/// comes from the future is a fault, and replaces nothing.
+/// comes from the future is a fault, and replaces nothing; nor does one that does not show that anybody has looked.
 pub(super) fn current<'a, 'b>(
     subject: &Subject,
     several: impl IntoIterator<Item = &'b Bound<'a>>,
@@ -354,6 +354,7 @@ where
         let pushed = |bound: &Bound<'_>| matches!(bound.piece.origin, Origin::Registry { .. });
         (!pushed(new) || pushed(old))
             && ahead(new).is_none()
+            && !new.report.about.source().lists_what_is_bad()
             && new.is_later(old)
             && new.is_like(old)
             && new.covers(old, subject)

@@ -54,7 +54,7 @@ pub struct ScanRequirement {
     /// What is made of suppressed ones.
     pub suppressions: Suppressions,
     /// Scanners that must each have looked, by the names of tools or of formats. Any one when there are none, but for SARIF, which any tool
-    /// writes that looks for anything.
+    /// writes that looks for anything. CycloneDX shows of nobody that they looked: what stands in it counts, and no more.
     pub scanners: BTreeSet<String>,
     /// How old a scan may be, in seconds.
     pub max_age: Option<u64>,
@@ -117,7 +117,7 @@ impl ScanRequirement {
         let scans = bound(subject, pieces, matters, could_be_scan, &mut judged.verdict);
         let used = current(subject, &scans, now, &mut judged.verdict);
         self.looked(subject, pieces, &used, &mut judged.verdict);
-        for scan in &used {
+        for scan in used.iter().filter(|scan| looked(scan.report)) {
             self.trusted(scan, now, &mut judged.verdict);
         }
         let believed = |piece: &&Piece| piece.signed.of(&self.vex).next().is_some();
@@ -188,16 +188,16 @@ impl ScanRequirement {
     /// Says which scanners have not looked that must, and where.
     fn looked(&self, subject: &Subject, pieces: &[Piece], used: &[&Bound<'_>], verdict: &mut Verdict) {
         for wanted in &self.scanners {
-            let looked = used.iter().copied().filter(|scan| scan.piece.is_from(wanted));
-            for platform in untold(subject, self.scope, looked) {
-                let could = |piece: &Piece| piece.is_from(wanted) && found_any(piece);
+            let its = |scan: &&Bound<'_>| scan.piece.is_from(wanted) && looked(scan.report);
+            for platform in untold(subject, self.scope, used.iter().copied().filter(its)) {
+                let could = |piece: &Piece| piece.is_from(wanted) && has_looked(piece);
                 missed(subject, pieces, could, Fault::Nothing { from: Some(wanted.clone()), platform }, verdict);
             }
         }
         if self.scanners.is_empty() {
-            let says_so = |scan: &&Bound<'_>| scan.report.about.source() != Kind::Sarif;
+            let says_so = |scan: &&Bound<'_>| scan.report.about.source() != Kind::Sarif && looked(scan.report);
             for platform in untold(subject, self.scope, used.iter().copied().filter(says_so)) {
-                missed(subject, pieces, found_any, Fault::Nothing { from: None, platform }, verdict);
+                missed(subject, pieces, has_looked, Fault::Nothing { from: None, platform }, verdict);
             }
         }
     }
@@ -254,8 +254,14 @@ impl ScanRequirement {
     }
 }
 
-fn found_any(piece: &Piece) -> bool {
-    piece.report().is_some_and(|report| report.findings.is_some())
+/// Whether a document tells that somebody has looked, also where nothing was found. One that lists vulnerabilities only where there are some
+/// ([`Kind::lists_what_is_bad`]) never does: a finding more would make a scan of it.
+fn looked(report: &Report) -> bool {
+    report.findings.is_some() && !report.about.source().lists_what_is_bad()
+}
+
+fn has_looked(piece: &Piece) -> bool {
+    piece.report().is_some_and(looked)
 }
 
 pub(super) fn could_be_scan(kind: Kind) -> bool {

@@ -47,9 +47,10 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
 
 fn read_result<'t>(result: &'t Json, found: &mut Findings) -> Read<'t, ()> {
     let vulnerabilities = result.list("Vulnerabilities")?;
-    // What was looked at for secrets, licences and misconfigurations only says nothing of vulnerabilities.
+    // What was looked at for secrets, licences and misconfigurations only says nothing of vulnerabilities, also where it has some: one more
+    // must not make it a look at packages.
     let class = result.get_text("Class")?;
-    if !vulnerabilities.is_empty() || matches!(class.as_deref(), Some("os-pkgs" | "lang-pkgs")) {
+    if matches!(class.as_deref(), Some("os-pkgs" | "lang-pkgs")) {
         found.looked_into = found.looked_into.map(|count| count + 1);
     }
     for one in vulnerabilities {

@@ -38,6 +38,9 @@ fn every_key_of_a_scan_means_something() {
     assert_eq!(scan.scanners, ["trivy", "grype"].map(String::from).into());
     assert_eq!((scan.max_age, scan.database_max_age), (Some(604_800), Some(172_800)));
     assert_eq!((scan.fixes, scan.suppressions, scan.scope), (Fixes::Available, Suppressions::Shown, Scope::Any));
+    let (found, told) = gate("scan = { deny = [\"negligible\"], unknown_as = \"ignore\" }");
+    let Some(Requirement::Scan(scan)) = found else { panic!("{told:?}") };
+    assert_eq!((scan.deny, scan.unknown_as), (Some(Level::Negligible), Level::None), "below all that is denied");
     let (found, _) = gate("scan = { deny = [\"critical\"] }");
     let Some(Requirement::Scan(scan)) = found else { panic!() };
     assert_eq!((scan.deny, scan.unknown_as, scan.max_age), (Some(Level::Critical), Level::High, None));

@@ -362,7 +362,10 @@ fn scan(table: &Table) -> ScanRequirement {
     ScanRequirement {
         deny: levels("deny"),
         at_most: numbers.iter().filter_map(at_most).collect(),
-        unknown_as: table.text("unknown_as").and_then(level).unwrap_or(ScanRequirement::default().unknown_as),
+        unknown_as: match table.text("unknown_as") {
+            Some("ignore") => Level::None,
+            word => word.and_then(level).unwrap_or(ScanRequirement::default().unknown_as),
+        },
         highest: table.text("severity") == Some("highest"),
         fixes: if table.text("fixes") == Some("available") { Fixes::Available } else { Fixes::Any },
         suppressions: match table.text("suppressed") {

@@ -387,8 +387,8 @@ const SCAN: &[Key] = &[
     key("database_max_age", Shape::Duration, "how old the scanner's database may be; any age when left out"),
     key(
         "unknown_as",
-        Shape::OneOf(LEVELS),
-        "what a finding counts as of which nobody says how bad it is; `high` when left out",
+        Shape::OneOf(&["ignore", "negligible", "low", "medium", "high", "critical"]),
+        "what a finding counts as of which nobody says how bad it is; `high` when left out; `ignore` lets it pass",
     ),
     key(
         "severity",

@@ -120,12 +120,21 @@ impl fmt::Display for Severity {
 /// A number that somebody gives a vulnerability.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Score {
-    /// From 0 to 10.
+    /// From 0 to 10 by CVSS; on the method's own scale by another one.
     pub value: Finite,
     /// By which method: `CVSS:3.1` and the like, or the document's own word for another one.
     pub method: String,
     /// Who gives it, where several do.
     pub source: Option<String>,
+}
+
+impl Score {
+    /// Whether it says how bad a vulnerability is: by CVSS, of which alone everybody knows the scale, and above 0, which tools write where
+    /// there is no score. How likely somebody uses it (EPSS) says nothing of that.
+    fn tells(&self) -> bool {
+        let of_cvss = self.method.get(..4).is_some_and(|start| start.eq_ignore_ascii_case("cvss"));
+        of_cvss && self.value.get() > 0.0
+    }
 }
 
 /// What is known of a mended version.
@@ -226,10 +235,10 @@ impl Finding {
         }
     }
 
-    /// The highest of the scores.
+    /// The highest of the scores by CVSS that are above 0; other numbers are on other scales.
     #[must_use]
     pub fn highest_score(&self) -> Option<Finite> {
-        self.scores.iter().map(|score| score.value).max()
+        self.scores.iter().filter(|score| score.tells()).map(|score| score.value).max()
     }
 }
 
@@ -255,6 +264,26 @@ mod tests {
         assert_eq!(Severity::of_word("Moderate"), Severity::Level(Level::Medium));
         assert_eq!(Severity::of_word(" UNKNOWN "), Severity::NotSaid);
         assert_eq!(Severity::of_word("spicy"), Severity::Word("spicy".into()));
+    }
+
+    #[test]
+    fn only_cvss_above_zero_is_a_score_of_how_bad_something_is() {
+        let of = |scores: &[(&str, f64)]| {
+            let score = |(method, value): &(&str, f64)| Score {
+                value: Finite::new(*value).unwrap(),
+                method: (*method).into(),
+                source: None,
+            };
+            let scores = scores.iter().map(score).collect();
+            Finding { scores, ..Finding::new("CVE-1".into()) }.highest_score().map(Finite::get)
+        };
+        for method in ["CVSS:3.1", "CVSS:2.0", "cvss_score", "CVSSv31", "CVSS"] {
+            assert_eq!(of(&[(method, 5.0), ("epss", 9.9), ("OWASP", 9.0)]), Some(5.0), "{method}");
+            assert_eq!(of(&[(method, 0.0)]), None, "{method}");
+        }
+        for method in ["epss", "other", "OWASP", "SSVC", "nvd", "", "cvs", "\u{e9}\u{e9}\u{e9}"] {
+            assert_eq!(of(&[(method, 0.97)]), None, "{method}");
+        }
     }
 
     #[test]

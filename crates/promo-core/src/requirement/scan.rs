@@ -45,9 +45,10 @@ pub struct ScanRequirement {
     pub deny: Option<Level>,
     /// How many findings of a level or a worse one there may be.
     pub at_most: BTreeMap<Level, u64>,
-    /// What a finding counts as of which nobody says how bad it is. A word that nobody knows counts as critical.
+    /// What a finding counts as of which nobody says how bad it is; as no finding of any level that can be denied with [`Level::None`]. A
+    /// word that nobody knows counts as critical.
     pub unknown_as: Level,
-    /// Whether the highest score counts where it is worse than the scanner's own severity.
+    /// Whether the highest score by CVSS counts where it is worse than the scanner's own severity. It does where that is negligible.
     pub highest: bool,
     /// Which findings count by whether they are mended.
     pub fixes: Fixes,
@@ -245,7 +246,10 @@ impl ScanRequirement {
     fn level(&self, finding: &Finding) -> (Level, bool) {
         let scored = finding.highest_score().map(Level::of_score);
         match (&finding.severity, scored) {
-            (Severity::Level(level), Some(scored)) if self.highest => ((*level).max(scored), true),
+            // That nobody will mend it says of no bad one that it is harmless.
+            (Severity::Level(level), Some(scored)) if self.highest || *level == Level::Negligible => {
+                ((*level).max(scored), true)
+            }
             (Severity::Level(level), _) => (*level, true),
             (Severity::NotSaid, Some(scored)) => (scored, true),
             (Severity::NotSaid, None) => (self.unknown_as, false),

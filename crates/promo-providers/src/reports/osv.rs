@@ -65,7 +65,7 @@ fn read_package<'t>(json: &'t Json, found: &mut Findings, budget: &mut Budget) -
         if finding.scores.is_empty()
             && let Some(value) = of_groups.get(finding.id.as_str())
         {
-            finding.scores.push(Score { value: *value, method: "max_severity".to_owned(), source: None });
+            finding.scores.push(Score { value: *value, method: "CVSS".to_owned(), source: None });
         }
         if finding.severity == Severity::NotSaid
             && let Some(value) = finding.highest_score()

@@ -280,6 +280,39 @@ fn what_nobody_says_how_bad_it_is_is_never_mild() {
 }
 
 #[test]
+fn only_cvss_says_how_bad_it_is_and_negligible_is_believed_of_nothing_that_cvss_calls_worse() {
+    let judge = |requirement: &ScanRequirement, severity: Severity, scores: &[(&str, f64)]| {
+        let score = |(method, value): &(&str, f64)| crate::evidence::Score {
+            value: Finite::new(*value).unwrap(),
+            method: (*method).into(),
+            source: None,
+        };
+        let found = Finding { scores: scores.iter().map(score).collect(), ..finding("CVE-1", severity) };
+        requirement.judge(&single(), &[scan("a", "image", "grype", vec![found])], &[], now())
+    };
+    let (default, negligible) = (ScanRequirement::default(), || Severity::Level(Level::Negligible));
+    for (severity, scores, level, unknown) in [
+        (Severity::NotSaid, &[("epss", 0.97)][..], Level::High, 1),
+        (Severity::NotSaid, &[("OWASP", 1.0), ("other", 2.0)], Level::High, 1),
+        (Severity::NotSaid, &[("CVSS:3", 0.0)], Level::High, 1),
+        (Severity::NotSaid, &[("CVSS:3.1", 5.0), ("epss", 9.9)], Level::Medium, 0),
+        (negligible(), &[("CVSS:3.1", 9.8)], Level::Critical, 0),
+        (negligible(), &[("epss", 9.8)], Level::Negligible, 0),
+        (negligible(), &[], Level::Negligible, 0),
+        (Severity::Level(Level::Low), &[("CVSS:3.1", 9.8)], Level::Low, 0),
+    ] {
+        let judged = judge(&default, severity.clone(), scores);
+        assert_eq!((judged.counted, judged.unknown), (BTreeMap::from([(level, 1)]), unknown), "{severity:?} {scores:?}");
+    }
+    let ignore =
+        ScanRequirement { unknown_as: Level::None, deny: Some(Level::Negligible), ..ScanRequirement::default() };
+    let ignored = judge(&ignore, Severity::NotSaid, &[]);
+    assert_eq!((ignored.verdict.standing(), ignored.unknown), (Standing::Met, 1));
+    let word = judge(&ignore, Severity::Word("spicy".into()), &[]);
+    assert_eq!(word.verdict.standing(), Standing::Bad);
+}
+
+#[test]
 fn only_what_is_said_to_have_no_fix_is_left_out_for_that() {
     let available = ScanRequirement { fixes: Fixes::Available, ..ScanRequirement::default() };
     for (state, fixed, counts) in [

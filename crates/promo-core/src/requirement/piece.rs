@@ -335,8 +335,13 @@ impl Bound<'_> {
 /// How far a clock of another machine may be ahead (S12.6).
 const SKEW: SignedDuration = SignedDuration::from_secs(30);
 
+/// The latest time that a document may name as that at which something was: what is later has not come yet.
+pub(super) fn latest(now: Timestamp) -> Timestamp {
+    now.checked_add(SKEW).unwrap_or(Timestamp::MAX)
+}
+
 /// Those of several documents that count: all that no later one of the same make replaces, which speaks of as much. One that says that it
-/// comes from the future is a fault, and replaces nothing; nor does one that does not show that anybody has looked.
+/// or its database comes from the future is a fault, and replaces nothing; nor does one that does not show that anybody has looked.
 pub(super) fn current<'a, 'b>(
     subject: &Subject,
     several: impl IntoIterator<Item = &'b Bound<'a>>,
@@ -347,8 +352,9 @@ where
     'a: 'b,
 {
     let several: Vec<&Bound<'a>> = several.into_iter().collect();
-    let latest = now.checked_add(SKEW).unwrap_or(Timestamp::MAX);
-    let ahead = |bound: &Bound<'_>| bound.made().filter(|made| *made > latest);
+    let latest = latest(now);
+    let dates = |bound: &Bound<'_>| [bound.made(), bound.report.about.database];
+    let ahead = |bound: &Bound<'_>| dates(bound).into_iter().flatten().find(|made| *made > latest);
     let replaces = |new: &Bound<'_>, old: &Bound<'_>| {
         // What somebody brought, whoever may push to a registry does not take back.
         let pushed = |bound: &Bound<'_>| matches!(bound.piece.origin, Origin::Registry { .. });

@@ -129,12 +129,13 @@ impl ScanRequirement {
                 judged.verdict.fault(Fault::Unreadable { document: piece.document, why: why.clone() });
             }
         }
-        let statements: Vec<&Statement> = pieces
-            .iter()
-            .filter(believed)
-            .filter_map(Piece::report)
-            .flat_map(|report| report.statements.iter().flatten())
-            .collect();
+        let statements = pieces.iter().filter(believed).flat_map(|piece| {
+            let said = piece.report().and_then(|report| report.statements.as_ref());
+            said.into_iter().flatten().map(move |statement| (piece, statement))
+        });
+        // One of the future would be the latest for as long as it takes to come.
+        let (ahead, statements): (Vec<_>, Vec<_>) = statements.partition(|(_, statement)| vex::is_ahead(statement, now));
+        let statements: Vec<&Statement> = statements.into_iter().map(|(_, statement)| statement).collect();
         let mut counted: BTreeMap<Key, Level> = BTreeMap::new();
         let (mut unknown, mut excepted, mut cleared): (BTreeSet<Key>, BTreeSet<Key>, BTreeSet<Key>) =
             Default::default();
@@ -144,6 +145,14 @@ impl ScanRequirement {
                     continue;
                 }
                 let key = key(finding);
+                for (piece, statement) in &ahead {
+                    if let (Some(made), true) =
+                        (statement.at, vex::clears([*statement], subject, &scan.platforms, finding))
+                    {
+                        judged.verdict.uses(piece);
+                        judged.verdict.fault(Fault::FromTheFuture { document: piece.document, made });
+                    }
+                }
                 if vex::clears(statements.iter().copied(), subject, &scan.platforms, finding) {
                     cleared.insert(key);
                     continue;

@@ -6,7 +6,7 @@ use alloc::string::String;
 use jiff::Timestamp;
 
 use super::exception::plain;
-use super::piece::Subject;
+use super::piece::{Subject, latest};
 use crate::Digest;
 use crate::evidence::{Finding, Product, Statement, Status};
 
@@ -33,6 +33,11 @@ pub(super) fn clears<'a>(
         }
     }
     latest.is_some_and(|(_, clear)| clear)
+}
+
+/// Whether a statement would take something away from a time on that has not come yet. One that takes nothing away counts whenever it is.
+pub(super) fn is_ahead(statement: &Statement, now: Timestamp) -> bool {
+    takes_away(statement) && statement.at.is_some_and(|at| at > latest(now))
 }
 
 /// OpenVEX 0.2, "Status Labels": `not_affected` has to say why.

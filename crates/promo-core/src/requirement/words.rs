@@ -80,7 +80,7 @@ impl fmt::Display for Fault {
                 write!(f, "{document} is too old: {} is of {made}, and may have {age}", of(*database))
             }
             Self::FromTheFuture { document, made } => {
-                write!(f, "{document} says that it is of {}, which has not come yet", Instant(*made))
+                write!(f, "{document} says that it or what it goes by is of {}, which has not come yet", Instant(*made))
             }
             Self::MayLeaveOut { document } => {
                 write!(f, "{document} does not show what was suppressed, and may leave something out")

@@ -257,6 +257,16 @@ fn age_is_counted_from_the_scan_and_from_its_database_and_the_verdict_says_until
     let ahead = |seconds| Some(now() + SignedDuration::from_secs(seconds));
     assert_eq!(with(ahead(30), Some(ago(0))).standing(), Standing::Met);
     assert_eq!(with(ahead(31), Some(ago(0))).standing(), Standing::Unreadable);
+    // A database of the future would never be too old, and is a fault also where nobody asks for its age.
+    assert_eq!(with(Some(ago(0)), ahead(30)).standing(), Standing::Met);
+    assert_eq!(with(Some(ago(0)), ahead(31)).standing(), Standing::Unreadable);
+    let mut newer = scan("b", "image", "trivy", vec![]);
+    report(&mut newer).about.database = ahead(31);
+    let mut bad = scan("a", "image", "trivy", vec![critical("CVE-1")]);
+    report(&mut bad).about.made = Some(ago(7200));
+    let judged = judged(&single(), &[bad, newer]).verdict;
+    assert_eq!(judged.standing(), Standing::Bad, "it replaces nothing");
+    assert!(judged.faults.iter().any(|fault| matches!(fault, Fault::FromTheFuture { .. })), "{judged:?}");
 }
 
 #[test]
@@ -458,6 +468,33 @@ fn of_several_statements_the_latest_counts_and_of_two_at_once_or_without_a_time_
     ] {
         assert_eq!(cleared(statements.clone(), &["security"]), expected, "{statements:?}");
     }
+}
+
+#[test]
+fn a_statement_of_the_future_clears_nothing_and_is_a_fault_where_it_would() {
+    let ahead = |seconds| Some(now() + SignedDuration::from_secs(seconds));
+    let judge = |statements: Vec<Statement>, found: Vec<Finding>| {
+        let mut vex = piece("vex", Report { statements: Some(statements), ..Report::new(About::new(Kind::OpenVex)) });
+        vex.signed.by.insert(key("security"));
+        let believed = ScanRequirement { vex: signers(&["security"]), ..ScanRequirement::default() };
+        believed.judge(&single(), &[scan("a", "image", "trivy", found), vex], &[], now()).verdict
+    };
+    let clear = |at| statement("CVE-1", Status::NotAffected, at);
+    let affected = |at| statement("CVE-1", Status::Affected, at);
+    let ones = || vec![critical("CVE-1")];
+    let is_told = |verdict: &Verdict| verdict.faults.iter().any(|one| matches!(one, Fault::FromTheFuture { .. }));
+    assert_eq!(judge(vec![clear(ahead(30))], ones()).standing(), Standing::Met);
+    for statements in [vec![clear(ahead(31))], vec![affected(Some(ago(9))), clear(ahead(31))]] {
+        let verdict = judge(statements, ones());
+        assert!(verdict.standing() == Standing::Bad && is_told(&verdict), "{verdict:?}");
+    }
+    // Beside one that holds it changes nothing but that it is told, and so one that takes nothing away.
+    let verdict = judge(vec![clear(Some(ago(9))), clear(ahead(31))], ones());
+    assert!(verdict.standing() == Standing::Unreadable && is_told(&verdict), "{verdict:?}");
+    let verdict = judge(vec![clear(Some(ago(9))), affected(ahead(31))], ones());
+    assert_eq!(verdict.standing(), Standing::Bad);
+    // What clears nothing here is no matter of this gate.
+    assert_eq!(judge(vec![clear(ahead(31))], vec![]).standing(), Standing::Met);
 }
 
 #[test]

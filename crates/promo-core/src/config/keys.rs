@@ -393,7 +393,7 @@ const SCAN: &[Key] = &[
     key(
         "severity",
         Shape::OneOf(&["scanner", "highest"]),
-        "`scanner`, the default: as the scanner says; `highest`: its score where that is worse",
+        "`scanner`, the default: as the scanner says; `highest`: a score or a database that says worse",
     ),
     key(
         "fixes",

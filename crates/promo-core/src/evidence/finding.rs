@@ -208,6 +208,8 @@ pub struct Finding {
     pub fix_state: FixState,
     /// How bad it is, as the scanner chose.
     pub severity: Severity,
+    /// The worst that any of the databases says that the scanner asked, where it tells what each says.
+    pub worst: Option<Level>,
     /// The numbers that go with it.
     pub scores: Vec<Score>,
     /// Whose severity it is, where that is said.
@@ -229,6 +231,7 @@ impl Finding {
             fixed: Vec::new(),
             fix_state: FixState::NotSaid,
             severity: Severity::NotSaid,
+            worst: None,
             scores: Vec::new(),
             source: None,
             suppressed: None,

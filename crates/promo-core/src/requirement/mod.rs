@@ -188,6 +188,8 @@ pub enum Fault {
         found: u64,
         /// How many may be.
         at_most: u64,
+        /// Those among them that an exception covered, and until when.
+        expired: Vec<(String, Timestamp)>,
     },
     /// A component with a licence that is not welcome.
     Licence {

@@ -48,7 +48,8 @@ pub struct ScanRequirement {
     /// What a finding counts as of which nobody says how bad it is; as no finding of any level that can be denied with [`Level::None`]. A
     /// word that nobody knows counts as critical.
     pub unknown_as: Level,
-    /// Whether the highest score by CVSS counts where it is worse than the scanner's own severity. It does where that is negligible.
+    /// Whether the highest score by CVSS, and the worst that any database says, count where they are worse than the scanner's own severity.
+    /// The score does where that is negligible.
     pub highest: bool,
     /// Which findings count by whether they are mended.
     pub fixes: Fixes,
@@ -137,6 +138,7 @@ impl ScanRequirement {
         let (ahead, statements): (Vec<_>, Vec<_>) = statements.partition(|(_, statement)| vex::is_ahead(statement, now));
         let statements: Vec<&Statement> = statements.into_iter().map(|(_, statement)| statement).collect();
         let mut counted: BTreeMap<Key, Level> = BTreeMap::new();
+        let mut expired: BTreeMap<Key, (String, Timestamp)> = BTreeMap::new();
         let (mut unknown, mut excepted, mut cleared): (BTreeSet<Key>, BTreeSet<Key>, BTreeSet<Key>) =
             Default::default();
         for scan in &used {
@@ -167,6 +169,9 @@ impl ScanRequirement {
                 if !said {
                     unknown.insert(key.clone());
                 }
+                if let Some(ended) = ended {
+                    expired.insert(key.clone(), (finding.id.clone(), ended));
+                }
                 let known = counted.entry(key).or_insert(level);
                 *known = level.max(*known);
                 if self.deny.is_some_and(|deny| level >= deny) {
@@ -189,7 +194,12 @@ impl ScanRequirement {
         for (level, at_most) in &self.at_most {
             let found = judged.counted.range(level..).map(|(_, number)| number).sum();
             if found > *at_most {
-                judged.verdict.fault(Fault::TooMany { level: *level, found, at_most: *at_most });
+                // Once for an id, however many packages have it.
+                let of_level = |key: &Key| counted.get(key).is_some_and(|found| found >= level);
+                let expired: BTreeSet<(String, Timestamp)> =
+                    expired.iter().filter(|(key, _)| of_level(key)).map(|(_, ended)| ended.clone()).collect();
+                let expired = expired.into_iter().collect();
+                judged.verdict.fault(Fault::TooMany { level: *level, found, at_most: *at_most, expired });
             }
         }
         judged
@@ -254,7 +264,8 @@ impl ScanRequirement {
     /// How bad a finding counts, and whether somebody says so.
     fn level(&self, finding: &Finding) -> (Level, bool) {
         let scored = finding.highest_score().map(Level::of_score);
-        match (&finding.severity, scored) {
+        let worst = finding.worst.filter(|_| self.highest);
+        let (level, said) = match (&finding.severity, scored) {
             // That nobody will mend it says of no bad one that it is harmless.
             (Severity::Level(level), Some(scored)) if self.highest || *level == Level::Negligible => {
                 ((*level).max(scored), true)
@@ -263,7 +274,8 @@ impl ScanRequirement {
             (Severity::NotSaid, Some(scored)) => (scored, true),
             (Severity::NotSaid, None) => (self.unknown_as, false),
             (Severity::Word(_), _) => (Level::Critical, false),
-        }
+        };
+        (worst.map_or(level, |worst| level.max(worst)), said)
     }
 }
 

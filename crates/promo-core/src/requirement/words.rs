@@ -50,6 +50,9 @@ impl Fault {
     }
 }
 
+/// How many exceptions that have ended are named.
+const EXPIRED: usize = 3;
+
 const fn of(database: bool) -> &'static str {
     if database { "the database that was asked" } else { "it" }
 }
@@ -96,8 +99,15 @@ impl fmt::Display for Fault {
                 }
                 expired.map_or(Ok(()), |ended| write!(f, ", and its exception ended {}", Instant(ended)))
             }
-            Self::TooMany { level, found, at_most } => {
-                write!(f, "{found} are {level} or worse, and at most {at_most} may be")
+            Self::TooMany { level, found, at_most, expired } => {
+                write!(f, "{found} are {level} or worse, and at most {at_most} may be")?;
+                for (id, ended) in expired.iter().take(EXPIRED) {
+                    write!(f, ", and the exception of {id} ended {}", Instant(*ended))?;
+                }
+                match expired.len().saturating_sub(EXPIRED) {
+                    0 => Ok(()),
+                    more => write!(f, ", as did {more} more"),
+                }
             }
             Self::Licence { component, licence, .. } => write!(f, "{component} has the licence {licence}"),
             Self::UnknownLicences { found, of, first, .. } => {

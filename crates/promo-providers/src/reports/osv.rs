@@ -45,7 +45,7 @@ fn read_package<'t>(json: &'t Json, found: &mut Findings, budget: &mut Budget) -
         version: named.get_text("version")?,
         ecosystem: named.get_text("ecosystem")?,
     };
-    // What the scanner thinks of a group of ids of one vulnerability, for those whose record has no vector.
+    // What the scanner thinks of a group of ids of one vulnerability: the highest of the scores of all their records.
     let mut of_groups = std::collections::HashMap::new();
     for group in json.list("groups")? {
         if let Some(at) = group.get("max_severity")?
@@ -62,8 +62,8 @@ fn read_package<'t>(json: &'t Json, found: &mut Findings, budget: &mut Budget) -
     }
     for record in json.list("vulnerabilities")? {
         let mut finding = finding(record, &package)?;
-        if finding.scores.is_empty()
-            && let Some(value) = of_groups.get(finding.id.as_str())
+        if let Some(value) = of_groups.get(finding.id.as_str())
+            && finding.highest_score() != Some(*value)
         {
             finding.scores.push(Score { value: *value, method: "CVSS".to_owned(), source: None });
         }

@@ -2,7 +2,7 @@
 //! CycloneDX, SPDX and cosign's predicate.
 
 use promo_core::evidence::{
-    About, Finding, Findings, FixState, Kind, Link, Report, Score, Severity, Suppression, Tool,
+    About, Finding, Findings, FixState, Kind, Level, Link, Report, Score, Severity, Suppression, Tool,
 };
 
 use super::json::{Fault, Json, Read};
@@ -94,12 +94,25 @@ fn finding(json: &Json) -> Read<'_, Finding> {
     };
     finding.severity = json.get_text("Severity")?.map_or(Severity::NotSaid, |word| Severity::of_word(&word));
     finding.source = json.get_text("SeveritySource")?;
+    if let Some(by_source) = json.get_object("VendorSeverity")? {
+        for severity in by_source.object()?.values() {
+            finding.worst = finding.worst.max(vendor_severity(severity)?);
+        }
+    }
     if let Some(by_source) = json.get_object("CVSS")? {
         for (source, scores) in by_source.object()? {
             read_scores(scores, source, &mut finding.scores)?;
         }
     }
     Ok(finding)
+}
+
+/// What one database says, as Trivy numbers it (trivy-db, `types.Severity`); nothing where that does not know.
+fn vendor_severity(json: &Json) -> Read<'_, Option<Level>> {
+    let number = json.number()?.get();
+    let known = [None, Some(Level::Low), Some(Level::Medium), Some(Level::High), Some(Level::Critical)];
+    let found = known.into_iter().zip([0.0, 1.0, 2.0, 3.0, 4.0]).find(|(_, known)| *known == number);
+    found.map_or_else(|| json.broken("a severity from 0 to 4"), |(level, _)| Ok(level))
 }
 
 fn read_scores<'t>(json: &'t Json, source: &str, out: &mut Vec<Score>) -> Read<'t, ()> {

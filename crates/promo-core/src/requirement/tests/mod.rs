@@ -285,6 +285,12 @@ fn what_nobody_says_how_bad_it_is_is_never_mild() {
     assert_eq!(level(scored(Severity::NotSaid, 9.8)).verdict.standing(), Standing::Bad);
     assert_eq!(level(scored(Severity::Level(Level::Low), 9.8)).verdict.standing(), Standing::Met);
     let highest = ScanRequirement { highest: true, ..ScanRequirement::default() };
+    let others = |severity| Finding { worst: Some(Level::Critical), ..finding("CVE-1", severity) };
+    for severity in [Severity::Level(Level::Low), Severity::NotSaid] {
+        assert_eq!(level(others(severity.clone())).verdict.standing(), Standing::Met, "as the scanner says");
+        let scan = scan("a", "image", "trivy", vec![others(severity)]);
+        assert_eq!(highest.judge(&single(), &[scan], &[], now()).verdict.standing(), Standing::Bad);
+    }
     let scan = scan("a", "image", "trivy", vec![scored(Severity::Level(Level::Low), 9.8)]);
     assert_eq!(highest.judge(&single(), &[scan], &[], now()).verdict.standing(), Standing::Bad);
 }
@@ -385,6 +391,14 @@ fn an_exception_holds_for_its_package_until_it_ends_and_is_named_afterwards() {
     for exception in [with("CVE-2", None, later), with("CVE-1", Some("pkg:npm/*"), later)] {
         assert_eq!(judge(&[exception]).verdict.standing(), Standing::Bad);
     }
+    let some = ScanRequirement { deny: None, at_most: BTreeMap::from([(Level::High, 0)]), ..ScanRequirement::default() };
+    let found: Vec<Finding> = (0..5).map(|n| critical(&format!("CVE-{n}"))).collect();
+    let ended: Vec<Exception> = (1..5).map(|n| with(&format!("CVE-{n}"), None, now())).collect();
+    let verdict = some.judge(&single(), &[scan("a", "image", "trivy", found)], &ended, now()).verdict;
+    let [Fault::TooMany { found: 5, expired, .. }] = &verdict.faults[..] else { panic!("{verdict:?}") };
+    assert_eq!((expired.len(), &expired[0]), (4, &("CVE-1".to_string(), now())));
+    let words = verdict.faults[0].to_string();
+    assert!(words.contains("the exception of CVE-1 ended 2026-11-22") && words.ends_with("as did 1 more"), "{words}");
     let ended = judge(&[with("CVE-1", None, now())]).verdict;
     assert!(matches!(ended.faults[..], [Fault::Vulnerable { expired: Some(at), .. }] if at == now()), "{ended:?}");
 }

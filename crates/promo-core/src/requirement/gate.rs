@@ -400,7 +400,15 @@ pub fn told(requirement: &Requirement, report: &Report) -> String {
             }
             out
         }
-        Requirement::Licences(_) | Requirement::Sbom(_) => {
+        Requirement::Licences(_) => {
+            let Some(bill) = &report.bill else { return String::new() };
+            let count = bill.count;
+            match bill.without_licence() {
+                Some(unknown @ 1..) => format!("{count} components, {unknown} of {count} without a known licence"),
+                Some(0) | None => format!("{count} components"),
+            }
+        }
+        Requirement::Sbom(_) => {
             report.bill.as_ref().map(|bill| format!("{} components", bill.count)).unwrap_or_default()
         }
         Requirement::Tests(_) => {

@@ -61,6 +61,16 @@ fn licences_are_judged_by_what_is_welcome_and_what_is_denied_and_the_unknown_is_
     let many: Vec<Component> = (0..770).map(|n| component(&format!("npm/{n}"), Stated::Nothing)).collect();
     let verdict = judge(&["MIT"], &[], Unknown::Refuse, many);
     assert!(matches!(verdict.faults[..], [Fault::UnknownLicences { found: 770, of: 770, .. }]), "{verdict:?}");
+    // Where that is taken it is said all the same, and of none that has one.
+    let of = |components: Vec<Component>| {
+        let Content::Read(report) = bill("image", components).content else { panic!("it is read") };
+        told(&Requirement::Licences(LicenceRequirement::default()), &report)
+    };
+    let many: Vec<Component> = (0..770).map(|n| component(&format!("deb/{n}"), Stated::Nothing)).collect();
+    assert_eq!(of(many), "770 components, 770 of 770 without a known licence");
+    let some = vec![component("npm/a", unreadable()), component("npm/b", Stated::Expression(licence("MIT")))];
+    assert_eq!(of(some), "2 components, 1 of 2 without a known licence");
+    assert_eq!(of(vec![component("npm/b", Stated::Expression(licence("MIT")))]), "1 components");
     // One that is counted and not read.
     let mut spdx3 = bill("image", vec![]);
     report(&mut spdx3).bill = Some(Bill { count: 4, components: None });

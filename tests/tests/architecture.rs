@@ -31,6 +31,7 @@ const KEPT_WITHOUT_STD: &[&str] = &[
     "indexmap",
     "hashbrown",
     "semver",
+    "spdx",
     "winnow",
     "toml_parser",
     "toml_datetime",

@@ -143,6 +143,7 @@ codes! {
     "frozen",
     "gate-empty",
     "gate-exception",
+    "gate-licence",
     "gate-signers",
     "gate-source",
     "gate-unused",

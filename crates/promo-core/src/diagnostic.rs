@@ -209,6 +209,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("window-invalid", "a window that makes no sense"),
     ("gate-empty", "a gate that requires nothing and would let everything pass (S1.4)"),
     ("gate-exception", "an exception whose last day is no date"),
+    ("gate-licence", "a licence of a gate that SPDX does not have"),
     ("gate-signers", "a gate that needs more signatures than there are keys that could make them"),
     ("gate-source", "a gate over the source whose repository or refs cannot be meant"),
     ("gate-unused", "a gate that nothing names, so that it binds nothing"),

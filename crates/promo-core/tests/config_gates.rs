@@ -48,6 +48,54 @@ fn every_key_of_a_scan_means_something() {
 }
 
 #[test]
+fn a_licence_that_spdx_does_not_have_is_an_error_where_it_is_denied_and_a_warning_where_it_is_allowed() {
+    let told = |key: &str, pattern: &str| {
+        let other = if key == "deny" { "" } else { ", \"MIT\"" };
+        gate(&format!("licences = {{ {key} = [\"{pattern}\"{other}] }}")).1
+    };
+    for pattern in [
+        "MIT",
+        "mit",
+        "GPL-3.0",
+        "GPL-3.0+",
+        "GPL-3.0-or-later",
+        "AGPL-*",
+        "*",
+        "*GPL*",
+        "LicenseRef-Acme",
+        "LicenseRef-*",
+        "License*",
+        "DocumentRef-a:LicenseRef-b",
+        "GPL-2.0-only WITH Classpath-exception-2.0",
+        "GPL-2.0-only with *",
+        "Apache-2.0*LLVM*",
+        "Apache-2.0 WITH AdditionRef-a",
+    ] {
+        assert_eq!((told("allow", pattern), told("deny", pattern)), (vec![], vec![]), "{pattern}");
+    }
+    for (pattern, meant) in [
+        ("AGPL3", None),
+        ("GPLv3*", None),
+        ("GPL-2.0-only WITH Class-path", None),
+        ("GPL-2.0-only WITH Classpath-exception-2", Some("GPL-2.0-only WITH Classpath-exception-2.0")),
+        ("Apache 2.0", Some("Apache-2.0")),
+        ("BSD-3-Claus", Some("BSD-3-Clause")),
+    ] {
+        for (key, is_error) in [("allow", false), ("deny", true)] {
+            let found = told(key, pattern);
+            assert!(
+                matches!(&found[..], [("gate-licence", error, _)] if *error == is_error),
+                "{key} {pattern}: {found:?}"
+            );
+        }
+        let text = format!("{HEAD}[gates]\ng = {{ licences = {{ deny = [\"{pattern}\"] }} }}\n");
+        let told = config::pipeline(&text, &[]).1;
+        let one = told.iter().find(|one| one.code == "gate-licence").unwrap();
+        assert_eq!(one.suggestion.as_deref(), meant, "{pattern}");
+    }
+}
+
+#[test]
 fn every_other_requirement_reads_its_keys() {
     let read = |text: &str| {
         let (found, told) = gate(text);

@@ -15,7 +15,7 @@ use super::duration;
 use super::lower::{names, references};
 use super::repository::{wrong_place, wrong_ref};
 use super::tree::{Entry, Node, Table};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, nearest};
 use crate::evidence::{Finite, Level};
 use crate::ids::GateName;
 use crate::requirement::{
@@ -233,16 +233,7 @@ fn requirement(
             sources: texts(own, "sources"),
         }),
         "source" => Requirement::Source(source(own, checker)?),
-        "licences" => Requirement::Licences(LicenceRequirement {
-            allow: texts(own, "allow"),
-            deny: texts(own, "deny"),
-            unknown: match own.text("unknown") {
-                Some("take-of-system") => Unknown::TakeOfSystem,
-                Some("take") => Unknown::Take,
-                _ => Unknown::Refuse,
-            },
-            scope: scope(own),
-        }),
+        "licences" => Requirement::Licences(licences(own, checker)),
         "sbom" => {
             let least = count(own, "components").unwrap_or(BillRequirement::default().least);
             Requirement::Sbom(BillRequirement { least, scope: scope(own) })
@@ -378,6 +369,61 @@ fn scan(table: &Table) -> ScanRequirement {
         database_max_age: seconds(table, "database_max_age"),
         scope: scope(table),
         vex: Signers::new(),
+    }
+}
+
+fn licences(table: &Table, checker: &mut Checker<'_>) -> LicenceRequirement {
+    for (key, what) in [("allow", "welcomes"), ("deny", "denies")] {
+        for (pattern, span) in table.texts(key) {
+            let Some(meant) = unknown_licence(pattern) else { continue };
+            let message = format!("SPDX has no `{pattern}`, so that it {what} nothing");
+            let mut told = Diagnostic::at("gate-licence", span.clone(), message)
+                .help("an identifier of https://spdx.org/licenses, or `LicenseRef-…`; `*` stands for anything");
+            told.suggestion = meant;
+            // What is not welcome holds something back that somebody sees; what is not denied nobody does.
+            checker.push(if key == "allow" { told.warning() } else { told });
+        }
+    }
+    LicenceRequirement {
+        allow: texts(table, "allow"),
+        deny: texts(table, "deny"),
+        unknown: match table.text("unknown") {
+            Some("take-of-system") => Unknown::TakeOfSystem,
+            Some("take") => Unknown::Take,
+            _ => Unknown::Refuse,
+        },
+        scope: scope(table),
+    }
+}
+
+/// Whether a pattern can fit nothing that bills say, with what is probably meant.
+fn unknown_licence(pattern: &str) -> Option<Option<String>> {
+    let licences = || spdx::identifiers::LICENSES.iter().map(|licence| licence.name);
+    let exceptions = || spdx::identifiers::EXCEPTIONS.iter().map(|exception| exception.name);
+    let (id, with) = match pattern.to_ascii_uppercase().find(" WITH ") {
+        Some(at) => (&pattern[..at], Some(&pattern[at + " WITH ".len()..])),
+        None => (pattern, None),
+    };
+    let bare = id.strip_suffix('+').unwrap_or(id);
+    if !fits_one(bare, licences(), &["LicenseRef-", "DocumentRef-"]) {
+        // As people write it, `Apache 2.0`.
+        let loose = spdx::imprecise_license_id(id).filter(|(_, length)| *length == id.len());
+        let meant = loose.map(|(licence, _)| licence.name).or_else(|| nearest(id, licences()));
+        return Some(meant.filter(|_| with.is_none()).map(ToString::to_string));
+    }
+    let with = with.filter(|with| !fits_one(with, exceptions(), &["AdditionRef-", "DocumentRef-"]))?;
+    Some(nearest(with, exceptions()).map(|meant| format!("{id} WITH {meant}")))
+}
+
+/// Whether a pattern may fit one of these names, or one that begins so: to the letter in any case, and up to its first `*`.
+fn fits_one<'a>(pattern: &str, mut names: impl Iterator<Item = &'a str>, own: &[&str]) -> bool {
+    let starts = |name: &str, with: &str| name.get(..with.len()).is_some_and(|start| start.eq_ignore_ascii_case(with));
+    let own_one = |text: &str| own.iter().any(|own| starts(text, own));
+    match pattern.split_once('*') {
+        Some((start, _)) => {
+            own_one(start) || own.iter().any(|own| starts(own, start)) || names.any(|name| starts(name, start))
+        }
+        None => own_one(pattern) || names.any(|name| name.eq_ignore_ascii_case(pattern)),
     }
 }
 

@@ -428,7 +428,7 @@ const LICENCES: &[Key] = &[
         Shape::Texts,
         "SPDX identifiers that are welcome, `*` stands for anything; all that is not denied when left out",
     ),
-    key("deny", Shape::Texts, "SPDX identifiers that are not, whatever `allow` says"),
+    key("deny", Shape::Texts, "SPDX identifiers that are not, whatever `allow` says; `GPL-3.0` is also `-or-later`"),
     key(
         "unknown",
         Shape::OneOf(&["refuse", "take-of-system", "take"]),

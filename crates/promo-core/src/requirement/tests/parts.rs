@@ -148,6 +148,50 @@ fn licences_are_the_same_in_any_case_and_as_the_list_had_them_before() {
     assert_eq!(stands(&["GPL-3.0-or-later"], &[], "GPL-3.0", true), Standing::Met);
     assert_eq!(stands(&["GPL-3.0-or-later"], &[], "GPL-3.0", false), Standing::Bad);
     assert_eq!(stands(&["Apache-2.0-only"], &[], "Apache-2.0", false), Standing::Bad);
+    // As policies write them.
+    for id in ["GPL-3.0-only", "GPL-3.0-or-later", "GPL-3.0", "GPL-3.0-with-GCC-exception"] {
+        for or_later in [false, true] {
+            assert_eq!(stands(&[], &["GPL-3.0"], id, or_later), Standing::Bad, "{id}");
+            assert_eq!(stands(&[], &["AGPL-3.0", "gpl-2.0", "LGPL-3.0"], id, or_later), Standing::Met, "{id}");
+        }
+    }
+    assert_eq!(stands(&[], &["AGPL-3.0"], "AGPL-3.0-or-later", false), Standing::Bad);
+    assert_eq!(stands(&[], &["GFDL-1.3"], "GFDL-1.3-invariants-only", false), Standing::Bad);
+    assert_eq!(stands(&[], &["GPL-3.0+"], "GPL-3.0-or-later", true), Standing::Bad);
+    assert_eq!(stands(&[], &["GPL-3.0+"], "GPL-3.0-only", false), Standing::Met);
+    for (allowed, id, or_later, expected) in [
+        ("GPL-3.0", "GPL-3.0-only", false, Standing::Met),
+        ("GPL-3.0", "GPL-3.0", false, Standing::Met),
+        ("GPL-3.0", "GPL-3.0-or-later", false, Standing::Bad),
+        ("GPL-3.0", "GPL-3.0", true, Standing::Bad),
+        ("GPL-3.0+", "GPL-3.0-or-later", true, Standing::Met),
+        ("GPL-3.0+", "GPL-3.0-only", false, Standing::Bad),
+        ("GPL-CC-1.0", "GPL-CC-1.0", false, Standing::Met),
+        ("Apache-2.0", "Apache-2.0", true, Standing::Met),
+        ("GPL-2.0-with-classpath-exception", "GPL-2.0-with-classpath-exception", false, Standing::Met),
+    ] {
+        assert_eq!(stands(&[allowed], &[], id, or_later), expected, "{allowed} {id} {or_later}");
+    }
+}
+
+#[test]
+fn an_exception_of_spdx_only_permits_more_and_an_addition_of_ones_own_is_named_to_be_welcome() {
+    let stands = |allow: &[&str], deny: &[&str], id: &str| {
+        let set = |list: &[&str]| list.iter().map(|id| (*id).to_string()).collect();
+        let piece = bill("image", vec![component("npm/a", Stated::Expression(licence(id)))]);
+        let requirement = LicenceRequirement { allow: set(allow), deny: set(deny), ..LicenceRequirement::default() };
+        requirement.judge(&single(), &[piece]).standing()
+    };
+    let (spdx, own) = ("GPL-2.0-only WITH Classpath-exception-2.0", "Apache-2.0 WITH AdditionRef-no-sale");
+    assert_eq!(stands(&["GPL-2.0-only"], &[], spdx), Standing::Met);
+    assert_eq!(stands(&["GPL-2.0"], &[], spdx), Standing::Met);
+    assert_eq!(stands(&["GPL-2.0 WITH Classpath-exception-2.0"], &[], spdx), Standing::Met);
+    assert_eq!(stands(&["GPL-2.0 WITH Classpath-exception-2.0"], &[], "GPL-2.0-only"), Standing::Bad);
+    assert_eq!(stands(&[], &["GPL-2.0"], spdx), Standing::Bad, "what is denied is with an exception too");
+    assert_eq!(stands(&[spdx], &["GPL-2.0-only"], spdx), Standing::Bad);
+    assert_eq!(stands(&["Apache-2.0"], &[], own), Standing::Bad);
+    assert_eq!(stands(&["Apache-2.0 WITH AdditionRef-*"], &[], own), Standing::Met);
+    assert_eq!(stands(&[], &["Apache-2.0"], own), Standing::Bad);
 }
 
 #[test]

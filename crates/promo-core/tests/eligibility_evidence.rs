@@ -13,8 +13,8 @@ use promo_core::clock::{Doubt, Present};
 use promo_core::config;
 use promo_core::eligibility::{Assessor, Evidence, Observed, Question, assess};
 use promo_core::evidence::{
-    About, Bill, Finding, Findings, Finite, Kind, Level, Number, Numbers, Report, Seen, Severity, TestRun, Tip, Tool,
-    Totals,
+    About, Bill, Component, Expression, Finding, Findings, Finite, Kind, Level, Link, Number, Numbers, Product,
+    Provenance, Report, Seen, Severity, Source, Stated, Statement, Status, Term, TestRun, Tip, Tool, Totals,
 };
 use promo_core::gate::{Gate, GateKind, Outcome, Reason, overall};
 use promo_core::ids::EnvironmentName;
@@ -139,6 +139,8 @@ fn scanned(pieces: Vec<Piece>) -> (Outcome, &'static str, String) {
     found.remove(0)
 }
 
+/// The commit of which the build said that the artifact is.
+const REVISION: &str = "1f2e3d4c5b6a79880716253443526170f0e1d2c3";
 const BOTH: [&str; 2] = ["no-critical", "metadata"];
 const HOUR: SignedDuration = SignedDuration::from_hours(1);
 
@@ -424,6 +426,133 @@ fn s1_5_one_gate_more_or_one_finding_more_opens_nothing() {
         opened += usize::from(few) + usize::from(more);
     }
     assert!(opened > 12 && held > 0, "{opened} {held}");
+}
+
+const EVERY: &str = r#"
+signed = { signature = { by = ["ci"] } }
+built = { provenance = { by = ["ci"], sources = ["https://git.example/acme/*"] } }
+licences = { licences = { deny = ["GPL-3.0"] } }
+cleared = { scan = { deny = ["critical"], vex = ["ci"] } }
+by-ci = { scan = { deny = ["critical"], by = ["ci"] } }
+revision = { metadata = ["org.opencontainers.image.revision"] }
+"#;
+
+#[test]
+fn s1_5_no_gate_of_any_kind_no_finding_and_no_contradiction_opens_what_another_holds() {
+    let text = PIPELINE.replace("[gates]", &format!("{SIGNER}[gates]{EVERY}"));
+    let (pipeline, told) = config::pipeline(&text, &[]);
+    let pipeline = pipeline.unwrap_or_else(|| panic!("{told:?}"));
+    let key = || pipeline.gates["signed"].named_signers().map(|(_, key)| key.clone()).collect();
+    let report = |kind, change: &dyn Fn(&mut Report)| {
+        let mut report = Report::new(About::new(kind));
+        report.about.bind(Link::Subject, manifest());
+        change(&mut report);
+        piece(Content::Read(Arc::new(report)))
+    };
+    let signed =
+        |piece: Piece| Piece { signed: promo_core::requirement::Signed { by: key(), ..Default::default() }, ..piece };
+    let built = |commit: &str| {
+        let source =
+            Source { uri: "git+https://git.example/acme/shop@refs/heads/main".into(), commit: Some(commit.into()) };
+        let built = Provenance {
+            builder: "https://ci.example/runner".into(),
+            build_type: "https://ci.example/build".into(),
+            source: Some(source),
+            others: vec![],
+            run: None,
+        };
+        signed(report(Kind::Provenance, &|report| report.provenance = Some(built.clone())))
+    };
+    let bill = |licence: &str| {
+        let term = Term { id: licence.into(), listed: true, or_later: false, exception: None };
+        let component = Component {
+            name: "a".into(),
+            version: None,
+            purl: None,
+            concluded: Stated::Expression(Expression::term(term)),
+            declared: Stated::Nothing,
+        };
+        report(Kind::CycloneDx, &|report| report.bill = Some(Bill::of(vec![component.clone()])))
+    };
+    let vex = |status: Status, at| {
+        let statement = Statement {
+            vulnerability: "CVE-2026-1".into(),
+            aliases: vec![],
+            products: vec![Product { id: None, purl: None, digests: vec![manifest()], parts: vec![] }],
+            parts: vec![],
+            status,
+            justification: Some("vulnerable_code_not_present".into()),
+            impact: None,
+            at: Some(now() - at),
+        };
+        signed(report(Kind::OpenVex, &|report| report.statements = Some(vec![statement.clone()])))
+    };
+    let of_ci = |level| {
+        let mut one = scan(level, HOUR);
+        if let Content::Read(report) = &mut one.content {
+            Arc::make_mut(report).about.bind(Link::Subject, manifest());
+        }
+        one.document = Digest::of(format!("{level:?} of ci").as_bytes());
+        signed(one)
+    };
+    let nothing = |_: &mut Report| {};
+    // What a gate is added to, the gate, what opens it, and what must never.
+    let cases = [
+        (
+            "no-critical",
+            "signed",
+            Some(signed(report(Kind::Signature, &nothing))),
+            Some(report(Kind::Signature, &nothing)),
+        ),
+        ("no-critical", "built", Some(built(REVISION)), Some(built("0123456789abcdef0123456789abcdef01234567"))),
+        ("no-critical", "licences", Some(bill("MIT")), Some(bill("GPL-3.0-or-later"))),
+        ("no-critical", "by-ci", Some(of_ci(None)), Some(of_ci(Some(Level::Critical)))),
+        ("cleared", "no-critical", Some(vex(Status::NotAffected, HOUR * 2)), Some(vex(Status::Affected, HOUR))),
+        ("no-critical", "revision", None, None),
+    ];
+    let scans = [None, Some(Level::High), Some(Level::Critical)].map(|level| scan(level, HOUR));
+    for (held_by, added, good, bad) in cases {
+        let open = |named: &[&str], pieces: Vec<Piece>, contradicted: bool| {
+            let mut evidence = known(pieces);
+            if contradicted {
+                let key = "org.opencontainers.image.revision".to_string();
+                evidence.contradicted.insert(name("app"), BTreeMap::from([(key, None)]));
+            }
+            let text = text.replace(NAMED, &format!("gates = {named:?}"));
+            overall(&of_pipeline(&text, Some(evidence), Movement::Promotion)) == Outcome::Satisfied
+        };
+        let (mut opened, mut held) = (0, 0);
+        for chosen in 0_u32..16 {
+            for contradicted in [false, true] {
+                let of = |bits: u32, bad: Option<&Piece>| -> Vec<Piece> {
+                    let all = [Some(&scans[0]), Some(&scans[1]), Some(&scans[2]), good.as_ref()];
+                    let is_chosen = |(at, _): &(usize, Option<&Piece>)| bits & (1 << at) != 0;
+                    let chosen = all.into_iter().enumerate().filter(is_chosen).filter_map(|(_, piece)| piece);
+                    chosen.chain(bad).cloned().collect()
+                };
+                let pieces = of(chosen, None);
+                let both = [held_by, added];
+                let (few, more) =
+                    (open(&[held_by], pieces.clone(), contradicted), open(&both, pieces.clone(), contradicted));
+                assert!(few || !more, "{added} {chosen:04b}: another gate opened it");
+                assert!(
+                    more || !open(&both, of(chosen, bad.as_ref()), contradicted),
+                    "{added} {chosen:04b}: what is bad"
+                );
+                let worse = pieces.iter().map(|piece| if scans.contains(piece) { &scans[2] } else { piece }).cloned();
+                assert!(
+                    more || !open(&both, worse.collect(), contradicted),
+                    "{added} {chosen:04b}: a finding opened it"
+                );
+                if contradicted {
+                    assert!(!more || open(&both, pieces, false), "{added} {chosen:04b}: a contradiction opened it");
+                }
+                opened += usize::from(more);
+                held += usize::from(few && !more);
+            }
+        }
+        assert!(opened > 0 && held > 0, "{added}: {opened} {held}");
+    }
 }
 
 #[test]

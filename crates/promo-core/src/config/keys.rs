@@ -403,7 +403,7 @@ const SCAN: &[Key] = &[
     key(
         "suppressed",
         Shape::OneOf(&["count", "shown", "accept"]),
-        "what a report's author has suppressed: it counts, the default; counts and must be `shown`; or is let pass",
+        "what a report's author has suppressed: it counts as far as the report shows it, the default; counts, and a report without any is not relied on (`shown`); or is let pass",
     ),
     key(
         "vex",

@@ -28,10 +28,10 @@ pub enum Fixes {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Suppressions {
-    /// They count like any other. What a report leaves out nobody can see.
+    /// They count like any other. What a report leaves out nobody can see: one of Trivy without `--show-suppressed` does not say that it does.
     #[default]
     Count,
-    /// They count like any other, and a report has to say that it shows them.
+    /// They count like any other, and a report has to show that it has them: the only proof that formats have is one that is there.
     Shown,
     /// They do not count.
     Accept,
@@ -135,7 +135,8 @@ impl ScanRequirement {
             said.into_iter().flatten().map(move |statement| (piece, statement))
         });
         // One of the future would be the latest for as long as it takes to come.
-        let (ahead, statements): (Vec<_>, Vec<_>) = statements.partition(|(_, statement)| vex::is_ahead(statement, now));
+        let (ahead, statements): (Vec<_>, Vec<_>) =
+            statements.partition(|(_, statement)| vex::is_ahead(statement, now));
         let statements: Vec<&Statement> = statements.into_iter().map(|(_, statement)| statement).collect();
         let mut counted: BTreeMap<Key, Level> = BTreeMap::new();
         let mut expired: BTreeMap<Key, (String, Timestamp)> = BTreeMap::new();

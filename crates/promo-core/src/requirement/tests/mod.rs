@@ -318,7 +318,11 @@ fn only_cvss_says_how_bad_it_is_and_negligible_is_believed_of_nothing_that_cvss_
         (Severity::Level(Level::Low), &[("CVSS:3.1", 9.8)], Level::Low, 0),
     ] {
         let judged = judge(&default, severity.clone(), scores);
-        assert_eq!((judged.counted, judged.unknown), (BTreeMap::from([(level, 1)]), unknown), "{severity:?} {scores:?}");
+        assert_eq!(
+            (judged.counted, judged.unknown),
+            (BTreeMap::from([(level, 1)]), unknown),
+            "{severity:?} {scores:?}"
+        );
     }
     let ignore =
         ScanRequirement { unknown_as: Level::None, deny: Some(Level::Negligible), ..ScanRequirement::default() };
@@ -391,7 +395,8 @@ fn an_exception_holds_for_its_package_until_it_ends_and_is_named_afterwards() {
     for exception in [with("CVE-2", None, later), with("CVE-1", Some("pkg:npm/*"), later)] {
         assert_eq!(judge(&[exception]).verdict.standing(), Standing::Bad);
     }
-    let some = ScanRequirement { deny: None, at_most: BTreeMap::from([(Level::High, 0)]), ..ScanRequirement::default() };
+    let some =
+        ScanRequirement { deny: None, at_most: BTreeMap::from([(Level::High, 0)]), ..ScanRequirement::default() };
     let found: Vec<Finding> = (0..5).map(|n| critical(&format!("CVE-{n}"))).collect();
     let ended: Vec<Exception> = (1..5).map(|n| with(&format!("CVE-{n}"), None, now())).collect();
     let verdict = some.judge(&single(), &[scan("a", "image", "trivy", found)], &ended, now()).verdict;

@@ -49,7 +49,11 @@ fn cyclonedx(beside: &str, findings: &str) -> String {
 const ALL: &[Written] = &[
     Written { name: "Trivy, packages", findings: TRIVY, around: |findings| trivy("lang-pkgs", findings) },
     Written { name: "Trivy, secrets", findings: TRIVY, around: |findings| trivy("secret", findings) },
-    Written { name: "CycloneDX, a bill", findings: CYCLONEDX, around: |findings| cyclonedx(r#""components": [{"type": "library", "name": "a"}],"#, findings) },
+    Written {
+        name: "CycloneDX, a bill",
+        findings: CYCLONEDX,
+        around: |findings| cyclonedx(r#""components": [{"type": "library", "name": "a"}],"#, findings),
+    },
     Written { name: "CycloneDX, none", findings: CYCLONEDX, around: |findings| cyclonedx("", findings) },
     Written {
         name: "CycloneDX in cosign's record",
@@ -92,10 +96,7 @@ const ALL: &[Written] = &[
     },
     Written {
         name: "OSV-Scanner",
-        findings: &[
-            r#"{"id": "GHSA-1", "database_specific": {"severity": "LOW"}}"#,
-            r#"{"id": "GHSA-2"}"#,
-        ],
+        findings: &[r#"{"id": "GHSA-1", "database_specific": {"severity": "LOW"}}"#, r#"{"id": "GHSA-2"}"#],
         around: |findings| {
             format!(
                 r#"{{"results": [{{"source": {{"path": "a", "type": "lockfile"}}, "packages": [{{"package": {{"name": "a", "version": "1",

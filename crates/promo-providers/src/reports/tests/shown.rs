@@ -51,8 +51,20 @@ fn findings(out: &mut String, found: &Findings) {
     let Findings { list, looked_into, shows_suppressed } = found;
     line(out, &format!("findings {} looked into {looked_into:?} shows suppressed {shows_suppressed:?}", list.len()));
     for finding in list {
-        let Finding { id, aliases, package, purl, installed, fixed, fix_state, severity, worst, scores, source, suppressed } =
-            finding;
+        let Finding {
+            id,
+            aliases,
+            package,
+            purl,
+            installed,
+            fixed,
+            fix_state,
+            severity,
+            worst,
+            scores,
+            source,
+            suppressed,
+        } = finding;
         let word = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         let mut text = format!("  {id} {severity} in {} {}", word(package), word(installed));
         write!(text, " fixed {} ({})", fixed.join(" "), fix_state.name()).expect("a text");

@@ -16,6 +16,7 @@ use promo_core::windows::Invoker;
 use promo_engine::{EngineError, Holder, Session, Sign, exit};
 use promo_ledger::{LeaseError, StoreError};
 use promo_sdk::ErrorKind;
+use serde_json::Value;
 
 use crate::commands::adopt;
 use crate::commands::approve::unsigned;
@@ -109,7 +110,7 @@ impl From<EngineError> for CliError {
                 new(&next).who("whoever had the file").details(findings.iter().cloned())
             }
             EngineError::Stale { moved, by } => {
-                new("promo plan --out plan.json").details(moved.iter().map(moved_line).chain(by.clone()))
+                new("promo plan --out plan.json").details(moved_lines(moved).chain(by.clone()))
             }
             EngineError::PolicyNotAdopted { expected, found } => {
                 let text = |p: &promo_core::plan::PolicyRef| format!("{} v{} {}", p.name, p.version, p.digest);
@@ -321,15 +322,48 @@ fn held(holder: &Holder, new: &dyn Fn(&str) -> CliError) -> CliError {
     }
 }
 
+/// The most of what moved that is told.
+const MANY_MOVED: usize = 8;
+
+/// The most characters of what something is now, or was, that are told.
+const LONG_MOVED: usize = 100;
+
+/// What moved, a line each: a part of a plan is as long as anybody makes it.
+fn moved_lines(moved: &[Moved]) -> impl Iterator<Item = String> {
+    let more = moved.len().saturating_sub(MANY_MOVED);
+    let more = (more > 0).then(|| format!("and {more} more"));
+    moved.iter().take(MANY_MOVED).map(moved_line).chain(more)
+}
+
 /// What moved, in a line. Of a digest only that it is another one means anything to a reader.
 fn moved_line(moved: &Moved) -> String {
-    let short = |text: &Option<String>| match text.as_deref() {
-        None => "nothing".to_owned(),
-        Some(text) if text.parse::<Digest>().is_ok() => format!("{}…", &text[..19]),
-        Some(text) => text.to_owned(),
-    };
-    let (planned, current) = (short(&moved.planned), short(&moved.current));
+    let (planned, current) = (in_short(moved.planned.as_deref()), in_short(moved.current.as_deref()));
     format!("{}: {current} now (was {planned} when it was planned)", moved.input)
+}
+
+/// A value in a few words: of a reason its code, and nothing of the inside of what has many parts.
+fn in_short(text: Option<&str>) -> String {
+    let Some(text) = text else { return "nothing".to_owned() };
+    if text.parse::<Digest>().is_ok() {
+        return format!("{}…", &text[..19]);
+    }
+    if text.starts_with(['{', '[']) {
+        match serde_json::from_str(text) {
+            Ok(Value::Object(map)) if map.len() == 1 => return map.into_iter().map(|(key, _)| key).collect(),
+            Ok(Value::Object(map)) => {
+                // What a plan does and does not do stands in it with its release.
+                let release = [map.get("to"), map.get("next").and_then(|next| next.get("release")), map.get("current")];
+                let mut named = release.into_iter().flatten().filter_map(|release| release["id"].as_str());
+                return named.next().map_or_else(|| "there".to_owned(), str::to_owned);
+            }
+            Ok(Value::Array(all)) => return format!("{} of them", all.len()),
+            _ => {}
+        }
+    }
+    match text.char_indices().nth(LONG_MOVED) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
+    }
 }
 
 /// The closed gates, a line each, and whose turn it is.
@@ -375,6 +409,24 @@ mod tests {
     use super::*;
     use crate::codes;
     use crate::error::tests::assert_parses;
+
+    #[test]
+    fn what_moved_is_told_in_a_few_words_however_much_of_a_plan_it_is() {
+        let gate = serde_json::json!({"tag-moved": {"artifact": "web", "reference": "r".repeat(9_000)}}).to_string();
+        let entry = serde_json::json!({"to": {"id": "r-0123456789ab"}, "checks": "x".repeat(9_000)}).to_string();
+        let moved = |planned: &str, current: &str| Moved {
+            input: "moves[production]".into(),
+            planned: Some(planned.to_owned()),
+            current: Some(current.to_owned()),
+        };
+        let first = moved_lines(&[moved(&gate, &entry)]).collect::<Vec<_>>();
+        let told = "moves[production]: r-0123456789ab now (was tag-moved when it was planned)";
+        assert_eq!(first, [told]);
+        let many: Vec<Moved> = (0..20).map(|_| moved(&"y".repeat(9_000), "{\"a\": 1, \"b\": 2}")).collect();
+        let lines: Vec<String> = moved_lines(&many).collect();
+        assert_eq!((lines.len(), lines[8].as_str()), (9, "and 12 more"));
+        assert!(lines.iter().all(|line| line.len() < 200), "{lines:?}");
+    }
 
     fn newer() -> promo_core::format::Newer {
         promo_core::format::Newer { what: "the plan", found: 2, known: 1 }

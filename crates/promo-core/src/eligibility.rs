@@ -56,15 +56,18 @@ pub type Evidence = BTreeMap<ReleaseId, ReleaseEvidence>;
 /// What was observed of releases outside the ledger's fold.
 #[derive(Debug, Clone, Copy)]
 pub struct Observed<'a> {
-    /// What is wrong with artifacts.
+    /// What is wrong with the artifacts of what enters, by the tags that it was recorded with.
     pub artifacts: &'a ArtifactFindings,
+    /// What is wrong with the artifacts of what comes back, by their digests alone: a tag that moved bars no way back (S10.1).
+    pub restored: &'a ArtifactFindings,
     /// What is known of the evidence.
     pub evidence: &'a Evidence,
 }
 
 impl Observed<'static> {
     /// Nobody has looked: artifacts are as recorded, and nothing is known of evidence.
-    pub const NOTHING: Self = Self { artifacts: &BTreeMap::new(), evidence: &BTreeMap::new() };
+    pub const NOTHING: Self =
+        Self { artifacts: &BTreeMap::new(), restored: &BTreeMap::new(), evidence: &BTreeMap::new() };
 }
 
 /// How the approval rules of an environment stand for one plan.
@@ -138,10 +141,11 @@ impl<'a> Assessor<'a> {
         let &Self { rules, view, observed, now, ref judged } = self;
         let Some(environment) = rules.pipeline.environments.get(question.environment) else { return Vec::new() };
         let mut gates = Vec::new();
-        let findings = observed.artifacts;
-        artifact_gates(findings, question, &mut gates);
         // What runs there already is not barred from coming back (S10.1).
-        if question.movement != Movement::Rollback && question.drill.is_none() {
+        let comes_back = question.movement == Movement::Rollback || question.drill.is_some();
+        let findings = if comes_back { observed.restored } else { observed.artifacts };
+        artifact_gates(findings, question, &mut gates);
+        if !comes_back {
             evidence::gates(rules, view, (observed.evidence, judged), question, now, &mut gates);
         }
         if let Some(back) = question.drill {

@@ -48,8 +48,11 @@ pub struct Observations {
     pub files: BTreeMap<String, Digest>,
     /// What is live on each target that was ever deployed to.
     pub live: BTreeMap<(EnvironmentName, TargetName), State>,
-    /// What is wrong with artifacts.
+    /// What is wrong with the artifacts of what would enter, by the tags that it was recorded with.
     pub artifacts: ArtifactFindings,
+    /// What is wrong with the artifacts of what would come back, by their digests alone. One release may be both: it waits to enter
+    /// one environment, and another would go back to it.
+    pub restored: ArtifactFindings,
     /// What is known of the evidence for releases that could move.
     pub evidence: Evidence,
     /// The digests of the other manifests below an artifact's, where it has any.
@@ -72,7 +75,7 @@ impl Observations {
     /// What of it is about releases.
     #[must_use]
     pub const fn of_releases(&self) -> Observed<'_> {
-        Observed { artifacts: &self.artifacts, evidence: &self.evidence }
+        Observed { artifacts: &self.artifacts, restored: &self.restored, evidence: &self.evidence }
     }
 }
 

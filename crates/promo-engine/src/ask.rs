@@ -90,7 +90,7 @@ impl Session {
             let gated = || questions.iter().filter(|(name, _)| self.governance.gates.contains_key(*name));
             let here = gated().filter_map(|(name, _)| view.current(name)).map(|here| &here.release);
             let evidence = self.evidence(view, gated().map(|(_, release)| *release).chain(here))?;
-            let observed = Observed { artifacts, evidence: &evidence };
+            let observed = Observed { artifacts, evidence: &evidence, ..Observed::NOTHING };
             let assessor = Assessor::new(&rules, view, observed, now);
             for (environment, release) in questions {
                 if view.release(release).is_none() {

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::PoisonError;
 
 use promo_core::Digest;
+use promo_core::eligibility::ArtifactFindings;
 use promo_core::gate::Reason;
 use promo_core::ids::{EnvironmentName, ReleaseId, TargetName};
 use promo_core::inputs::Inputs;
@@ -224,7 +225,8 @@ pub(crate) fn recorded_settings(session: &Session, digest: &Digest) -> Result<Op
     Ok(serde_json::from_slice(&bytes).ok())
 }
 
-/// What an artifact is asked for. Of several answers for one release the strictest is needed, which is the last.
+/// What an artifact is asked for. For one release it can be its digest and its tag: two questions, each with its answer, so that
+/// the one does not depend on whether the other was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Ask {
     /// Its digest, as a way back: where that is refused another release is one, or none is, and the plan says so (S10.1).
@@ -235,7 +237,18 @@ pub(crate) enum Ask {
     ForTag,
 }
 
-/// What is wrong with the artifacts of these releases (R2): a tag that moved, or a manifest that is gone.
+impl Ask {
+    /// What is known already of what is asked for.
+    pub(crate) const fn known(self, observations: &Observations) -> &ArtifactFindings {
+        match self {
+            Self::AsWayBack | Self::ForDigest => &observations.restored,
+            Self::ForTag => &observations.artifacts,
+        }
+    }
+}
+
+/// What is wrong with the artifacts of these releases (R2): a tag that moved, or a manifest that is gone. Nobody is asked what is
+/// known.
 ///
 /// # Errors
 /// What could not be looked at is no finding: bytes that are not what their digest says (S2.2), a registry that refuses or
@@ -243,12 +256,21 @@ pub(crate) enum Ask {
 pub(crate) async fn artifacts(
     session: &Session,
     view: &View,
-    releases: &BTreeMap<ReleaseId, Ask>,
+    releases: &BTreeSet<(ReleaseId, Ask)>,
     observations: &mut Observations,
 ) -> Result<(), EngineError> {
-    for (id, ask) in releases {
-        let Some(entry) = view.release(id) else { continue };
+    // By its tag first: where that names what was recorded, the digest is there as well. And how a rollback looks, before how a way
+    // back does, which is content with less.
+    for (id, ask) in releases.iter().rev() {
+        if ask.known(observations).contains_key(id) {
+            continue;
+        }
         let mut findings = Vec::new();
+        let Some(entry) = view.release(id) else {
+            observations.artifacts.entry(id.clone()).or_default();
+            observations.restored.entry(id.clone()).or_default();
+            continue;
+        };
         for (artifact, recorded) in &entry.release.content.components {
             let Some(source) = entry.release.sources.get(artifact) else { continue };
             // Not both at once: with the digest alone nobody asks whether the tag moved, and with the tag that is the question.
@@ -289,7 +311,15 @@ pub(crate) async fn artifacts(
             };
             findings.push(Reason::ArtifactUnavailable { artifact: artifact.clone(), why });
         }
-        observations.artifacts.insert(id.clone(), findings);
+        match ask {
+            Ask::AsWayBack | Ask::ForDigest => observations.restored.insert(id.clone(), findings),
+            Ask::ForTag => {
+                if findings.is_empty() {
+                    observations.restored.entry(id.clone()).or_default();
+                }
+                observations.artifacts.insert(id.clone(), findings)
+            }
+        };
     }
     Ok(())
 }

@@ -176,14 +176,14 @@ impl Session {
                 continue;
             }
             // What is found may bring in another release, such as the next best to go back to; each is asked for once.
-            let mut unknown = releases(&selection);
+            let mut unknown = releases(&selection, request);
             // What goes back asks for nothing of evidence, and reads none (S10.1).
             if request.goal == Goal::Promote && self.look_for_evidence(view, &unknown, &mut observations)? {
                 drop(std::mem::take(&mut selection));
                 selection = input(&observations);
                 continue;
             }
-            unknown.retain(|id, _| !observations.artifacts.contains_key(id));
+            unknown.retain(|(id, ask)| !ask.known(&observations).contains_key(id));
             if unknown.is_empty() {
                 self.ask_for_previews(&selection, &mut previews).await?;
                 // What keeps a copy from being made is known only now (S2.3); it refuses the move, or that way back.
@@ -192,9 +192,6 @@ impl Session {
                 }
             } else {
                 observe::artifacts(self, view, &unknown, &mut observations).await?;
-                for id in unknown.into_keys() {
-                    observations.artifacts.entry(id).or_default();
-                }
             }
             // Drafts for many environments are most of what planning holds: not twice at once.
             drop(std::mem::take(&mut selection));
@@ -228,11 +225,11 @@ impl Session {
     fn look_for_evidence(
         &self,
         view: &View,
-        releases: &BTreeMap<ReleaseId, Ask>,
+        releases: &BTreeSet<(ReleaseId, Ask)>,
         observations: &mut Observations,
     ) -> Result<bool, EngineError> {
         let here = self.governance.gates.keys().filter_map(|name| view.current(name)).map(|here| &here.release);
-        let mut unknown: BTreeSet<&ReleaseId> = releases.keys().chain(here).collect();
+        let mut unknown: BTreeSet<&ReleaseId> = releases.iter().map(|(id, _)| id).chain(here).collect();
         unknown.retain(|id| !observations.evidence.contains_key(id));
         let found = self.evidence(view, unknown)?;
         let more = !found.is_empty();
@@ -427,7 +424,8 @@ fn unready_then(next: &Next) -> Vec<Reason> {
     reasons.filter(|reason| matches!(reason, Reason::CheckNotRunnable { .. })).cloned().collect()
 }
 
-fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {
+/// The releases that a selection is about, each with all that it is asked for: the same, whatever else was asked before.
+fn releases(selection: &Selection, request: &Request) -> BTreeSet<(ReleaseId, Ask)> {
     let back = selection.moves.iter().filter_map(|d| d.head.rollback.as_ref()).map(|r| (&r.to.id, Ask::AsWayBack));
     let moves = selection.moves.iter().map(|d| {
         let restored = d.head.movement == Movement::Rollback || d.head.drill;
@@ -436,11 +434,7 @@ fn releases(selection: &Selection) -> BTreeMap<ReleaseId, Ask> {
     });
     let newer = selection.moves.iter().filter_map(|d| d.head.newer.as_ref());
     let next = selection.stays.iter().flat_map(|s| s.next.iter().chain(&s.newer)).chain(newer);
-    let next = next.map(|next| (&next.release.id, Ask::ForTag));
-    let mut out: BTreeMap<ReleaseId, Ask> = BTreeMap::new();
-    for (id, ask) in back.chain(moves).chain(next) {
-        let asked = out.entry(id.clone()).or_insert(ask);
-        *asked = (*asked).max(ask);
-    }
-    out
+    let comes_back = request.goal == Goal::Rollback || request.drill;
+    let next = next.map(|next| (&next.release.id, if comes_back { Ask::ForDigest } else { Ask::ForTag }));
+    back.chain(moves).chain(next).map(|(id, ask)| (id.clone(), ask)).collect()
 }

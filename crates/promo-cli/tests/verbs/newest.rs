@@ -247,6 +247,41 @@ fn r2_a_tag_that_moved_enters_under_no_name() {
     assert_eq!((&third["lineage"], tag(&third["artifacts"], "app")), (&json!(3), "v1.0.0"), "{third}");
 }
 
+/// A tag of the release that runs and waits to go further is another one, or gone; the digest is still there, and that is what a
+/// way back needs.
+#[test]
+fn s8_2_what_is_on_its_way_under_a_tag_that_moved_or_is_gone_is_looked_at_alike_in_a_plan_and_where_that_is_applied() {
+    for (gone, found) in [(false, "tag-moved"), (true, "artifact-unavailable")] {
+        let shop = Shop::new();
+        shop.push("app", "v1.0.0", "");
+        shop.push("data", "build-1", "2026-01-01T00:00:00Z");
+        shop.world.run(0, &["release", "add", "app=v1.0.0", "data=build-1"]);
+        shop.world.run(0, &["advance"]);
+        let first = shop.world.run(0, &["release", "list"])["releases"][0].clone();
+        shop.untag("app", "v1.0.0");
+        shop.push("app", if gone { "other" } else { "v1.0.0" }, "again");
+        let digest = format!("app={}", shop.digest("app", if gone { "other" } else { "v1.0.0" }));
+        shop.world.run(0, &["release", "add", &digest, "data=build-1"]);
+        let plan = shop.world.run(0, &["plan", "--out", "p.json"]);
+        let file: Value =
+            serde_json::from_str(&std::fs::read_to_string(shop.world.at.join("p.json")).unwrap()).unwrap();
+        assert!(plan.to_string().contains(found), "{plan}");
+        let (moves, stays) = (&file["body"]["moves"], file["body"]["stays"].to_string());
+        assert_eq!((&moves[0]["environment"], moves.as_array().unwrap().len()), (&json!("dev"), 1), "{moves}");
+        assert_eq!(moves[0]["rollback"]["to"]["id"], first["id"], "{moves}");
+        assert!(stays.contains(found), "{stays}");
+        if gone {
+            shop.world.run(0, &["apply", "p.json"]);
+        } else {
+            // What waits for a person does not keep dev back.
+            let (out, err) = texts(&promo(&shop.world.at, &["advance", "--format", "text"]));
+            assert!(!err.contains("plan-stale"), "{out}{err}");
+        }
+        let rows = shop.world.run(0, &["status"])["environments"].clone();
+        assert_eq!(rows[0]["release"]["lineage"], json!(2), "{rows}");
+    }
+}
+
 #[test]
 fn the_newest_is_asked_for_alone() {
     let shop = Shop::new();

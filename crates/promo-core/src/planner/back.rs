@@ -46,7 +46,7 @@ impl Planner<'_> {
     pub(super) fn barred(&self, name: &EnvironmentName, release: &ReleaseId) -> Option<Reason> {
         let observations = self.input.observations;
         let gone = |reason: &&Reason| matches!(reason, Reason::ArtifactUnavailable { .. });
-        let gone = observations.artifacts.get(release).into_iter().flatten().find(gone);
+        let gone = observations.restored.get(release).into_iter().flatten().find(gone);
         let taken = observations.destinations.get(&(name.clone(), release.clone()));
         let found = gone.or_else(|| taken.and_then(|reasons| reasons.first()));
         found.cloned().or_else(|| self.no_way_back(name, release, Movement::Promotion))

@@ -148,12 +148,24 @@ impl Bench {
         pipeline.environments = self.world.pipeline.environments.clone().into_iter().rev().collect();
         pipeline.checks = self.world.pipeline.checks.clone().into_iter().rev().collect();
         other.world.graph = Graph::new(pipeline);
-        let Observations { files, live, artifacts, trees, destinations, checks, settings, judged, unread, evidence } =
-            self.observations.clone();
+        let Observations {
+            files,
+            live,
+            artifacts,
+            trees,
+            destinations,
+            checks,
+            settings,
+            judged,
+            unread,
+            evidence,
+            restored,
+        } = self.observations.clone();
         other.observations = Observations {
             files: files.into_iter().rev().collect(),
             live: live.into_iter().rev().collect(),
             artifacts: artifacts.into_iter().rev().collect(),
+            restored: restored.into_iter().rev().collect(),
             trees: trees.into_iter().rev().collect(),
             destinations: destinations.into_iter().rev().collect(),
             checks: checks.into_iter().rev().collect(),

@@ -22,7 +22,7 @@ use crate::Digest;
 use crate::clock::Present;
 use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
 use crate::graph::Graph;
-use crate::ids::{EnvironmentName, ReleaseId};
+use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::{Movement, PromotionOutcome};
 use crate::ledger::view::Promotion;
@@ -270,6 +270,30 @@ pub(crate) fn verified_below<'a>(
     lower.map(|entry| &entry.release.id).filter(move |id| {
         let environment = rules.pipeline.environments.get(name);
         environment.is_some_and(|environment| verification(view, name, environment, id).holds_since.is_some())
+    })
+}
+
+/// The best release below one that was verified good there, and has no verdict of checks that came to the environment since, with
+/// these: until they speak it is no way back.
+#[must_use]
+pub fn unspoken_below<'a>(
+    rules: &Rules<'_>,
+    view: &'a View,
+    name: &EnvironmentName,
+    below: &ReleaseId,
+) -> Option<(&'a ReleaseId, Vec<CheckName>)> {
+    let (environment, known) = (rules.pipeline.environments.get(name)?, view.environment(name)?);
+    let limit = view.lineage(below);
+    let lower = view.releases.iter().rev().skip_while(|entry| entry.lineage >= limit);
+    lower.map(|entry| &entry.release.id).find_map(|id| {
+        let ended_well = |p: &Promotion| p.to == *id && matches!(p.finished, Some((_, PromotionOutcome::Verified)));
+        let checks = verification(view, name, environment, id).checks;
+        let mut open = checks.iter().filter(|(_, status)| !matches!(status, CheckStatus::Passed { .. }));
+        let unspoken = open.clone().count() > 0 && open.all(|(_, status)| *status == CheckStatus::Missing);
+        let free = quarantined(rules, view, name, id).is_none();
+        let missing = checks.iter().filter(|(_, status)| **status == CheckStatus::Missing);
+        let missing = missing.map(|(check, _)| check.clone()).collect();
+        (free && unspoken && known.history.iter().any(ended_well)).then_some((id, missing))
     })
 }
 

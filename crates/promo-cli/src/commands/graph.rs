@@ -76,15 +76,22 @@ struct Node {
     /// The run that deploys again what runs there: until its checks have spoken, `verified` is of the earlier deployment.
     #[serde(skip_serializing_if = "Option::is_none")]
     redeploying: Option<RunId>,
+    /// The run that moves it: until it has ended, `verified` is of what was there before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    moving: Option<RunId>,
     #[serde(skip)]
     state: Vec<(Standing, String)>,
 }
 
 impl Node {
-    /// What runs there where there is room for no more than that, each line behind a break: a release that is deployed again
-    /// is not taken for one that stands.
+    /// What runs there where there is room for no more than that, each line behind a break: a release that is deployed again, or
+    /// replaced, is not taken for one that stands.
     fn runs(&self, line: &str) -> String {
-        let again = if self.redeploying.is_some() { format!("{line}{EARLIER}") } else { String::new() };
+        let again = match (&self.redeploying, &self.moving) {
+            (Some(_), _) => format!("{line}{EARLIER}"),
+            (None, Some(_)) => format!("{line}a run moves it"),
+            (None, None) => String::new(),
+        };
         self.release.as_ref().map(|release| format!("{line}{}{again}", release.id)).unwrap_or_default()
     }
 }
@@ -140,6 +147,7 @@ fn nodes(pipeline: &Pipeline, rows: Vec<status::Row>, stands: &crate::view::Stan
             release: row.release,
             verified: row.verified,
             redeploying: row.redeploying,
+            moving: row.moving,
         });
     }
     out
@@ -153,6 +161,10 @@ fn state(row: &status::Row, stands: &crate::view::Standing) -> Vec<(Standing, St
     let mut out = match (&row.release, row.verified) {
         (None, _) => Vec::new(),
         (Some(_), true) if row.redeploying.is_some() => vec![(Standing::Waiting, format!("… {EARLIER}"))],
+        // As `promo status` says it: what is there now is being replaced, or was left half-way.
+        (Some(_), true) if row.moving.is_some() || row.ended => {
+            vec![(Standing::Waiting, "… was verified".to_owned())]
+        }
         (Some(_), true) => vec![(Standing::Good, "✓ verified".to_owned())],
         (Some(_), false) => vec![(Standing::Waiting, "… not verified".to_owned())],
     };

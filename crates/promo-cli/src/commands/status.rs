@@ -46,7 +46,7 @@ pub(crate) struct Row {
     pub(crate) since: Option<Timestamp>,
     /// Whether something else began to come there since, and of what a run is bringing now whether that was before it began.
     #[serde(skip)]
-    ended: bool,
+    pub(crate) ended: bool,
     #[serde(skip)]
     ended_before: bool,
     /// Whether all its checks hold, and what is there is what they were asked about.

@@ -245,7 +245,8 @@ pub(crate) fn run(run: &OpenRunView, now: Timestamp) -> String {
     let drills = run.drills.iter().map(|(name, back)| {
         format!("; a drill: {name} goes back to {}, and then what ran comes again", line(&back.text()))
     });
-    let done = drills.chain(done).chain(further).collect::<String>();
+    let backs = run.backs.iter().map(|(name, to)| format!("; the way back of {name} to {}", line(&to.text())));
+    let done = drills.chain(backs).chain(done).chain(further).collect::<String>();
     let (stands, kind) = endings::open(Some(run.stands()));
     match run.state {
         "alive" => {

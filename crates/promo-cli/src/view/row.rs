@@ -679,7 +679,7 @@ impl Row {
 }
 
 /// What a release lacks that was verified good before these checks were asked for.
-fn no_verdict(checks: &[CheckName]) -> String {
+pub(crate) fn no_verdict(checks: &[CheckName]) -> String {
     let names: Vec<&str> = checks.iter().map(CheckName::as_str).collect();
     format!("it has no verdict of {}", names.join(", "))
 }

@@ -224,6 +224,9 @@ pub(crate) struct OpenRunView {
     /// Where it only tries the way back: to which release, before it brings back what ran.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) drills: BTreeMap<EnvironmentName, ReleaseView>,
+    /// Where it goes back: to which release.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) backs: BTreeMap<EnvironmentName, ReleaseView>,
     /// When it began.
     pub(crate) started: Timestamp,
     /// `alive` while somebody is at work on it; `gone` where its process is gone for certain, `silent` where nobody holds its
@@ -255,10 +258,13 @@ impl OpenRunView {
         } else {
             leads_on(session, view, &open.id, open.run.environments.keys())
         };
+        let moved = |name: &EnvironmentName| view.environment(name)?.active.as_ref().filter(|one| one.run == open.id);
+        let of = |name: &EnvironmentName, id| (name.clone(), ReleaseView::of(&planner::reference(view, id)));
+        let drill = |name: &EnvironmentName| Some(of(name, &moved(name)?.drill.as_ref()?.back));
         let back = |name: &EnvironmentName| {
-            let active = view.environment(name)?.active.as_ref().filter(|active| active.run == open.id)?;
-            let back = ReleaseView::of(&planner::reference(view, &active.drill.as_ref()?.back));
-            Some((name.clone(), back))
+            let active =
+                moved(name).filter(|active| active.movement == Movement::Rollback && active.drill.is_none())?;
+            Some(of(name, &active.to))
         };
         let stale = (state != "alive").then(|| session.goes_no_further(view, &open.id)).flatten();
         Self {
@@ -267,7 +273,8 @@ impl OpenRunView {
             signed_by: signers(view, &open.id, None),
             environments: open.run.environments.clone(),
             waves: open.run.environments.keys().filter_map(|name| waves_done(view, &open.id, name)).collect(),
-            drills: open.run.environments.keys().filter_map(back).collect(),
+            drills: open.run.environments.keys().filter_map(drill).collect(),
+            backs: open.run.environments.keys().filter_map(back).collect(),
             started: open.run.started,
             state,
             place,

@@ -147,6 +147,10 @@ fn s9_6_what_a_run_is_moving_has_not_drifted_and_is_not_to_be_put_back() {
             }
             assert!(text.contains(&format!("Next: promo --policy policy.toml {leads} {run}")), "{words:?}: {text}");
         }
+        let graph = said(&world, &["graph"]);
+        let dev = graph.lines().find(|line| line.starts_with("dev ")).unwrap();
+        assert!(dev.contains("was verified · ") && dev.contains(" a run ") && !dev.contains("✓ verified"), "{graph}");
+        assert!(said(&world, &["graph", "--syntax", "mermaid"]).contains("<br/>a run moves it\"]"));
         let why = world.run(0, &["why", "dev"]);
         assert_eq!(why["outcome"], "waiting", "{why}");
         let plan = world.run(20, &["plan", "dev", "--detailed-exitcode"]);
@@ -236,6 +240,48 @@ fn s10_1_from_what_came_half_way_a_person_goes_back_to_what_was_healthy_there_an
     // It is whole again: from there a way back leads lower.
     let further = world.run(0, &["rollback", "dev"]);
     assert_eq!(further["environments"][0]["to"]["id"], json!(older), "{further}");
+}
+
+#[test]
+fn s10_1_a_run_that_stopped_is_told_to_go_back_and_a_check_that_came_since_to_bar_the_way() {
+    let world = World::new();
+    world.hold_check("dev");
+    world.write("go", "");
+    world.release("1.2.0", 3);
+    let older = row(&world, "dev")["release"].clone();
+    world.release("1.3.0", 4);
+    assert!(!screen(&world, &["why", "dev"]).contains("no way back"));
+    world.run(0, &["rollback", "dev", "--out", "back.plan.json"]);
+    world.hold_again();
+    world.start(&["apply", "back.plan.json"]).kill();
+    let run = world.newest_run();
+    for words in [&["status"][..], &["why", "dev"], &["plan", "dev"]] {
+        let text = screen(&world, words);
+        let way = format!("; the way back of dev to {} (#", older["id"].as_str().unwrap());
+        assert!(text.contains(&way), "{words:?}: {text}");
+    }
+    assert_eq!(world.run(0, &["status"])["runs"][0]["backs"]["dev"], older);
+    world.run(0, &["resume", &run]);
+    world.write("config/common.env", "NEEDS_WORKERS=3\n# 1.4.0\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.4.0"]);
+    world.run(0, &["plan", "dev", "--out", "p.json"]);
+    world.run(0, &["apply", "p.json"]);
+    world.edit(
+        "promo.toml",
+        "[environments.dev]",
+        "[checks.slow]\ncommand = { run = [\"true\"] }\n\n[environments.dev]",
+    );
+    let verify = |checks: &str| format!("{ONE}\nverify = [{checks}]");
+    world.edit("promo.toml", &verify("\"smoke\""), &verify("\"smoke\", \"slow\""));
+    let older = older["id"].as_str().unwrap();
+    let told = " is no way back: it has no verdict of slow";
+    for words in [&["why", "dev"][..], &["why", "dev", older]] {
+        let text = screen(&world, words);
+        assert!(text.contains(&format!("! {older} (#")) && text.contains(told), "{words:?}: {text}");
+    }
+    world.run(0, &["verify", "dev"]);
+    assert!(!screen(&world, &["why", "dev"]).contains("no way back"), "what runs is good");
+    assert!(screen(&world, &["why", "dev", older]).contains(told));
 }
 
 #[test]

@@ -4,11 +4,10 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 
 use super::{DeploymentSettings, Planner};
-use crate::eligibility::{self, CheckStatus};
+use crate::eligibility;
 use crate::gate::Reason;
 use crate::ids::{EnvironmentName, ReleaseId};
-use crate::ledger::event::{Movement, PromotionOutcome};
-use crate::ledger::view::Promotion;
+use crate::ledger::event::Movement;
 use crate::model::Environment;
 use crate::plan::LostTarget;
 
@@ -71,27 +70,9 @@ impl Planner<'_> {
         let here = view.current(name).map(|current| &current.release);
         let mut found = good().filter(|id| Some(*id) == here).chain(good());
         let found = found.find_map(|id| Some(lost(id, barred(id)?)));
-        found.or_else(|| self.unspoken_below(name, release).map(|(id, reason)| lost(id, reason)))
-    }
-
-    /// The best release below one that was verified good there, and has no verdict of checks that came to the environment since:
-    /// until they speak it is no way back.
-    pub(super) fn unspoken_below(&self, name: &EnvironmentName, below: &ReleaseId) -> Option<(&ReleaseId, Reason)> {
-        let (rules, view) = (&self.input.rules, self.input.view);
-        let (environment, known) = (rules.pipeline.environments.get(name)?, view.environment(name)?);
-        let limit = view.lineage(below);
-        let lower = view.releases.iter().rev().skip_while(|entry| entry.lineage >= limit);
-        lower.map(|entry| &entry.release.id).find_map(|id| {
-            let ended_well = |p: &Promotion| p.to == *id && matches!(p.finished, Some((_, PromotionOutcome::Verified)));
-            let checks = eligibility::verification(view, name, environment, id).checks;
-            let mut open = checks.iter().filter(|(_, status)| !matches!(status, CheckStatus::Passed { .. }));
-            let unspoken = open.clone().count() > 0 && open.all(|(_, status)| *status == CheckStatus::Missing);
-            let missing = checks.iter().filter(|(_, status)| **status == CheckStatus::Missing);
-            let checks = missing.map(|(check, _)| check.clone()).collect();
-            let free = eligibility::quarantined(rules, view, name, id).is_none();
-            let environment = name.clone();
-            (free && unspoken && known.history.iter().any(ended_well))
-                .then_some((id, Reason::ChecksMissing { environment, checks }))
+        found.or_else(|| {
+            let (id, checks) = eligibility::unspoken_below(rules, view, name, release)?;
+            Some(lost(id, Reason::ChecksMissing { environment: name.clone(), checks }))
         })
     }
 

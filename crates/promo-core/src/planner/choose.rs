@@ -103,9 +103,12 @@ impl Planner<'_> {
     fn nowhere(&self, name: &EnvironmentName, current: Option<&ReleaseId>) -> Placed {
         let request = &self.input.request;
         let asked = self.pinned(name).or_else(|| request.release.clone());
-        let found = current.filter(|_| !request.drill).and_then(|current| self.unspoken_below(name, current));
+        let found = current
+            .filter(|_| !request.drill)
+            .and_then(|current| eligibility::unspoken_below(&self.input.rules, self.input.view, name, current));
         match found.filter(|(id, _)| asked.is_none_or(|asked| asked == **id)) {
-            Some((id, reason)) => {
+            Some((id, checks)) => {
+                let reason = Reason::ChecksMissing { environment: name.clone(), checks };
                 self.file(name, (id, None), Movement::Rollback, &BTreeSet::new(), alloc::vec![reason])
             }
             None => Placed::Stays(Box::new(self.stay(name, StayReason::NoRollbackTarget, None))),

@@ -18,11 +18,13 @@ pub use standing::{
 };
 pub use verification::{CheckStatus, Verification, verification};
 
+use verification::was_good;
+
 use crate::Digest;
 use crate::clock::Present;
 use crate::gate::{Gate, GateKind, Outcome, Reason, overall};
 use crate::graph::Graph;
-use crate::ids::{CheckName, EnvironmentName, ReleaseId};
+use crate::ids::{EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::{Movement, PromotionOutcome};
 use crate::ledger::view::Promotion;
@@ -248,7 +250,7 @@ pub fn configuration_failed(
 }
 
 /// The releases that a rollback of an environment could go to, best first (S10.1): lower than the present one, deployed
-/// and verified good there, not quarantined.
+/// and verified good there by the checks that were asked of it, not quarantined.
 pub fn rollback_targets<'a>(
     rules: &'a Rules<'_>,
     view: &'a View,
@@ -269,31 +271,7 @@ pub(crate) fn verified_below<'a>(
     let lower = view.releases.iter().rev().skip_while(move |entry| entry.lineage >= limit);
     lower.map(|entry| &entry.release.id).filter(move |id| {
         let environment = rules.pipeline.environments.get(name);
-        environment.is_some_and(|environment| verification(view, name, environment, id).holds_since.is_some())
-    })
-}
-
-/// The best release below one that was verified good there, and has no verdict of checks that came to the environment since, with
-/// these: until they speak it is no way back.
-#[must_use]
-pub fn unspoken_below<'a>(
-    rules: &Rules<'_>,
-    view: &'a View,
-    name: &EnvironmentName,
-    below: &ReleaseId,
-) -> Option<(&'a ReleaseId, Vec<CheckName>)> {
-    let (environment, known) = (rules.pipeline.environments.get(name)?, view.environment(name)?);
-    let limit = view.lineage(below);
-    let lower = view.releases.iter().rev().skip_while(|entry| entry.lineage >= limit);
-    lower.map(|entry| &entry.release.id).find_map(|id| {
-        let ended_well = |p: &Promotion| p.to == *id && matches!(p.finished, Some((_, PromotionOutcome::Verified)));
-        let checks = verification(view, name, environment, id).checks;
-        let mut open = checks.iter().filter(|(_, status)| !matches!(status, CheckStatus::Passed { .. }));
-        let unspoken = open.clone().count() > 0 && open.all(|(_, status)| *status == CheckStatus::Missing);
-        let free = quarantined(rules, view, name, id).is_none();
-        let missing = checks.iter().filter(|(_, status)| **status == CheckStatus::Missing);
-        let missing = missing.map(|(check, _)| check.clone()).collect();
-        (free && unspoken && known.history.iter().any(ended_well)).then_some((id, missing))
+        environment.is_some_and(|environment| was_good(view, name, environment, id))
     })
 }
 

@@ -161,6 +161,9 @@ fn s1_4_a_gate_that_lets_everything_pass_is_refused_and_so_is_one_of_no_kind_or_
         ("scn = { deny = [\"critical\"] }", "config-unknown-key"),
         ("sbom = \"optional\"", "config-wrong-value"),
         ("artifacts = [\"web\"], sbom = \"required\"", "config-unknown-name"),
+        ("artifacts = [\"api\"], kinds = [\"chart\"], sbom = \"required\"", "config-one-kind"),
+        ("kinds = [\"chart\"]", "config-one-kind"),
+        ("kinds = [\"file\"], sbom = \"required\"", "config-wrong-value"),
     ] {
         let (found, told) = gate(text);
         assert!(found.is_none(), "{text}");

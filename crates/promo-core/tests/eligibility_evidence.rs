@@ -205,6 +205,30 @@ fn s1_3_a_gate_is_about_every_artifact_that_is_an_image_whatever_the_pipeline_ca
         });
         assert_eq!(about.collect::<Vec<_>>(), asked, "{declared} {web:?}");
     }
+    // A gate that names kinds is about all that may be of one of them, by the pipeline or by the registry.
+    for (kinds, declared, web, asked) in [
+        ("image", "chart", chart, &["app"][..]),
+        ("chart", "chart", chart, &["web"]),
+        ("chart", "chart", image, &["web"]),
+        ("chart", "image", chart, &["web"]),
+        ("chart", "image", None, &["web"]),
+        ("chart", "image", other, &[]),
+        ("other", "image", other, &["web"]),
+        ("image\", \"chart\", \"other", "chart", chart, &["app", "web"]),
+    ] {
+        let declared = format!("{declared} = \"oci://registry.test/web\"").replace("image = \"oci://", "image = \"");
+        let text = PIPELINE.replace("[gates]", &format!("[artifacts.web]\n{declared}\n[gates]"));
+        let text = text.replace("no-critical = {", &format!("no-critical = {{ kinds = [\"{kinds}\"],"));
+        let mut evidence = known(vec![]);
+        evidence.subjects.get_mut("app").unwrap().nature = image;
+        evidence.subjects.insert(name("web"), Subject { nature: web, ..Subject::single(Digest::of(b"web"), None) });
+        let gates = of_pipeline(&text, Some(evidence), Movement::Promotion);
+        let about = gates.iter().filter(|gate| gate.kind == GateKind::Evidence).filter_map(|gate| match &gate.reason {
+            Reason::EvidenceMissing(told) => told.artifact.as_ref().map(ToString::to_string),
+            _ => None,
+        });
+        assert_eq!(about.collect::<Vec<_>>(), asked, "{kinds} {declared} {web:?}");
+    }
     // Where nothing is an image, nothing is left out.
     let text = PIPELINE.replace("image = ", "chart = ");
     let mut evidence = known(vec![]);

@@ -30,6 +30,7 @@ mod planning;
 pub mod process;
 pub mod progress;
 mod readiness;
+mod recalls;
 pub mod releases;
 pub mod requests;
 pub mod session;

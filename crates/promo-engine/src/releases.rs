@@ -1,4 +1,4 @@
-//! Releases enter the ledger and are rejected; environments are frozen.
+//! Releases enter the ledger and are rejected; environments are frozen. What must not live here: recalls.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -34,9 +34,9 @@ pub struct NewRelease {
 
 /// What a registry shows of an artifact.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Described {
+pub(crate) struct Described {
     nature: Option<Nature>,
-    platforms: BTreeMap<Digest, Option<Digest>>,
+    pub(crate) platforms: BTreeMap<Digest, Option<Digest>>,
 }
 
 impl Described {
@@ -247,6 +247,7 @@ impl Session {
                         entry.lineage
                     )));
                 }
+                drafts.extend(self.found_recalled(&view, described)?);
                 match drafts.is_empty() {
                     true => return Ok((entry.clone(), false)),
                     false => match self.append(&expect, &drafts) {
@@ -263,12 +264,8 @@ impl Session {
                 return Err(EngineError::Invalid(format!("the alias `{alias}` belongs to {}", other.release.id)));
             }
             drafts.push(draft.clone());
-            // It comes with what was recalled before, and is kept out as what had it then.
-            let parts = |part: &Digest| described.get(part).map(|shown| &shown.platforms);
-            if let Some((recalled, note)) = view.recalled.iter().find(|(digest, _)| contains(&content, parts, digest)) {
-                let why = self.reason_given(note.seq)?.map(|why| format!(": {why}")).unwrap_or_default();
-                drafts.push(self.rejected(&id, &format!("{recalled} is in it, which was recalled{why}")));
-            }
+            drafts.extend(self.comes_recalled(&view, &id, &content, described)?);
+            drafts.extend(self.found_recalled(&view, described)?);
             match self.append(&expect, &drafts) {
                 Ok(_) => break,
                 Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
@@ -288,66 +285,6 @@ impl Session {
         self.known(release, scope.as_ref())?;
         let release = release.clone();
         self.write(Event::ReleaseRejected { release, scope, automatic: false }, Some(reason))
-    }
-
-    /// Recalls a digest: every release that has it in it, as an artifact, as the manifest of a platform or as a configuration, is
-    /// quarantined everywhere, and so is each that comes later. Gives those that are there.
-    ///
-    /// # Errors
-    /// When the ledger cannot be written.
-    pub fn recall(&self, artifact: Digest, reason: &str) -> Result<Vec<ReleaseId>, EngineError> {
-        loop {
-            let view = self.view()?;
-            let parts = |part: &Digest| view.described.get(part).map(|known| &known.platforms);
-            let hit = view.releases.iter().map(|entry| &entry.release);
-            let hit: Vec<ReleaseId> =
-                hit.filter(|one| contains(&one.content, parts, &artifact)).map(|one| one.id.clone()).collect();
-            let mut recalled = self.draft(Event::ArtifactRecalled { artifact });
-            recalled.private.insert(REASON.into(), reason.into());
-            let mut drafts = vec![recalled];
-            drafts.extend(hit.iter().map(|id| self.rejected(id, &format!("{artifact} was recalled: {reason}"))));
-            let expect = Expect { head: Some(view.size), ..Expect::default() };
-            drop(view);
-            match self.append(&expect, &drafts) {
-                Ok(_) => return Ok(hit),
-                Err(EngineError::Append(error)) if matches!(*error, AppendError::HeadMoved { .. }) => {}
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// The recalled digests that a release has in it. They stay so where it is let in again: what comes with them later is kept out.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn recalled_in(&self, release: &ReleaseId) -> Result<Vec<Digest>, EngineError> {
-        self.with_view(|view| {
-            let parts = |part: &Digest| view.described.get(part).map(|known| &known.platforms);
-            let content = view.release(release).map(|entry| &entry.release.content);
-            let mine = |digest: &&Digest| content.is_some_and(|content| contains(content, parts, digest));
-            view.recalled.keys().filter(mine).copied().collect()
-        })
-    }
-
-    /// The releases that have a digest in them and are quarantined everywhere.
-    ///
-    /// # Errors
-    /// When the ledger cannot be read.
-    pub fn quarantined_with(&self, artifact: &Digest) -> Result<Vec<ReleaseId>, EngineError> {
-        self.with_view(|view| {
-            let parts = |part: &Digest| view.described.get(part).map(|known| &known.platforms);
-            let barred = view.releases.iter().map(|entry| &entry.release).filter(|one| {
-                view.quarantines.contains_key(&(one.id.clone(), None)) && contains(&one.content, parts, artifact)
-            });
-            barred.map(|one| one.id.clone()).collect()
-        })
-    }
-
-    fn rejected(&self, release: &ReleaseId, reason: &str) -> Draft {
-        let release = release.clone();
-        let mut draft = self.draft(Event::ReleaseRejected { release, scope: None, automatic: false });
-        draft.private.insert(REASON.into(), reason.into());
-        draft
     }
 
     /// Stops promotion into environments; none means all.
@@ -394,18 +331,6 @@ impl Session {
             None => Ok(()),
         }
     }
-}
-
-/// Whether a release has a digest in it; `parts` are the platforms of an artifact, with their configurations, as far as they are known.
-fn contains<'d>(
-    content: &ReleaseContent,
-    parts: impl Fn(&Digest) -> Option<&'d BTreeMap<Digest, Option<Digest>>>,
-    digest: &Digest,
-) -> bool {
-    content.components.values().any(|artifact| {
-        let mut platforms = parts(artifact).into_iter().flatten();
-        artifact == digest || platforms.any(|(manifest, config)| manifest == digest || config.as_ref() == Some(digest))
-    })
 }
 
 /// The whole reference of what was given for an artifact.

@@ -177,6 +177,8 @@ fn state(row: &status::Row, stands: &crate::view::Standing) -> Vec<(Standing, St
             (Standing::Waiting, format!("… a run {words}"))
         }
     }));
+    // Why, and by whom, stands in `promo status`.
+    out.extend(row.rejected.iter().map(|_| (Standing::Bad, "✗ quarantined".to_owned())));
     out.extend(row.frozen.map(|frozen| (Standing::Waiting, format!("… {frozen}"))));
     // The release that failed stands in `promo status`; here there is room for how it ended.
     let ended = |last: &String| last.split_once(' ').map_or_else(|| last.clone(), |(_, words)| words.to_owned());

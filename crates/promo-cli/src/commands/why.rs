@@ -31,7 +31,6 @@ use crate::select;
 use crate::ui::{self, Ui};
 use crate::view::answers::Why;
 use crate::view::gate::lacking;
-use crate::view::row::no_verdict;
 use crate::view::run::{more, signers};
 use crate::view::standing::{Cause, HoldView, PendingRow, PendingView};
 use crate::view::ways;
@@ -235,7 +234,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         let drill = DrillView::last(session, &view, name)?;
         out.extend(drill.map(|drill| format!("  {}\n", drill.line(now))));
     }
-    out.extend(case.no_way_back().map(|text| format!("  {} {text}\n", label(Label::Waiting, "!"))));
     // What holds it has been told, and stands above.
     let told = |gate: &Gate| gate.kind == GateKind::Freeze && !gate.outcome.is_open();
     let closed = gate::closed(&gates);
@@ -442,7 +440,14 @@ impl Case<'_> {
                     out.push(say(command_line(["promo", "plan", name, "--out", &file]), "plans its configuration"));
                 }
                 Some(true) => {
-                    out.extend(self.view.environment(self.name).and_then(|known| known.last_effective()).map(|last| {
+                    // What went back since went well, and says nothing of it.
+                    let history =
+                        self.view.environment(self.name).into_iter().flat_map(|known| known.history.iter().rev());
+                    let bad = |one: &&Promotion| one.to == *self.release && one.movement != Movement::Rollback;
+                    let mut bad = history.filter(bad).filter(|one| {
+                        !matches!(one.finished, Some((_, PromotionOutcome::Verified | PromotionOutcome::Cancelled)))
+                    });
+                    out.extend(bad.next().map(|last| {
                         let show = command_line(["promo", "show", last.run.as_str()]);
                         say(show, "says what failed; mend or put back what the configuration changes")
                     }));
@@ -602,19 +607,6 @@ impl Case<'_> {
         let which = if files.is_empty() { "its files".to_owned() } else { files.join(" and ") };
         let plan = command_line(["promo", "plan", self.name.as_str()]);
         Some(format!("the release can stay: once {which} is mended or put back, `{plan}` plans that"))
-    }
-
-    /// What keeps an environment that is to go back from the release it would go back to; and that release, where it is asked about.
-    fn no_way_back(&self) -> Option<String> {
-        let (rules, current) = (self.session.governance().rules(), &self.view.current(self.name)?.release);
-        let (lost, checks) = eligibility::unspoken_below(&rules, self.view, self.name, current)?;
-        let environment = self.session.governance().pipeline.environments.get(self.name)?;
-        let good = eligibility::verification(self.view, self.name, environment, current).holds_since.is_some();
-        let held = self.standing.holds_of(self.name).iter().any(|hold| hold.run.is_some());
-        let to_go_back = (self.here || !self.named) && (held || !good);
-        let other = ways::way_back(self.session, self.view, self.name).is_some();
-        let lost_here = to_go_back && !other || lost == self.release;
-        lost_here.then(|| format!("{} is no way back: {}", planner::reference(self.view, lost), no_verdict(&checks)))
     }
 
     /// The environment after this one where it is not yet.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, overall};
-use promo_core::ids::{ArtifactName, CheckName, ReleaseId, RunId, TargetName};
+use promo_core::ids::{ArtifactName, ReleaseId, RunId, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
@@ -500,10 +500,7 @@ impl Row {
             lost_target: entry.lost_target.as_ref().map(|lost| LostTargetView {
                 release: ReleaseView::of(&lost.release),
                 code: lost.reason.code(),
-                text: match &lost.reason {
-                    Reason::ChecksMissing { checks, .. } => no_verdict(checks),
-                    reason => reason.to_string(),
-                },
+                text: lost.reason.to_string(),
             }),
             drift: Vec::new(),
             notes: Note::left_behind(entry).into_iter().chain(entry.newer.as_ref().and_then(Note::newer)).collect(),
@@ -676,12 +673,6 @@ impl Row {
         }
         out
     }
-}
-
-/// What a release lacks that was verified good before these checks were asked for.
-pub(crate) fn no_verdict(checks: &[CheckName]) -> String {
-    let names: Vec<&str> = checks.iter().map(CheckName::as_str).collect();
-    format!("it has no verdict of {}", names.join(", "))
 }
 
 /// What would enter an environment that stays: what a run is moving there already, before its own files of now, which wait for that.

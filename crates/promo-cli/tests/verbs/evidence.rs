@@ -342,8 +342,24 @@ fn a_release_from_before_anybody_looked_waits_until_it_is_added_again() {
         codes.filter(|code| code.starts_with("evidence")).collect::<Vec<_>>()
     };
     assert!(codes().contains(&"evidence-not-looked".to_owned()), "{:?}", codes());
+    // R9: what is in it nobody knows yet; once somebody does, it is kept out for what was recalled.
+    let quarantined = || world.run(0, &["release", "show", "0.9.0"])["quarantined"].clone();
+    let index = std::fs::read(world.at.join("registry/shop/blobs/sha256").join(digest.hex())).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let manifest = index["manifests"][0]["digest"].as_str().unwrap();
+    world.run(0, &["release", "recall", manifest, "--reason", "CVE-2026-1"]);
+    assert_eq!(quarantined(), serde_json::json!([]));
     let again = world.run(0, &["release", "add", "shop=0.9.0", "--alias", "0.9.0"]);
     assert_eq!(again["alias"], "0.9.0", "{again}");
+    assert_eq!(quarantined(), serde_json::json!(["everywhere"]));
+    let why = said(world, &["why", "staging", "0.9.0"]);
+    assert!(why.contains(&format!("{manifest} is in it, which was recalled: CVE-2026-1")), "{why}");
+    // Whoever lets it in again knows what is in it, and is not gone behind.
+    let lift =
+        ["release", "lift", "0.9.0", "--reason", "does not use it", "--key", "keys/riley", "--signer", "built-in"];
+    world.run(0, &lift);
+    world.run(0, &["release", "add", "shop=0.9.0", "--alias", "0.9.0"]);
+    assert_eq!(quarantined(), serde_json::json!([]));
     assert!(!codes().contains(&"evidence-not-looked".to_owned()), "{:?}", codes());
     assert!(codes().contains(&"evidence-missing".to_owned()), "{:?}", codes());
 }

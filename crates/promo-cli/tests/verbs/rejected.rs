@@ -35,6 +35,7 @@ fn r9_what_runs_and_was_recalled_is_named_by_every_screen_with_the_way_out() {
             assert!(text.contains(part), "{words:?}, {part}: {text}");
         }
     }
+    assert_eq!(said(&world, &["graph"]).matches("✗ quarantined").count(), 5, "{}", said(&world, &["graph"]));
     assert_eq!(last(&said(&world, &["advance"])), "Next: promo rollback dev --out back.plan.json");
     let plan = said(&world, &["plan"]);
     assert!(plan.contains("Runs what is quarantined: dev, perf, qa, staging, production."), "{plan}");

@@ -303,3 +303,43 @@ fn r9_what_has_a_recalled_digest_in_it_moves_nowhere_and_is_no_way_back() {
         assert!(history.contains("recalled no more") && history.contains("“no CVE after all”"), "{history}");
     }
 }
+
+#[test]
+fn r9_a_recall_binds_what_was_requested_and_approved_and_what_a_run_has_not_begun_yet() {
+    let recall = |world: &World, release: &str| {
+        let [_, manifest, _] = &parts(world, release);
+        world.run(0, &["release", "recall", manifest, "--reason", "CVE-2026-1"]);
+    };
+    let world = World::new();
+    world.release("1.2.0", 3);
+    world.plan("p.json");
+    world.ask("p.json");
+    recall(&world, "1.2.0");
+    // Whoever approves it, nobody applies it any more.
+    world.run(0, &["approve", "p.json", "--key", "keys/riley", "--signer", "built-in"]);
+    let before = world.run(0, &["release", "list"]);
+    let refused = world.refuses(21, "denied", &["apply", "p.json"]);
+    assert!(refused["details"].to_string().contains("quarantined everywhere"), "{refused}");
+    assert_eq!(world.run(0, &["release", "list"]), before, "nothing was moved");
+
+    // A run that is at work in dev goes no further than there.
+    let world = World::new();
+    world.hold_check("dev");
+    world.write("config/common.env", "NEEDS_WORKERS=3\n");
+    world.run(0, &["release", "add", "shop=1.0.0", "--alias", "1.2.0"]);
+    world.run(0, &["plan", "--until", "staging", "--out", "p.json"]);
+    let apply = world.start(&["apply", "p.json"]);
+    recall(&world, "1.2.0");
+    let (out, err) = apply.gone_on(20);
+    assert_eq!(out.matches("quarantined everywhere by dana").count(), 2, "{out}");
+    let run = world.newest_run();
+    let shown = world.run(0, &["status"]);
+    let at = |name: &str| {
+        let rows = shown["environments"].as_array().unwrap();
+        rows.iter().find(|row| row["environment"] == name).unwrap()["release"]["alias"].clone()
+    };
+    assert_eq!(at("dev"), "1.2.0", "{shown}");
+    for name in ["qa", "perf", "staging"] {
+        assert_ne!(at(name), "1.2.0", "{run}: {out}{err}");
+    }
+}

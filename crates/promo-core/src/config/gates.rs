@@ -20,7 +20,7 @@ use crate::evidence::{Finite, Level};
 use crate::ids::GateName;
 use crate::requirement::{
     Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, Identity,
-    LicenceRequirement, MetadataRequirement, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement,
+    LicenceRequirement, MetadataRequirement, Nature, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement,
     ScanRequirement, Scope, SignatureRequirement, Signer, Signers, SourceRequirement, Suppressions, TestRequirement,
     Unknown,
 };
@@ -56,9 +56,21 @@ pub(crate) fn lower(
             _ => Vec::new(),
         };
         let artifacts = names(table, "artifacts").into_iter().collect();
-        out.insert(name, EvidenceGate { artifacts, requirement, by, exceptions });
+        let kinds: BTreeSet<Nature> = table.texts("kinds").into_iter().filter_map(|(word, _)| nature(word)).collect();
+        if let (Some(of), false) = (table.entry("kinds"), BTreeSet::is_empty(&artifacts)) {
+            let message = format!("`{}` names artifacts and kinds of them", entry.key);
+            let diagnostic = Diagnostic::at("config-one-kind", of.key_span.clone(), message);
+            checker.push(diagnostic.help("leave one of `artifacts` and `kinds` out"));
+            continue;
+        }
+        out.insert(name, EvidenceGate { artifacts, kinds, requirement, by, exceptions });
     }
     out
+}
+
+/// What an artifact is, in a word.
+fn nature(word: &str) -> Option<Nature> {
+    [Nature::Image, Nature::Chart, Nature::Other].into_iter().find(|nature| nature.name() == word)
 }
 
 /// Warns of gates that nothing names: they bind nothing.
@@ -204,7 +216,8 @@ fn requirement(
     let stated: Vec<&Entry> = table.entries.iter().filter(|entry| REQUIREMENTS.contains(&entry.key.as_str())).collect();
     let [one] = stated.as_slice() else {
         // What is only misspelt has been told as that.
-        if stated.is_empty() && table.entries.iter().any(|entry| entry.key != "artifacts") {
+        if stated.is_empty() && table.entries.iter().any(|entry| !["artifacts", "kinds"].contains(&entry.key.as_str()))
+        {
             return None;
         }
         let message = format!("`{}` must require exactly one thing, and requires {}", entry.key, stated.len());
@@ -302,6 +315,8 @@ fn signature(
 fn requires_nothing(requirement: &Requirement) -> Option<&'static str> {
     let binds = |at_most: Option<u64>| at_most.is_some_and(|at_most| at_most < BOUNDLESS);
     let asks = |least: Option<Finite>| least.is_some_and(|least| least.get() > 0.0);
+    let anything =
+        |patterns: &BTreeSet<String>| patterns.is_empty() || patterns.iter().any(|one| one.bytes().all(|b| b == b'*'));
     let ageless = |age: Option<u64>| age.is_some_and(|age| age >= AGELESS);
     match requirement {
         Requirement::Scan(scan)
@@ -338,6 +353,9 @@ fn requires_nothing(requirement: &Requirement) -> Option<&'static str> {
         }
         Requirement::Coverage(of) if ![of.lines, of.branches, of.functions].into_iter().any(asks) => {
             Some("say with `lines`, `branches` or `functions` how many percent there must be")
+        }
+        Requirement::Provenance(of) if [&of.builders, &of.sources].into_iter().all(anything) => {
+            Some("say with `builders` who may have built it, and with `sources` from which repositories")
         }
         Requirement::Number(number) if number.least.is_none() && number.most.is_none() && number.baseline.is_none() => {
             Some("say with `min`, `max`, `higher_by` or `lower_by` what it may be")

@@ -316,6 +316,11 @@ const GATE: &[Key] = &[
         Shape::Names,
         "of which artifacts it is; of every image when left out, of all where there is none",
     ),
+    key(
+        "kinds",
+        Shape::Words(&["image", "chart", "other"]),
+        "of everything of which kinds it is, instead of `artifacts`; of nothing where a release has none of them",
+    ),
     key("scan", Shape::Table(SCAN), "what scanners may have found"),
     key("licences", Shape::Table(LICENCES), "which licences components may have"),
     key("sbom", Shape::RequiredOr(SBOM), "that there is a bill of materials"),

@@ -11,7 +11,7 @@ use crate::gate::{Evidenced, Gate, GateKind, Outcome, Reason};
 use crate::ids::{ArtifactName, ReleaseId};
 use crate::ledger::View;
 use crate::model::{ArtifactKind, Pipeline};
-use crate::requirement::{Assessment, Before, NamedGate, Piece, ReleaseEvidence, Requirement, Subject};
+use crate::requirement::{Assessment, Before, NamedGate, Nature, Piece, ReleaseEvidence, Requirement};
 
 /// How gates stood for the artifacts of releases, by the same facts at the same instant: both have to stay the same while it lives.
 #[derive(Debug, Default)]
@@ -135,18 +135,29 @@ fn judged(
     gate(kind, outcome, reason)
 }
 
-/// The artifacts that a gate is about: those that it names, else every image, and where there is none everything. What a pipeline declares
-/// as an image counts as one, and so does what its registry shows to be one, whatever the pipeline calls it: else whoever writes the
-/// pipeline would choose of what policy asks. What nobody has looked into may be one.
+/// The artifacts that a gate is about: those that it names, or of the kinds that it names, else every image, and where there is none
+/// everything. What a pipeline declares as something counts as that, and so does what its registry shows to be one, whatever the pipeline
+/// calls it: else whoever writes the pipeline would choose of what policy asks. What nobody has looked into may be anything.
 fn about<'a>(
     named: &'a NamedGate,
     pipeline: &'a Pipeline,
     known: Option<&ReleaseEvidence>,
 ) -> BTreeSet<&'a ArtifactName> {
     let all = || pipeline.artifacts.iter();
-    let is_one = |name: &ArtifactName| known.and_then(|known| known.subjects.get(name)).is_none_or(Subject::is_image);
-    let images =
-        || all().filter(|(name, declared)| declared.kind == ArtifactKind::Image || is_one(name)).map(|(name, _)| name);
+    let shown = |name: &ArtifactName| known.and_then(|known| known.subjects.get(name)?.nature);
+    let of = |kind: Nature| {
+        all().filter(move |(name, declared)| {
+            let declared = match declared.kind {
+                ArtifactKind::Image => Nature::Image,
+                ArtifactKind::Chart => Nature::Chart,
+            };
+            declared == kind || shown(name).is_none_or(|shown| shown == kind)
+        })
+    };
+    if !named.gate.kinds.is_empty() {
+        return named.gate.kinds.iter().flat_map(|kind| of(*kind)).map(|(name, _)| name).collect();
+    }
+    let images = || of(Nature::Image).map(|(name, _)| name);
     match named.gate.artifacts.is_empty() {
         // One that this pipeline does not have: nothing of it can be judged, and nothing of it is passed over.
         false => named.gate.artifacts.iter().collect(),

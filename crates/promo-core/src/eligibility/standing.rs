@@ -4,7 +4,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use super::{CheckStatus, Rules, verification};
+use super::{CheckStatus, Rules, verification, was_good};
 use crate::gate::Reason;
 use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
@@ -100,7 +100,7 @@ fn good_and_free(rules: &Rules<'_>, view: &View, name: &EnvironmentName) -> bool
     let (Some(environment), Some(current)) = (rules.pipeline.environments.get(name), view.current(name)) else {
         return false;
     };
-    verification(view, name, environment, &current.release).holds_since.is_some()
+    was_good(view, name, environment, &current.release)
         && view.quarantine(&current.release, name, rules.graph).is_none()
 }
 

@@ -9,7 +9,7 @@ use crate::gate::{Outcome, Reason};
 use crate::ids::{CheckName, EnvironmentName, ReleaseId};
 use crate::ledger::View;
 use crate::ledger::event::{Movement, PromotionOutcome};
-use crate::ledger::view::{EnvironmentView, Said, VerdictEntry};
+use crate::ledger::view::{EnvironmentView, Promotion, Said, VerdictEntry};
 use crate::model::Environment;
 
 /// How a release stands with the checks of an environment.
@@ -75,6 +75,21 @@ pub fn verification(
         deployed.and_then(|deployed| since.chain([Some(deployed)]).collect::<Option<Vec<_>>>()?.into_iter().max());
     let watched = environment.watch.is_some() && holds_since.is_some() && known.is_some_and(|e| unwatched(e, release));
     Verification { deployed, checks, lost, watched, holds_since: holds_since.filter(|_| !watched) }
+}
+
+/// Whether a release was verified good in an environment by the checks that were asked of it: every check of now that has spoken of it
+/// holds, and of those that came since, which can be asked of nothing but what is deployed, it was verified without (S10.1).
+pub(super) fn was_good(view: &View, name: &EnvironmentName, environment: &Environment, release: &ReleaseId) -> bool {
+    let verified = verification(view, name, environment, release);
+    if verified.holds_since.is_some() {
+        return true;
+    }
+    let Some(known) = view.environment(name) else { return false };
+    let ended_well =
+        |one: &Promotion| one.to == *release && matches!(one.finished, Some((_, PromotionOutcome::Verified)));
+    let speaks = |status: &CheckStatus| matches!(status, CheckStatus::Passed { .. } | CheckStatus::Missing);
+    let watched = environment.watch.is_none() || !unwatched(known, release);
+    verified.checks.values().all(speaks) && watched && known.history.iter().any(ended_well)
 }
 
 /// Whether no promotion of a release has ended well since it entered last, however the one that brought it ended: it is

@@ -69,11 +69,7 @@ impl Planner<'_> {
         // What runs is what would be left, and so what is missed first.
         let here = view.current(name).map(|current| &current.release);
         let mut found = good().filter(|id| Some(*id) == here).chain(good());
-        let found = found.find_map(|id| Some(lost(id, barred(id)?)));
-        found.or_else(|| {
-            let (id, checks) = eligibility::unspoken_below(rules, view, name, release)?;
-            Some(lost(id, Reason::ChecksMissing { environment: name.clone(), checks }))
-        })
+        found.find_map(|id| Some(lost(id, barred(id)?)))
     }
 
     /// Why an environment cannot go back to a release whose settings are to be had; `movement` is the one that goes back,

@@ -93,26 +93,10 @@ impl Planner<'_> {
             match (current, target) {
                 (Some(current), Some(back)) if drill => out.add(self.place_drill(name, &current, &back)),
                 (_, Some(release)) => out.add(self.place(name, &release, Movement::Rollback, &nothing)),
-                (current, None) => out.add(self.nowhere(name, current.as_ref())),
+                (_, None) => out.stays.push(self.stay(name, StayReason::NoRollbackTarget, None)),
             }
         }
         out
-    }
-
-    /// That there is nowhere to go back to; where the best that was verified good there only lacks a verdict, with that.
-    fn nowhere(&self, name: &EnvironmentName, current: Option<&ReleaseId>) -> Placed {
-        let request = &self.input.request;
-        let asked = self.pinned(name).or_else(|| request.release.clone());
-        let found = current
-            .filter(|_| !request.drill)
-            .and_then(|current| eligibility::unspoken_below(&self.input.rules, self.input.view, name, current));
-        match found.filter(|(id, _)| asked.is_none_or(|asked| asked == **id)) {
-            Some((id, checks)) => {
-                let reason = Reason::ChecksMissing { environment: name.clone(), checks };
-                self.file(name, (id, None), Movement::Rollback, &BTreeSet::new(), alloc::vec![reason])
-            }
-            None => Placed::Stays(Box::new(self.stay(name, StayReason::NoRollbackTarget, None))),
-        }
     }
 
     /// Where an environment goes back to from what runs there: what was asked for, or the best that is free.

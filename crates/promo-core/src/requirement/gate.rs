@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::{self, MetadataRequirement};
 use super::{
-    BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, NotCounted,
+    BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, Nature, NotCounted,
     NumberRequirement, Origin, Piece, ProvenanceRequirement, Reach, ScanRequirement, SignatureRequirement, Signer,
     Signers, SourceRequirement, Standing, Subject, TestRequirement, Verdict,
 };
@@ -124,6 +124,9 @@ pub struct EvidenceGate {
     /// everything.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub artifacts: BTreeSet<ArtifactName>,
+    /// Of everything of which kinds it is instead, whatever it is called: of nothing where a release has none of them.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kinds: BTreeSet<Nature>,
     /// What it requires.
     pub requirement: Requirement,
     /// By one of whom documents must be signed to count for it; all count when there is nobody.
@@ -309,12 +312,14 @@ impl EvidenceGate {
             Requirement::Provenance(provenance) => {
                 let commit = evidence.said(artifact).get(metadata::REVISION).and_then(Option::as_deref);
                 let mut verdict = provenance.judge(subject, pieces, commit);
-                if let Some(said) = evidence.contradicted(artifact).get(metadata::REVISION) {
-                    verdict.fault(Fault::Contradicted { key: metadata::REVISION.into(), said: said.clone() });
-                }
+                evidence.contradicts_its_commit(artifact, &mut verdict);
                 verdict.into()
             }
-            Requirement::Source(source) => source.judge(subject, pieces, evidence.said(artifact)),
+            Requirement::Source(source) => {
+                let mut assessed = source.judge(subject, pieces, evidence.said(artifact));
+                evidence.contradicts_its_commit(artifact, &mut assessed.verdict);
+                assessed
+            }
         };
         self.told_of_others(&not_counted, &mut assessed.verdict);
         // What a person took away is named first: whoever may push cannot crowd it out.
@@ -344,6 +349,14 @@ impl ReleaseEvidence {
     #[must_use]
     pub fn contradicted(&self, artifact: &ArtifactName) -> &BTreeMap<String, Option<String>> {
         self.contradicted.get(artifact).unwrap_or(&NOTHING)
+    }
+
+    /// Faults an artifact that says in two places of which commit it is, and not the same: neither is its commit, whatever somebody
+    /// else says of it.
+    fn contradicts_its_commit(&self, artifact: &ArtifactName, verdict: &mut Verdict) {
+        if let Some(said) = self.contradicted(artifact).get(metadata::REVISION) {
+            verdict.fault(Fault::Contradicted { key: metadata::REVISION.into(), said: said.clone() });
+        }
     }
 
     /// The same where what is contested counts.

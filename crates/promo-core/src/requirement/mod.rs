@@ -285,8 +285,8 @@ pub enum Fault {
         document: Digest,
         /// From which one, where that is said.
         found: Option<String>,
-        /// The one that the build said.
-        said: String,
+        /// The one that the build said, where it said one.
+        said: Option<String>,
     },
     /// Two documents that count say different things of the same: nobody knows which is so.
     Conflict {

@@ -21,9 +21,10 @@ use crate::evidence::{Kind, Provenance, Source};
 pub struct ProvenanceRequirement {
     /// Whose word counts; never empty: what nobody has signed anybody can say.
     pub by: Signers,
-    /// Who may have built it, each with `*` for anything; anybody when there are none.
+    /// Who may have built it, each with `*` for anything; anybody when there are none, and then there are sources.
     pub builders: BTreeSet<String>,
-    /// From which repositories it may be built, each with `*` for anything; from any when there are none.
+    /// From which repositories it may be built, each with `*` for anything; from any when there are none. Where there are some, a
+    /// document names the commit as well.
     pub sources: BTreeSet<String>,
 }
 
@@ -107,7 +108,11 @@ impl ProvenanceRequirement {
         let found = source.and_then(|source| source.commit.clone());
         match commit {
             Some(said) if found.as_deref() != Some(said) => {
-                Some(Fault::OtherCommit { document, found, said: said.into() })
+                Some(Fault::OtherCommit { document, found, said: Some(said.into()) })
+            }
+            // A source is a commit of it: what names none could have been built from anything that was ever there.
+            None if found.is_none() && !self.sources.is_empty() => {
+                Some(Fault::OtherCommit { document, found, said: None })
             }
             _ => None,
         }

@@ -170,10 +170,14 @@ impl fmt::Display for Fault {
             Self::Contradicted { key, said: Some(said) } => write!(f, "it says {key} twice, {said}"),
             Self::Contradicted { key, said: None } => write!(f, "it says {key} twice, and not the same (erased)"),
             Self::OtherCommit { document, found: Some(found), said } => {
+                let said = said.as_deref().unwrap_or("none");
                 write!(f, "{document} says that it was built from the commit {found}, and its build says {said}")
             }
-            Self::OtherCommit { document, found: None, said } => {
+            Self::OtherCommit { document, found: None, said: Some(said) } => {
                 write!(f, "{document} does not say from which commit it was built, and its build says {said}")
+            }
+            Self::OtherCommit { document, found: None, said: None } => {
+                write!(f, "{document} does not say from which commit it was built, nor does its build")
             }
         }
     }

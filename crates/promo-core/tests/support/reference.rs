@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use jiff::{SignedDuration, Timestamp};
 use promo_core::eligibility::SoakStatus;
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
-use promo_core::ledger::event::Movement;
+use promo_core::ledger::event::{Movement, PromotionOutcome};
 use promo_core::ledger::{Event, Record};
 use promo_core::model::{After, Arrival, OnUnhealthy, Pipeline, Soak, SoakMode};
 
@@ -251,10 +251,22 @@ impl<'a> Reference<'a> {
         })
     }
 
+    /// Whether a release was verified somewhere, and whatever spoke of it since holds: some checks may have come later.
+    fn was_verified(&self, here: &EnvironmentName, id: &ReleaseId) -> bool {
+        let mut checks = self.pipeline.environments[here].verify.iter().map(|check| self.marks(here, id, check));
+        let ended_well = |event: &Event| {
+            matches!(event, Event::PromotionFinished { environment, release, outcome: PromotionOutcome::Verified }
+                if environment == here && release == id)
+        };
+        checks.all(|marks| marks.is_empty() || Self::check_since(&marks).is_some())
+            && self.events.iter().any(|(_, event, _)| ended_well(event))
+    }
+
     /// S10.1 and S16, best first.
     pub(crate) fn rollback_targets(&self, here: &EnvironmentName, below: &ReleaseId) -> Vec<ReleaseId> {
         let good = |id: &ReleaseId| {
-            self.lineage(id) < self.lineage(below) && self.verified(here, id).is_some() && !self.quarantined(here, id)
+            let good = self.verified(here, id).is_some() || self.was_verified(here, id);
+            self.lineage(id) < self.lineage(below) && good && !self.quarantined(here, id)
         };
         self.releases().into_iter().rev().filter(good).collect()
     }

@@ -7,6 +7,7 @@ use crate::ids::ArtifactName;
 fn gate(by: &[&str]) -> EvidenceGate {
     EvidenceGate {
         artifacts: BTreeSet::new(),
+        kinds: BTreeSet::new(),
         requirement: Requirement::Scan(ScanRequirement { scope: Scope::Any, ..ScanRequirement::default() }),
         by: signers(by),
         exceptions: vec![],

@@ -196,10 +196,16 @@ fn provenance_counts_signed_and_of_the_builder_the_source_and_the_commit_that_it
             vec!["metadata-conflict"],
         ),
         ("no commit", edit(&|p| p.source.as_mut().unwrap().commit = None), Some(COMMIT), vec!["other-commit"]),
+        ("no commit anywhere", edit(&|p| p.source.as_mut().unwrap().commit = None), None, vec!["other-commit"]),
     ] {
         let verdict = built().judge(&index(), &[piece], commit);
         assert_eq!(codes(&verdict), expected, "{case}: {verdict:?}");
     }
+    // Who asks for no source asks for no commit of one.
+    let by_builder = ProvenanceRequirement { sources: BTreeSet::new(), ..built() };
+    let nowhere = [edit(&|p| p.source = None)];
+    assert_eq!(by_builder.judge(&index(), &nowhere, None).standing(), Standing::Met);
+    assert_eq!(codes(&by_builder.judge(&index(), &nowhere, Some(COMMIT))), ["other-commit"]);
     let (one, two) = (edit(&|p| p.builder = "https://laptop.example".into()), good.clone());
     assert_eq!(built().judge(&index(), &[one, two], None).standing(), Standing::Met, "one good document is enough");
 }
@@ -254,11 +260,14 @@ fn s5_1_documents_that_count_and_name_different_commits_are_a_conflict_and_not_n
     assert_eq!((codes(&verdict), verdict.standing()), (vec!["metadata-conflict"], Standing::Bad));
     assert!(verdict.faults[0].to_string().contains(&digest("b").to_string()), "{verdict:?}");
     assert_eq!(judge(&[whole, at("b", "arm64", Some(&other), &["mallory"])], Some(COMMIT)).standing(), Standing::Met);
-    // One that names none contradicts nobody, and one that does not count says nothing.
-    for more in [at("b", "arm64", None, &["ci"]), at("b", "arm64", Some(COMMIT), &["ci"])] {
-        let unsigned = at("c", "arm64", Some(&other), &["mallory"]);
-        assert_eq!(judge(&[amd64.clone(), more, unsigned], None).standing(), Standing::Met);
-    }
+    // One that names none contradicts nobody, and is of no source; and one that does not count says nothing.
+    let unsigned = at("c", "arm64", Some(&other), &["mallory"]);
+    let silent = [amd64.clone(), at("b", "arm64", None, &["ci"]), unsigned.clone()];
+    assert_eq!(codes(&judge(&silent, None)), ["other-commit"]);
+    let anywhere = ProvenanceRequirement { sources: BTreeSet::new(), ..built() };
+    assert_eq!(anywhere.judge(&index(), &silent, None).standing(), Standing::Met);
+    let more = at("b", "arm64", Some(COMMIT), &["ci"]);
+    assert_eq!(judge(&[amd64.clone(), more, unsigned], None).standing(), Standing::Met);
     // Of the whole and of a part.
     assert_eq!(codes(&judge(&[at("d", "index", Some(&other), &["ci"]), amd64], None)), ["metadata-conflict"]);
 }

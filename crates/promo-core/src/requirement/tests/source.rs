@@ -121,6 +121,7 @@ fn r3_what_was_seen_and_cannot_be_read_is_told_where_it_is_missed() {
 fn r3_with_signers_only_their_provenance_names_the_commit_and_what_promo_saw_needs_no_signature() {
     let gate = |by: &[&str]| EvidenceGate {
         artifacts: BTreeSet::new(),
+        kinds: BTreeSet::new(),
         requirement: Requirement::Source(main()),
         by: signers(by),
         exceptions: vec![],
@@ -168,4 +169,32 @@ proptest! {
         let without = scan.judge(&index(), &[], &[], now()).verdict;
         prop_assert_eq!(scan.judge(&index(), &pieces, &[], now()).verdict.faults, without.faults);
     }
+}
+
+#[test]
+fn r3_an_artifact_that_names_two_commits_is_of_none_whatever_else_is_said() {
+    let gate = EvidenceGate {
+        artifacts: BTreeSet::new(),
+        kinds: BTreeSet::new(),
+        requirement: Requirement::Source(main()),
+        by: Signers::new(),
+        exceptions: Vec::new(),
+    };
+    let app: crate::ids::ArtifactName = "app".parse().unwrap();
+    let key = || "org.opencontainers.image.revision".to_string();
+    let good = ReleaseEvidence {
+        subjects: [(app.clone(), index())].into(),
+        pieces: vec![seen("a", &main(), COMMIT, GOOD, 60)],
+        metadata: [(app.clone(), said(COMMIT))].into(),
+        ..Default::default()
+    };
+    let judge = |evidence: &ReleaseEvidence| {
+        let verdict = gate.judge(&app, evidence, Before::First, now()).unwrap().verdict;
+        (verdict.standing(), verdict.faults.iter().map(Fault::code).collect::<Vec<_>>())
+    };
+    assert_eq!(judge(&good), (Standing::Met, vec![]));
+    // By an annotation and a label, say; then whoever adds the release cannot choose between them.
+    let told = Some("annotation a, label b".to_string());
+    let two = ReleaseEvidence { contradicted: [(app.clone(), [(key(), told)].into())].into(), ..good };
+    assert_eq!(judge(&two), (Standing::Bad, vec!["metadata-conflict"]));
 }

@@ -15,7 +15,13 @@ fn assess(gate: &EvidenceGate, subject: &Subject, pieces: &[Piece]) -> Assessmen
 }
 
 fn gate(requirement: Requirement, by: &[&str]) -> EvidenceGate {
-    EvidenceGate { artifacts: BTreeSet::new(), requirement, by: signers(by), exceptions: vec![] }
+    EvidenceGate {
+        artifacts: BTreeSet::new(),
+        kinds: BTreeSet::new(),
+        requirement,
+        by: signers(by),
+        exceptions: vec![],
+    }
 }
 
 fn tests(suites: &[&str]) -> Requirement {

@@ -82,7 +82,9 @@ mod needs_docker_registry {
                 Project::new(from.address(), to.address(), &[]).and(&gate(&clients, "own", (RELEASES, ISSUER)));
             let told = told(&project);
             assert_eq!(told.gate.0, "evidence-met", "{}", told.gate.1);
-            assert!(told.show.contains("signed by release"), "{}", told.show);
+            let signed = format!("release ({WORKFLOW})");
+            assert!(told.gate.1.contains(&signed), "{}", told.gate.1);
+            assert!(told.show.contains(&format!("signed by {signed}")), "{}", told.show);
             let end = project.run(&["apply", PLAN]);
             assert_eq!(end.code, Some(0), "{}", end.said);
 
@@ -114,27 +116,25 @@ mod needs_docker_registry {
             let entry = |field: &str| format!("/verificationMaterial/tlogEntries/0/{field}");
             // A letter of a name: what was signed can be read as before.
             let name = |bytes: &[u8]| bytes.windows(5).position(|part| part == b"\"app\"").unwrap() + 1;
-            let (not_signed, broken) = ("not signed by release", "the signature of release does not hold");
+            let (missing, broken) = ("not signed by release", "the signature of release does not hold");
+            // Who it was is told, by a root that is believed.
+            let other = format!(
+                "{missing} (1 document has another signature or none: signed by {WORKFLOW}, whom {ISSUER} knows)"
+            );
             let asked = (RELEASES, ISSUER);
             for (case, bundle, authority, signer, (code, says)) in [
-                ("another workflow", good.clone(), "own", (test_workflow, ISSUER), ("evidence-missing", not_signed)),
+                ("another workflow", good.clone(), "own", (test_workflow, ISSUER), ("evidence-missing", &*other)),
                 (
                     "another issuer",
                     good.clone(),
                     "own",
                     (RELEASES, "https://token.git.test/"),
-                    ("evidence-missing", not_signed),
+                    ("evidence-missing", &*other),
                 ),
                 ("another authority", others_root, "own", asked, ("evidence-bad", broken)),
                 ("a root of others", good.clone(), "other", asked, ("evidence-bad", broken)),
-                ("over one platform", sign(platform), "own", asked, ("evidence-missing", not_signed)),
-                (
-                    "over another image",
-                    sign(Digest::of(b"another image")),
-                    "own",
-                    asked,
-                    ("evidence-missing", not_signed),
-                ),
+                ("over one platform", sign(platform), "own", asked, ("evidence-missing", missing)),
+                ("over another image", sign(Digest::of(b"another image")), "own", asked, ("evidence-missing", missing)),
                 (
                     "in no log",
                     without(&good, "/verificationMaterial/tlogEntries"),

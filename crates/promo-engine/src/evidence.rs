@@ -431,12 +431,18 @@ impl Session {
         gates.flat_map(|named| named.gate.named_signers()).map(|(_, signer)| signer.clone()).collect()
     }
 
-    /// By which names gates know those whose signatures a document carries.
+    /// By which names gates know those whose signatures a document carries, and whom certificates name of each.
     #[must_use]
-    pub fn signers(&self, brought: &Brought) -> BTreeSet<SignerName> {
+    pub fn signers(&self, brought: &Brought) -> BTreeMap<SignerName, BTreeSet<String>> {
         let gates = self.governance.gates.values().flatten();
-        let named = gates.flat_map(|named| named.gate.named_signers());
-        named.filter(|(_, signer)| brought.signed.by.contains(*signer)).map(|(name, _)| name.clone()).collect()
+        let mut out: BTreeMap<SignerName, BTreeSet<String>> = BTreeMap::new();
+        for (name, signer) in gates.flat_map(|named| named.gate.named_signers()) {
+            if brought.signed.by.contains(signer) {
+                let named = brought.signed.named.get(signer).into_iter().flatten().cloned();
+                out.entry(name.clone()).or_default().extend(named);
+            }
+        }
+        out
     }
 
     /// Where gates look for numbers in documents that are no reports.

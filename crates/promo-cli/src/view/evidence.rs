@@ -1,5 +1,7 @@
 //! A document of evidence, as every screen shows it.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::ids::ArtifactName;
@@ -40,6 +42,9 @@ pub(crate) struct DocumentView {
     /// Whose signature it carries, of those whom gates ask for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(crate) signed_by: Vec<String>,
+    /// Whom the certificates name of those.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) signed_as: Vec<String>,
     /// What it says, in a few words.
     pub(crate) says: String,
     /// That it counts no more.
@@ -174,7 +179,7 @@ fn counted(documents: usize) -> String {
 impl DocumentView {
     /// What was brought.
     pub(crate) fn of(brought: &Brought, session: &Session) -> Self {
-        let entry = &brought.entry;
+        let (entry, signers) = (&brought.entry, session.signers(brought));
         let piece = brought.piece();
         Self {
             document: entry.document,
@@ -186,9 +191,13 @@ impl DocumentView {
             name: entry.name.clone(),
             subjects: entry.subjects.iter().copied().collect(),
             attached: entry.attached.clone(),
-            signed_by: session.signers(brought).iter().map(ToString::to_string).collect(),
+            signed_by: signers.keys().map(ToString::to_string).collect(),
+            signed_as: signers.values().flatten().collect::<BTreeSet<_>>().into_iter().cloned().collect(),
             says: match &brought.content {
-                Content::Read(report) => report.summary(),
+                Content::Read(report) => match report.about.form.filter(|_| signers.is_empty()) {
+                    Some(form) => format!("promo does not verify {form}"),
+                    None => report.summary(),
+                },
                 Content::Unreadable { why, .. } => format!("cannot be read: {why}"),
             },
             withdrawn: entry.withdrawn.as_ref().map(|withdrawn| WithdrawnView {
@@ -208,7 +217,9 @@ impl DocumentView {
         let signed = if self.signed_by.is_empty() {
             String::new()
         } else {
-            format!(", signed by {}", self.signed_by.join(", "))
+            let named =
+                if self.signed_as.is_empty() { String::new() } else { format!(" ({})", self.signed_as.join(", ")) };
+            format!(", signed by {}{named}", self.signed_by.join(", "))
         };
         let withdrawn = self.withdrawn.as_ref().map(|one| {
             let reason = one.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();

@@ -4,7 +4,7 @@ use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_ASN1_SIGNING, EcdsaKeyPair, KeyPair as _};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use promo_core::Digest;
 use promo_providers::oci::{Location, Network, OCI_INDEX, OCI_MANIFEST, OciError, RawManifest, Store};
 use serde_json::{Value, json};
@@ -142,9 +142,15 @@ impl Asked {
 
     /// Signs as cosign did before it made bundles.
     fn sign(&self, by: &Signer) {
+        self.sign_with(by, &json!({}));
+    }
+
+    /// The same, with more beside the signature.
+    fn sign_with(&self, by: &Signer, beside: &Value) {
         let payload = simple(&self.digest);
         let tag = format!("{}.sig", self.digest.replace(':', "-"));
-        let signature = json!({ "dev.cosignproject.cosign/signature": by.sign(payload.as_bytes()) });
+        let mut signature = beside.clone();
+        signature["dev.cosignproject.cosign/signature"] = by.sign(payload.as_bytes()).into();
         self.put(Some(&tag), "application/vnd.dev.cosign.simplesigning.v1+json", &payload, &signature, false);
     }
 
@@ -220,6 +226,47 @@ fn s1_2_what_others_signed_or_built_lets_nothing_in_and_is_told() {
         "{told:?}"
     );
     assert!(of("evidence-bad").contains("it was built by https://laptop.test"), "{told:?}");
+}
+
+#[test]
+fn s1_2_forms_of_signatures_that_nobody_verifies_are_named_and_let_nothing_in() {
+    let (release, ci) = (Signer::new(), Signer::new());
+    let payload = |digest: &str| json!({ "targetArtifact": { "mediaType": OCI_INDEX, "digest": digest, "size": 1 } });
+    let part = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let told = |asked: &Asked, form: &str| {
+        let collected = asked.world.run(0, &["evidence", "collect", "--release", "1.2.0"]);
+        let gates = asked.gates();
+        let mut missing = gates.iter().filter(|(code, _)| code == "evidence-missing");
+        let expected =
+            format!("not signed by release (1 document has another signature or none; promo does not verify {form}");
+        assert!(missing.any(|(_, text)| text.contains(&expected)), "{gates:?}");
+        let show = asked.world.run(0, &["release", "show", "1.2.0"]);
+        assert_eq!(show["evidence"][0]["format"], "signature", "{show:#}");
+        let says = show["evidence"][0]["says"].as_str().unwrap();
+        assert!(says.starts_with(&format!("promo does not verify {form}")), "{says}");
+        collected
+    };
+
+    let asked = Asked::of(&release, &ci);
+    let header = json!({ "alg": "ES256", "cty": "application/vnd.cncf.notary.payload.v1+json" });
+    let jws = json!({ "payload": part(payload(&asked.digest)), "protected": part(header), "header": {}, "signature": "AAAA" });
+    let in_json = asked.put(None, "application/jose+json", &jws.to_string(), &json!({}), true);
+    let in_cose = asked.put(None, "application/cose", "\u{1}", &json!({}), true);
+    asked.refer(&[&in_json, &in_cose]);
+    let collected = told(&asked, "the form of notation");
+    let broken = &collected["releases"][0]["broken"];
+    assert_eq!(broken.as_array().map(Vec::len), Some(1), "{collected}");
+    assert!(broken[0]["why"].as_str().unwrap().starts_with("a signature of notation in COSE"), "{broken}");
+
+    // What cosign signed without a key before it made bundles has the certificate beside the signature.
+    let asked = Asked::of(&release, &ci);
+    asked.sign_with(&Signer::new(), &json!({ "dev.sigstore.cosign/certificate": "-----BEGIN CERTIFICATE-----\n" }));
+    told(&asked, "cosign's older form without a key");
+    // A key that is asked for counts there all the same.
+    let asked = Asked::of(&release, &ci);
+    asked.sign_with(&release, &json!({ "dev.sigstore.cosign/certificate": "-----BEGIN CERTIFICATE-----\n" }));
+    asked.world.run(0, &["evidence", "collect", "--release", "1.2.0"]);
+    assert!(asked.gates().iter().any(|(code, text)| code == "evidence-met" && text.contains("\"signed\"")));
 }
 
 #[test]

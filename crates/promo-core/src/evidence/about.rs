@@ -130,6 +130,25 @@ pub struct Tool {
     pub version: Option<String>,
 }
 
+/// A form of signatures that is known and that nobody here verifies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Form {
+    /// cosign's before its bundles, without a key: the tag `.sig` of an image has the certificate, and the log's promise and nothing more of the
+    /// log. With a key that form is verified.
+    CosignCertificate,
+    /// notation's: JWS or COSE of the Notary Project with X.509 certificates.
+    Notation,
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::CosignCertificate => "cosign's older form without a key (a certificate at the tag `.sig`)",
+            Self::Notation => "the form of notation",
+        })
+    }
+}
+
 /// By what a digest that a document names is related to an artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Link {
@@ -174,6 +193,8 @@ pub struct About {
     pub completed: Option<bool>,
     /// What the document itself calls what it is a run of: suites of tests, or the last part of the type of somebody's own predicate.
     pub suites: BTreeSet<String>,
+    /// In which form of those it is signed that nobody here verifies.
+    pub form: Option<Form>,
 }
 
 impl About {
@@ -190,6 +211,7 @@ impl About {
             bound: Vec::new(),
             completed: None,
             suites: BTreeSet::new(),
+            form: None,
         }
     }
 

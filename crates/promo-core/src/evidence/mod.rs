@@ -14,7 +14,7 @@ mod provenance;
 mod seen;
 mod vex;
 
-pub use about::{About, Binding, Kind, Link, Tool};
+pub use about::{About, Binding, Form, Kind, Link, Tool};
 pub use bill::{Bill, Component};
 pub use finding::{Finding, Findings, FixState, Level, Score, Severity, Suppression};
 pub use licence::{Expression, Stated, Term, TooDeep};

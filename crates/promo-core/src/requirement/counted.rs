@@ -8,6 +8,7 @@ use core::fmt;
 use super::bill::could_be_bill;
 use super::measure::{could_be_coverage, could_be_numbers, could_be_tests};
 use super::scan::could_be_scan;
+use super::signature::Others;
 use super::signer::{Signers, names};
 use super::{Before, Content, EvidenceGate, Fault, Piece, Reach, ReleaseEvidence, Requirement, Subject, Verdict};
 use crate::Digest;
@@ -146,7 +147,7 @@ impl EvidenceGate {
     pub(super) fn told_of_others(&self, not_counted: &[NotCounted], verdict: &mut Verdict) {
         let missing = verdict.faults.iter().any(|fault| matches!(fault, Fault::Nothing { .. }));
         if missing && !not_counted.is_empty() {
-            let others = not_counted.len() as u64;
+            let others = Others { documents: not_counted.len() as u64, ..Others::default() };
             verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others });
         }
     }

@@ -39,7 +39,7 @@ pub use metadata::MetadataRequirement;
 pub use piece::{Content, Nature, Origin, Piece, Reach, Scope, Subject};
 pub use provenance::ProvenanceRequirement;
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
-pub use signature::SignatureRequirement;
+pub use signature::{Others, SignatureRequirement};
 pub use signer::{Identity, KeyKind, PublicKey, Signed, Signer, Signers};
 pub use source::SourceRequirement;
 
@@ -255,8 +255,8 @@ pub enum Fault {
         found: u64,
         /// How many must.
         least: u64,
-        /// How many documents there are that others have signed, or nobody.
-        others: u64,
+        /// What there is that they have not signed.
+        others: Others,
     },
     /// A signature that says whose it is does not hold.
     BrokenSignature {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::exception::matches;
 use super::metadata::REVISION;
-use super::signature::{names_it, unread};
+use super::signature::{Others, names_it, unread};
 use super::signer::{Signers, names};
 use super::{Fault, Piece, Reach, Subject, Verdict};
 use crate::Digest;
@@ -37,7 +37,7 @@ impl ProvenanceRequirement {
     pub fn judge(&self, subject: &Subject, pieces: &[Piece], commit: Option<&str>) -> Verdict {
         let mut verdict = Verdict::default();
         let (mut good, mut bad, mut contradicting) = (Vec::new(), Vec::new(), Vec::new());
-        let mut others = 0;
+        let mut others = Others::default();
         for piece in pieces {
             let Some(provenance) = piece.report().and_then(|report| report.provenance.as_ref()) else { continue };
             let parts = parts(subject, piece);
@@ -45,7 +45,7 @@ impl ProvenanceRequirement {
                 continue;
             }
             if piece.signed.of(&self.by).next().is_none() {
-                others += 1;
+                others.add(piece);
                 let broken = self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key));
                 if let Some((name, _)) = broken {
                     bad.push((piece, parts, Fault::BrokenSignature { document: piece.document, by: name.clone() }));
@@ -84,7 +84,7 @@ impl ProvenanceRequirement {
         if let Some(platform) = missing.difference(&explained).next() {
             let platform = Some(*platform).filter(|_| !told.is_empty() || !explained.is_empty());
             verdict.fault(Fault::Nothing { from: None, platform });
-            if others > 0 {
+            if others.documents > 0 {
                 verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others });
             }
             unread(subject, pieces, Kind::Provenance, &mut verdict);

@@ -1,14 +1,15 @@
 //! Signatures over an artifact: whose there must be. What must not live here: checking one.
 
 use alloc::collections::BTreeSet;
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::signer::{Signer, Signers, names};
+use super::signer::{Signer, Signers, names, signed_as};
 use super::{Content, Fault, Piece, Reach, Subject, Verdict};
-use crate::evidence::Kind;
+use crate::evidence::{Form, Kind};
 
 /// By whom an artifact has to be signed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,12 +22,15 @@ pub struct SignatureRequirement {
 }
 
 impl SignatureRequirement {
-    /// Those of them who have signed an artifact, by name.
+    /// Those of them who have signed an artifact: by name, and as whom where it is by a certificate.
     #[must_use]
     pub fn signed_by(&self, subject: &Subject, pieces: &[Piece]) -> Vec<String> {
-        let has = |key: &Signer| signatures(subject, pieces).any(|piece| piece.signed.by.contains(key));
-        let signed = self.by.iter().filter(|(_, key)| has(key));
-        signed.map(|(name, _)| name.to_string()).collect()
+        let of = |key: &Signer| {
+            let holds = signatures(subject, pieces).filter(|piece| piece.signed.by.contains(key));
+            holds.map(|piece| piece.signed.named.get(key)).collect::<Vec<_>>()
+        };
+        let signed = self.by.iter().map(|(name, key)| (name, of(key))).filter(|(_, holds)| !holds.is_empty());
+        signed.map(|(name, holds)| signed_as(name, holds.into_iter().flatten().flatten())).collect()
     }
 
     /// Judges the signatures over an artifact. They have to be over what releases name, an index where there is one: it says which
@@ -34,7 +38,7 @@ impl SignatureRequirement {
     #[must_use]
     pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
         let mut verdict = Verdict::default();
-        let (mut signed, mut others, mut broken) = (BTreeSet::<&str>::new(), 0_u64, Vec::new());
+        let (mut signed, mut others, mut broken) = (BTreeSet::<&str>::new(), Others::default(), Vec::new());
         for piece in signatures(subject, pieces) {
             let mut counts = false;
             for (_, signer) in piece.signed.of(&self.by) {
@@ -47,7 +51,7 @@ impl SignatureRequirement {
             }
             match self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key)) {
                 Some((name, _)) => broken.push((piece, name)),
-                None => others += 1,
+                None => others.add(piece),
             }
         }
         let found = signed.len() as u64;
@@ -61,6 +65,49 @@ impl SignatureRequirement {
             unread(subject, pieces, Kind::Signature, &mut verdict);
         }
         verdict
+    }
+}
+
+/// What there is that nobody of those has signed who were asked for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Others {
+    /// How many documents.
+    pub documents: u64,
+    /// Who has signed them, by certificates that hold, and who says that they are who they are.
+    pub strangers: BTreeSet<(String, String)>,
+    /// In which forms they are that nobody verifies.
+    pub forms: BTreeSet<Form>,
+}
+
+impl Others {
+    /// One more.
+    pub(super) fn add(&mut self, piece: &Piece) {
+        self.documents += 1;
+        self.strangers.extend(piece.signed.strangers.iter().cloned());
+        self.forms.extend(piece.report().and_then(|report| report.about.form));
+    }
+}
+
+/// How many strangers are named: anybody may sign.
+const NAMED: usize = 3;
+
+impl fmt::Display for Others {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.documents {
+            0 => return Ok(()),
+            1 => f.write_str(" (1 document has another signature or none")?,
+            documents => write!(f, " ({documents} documents have other signatures or none")?,
+        }
+        for (at, (name, issuer)) in self.strangers.iter().take(NAMED).enumerate() {
+            write!(f, "{} {name}, whom {issuer} knows", if at == 0 { ": signed by" } else { "; by" })?;
+        }
+        if let Some(more) = self.strangers.len().checked_sub(NAMED).filter(|more| *more > 0) {
+            write!(f, "; by {more} more")?;
+        }
+        for form in &self.forms {
+            write!(f, "; promo does not verify {form}")?;
+        }
+        f.write_str(")")
     }
 }
 

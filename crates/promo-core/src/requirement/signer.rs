@@ -138,6 +138,10 @@ pub struct Signed {
     pub by: BTreeSet<Signer>,
     /// Those whose signature it claims to carry by the id of the key or by the certificate, and which does not hold.
     pub broken: BTreeSet<Signer>,
+    /// Whom the certificates name, of identities whose signature holds: a pattern is of many.
+    pub named: BTreeMap<Signer, BTreeSet<String>>,
+    /// Whom certificates name that hold by a trusted root of those who were asked for, and who are none of them; and who says so.
+    pub strangers: BTreeSet<(String, String)>,
 }
 
 /// How `SubjectPublicKeyInfo` begins, and how long it is: nothing in it is open but the point of the curve (RFC 5480, RFC 8410).
@@ -217,6 +221,24 @@ impl Signed {
     pub(super) fn of<'a>(&self, signers: &'a Signers) -> impl Iterator<Item = (&'a SignerName, &'a Signer)> {
         signers.iter().filter(|(_, signer)| self.by.contains(*signer))
     }
+
+    /// Adds what holds by another envelope around the same.
+    pub(super) fn join(&mut self, other: &Self) {
+        self.by.extend(other.by.iter().cloned());
+        for (signer, names) in &other.named {
+            self.named.entry(signer.clone()).or_default().extend(names.iter().cloned());
+        }
+        self.strangers.extend(other.strangers.iter().cloned());
+    }
+}
+
+/// One of them by name, and as whom they have signed where certificates say that.
+pub(super) fn signed_as<'a>(name: &SignerName, named: impl IntoIterator<Item = &'a String>) -> String {
+    let named: BTreeSet<&str> = named.into_iter().map(String::as_str).collect();
+    if named.is_empty() {
+        return name.to_string();
+    }
+    format!("{name} ({})", Vec::from_iter(named).join(", "))
 }
 
 /// Their names, for people.

@@ -8,7 +8,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::signer::{Signer, Signers};
+use super::signer::{Signed, Signers};
 use super::{Content, EvidenceGate, Origin, Piece, Requirement};
 use crate::Digest;
 use crate::evidence::Kind;
@@ -17,18 +17,19 @@ impl EvidenceGate {
     /// The pieces as the gate takes them. What one of those signed whom it asks for is what they signed and nothing beside it, and stands once;
     /// what was pushed to a registry though it was there before stands once as well.
     pub(super) fn taken(&self, pieces: &[Piece]) -> Vec<Piece> {
-        let mut holds: BTreeMap<Digest, BTreeSet<&Signer>> = BTreeMap::new();
+        let mut holds: BTreeMap<Digest, Signed> = BTreeMap::new();
         for piece in pieces {
-            holds.entry(piece.stated).or_default().extend(&piece.signed.by);
+            holds.entry(piece.stated).or_default().join(&piece.signed);
         }
         let mut out: Vec<Piece> = Vec::new();
         let mut known = BTreeSet::new();
         for piece in pieces {
             let mut piece = piece.clone();
             // A signature is over what was signed, whichever envelope it stands in.
-            let by: BTreeSet<Signer> = holds.get(&piece.stated).into_iter().flatten().copied().cloned().collect();
-            piece.signed.broken.retain(|key| !by.contains(key));
-            piece.signed.by = by;
+            let mut signed = holds.get(&piece.stated).cloned().unwrap_or_default();
+            signed.broken = core::mem::take(&mut piece.signed.broken);
+            signed.broken.retain(|key| !signed.by.contains(key));
+            piece.signed = signed;
             for piece in self.as_signed(piece) {
                 let pushed = !matches!(piece.origin, Origin::Ledger { .. });
                 let key = (piece.stated, piece.bound.clone(), kind(&piece.content), told_name(&piece));

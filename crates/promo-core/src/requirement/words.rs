@@ -140,11 +140,7 @@ impl fmt::Display for Fault {
                     (0, 1) => write!(f, "not signed by {by}")?,
                     _ => write!(f, "{found} of {by} signed it, and {least} must")?,
                 }
-                match others {
-                    0 => Ok(()),
-                    1 => f.write_str(" (1 document has another signature or none)"),
-                    _ => write!(f, " ({others} documents have other signatures or none)"),
-                }
+                others.fmt(f)
             }
             Self::BrokenSignature { document, by } => write!(f, "{document}: the signature of {by} does not hold"),
             Self::OtherBuilder { found, .. } => write!(f, "it was built by {found}"),

@@ -25,8 +25,16 @@ const MOST: u64 = 256 << 20;
 const DOCUMENTS: u64 = 1000;
 /// What cosign signs of an image, with the signature beside it.
 const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
+/// What notation signs where it does not sign in JSON (Notary Project, "COSE signature envelope").
+const COSE: &str = "application/cose";
 /// Where the signature stands.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
+/// Where there is what it was signed with in place of a key, and under which names `cosign download signature` has it.
+const WITHOUT_KEY: [(&str, &str); 3] = [
+    ("dev.sigstore.cosign/certificate", "Cert"),
+    ("dev.sigstore.cosign/chain", "Chain"),
+    ("dev.sigstore.cosign/bundle", "Bundle"),
+];
 
 #[derive(Deserialize)]
 struct Manifest {
@@ -83,6 +91,13 @@ pub(super) async fn read(
         let manifest = manifest_of(store, within, &entry, limits).await?;
         let mut wanted = Vec::new();
         for layer in layers(store, &manifest)? {
+            if layer.media_type == COSE {
+                let unread =
+                    Some("a signature of notation in COSE: promo does not verify the form of notation".to_owned());
+                let media_type = layer.media_type;
+                out.push(Attached { subject, manifest: digest, media_type, bytes: Vec::new(), unread });
+                continue;
+            }
             if !is_document(&layer.media_type) || known.contains(&(subject, layer.digest)) {
                 continue;
             }
@@ -126,6 +141,12 @@ pub(super) fn layers(store: &Store, manifest: &RawManifest) -> Result<Vec<Layer>
 
 /// What was signed, and the signature that lies beside it. Without one it is a signature that cannot be read, and says nothing.
 fn signature(payload: &[u8], layer: &Layer) -> Vec<u8> {
-    let signature = layer.annotations.iter().find_map(|all| all.get(SIGNATURE)).map_or("", String::as_str);
-    json!({ "Base64Signature": signature, "Payload": STANDARD.encode(payload) }).to_string().into_bytes()
+    let at = |key: &str| layer.annotations.as_ref().and_then(|all| all.get(key)).map(String::as_str);
+    let mut out = json!({ "Base64Signature": at(SIGNATURE).unwrap_or(""), "Payload": STANDARD.encode(payload) });
+    for (key, name) in WITHOUT_KEY {
+        if let Some(text) = at(key) {
+            out[name] = text.into();
+        }
+    }
+    out.to_string().into_bytes()
 }

@@ -4,7 +4,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use promo_core::Digest;
-use promo_core::evidence::{About, Kind, Link, Report};
+use promo_core::evidence::{About, Form, Kind, Link, Report};
 
 use super::error::word;
 use super::json::{self, Fault, Json, Read};
@@ -95,7 +95,11 @@ pub(super) fn read(json: &Json) -> Read<'_, Report> {
             Err(Fault::Inner(ReportError::NotKnown(what)))
         }
         Envelope::Message { digest, .. } => Ok(signature_over(digest)),
-        Envelope::Image { payload, .. } => inner(&payload, image),
+        Envelope::Image { payload, .. } => {
+            let mut report = inner(&payload, image)?;
+            report.about.form = json.get("Cert")?.map(|_| Form::CosignCertificate);
+            Ok(report)
+        }
     }
 }
 

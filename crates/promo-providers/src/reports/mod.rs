@@ -20,6 +20,7 @@ mod junit;
 mod k6;
 mod lcov;
 mod licences;
+mod notation;
 mod numbers;
 mod openvex;
 mod osv;
@@ -67,7 +68,7 @@ struct Format {
 ///
 /// Envelopes come first: what is one is nothing else, so that what is read of it and what its signature is over are the same.
 const FORMATS: [Format; 14] = [
-    Format { kind: Kind::Signature, name: "a signed envelope", reader: Reader::Json(envelope::is, envelope::read) },
+    Format { kind: Kind::Signature, name: "a signed envelope", reader: Reader::Json(is_signature, read_signature) },
     Format { kind: Kind::Trivy, name: "a report of Trivy", reader: Reader::Json(trivy::is, trivy::read) },
     Format { kind: Kind::Grype, name: "a report of Grype", reader: Reader::Json(grype::is, grype::read) },
     Format { kind: Kind::Sarif, name: "SARIF", reader: Reader::Json(sarif::is, sarif::read) },
@@ -158,6 +159,14 @@ fn read_json(json: &Json) -> Result<Report, ReportError> {
 }
 
 type JsonReader = for<'t> fn(&'t Json) -> Read<'t, Report>;
+
+fn is_signature(json: &Json) -> bool {
+    envelope::is(json) || notation::is(json)
+}
+
+fn read_signature(json: &Json) -> json::Read<'_, Report> {
+    if envelope::is(json) { envelope::read(json) } else { notation::read(json) }
+}
 
 /// The format that a JSON value is of.
 fn format_of(json: &Json) -> Option<(&'static str, JsonReader)> {

@@ -23,7 +23,7 @@ pub fn trusted_root(json: &str) -> Result<(), String> {
     Verifier::new(&root).map(drop).map_err(|error| error.to_string())
 }
 
-/// Adds whose of these identities a bundle was signed by; `envelope` is what was read of the same bytes.
+/// Adds whose of these identities a bundle was signed by, and who else it was where it holds by one of their roots; `envelope` is what was read of the same bytes.
 ///
 /// What a trusted root names is demanded: an entry in a log where it has logs, and a time stamp of a log of certificates in the certificate
 /// where it has any of those. One that has neither (that of GitHub for private repositories) goes by its authorities of time stamps.
@@ -34,11 +34,21 @@ pub(super) fn add(bytes: &[u8], envelope: &Envelope, identities: &BTreeSet<&Iden
     let claimed = info.identity.as_ref().map(sigstore_verify::SubjectAltName::as_str).zip(info.issuer.as_deref());
     let Some((name, issuer)) = claimed else { return };
     let mut holds: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut asked = false;
+    let mut holds_by =
+        |root| *holds.entry(root).or_insert_with(|| verified(&bundle, envelope, root, (name, issuer)).is_some());
     for identity in identities.iter().filter(|identity| identity.is(name, issuer)) {
-        let root = identity.trusted_root.as_str();
-        let holds = *holds.entry(root).or_insert_with(|| verified(&bundle, envelope, root, (name, issuer)).is_some());
-        let out = if holds { &mut signed.by } else { &mut signed.broken };
-        out.insert(Signer::Identity((*identity).clone()));
+        asked = true;
+        let signer = Signer::Identity((*identity).clone());
+        if holds_by(&identity.trusted_root) {
+            signed.named.entry(signer.clone()).or_default().insert(name.to_owned());
+            signed.by.insert(signer);
+        } else {
+            signed.broken.insert(signer);
+        }
+    }
+    if !asked && identities.iter().any(|identity| holds_by(&identity.trusted_root)) {
+        signed.strangers.insert((name.to_owned(), issuer.to_owned()));
     }
 }
 

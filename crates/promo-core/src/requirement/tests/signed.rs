@@ -45,6 +45,32 @@ fn an_artifact_is_signed_by_those_whose_signature_over_the_artifact_itself_holds
 }
 
 #[test]
+fn whom_a_certificate_names_is_told_and_who_else_has_signed_by_no_more_than_three() {
+    let one = signed(&["release"], 1);
+    let named = |name: &str, of: &str| {
+        let mut piece = signature(name, "index", &["release"]);
+        piece.signed.named = [(key("release"), [of.into()].into())].into();
+        piece
+    };
+    let pieces = [named("a", "release.yml@1"), named("b", "release.yml@2"), signature("c", "index", &["mallory"])];
+    assert_eq!(one.signed_by(&index(), &pieces), ["release (release.yml@1, release.yml@2)"]);
+    assert_eq!(one.signed_by(&index(), &pieces[2..]), [""; 0]);
+    // By a key nobody is named.
+    assert_eq!(one.signed_by(&index(), &[signature("a", "index", &["release"])]), ["release"]);
+
+    let others = |all: &[(&str, &str)]| {
+        let mut piece = signature("a", "index", &[]);
+        piece.signed.strangers = all.iter().map(|(name, by)| ((*name).into(), (*by).into())).collect();
+        one.judge(&index(), &[piece]).faults[0].to_string()
+    };
+    let none = "not signed by release (1 document has another signature or none";
+    assert_eq!(others(&[]), format!("{none})"));
+    assert_eq!(others(&[("a", "i"), ("b", "j")]), format!("{none}: signed by a, whom i knows; by b, whom j knows)"));
+    let many = others(&[("a", "i"), ("b", "i"), ("c", "i"), ("d", "i"), ("e", "i")]);
+    assert!(many.ends_with("; by c, whom i knows; by 2 more)"), "{many}");
+}
+
+#[test]
 fn what_somebody_says_of_an_artifact_is_no_signature_over_it() {
     let mut scan = scan("scan", "index", "trivy", vec![]);
     scan.signed.by = [key("release")].into();

@@ -27,7 +27,13 @@ fn by(bundle: &str, signer: &Signer) -> Signed {
 }
 
 fn holds(bundle: &str, signer: &Signer) {
-    assert_eq!(by(bundle, signer), Signed { by: [signer.clone()].into(), broken: BTreeSet::new() }, "{signer:?}");
+    let found = by(bundle, signer);
+    assert_eq!((&found.by, found.broken.len(), found.strangers.len()), (&[signer.clone()].into(), 0, 0), "{signer:?}");
+    let named: Vec<&String> = found.named[signer].iter().collect();
+    assert!(
+        matches!(named[..], [name] if signer.identity().is_some_and(|asked| asked.is(name, &asked.issuer))),
+        "{named:?}"
+    );
 }
 
 fn changed(bundle: &str, change: impl FnOnce(&mut Value)) -> String {
@@ -52,7 +58,8 @@ fn an_identity_has_signed_what_its_certificate_and_the_log_say() {
 }
 
 #[test]
-fn nobody_else_has_signed_it_and_nothing_is_broken_about_that() {
+fn nobody_else_has_signed_it_and_nothing_is_broken_about_that_but_it_is_told_who_has() {
+    let stranger = Signed { strangers: [(WORKFLOW.to_owned(), ACTIONS.to_owned())].into(), ..Signed::default() };
     for (identity, issuer) in [
         ("https://github.com/prefix-dev/sigstore-example/.github/workflows/other.yaml@refs/heads/main", ACTIONS),
         (&WORKFLOW[..WORKFLOW.len() - 1], ACTIONS),
@@ -60,7 +67,9 @@ fn nobody_else_has_signed_it_and_nothing_is_broken_about_that() {
         (WORKFLOW, "https://accounts.google.com"),
         (RELEASE, ACTIONS),
     ] {
-        assert_eq!(by(ATTESTATION, &of(identity, issuer, ROOT)), Signed::default(), "{identity} {issuer}");
+        assert_eq!(by(ATTESTATION, &of(identity, issuer, ROOT)), stranger, "{identity} {issuer}");
+        // By another root nobody knows who that is.
+        assert_eq!(by(ATTESTATION, &of(identity, issuer, "{}")), Signed::default(), "{identity} {issuer}");
     }
     // A bundle of a key has no certificate, and what is no bundle has neither.
     for other in [MANAGED, "{}", r#"{"payloadType": "x", "payload": "", "signatures": []}"#] {
@@ -71,7 +80,7 @@ fn nobody_else_has_signed_it_and_nothing_is_broken_about_that() {
 #[test]
 fn what_is_changed_holds_for_nobody_and_is_told_of_whom_it_says_it_is() {
     let signer = of(WORKFLOW, ACTIONS, ROOT);
-    let broken = Signed { by: BTreeSet::new(), broken: [signer.clone()].into() };
+    let broken = Signed { broken: [signer.clone()].into(), ..Signed::default() };
     let entry = |value: &mut Value, pointer: &str, to: Value| {
         *value.pointer_mut(pointer).expect(pointer) = to;
     };
@@ -110,7 +119,7 @@ fn the_root_that_a_file_names_is_the_only_one_that_is_believed() {
     let without = |list: &str| {
         let signer = of(WORKFLOW, ACTIONS, &changed(ROOT, |root| root[list] = json!([])));
         let found = by(ATTESTATION, &signer);
-        assert_eq!(found, Signed { by: BTreeSet::new(), broken: [signer].into() }, "{list}");
+        assert_eq!(found, Signed { broken: [signer].into(), ..Signed::default() }, "{list}");
     };
     without("certificateAuthorities");
     // A root without logs asks for none, and then nothing says when it was signed but its authorities of time.
@@ -129,7 +138,7 @@ fn the_root_that_a_file_names_is_the_only_one_that_is_believed() {
     // Of two roots each is asked by itself.
     let (good, bad) = (of(WORKFLOW, ACTIONS, ROOT), of(WORKFLOW, ACTIONS, "{}"));
     let found = signed(ATTESTATION.as_bytes(), &[good.clone(), bad.clone()].into());
-    assert_eq!(found, Signed { by: [good].into(), broken: [bad].into() });
+    assert_eq!((found.by, found.broken), ([good].into(), [bad].into()));
 }
 
 #[test]

@@ -46,7 +46,12 @@ stringData: { token: canary-secret }
 
 /// A pipeline of two namespaces, which are declared alike but for one map.
 async fn alike() -> Option<Pipeline> {
-    let world = Pipeline::new(2, |namespaces| {
+    alike_of(2).await
+}
+
+/// The same with further namespaces that are nobody's.
+async fn alike_of(namespaces: usize) -> Option<Pipeline> {
+    let world = Pipeline::new(namespaces, |namespaces| {
         format!(
             "[defaults.deploy.kubectl]\nmanifests = [\"manifests/*.yaml\", \"values/{{environment}}.yaml\"]\n\
              images = {{ \"shop/web\" = \"web\" }}\ntimeout = \"30s\"\n{}{}",
@@ -503,6 +508,37 @@ mod needs_kubernetes {
             let nothing = world.ends(0, &["adopt", "dev", "--out", "again.plan.json"]);
             assert!(nothing.contains("again.plan.json was not written"), "{nothing}");
             assert!(!world.path("again.plan.json").exists());
+        }
+
+        /// Another namespace is as new as any is before a first deployment, and what somebody has there is theirs.
+        #[tokio::test(flavor = "multi_thread")]
+        async fn in_another_namespace_than_before_a_person_decides_too_what_is_taken_over() {
+            let Some(world) = alike_of(3).await else { return };
+            world.release("1.0.0").await;
+            world.ends(0, &["plan", "dev", "--out", "first.json"]);
+            world.ends(0, &["apply", "first.json"]);
+            let (old, new) = (world.dev(), &world.namespaces[2]);
+            kubectl(new, &["create", "configmap", "settings", "--from-literal=color=red"]);
+            world.edit("promo.toml", &format!("\"{}\"", old.name()), &format!("\"{}\"", new.name()));
+            // Nothing says that it is to be taken over, and every way leads to where that is said.
+            let refused = world.ends(1, &["plan", "dev"]);
+            assert!(refused.contains("write `adopt = true` beside the `manifests`"), "{refused}");
+            let refused = world.ends(65, &["adopt", "dev", "--out", "dev.plan.json"]);
+            assert!(refused.contains("write `adopt = true` beside the `manifests`"), "{refused}");
+            world.edit("promo.toml", "timeout = \"30s\"", "timeout = \"30s\"\nadopt = true");
+            let waits = world.ends(20, &["advance"]);
+            assert!(waits.contains("Next: promo adopt dev --out dev.plan.json\n"), "{waits}");
+            assert_eq!(get(new, "configmap/settings", "{.data.color}"), "red");
+            let plan = world.ends(0, &["adopt", "dev", "--out", "dev.plan.json", "--full"]);
+            assert!(plan.contains("ConfigMap/settings: kubectl-create"), "{plan}");
+            let one_line = plan.split_whitespace().collect::<Vec<_>>().join(" ");
+            let left = format!("namespace={}: what was deployed there is not taken away", old.name());
+            assert!(one_line.contains(&left) && !one_line.contains("changed by hand"), "{plan}");
+            world.ends(0, &["apply", "dev.plan.json"]);
+            assert_eq!(get(new, "configmap/settings", "{.data.color}"), "blue");
+            assert_eq!(get(old, "configmap/settings", "{.data.color}"), "blue", "it is not taken away");
+            let kept = world.ends(0, &["adopt", "dev", "--out", "again.plan.json"]);
+            assert!(kept.contains("again.plan.json was not written"), "{kept}");
         }
 
         #[tokio::test(flavor = "multi_thread")]

@@ -176,9 +176,10 @@ pub(crate) fn of_place(error: EngineError, session: &Session, view: &View) -> Cl
         return error.into();
     }
     let (name, edited) = (name.clone(), source.found.is_some());
-    // Somebody else's is there, where promo has deployed nothing.
+    // Somebody else's is there, where promo has deployed nothing: before its first deployment, or in another place than before.
     let declared = session.governance().pipeline.environments.get(&*name).and_then(|one| one.deploy.as_ref());
-    let declared = declared.filter(|_| view.current(&name).is_none());
+    let new = || view.current(&name).is_none() || session.declared_elsewhere(view, &name).unwrap_or(false);
+    let declared = declared.filter(|_| new());
     match declared.and_then(adopt::to_declare) {
         Some(declare) => {
             // As long as the file does not say so, that plan is refused too: what comes first is no command.

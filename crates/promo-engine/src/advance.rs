@@ -3,7 +3,6 @@
 use std::collections::BTreeSet;
 
 use promo_core::ids::EnvironmentName;
-use promo_core::ledger::View;
 use promo_core::model::Start;
 use promo_core::plan::{Document, Goal, Move, Request};
 use promo_core::state::State;
@@ -28,12 +27,6 @@ fn automatic(environments: BTreeSet<EnvironmentName>) -> Request {
         drill: false,
         invoker: Invoker::Automation,
     }
-}
-
-/// Whether a move would take over what others have there. What a first deployment of promo's own has left half-way is its own.
-#[must_use]
-pub fn takes_over(view: &View, entry: &Move) -> bool {
-    entry.takes_over() && view.environment(&entry.environment).is_none_or(|known| known.history.is_empty())
 }
 
 /// What [`Session::advance`] did.
@@ -100,7 +93,7 @@ impl Session {
         loop {
             let mut document = self.around(automatic(BTreeSet::new()), PLAN_LIFETIME, left).await?;
             let view = self.view()?;
-            let waits = |entry: &&Move| !entry.outcome().is_open() || takes_over(&view, entry);
+            let waits = |entry: &&Move| !entry.outcome().is_open() || self.takes_over(&view, entry);
             let waits: Vec<_> = document.body.moves.iter().filter(waits).map(|m| m.environment.clone()).collect();
             if document.body.moves.len() == waits.len() || options.stop.is_cancelled() {
                 return Ok(document);

@@ -56,15 +56,18 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     let Some(environment) = project.session.governance().pipeline.environments.get(name) else {
         return Err(project.session.unknown(name).into());
     };
-    if view.current(name).is_some() {
+    // Another place than before is as new to promo as any is before its first deployment.
+    let takes = |deploy: &Deployment| to_declare(deploy).is_some() || adopts(deploy);
+    let elsewhere = !arguments.write && environment.deploy.as_ref().is_some_and(takes);
+    let elsewhere = elsewhere && project.session.declared_elsewhere(&view, name)?;
+    if view.current(name).is_some() && !elsewhere {
         return drifted(ui, global, &project, arguments);
     }
     let refused = |why: String| {
         CliError::new("request-invalid", exit::BAD_INPUT, why, command_line(["promo", "plan", name.as_str()]))
     };
     // What a plan may take over stands in the file that is reviewed with it.
-    let asked = environment.deploy.as_ref().and_then(|deploy| deploy.settings.get("adopt")).and_then(Value::as_bool);
-    if asked != Some(true) {
+    if !environment.deploy.as_ref().is_some_and(adopts) {
         if let Some(declare) = environment.deploy.as_ref().and_then(to_declare) {
             let file = project.session.root().join(project::PIPELINE_FILE);
             let again = command_line(["promo", "adopt", name.as_str(), "--out", &ways::own_file(name)]);
@@ -99,6 +102,11 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     Ok(DONE)
 }
 
+/// Whether a deployment says that it takes over what is there already.
+fn adopts(deploy: &Deployment) -> bool {
+    deploy.settings.get("adopt").and_then(Value::as_bool) == Some(true)
+}
+
 /// What has to be written for a deployment to take over what is there already; nothing where it says so, and where it never can.
 pub(crate) fn to_declare(deploy: &Deployment) -> Option<String> {
     let beside = match deploy.provider.as_str() {
@@ -106,10 +114,9 @@ pub(crate) fn to_declare(deploy: &Deployment) -> Option<String> {
         "helm" => "chart",
         _ => return None,
     };
-    let says_so = deploy.settings.get("adopt").and_then(Value::as_bool) == Some(true);
-    (!says_so).then(|| {
+    (!adopts(deploy)).then(|| {
         format!(
-            "write `adopt = true` beside the `{beside}` of its `deploy.{}`, which counts for its first deployment alone",
+            "write `adopt = true` beside the `{beside}` of its `deploy.{}`, which counts for its first deployment to a place alone",
             deploy.provider
         )
     })

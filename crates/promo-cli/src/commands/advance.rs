@@ -9,7 +9,7 @@ use promo_core::ledger::View;
 use promo_core::model::Start;
 use promo_core::plan::{Document, ReleaseRef, StayReason};
 use promo_core::planner;
-use promo_engine::{Advanced, ApplyOptions, EngineError, Progress, Session, exit, takes_over};
+use promo_engine::{Advanced, ApplyOptions, EngineError, Progress, Session, exit};
 
 use super::status::Rejected;
 use crate::cli::{Format, Global};
@@ -193,7 +193,8 @@ impl<'a> Wait<'a> {
         document: &'a Document,
         name: &EnvironmentName,
     ) -> Result<Option<Self>, CliError> {
-        let moves = document.body.moves.iter().filter(|entry| !entry.outcome().is_open() || takes_over(view, entry));
+        let moves =
+            document.body.moves.iter().filter(|entry| !entry.outcome().is_open() || session.takes_over(view, entry));
         let entry = moves.into_iter().find(|entry| entry.environment == *name);
         let stay = document.body.stays.iter().find(|stay| stay.environment == *name);
         let next = stay.and_then(next_of);
@@ -221,7 +222,7 @@ impl<'a> Wait<'a> {
         // What a registry does not have, or names otherwise, comes back by somebody's hand.
         let lost = gates.iter().flatten().any(|gate| is_lost(&gate.reason));
         let waits = waits && gates.iter().flatten().any(by_person);
-        let takes_over = entry.is_some_and(|entry| takes_over(view, entry) && entry.outcome().is_open());
+        let takes_over = entry.is_some_and(|entry| session.takes_over(view, entry) && entry.outcome().is_open());
         // What must not run is not taken away by itself; what enters instead may be on its way there.
         let rejected = match view.current(name).filter(|_| under_way.is_none()) {
             Some(here) => Rejected::of(session, view, &here.release, name)?

@@ -162,7 +162,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     for entry in &document.body.moves {
         changes(entry).iter().for_each(|line| ui.talk(line));
         let behind = project.session.left_behind(&ledger, &entry.environment);
-        let (notes, _) = Note::taken_back(&document.body, entry, &ledger, &behind);
+        let elsewhere = project.session.elsewhere(&ledger, entry)?;
+        let (notes, _) = Note::taken_back(&document.body, entry, &ledger, (&behind, &elsewhere));
         notes.iter().for_each(|note| ui.talk(&format!("    {}", line(&note.text))));
         if decision == Decision::Approve && entry.rollback.is_none() {
             ui.talk("    if it fails there is nothing to go back to: approving it says so too");

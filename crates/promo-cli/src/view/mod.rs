@@ -13,6 +13,7 @@ pub(crate) mod evidence;
 mod failed_with;
 pub(crate) mod forming;
 pub(crate) mod gate;
+mod places;
 mod plan;
 mod release;
 pub(crate) mod row;

@@ -352,7 +352,8 @@ impl PlanView {
                 {
                     row.notes.extend(Note::disproved(entry, &failed));
                 }
-                let (notes, by_hand) = Note::taken_back(plan, entry, view, &session.left_behind(view, &name));
+                let there = (&session.left_behind(view, &name), &session.elsewhere(view, entry)?);
+                let (notes, by_hand) = Note::taken_back(plan, entry, view, there);
                 row.notes.extend(notes);
                 if let Some(note) = Note::back_already(view, entry) {
                     row.notes.insert(0, note);

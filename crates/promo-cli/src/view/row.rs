@@ -13,7 +13,7 @@ use promo_core::model::{OnClose, OnFailure, Watch, Wave};
 use promo_core::plan::{Action, Drift, Move, Next, Plan, ReleaseRef, Request, Stay, StayReason, Step};
 use promo_core::planner;
 use promo_core::state::State;
-use promo_engine::{Left, LeftBehind, Session};
+use promo_engine::{Elsewhere, Left, LeftBehind, Session};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -168,8 +168,13 @@ pub(crate) struct Note {
 
 impl Note {
     /// What somebody changed by hand, or a run left behind, and the plan takes back: nothing once it was applied. Beside it whether
-    /// somebody did.
-    pub(crate) fn taken_back(plan: &Plan, entry: &Move, view: &View, behind: &LeftBehind) -> (Vec<Self>, bool) {
+    /// somebody did. Of another place than before nothing of that can be said, and so it is told that it is one.
+    pub(crate) fn taken_back(
+        plan: &Plan,
+        entry: &Move,
+        view: &View,
+        (behind, elsewhere): (&LeftBehind, &Elsewhere),
+    ) -> (Vec<Self>, bool) {
         // A drill is made only of what is as it was deployed.
         if entry.drill {
             return (Vec::new(), false);
@@ -183,7 +188,7 @@ impl Note {
         let configured = entry.files != current.files || entry.settings != current.settings;
         let mut by_hand = false;
         let drifted = entry.steps.iter().filter(|step| step.action == Action::Deploy).filter_map(|step| {
-            let target = step.target.as_ref()?;
+            let target = step.target.as_ref().filter(|target| !elsewhere.targets.contains(*target))?;
             let recorded = current.targets.get(target)?;
             (*recorded != step.expected).then_some((target, step))
         });
@@ -212,7 +217,7 @@ impl Note {
             };
             Self { code: "deployed-again", text }
         };
-        let notes = drifted.map(note).collect();
+        let notes = drifted.map(note).chain(Self::left(name, elsewhere)).collect();
         (notes, by_hand)
     }
 

@@ -175,8 +175,13 @@ mod tests {
 
     fn named(name: &str, least: u64) -> NamedGate {
         let requirement = Requirement::Sbom(BillRequirement { least, ..BillRequirement::default() });
-        let gate =
-            EvidenceGate { artifacts: BTreeSet::new(), requirement, by: BTreeMap::new(), exceptions: Vec::new() };
+        let gate = EvidenceGate {
+            artifacts: BTreeSet::new(),
+            kinds: BTreeSet::new(),
+            requirement,
+            by: BTreeMap::new(),
+            exceptions: Vec::new(),
+        };
         NamedGate { name: name.parse().unwrap(), policy: false, gate }
     }
 

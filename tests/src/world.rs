@@ -424,7 +424,8 @@ pub fn governance(root: &Path, key: &SigningKey, providers: &Providers, trusted:
         Roster::new(vec![riley, identity("dana", 1, Vec::new())], &roles.iter().cloned().collect()).expect("a roster");
     let (movable_images, withdraw) = (BTreeMap::new(), BTreeMap::new());
     let stated = policy::govern(&pipeline, &loaded.places, None, TrustMode::Local).0;
-    let gates = stated.map(|governed| governed.gates).expect("without a policy nothing speaks against a pipeline");
+    // A pipeline that asks for what only a policy has is that of a test about its policy, which is not there for now.
+    let gates = stated.map(|governed| governed.gates).unwrap_or_default();
     Governance {
         pipeline,
         graph,

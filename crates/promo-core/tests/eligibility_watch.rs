@@ -79,6 +79,16 @@ fn s10_1_what_comes_back_was_watched_when_it_came_and_what_was_not_is_no_way_bac
     // Once it goes up again it is watched again, as a promotion is.
     let up = "finish qa B1 verified; start qa B2 promotion; deploy qa B2; pass qa e2e B2; finish qa B2 held";
     assert_eq!(stands(&played(WATCHED, &[B2_PASSES, back, up]), "B2"), UNSEEN);
+    // Nor does a check that came since, and has not spoken of either, make up for the watch that it lacks.
+    let slow = "qa verify e2e slow watched\nstaging after qa";
+    for (last, expected) in
+        [("add B3", &["B1"][..]), ("start qa B2 promotion; finish qa B2 verified; add B3", &["B2", "B1"])]
+    {
+        let world = played(WATCHED, &[B2_PASSES, back, up, last]).under(support::history::pipeline(slow));
+        let targets: Vec<_> =
+            rollback_targets(&world.rules(), &world.view(), &name("qa"), &world.id("B3")).cloned().collect();
+        assert_eq!(world.aliases(&targets), expected, "{last}");
+    }
     let lost = played(WATCHED, &[B2_PASSES, "finish qa B2 held; add B3"]);
     let (rules, view, here) = (lost.rules(), lost.view(), name("qa"));
     let targets: Vec<_> = rollback_targets(&rules, &view, &here, &lost.id("B3")).cloned().collect();

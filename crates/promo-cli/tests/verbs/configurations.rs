@@ -63,6 +63,22 @@ fn s0_4_a_configuration_that_failed_and_was_taken_back_is_called_that_on_every_s
 }
 
 #[test]
+fn s0_4_why_leads_to_the_run_that_failed_and_not_to_a_good_one_after_it() {
+    let (world, _) = failed("hold");
+    let run = world.newest_run();
+    world.write("config/staging.env", "WORKERS=8\n");
+    world.run(0, &["plan", "staging", "--release", "1.2.0", "--out", "staging.plan.json"]);
+    world.run(0, &["apply", "staging.plan.json"]);
+    assert_ne!(world.newest_run(), run);
+    // What failed stands in the file again.
+    world.write("config/staging.env", "WORKERS=1\n");
+    let why = world.run(0, &["why", "staging", "1.2.0"]);
+    assert_eq!(why["configuration_failed"], json!(true), "{why}");
+    let leads = format!("{} {}", next(&why), why["also"]);
+    assert!(leads.contains(&format!("show {run}")) && !leads.contains(&world.newest_run()), "{leads}");
+}
+
+#[test]
 fn s0_4_a_hold_says_that_the_configuration_failed_and_that_the_release_can_stay() {
     let (world, told) = failed("hold");
     assert!(told.contains(&format!(" {WHAT} and is held for a person\n")), "{told}");

@@ -284,6 +284,26 @@ fn s10_1_a_run_that_stopped_is_told_to_go_back_and_a_check_that_came_since_takes
 }
 
 #[test]
+fn s10_1_a_check_that_fails_after_the_way_back_leaves_the_environment_held_on_what_it_went_back_to() {
+    let world = World::new();
+    world.release("1.2.0", 3);
+    let older = row(&world, "dev")["release"].clone();
+    world.release("1.3.0", 4);
+    world.edit(
+        "promo.toml",
+        "[environments.dev]",
+        "[checks.slow]\ncommand = { run = [\"false\"] }\n\n[environments.dev]",
+    );
+    let verify = |checks: &str| format!("{ONE}\nverify = [{checks}]");
+    world.edit("promo.toml", &verify("\"smoke\""), &verify("\"smoke\", \"slow\""));
+    world.run(0, &["rollback", "dev", "--out", "back.plan.json"]);
+    world.run(41, &["apply", "back.plan.json"]);
+    let dev = row(&world, "dev");
+    assert_eq!((&dev["release"], &dev["verified"]), (&older, &json!(false)), "{dev}");
+    assert!(dev["holds"].as_array().unwrap().iter().any(|hold| hold["kind"] == "failed"), "{dev}");
+}
+
+#[test]
 fn s10_4_what_failed_half_way_is_quarantined_once_a_person_went_back_from_it() {
     let (world, lower) = two_places("on_failure = \"hold\"");
     world.run(0, &["apply", "p.json"]);

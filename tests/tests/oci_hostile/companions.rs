@@ -1,16 +1,17 @@
 //! What goes along with an artifact: it is counted in a preview, and found again whichever way a registry keeps it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
 use axum::http::Method;
 use jiff::SignedDuration;
 use promo_core::Digest;
-use promo_providers::oci::Oci;
-use promo_providers::oci::{OCI_INDEX, OCI_MANIFEST};
+use promo_providers::oci::{Network, OCI_INDEX, OCI_MANIFEST, Oci};
 use promo_sdk::testing::FakeClock;
-use promo_sdk::{EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider as _};
-use promo_tests::oci_registry::{Behaviour, Entry, Fault, Hold, On, Stored, What};
+use promo_sdk::{AttachedRequest, EnsureRequest, ErrorKind, ObserveRequest, Preview, Provider as _, ProviderError};
+use promo_tests::oci_registry::{Behaviour, Entry, Fault, Hold, On, Repository, Stored, What};
 use serde_json::{Value, json};
 
 use crate::world::{DESTINATION, SOURCE, TAG, World, sign};
@@ -333,4 +334,89 @@ async fn referrers_below_the_third_level_are_refused_by_the_preview_and_nothing_
     assert!(error.message.contains(&fourth.to_string()) && error.message.contains("at most 3, found 4"), "{error}");
     assert_eq!(world.copy(&world.network()).await.unwrap_err().kind, ErrorKind::Invalid);
     assert_eq!(world.writes(), Vec::<String>::new());
+}
+
+/// What lies beside the artifact, for somebody who has it in `repository` of the source.
+async fn beside(world: &World, network: &Network, repository: &str) -> Result<usize, ProviderError> {
+    let reference = format!("{}/{repository}@{}", world.source.address(), world.what.digest);
+    let request = AttachedRequest { reference, known: BTreeSet::new() };
+    let mut cx = promo_sdk::testing::context("/nowhere");
+    cx.clock = world.clock.clone();
+    Ok(Oci::new().with_network(network.clone()).attached(&cx, &request).await?.len())
+}
+
+/// A signature of the artifact under cosign's tag for it.
+fn sidecar(there: &mut Repository, of: &Digest) {
+    let layer = Digest::of(b"{}");
+    there.blobs.insert(layer, Bytes::from_static(b"{}"));
+    let layer = json!({ "mediaType": "application/vnd.dsse.envelope.v1+json", "digest": layer.to_string(), "size": 2 });
+    let config = json!({ "mediaType": "application/vnd.oci.empty.v1+json", "digest": layer["digest"], "size": 2 });
+    let manifest = json!({ "schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer] });
+    let bytes = manifest.to_string().into_bytes();
+    let digest = Digest::of(&bytes);
+    there.manifests.insert(digest, Stored { media_type: OCI_MANIFEST.into(), bytes: bytes.into() });
+    there.tags.insert(format!("{}.att", of.to_string().replace(':', "-")), digest);
+}
+
+/// One name may stand before several registries: what one of them does not have says nothing of the other.
+#[tokio::test]
+async fn r1_5_that_one_repository_has_no_referrers_api_says_nothing_of_another_on_the_same_host() {
+    let world = World::start().await;
+    const OLD: &str = "old/app";
+    let held = world.source.repository(SOURCE);
+    world.source.edit(OLD, |there| *there = held);
+    let missing = Fault::new(On::path(format!("/v2/{OLD}/referrers/")), What::status(404));
+    world.again(Behaviour::faulty([missing]), Behaviour::default());
+    let network = world.network();
+    assert_eq!(beside(&world, &network, OLD).await.unwrap(), 0);
+    let asked = |from: usize| {
+        let journal = world.source.journal();
+        journal[from..].iter().filter(|entry| entry.path.contains("/referrers/")).map(Entry::line).collect::<Vec<_>>()
+    };
+    assert!(!asked(0).is_empty());
+    let again = world.source.journal().len();
+    assert_eq!(beside(&world, &network, OLD).await.unwrap(), 0);
+    assert_eq!(asked(again), Vec::<String>::new(), "what is known of a repository is not asked of it again");
+    let before = world.source.journal().len();
+    let _ = beside(&world, &network, SOURCE).await.unwrap();
+    assert!(!asked(before).is_empty(), "the other one is asked");
+    let read = format!("/manifests/{}", world.signature);
+    assert!(world.source.journal()[before..].iter().any(|entry| entry.path.ends_with(&read)), "and its answer is read");
+}
+
+#[tokio::test]
+async fn r1_5_a_registry_that_lists_no_tags_is_asked_for_the_tags_of_cosign_one_by_one() {
+    let world = World::start().await;
+    world.source.edit(SOURCE, |there| sidecar(there, &world.what.digest));
+    for status in [404, 403, 405] {
+        let hidden = Fault::new(On::path("/tags/list"), What::status(status));
+        world.again(Behaviour::faulty([hidden]), Behaviour::default());
+        assert_eq!(beside(&world, &world.network(), SOURCE).await.unwrap(), 1, "{status}");
+    }
+    for (status, kind) in [(403, ErrorKind::Denied), (429, ErrorKind::Transient), (503, ErrorKind::Transient)] {
+        for path in ["/tags/list", "/referrers/", ".att", ".sig"] {
+            if path == "/tags/list" && status == 403 {
+                continue;
+            }
+            let hidden = Fault::new(On::path("/tags/list"), What::status(404));
+            let refused = Fault::new(On::path(path), What::status(status));
+            world.again(Behaviour::faulty([refused, hidden]), Behaviour::default());
+            let error = beside(&world, &world.network(), SOURCE).await.unwrap_err();
+            assert_eq!(error.kind, kind, "{status} {path}: {error}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn r1_5_a_list_of_referrers_whose_manifest_is_lost_is_an_error_that_names_it() {
+    let world = World::start().await;
+    let tag = list_tag(&world);
+    let gone = Digest::of(b"nobody has this");
+    world.source.edit(SOURCE, |there| {
+        there.tags.insert(tag.clone(), gone);
+    });
+    world.again(without_the_api(false, Vec::new()), Behaviour::default());
+    let error = beside(&world, &world.network(), SOURCE).await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Integrity, "{error}");
+    assert!(error.message.contains(&tag), "{error}");
 }

@@ -5,7 +5,6 @@
 //! A refusal or a busy server is an error on every step, never "nothing refers to it": that would drop signatures.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::Ordering;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use promo_core::{Digest, canonical};
@@ -185,11 +184,12 @@ async fn list(store: &Store, tags: &Tags<'_>, subject: Digest, limits: &Limits) 
     }
     // Also beside the API: the repository may be older than the API there.
     let tag = fallback(&subject);
-    if tags.has(&tag).await?
-        && let Some((_, document)) = fallback_index(store, &tag, limits).await?
-        && let Body::Index { children } = document.body
-    {
-        out.extend(children.into_iter().map(|child| child.digest));
+    if tags.has(&tag).await? {
+        let name = format!("{}:{tag}", store.name());
+        let (_, document) = fallback_index(store, &tag, limits).await?.ok_or_else(|| lost(&name))?;
+        if let Body::Index { children } = document.body {
+            out.extend(children.into_iter().map(|child| child.digest));
+        }
     }
     match out.len() {
         0..=LISTED => Ok(out),
@@ -199,6 +199,11 @@ async fn list(store: &Store, tags: &Tags<'_>, subject: Digest, limits: &Limits) 
 
 fn too_long(name: &str, found: usize) -> OciError {
     OciError::TooLarge { what: format!("{name}: entries"), limit: LISTED as u64, found: found as u64 }
+}
+
+/// A tag whose manifest is not there: what it listed is not known to be nothing.
+fn lost(name: &str) -> OciError {
+    OciError::integrity(name, "the list of referrers that the tag names", "nothing")
 }
 
 async fn fallback_index(
@@ -402,7 +407,7 @@ impl Registry {
     }
 
     async fn referrers_once(&self, subject: &Digest, limits: &Limits) -> Result<Option<BTreeSet<Digest>>, OciError> {
-        if self.server.no_referrers.load(Ordering::Relaxed) {
+        if self.server.has_no_referrers(&self.repository) {
             return Ok(None);
         }
         let mut url = self.url(&format!("referrers/{subject}"));
@@ -418,7 +423,7 @@ impl Registry {
                 | StatusCode::NOT_FOUND
                 | StatusCode::METHOD_NOT_ALLOWED
                 | StatusCode::NOT_IMPLEMENTED => {
-                    self.server.no_referrers.store(true, Ordering::Relaxed);
+                    self.server.saw_no_referrers(&self.repository);
                     return Ok(None);
                 }
                 _ => return Err(status(what(&Method::GET, &url), response).await),
@@ -453,8 +458,8 @@ impl Registry {
         };
         match response.status().as_u16() {
             200 if next_page(&url, response.headers()).is_none() => {}
-            200 | 400 | 401 | 403 | 405 => return Ok(None),
-            404 => return Ok(Some(BTreeSet::new())),
+            // Some answer 404 where they know no such list, and have tags all the same.
+            200 | 400 | 401 | 403 | 404 | 405 => return Ok(None),
             _ => return Err(status(what(&Method::GET, &url), response).await),
         }
         let name = format!("{}: list of tags", self.name());

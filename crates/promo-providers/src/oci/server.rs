@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use promo_core::Digest;
@@ -153,7 +153,7 @@ impl Network {
             auth: Auth::new(host, self.finder.clone(), settings),
             blobs: Mutex::default(),
             own_mounts: OnceLock::new(),
-            no_referrers: AtomicBool::new(false),
+            no_referrers: Mutex::default(),
             busy: Mutex::default(),
             listing: Mutex::default(),
         });
@@ -186,8 +186,8 @@ pub(super) struct Server {
     blobs: Mutex<HashMap<Digest, BTreeSet<String>>>,
     /// Whether a repository that is asked to mount a blob from itself says so when it has it; nothing before it was seen.
     own_mounts: OnceLock<bool>,
-    /// Set when it turned out not to know the referrers API.
-    pub(super) no_referrers: AtomicBool,
+    /// The repositories where it turned out not to know the referrers API: one name may stand before several registries.
+    no_referrers: Mutex<BTreeSet<String>>,
     /// Blobs that are on their way to it: the second to want one waits, and then finds it there.
     busy: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
     /// Apart from blobs: whoever lists the referrers of a subject brings blobs meanwhile, and one could be the subject's own.
@@ -342,6 +342,16 @@ impl Server {
         address::location(&self.wire.base, current, headers, &self.wire.allowed).map_err(|(address, problem)| {
             OciError::ForeignAddress { what: what.into(), address, problem: problem.into() }
         })
+    }
+
+    /// Whether it is known not to have the referrers API for a repository.
+    pub(super) fn has_no_referrers(&self, repository: &str) -> bool {
+        self.no_referrers.lock().unwrap_or_else(PoisonError::into_inner).contains(repository)
+    }
+
+    /// It has no referrers API for a repository.
+    pub(super) fn saw_no_referrers(&self, repository: &str) {
+        self.no_referrers.lock().unwrap_or_else(PoisonError::into_inner).insert(repository.into());
     }
 
     /// A repository other than `repository` in which the blob is.

@@ -481,3 +481,16 @@ async fn s1_3_documents_beyond_the_limits_are_an_error_before_any_is_read_and_on
     let unread: Vec<&str> = read.iter().filter_map(|one| one.unread.as_deref()).collect();
     assert_eq!(unread, ["it says that it has 68157440 bytes, and 67108864 are read at most"]);
 }
+
+#[tokio::test]
+async fn r1_5_a_list_of_referrers_that_a_layout_has_lost_is_an_error_that_names_it() {
+    let (a, digest) = built("a", "1.0.0").await;
+    let resolved = found(&a.store, &digest).await.unwrap();
+    let listed = [referring(&a, Some(&digest), 0, &[])];
+    assert_eq!(gathered(&a, &digest, &listed, &Limits::default()).await.unwrap().referrers.len(), 1);
+    let tag = digest.to_string().replace(':', "-");
+    let list = a.store.head_tag(&tag).await.unwrap().unwrap().digest;
+    std::fs::remove_file(blob(&a.root, &list)).unwrap();
+    let lost = referrers::gather(&a.store, &resolved, &Limits::default()).await;
+    assert!(matches!(&lost, Err(OciError::Integrity { what, .. }) if what.ends_with(&tag)), "{lost:?}");
+}

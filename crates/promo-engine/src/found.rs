@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
+use promo_core::clock::MAX_SKEW;
 use promo_core::ids::ArtifactName;
 use promo_core::ledger::{Event, View};
 use promo_core::model::Artifact;
@@ -131,9 +132,14 @@ impl Session {
         };
         let provider = self.providers.get("oci")?;
         let failed = |source| EngineError::about(None, format!("looking for the newest {name} ({repository})"), source);
-        let mut tags = provider.tags(&self.context, repository).await.map_err(failed)?;
-        tags.retain(|tag| fast_glob::glob_match(pattern, tag));
-        let listed: BTreeSet<String> = tags.iter().cloned().collect();
+        let listed = provider.tags(&self.context, repository).await.map_err(failed)?;
+        if listed.is_empty() {
+            return Err(EngineError::Invalid(format!(
+                "{repository} has no tag that could become a release, if it is there at all: nothing of `{name}` was pushed yet, or the \
+                 pipeline names another place than the build"
+            )));
+        }
+        let tags: Vec<&String> = listed.iter().filter(|tag| fast_glob::glob_match(pattern, tag)).collect();
         if tags.is_empty() {
             return Err(EngineError::Invalid(format!(
                 "no tag of {repository} matches `{pattern}`: nothing of `{name}` was pushed that may become a release"
@@ -161,13 +167,19 @@ impl Session {
             let resolved = provider.resolve(&self.context, &request).await.map_err(failed)?;
             sources.push(format!("{reference}@{}", resolved.digest));
         }
+        let view = self.view()?;
+        let released = view.releases.last().and_then(|entry| entry.release.sources.get(name));
+        // Of several that are equally new somebody may have added one: the others are not newer.
+        if let Some(known) = released.filter(|known| sources.iter().any(|source| digest(source) == digest(known))) {
+            sources.retain(|source| digest(source) == digest(known));
+        }
         let found = sources.swap_remove(0);
         if let Some(other) = sources.iter().find(|other| digest(other) != digest(&found)) {
             return Err(EngineError::Invalid(format!(
                 "neither {found} nor {other} is the newer one: add the one that is meant (`promo release add --help`)"
             )));
         }
-        self.no_step_back(name, artifact, provider.as_ref(), (&found, &newest), &listed).await?;
+        self.no_step_back((name, artifact), provider.as_ref(), (&found, &newest), (&listed, &view)).await?;
         Ok(found)
     }
 
@@ -192,13 +204,21 @@ impl Session {
             Newest::Created => {
                 let request = ResolveRequest { reference: reference.to_owned() };
                 let failed = |source| EngineError::about(None, format!("asking when {reference} was created"), source);
-                let created = provider.created(&self.context, &request).await.map_err(failed)?;
-                created.map(Rank::Created).ok_or_else(|| {
+                let created = provider.created(&self.context, &request).await.map_err(failed)?.ok_or_else(|| {
                     EngineError::Invalid(format!(
                         "{reference} does not say when it was created, so that nobody can say whether it is the newest: have the build say \
-                         so (`org.opencontainers.image.created`), or `tags` of `{name}` mean only tags that name a version"
+                         so (`org.opencontainers.image.created`), or leave `newest` of `{name}` out and have `tags` mean only tags that \
+                         name a version"
                     ))
-                })
+                })?;
+                let now = self.now()?;
+                if created.duration_since(now) > MAX_SKEW {
+                    return Err(EngineError::Invalid(format!(
+                        "{reference} says that it was created {created}, and it is {now}: what is yet to come is newer than everything, so \
+                         that nobody can say which is the newest; have the clock of its build set right, and the tag removed"
+                    )));
+                }
+                Ok(Rank::Created(created))
             }
         }
     }
@@ -206,13 +226,11 @@ impl Session {
     /// A tag that is gone makes an older one the newest. A release of that would be a newer one with something older in it.
     async fn no_step_back(
         &self,
-        name: &ArtifactName,
-        artifact: &Artifact,
+        (name, artifact): (&ArtifactName, &Artifact),
         provider: &dyn Provider,
         (found, newest): (&str, &Rank),
-        listed: &BTreeSet<String>,
+        (listed, view): (&BTreeSet<String>, &View),
     ) -> Result<(), EngineError> {
-        let view = self.view()?;
         let entry = view.releases.last();
         let known = entry.and_then(|entry| Some((entry.lineage, entry.release.sources.get(name)?)));
         let Some((lineage, known)) = known.filter(|(_, known)| digest(known) != digest(found)) else {
@@ -222,16 +240,36 @@ impl Session {
         if split_reference(known) == split_reference(found) {
             return Ok(());
         }
-        let tag = tag_of(&artifact.repository, known).filter(|tag| !listed.contains(tag));
-        let gone = tag.map(|tag| format!(", whose tag `{tag}` is gone")).unwrap_or_default();
+        let pattern = artifact.tags.as_deref().unwrap_or_default();
+        let tag = tag_of(&artifact.repository, known);
+        let gone = match &tag {
+            Some(tag) if !listed.contains(tag) => format!(", whose tag `{tag}` is gone"),
+            Some(tag) if !fast_glob::glob_match(pattern, tag) => {
+                format!(", whose tag `{tag}` does not match `{pattern}`")
+            }
+            _ => String::new(),
+        };
         let add = "add the one that is meant (`promo release add --help`)";
         let asked = match artifact.newest {
             Newest::Version => known.clone(),
             // Its tag may point elsewhere by now.
             Newest::Created => untagged(known),
         };
-        match self.rank(name, artifact, provider, &asked).await {
-            Ok(known) if known < *newest => Ok(()),
+        let rank = self.rank(name, artifact, provider, &asked).await;
+        if rank.as_ref().is_ok_and(|known| known < newest) {
+            return Ok(());
+        }
+        // What made way for something older may be a tag that names that now.
+        if let (Some(tag), Some(entry)) = (tag.filter(|tag| listed.contains(tag)), entry) {
+            let reference = format!("{}:{tag}", artifact.repository);
+            let failed = |source| EngineError::about(None, format!("reading {reference}"), source);
+            let request = ResolveRequest { reference: reference.clone() };
+            let resolved = provider.resolve(&self.context, &request).await.map_err(failed)?;
+            let mut sources = entry.release.sources.clone();
+            sources.insert(name.clone(), format!("{reference}@{}", resolved.digest));
+            moved::refuse(view, &sources)?;
+        }
+        match rank {
             Ok(_) => Err(EngineError::Invalid(format!(
                 "{found} is the newest {name} that is there, and is not newer than {known} of release #{lineage}{gone}: nothing is added; {add}"
             ))),

@@ -69,7 +69,7 @@ fn checkpoint(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
     if size == 0 {
         // Nothing of what such a ledger is could be held to: any other one begins like it.
         let message = "nothing has been recorded yet, so there is nothing to pin";
-        let next = super::release::add_something(&project);
+        let next = crate::view::ways::new_release(&project.session);
         return Err(CliError::new("request-invalid", 65, message, next));
     }
     if ui.format() == Format::Json {

@@ -132,9 +132,12 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     match &arguments.verb {
         Verb::Add { artifacts, newest, wait, alias, metadata, correct } => {
             let project = project::open(ui, global, Access::Write)?;
-            let failed = |error| pinned(error, &[], alias.as_ref(), metadata);
             let found = match newest {
-                true => match newest::find(ui, global, &project, *wait, failed)? {
+                true => match newest::find(ui, global, &project, *wait, |error| match error {
+                    // `status` may lead here again: what is forming has no newest tag any more.
+                    EngineError::Invalid(_) => CliError::from(error).go_on_with(&["promo", "release", "add", "--help"]),
+                    error => pinned(error, &[], alias.as_ref(), metadata),
+                })? {
                     Some(found) => found,
                     None => return Ok(DONE),
                 },
@@ -283,13 +286,6 @@ fn told(ui: &Ui, project: &Project, id: &ReleaseId, text: &str, next: &[&str]) -
 
 fn place(environment: Option<&EnvironmentName>) -> String {
     environment.map_or_else(|| "everywhere".into(), |name| format!("for {name} and what comes after it"))
-}
-
-/// The command that adds a release, with a tag that only the reader knows.
-pub(super) fn add_something(project: &Project) -> String {
-    let artifacts = project.session.governance().pipeline.artifacts.keys();
-    let artifacts: Vec<String> = artifacts.map(|name| format!("{name}=TAG")).collect();
-    command_line(["promo", "release", "add"].into_iter().chain(artifacts.iter().map(String::as_str)))
 }
 
 /// What the registry serves is not what the build reported or the ledger has: its digest alone names what was built.
@@ -529,7 +525,7 @@ fn list(ui: &Ui, global: &Global) -> Result<Exit, CliError> {
         return Ok(DONE);
     }
     if views.is_empty() {
-        ui.data(&format!("There are no releases yet.\n{}", ui.next(&add_something(&project))));
+        ui.data(&format!("There are no releases yet.\n{}", ui.next(&ways::new_release(&project.session))));
     }
     let mut lines = Vec::new();
     for release in views {

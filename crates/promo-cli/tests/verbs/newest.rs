@@ -79,6 +79,11 @@ impl Shop {
         named.unwrap()["digest"].as_str().unwrap().to_owned()
     }
 
+    /// As a schedule does it, with a quiet period that is soon over.
+    fn wait(&self) -> Value {
+        self.world.run(0, &["release", "add", "--newest", "--wait"])
+    }
+
     fn look(&self) -> Value {
         self.world.run(0, &["release", "add", "--newest"])
     }
@@ -164,6 +169,8 @@ fn r1_the_newest_artifacts_are_a_release_once_nothing_newer_came() {
 #[test]
 fn r1_what_nobody_can_order_is_no_release() {
     let shop = Shop::new();
+    shop.refused("registry/app has no tag that could become a release, if it is there at all");
+    shop.push("app", "other", "");
     shop.refused("no tag of oci-layout:");
     shop.push("app", "v1.0.0", "");
     shop.push("data", "build-1", "");
@@ -171,6 +178,10 @@ fn r1_what_nobody_can_order_is_no_release() {
     shop.untag("data", "build-1");
     shop.push("data", "build-1", "1970-01-01T00:00:00Z");
     shop.refused("build-1 does not say when it was created");
+    shop.untag("data", "build-1");
+    // What is yet to come would be newer than everything that is built from now on.
+    shop.push("data", "build-1", "2126-01-02T00:00:00Z");
+    shop.refused("build-1 says that it was created 2126-01-02T00:00:00Z, and it is 20");
     shop.untag("data", "build-1");
     shop.push("data", "build-1", "2026-01-02T00:00:00Z");
     shop.push("data", "build-2", "2026-01-02T01:00:00+01:00");
@@ -211,6 +222,60 @@ fn r1_a_tag_that_is_gone_makes_no_newer_release_of_something_older() {
     shop.push("data", "build-3", "2026-01-03T00:00:00Z");
     let next = shop.world.run(0, &["release", "add", "--newest", "--wait"]);
     assert_eq!((tag(&next["artifacts"], "app"), tag(&next["artifacts"], "data")), ("v1.2.0", "build-3"));
+}
+
+#[test]
+fn r1_of_several_that_are_equally_new_the_one_that_somebody_added_is_the_newest() {
+    let shop = Shop::new();
+    shop.quiet("1h", "1s");
+    shop.push("app", "v1.0.0_1", "");
+    shop.push("app", "v1.0.0_2", "");
+    shop.push("data", "build-1", "2026-01-01T00:00:00Z");
+    shop.refused("is the newer one: add the one that is meant");
+    shop.world.run(0, &["release", "add", "app=v1.0.0_2", "data=build-1"]);
+    assert_eq!(shop.wait()["lineage"], json!(1));
+    shop.push("app", "v1.0.0_3", "");
+    assert_eq!(shop.wait()["lineage"], json!(1));
+    // What is newer than all of them needs nobody.
+    shop.push("app", "v1.0.1", "");
+    let next = shop.wait();
+    assert_eq!((&next["lineage"], tag(&next["artifacts"], "app")), (&json!(2), "v1.0.1"));
+}
+
+#[test]
+fn r1_what_is_forming_and_lost_its_tag_leads_in_no_circle() {
+    let shop = Shop::new();
+    shop.push("app", "v1.0.0", "");
+    shop.push("data", "build-1", "2026-01-01T00:00:00Z");
+    assert_eq!(shop.look()["kind"], "promo.release.forming");
+    let (text, _) = texts(&promo(&shop.world.at, &["release", "list"]));
+    assert!(text.contains("release add --newest --wait"), "{text}");
+    shop.untag("app", "v1.0.0");
+    let status = shop.world.run(0, &["status"]);
+    assert!(status["next"].to_string().contains("--newest --wait"), "{status}");
+    let error = shop.world.refuses(65, "request-invalid", &["release", "add", "--newest", "--wait"]);
+    assert!(error["next"].as_str().unwrap().ends_with(" release add --help"), "{error}");
+}
+
+#[test]
+fn r1_a_tag_that_no_longer_matches_is_not_called_gone_and_one_that_moved_back_is_called_moved() {
+    let shop = Shop::new();
+    shop.quiet("1h", "1s");
+    shop.push("app", "v2.0.0", "");
+    shop.push("app", "v1.0.0", "");
+    shop.push("data", "build-1", "2026-01-01T00:00:00Z");
+    shop.push("data", "build-2", "2026-01-02T00:00:00Z");
+    assert_eq!(shop.wait()["lineage"], json!(1));
+    shop.world.edit("promo.toml", "\"v*\"", "\"v1.*\"");
+    shop.refused(" of release #1, whose tag `v2.0.0` does not match `v1.*`: nothing is added");
+    shop.world.edit("promo.toml", "\"v1.*\"", "\"v*\"");
+    // What the newest tag names now was created before, so that another tag is the newest.
+    shop.untag("data", "build-2");
+    shop.push("data", "build-2", "2025-12-31T00:00:00Z");
+    let found = shop.digest("data", "build-2");
+    let error = shop.world.refuses(22, "tag-moved", &["release", "add", "--newest"]);
+    assert!(error["message"].as_str().unwrap().contains(&format!("/data:build-2 names {found} now")), "{error}");
+    assert!(error["next"].as_str().unwrap().ends_with(&format!("release add app=v2.0.0 data={found}")), "{error}");
 }
 
 #[test]

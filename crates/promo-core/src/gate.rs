@@ -2,6 +2,7 @@
 //! once for every screen.
 
 mod evidenced;
+mod owner;
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -16,6 +17,7 @@ use crate::ids::{ArtifactName, CheckName, EnvironmentName, GateName, ReleaseId, 
 use crate::model::{Party, Tier};
 
 pub use evidenced::{EvidenceDocument, EvidenceFault, Evidenced};
+pub use owner::Owner;
 
 /// One condition on a promotion and how it stands.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

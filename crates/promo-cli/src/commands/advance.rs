@@ -298,7 +298,7 @@ impl<'a> Wait<'a> {
         let mut why = Vec::new();
         for gate in self.gates.iter().flatten().filter(|gate| only || !told(gate)) {
             let remark = session.reason_behind(view, name, &release.id, &gate.reason)?;
-            why.push(words::closed(&GateView { remark, ..standing.gate(gate) }, now, zone));
+            why.push(words::closed(&GateView { remark, ..standing.gate(gate, (name, &release.id)) }, now, zone));
         }
         if self.takes_over {
             out.push(format!("{release} would take over what is there: {REVIEWED}"));

@@ -34,7 +34,7 @@ use crate::view::gate::lacking;
 use crate::view::run::{more, signers};
 use crate::view::standing::{Cause, HoldView, PendingRow, PendingView};
 use crate::view::ways;
-use crate::view::{AuthorityView, DrillView, FailedWithView, GateView, NextCommand, Standing};
+use crate::view::{AuthorityView, DrillView, FailedWithView, GateView, NextCommand, Standing, leads_on};
 
 #[derive(Debug, Args)]
 pub(crate) struct Arguments {
@@ -136,6 +136,8 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             uncounted: uncounted(&view, now, &concerns),
             codes: gates.iter().map(|g| g.reason.code()).collect(),
             remarks,
+            who: gates.iter().map(Gate::owner).collect(),
+            ways: gates.iter().map(|gate| leads_on(gate, name, &release)).collect(),
             judged_for: Some(session.invoker().as_str()),
             differs,
             holds: standing.holds_of(name).to_vec(),
@@ -248,7 +250,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             Outcome::Waiting | Outcome::Deferred => label(Label::Waiting, "…"),
             Outcome::Expired | Outcome::Refused => label(Label::Bad, "✗"),
         };
-        let shown = GateView { remark: remark.clone(), ..standing.gate(gate) };
+        let shown = GateView { remark: remark.clone(), ..standing.gate(gate, (name, &release)) };
         let anew = gate.kind == GateKind::Approval && over && gate.reason.code() == "approvals";
         let text = if anew { format!("a new plan begins without any: {}", shown.text) } else { shown.text };
         let shown = GateView { text, since: shown.since.filter(|_| !gate.outcome.is_open()), ..shown };
@@ -257,7 +259,9 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             out.push_str(&format!("  {}\n", label(Label::Dim, text)));
             continue;
         }
-        out.push_str(&format!("  {sign} {}\n", words::closed(&shown, now, &zone)));
+        let up_to = shown.who.map(|who| format!(" · up to: {}", who.as_str())).unwrap_or_default();
+        let judged = shown.judged(now);
+        out.push_str(&format!("  {sign} {}{judged}{up_to}\n", words::closed(&shown, now, &zone)));
     }
     out.extend(
         earlier.iter().filter(|_| !here).map(|text| format!("  {}\n", label(Label::Waiting, &format!("… {text}")))),

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use promo_core::Digest;
-use promo_core::gate::{Evidenced, Gate, GateKind, Outcome, Reason};
+use promo_core::gate::{EvidenceDocument, EvidenceFault, Evidenced, Gate, GateKind, Outcome, Reason};
 use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::inputs::{ArtifactInput, FileChange, Inputs};
 use promo_core::ledger::event::Movement;
@@ -61,19 +61,61 @@ pub(super) fn open() -> Vec<Gate> {
 }
 
 fn scanned() -> Gate {
-    let told = Evidenced {
+    gate(GateKind::Evidence, Outcome::Satisfied, Reason::EvidenceMet(told()))
+}
+
+/// A scan that found something, beside many others.
+fn found() -> Gate {
+    let (text, code) = ("CVE-2026-1 is critical".into(), "too-severe".into());
+    let scan = |n: u64| EvidenceDocument {
+        document: Digest::of(n.to_string().as_bytes()),
+        source: format!("grype 0.{n}"),
+        format: "grype".into(),
+        made: None,
+        database: None,
+        repository: None,
+        by: Some("dana @everyone".into()),
+        name: Some("nightly".into()),
+        says: format!("{n} critical"),
+        ..told().documents.remove(0)
+    };
+    let documents = told().documents.into_iter().chain((1..5).map(scan)).collect();
+    let bad = Evidenced {
+        summary: "3 critical".into(),
+        documents,
+        more_documents: 7,
+        faults: vec![EvidenceFault { code, text }],
+        ..told()
+    };
+    gate(GateKind::Evidence, Outcome::Refused, Reason::EvidenceBad(bad))
+}
+
+fn told() -> Evidenced {
+    let document = EvidenceDocument {
+        document: Digest::of(b"scan"),
+        format: "trivy".into(),
+        source: "trivy 0.58.1".into(),
+        made: Some(at("2026-11-20T10:02:00Z")),
+        database: Some(at("2026-11-19T12:00:00Z")),
+        at: Some(at("2026-11-20T10:30:00Z")),
+        repository: Some("registry.internal/shop/api".into()),
+        by: None,
+        name: None,
+        says: "0 critical, 2 high".into(),
+        why_not: None,
+    };
+    Evidenced {
         gate: "no-critical".parse().expect("a name"),
         policy: true,
         artifact: Some("api".parse().expect("a name")),
         summary: "0 critical, 2 high".into(),
-        documents: Vec::new(),
+        documents: vec![document],
         more_documents: 0,
         not_counted: Vec::new(),
         more_not_counted: 0,
         faults: Vec::new(),
         more: 0,
-    };
-    gate(GateKind::Evidence, Outcome::Satisfied, Reason::EvidenceMet(told))
+    }
 }
 
 fn approval() -> Gate {
@@ -296,6 +338,12 @@ fn a_wait_stands_next_to_what_waits_with_its_forecast_s8_2() {
 fn a_refusal_is_told_in_words_and_mentions_nobody_s13_3() {
     let stays = vec![staying("production", Tier::Production, Some(54), StayReason::Refused, Some((55, quarantined())))];
     golden("refused", &plan(Vec::new(), stays), &Forecasts::new());
+}
+
+#[test]
+fn s1_2_evidence_that_is_bad_is_told_with_each_document_its_age_and_its_number() {
+    let stays = vec![staying("production", Tier::Production, Some(54), StayReason::Refused, Some((55, found())))];
+    golden("bad-evidence", &plan(Vec::new(), stays), &Forecasts::new());
 }
 
 #[test]

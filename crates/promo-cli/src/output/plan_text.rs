@@ -403,6 +403,7 @@ fn fails_to(row: &Row) -> String {
 /// The words of a gate, with its times.
 pub(crate) fn gate(gate: &GateView, view: &PlanView, options: &Options) -> String {
     let mut out = line(&gate.text);
+    out.push_str(&gate.judged(view.planned_at));
     out.push_str(&words::quoted(gate.remark.as_ref()));
     if let Some(since) = gate.since {
         let word = if gate.outcome.is_open() { "" } else { "since " };

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use promo_core::Digest;
-use promo_core::gate::{Gate, Outcome};
+use promo_core::gate::{Gate, Outcome, Owner};
 use promo_core::ids::{
     ArtifactName, CheckName, EnvironmentName, IdentityName, PipelineName, ReleaseId, RoleName, RunId,
 };
@@ -272,6 +272,12 @@ answers! {
         /// The reason that somebody gave for what each gate rests on, in their order; null where there is none.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         remarks: Vec<Option<String>>,
+        /// Who can do something about each gate, in their order; null where it is open.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        who: Vec<Option<Owner>>,
+        /// The command that leads on from each gate, in their order; null where it is open. `next` knows the ledger, and goes before them.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        ways: Vec<Option<String>>,
         /// For whom the gates were judged: `human` or `automation`.
         #[serde(skip_serializing_if = "Option::is_none")]
         judged_for: Option<&'static str>,

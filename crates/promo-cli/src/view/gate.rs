@@ -1,12 +1,14 @@
 //! A gate with its forecast.
 
 use jiff::Timestamp;
-use promo_core::gate::{Gate, GateKind, Outcome, Reason};
-use promo_core::ids::EnvironmentName;
+use promo_core::gate::{Gate, GateKind, Outcome, Owner, Reason};
+use promo_core::ids::{EnvironmentName, ReleaseId};
 use promo_core::model::Party;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::gate_way::leads_on;
+use super::judged::{self, JudgedView};
 use crate::error::command_line;
 
 /// A gate.
@@ -30,6 +32,18 @@ pub(crate) struct GateView {
     /// When what is open now closes by itself, as far as that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) closes: Option<Timestamp>,
+    /// The documents that it judged, of a gate over evidence, open or not: those that count before those that it passes over.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) documents: Vec<JudgedView>,
+    /// How many more there are that count.
+    #[serde(skip_serializing_if = "is_none")]
+    pub(crate) more_documents: u64,
+    /// Who can do something about it; none of one that is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) who: Option<Owner>,
+    /// The command that leads on from it; none from one that is open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next: Option<String>,
     /// Whether it stands as nearly always: left out of short views.
     pub(crate) routine: bool,
     /// Whether it opens on a signed request only, because its rule excludes the initiator.
@@ -43,9 +57,18 @@ pub(crate) struct GateView {
     pub(crate) upstream: Option<EnvironmentName>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+const fn is_none(count: &u64) -> bool {
+    *count == 0
+}
+
 impl GateView {
-    /// A gate, with when it opens by forecast.
-    pub(crate) fn of(gate: &Gate, forecast: Option<Timestamp>) -> Self {
+    /// A gate of a release in an environment, with when it opens by forecast.
+    pub(crate) fn of(
+        gate: &Gate,
+        (environment, release): (&EnvironmentName, &ReleaseId),
+        forecast: Option<Timestamp>,
+    ) -> Self {
         let since = match &gate.reason {
             Reason::Verified { since, .. }
             | Reason::SoakMet { since, .. }
@@ -76,11 +99,22 @@ impl GateView {
             until: gate.until.or(forecast),
             remark: None,
             closes: None,
+            documents: gate.reason.evidenced().map(JudgedView::all).unwrap_or_default(),
+            more_documents: gate.reason.evidenced().map_or(0, |said| said.more_documents),
+            who: gate.owner(),
+            next: leads_on(gate, environment, release),
             routine,
             signed_request: excludes(Party::Initiator),
             signed_apply: excludes(Party::Applier),
             upstream: upstream(&gate.reason).cloned(),
         }
+    }
+}
+
+impl GateView {
+    /// The documents that it judged, for the end of its line.
+    pub(crate) fn judged(&self, now: Timestamp) -> String {
+        judged::told(&self.documents, self.more_documents, self.outcome.is_open(), now)
     }
 }
 

@@ -318,8 +318,8 @@ impl PlanView {
             }
             let release = entry.map(|m| &m.to.id).or(next.map(|next| &next.release.id));
             let theirs = requested.get(name.as_str()).copied();
-            if let Some(gates) = theirs {
-                row.restate(gates);
+            if let (Some(gates), Some(release)) = (theirs, release) {
+                row.restate(gates, (&name, release));
             }
             let told = next.map(|next| gate::told(next.gates.clone(), &next.release.id));
             let gates = theirs.or(entry.map(|m| &m.gates)).or(told.as_ref());

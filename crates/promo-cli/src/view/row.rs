@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use promo_core::Digest;
 use promo_core::gate::{self, Gate, GateKind, Outcome, Reason, overall};
-use promo_core::ids::{ArtifactName, ReleaseId, RunId, TargetName};
+use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId, RunId, TargetName};
 use promo_core::inputs::FileChange;
 use promo_core::ledger::View;
 use promo_core::ledger::event::{Movement, PromotionOutcome};
@@ -449,7 +449,7 @@ impl DriftView {
 impl Row {
     /// What the plan moves.
     pub(super) fn of_move(entry: &Move, forecasts: &[Gate]) -> Self {
-        let gates = gates(&entry.gates, forecasts);
+        let gates = gates(&entry.gates, (&entry.environment, &entry.to.id), forecasts);
         let (state, says) = stands(entry.outcome());
         let backward = entry.movement == Movement::Rollback
             || entry.from.as_ref().is_some_and(|from| from.lineage > entry.to.lineage);
@@ -522,9 +522,9 @@ impl Row {
     }
 
     /// The same with its gates as they are now, with the approvals that there are.
-    pub(super) fn restate(&mut self, now: &[Gate]) {
+    pub(super) fn restate(&mut self, now: &[Gate], about: (&EnvironmentName, &ReleaseId)) {
         let (state, says) = stands(overall(now));
-        self.gates = gates(now, now);
+        self.gates = gates(now, about, now);
         (self.state, self.says, self.opens_at) = (state, says.to_owned(), opens_at(&self.gates));
     }
 
@@ -580,7 +580,8 @@ impl Row {
         let moved = next.and_then(|next| gate::moved_by(&told, &next.release.id));
         let under_way = moved.filter(|_| overall(&told) < Outcome::Expired).cloned();
         let newer = stay.newer.as_ref().filter(|_| under_way.is_none());
-        let gates = gates(&told, forecasts);
+        let about = next.map(|next| (&stay.environment, &next.release.id));
+        let gates = about.map(|about| gates(&told, about, forecasts)).unwrap_or_default();
         let (state, says) = match stay.why {
             _ if under_way.is_some() => (RowState::HeldBack, "under way"),
             StayReason::UpToDate if stay.drift.is_empty() => (RowState::Unchanged, "up to date"),
@@ -696,11 +697,11 @@ const fn stands(outcome: Outcome) -> (RowState, &'static str) {
     }
 }
 
-fn gates(gates: &[Gate], forecasts: &[Gate]) -> Vec<GateView> {
+fn gates(gates: &[Gate], about: (&EnvironmentName, &ReleaseId), forecasts: &[Gate]) -> Vec<GateView> {
     // A join may have as many gates as there are environments.
     let opens: BTreeMap<(GateKind, &Reason), Timestamp> =
         forecasts.iter().filter_map(|gate| Some(((gate.kind, &gate.reason), gate.until?))).collect();
-    gates.iter().map(|gate| GateView::of(gate, opens.get(&(gate.kind, &gate.reason)).copied())).collect()
+    gates.iter().map(|gate| GateView::of(gate, about, opens.get(&(gate.kind, &gate.reason)).copied())).collect()
 }
 
 fn opens_at(gates: &[GateView]) -> Option<Timestamp> {

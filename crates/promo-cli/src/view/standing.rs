@@ -403,8 +403,8 @@ impl Standing {
     }
 
     /// A gate in words: a run with nobody at work on it moves nothing.
-    pub(crate) fn gate(&self, gate: &Gate) -> GateView {
-        let mut shown = GateView::of(gate, None);
+    pub(crate) fn gate(&self, gate: &Gate, about: (&EnvironmentName, &ReleaseId)) -> GateView {
+        let mut shown = GateView::of(gate, about, None);
         self.correct(gate, &mut shown);
         shown
     }
@@ -563,7 +563,7 @@ fn pending_view(
         let mut closed = Vec::new();
         for gate in one.gates.iter().filter(|g| g.kind != GateKind::Approval && !g.outcome.is_open()) {
             let remark = session.reason_behind(view, &one.environment, &entry.to.id, &gate.reason)?;
-            closed.push(GateView { remark, ..standing.gate(gate) });
+            closed.push(GateView { remark, ..standing.gate(gate, (&one.environment, &entry.to.id)) });
         }
         rows.push(PendingRow {
             environment: one.environment.clone(),

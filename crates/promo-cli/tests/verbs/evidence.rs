@@ -193,6 +193,17 @@ fn evidence_opens_its_gates_one_by_one_and_each_is_named_until_then() {
     assert_eq!(asked.codes(), ["evidence-bad", "evidence-missing"]);
     let planned = said(world, &["plan", "staging"]);
     assert!(planned.contains("refused") && planned.contains("CVE-2022-48174 in pkg:apk/alpine/busybox"), "{planned}");
+    // Each document with its number, its age and who brought it, though the gate is closed.
+    for screen in [&planned, &said(world, &["why", "staging", "1.2.0"])] {
+        assert!(screen.contains("(judged Trivy") && screen.contains("1 critical, "), "{screen}");
+        assert!(screen.contains(" 2 h old") && screen.contains(", brought by "), "{screen}");
+    }
+    let why = world.run(0, &["why", "staging", "1.2.0"]);
+    let at = why["codes"].as_array().unwrap().iter().position(|code| code == "evidence-bad").unwrap();
+    let documents = why["gates"][at]["reason"]["evidence-bad"]["documents"].as_array().unwrap();
+    assert_eq!(documents.len(), 2, "{why}");
+    assert!(documents.iter().all(|one| one["format"] == "trivy" && one["at"].is_string() && one["by"].is_string()));
+    assert_eq!((&why["who"][at], &why["ways"][at]), (&"application".into(), &"promo release add --help".into()));
     world.run(0, &["advance"]);
     assert!(!fixture::row(world, "staging").to_string().contains("\"1.2.0\""), "it stays where it is");
 

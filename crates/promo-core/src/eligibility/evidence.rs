@@ -58,7 +58,9 @@ pub(super) fn gates<'a>(
     for named in rules.gates.get(question.environment).into_iter().flatten() {
         for artifact in about(named, rules.pipeline, known) {
             let baseline = baseline(named, view, question, artifact);
-            let judge = || stands(named, artifact, known, (baseline, evidence), now);
+            let repository =
+                view.release(question.release).and_then(|entry| entry.release.sources.get(artifact)?.split('@').next());
+            let judge = || stands(named, (artifact, repository), known, (baseline, evidence), now);
             gates.push(judged.of(named, (question.release.clone(), artifact, baseline), judge));
         }
     }
@@ -67,15 +69,16 @@ pub(super) fn gates<'a>(
 /// How one gate stands for an artifact.
 fn stands(
     named: &NamedGate,
-    artifact: &ArtifactName,
+    about: (&ArtifactName, Option<&str>),
     known: Option<&ReleaseEvidence>,
     (baseline, evidence): (Baseline<'_>, &Evidence),
     now: Present,
 ) -> Gate {
+    let (artifact, _) = about;
     // What a build said is known also where nobody has looked into what it made.
     if let Requirement::Metadata(metadata) = &named.gate.requirement {
         let came_to = known.map(|known| metadata.assess(known.said(artifact), known.contradicted(artifact)));
-        return judged(GateKind::Metadata, named, artifact, came_to.as_ref(), [known, None]);
+        return judged(GateKind::Metadata, named, about, came_to.as_ref(), [known, None]);
     }
     let there = match baseline {
         Baseline::Release(here) => evidence.get(here),
@@ -87,7 +90,7 @@ fn stands(
         (Baseline::None | Baseline::First, None) => Before::First,
     };
     let came_to = known.and_then(|known| named.gate.judge(artifact, known, before, now.at));
-    let judged = judged(GateKind::Evidence, named, artifact, came_to.as_ref(), [known, there]);
+    let judged = judged(GateKind::Evidence, named, about, came_to.as_ref(), [known, there]);
     // Ages are compared with the time: where that cannot be relied on, nothing is known to be young enough (S12.6).
     match (judged.outcome, doubtful(GateKind::Evidence, now)) {
         (Outcome::Satisfied | Outcome::Expired, Some(waits)) => waits,
@@ -114,7 +117,7 @@ fn baseline<'a>(named: &NamedGate, view: &'a View, question: &Question<'_>, arti
 fn judged(
     kind: GateKind,
     named: &NamedGate,
-    artifact: &ArtifactName,
+    about: (&ArtifactName, Option<&str>),
     came_to: Option<&Assessment>,
     known: [Option<&ReleaseEvidence>; 2],
 ) -> Gate {
@@ -125,10 +128,10 @@ fn judged(
             let withdrawn = known().flat_map(|known| &known.withdrawn).map(|(piece, ..)| piece);
             let contested = known().flat_map(|known| &known.contested).map(|(piece, _)| piece);
             let pieces: Vec<&Piece> = pieces.chain(withdrawn).chain(contested).collect();
-            Evidenced::new(named, Some(artifact), came_to, &pieces).outcome(came_to.standing())
+            Evidenced::new(named, Some(about), came_to, &pieces).outcome(came_to.standing())
         }
         None => {
-            let (gate, artifact) = (named.name.clone(), Some(artifact.clone()));
+            let (gate, artifact) = (named.name.clone(), Some(about.0.clone()));
             (Outcome::Waiting, Reason::EvidenceNotLooked { gate, artifact })
         }
     };

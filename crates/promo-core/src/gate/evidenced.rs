@@ -78,11 +78,23 @@ const fn is_none(count: &u64) -> bool {
 pub struct EvidenceDocument {
     /// Its digest.
     pub document: Digest,
+    /// Its format, as `promo evidence` names it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub format: String,
     /// Who made it: a tool and its version, or a format.
     pub source: String,
     /// When it says that it was made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub made: Option<Timestamp>,
+    /// Of when its tool's database of vulnerabilities is, where it says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<Timestamp>,
+    /// When the ledger took it; none of what counts by its signature alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub at: Option<Timestamp>,
+    /// The repository where it was attached to the artifact; none where somebody brought it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repository: Option<String>,
     /// Who brought it, where somebody did.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
@@ -109,9 +121,17 @@ pub struct EvidenceFault {
 }
 
 impl Evidenced {
-    /// What a gate came to, for the reason that it gives: `documents` are those that it looked at.
+    /// What a gate came to, for the reason that it gives: `pieces` are those that it looked at. `about` is the artifact, and the repository
+    /// that its release names for it.
     #[must_use]
-    pub fn new(named: &NamedGate, artifact: Option<&ArtifactName>, came_to: &Assessment, pieces: &[&Piece]) -> Self {
+    pub fn new(
+        named: &NamedGate,
+        about: Option<(&ArtifactName, Option<&str>)>,
+        came_to: &Assessment,
+        pieces: &[&Piece],
+    ) -> Self {
+        let (artifact, repository) =
+            (about.map(|(artifact, _)| artifact), about.and_then(|(_, repository)| repository));
         let requirement = &named.gate.requirement;
         // Under `by` the name is that of what was signed, and not that under which it was brought.
         let piece = |(document, name): &(Digest, Option<String>)| {
@@ -121,8 +141,12 @@ impl Evidenced {
         };
         let told = |(piece, name): (&Piece, Option<String>)| EvidenceDocument {
             document: piece.document,
+            format: requirement::format(piece).into(),
             source: cut(requirement::source(piece)),
             made: piece.report().and_then(|report| report.about.made),
+            database: piece.report().and_then(|report| report.about.database),
+            at: piece.brought(),
+            repository: repository.filter(|_| requirement::lies_beside(piece)).map(|place| cut(place.into())),
             by: requirement::brought_by(piece).map(|by| cut(by.into())),
             name: name.map(cut),
             says: piece.report().map(|report| cut(requirement::told(requirement, report))).unwrap_or_default(),

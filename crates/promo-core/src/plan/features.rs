@@ -25,6 +25,8 @@ const ATTEST: &str = "attest";
 const EVIDENCE: &str = "evidence";
 /// Documents that a gate passes over for want of a signature.
 const NOT_COUNTED: &str = "evidence-signers";
+/// Of a document that a gate judged its format, where it comes from and since when it is known.
+const ORIGIN: &str = "evidence-origin";
 
 /// The codes of reasons of later versions; each is a feature.
 const REASONS: [&str; 12] = [
@@ -44,7 +46,7 @@ const REASONS: [&str; 12] = [
 
 /// Whether this version knows what a plan requires.
 pub(super) fn known(feature: &str) -> bool {
-    [TREES, OTHER_IMAGES, WATCH, WAVES, DRILL, FAILED, EVIDENCE, NOT_COUNTED, ATTEST].contains(&feature)
+    [TREES, OTHER_IMAGES, WATCH, WAVES, DRILL, FAILED, EVIDENCE, NOT_COUNTED, ORIGIN, ATTEST].contains(&feature)
         || REASONS.contains(&feature)
 }
 
@@ -69,6 +71,13 @@ pub(super) fn of(plan: &Plan) -> Vec<String> {
     found.extend(every_gate(plan).any(of_evidence).then_some(EVIDENCE));
     let passed_over = |reason: &Reason| reason.evidenced().is_some_and(|told| !told.not_counted.is_empty());
     found.extend(reasons(plan).any(passed_over).then_some(NOT_COUNTED));
+    let from = |reason: &Reason| {
+        let mut documents =
+            reason.evidenced().into_iter().flat_map(|told| told.documents.iter().chain(&told.not_counted));
+        documents
+            .any(|one| !one.format.is_empty() || one.database.is_some() || one.at.is_some() || one.repository.is_some())
+    };
+    found.extend(reasons(plan).any(from).then_some(ORIGIN));
     found.extend(reasons(plan).map(Reason::code).filter(|code| REASONS.contains(code)));
     found.iter().map(ToString::to_string).collect()
 }

@@ -15,7 +15,7 @@ use super::{
     NumberRequirement, Origin, Piece, ProvenanceRequirement, Reach, ScanRequirement, SignatureRequirement, Signer,
     Signers, SourceRequirement, Standing, Subject, TestRequirement, Verdict,
 };
-use crate::evidence::{Level, Report, Severity};
+use crate::evidence::{Kind, Level, Report, Severity};
 use crate::ids::{ArtifactName, GateName, SignerName};
 
 /// What a gate requires.
@@ -462,6 +462,23 @@ pub fn source(piece: &Piece) -> String {
         },
         super::Content::Unreadable { kind, .. } => kind.name().to_string(),
     }
+}
+
+/// The format of a document.
+pub(crate) fn format(piece: &Piece) -> &'static str {
+    match &piece.content {
+        super::Content::Read(report) => report.about.source().name(),
+        super::Content::Unreadable { kind, .. } => kind.name(),
+    }
+}
+
+/// Whether a document was found beside the artifact in the repository that its release names. What promo itself has told of it may lie
+/// where it was promoted to.
+pub(crate) fn lies_beside(piece: &Piece) -> bool {
+    let told = piece
+        .report()
+        .is_some_and(|report| matches!(report.about.source(), Kind::Promotion | Kind::Verification | Kind::TestResult));
+    matches!(piece.origin, Origin::Registry { .. }) && !told
 }
 
 /// Who brought a document, where the ledger says so.

@@ -33,6 +33,7 @@ pub use exception::Exception;
 pub use gate::{
     Assessment, Before, EvidenceGate, Excepted, NamedGate, ReleaseEvidence, Requirement, brought_by, source, told,
 };
+pub(crate) use gate::{format, lies_beside};
 pub use licences::{LicenceRequirement, Unknown};
 pub use measure::{Baseline, Compared, CoverageRequirement, NumberRequirement, Part, TestRequirement};
 pub use metadata::MetadataRequirement;

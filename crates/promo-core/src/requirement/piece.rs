@@ -102,7 +102,7 @@ impl Piece {
     }
 
     /// When somebody brought it.
-    pub(super) const fn brought(&self) -> Option<Timestamp> {
+    pub(crate) const fn brought(&self) -> Option<Timestamp> {
         match &self.origin {
             Origin::Ledger { at, .. } | Origin::Registry { at } => Some(*at),
             Origin::Signed => None,

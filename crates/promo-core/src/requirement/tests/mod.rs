@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 mod counted;
+mod named;
 mod parts;
 mod properties;
 mod signed;

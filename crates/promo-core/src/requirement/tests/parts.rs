@@ -2,17 +2,17 @@
 
 use super::*;
 
-fn component(name: &str, licence: Stated) -> Component {
+pub(super) fn component(name: &str, licence: Stated) -> Component {
     let purl = Some(format!("pkg:{name}@1"));
     Component { name: name.into(), version: None, purl, concluded: licence, declared: Stated::Nothing }
 }
 
-fn licence(id: &str) -> Expression {
+pub(super) fn licence(id: &str) -> Expression {
     let (id, exception) = id.split_once(" WITH ").map_or((id, None), |(id, with)| (id, Some(with.to_string())));
     Expression::term(Term { id: id.into(), listed: true, or_later: false, exception })
 }
 
-fn bill(of: &str, components: Vec<Component>) -> Piece {
+pub(super) fn bill(of: &str, components: Vec<Component>) -> Piece {
     let mut about = About::new(Kind::CycloneDx);
     about.bind(Link::Manifest, digest(of));
     piece(of, Report { bill: Some(Bill::of(components)), ..Report::new(about) })
@@ -78,7 +78,7 @@ fn licences_are_judged_by_what_is_welcome_and_what_is_denied_and_the_unknown_is_
     assert_eq!(verdict.standing(), Standing::Unreadable);
 }
 
-fn tests_of(name: Option<&str>, totals: Totals) -> Piece {
+pub(super) fn tests_of(name: Option<&str>, totals: Totals) -> Piece {
     let run = TestRun { counted: totals, ..TestRun::default() };
     let mut out =
         piece(&format!("{name:?}{totals:?}"), Report { tests: Some(run), ..Report::new(About::new(Kind::Junit)) });
@@ -87,7 +87,7 @@ fn tests_of(name: Option<&str>, totals: Totals) -> Piece {
     out
 }
 
-const fn totals(tests: u64, failures: u64, skipped: u64) -> Totals {
+pub(super) const fn totals(tests: u64, failures: u64, skipped: u64) -> Totals {
     Totals { tests, failures, errors: 0, skipped }
 }
 
@@ -249,7 +249,7 @@ fn coverage_is_the_worst_that_a_document_says_and_what_it_does_not_say_is_not_th
     assert_eq!(with(None, None, None), Standing::Unreadable);
 }
 
-fn numbers(name: &str, value: f64, kept: bool) -> Piece {
+pub(super) fn numbers(name: &str, value: f64, kept: bool) -> Piece {
     let number = Number { name: "p95".into(), value: Finite::new(value).unwrap(), unit: None };
     let thresholds = vec![Threshold { metric: "p95".into(), bound: "p(95)<500".into(), kept }];
     let numbers = Numbers { list: vec![number], thresholds, ..Numbers::default() };

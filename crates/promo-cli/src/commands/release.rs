@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, IdentityName, ReleaseId};
 use promo_core::ledger::View;
 use promo_core::ledger::view::ReleaseEntry;
@@ -25,7 +24,7 @@ use crate::error::{CliError, command_line};
 use crate::escape;
 use crate::exit::{DONE, Exit};
 use crate::output::labels::{Label, label};
-use crate::output::{standing as words, table, time};
+use crate::output::{passages, standing as words, table, time};
 use crate::project::{self, Access, Project};
 use crate::select;
 use crate::tags;
@@ -33,6 +32,7 @@ use crate::ui::{self, Ui};
 use crate::view::answers::{ArtifactRecalled, ListedRelease, RecallLifted, Releases};
 use crate::view::approving;
 use crate::view::evidence::{CollectedView, DocumentView};
+use crate::view::passage::{PassageView, QuarantineView, RecallView};
 use crate::view::source::SinceView;
 use crate::view::ways;
 
@@ -223,7 +223,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
                 .map_err(|error| unfreeze::rather_held(&project, global, environment.as_slice(), error))?;
             let mut text = format!("{id} is no longer quarantined {}\n", place(environment.as_ref()));
             for digest in project.session.recalled_in(&id)? {
-                let ends = ends_recall(&project.session, &digest);
+                let ends = ways::end_recall(&project.session, &digest);
                 text.push_str(&format!(
                     "  {digest} in it stays recalled: a later release with it is kept out again (ended by `{ends}`)\n"
                 ));
@@ -233,12 +233,6 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
             told(ui, &project, &id, &text, &plan)
         }
     }
-}
-
-/// The command that ends the recall of a digest.
-fn ends_recall(session: &Session, digest: &Digest) -> String {
-    let (digest, key) = (digest.to_string(), session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]));
-    command_line(["promo", "release", "lift", &digest, "--reason", "…"].into_iter().chain(key))
 }
 
 /// Ends the recall of a digest, and names what was rejected because of it: that may have been rejected for more than the recall.
@@ -501,6 +495,9 @@ fn view_of(session: &Session, view: &View, entry: &ReleaseEntry) -> Result<Liste
             .filter(|(id, _)| *id == release.id)
             .map(|(_, scope)| scope.as_ref().map_or_else(|| EVERYWHERE.into(), ToString::to_string))
             .collect(),
+        passages: Vec::new(),
+        quarantines: Vec::new(),
+        recalls: Vec::new(),
         tags: Vec::new(),
         evidence: Vec::new(),
         since: None,
@@ -563,6 +560,9 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
         .iter()
         .map(|brought| DocumentView::of(brought, &project.session))
         .collect();
+    shown.passages = PassageView::all(&project.session, &view, &id)?;
+    shown.quarantines = QuarantineView::all(&project.session, &view, &id)?;
+    shown.recalls = RecallView::all(&project.session, &view, &id)?;
     let since = project.runtime.block_on(project.session.since(entry))?;
     shown.since = since.map(|since| SinceView::of(since, &view));
     if ui.format() == Format::Json {
@@ -571,12 +571,12 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
     }
     let zone = ui::zone(global)?;
     let alias = escape::line(shown.alias.as_deref().unwrap_or(""));
-    let mut out = format!(
-        "{id} (#{}) {alias}\n  added {} by {}\n",
-        shown.lineage,
-        time::long(shown.added, &zone),
-        escape::line(&shown.by)
-    );
+    let now = project.session.now()?;
+    let mut out = format!("{id} (#{}) {alias}\n  {}\n", shown.lineage, passages::answer(&shown.passages));
+    out.extend(shown.quarantines.iter().map(|one| passages::quarantine(one, &zone)));
+    out.extend(shown.recalls.iter().map(|one| passages::recall(one, &zone)));
+    out.push_str(&passages::text(&shown.passages, now, &zone));
+    out.push_str(&format!("  added {} by {}\n", time::long(shown.added, &zone), escape::line(&shown.by)));
     for (name, reference) in &shown.artifacts {
         out.push_str(&format!("  {name:<12} {}\n", escape::line(reference)));
     }
@@ -603,15 +603,6 @@ fn show(ui: &Ui, global: &Global, release: &str) -> Result<Exit, CliError> {
         let short = document.document.short();
         out.push_str(&format!("  evidence {short}… {}{made}, brought by {by}\n", escape::line(&document.text())));
     }
-    for (name, environment) in &view.environments {
-        for stay in environment.residences.iter().filter(|r| r.release == id) {
-            let until = stay.until.map_or_else(|| "now".into(), |t| time::short(t, &zone));
-            out.push_str(&format!("  in {name} from {} to {until}\n", time::short(stay.since, &zone)));
-        }
-    }
-    for scope in &shown.quarantined {
-        out.push_str(&format!("  quarantined {}\n", barred_where(scope)));
-    }
-    ui.data(&out);
+    ui.data(&table::fold(&out, ui.width()));
     Ok(DONE)
 }

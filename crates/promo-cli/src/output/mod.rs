@@ -10,6 +10,7 @@ pub(crate) mod forming;
 mod goldens;
 pub(crate) mod graph_svg;
 pub(crate) mod labels;
+pub(crate) mod passages;
 pub(crate) mod plan_html;
 pub(crate) mod plan_markdown;
 pub(crate) mod plan_text;

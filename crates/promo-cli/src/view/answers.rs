@@ -194,6 +194,15 @@ answers! {
         environments: Vec<String>,
         /// Where it is quarantined.
         quarantined: Vec<String>,
+        /// Every environment of the pipeline, in the order of the graph, and how far it has come there; told of one release only.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        passages: Vec<super::passage::PassageView>,
+        /// Its quarantines that stand, with who, when, why and what lifts each; told of one release only.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        quarantines: Vec<super::passage::QuarantineView>,
+        /// The recalled digests that it has in it, with who, when, why and what ends each; told of one release only.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        recalls: Vec<super::passage::RecallView>,
         /// Its tags at destinations, and what keeps them where they are; told of one release only.
         #[serde(skip_serializing_if = "Vec::is_empty")]
         tags: Vec<TagView>,

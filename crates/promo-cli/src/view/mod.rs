@@ -15,6 +15,7 @@ pub(crate) mod forming;
 pub(crate) mod gate;
 mod gate_way;
 pub(crate) mod judged;
+pub(crate) mod passage;
 mod places;
 mod plan;
 mod release;

@@ -1,6 +1,7 @@
 //! The commands that lead on from how an environment stands: what ends a hold, and what mends what runs there. One definition for
 //! every screen. What must not live here: how it is drawn.
 
+use promo_core::Digest;
 use promo_core::eligibility::{self, CheckStatus};
 use promo_core::ids::{CheckName, EnvironmentName, ReleaseId};
 use promo_core::ledger::View;
@@ -132,6 +133,12 @@ pub(crate) fn lift(session: &Session, release: &ReleaseId, scope: Option<&Enviro
     let key = session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]);
     let words = ["promo", "release", "lift", release.as_str()].into_iter().chain(place);
     command_line(words.chain(["--reason", "…"]).chain(key))
+}
+
+/// The command that ends the recall of a digest.
+pub(crate) fn end_recall(session: &Session, digest: &Digest) -> String {
+    let (digest, key) = (digest.to_string(), session.governance().policy.iter().flat_map(|_| ["--key", "KEY"]));
+    command_line(["promo", "release", "lift", &digest, "--reason", "…"].into_iter().chain(key))
 }
 
 /// What leads on where a check of what runs in an environment does not hold, best first; nothing where all hold. `looked` where

@@ -27,6 +27,7 @@ mod newer;
 mod newest;
 mod outcomes;
 mod output;
+mod passages;
 mod reading;
 mod rejected;
 mod releases;

@@ -173,7 +173,7 @@ fn a_list_of_releases_says_where_each_runs_and_beside_it_where_it_is_quarantined
     assert!(screen(&world, 0, &["release", "list"]).contains("quarantined everywhere"));
     let shown = screen(&world, 0, &["release", "show", "1.1.0"]);
     assert!(
-        shown.contains("  quarantined everywhere\n") && shown.contains("  quarantined for production and"),
+        shown.contains("✗ quarantined everywhere by dana") && shown.contains("✗ quarantined for production and"),
         "{shown}"
     );
 }

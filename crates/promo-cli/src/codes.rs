@@ -87,6 +87,8 @@ codes! {
     "artifact-reference",
     "artifact-unavailable",
     "artifacts-as-recorded",
+    "back-already",
+    "broken-signature",
     "busy",
     "check-failed",
     "check-flaky",
@@ -95,6 +97,7 @@ codes! {
     "checks-missing",
     "clock-skew",
     "clock-went-back",
+    "commits-differ",
     "config-duplicate",
     "config-duration",
     "config-empty",
@@ -112,18 +115,22 @@ codes! {
     "config-unsupported",
     "config-wrong-type",
     "config-wrong-value",
+    "configuration-failed",
     "configuration-tried",
     "denied",
     "deployed-again",
     "destination-taken",
     "drifted",
+    "drill-failed",
     "drills-allowed",
     "drills-refused",
+    "empty",
     "environment-auto-production",
     "environment-control-only",
     "environment-no-deploy",
     "environment-no-target",
     "environment-no-verify",
+    "erased",
     "evidence-bad",
     "evidence-expired",
     "evidence-invalid",
@@ -140,6 +147,7 @@ codes! {
     "floor-verification",
     "floor-window",
     "format-newer",
+    "from-the-future",
     "frozen",
     "gate-empty",
     "gate-exception",
@@ -157,6 +165,7 @@ codes! {
     "idle",
     "image-movable",
     "image-unlike",
+    "judged-as-now",
     "ledger-busy",
     "ledger-damaged",
     "ledger-lost",
@@ -165,6 +174,7 @@ codes! {
     "ledger-refused",
     "ledger-rewritten",
     "ledger-unusable",
+    "licence",
     "lift-refused",
     "limit-depth",
     "limit-environments",
@@ -172,19 +182,36 @@ codes! {
     "limit-text",
     "lock-lost",
     "locked",
+    "malformed",
+    "may-leave-out",
     "members",
+    "metadata-conflict",
     "no-approval-needed",
+    "no-baseline",
     "no-soak-disturbed",
+    "no-such-commit",
+    "not-a-commit",
     "not-formatted",
     "not-frozen",
     "not-interactive",
+    "not-measured",
     "not-quarantined",
+    "not-reachable",
+    "not-said",
+    "not-signed",
     "not-there-yet",
+    "nothing",
     "nothing-selected",
+    "of-another",
     "offline",
+    "old",
     "older",
+    "other-builder",
+    "other-commit",
     "other-place",
     "other-provider",
+    "other-source",
+    "out-of-bounds",
     "outside-windows",
     "paused",
     "pipeline-not-found",
@@ -234,6 +261,7 @@ codes! {
     "soak-not-predecessor",
     "soak-stopped",
     "soaking",
+    "source-not-seen",
     "still-watched",
     "stopped",
     "tag-moved",
@@ -241,8 +269,11 @@ codes! {
     "target-keys",
     "target-taken",
     "template-invalid",
+    "tests",
+    "threshold",
     "toml-encoding",
     "toml-syntax",
+    "too-many",
     "tried-before",
     "trust-differs",
     "trust-digest",
@@ -250,10 +281,16 @@ codes! {
     "trust-policy",
     "trust-remote-production",
     "trusted-root",
+    "unbound",
+    "undated",
     "unexpected",
+    "unfinished",
+    "unknown-licences",
+    "unreadable",
     "up-to-date",
     "usage",
     "verified",
+    "vulnerable",
     "waiting",
     "waves-last-pause",
     "waves-no-targets",
@@ -333,22 +370,64 @@ mod tests {
         for (code, _) in promo_core::diagnostic::CODES {
             assert!(find(code).is_some(), "{code}");
         }
-        // The codes of reasons, and of approvals that do not count, stand in one match each of the core; a new one there needs
-        // a page here.
-        for (source, least) in [
-            (include_str!("../../promo-core/src/gate.rs"), 30),
-            (include_str!("../../promo-core/src/approval/problem.rs"), 20),
+        // The codes of reasons, of faults of evidence, of approvals that do not count and of what the engine says stand in one match
+        // each; a new one there needs a page here.
+        for (source, of, least) in [
+            (include_str!("../../promo-core/src/gate.rs"), "fn code(&self)", 30),
+            (include_str!("../../promo-core/src/approval/problem.rs"), "fn code(&self)", 20),
+            (include_str!("../../promo-core/src/requirement/words.rs"), "fn code(&self)", 30),
+            (include_str!("../../promo-engine/src/error.rs"), "fn code(&self)", 30),
+            (include_str!("../../promo-engine/src/error.rs"), "const fn provider_code(", 10),
         ] {
-            let body = source.split("fn code(&self)").nth(1).and_then(|s| s.split("\n    }\n").next());
-            let codes: Vec<&str> = body
-                .expect("the match of codes")
+            let start = source.find(of).expect("the match of codes");
+            let body = &source[start..];
+            let end = ["\n    }\n", "\n}\n"].into_iter().filter_map(|end| body.find(end)).min().expect("its end");
+            let codes: Vec<&str> = body[..end].lines().filter_map(|line| literal(line, "=> \"")).collect();
+            let blocks = body[..end]
                 .lines()
-                .filter_map(|l| l.split("=> \"").nth(1)?.split('"').next())
-                .collect();
-            assert!(codes.len() >= least, "{codes:?}");
+                .map(str::trim)
+                .filter_map(|line| literal(line, "\"").filter(|_| line.starts_with('"')));
+            let codes: Vec<&str> = codes.into_iter().chain(blocks).collect();
+            assert!(codes.len() >= least, "{of}: {codes:?}");
             for code in codes {
                 assert!(find(code).is_some(), "{code}");
             }
+        }
+    }
+
+    /// What stands in quotes behind a word of a line.
+    fn literal<'t>(line: &'t str, word: &str) -> Option<&'t str> {
+        line.split_once(word)?.1.split('"').next()
+    }
+
+    /// Every place of this crate that words an error, a diagnostic or a note with a code of its own.
+    #[test]
+    fn every_code_that_a_verb_prints_has_a_page() {
+        const WORDS: [&str; 5] =
+            ["CliError::new(\"", "code: \"", "Diagnostic::new(\"", "Diagnostic::at(\"", "Diagnostic::warning(\""];
+        let mut found = BTreeSet::new();
+        let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/src"))];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                    continue;
+                }
+                let text = std::fs::read_to_string(&path).unwrap();
+                // What only tests print stands behind this; a call that is broken into lines is read as one line.
+                let text = text.split("\n#[cfg(test)]\nmod ").next().unwrap_or_default().replace(['\n', ' '], "");
+                for word in WORDS.map(|word| word.replace(' ', "")) {
+                    for after in text.split(&word).skip(1) {
+                        let code = after.split('"').next().unwrap_or_default();
+                        found.insert((code.to_owned(), path.display().to_string()));
+                    }
+                }
+            }
+        }
+        assert!(found.len() > 40, "{found:?}");
+        for (code, place) in found {
+            assert!(find(&code).is_some(), "{code}, in {place}");
         }
     }
 }

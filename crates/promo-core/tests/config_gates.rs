@@ -124,7 +124,13 @@ fn every_other_requirement_reads_its_keys() {
         (number(250.0), None, Some(Baseline::HigherBy(number(10.0).unwrap())))
     );
     let Requirement::Metadata(metadata) = read("metadata = [\"commit\", \"ci.run\"]") else { panic!() };
-    assert_eq!(metadata.keys.len(), 2);
+    assert_eq!((metadata.keys.len(), metadata.signed, metadata.run_ids.len()), (2, false, 0));
+    let Requirement::Metadata(metadata) = read("metadata = { keys = [\"commit\"], run_ids = [\"build.number\"] }")
+    else {
+        panic!()
+    };
+    let asked: Vec<&str> = metadata.keys.iter().map(String::as_str).collect();
+    assert_eq!((asked, metadata.run_ids), (vec!["commit", "run-id"], vec!["build.number".to_string()]));
 }
 
 #[test]
@@ -138,6 +144,9 @@ fn s1_4_a_gate_that_lets_everything_pass_is_refused_and_so_is_one_of_no_kind_or_
         ("scan = { deny = [\"critical\"], database_max_age = \"730d\" }", "gate-empty"),
         ("licences = { allow = [\"*\"], unknown = \"take\" }", "gate-empty"),
         ("sbom = { components = 0 }", "gate-empty"),
+        ("metadata = {}", "gate-empty"),
+        ("metadata = { signed = false }", "gate-empty"),
+        ("metadata = { keys = [\"run-id\"], signed = true }", "gate-signers"),
         ("tests = { pass_rate = \"0\" }", "gate-empty"),
         ("tests = { failed = 9999999 }", "gate-empty"),
         ("tests = { pass_rate = \"0\", skipped = 1000000 }", "gate-empty"),

@@ -121,6 +121,8 @@ fn known(pieces: Vec<Piece>) -> ReleaseEvidence {
             ]),
         )]),
         subjects: BTreeMap::from([(name("app"), Subject::single(manifest(), None))]),
+        said_where: BTreeMap::new(),
+        places: BTreeMap::new(),
         contradicted: BTreeMap::new(),
         pieces,
         withdrawn: Vec::new(),
@@ -476,8 +478,8 @@ fn s1_5_no_gate_of_any_kind_no_finding_and_no_contradiction_opens_what_another_h
     let signed =
         |piece: Piece| Piece { signed: promo_core::requirement::Signed { by: key(), ..Default::default() }, ..piece };
     let built = |commit: &str| {
-        let source =
-            Source { uri: "git+https://git.example/acme/shop@refs/heads/main".into(), commit: Some(commit.into()) };
+        let uri = "git+https://git.example/acme/shop@refs/heads/main".into();
+        let source = Source { uri, commit: Some(commit.into()), digest: None };
         let built = Provenance {
             builder: "https://ci.example/runner".into(),
             build_type: "https://ci.example/build".into(),

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use promo_core::Digest;
-use promo_core::evidence::Kind;
+use promo_core::evidence::{Kind, Report};
 use promo_core::ids::{ArtifactName, ReleaseId};
 use promo_core::ledger::Event;
 use promo_core::ledger::view::ReleaseEntry;
@@ -126,7 +126,11 @@ impl Session {
                 if known.contains(&(one.subject, document)) || !taken.insert((one.subject, document)) {
                     continue;
                 }
-                match self.reports.read(&one.bytes, None) {
+                let read = self.reports.read(&one.bytes, None).or_else(|unread| match unread.broken {
+                    true => Err(unread),
+                    false => self.numbers_in(&one.bytes).ok_or(unread),
+                });
+                match read {
                     Ok(report) => {
                         self.store.put_blob(&one.bytes)?;
                         events.push(self.draft(Event::EvidenceAdded {
@@ -153,6 +157,14 @@ impl Session {
         let first = view.evidence.get(before).map_or(u64::MAX, |entry| entry.seq);
         out.new = brought.filter(|one| one.entry.seq >= first && documents.contains(&one.entry.document)).collect();
         Ok(out)
+    }
+
+    /// What is no report and has a number for which a gate asks. Anything may be such a document, and without a gate nothing is.
+    fn numbers_in(&self, bytes: &[u8]) -> Option<Report> {
+        let pointers = self.pointers();
+        let report = (!pointers.is_empty()).then(|| self.reports.read(bytes, Some(&pointers)).ok()).flatten()?;
+        let found = report.numbers.as_ref().is_some_and(|numbers| !numbers.list.is_empty());
+        found.then_some(report)
     }
 
     async fn attached(

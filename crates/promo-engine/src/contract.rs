@@ -230,7 +230,7 @@ fn wrong_resolved(request: &ResolveRequest, answer: &Resolved) -> Option<String>
     if let Some(stray) = answer.platforms.keys().find(|digest| !answer.tree.contains(digest)) {
         return Some(format!("{stray} is a platform, and not in the tree"));
     }
-    let all = answer.metadata.iter().chain(&answer.contradicted);
+    let all = answer.metadata.iter().chain(&answer.contradicted).chain(&answer.said_where);
     let metadata = all.map(|(key, value)| key.len() + value.len()).sum();
     wrong_line("media type", &answer.media_type).or_else(|| too_much("metadata", metadata))
 }
@@ -490,6 +490,7 @@ mod tests {
             platforms: [].into(),
             nature: None,
             metadata: [].into(),
+            said_where: [].into(),
             contradicted: [].into(),
         };
         let told = |resolved| Told { resolved: Some(resolved), ..Told::default() };

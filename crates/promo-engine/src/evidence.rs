@@ -8,10 +8,11 @@ use promo_core::Digest;
 use promo_core::eligibility::Evidence;
 use promo_core::evidence::{Kind, Report};
 use promo_core::ids::{ArtifactName, ReleaseId, SignerName, SuiteName};
-use promo_core::ledger::record::{ARTIFACT_METADATA, CONTRADICTED, METADATA};
+use promo_core::ledger::record::{ARTIFACT_METADATA, CONTRADICTED, METADATA, SAID_WHERE};
 use promo_core::ledger::view::{EvidenceEntry, ReleaseEntry, Spoken, Withdrawn};
 use promo_core::ledger::{Event, View};
 use promo_core::plan::{Goal, Plan};
+use promo_core::planner::{mirror, split_reference};
 use promo_core::requirement::{Content, NamedGate, Origin, Piece, ReleaseEvidence, Signed, Signer, Subject};
 use promo_ledger::Expect;
 
@@ -362,7 +363,9 @@ impl Session {
         for id in releases {
             let (Some(entry), false) = (view.release(id), out.contains_key(id)) else { continue };
             let texts = self.store.texts(entry.seq)?;
-            let (metadata, contradicted) = (said_of_each(entry, &texts), contradicted(entry, &texts));
+            let (metadata, contradicted) = (said_of_each(entry, &texts), of_artifacts(entry, &texts, CONTRADICTED));
+            let said_where = of_artifacts(entry, &texts, SAID_WHERE);
+            let places = self.places(entry);
             let components = entry.release.content.components.iter();
             let subjects: BTreeMap<ArtifactName, Subject> = components
                 .filter_map(|(name, digest)| Some((name.clone(), view.described.get(digest)?.clone())))
@@ -377,9 +380,23 @@ impl Session {
                     (Some(by), _) => withdrawn.push((brought.piece(), by.by().to_owned(), by.note.seq)),
                 }
             }
-            out.insert(id.clone(), ReleaseEvidence { metadata, contradicted, subjects, pieces, withdrawn, contested });
+            out.insert(
+                id.clone(),
+                ReleaseEvidence { metadata, said_where, contradicted, places, subjects, pieces, withdrawn, contested },
+            );
         }
         Ok(out)
+    }
+
+    /// In which repositories the artifacts of a release are known to lie: where they came from, and where environments copy that.
+    fn places(&self, entry: &ReleaseEntry) -> BTreeMap<ArtifactName, BTreeSet<String>> {
+        let environments = || self.governance.pipeline.environments.values();
+        let of = |source: &String| {
+            let (repository, _) = split_reference(source.split('@').next().unwrap_or_default());
+            let copies = environments().filter_map(|declared| mirror(&declared.mirror, &repository));
+            copies.chain([repository.clone()]).collect()
+        };
+        entry.release.sources.iter().map(|(name, source)| (name.clone(), of(source))).collect()
     }
 
     /// The same for what a plan moves under gates, and for what it moves away from: what goes back asks for nothing (S10.1).
@@ -446,7 +463,7 @@ impl Session {
     }
 
     /// Where gates look for numbers in documents that are no reports.
-    fn pointers(&self) -> Vec<&str> {
+    pub(crate) fn pointers(&self) -> Vec<&str> {
         let gates = self.governance.gates.values().flatten();
         let pointers: BTreeSet<&str> = gates.filter_map(|named| named.gate.requirement.pointer()).collect();
         pointers.into_iter().collect()
@@ -459,13 +476,14 @@ fn below(texts: &BTreeMap<String, Option<String>>, prefix: &str) -> BTreeMap<Str
     fields.collect()
 }
 
-/// In what each artifact of a release contradicts itself.
-fn contradicted(
+/// What texts with such names say of each artifact of a release: in what it contradicts itself, and where it says what it says.
+fn of_artifacts(
     entry: &ReleaseEntry,
     texts: &BTreeMap<String, Option<String>>,
+    prefix: &str,
 ) -> BTreeMap<ArtifactName, BTreeMap<String, Option<String>>> {
     let names = entry.release.content.components.keys();
-    names.map(|name| (name.clone(), below(texts, &format!("{CONTRADICTED}{name}.")))).collect()
+    names.map(|name| (name.clone(), below(texts, &format!("{prefix}{name}.")))).collect()
 }
 
 /// What the build said of each artifact of a release. What only some of several said stands for those alone.

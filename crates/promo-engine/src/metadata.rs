@@ -3,6 +3,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use promo_core::requirement::need;
+
 /// Who wrote what is in an artifact: identities or addresses, separated by commas.
 pub(crate) const AUTHORS: &str = "authors";
 /// Who built it.
@@ -47,11 +49,13 @@ pub(crate) fn of_each<'a, N: Copy>(artifacts: &[(N, &'a Metadata)], given: &'a M
 }
 
 fn agreed(key: &str, said: &BTreeSet<&str>, given: Option<&str>) -> Result<Option<String>, String> {
-    if let (Some(given), Some(label)) = (given, said.iter().find(|label| Some(**label) != given)) {
+    let another = |label: &&&str| given.is_some_and(|given| !need::same(key, label, given));
+    if let (Some(given), Some(label)) = (given, said.iter().find(another)) {
         return Err(format!("`{key}` was given as `{given}`, and an artifact says `{label}` of itself: leave it out"));
     }
     // Where artifacts contradict each other, none of them speaks for the release.
-    Ok(given.or_else(|| said.first().copied().filter(|_| said.len() == 1)).map(String::from))
+    let alike = |first: &&str| said.iter().all(|other| need::same(key, first, other));
+    Ok(given.or_else(|| said.first().copied().filter(alike)).map(String::from))
 }
 
 fn authors(artifacts: &[Metadata], given: Option<&str>) -> Result<Option<String>, String> {

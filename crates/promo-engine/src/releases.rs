@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use promo_core::Digest;
 use promo_core::ids::{ArtifactName, EnvironmentName, ReleaseId};
-use promo_core::ledger::record::{ARTIFACT_METADATA, CONTRADICTED, METADATA, REASON};
+use promo_core::ledger::record::{ARTIFACT_METADATA, CONTRADICTED, METADATA, REASON, SAID_WHERE};
 use promo_core::ledger::view::ReleaseEntry;
 use promo_core::ledger::{Draft, Event, View};
 use promo_core::planner::shared_files;
 use promo_core::release::{Alias, Release, ReleaseContent};
-use promo_core::requirement::Nature;
+use promo_core::requirement::{Nature, need};
 use promo_ledger::{AppendError, Expect};
 use promo_sdk::{Blobs as _, ResolveRequest, Resolved};
 use serde::Serialize;
@@ -18,6 +18,9 @@ use crate::error::EngineError;
 use crate::metadata::{AUTHORS, BUILDER};
 use crate::session::Session;
 use crate::{metadata, observe};
+
+/// Where something stands that was given with a release, as gates name it.
+const GIVEN: &str = "`--meta` of `release add`";
 
 /// A release to be added: what the build reported.
 #[derive(Debug, Clone, Default)]
@@ -139,6 +142,10 @@ impl Session {
             described.insert(resolved.digest, Described::of(&resolved));
             let fields = resolved.contradicted.into_iter();
             contradicted.extend(fields.map(|(key, told)| (format!("{CONTRADICTED}{name}.{key}"), told)));
+            let places = resolved.said_where.into_iter().filter(|(key, _)| resolved.metadata.contains_key(key));
+            let given = new.metadata.keys().filter(|key| need::is_known(key) && !resolved.metadata.contains_key(*key));
+            let places = places.chain(given.map(|key| (key.clone(), GIVEN.to_owned())));
+            contradicted.extend(places.map(|(key, place)| (format!("{SAID_WHERE}{name}.{key}"), place)));
             said.push(resolved.metadata);
         }
         let tree = observe::working_tree(self)?;

@@ -189,6 +189,9 @@ pub struct Resolved {
     pub nature: Option<Nature>,
     /// Annotations and configuration labels, where they agree.
     pub metadata: BTreeMap<String, String>,
+    /// Where keys stand of which something is known, in words: `the label of sha256:…`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub said_where: BTreeMap<String, String>,
     /// Keys on which they do not, with what is said where, in words: such a key has no value.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub contradicted: BTreeMap<String, String>,

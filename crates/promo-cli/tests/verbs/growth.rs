@@ -56,6 +56,14 @@ impl Growth<'_> {
             }
             return;
         };
+        // What people write in one form may be written in another as well: the one that was there stays among them, as it was.
+        if let (Kind::Written, false, Some(Value::Array(several))) =
+            (self.kind, before.contains_key("anyOf"), after.get("anyOf"))
+            && let Some(same) = several.iter().find(|one| resolve(self.new, one).0["type"] == old["type"])
+        {
+            self.schema(at, &old, same, open);
+            return;
+        }
         let words: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
         for word in words.into_iter().filter(|word| !PROSE.contains(&word.as_str()) && *word != "$defs") {
             let (old, new) = (before.get(word).unwrap_or(&Value::Null), after.get(word).unwrap_or(&Value::Null));
@@ -282,6 +290,17 @@ mod tests {
             new["$defs"]["State"]["oneOf"].as_array_mut().unwrap().push(json!({"const": "unknown", "type": "string"}));
         };
         assert_eq!(counts(alternative), [1, 1, 0]);
+        let form = |new: &mut Value| {
+            let list = new["properties"]["parts"].take();
+            new["properties"]["parts"] = json!({"anyOf": [list, object(&json!({"all": {"type": "string"}}), &[])]});
+        };
+        let said = counts(form);
+        assert!(said[0] > 0 && said[1] > 0 && said[2] == 0, "{said:?}");
+        let narrower = |new: &mut Value| {
+            form(new);
+            new["properties"]["parts"]["anyOf"][0]["items"] = json!({"type": "string"});
+        };
+        assert!(counts(narrower)[2] > 0, "the form that was there is another");
         let (old, mut new) = (base(), base());
         alternative(&mut new);
         assert_eq!(refused(&old, &new, Kind::Closed, &["State"]), [""; 0]);

@@ -334,6 +334,11 @@ impl<'a> Checker<'a> {
                 Data::Table(table) => self.table(table, &node.span, keys),
                 _ => self.wrong_type(node, key, "the word `required` or a table"),
             },
+            Shape::TextsOr(keys) => match &node.data {
+                Data::Table(table) => self.table(table, &node.span, keys),
+                Data::List(_) => self.shape(node, Shape::Texts, key),
+                _ => self.wrong_type(node, key, "a list of texts or a table"),
+            },
             Shape::Later => {}
         }
     }

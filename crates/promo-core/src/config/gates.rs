@@ -14,10 +14,11 @@ use super::check::{Checker, date, words};
 use super::duration;
 use super::lower::{names, references};
 use super::repository::{wrong_place, wrong_ref};
-use super::tree::{Entry, Node, Table};
+use super::tree::{Data, Entry, Node, Table};
 use crate::diagnostic::{Diagnostic, nearest};
 use crate::evidence::{Finite, Level};
 use crate::ids::GateName;
+use crate::requirement::need;
 use crate::requirement::{
     Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, Identity,
     LicenceRequirement, MetadataRequirement, Nature, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement,
@@ -265,10 +266,7 @@ fn requirement(
             functions: decimal(own, "functions"),
         }),
         "number" => Requirement::Number(number(own, checker)?),
-        _ => {
-            let keys = one.node.texts().into_iter().map(|(text, _)| text.to_string()).collect();
-            Requirement::Metadata(MetadataRequirement { keys })
-        }
+        _ => Requirement::Metadata(metadata(&one.node, own, checker)),
     };
     // What is wrong in it may be what it requires.
     let span = &one.node.span;
@@ -282,6 +280,32 @@ fn requirement(
         return None;
     }
     Some((requirement, by))
+}
+
+/// What the build has to have said: a list of keys, or a table with more.
+fn metadata(node: &Node, own: &Table, checker: &mut Checker<'_>) -> MetadataRequirement {
+    let listed = node.texts();
+    let keys = if node.table().is_some() { own.texts("keys") } else { listed };
+    let run_ids: Vec<String> = own.texts("run_ids").into_iter().map(|(text, _)| text.to_string()).collect();
+    let signed = own.get("signed").is_some_and(|node| matches!(node.data, Data::Flag(true)));
+    if let (true, Some(flag)) = (signed, own.get("signed")) {
+        if own.texts("by").is_empty() {
+            let message = "`signed` asks for signatures, and `by` names nobody whose could be one";
+            let help = "name in `by` whose provenance counts, of `signers`";
+            checker.push(Diagnostic::at("gate-signers", flag.span.clone(), message).help(help));
+        }
+        for (key, span) in keys.iter().filter(|(key, _)| !need::provenance_says(key)) {
+            let message = format!("provenance says nothing of `{key}`, so that nothing signed could ever say it");
+            let help = format!(
+                "it says `{}`: ask for others in a gate without `signed`",
+                [need::SOURCE, need::REVISION, need::CREATED, need::BASE, need::RUN].join("`, `")
+            );
+            checker.push(Diagnostic::at("gate-signers", span.clone(), message).help(help));
+        }
+    }
+    let mut keys: BTreeSet<String> = keys.into_iter().map(|(text, _)| text.to_string()).collect();
+    keys.extend((!run_ids.is_empty()).then(|| need::RUN.to_string()));
+    MetadataRequirement { keys, signed, run_ids }
 }
 
 /// More of anything than this is no bound: nothing real comes to it.
@@ -308,7 +332,8 @@ fn signature(
         let help = "where more than one must have signed, name each identity to the letter";
         checker.push(Diagnostic::at("gate-signers", node.span.clone(), message).help(help));
     }
-    SignatureRequirement { by, least }
+    let repository = table.get("repository").is_some_and(|node| matches!(node.data, Data::Flag(true)));
+    SignatureRequirement { by, least, repository }
 }
 
 /// What a requirement lacks that would never refuse anything (S1.4).
@@ -353,6 +378,9 @@ fn requires_nothing(requirement: &Requirement) -> Option<&'static str> {
         }
         Requirement::Coverage(of) if ![of.lines, of.branches, of.functions].into_iter().any(asks) => {
             Some("say with `lines`, `branches` or `functions` how many percent there must be")
+        }
+        Requirement::Metadata(of) if of.keys.is_empty() => {
+            Some("name with `keys` what the build must have said, such as \"org.opencontainers.image.revision\"")
         }
         Requirement::Provenance(of) if [&of.builders, &of.sources].into_iter().all(anything) => {
             Some("say with `builders` who may have built it, and with `sources` from which repositories")

@@ -68,6 +68,8 @@ pub(crate) enum Shape {
     Decimal,
     /// The word `required`, or a table with known keys.
     RequiredOr(&'static [Key]),
+    /// A list of texts, not empty, or a table with known keys.
+    TextsOr(&'static [Key]),
     /// A key of a later version.
     Later,
 }
@@ -327,13 +329,29 @@ const GATE: &[Key] = &[
     key("tests", Shape::Table(TESTS), "how tests ended; none may have failed when nothing is said"),
     key("coverage", Shape::Table(COVERAGE), "how much of the code tests reached"),
     key("number", Shape::Table(NUMBER), "what a measured number is, by itself and beside the release that runs"),
-    key("metadata", Shape::Texts, "keys that the build must have said something for"),
+    key("metadata", Shape::TextsOr(METADATA), "keys that the build must have said something for"),
     key("signature", Shape::Table(SIGNATURE), "who must have signed the artifact"),
     key("provenance", Shape::Table(PROVENANCE), "who must have built it, and from what (SLSA)"),
     key(
         "source",
         Shape::Table(COMMIT),
         "in which repository its commit must be, and from which branches or tags reachable",
+    ),
+];
+
+/// What a build has to have said, in full.
+const METADATA: &[Key] = &[
+    key("keys", Shape::Texts, "keys that the build must have said something for; `run-id` is any of `run_ids`"),
+    key(
+        "run_ids",
+        Shape::Texts,
+        "under which keys a build says of which run of a pipeline it is, one of which it must have said; `io.promo.run-id`, `ci.run-id` and `com.github.actions.run_id` when left out",
+    ),
+    key("signed", Shape::Flag, "whether provenance that one of `by` has signed must say it; `false` when left out"),
+    key(
+        "by",
+        Shape::Names,
+        "whose signed provenance counts, of `signers`; all provenance does when left out, and is as good as a label",
     ),
 ];
 
@@ -358,6 +376,11 @@ const COMMIT: &[Key] = &[
 const SIGNATURE: &[Key] = &[
     required("by", Shape::Names, "whose signatures count, of `signers`"),
     key("at_least", Shape::Number(1, 100), "how many of them must have signed; 1 when left out"),
+    key(
+        "repository",
+        Shape::Flag,
+        "whether what was signed must name a repository in which the artifact lies; `false` when left out",
+    ),
 ];
 
 const PROVENANCE: &[Key] = &[

@@ -104,6 +104,7 @@ fn shape(shape_of: Shape, kinds: &[KindSchema]) -> Value {
         Shape::NamesOrAlways => json!({"anyOf": [{"const": "always"}, distinct(name())]}),
         Shape::Decimal => decimal(),
         Shape::RequiredOr(keys) => json!({"anyOf": [{"const": "required"}, table(keys, kinds)]}),
+        Shape::TextsOr(keys) => json!({"anyOf": [shape(Shape::Texts, kinds), table(keys, kinds)]}),
         Shape::Later => Value::Bool(false),
     }
 }

@@ -11,6 +11,7 @@ use crate::gate::{Evidenced, Gate, GateKind, Outcome, Reason};
 use crate::ids::{ArtifactName, ReleaseId};
 use crate::ledger::View;
 use crate::model::{ArtifactKind, Pipeline};
+use crate::requirement::need::CREATED;
 use crate::requirement::{Assessment, Before, NamedGate, Nature, Piece, ReleaseEvidence, Requirement};
 
 /// How gates stood for the artifacts of releases, by the same facts at the same instant: both have to stay the same while it lives.
@@ -77,8 +78,13 @@ fn stands(
     let (artifact, _) = about;
     // What a build said is known also where nobody has looked into what it made.
     if let Requirement::Metadata(metadata) = &named.gate.requirement {
-        let came_to = known.map(|known| metadata.assess(known.said(artifact), known.contradicted(artifact)));
-        return judged(GateKind::Metadata, named, about, came_to.as_ref(), [known, None]);
+        let came_to = known.and_then(|known| named.gate.judge_said(artifact, known, now.at));
+        let judged = judged(GateKind::Metadata, named, about, came_to.as_ref(), [known, None]);
+        // That it was made in the future is known by the time alone.
+        return match (judged.outcome, doubtful(GateKind::Metadata, now)) {
+            (Outcome::Satisfied, Some(waits)) if metadata.keys.contains(CREATED) => waits,
+            _ => judged,
+        };
     }
     let there = match baseline {
         Baseline::Release(here) => evidence.get(here),

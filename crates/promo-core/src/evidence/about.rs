@@ -29,6 +29,8 @@ pub enum Kind {
     Spdx2,
     /// SPDX 3 in JSON-LD.
     Spdx3,
+    /// syft's own JSON.
+    Syft,
     /// OpenVEX.
     OpenVex,
     /// JUnit's XML, as many tools write it.
@@ -57,7 +59,7 @@ pub enum Kind {
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Trivy,
         Self::Grype,
         Self::Sarif,
@@ -66,6 +68,7 @@ impl Kind {
         Self::CycloneDx,
         Self::Spdx2,
         Self::Spdx3,
+        Self::Syft,
         Self::OpenVex,
         Self::Junit,
         Self::Cobertura,
@@ -92,6 +95,7 @@ impl Kind {
             Self::CycloneDx => "cyclonedx",
             Self::Spdx2 => "spdx",
             Self::Spdx3 => "spdx3",
+            Self::Syft => "syft",
             Self::OpenVex => "openvex",
             Self::Junit => "junit",
             Self::Cobertura => "cobertura",
@@ -195,6 +199,8 @@ pub struct About {
     pub suites: BTreeSet<String>,
     /// In which form of those it is signed that nobody here verifies.
     pub form: Option<Form>,
+    /// For which repository a signature over an image is, as it was signed; nothing where it does not say.
+    pub repository: Option<String>,
 }
 
 impl About {
@@ -212,6 +218,7 @@ impl About {
             completed: None,
             suites: BTreeSet::new(),
             form: None,
+            repository: None,
         }
     }
 

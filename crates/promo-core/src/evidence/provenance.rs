@@ -4,6 +4,8 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
 
+use crate::Digest;
+
 /// Something that the build took in and names by where it lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Source {
@@ -11,6 +13,8 @@ pub struct Source {
     pub uri: String,
     /// The commit, in lower-case hexadecimal digits; none where it is no commit, or is not said.
     pub commit: Option<String>,
+    /// The digest of its bytes, where that is said: of an image that of its manifest or index.
+    pub digest: Option<Digest>,
 }
 
 /// What provenance says of a build.
@@ -66,7 +70,7 @@ mod tests {
             ("https://example.org", "https://example.org"),
             ("file", "file"),
         ] {
-            assert_eq!(Source { uri: uri.into(), commit: None }.place(), place, "{uri}");
+            assert_eq!(Source { uri: uri.into(), commit: None, digest: None }.place(), place, "{uri}");
         }
     }
 }

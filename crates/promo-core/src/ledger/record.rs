@@ -27,6 +27,8 @@ pub const RUNNING: &str = "running";
 pub const METADATA: &str = "metadata.";
 /// The same of one artifact of several, `artifact-metadata.web.commit`: what it says itself, or what was given for all of them.
 pub const ARTIFACT_METADATA: &str = "artifact-metadata.";
+/// The same that says where an artifact says something that promo knows, `metadata-place.web.org.opencontainers.image.revision`.
+pub const SAID_WHERE: &str = "metadata-place.";
 /// How the name of a text beside a release begins that says in what an artifact contradicts itself, `metadata-conflict.web.commit`.
 pub const CONTRADICTED: &str = "metadata-conflict.";
 

@@ -55,5 +55,5 @@ pub(super) fn bills<'a>(
 }
 
 pub(super) const fn could_be_bill(kind: Kind) -> bool {
-    matches!(kind, Kind::CycloneDx | Kind::Spdx2 | Kind::Spdx3 | Kind::InToto)
+    matches!(kind, Kind::CycloneDx | Kind::Spdx2 | Kind::Spdx3 | Kind::Syft | Kind::InToto)
 }

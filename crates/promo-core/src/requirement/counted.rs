@@ -207,12 +207,13 @@ fn concerns(requirement: &Requirement, content: &Content) -> bool {
         Requirement::Signature(_) => {
             (|report| report.about.source() == Kind::Signature, |kind| kind == Kind::Signature)
         }
-        Requirement::Provenance(_) => (|report| report.provenance.is_some(), |kind| kind == Kind::Provenance),
+        Requirement::Provenance(_) | Requirement::Metadata(_) => {
+            (|report| report.provenance.is_some(), |kind| kind == Kind::Provenance)
+        }
         Requirement::Source(_) => (
             |report| report.seen.is_some() || report.provenance.is_some(),
             |kind| matches!(kind, Kind::Source | Kind::Provenance),
         ),
-        Requirement::Metadata(_) => return false,
     };
     match content {
         Content::Read(report) => has(report),

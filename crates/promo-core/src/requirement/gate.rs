@@ -9,7 +9,8 @@ use alloc::vec::Vec;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::metadata::{self, MetadataRequirement};
+use super::metadata::{Built, MetadataRequirement};
+use super::need;
 use super::{
     BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, Nature, NotCounted,
     NumberRequirement, Origin, Piece, ProvenanceRequirement, Reach, ScanRequirement, SignatureRequirement, Signer,
@@ -154,8 +155,12 @@ pub struct NamedGate {
 pub struct ReleaseEvidence {
     /// What its build said of each artifact; nothing behind a key whose text was erased.
     pub metadata: BTreeMap<ArtifactName, BTreeMap<String, Option<String>>>,
+    /// Where each artifact says that, in words, by key; nothing behind a key whose text was erased.
+    pub said_where: BTreeMap<ArtifactName, BTreeMap<String, Option<String>>>,
     /// What each artifact says in two places, and not the same: in words, by key; nothing behind a key whose text was erased.
     pub contradicted: BTreeMap<ArtifactName, BTreeMap<String, Option<String>>>,
+    /// In which repositories each artifact is known to lie: where it came from, and where environments copy it.
+    pub places: BTreeMap<ArtifactName, BTreeSet<String>>,
     /// Its artifacts; one is absent where nobody has looked into it.
     pub subjects: BTreeMap<ArtifactName, Subject>,
     /// The evidence, of whichever of them it speaks.
@@ -207,7 +212,7 @@ impl EvidenceGate {
         }
         let (pieces, _) = self.counted(subject, evidence.of(artifact, self));
         let named = SourceRequirement::commits(subject, &pieces, evidence.said(artifact));
-        named.into_iter().filter(|text| metadata::is_commit(text)).collect()
+        named.into_iter().filter(|text| need::is_commit(text)).collect()
     }
 
     /// Judges a release's artifact at an instant, beside what was there before. None where nobody has looked into the artifact.
@@ -242,6 +247,32 @@ impl EvidenceGate {
         told.append(&mut worst.not_counted);
         worst.not_counted = told;
         Some(worst)
+    }
+
+    /// Judges what a build said at an instant, also where nobody has looked into what it made: then by that alone. None where the gate
+    /// asks for something else.
+    #[must_use]
+    pub fn judge_said(
+        &self,
+        artifact: &ArtifactName,
+        evidence: &ReleaseEvidence,
+        now: Timestamp,
+    ) -> Option<Assessment> {
+        let Requirement::Metadata(metadata) = &self.requirement else { return None };
+        let judged = self.judge(artifact, evidence, Before::First, now);
+        Some(judged.unwrap_or_else(|| metadata.judge(self.built(artifact, evidence, None, &[]), now)))
+    }
+
+    fn built<'a>(
+        &'a self,
+        artifact: &ArtifactName,
+        evidence: &'a ReleaseEvidence,
+        subject: Option<&'a Subject>,
+        pieces: &'a [Piece],
+    ) -> Built<'a> {
+        let (said, contradicted) = (evidence.said(artifact), evidence.contradicted(artifact));
+        let from = evidence.said_where.get(artifact).unwrap_or(&NOTHING);
+        Built { said, from, contradicted, subject, pieces, by: &self.by }
     }
 
     /// The same of what counts alone.
@@ -303,14 +334,21 @@ impl EvidenceGate {
                 Assessment { summary, ..verdict.into() }
             }
             Requirement::Metadata(metadata) => {
-                metadata.assess(evidence.said(artifact), evidence.contradicted(artifact))
+                metadata.judge(self.built(artifact, evidence, Some(subject), pieces), now)
             }
             Requirement::Signature(signature) => {
-                let verdict = signature.judge(subject, pieces);
+                let nowhere = BTreeSet::new();
+                let (of_place, elsewhere) =
+                    signature.of_place(pieces, evidence.places.get(artifact).unwrap_or(&nowhere));
+                let pieces = of_place.as_slice();
+                let mut verdict = signature.judge(subject, pieces);
+                if verdict.standing() != Standing::Met {
+                    elsewhere.into_iter().for_each(|fault| verdict.fault(fault));
+                }
                 Assessment { summary: signature.signed_by(subject, pieces).join(", "), ..verdict.into() }
             }
             Requirement::Provenance(provenance) => {
-                let commit = evidence.said(artifact).get(metadata::REVISION).and_then(Option::as_deref);
+                let commit = evidence.said(artifact).get(need::REVISION).and_then(Option::as_deref);
                 let mut verdict = provenance.judge(subject, pieces, commit);
                 evidence.contradicts_its_commit(artifact, &mut verdict);
                 verdict.into()
@@ -354,8 +392,8 @@ impl ReleaseEvidence {
     /// Faults an artifact that says in two places of which commit it is, and not the same: neither is its commit, whatever somebody
     /// else says of it.
     fn contradicts_its_commit(&self, artifact: &ArtifactName, verdict: &mut Verdict) {
-        if let Some(said) = self.contradicted(artifact).get(metadata::REVISION) {
-            verdict.fault(Fault::Contradicted { key: metadata::REVISION.into(), said: said.clone() });
+        if let Some(said) = self.contradicted(artifact).get(need::REVISION) {
+            verdict.fault(Fault::Contradicted { key: need::REVISION.into(), said: said.clone() });
         }
     }
 
@@ -445,7 +483,8 @@ pub fn told(requirement: &Requirement, report: &Report) -> String {
             Some(seen) => seen.to_string(),
             None => report.provenance.as_ref().map(ToString::to_string).unwrap_or_default(),
         },
-        Requirement::Metadata(_) | Requirement::Signature(_) => String::new(),
+        Requirement::Metadata(_) => report.provenance.as_ref().map(ToString::to_string).unwrap_or_default(),
+        Requirement::Signature(_) => String::new(),
     }
 }
 

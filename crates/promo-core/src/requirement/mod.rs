@@ -15,6 +15,7 @@ mod gate;
 mod licences;
 mod measure;
 mod metadata;
+pub mod need;
 mod piece;
 mod provenance;
 mod scan;
@@ -36,7 +37,7 @@ pub use gate::{
 pub(crate) use gate::{format, lies_beside};
 pub use licences::{LicenceRequirement, Unknown};
 pub use measure::{Baseline, Compared, CoverageRequirement, NumberRequirement, Part, TestRequirement};
-pub use metadata::MetadataRequirement;
+pub use metadata::{Built, MetadataRequirement};
 pub use piece::{Content, Nature, Origin, Piece, Reach, Scope, Subject};
 pub use provenance::ProvenanceRequirement;
 pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
@@ -95,6 +96,44 @@ pub enum Fault {
         key: String,
         /// What is said where, where that was not erased.
         said: Option<String>,
+    },
+    /// Two places say different things of one key of what was built: nobody knows which is so.
+    Disagree {
+        /// The key.
+        key: String,
+        /// The first of them by the order in which they count, and what it says.
+        one: (String, String),
+        /// Another, and what that says.
+        other: (String, String),
+    },
+    /// What is said of this is a part of what it should be.
+    Incomplete {
+        /// The key.
+        key: String,
+        /// What is said, its first characters.
+        said: String,
+        /// What it should be.
+        expected: String,
+    },
+    /// It is said that it was made at a time that has not come yet.
+    NotYet {
+        /// The key.
+        key: String,
+        /// Where that is said.
+        from: String,
+        /// The time.
+        made: Timestamp,
+    },
+    /// What is said of this nobody has signed whose word counts.
+    Unsigned {
+        /// The key.
+        key: String,
+        /// Where it is said.
+        from: String,
+        /// Whether somebody has signed it of a part of the artifact.
+        part: bool,
+        /// Those whose word counts.
+        by: Vec<String>,
     },
     /// The build said this in a form that it does not have.
     Malformed {
@@ -266,6 +305,13 @@ pub enum Fault {
         /// Whose it would be.
         by: SignerName,
     },
+    /// A signature is for a repository in which the artifact is not known to lie.
+    OfAnotherPlace {
+        /// The document.
+        document: Digest,
+        /// For which one, where that was signed.
+        found: Option<String>,
+    },
     /// It was built by somebody else than may.
     OtherBuilder {
         /// The document.
@@ -354,9 +400,12 @@ impl Fault {
             Self::Nothing { .. }
             | Self::NotSaid { .. }
             | Self::Erased { .. }
+            | Self::Incomplete { .. }
+            | Self::Unsigned { .. }
             | Self::Unbound { .. }
             | Self::OfAnother { .. }
             | Self::NotSigned { .. }
+            | Self::OfAnotherPlace { .. }
             | Self::NotSeen { .. }
             | Self::NoBaseline { .. } => Standing::Missing,
             Self::Old { .. } => Standing::Expired,
@@ -370,6 +419,8 @@ impl Fault {
             | Self::NotMeasured { .. } => Standing::Unreadable,
             Self::Empty { .. }
             | Self::Malformed { .. }
+            | Self::NotYet { .. }
+            | Self::Disagree { .. }
             | Self::Contradicted { .. }
             | Self::Vulnerable { .. }
             | Self::TooMany { .. }

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use super::exception::matches;
-use super::metadata::REVISION;
+use super::need::REVISION;
 use super::signature::{Others, names_it, unread};
 use super::signer::{Signers, names};
 use super::{Fault, Piece, Reach, Subject, Verdict};
@@ -130,7 +130,7 @@ fn conflict<'a>(good: impl Iterator<Item = &'a Piece>, verdict: &mut Verdict) {
 }
 
 /// The platforms of an artifact; the artifact itself where it has none.
-fn whole(subject: &Subject) -> BTreeSet<Digest> {
+pub(super) fn whole(subject: &Subject) -> BTreeSet<Digest> {
     match subject.platforms.is_empty() {
         true => [subject.digest].into(),
         false => subject.platforms.keys().copied().collect(),
@@ -139,7 +139,7 @@ fn whole(subject: &Subject) -> BTreeSet<Digest> {
 
 /// Of which of them a statement speaks: by what was signed alone, since whoever brings it could say anything. That of the index is of all:
 /// what is built are the manifests that it names.
-fn parts(subject: &Subject, piece: &Piece) -> BTreeSet<Digest> {
+pub(super) fn parts(subject: &Subject, piece: &Piece) -> BTreeSet<Digest> {
     if piece.report().is_none_or(|report| report.about.bound.is_empty()) {
         return BTreeSet::new();
     }

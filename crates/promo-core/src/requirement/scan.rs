@@ -295,6 +295,7 @@ pub(super) fn could_be_scan(kind: Kind) -> bool {
         Kind::Trivy | Kind::Grype | Kind::Sarif | Kind::OsvScanner | Kind::InToto | Kind::CycloneDx => true,
         Kind::Spdx2
         | Kind::Spdx3
+        | Kind::Syft
         | Kind::OpenVex
         | Kind::Junit
         | Kind::Cobertura

@@ -19,6 +19,9 @@ pub struct SignatureRequirement {
     pub by: Signers,
     /// How many of them must have signed; at least one, and no more than there are.
     pub least: u64,
+    /// Whether what was signed has to name a repository in which the artifact is known to lie.
+    #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+    pub repository: bool,
 }
 
 impl SignatureRequirement {
@@ -31,6 +34,29 @@ impl SignatureRequirement {
         };
         let signed = self.by.iter().map(|(name, key)| (name, of(key))).filter(|(_, holds)| !holds.is_empty());
         signed.map(|(name, holds)| signed_as(name, holds.into_iter().flatten().flatten())).collect()
+    }
+
+    /// Those of the pieces that count where the repository matters, and a fault for each of the others that one of those has signed who are
+    /// asked for. Where the artifact lies is known by its release and by where environments copy it: after a promotion a signature names
+    /// the place that it came from.
+    pub(super) fn of_place(&self, pieces: &[Piece], places: &BTreeSet<String>) -> (Vec<Piece>, Vec<Fault>) {
+        let mut elsewhere = Vec::new();
+        let counts = |piece: &&Piece| {
+            let Some(report) =
+                piece.report().filter(|report| self.repository && report.about.source() == Kind::Signature)
+            else {
+                return true;
+            };
+            let named = report.about.repository.as_deref();
+            let known = named.is_some_and(|named| places.iter().any(|place| bare(place) == bare(named)));
+            if !known && piece.signed.of(&self.by).next().is_some() {
+                let (document, found) = (piece.document, named.map(String::from));
+                elsewhere.push(Fault::OfAnotherPlace { document, found });
+            }
+            known
+        };
+        let pieces = pieces.iter().filter(counts).cloned().collect();
+        (pieces, elsewhere)
     }
 
     /// Judges the signatures over an artifact. They have to be over what releases name, an index where there is one: it says which
@@ -65,6 +91,18 @@ impl SignatureRequirement {
             unread(subject, pieces, Kind::Signature, &mut verdict);
         }
         verdict
+    }
+}
+
+/// A repository without tag and digest, as it is compared.
+fn bare(place: &str) -> String {
+    let place = place.split('@').next().unwrap_or_default();
+    let name = place.rfind('/').map_or(0, |at| at + 1);
+    let place = place[name..].find(':').map_or(place, |at| &place[..name + at]);
+    // Docker's own registry has two names.
+    match place.strip_prefix("index.docker.io/") {
+        Some(rest) => alloc::format!("docker.io/{rest}"),
+        None => place.into(),
     }
 }
 

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::metadata::{REVISION, is_commit};
+use super::need::{REVISION, is_commit};
 use super::signature::unread;
 use super::{Assessment, Fault, Piece, Reach, Subject, Verdict};
 use crate::evidence::{Kind, Seen};

@@ -14,13 +14,13 @@ impl Fault {
             Self::NotSaid { .. } => "not-said",
             Self::Erased { .. } => "erased",
             Self::Unbound { .. } => "unbound",
-            Self::OfAnother { .. } => "of-another",
+            Self::OfAnother { .. } | Self::OfAnotherPlace { .. } => "of-another",
             Self::Unreadable { .. } => "unreadable",
             Self::Unfinished { .. } => "unfinished",
             Self::Empty { .. } => "empty",
             Self::Undated { .. } => "undated",
             Self::Old { .. } => "old",
-            Self::FromTheFuture { .. } => "from-the-future",
+            Self::FromTheFuture { .. } | Self::NotYet { .. } => "from-the-future",
             Self::MayLeaveOut { .. } => "may-leave-out",
             Self::Vulnerable { .. } => "vulnerable",
             Self::TooMany { .. } => "too-many",
@@ -31,8 +31,8 @@ impl Fault {
             Self::NotMeasured { .. } => "not-measured",
             Self::NoBaseline { .. } => "no-baseline",
             Self::Threshold { .. } => "threshold",
-            Self::Malformed { .. } => "malformed",
-            Self::NotSigned { .. } => "not-signed",
+            Self::Malformed { .. } | Self::Incomplete { .. } => "malformed",
+            Self::NotSigned { .. } | Self::Unsigned { .. } => "not-signed",
             Self::BrokenSignature { .. } => "broken-signature",
             Self::OtherBuilder { .. } => "other-builder",
             Self::OtherSource { .. } => "other-source",
@@ -42,12 +42,20 @@ impl Fault {
             Self::NoSuchCommit { .. } => "no-such-commit",
             Self::NotReachable { .. } => "not-reachable",
             // Two sources that disagree are no source that is missing.
-            Self::Conflict { .. } | Self::Contradicted { .. } | Self::OtherCommit { found: Some(_), .. } => {
-                "metadata-conflict"
-            }
+            Self::Conflict { .. }
+            | Self::Contradicted { .. }
+            | Self::Disagree { .. }
+            | Self::OtherCommit { found: Some(_), .. } => "metadata-conflict",
             Self::OtherCommit { found: None, .. } => "other-commit",
         }
     }
+}
+
+/// How many characters of a value are told.
+const SHOWN: usize = 100;
+
+fn short(value: &str) -> &str {
+    value.char_indices().nth(SHOWN).map_or(value, |(at, _)| &value[..at])
 }
 
 /// How many exceptions that have ended are named.
@@ -133,6 +141,22 @@ impl fmt::Display for Fault {
                 write!(f, "there is nothing to compare {name} with: what runs there has no document with it")
             }
             Self::Threshold { bound, .. } => write!(f, "the tool's own bound was not kept: {bound}"),
+            Self::Disagree { key, one: (one, said), other: (other, says) } => {
+                write!(f, "{key} is `{}` by {one}, and `{}` by {other}", short(said), short(says))
+            }
+            Self::Incomplete { key, said, expected } => {
+                write!(f, "{key} is `{said}`, a part of what is needed: {expected}")
+            }
+            Self::NotYet { key, from, made } => {
+                write!(f, "{key} is {} by {from}, which has not come yet", Instant(*made))
+            }
+            Self::Unsigned { key, from, part, by } => {
+                let by = by.join(" or ");
+                match part {
+                    true => write!(f, "{key} of a part of it is signed by {by}, and not of the rest ({from})"),
+                    false => write!(f, "{key} is said by {from}, and not in provenance signed by {by}"),
+                }
+            }
             Self::Malformed { key, expected } => write!(f, "{key} is not {expected}"),
             Self::NotSigned { by, found, least, others } => {
                 let by = by.join(", ");
@@ -143,6 +167,12 @@ impl fmt::Display for Fault {
                 others.fmt(f)
             }
             Self::BrokenSignature { document, by } => write!(f, "{document}: the signature of {by} does not hold"),
+            Self::OfAnotherPlace { document, found: Some(found) } => {
+                write!(f, "{document} is signed for {}, where it is not known to lie", short(found))
+            }
+            Self::OfAnotherPlace { document, found: None } => {
+                write!(f, "{document} does not say for which repository it is signed")
+            }
             Self::OtherBuilder { found, .. } => write!(f, "it was built by {found}"),
             Self::OtherSource { found: Some(found), .. } => write!(f, "it was built from {found}"),
             Self::OtherSource { document, found: None } => write!(f, "{document} does not say from what it was built"),

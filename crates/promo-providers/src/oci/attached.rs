@@ -27,6 +27,8 @@ const DOCUMENTS: u64 = 1000;
 const SIMPLE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
 /// What notation signs where it does not sign in JSON (Notary Project, "COSE signature envelope").
 const COSE: &str = "application/cose";
+/// The name of the file that a layer was (image specification, "Pre-Defined Annotation Keys").
+const TITLE: &str = "org.opencontainers.image.title";
 /// Where the signature stands.
 const SIGNATURE: &str = "dev.cosignproject.cosign/signature";
 /// Where there is what it was signed with in place of a key, and under which names `cosign download signature` has it.
@@ -52,10 +54,15 @@ pub(super) struct Layer {
     annotations: Option<BTreeMap<String, String>>,
 }
 
-/// Whether a layer could be a document at all: text of a kind that readers know.
-fn is_document(media_type: &str) -> bool {
-    let bare = media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+/// Whether a layer could be a document at all: text of a kind that readers know. LCOV has no media type of its own: it is pushed as plain
+/// text, or known by the name of its file.
+fn is_document(layer: &Layer) -> bool {
+    let bare = layer.media_type.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    let title = layer.annotations.as_ref().and_then(|all| all.get(TITLE)).map(String::as_str).unwrap_or_default();
     ["json", "xml"].iter().any(|kind| bare.ends_with(kind))
+        || bare == "text/plain"
+        || bare.contains("lcov")
+        || [".info", ".lcov"].iter().any(|end| title.ends_with(end))
 }
 
 /// Reads what is attached to an artifact, but what is known.
@@ -98,7 +105,7 @@ pub(super) async fn read(
                 out.push(Attached { subject, manifest: digest, media_type, bytes: Vec::new(), unread });
                 continue;
             }
-            if !is_document(&layer.media_type) || known.contains(&(subject, layer.digest)) {
+            if !is_document(&layer) || known.contains(&(subject, layer.digest)) {
                 continue;
             }
             looked += 1;

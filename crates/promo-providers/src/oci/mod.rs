@@ -32,6 +32,7 @@ mod reference;
 mod referrers;
 mod registry;
 mod resolve;
+mod said;
 mod server;
 #[cfg(test)]
 mod server_tests;

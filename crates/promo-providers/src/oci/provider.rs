@@ -1,7 +1,7 @@
 //! The OCI store as a provider. What lives here: the words of `promo_sdk` on one side, those of this module on the other.
 //! What must not: anything about registries or layouts that the rest of the module does not offer.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::error::Error as _;
 use std::sync::{Arc, OnceLock};
 
@@ -18,6 +18,7 @@ use super::error::tame;
 use super::layout::Layout;
 use super::recent::{Beside, Recent};
 use super::referrers::Companions;
+use super::said;
 use super::{
     Copy, Limits, Location, Network, OciError, Reference, Store, attached, created, referrers, resolve, resolve_digest,
     verify,
@@ -255,51 +256,6 @@ fn require_planned(source: &Store, planned: &[FileChange], now: &[FileChange]) -
     Err(ProviderError::new(ErrorKind::Conflict, message))
 }
 
-/// Annotations and labels; a key on which they differ says nothing.
-fn metadata(resolved: &super::Resolved) -> BTreeMap<String, String> {
-    let labels = resolved.labels();
-    let mut out = labels.clone();
-    for (key, value) in &resolved.annotations {
-        if labels.get(key).is_some_and(|label| label != value) {
-            out.remove(key);
-        } else {
-            out.insert(key.clone(), value.clone());
-        }
-    }
-    out
-}
-
-/// What is said of a key, of which there is more than one thing, and where.
-fn contradicted(resolved: &super::Resolved) -> BTreeMap<String, String> {
-    let mut said: BTreeMap<&str, BTreeMap<&str, BTreeSet<String>>> = BTreeMap::new();
-    let mut says = |key, value, place| _ = said.entry(key).or_default().entry(value).or_default().insert(place);
-    for (key, value) in &resolved.annotations {
-        says(key.as_str(), value.as_str(), format!("the annotation of {}", resolved.digest));
-    }
-    for image in &resolved.images {
-        for (key, value) in &image.labels {
-            says(key.as_str(), value.as_str(), format!("the label of {}", image.config));
-        }
-    }
-    let words = |(value, places): (&str, BTreeSet<String>)| {
-        let more = places.len().saturating_sub(1);
-        let first = places.into_iter().next().unwrap_or_default();
-        let more = if more == 0 { String::new() } else { format!(" and {more} more") };
-        format!("`{}` by {first}{more}", value.chars().take(SHOWN).collect::<String>())
-    };
-    let several = said.into_iter().filter(|(_, values)| values.len() > 1);
-    several
-        .map(|(key, values)| {
-            let told: Vec<String> = values.into_iter().take(SHOWN_VALUES).map(words).collect();
-            (key.to_owned(), told.join(", "))
-        })
-        .collect()
-}
-
-/// How many characters of a value, and how many values, are told where sources contradict each other.
-const SHOWN: usize = 100;
-const SHOWN_VALUES: usize = 3;
-
 pub(super) async fn until_cancelled<T>(
     cx: &Context,
     work: impl Future<Output = Result<T, ProviderError>>,
@@ -339,8 +295,9 @@ impl Provider for Oci {
                 tree: found.tree.iter().map(|manifest| manifest.digest).collect(),
                 platforms: found.images.iter().map(|image| (image.digest, Some(image.config))).collect(),
                 nature: Some(found.nature),
-                metadata: metadata(&found),
-                contradicted: contradicted(&found),
+                metadata: said::metadata(&found),
+                said_where: said::places(&found),
+                contradicted: said::contradicted(&found),
             })
         })
         .await

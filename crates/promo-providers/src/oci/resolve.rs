@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use promo_core::Digest;
-use promo_core::requirement::Nature;
+use promo_core::requirement::{Nature, need};
 use serde::{Deserialize, Serialize};
 
+use super::chart;
 use super::document::{self, Body, Document, Link, RawManifest};
 use super::error::OciError;
 use super::nature;
@@ -50,7 +51,7 @@ pub struct PlatformImage {
     pub platform: Option<String>,
     /// The digest of its configuration.
     pub config: Digest,
-    /// The labels of its configuration.
+    /// The labels of its configuration; of a chart, what that says under the keys that annotations have.
     pub labels: BTreeMap<String, String>,
 }
 
@@ -89,11 +90,13 @@ impl Resolved {
         manifests + self.blobs.iter().map(|b| b.size).sum::<u64>()
     }
 
-    /// The labels that all images of the artifact give with the same value.
+    /// The labels that all images of the artifact give alike, as the first of them spells them.
     #[must_use]
     pub fn labels(&self) -> BTreeMap<String, String> {
         let Some((first, others)) = self.images.split_first() else { return BTreeMap::new() };
-        let agreed = |(key, value): &(&String, &String)| others.iter().all(|i| i.labels.get(*key) == Some(*value));
+        let same = |key: &str, value: &str, other: Option<&String>| other.is_some_and(|o| need::same(key, value, o));
+        let agreed =
+            |(key, value): &(&String, &String)| others.iter().all(|i| same(key, value, i.labels.get(key.as_str())));
         first.labels.iter().filter(agreed).map(|(k, v)| (k.clone(), v.clone())).collect()
     }
 }
@@ -292,7 +295,25 @@ fn children_first(top: &Digest, nodes: &BTreeMap<Digest, Node>) -> Vec<Digest> {
     out
 }
 
-/// `config.Labels` of an image configuration (image specification, "Image Configuration"); nothing for other artifacts.
+/// What the configuration of a chart, its `Chart.yaml` in JSON, says that an annotation has a key for: its version. That of what it installs
+/// is another, and has its own name.
+async fn of_chart(store: &Store, config: &Link) -> Result<BTreeMap<String, String>, OciError> {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Chart {
+        version: Option<String>,
+        app_version: Option<String>,
+    }
+    let what = || format!("{}@{}", store.name(), config.digest);
+    let bytes = store.read_blob(&config.digest, config.size, CONFIG_LIMIT).await?;
+    let chart: Chart = serde_json::from_slice(&bytes)
+        .map_err(|error| OciError::malformed(what(), format!("not the configuration of a chart: {error}")))?;
+    let said = [(need::VERSION, chart.version), (need::APP_VERSION, chart.app_version)];
+    Ok(said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
+}
+
+/// `config.Labels` of an image configuration (image specification, "Image Configuration"), what a chart says of itself; nothing for other
+/// artifacts.
 async fn read_labels(store: &Store, config: &Link) -> Result<BTreeMap<String, String>, OciError> {
     #[derive(Deserialize)]
     struct Config {
@@ -302,6 +323,9 @@ async fn read_labels(store: &Store, config: &Link) -> Result<BTreeMap<String, St
     struct Inner {
         #[serde(rename = "Labels")]
         labels: Option<BTreeMap<String, String>>,
+    }
+    if config.media_type == chart::CONFIG {
+        return of_chart(store, config).await;
     }
     if !nature::IMAGE_CONFIGS.contains(&config.media_type.as_str()) {
         return Ok(BTreeMap::new());

@@ -127,10 +127,12 @@ fn image(payload: &Json) -> Read<'_, Report> {
         return kind.broken(format!("`{IMAGE}`"));
     }
     let at = critical.need("image")?.need("docker-manifest-digest")?;
-    match at.digest_in(at.text()?)? {
-        Some(digest) => Ok(signature_over(digest)),
-        None => at.broken("a digest of SHA-256"),
-    }
+    let Some(digest) = at.digest_in(at.text()?)? else { return at.broken("a digest of SHA-256") };
+    let mut report = signature_over(digest);
+    let identity = critical.get_object("identity")?;
+    let named = identity.map_or(Ok(None), |identity| identity.get_text("docker-reference"))?;
+    report.about.repository = named.filter(|name| !name.is_empty());
+    Ok(report)
 }
 
 fn signature_over(digest: Digest) -> Report {

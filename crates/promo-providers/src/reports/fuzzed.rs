@@ -146,6 +146,7 @@ impl Plain {
                 let roots = packages.iter().filter(is_root).count();
                 Self { components: Some(packages.len() - roots), ..Self::default() }
             }
+            Kind::Syft => Self { components: Some(items(value, "/artifacts").len()), ..Self::default() },
             Kind::Spdx3 => {
                 let graph = items(value, "/@graph");
                 let kind = |element: &Value| {

@@ -30,6 +30,7 @@ mod score;
 mod slsa;
 mod spdx2;
 mod spdx3;
+mod syft;
 #[cfg(test)]
 mod tests;
 mod told;
@@ -67,7 +68,7 @@ struct Format {
 /// Every format that is told by its content. No document is two of them.
 ///
 /// Envelopes come first: what is one is nothing else, so that what is read of it and what its signature is over are the same.
-const FORMATS: [Format; 14] = [
+const FORMATS: [Format; 15] = [
     Format { kind: Kind::Signature, name: "a signed envelope", reader: Reader::Json(is_signature, read_signature) },
     Format { kind: Kind::Trivy, name: "a report of Trivy", reader: Reader::Json(trivy::is, trivy::read) },
     Format { kind: Kind::Grype, name: "a report of Grype", reader: Reader::Json(grype::is, grype::read) },
@@ -77,6 +78,7 @@ const FORMATS: [Format; 14] = [
     Format { kind: Kind::CycloneDx, name: "CycloneDX", reader: Reader::Json(cyclonedx::is, cyclonedx::read) },
     Format { kind: Kind::Spdx2, name: "SPDX", reader: Reader::Json(spdx2::is, spdx2::read) },
     Format { kind: Kind::Spdx3, name: "SPDX", reader: Reader::Json(spdx3::is, spdx3::read) },
+    Format { kind: Kind::Syft, name: "syft's JSON", reader: Reader::Json(syft::is, syft::read) },
     Format { kind: Kind::OpenVex, name: "OpenVEX", reader: Reader::Json(openvex::is, openvex::read) },
     Format { kind: Kind::K6, name: "a summary of k6", reader: Reader::Json(k6::is, k6::read) },
     Format { kind: Kind::Junit, name: "JUnit", reader: Reader::Xml(junit::is, junit::read) },

@@ -26,7 +26,10 @@ fn v1(predicate: &Json) -> Read<'_, Report> {
     // BuildKit names no source among what it resolved, but images.
     let source = match checked_out(buildkit)? {
         Some(source) => Some(source),
-        None => all.next(),
+        None => match all.next() {
+            Some(source) => Some(source),
+            None => workflow(definition)?,
+        },
     };
     let provenance = Provenance {
         builder: run.need("builder")?.get_text("id")?.unwrap_or_default(),
@@ -85,7 +88,14 @@ fn checked_out(buildkit: Option<&Json>) -> Read<'_, Option<Source>> {
     let Some(vcs) = part(buildkit, "vcs")? else { return Ok(None) };
     let Some(uri) = vcs.get_text("source")? else { return Ok(None) };
     let commit = vcs.get_text("revision")?.and_then(|text| commit(&text));
-    Ok(Some(Source { uri, commit }))
+    Ok(Some(Source { uri, commit, digest: None }))
+}
+
+/// The repository of the workflow that GitHub was told to run, which has no commit.
+fn workflow(definition: &Json) -> Read<'_, Option<Source>> {
+    let workflow = part(definition.get_object("externalParameters")?, "workflow")?;
+    let Some(workflow) = workflow else { return Ok(None) };
+    Ok(workflow.get_text("repository")?.map(|uri| Source { uri, commit: None, digest: None }))
 }
 
 /// Resource descriptors (in-toto) and materials: each with where it lies and its digests.
@@ -100,7 +110,12 @@ fn of_list(list: &[Json]) -> Read<'_, Vec<Source>> {
             Some(digest) => digest.get_text("gitCommit")?.or(digest.get_text("sha1")?),
             None => None,
         };
-        out.push(Source { uri, commit: stated.and_then(|text| commit(&text)) });
+        let bytes = match digest {
+            Some(digest) => digest.get_text("sha256")?,
+            None => None,
+        };
+        let digest = bytes.and_then(|hex| format!("sha256:{}", hex.to_ascii_lowercase()).parse().ok());
+        out.push(Source { uri, commit: stated.and_then(|text| commit(&text)), digest });
     }
     Ok(out)
 }

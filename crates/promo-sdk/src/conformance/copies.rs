@@ -351,6 +351,7 @@ mod tests {
                 platforms: [].into(),
                 nature: None,
                 metadata: [].into(),
+                said_where: [].into(),
                 contradicted: [].into(),
             })
         }

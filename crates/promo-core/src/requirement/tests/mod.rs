@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 
 mod counted;
+mod metadata;
 mod named;
 mod parts;
 mod properties;

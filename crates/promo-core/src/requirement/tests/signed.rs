@@ -13,7 +13,7 @@ fn signature(name: &str, of: &str, by: &[&str]) -> Piece {
 }
 
 fn signed(by: &[&str], least: u64) -> SignatureRequirement {
-    SignatureRequirement { by: signers(by), least }
+    SignatureRequirement { by: signers(by), least, repository: false }
 }
 
 fn codes(verdict: &Verdict) -> Vec<&'static str> {
@@ -41,6 +41,43 @@ fn an_artifact_is_signed_by_those_whose_signature_over_the_artifact_itself_holds
         ),
     ] {
         assert_eq!(codes(&one.judge(&index(), &pieces)), expected, "{case}");
+    }
+}
+
+#[test]
+fn s5_2_where_the_repository_matters_a_signature_names_one_in_which_the_artifact_lies() {
+    let app: crate::ids::ArtifactName = "app".parse().unwrap();
+    let judge = |named: Option<&str>, repository: bool| {
+        let mut piece = signature("a", "index", &["release"]);
+        report(&mut piece).about.repository = named.map(Into::into);
+        let requirement = SignatureRequirement { by: signers(&["release"]), least: 1, repository };
+        let gate = EvidenceGate {
+            artifacts: BTreeSet::new(),
+            kinds: BTreeSet::new(),
+            requirement: Requirement::Signature(requirement),
+            by: Signers::new(),
+            exceptions: vec![],
+        };
+        let evidence = ReleaseEvidence {
+            subjects: [(app.clone(), index())].into(),
+            places: [(app.clone(), ["registry.example:5000/team/app".into(), "docker.io/team/app".into()].into())]
+                .into(),
+            pieces: vec![piece],
+            ..Default::default()
+        };
+        codes(&gate.judge(&app, &evidence, Before::First, now()).unwrap().verdict)
+    };
+    for (named, known) in [
+        (Some("registry.example:5000/team/app"), true),
+        (Some("registry.example:5000/team/app:1.4.2"), true),
+        (Some("index.docker.io/team/app"), true),
+        (Some("registry.example/team/app"), false),
+        (Some("registry.example:5000/team/app2"), false),
+        (Some("registry.example:5000/team"), false),
+        (None, false),
+    ] {
+        assert_eq!(judge(named, true), if known { vec![] } else { vec!["not-signed", "of-another"] }, "{named:?}");
+        assert_eq!(judge(named, false), [""; 0], "nobody asks for it: {named:?}");
     }
 }
 
@@ -92,7 +129,7 @@ fn of_several_hands_each_counts_once() {
     assert_eq!(told, ["1 of release, security signed it, and 2 must"]);
     // One key under two names is one hand.
     let by: Signers = [("release".parse().unwrap(), key("release")), ("again".parse().unwrap(), key("release"))].into();
-    let twice = SignatureRequirement { by, least: 2 };
+    let twice = SignatureRequirement { by, least: 2, repository: false };
     assert_eq!(twice.judge(&single(), &[signature("a", "image", &["release"])]).standing(), Standing::Missing);
     // So is one address that two issuers know, and a key is no address.
     let known = |identity: &str, issuer: &str| {
@@ -109,7 +146,10 @@ fn of_several_hands_each_counts_once() {
         let mut by_both = signature("a", "image", &[]);
         by_both.signed.by = [one.clone(), other.clone()].into();
         let by: Signers = [("one".parse().unwrap(), one.clone()), ("other".parse().unwrap(), other)].into();
-        assert_eq!(SignatureRequirement { by, least: 2 }.judge(&single(), &[by_both]).standing(), standing);
+        assert_eq!(
+            SignatureRequirement { by, least: 2, repository: false }.judge(&single(), &[by_both]).standing(),
+            standing
+        );
     }
 }
 
@@ -165,6 +205,7 @@ pub(super) fn provenance(name: &str, of: &str, by: &[&str]) -> Piece {
         source: Some(Source {
             uri: "git+https://git.example/acme/shop@refs/heads/main".into(),
             commit: Some(COMMIT.into()),
+            digest: None,
         }),
         others: vec![],
         run: None,
@@ -240,7 +281,8 @@ fn provenance_counts_signed_and_of_the_builder_the_source_and_the_commit_that_it
 fn the_commit_of_something_else_that_was_built_in_is_not_that_of_the_source() {
     let mut piece = provenance("a", "index", &["ci"]);
     of(&mut piece).source.as_mut().unwrap().commit = None;
-    let other = Source { uri: "git+https://git.example/other/library".into(), commit: Some(COMMIT.into()) };
+    let other =
+        Source { uri: "git+https://git.example/other/library".into(), commit: Some(COMMIT.into()), digest: None };
     of(&mut piece).others.push(other);
     let verdict = built().judge(&index(), &[piece.clone()], Some(COMMIT));
     assert_eq!(codes(&verdict), ["other-commit"]);

@@ -105,7 +105,7 @@ fn s1_3_of_which_platform_it_is_says_what_was_signed_and_not_where_it_lies() {
 
 #[test]
 fn s1_3_a_second_signature_over_the_same_counts_beside_the_first_in_whichever_envelope() {
-    let both = SignatureRequirement { by: signers(&["release", "security"]), least: 2 };
+    let both = SignatureRequirement { by: signers(&["release", "security"]), least: 2, repository: false };
     let gate = gate(Requirement::Signature(both), &[]);
     let signature = |name: &str, by: &str| {
         let mut about = About::new(Kind::Signature);
@@ -193,7 +193,11 @@ fn some_pieces() -> impl Strategy<Value = Vec<Piece>> {
                     2 => run(&format!("{at}"), &[], bad, 60),
                     3 => piece(&format!("{at}"), Report::new(About::new(Kind::Signature))),
                     _ => {
-                        let source = Source { uri: "https://git.example/shop".into(), commit: Some("00".repeat(20)) };
+                        let source = Source {
+                            uri: "https://git.example/shop".into(),
+                            commit: Some("00".repeat(20)),
+                            digest: None,
+                        };
                         let built = Provenance {
                             builder: if bad > 0 {
                                 "https://laptop.example".into()
@@ -235,7 +239,10 @@ fn some_gate() -> impl Strategy<Value = EvidenceGate> {
         0 => gate(Requirement::Scan(ScanRequirement { scope: Scope::Any, ..ScanRequirement::default() }), &by),
         1 => gate(tests(&["unit"]), &by),
         2 => gate(tests(&[]), &by),
-        3 => gate(Requirement::Signature(SignatureRequirement { by: signers(&["ci"]), least: 1 }), &[]),
+        3 => gate(
+            Requirement::Signature(SignatureRequirement { by: signers(&["ci"]), least: 1, repository: false }),
+            &[],
+        ),
         _ => gate(
             Requirement::Provenance(ProvenanceRequirement {
                 by: signers(&["ci"]),

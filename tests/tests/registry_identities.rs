@@ -1,12 +1,14 @@
 //! Signatures without a key: the JavaScript client of Sigstore signs an image as somebody whom an issuer knows, promo lets in what they have
-//! signed and nothing else, and at the destination that client finds the same. promo is a process of its own, the registries are real ones.
+//! signed and nothing else, and at the destination that client finds the same. And keys that a log must bear out, or that end. promo is a
+//! process of its own, the registries are real ones.
 
 #[cfg(test)]
 mod needs_docker_registry {
     mod needs_clients {
         use base64::Engine as _;
         use base64::engine::general_purpose::STANDARD;
-        use promo_sdk::Digest;
+        use promo_engine::clock::SystemClock;
+        use promo_sdk::{Clock as _, Digest};
         use promo_tests::beside::{Place, statement, tag};
         use promo_tests::clients::{BUNDLE, Clients};
         use promo_tests::copying::{FROM, PLAN, Project, TAG, TO};
@@ -246,6 +248,130 @@ mod needs_docker_registry {
                 let opened = clients.opened_by_root(&clients.trusted_root("private"), &bundle);
                 assert_eq!(opened.is_ok(), holds, "{case}: {opened:?}");
             }
+        }
+
+        /// A gate over the signature of whom a key is known by, under these terms, with more in it.
+        fn by_key(clients: &Clients, public: &std::path::Path, (terms, more): (&str, &str)) -> String {
+            let key = std::fs::read_to_string(public).unwrap();
+            let root = if terms.contains("trusted_root") {
+                let root = std::fs::read_to_string(clients.trusted_root("own")).unwrap();
+                format!("[trusted_roots.own]\njson = '''{root}'''\n")
+            } else {
+                String::new()
+            };
+            format!(
+                "gates = [\"signed\"]\n[gates]\nsigned = {{ signature = {{ by = [\"release\"]{more} }} }}\n\
+                 [signers.release]\nkey = \"\"\"\n{key}\"\"\"\n{terms}\n{root}"
+            )
+        }
+
+        fn in_seconds(seconds: i64) -> String {
+            let at = SystemClock.now() + jiff::SignedDuration::from_secs(seconds);
+            jiff::Timestamp::from_second(at.as_second()).unwrap().to_string()
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn r5_3_a_key_that_a_log_must_bear_out_lets_in_with_its_entry_and_nothing_without() {
+            let (Some(from), Some(to)) = (Registry::start(), Registry::start()) else { return };
+            let clients = Clients::new();
+            let ((private, public), (stranger, _)) = (clients.key("release"), clients.key("stranger"));
+            let source = Place::of(&from, FROM, TAG).await;
+            let index = source.what.digest;
+            let sign = |key: &std::path::Path, more: &[&str]| {
+                let options = [&["--key", key.to_str().unwrap()], more].concat();
+                clients.signed_as("own", (WORKFLOW, ISSUER), &statement(index, SIGNED), &options)
+            };
+            let good = sign(&private, &[]);
+            let of_an_hour_ago = sign(&private, &["--ago", "3600"]);
+            let middle = |bytes: &[u8]| bytes.len() / 2;
+            let last = |bytes: &[u8]| bytes.len() - 1;
+            let entry = |field: &str| format!("/verificationMaterial/tlogEntries/0/{field}");
+            let logged = "trusted_root = \"own\"".to_owned();
+            let ended = format!("{logged}\nnot_after = {}", in_seconds(-1800));
+            let unproven = ("evidence-bad", "no log or time stamp of its trusted root bears it out");
+            for (case, bundle, terms, (code, says)) in [
+                ("in the log", good.clone(), &logged, ("evidence-met", "release")),
+                ("by nobody but openssl", clients.bundle(&private, &statement(index, SIGNED)), &logged, unproven),
+                ("in no log", without(&good, "/verificationMaterial/tlogEntries"), &logged, unproven),
+                ("another entry", changed(&good, &entry("canonicalizedBody"), middle), &logged, unproven),
+                (
+                    "another promise",
+                    changed(&good, &entry("inclusionPromise/signedEntryTimestamp"), last),
+                    &logged,
+                    unproven,
+                ),
+                ("another proof", changed(&good, &entry("inclusionProof/rootHash"), middle), &logged, unproven),
+                ("another key", sign(&stranger, &[]), &logged, ("evidence-missing", "not signed by release")),
+                ("while the key counted", of_an_hour_ago, &ended, ("evidence-met", "release")),
+                ("after the key had ended", good.clone(), &ended, ("evidence-expired", "key-outside-window")),
+            ] {
+                source.attach(BUNDLE, &bundle, index).await;
+                let gate = by_key(&clients, &public, (terms, ""));
+                let told = told(&Project::new(from.address(), to.address(), &[]).and(&gate));
+                assert_eq!(told.gate.0, code, "{case}: {}", told.gate.1);
+                assert!(told.gate.1.contains(says), "{case}: {}", told.gate.1);
+            }
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn r5_3_the_end_of_a_key_is_told_in_the_plan_and_bars_its_apply_once_it_has_come() {
+            let (Some(from), Some(to)) = (Registry::start(), Registry::start()) else { return };
+            let clients = Clients::new();
+            let (private, public) = clients.key("release");
+            let source = Place::of(&from, FROM, TAG).await;
+            let index = source.what.digest;
+            source.attach(BUNDLE, &clients.bundle(&private, &statement(index, SIGNED)), index).await;
+
+            let end = in_seconds(30);
+            let gate = by_key(&clients, &public, (&format!("not_after = {end}"), ""));
+            let project = Project::new(from.address(), to.address(), &[]).and(&gate);
+            let told = told(&project);
+            assert_eq!(told.gate.0, "evidence-met", "{}", told.gate.1);
+            let (day, time) = end.trim_end_matches('Z').split_once('T').unwrap();
+            let until = format!("release, the key of release counts until {day} {time} UTC");
+            for said in [&told.plan, &told.gate.1] {
+                assert!(said.contains(&until), "{until}: {said}");
+            }
+            let warned = project.run(&["check"]);
+            assert!(
+                warned.said.contains(&format!("the key of the signer release counts until {day}")),
+                "{}",
+                warned.said
+            );
+            let left = end.parse::<jiff::Timestamp>().unwrap().duration_since(SystemClock.now());
+            std::thread::sleep(std::time::Duration::try_from(left).unwrap_or_default());
+            let applied = project.run(&["apply", PLAN]);
+            assert_ne!(applied.code, Some(0), "{}", applied.said);
+            assert!(applied.said.contains("the key of release counts until"), "{}", applied.said);
+            assert!(applied.said.contains("which is over"), "{}", applied.said);
+        }
+
+        #[tokio::test(flavor = "multi_thread")]
+        async fn r1_3_where_each_platform_must_be_signed_the_one_that_is_not_is_named() {
+            let (Some(from), Some(to)) = (Registry::start(), Registry::start()) else { return };
+            let clients = Clients::new();
+            let (private, public) = clients.key("release");
+            let source = Place::of(&from, FROM, TAG).await;
+            let index = source.what.digest;
+            let platforms: Vec<Digest> = source.what.images.iter().map(|image| image.digest).collect();
+            let gate = by_key(&clients, &public, ("", ", scope = \"each-platform\""));
+            let told_now = || told(&Project::new(from.address(), to.address(), &[]).and(&gate));
+            let signed = |of: Digest| clients.bundle(&private, &statement(of, SIGNED));
+            source.attach(BUNDLE, &signed(index), index).await;
+            let lacking = |told: &Told, of: &Digest| told.gate.1.contains(&format!("the platform {of}: not signed"));
+            let told = told_now();
+            assert_eq!(told.gate.0, "evidence-missing", "the index is none of them: {}", told.gate.1);
+            assert!(platforms.iter().all(|one| lacking(&told, one)), "{}", told.gate.1);
+            let (one, others) = platforms.split_last().unwrap();
+            for other in others {
+                source.attach(BUNDLE, &signed(*other), *other).await;
+            }
+            let told = told_now();
+            assert_eq!(told.gate.0, "evidence-missing", "{}", told.gate.1);
+            assert!(lacking(&told, one) && !others.iter().any(|other| lacking(&told, other)), "{}", told.gate.1);
+            assert!(told.plan.contains(&format!("the platform {one}: not signed by release")), "{}", told.plan);
+            source.attach(BUNDLE, &signed(*one), *one).await;
+            assert_eq!(told_now().gate.0, "evidence-met");
         }
     }
 }

@@ -488,8 +488,10 @@ fn read_policy(root: &Path, path: &Path) -> Result<Policy, CliError> {
 /// Whether what is believed of certificates can be read: of that the core knows nothing but what it says it is.
 fn roots_can_be_used(path: &Path, gates: &BTreeMap<GateName, EvidenceGate>) -> Result<(), CliError> {
     for (name, signer) in gates.values().flat_map(EvidenceGate::named_signers) {
-        let Some(identity) = signer.identity() else { continue };
-        signatures::trusted_root(&identity.trusted_root).map_err(|why| {
+        let Some(root) = signer.trusted_root() else { continue };
+        // For keys its authorities of certificates are not needed.
+        let usable = if signer.key().is_some() { signatures::witnesses(root) } else { signatures::trusted_root(root) };
+        usable.map_err(|why| {
             let message = format!("the trusted root of the signer `{name}` cannot be used: {}", line(&why));
             CliError::new("trusted-root", 65, message, "promo explain trusted-root").who(who::YOU).in_file(path)
         })?;

@@ -2,7 +2,8 @@
 //! against identities, and in `signing` how one is made. What must not live here: what a document says (`reports`), and whose signatures
 //! count for what (promo-core).
 //!
-//! Where a key is asked for, neither a log nor a certificate is: what a bundle has of those is neither needed nor looked at.
+//! Where a key alone is asked for, neither a log nor a certificate is: what a bundle has of those is neither needed nor looked at. Where a
+//! trusted root stands beside the key, its logs or time stamps must bear the signature out.
 
 mod certificates;
 pub mod signing;
@@ -23,7 +24,7 @@ use promo_core::requirement::{Identity, KeyKind, PublicKey, Signed, Signer};
 
 use crate::reports::envelope::{self, Envelope, IN_TOTO, Signature};
 
-pub use certificates::trusted_root;
+pub use certificates::{trusted_root, witnesses};
 
 /// What is known by its digest is told apart by these from what stands in an envelope: what cosign signs of an image, and a message.
 const IMAGE: &str = "application/vnd.dev.cosign.simplesigning.v1+json";
@@ -46,7 +47,7 @@ pub fn signed(bytes: &[u8], signers: &BTreeSet<Signer>) -> Signed {
         Envelope::Image { payload, .. } => Some(payload.clone()),
         Envelope::Message { .. } => None,
     };
-    for key in signers.iter().filter_map(Signer::key) {
+    for (signer, key) in signers.iter().filter_map(|signer| Some((signer, signer.key()?))) {
         // Ed25519 is over the bytes (RFC 8032): of a digest alone nobody can tell.
         if message.is_none() && key.kind() == KeyKind::Ed25519 {
             continue;
@@ -69,9 +70,19 @@ pub fn signed(bytes: &[u8], signers: &BTreeSet<Signer>) -> Signed {
             Envelope::Image { signature, .. } | Envelope::Message { signature, .. } => std::slice::from_ref(signature),
         };
         if signatures.iter().any(holds) {
-            out.by.insert(key.clone().into());
+            let Some(root) = signer.trusted_root() else {
+                out.by.insert(signer.clone());
+                continue;
+            };
+            match certificates::borne_out(bytes, &envelope, key, root) {
+                Some(seen) => {
+                    out.by.insert(signer.clone());
+                    out.times.extend(seen.map(|seen| (signer.clone(), [seen].into())));
+                }
+                None => _ = out.unproven.insert(signer.clone()),
+            }
         } else if signatures.iter().any(|signature| is_of(&signature.key, &der)) {
-            out.broken.insert(key.clone().into());
+            out.broken.insert(signer.clone());
         }
     }
     out

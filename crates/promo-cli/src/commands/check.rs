@@ -1,13 +1,15 @@
 //! `promo check`: everything that is wrong with pipeline, policy and trust file, and what is probably not meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use clap::Args;
+use jiff::{SignedDuration, Timestamp};
 use promo_core::counted::counted;
 use promo_core::diagnostic::Severity;
-use promo_core::gate::Reason;
+use promo_core::gate::{Instant, Reason};
 use promo_core::ids::EnvironmentName;
+use promo_core::requirement::Term;
 use promo_core::windows::{self, WARNING_DAYS, Window};
 use promo_engine::clock::SystemClock;
 use promo_sdk::{Clock as _, ProviderError};
@@ -86,17 +88,29 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
     if let Some(error) = wrong_templates(runtime::wait(unsound)??) {
         return Err(error);
     }
+    let policy_gates = rules.policy.iter().flat_map(|policy| policy.gates.values().map(|gate| ("policy", gate)));
+    let gates = governance.pipeline.gates.values().map(|gate| ("pipeline", gate)).chain(policy_gates);
+    let named = gates.flat_map(|(whose, gate)| gate.named_signers().map(move |named| (whose, named)));
+    let ending: BTreeSet<(&str, String)> = named
+        .filter_map(|(whose, (name, signer))| Some((whose, ending(name.as_str(), &signer.term(), now)?)))
+        .collect();
     let mut lacks: Vec<Reason> = Vec::new();
     for (_, _, reason) in doctor::readiness(global, &rules)? {
         lacks.extend(reason.filter(|reason| !lacks.contains(reason)));
     }
     let mut warnings = rules.warning_views;
     warnings.extend(forecasts.iter().map(|(whose, message)| forecast(whose, message, &rules.files)));
+    let key_outside = |(whose, message): &(&str, String)| DiagnosticView {
+        code: "key-outside-window",
+        ..forecast(whose, message, &rules.files)
+    };
+    warnings.extend(ending.iter().map(key_outside));
     let in_words = |(whose, message): (&str, String)| match whose {
         "policy" => format!("policy: {message}"),
         _ => message,
     };
     let windows: Vec<String> = forecasts.into_iter().map(in_words).collect();
+    let ending: Vec<String> = ending.into_iter().map(in_words).collect();
     let count = warnings.len() + lacks.len();
     let refused =
         warnings.first().filter(|_| arguments.strict).map(|first| command_line(["promo", "explain", first.code]));
@@ -120,7 +134,7 @@ pub(crate) fn run(ui: &Ui, global: &Global, arguments: &Arguments) -> Result<Exi
         if !rules.warnings.is_empty() {
             ui.talk(&rules.warnings);
         }
-        for warning in view.windows.iter().chain(&view.not_runnable) {
+        for warning in view.windows.iter().chain(&ending).chain(&view.not_runnable) {
             ui.talk(&format!("{}: {}", label(Label::Warning, "warning"), line(warning)));
         }
         let verdict = if exit == DONE { "is well formed" } else { "has warnings, and --strict takes none" };
@@ -161,6 +175,22 @@ pub(super) fn wrong_templates(found: Vec<(EnvironmentName, ProviderError)>) -> O
 }
 
 /// A forecast about a window, as a warning about the file that declares it.
+/// How long before the end of a key people are told, in days.
+const KEY_DAYS: i64 = 30;
+
+/// That a key counts no more soon, or any more: what is signed with it has to be signed anew.
+fn ending(name: &str, term: &Term, now: Timestamp) -> Option<String> {
+    let to = term.to?;
+    let left = to.duration_since(now);
+    if left > SignedDuration::from_hours(24 * KEY_DAYS) {
+        return None;
+    }
+    let (is, days) = if to <= now { ("counted", None) } else { ("counts", Some(left.as_hours() / 24)) };
+    let left = days.map(|days| format!(", {days} days from now")).unwrap_or_default();
+    let todo = "sign with a key that counts longer, and name both until then";
+    Some(format!("the key of the signer {name} {is} until {}{left}: {todo}", Instant(to)))
+}
+
 fn forecast(declares: &str, message: &str, files: &[(&'static str, PathBuf)]) -> DiagnosticView {
     let file = files.iter().find(|(what, _)| *what == declares).map(|(_, path)| path.display().to_string());
     DiagnosticView {

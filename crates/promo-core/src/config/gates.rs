@@ -20,10 +20,10 @@ use crate::evidence::{Finite, Level};
 use crate::ids::GateName;
 use crate::requirement::need;
 use crate::requirement::{
-    Baseline, BillRequirement, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, Identity,
+    Baseline, BillRequirement, BoundKey, CoverageRequirement, EvidenceGate, Excepted, Exception, Fixes, Identity,
     LicenceRequirement, MetadataRequirement, Nature, NumberRequirement, ProvenanceRequirement, PublicKey, Requirement,
-    ScanRequirement, Scope, SignatureRequirement, Signer, Signers, SourceRequirement, Suppressions, TestRequirement,
-    Unknown,
+    ScanRequirement, Scope, SignatureRequirement, Signer, Signers, SourceRequirement, Suppressions, Term,
+    TestRequirement, Unknown,
 };
 
 /// The keys of which a gate has exactly one.
@@ -141,9 +141,10 @@ fn signer(
     roots: &BTreeMap<&str, Option<&str>>,
     checker: &mut Checker<'_>,
 ) -> Result<Option<Signer>, (&'static str, String)> {
-    let beside = ["identity", "issuer", "trusted_root"].into_iter().find(|key| table.get(key).is_some());
+    let term = term(table)?;
+    let named = ["identity", "issuer"].into_iter().find(|key| table.get(key).is_some());
     if table.get("key").is_some() {
-        if let Some(beside) = beside {
+        if let Some(beside) = named {
             return Err((
                 beside,
                 format!("has a key and `{beside}`: expected one of the two, each is a signer of its own"),
@@ -152,8 +153,16 @@ fn signer(
         let Some(text) = table.text("key") else { return Ok(None) };
         let key =
             PublicKey::of_pem(text).map_err(|expected| ("key", format!("has no key that can be read: {expected}")))?;
-        return Ok(Some(Signer::Key(key)));
+        let trusted_root = match table.get("trusted_root") {
+            Some(_) => match root_of(table, roots, checker) {
+                Some(root) => Some(root),
+                None => return Ok(None),
+            },
+            None => None,
+        };
+        return Ok(Some(BoundKey { key, term, trusted_root }.into()));
     }
+    let beside = named.or_else(|| table.get("trusted_root").map(|_| "trusted_root"));
     let lacks = ["identity", "issuer", "trusted_root"].into_iter().find(|key| table.get(key).is_none());
     match (beside, lacks) {
         (None, _) => return Err(("key", "has neither a `key` nor an `identity`: expected one of the two".into())),
@@ -163,17 +172,52 @@ fn signer(
         }
         (Some(_), None) => {}
     }
-    let (Some(node), Some(name)) = (table.get("trusted_root"), table.text("trusted_root")) else { return Ok(None) };
-    let all: Vec<&str> = roots.keys().copied().collect();
-    references(checker, &[(name, node.span.clone())], &all, "trusted root");
+    if let Some(bound) = ["not_before", "not_after"].into_iter().find(|key| table.get(key).is_some()) {
+        let why = "the certificate of an identity has a time of its own, and only a `key` has none";
+        return Err((bound, format!("has an identity and `{bound}`: {why}")));
+    }
+    let root = root_of(table, roots, checker);
     let text = |key: &str| table.text(key).map(String::from);
-    let (Some(identity), Some(issuer), Some(Some(root))) = (text("identity"), text("issuer"), roots.get(name)) else {
+    let (Some(identity), Some(issuer), Some(trusted_root)) = (text("identity"), text("issuer"), root) else {
         return Ok(None);
     };
     if identity.trim_matches('*').is_empty() {
         return Err(("identity", "is anybody at all: expected an address, or the URI of a workflow".into()));
     }
-    Ok(Some(Signer::Identity(Identity { identity, issuer, trusted_root: String::from(*root) })))
+    Ok(Some(Signer::Identity(Identity { identity, issuer, trusted_root })))
+}
+
+/// The trusted root that a signer names; none where there is none by that name, or one that cannot be read, which has been told.
+fn root_of(table: &Table, roots: &BTreeMap<&str, Option<&str>>, checker: &mut Checker<'_>) -> Option<String> {
+    let (node, name) = (table.get("trusted_root")?, table.text("trusted_root")?);
+    let all: Vec<&str> = roots.keys().copied().collect();
+    references(checker, &[(name, node.span.clone())], &all, "trusted root");
+    (*roots.get(name)?).map(String::from)
+}
+
+/// When a key counts: from the beginning of a day, to the end of one, or to the instant.
+fn term(table: &Table) -> Result<Term, (&'static str, String)> {
+    let midnight = |date: Date| Some(date.to_zoned(TimeZone::UTC).ok()?.timestamp());
+    let read = |key: &'static str, last: bool| {
+        let Some(node) = table.get(key) else { return Ok(None) };
+        let Some(written) = date(node) else { return Ok(None) };
+        let found = match written {
+            Ok(day) if last => day.tomorrow().ok().and_then(midnight),
+            Ok(day) => midnight(day),
+            Err(text) => text.parse::<Timestamp>().ok(),
+        };
+        let written = written.map_or_else(ToString::to_string, |date| date.to_string());
+        let expected = "expected a day, `YYYY-MM-DD` in UTC, or a time with its offset, `YYYY-MM-DDTHH:MM:SSZ`";
+        let wrong = || (key, format!("has `{key}` of `{written}`: {expected}"));
+        found.map(Some).ok_or_else(wrong)
+    };
+    let term = Term { from: read("not_before", false)?, to: read("not_after", true)? };
+    match (term.from, term.to) {
+        (Some(from), Some(to)) if to <= from => {
+            Err(("not_after", "counts at no time: `not_after` is not behind `not_before`".into()))
+        }
+        _ => Ok(term),
+    }
 }
 
 /// Whose certificates and logs are believed; nothing of one that is none.
@@ -245,6 +289,7 @@ fn requirement(
             by: named_signers(own, "by", signers, checker),
             builders: texts(own, "builders"),
             sources: texts(own, "sources"),
+            scope: own.text("scope").map(|_| scope(own)),
         }),
         "source" => Requirement::Source(source(own, checker)?),
         "licences" => Requirement::Licences(licences(own, checker)),
@@ -333,7 +378,8 @@ fn signature(
         checker.push(Diagnostic::at("gate-signers", node.span.clone(), message).help(help));
     }
     let repository = table.get("repository").is_some_and(|node| matches!(node.data, Data::Flag(true)));
-    SignatureRequirement { by, least, repository }
+    let scope = if table.get("scope").is_some() { scope(table) } else { Scope::Index };
+    SignatureRequirement { by, least, scope, repository }
 }
 
 /// What a requirement lacks that would never refuse anything (S1.4).
@@ -517,7 +563,11 @@ fn level(word: &str) -> Option<Level> {
 }
 
 fn scope(table: &Table) -> Scope {
-    if table.text("scope") == Some("any") { Scope::Any } else { Scope::EachPlatform }
+    match table.text("scope") {
+        Some("any") => Scope::Any,
+        Some("index") => Scope::Index,
+        _ => Scope::EachPlatform,
+    }
 }
 
 fn texts(table: &Table, key: &str) -> BTreeSet<String> {

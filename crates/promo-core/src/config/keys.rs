@@ -304,8 +304,8 @@ const VALID: &[Key] = &[
 const LEVELS: &[&str] = &["negligible", "low", "medium", "high", "critical"];
 const SCOPE: Key = key(
     "scope",
-    Shape::OneOf(&["each-platform", "any"]),
-    "of what evidence must speak: of `each-platform` of an image, the default, or of `any`",
+    Shape::OneOf(&["index", "each-platform", "any"]),
+    "of what evidence must speak: of `each-platform` of an image, the default, of the `index`, or of `any`",
 );
 const BY: Key =
     key("by", Shape::Names, "by one of whom of `signers` a document must be signed to count; all count when left out");
@@ -381,6 +381,11 @@ const SIGNATURE: &[Key] = &[
         Shape::Flag,
         "whether what was signed must name a repository in which the artifact lies; `false` when left out",
     ),
+    key(
+        "scope",
+        Shape::OneOf(&["index", "each-platform", "any"]),
+        "what they must have signed: the `index`, the default, `each-platform` of it, or `any` of these",
+    ),
 ];
 
 const PROVENANCE: &[Key] = &[
@@ -390,6 +395,11 @@ const PROVENANCE: &[Key] = &[
         "sources",
         Shape::Texts,
         "repositories that it may be built from, `https://…`, `*` stands for anything; any when left out",
+    ),
+    key(
+        "scope",
+        Shape::OneOf(&["index", "each-platform", "any"]),
+        "of what it must speak: of the `index`, of `each-platform`, of `any`; of the index or of each platform when left out",
     ),
 ];
 
@@ -401,7 +411,17 @@ const SIGNER: &[Key] = &[
         "whom the certificate of a signature names: an address, or the URI of a workflow; `*` stands for anything",
     ),
     key("issuer", Shape::Text, "who says that it is them: the issuer in the certificate, with `identity`"),
-    key("trusted_root", Shape::Name, "whose certificates and logs are believed, of `trusted_roots`, with `identity`"),
+    key(
+        "trusted_root",
+        Shape::Name,
+        "whose certificates and logs are believed, of `trusted_roots`, with `identity`; with `key` whose logs or time stamps must bear it out",
+    ),
+    key(
+        "not_before",
+        Shape::Civil,
+        "from when the `key` counts: a day, `YYYY-MM-DD` in UTC, or a time with its offset; always when left out",
+    ),
+    key("not_after", Shape::Civil, "until when the `key` counts, a day included or up to a time; always when left out"),
 ];
 
 const TRUSTED_ROOT: &[Key] =

@@ -9,7 +9,7 @@ use core::fmt;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Reason, Words};
+use super::{Instant, Outcome, Reason, Words};
 use crate::Digest;
 use crate::ids::{ArtifactName, GateName};
 use crate::requirement::{self, Assessment, NamedGate, NotCounted, Piece, Standing};
@@ -158,12 +158,22 @@ impl Evidenced {
         };
         let passed_over = &came_to.not_counted;
         let (faults, used) = (&came_to.verdict.faults, &came_to.verdict.used);
+        let documents: Vec<EvidenceDocument> = used.iter().take(DOCUMENTS_TOLD).filter_map(piece).map(told).collect();
+        let mut summary = cut(came_to.summary.clone());
+        if let (Some((at, by)), true) = (&came_to.verdict.lapses, faults.is_empty()) {
+            if summary.is_empty() {
+                let says: BTreeSet<&str> = documents.iter().map(|document| document.says.as_str()).collect();
+                summary = cut(says.into_iter().filter(|says| !says.is_empty()).collect::<Vec<_>>().join(", "));
+            }
+            let between = if summary.is_empty() { "" } else { ", " };
+            summary.push_str(&alloc::format!("{between}the key of {by} counts until {}", Instant(*at)));
+        }
         Self {
             gate: named.name.clone(),
             policy: named.policy,
             artifact: artifact.cloned(),
-            summary: cut(came_to.summary.clone()),
-            documents: used.iter().take(DOCUMENTS_TOLD).filter_map(piece).map(told).collect(),
+            summary,
+            documents,
             more_documents: used.len().saturating_sub(DOCUMENTS_TOLD) as u64,
             not_counted: passed_over.iter().take(DOCUMENTS_TOLD).filter_map(not_counted).collect(),
             more_not_counted: passed_over.len().saturating_sub(DOCUMENTS_TOLD) as u64,

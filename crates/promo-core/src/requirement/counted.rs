@@ -10,6 +10,7 @@ use super::measure::{could_be_coverage, could_be_numbers, could_be_tests};
 use super::scan::could_be_scan;
 use super::signature::Others;
 use super::signer::{Signers, names};
+use super::term::{Flaw, Outside, lapses};
 use super::{Before, Content, EvidenceGate, Fault, Piece, Reach, ReleaseEvidence, Requirement, Subject, Verdict};
 use crate::Digest;
 use crate::evidence::{Kind, Report};
@@ -35,10 +36,12 @@ pub enum WhyNot {
         /// Those who may.
         by: Vec<String>,
     },
-    /// It says whose signature it carries, and that does not hold.
-    Broken {
+    /// It carries the signature of one of them, and that does not count.
+    Flawed {
         /// Whose.
         by: SignerName,
+        /// Why.
+        flaw: Flaw,
     },
     /// Somebody has withdrawn it.
     Withdrawn {
@@ -60,7 +63,11 @@ impl fmt::Display for WhyNot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unsigned { by } => write!(f, "not signed by {}", by.join(" or ")),
-            Self::Broken { by } => write!(f, "the signature of {by} does not hold"),
+            Self::Flawed { by, flaw: Flaw::Broken } => write!(f, "the signature of {by} does not hold"),
+            Self::Flawed { by, flaw: Flaw::Unproven } => {
+                write!(f, "no log or time stamp bears out the signature of {by}")
+            }
+            Self::Flawed { by, flaw: Flaw::Outside { term, seen, over } } => Outside(by, term, *seen, *over).fmt(f),
             Self::Withdrawn { by, seq } => write!(f, "withdrawn by {by}, record {seq}"),
             Self::Contested { seq } => {
                 write!(f, "record {seq} withdraws it and nobody proves that: it can bar, and lets nothing in")
@@ -148,8 +155,44 @@ impl EvidenceGate {
         let missing = verdict.faults.iter().any(|fault| matches!(fault, Fault::Nothing { .. }));
         if missing && !not_counted.is_empty() {
             let others = Others { documents: not_counted.len() as u64, ..Others::default() };
-            verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others });
+            verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others, platform: None });
+            for NotCounted { document, why, .. } in not_counted {
+                // One that does not hold is by nobody knows whom; the others are by those who are asked for.
+                if let WhyNot::Flawed { by, flaw: flaw @ (Flaw::Unproven | Flaw::Outside { .. }) } = why {
+                    verdict.fault(flaw.clone().fault(*document, by.clone()));
+                }
+            }
         }
+    }
+
+    /// Statements on exploitability by somebody who is asked for, and whose key does not count.
+    pub(super) fn statements_outside(&self, subject: &Subject, pieces: &[Piece]) -> Vec<NotCounted> {
+        let Requirement::Scan(scan) = &self.requirement else { return Vec::new() };
+        let here = |piece: &&Piece| {
+            matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_)) && states(&piece.content)
+        };
+        let none = |piece: &&Piece| piece.signed.of(&scan.vex).next().is_none();
+        let told = |piece: &Piece| {
+            let (by, flaw) = piece.signed.flaw(&scan.vex)?;
+            let why = WhyNot::Flawed { by: by.clone(), flaw };
+            Some(NotCounted { document: piece.document, name: piece.name.clone(), why })
+        };
+        let outside = pieces.iter().filter(here).filter(none).filter_map(told);
+        outside.filter(|one| !matches!(one.why, WhyNot::Flawed { flaw: Flaw::Broken, .. })).collect()
+    }
+
+    /// When the first of what was judged counts no more, since the key of whoever signed it does not.
+    pub(super) fn lapsing(&self, pieces: &[Piece], verdict: &mut Verdict) {
+        let used = |piece: &&Piece| verdict.used.iter().any(|(document, _)| *document == piece.document);
+        let by = pieces.iter().filter(used).filter_map(|piece| lapses(piece, &self.by));
+        let vex = match &self.requirement {
+            Requirement::Scan(scan) => Some(&scan.vex),
+            _ => None,
+        };
+        let stated = pieces.iter().filter(|piece| states(&piece.content));
+        let vex = stated.flat_map(|piece| vex.and_then(|vex| lapses(piece, vex)));
+        let all: Vec<_> = by.chain(vex).collect();
+        all.into_iter().for_each(|end| verdict.lapses(Some(end)));
     }
 }
 
@@ -160,9 +203,8 @@ fn why_not(by: &Signers, piece: &Piece) -> Option<WhyNot> {
         let names_nothing = piece.report().is_some_and(|report| report.about.bound.is_empty());
         return names_nothing.then_some(WhyNot::NamesNothing);
     }
-    let broken = by.iter().find(|(_, key)| piece.signed.broken.contains(*key));
-    Some(match broken {
-        Some((name, _)) => WhyNot::Broken { by: name.clone() },
+    Some(match piece.signed.flaw(by) {
+        Some((name, flaw)) => WhyNot::Flawed { by: name.clone(), flaw },
         None => WhyNot::Unsigned { by: names(by) },
     })
 }

@@ -210,7 +210,7 @@ impl EvidenceGate {
         if !self.artifacts.is_empty() && !self.artifacts.contains(artifact) {
             return BTreeSet::new();
         }
-        let (pieces, _) = self.counted(subject, evidence.of(artifact, self));
+        let (pieces, _) = self.counted(subject, evidence.of(artifact, self, None));
         let named = SourceRequirement::commits(subject, &pieces, evidence.said(artifact));
         named.into_iter().filter(|text| need::is_commit(text)).collect()
     }
@@ -224,7 +224,7 @@ impl EvidenceGate {
         before: Before<'_>,
         now: Timestamp,
     ) -> Option<Assessment> {
-        let judged = self.judge_as(artifact, evidence, before, now)?;
+        let judged = self.judge_in_force(artifact, evidence, before, now)?;
         let compared = match before {
             Before::Known(known) if self.requirement.compares() => Some(known),
             _ => None,
@@ -236,7 +236,7 @@ impl EvidenceGate {
         let (whole, compared) = (evidence.with_contested(), compared.map(ReleaseEvidence::with_contested));
         let compared = compared.as_ref().map_or(before, Before::Known);
         let others = [(&whole, before), (evidence, compared), (&whole, compared)];
-        let others = others.into_iter().filter_map(|(here, before)| self.judge_as(artifact, here, before, now));
+        let others = others.into_iter().filter_map(|(here, before)| self.judge_in_force(artifact, here, before, now));
         let mut worst = others.fold(judged, |worst, other| {
             let until = super::lesser(worst.verdict.until, other.verdict.until);
             let mut worst = if other.standing() > worst.standing() { other } else { worst };
@@ -275,16 +275,38 @@ impl EvidenceGate {
         Built { said, from, contradicted, subject, pieces, by: &self.by }
     }
 
-    /// The same of what counts alone.
-    fn judge_as(
+    /// The same of what counts alone. What was signed with a key that counts no more, or not yet, lets nothing in, and bars as before: else
+    /// the end of a key would take back what it found.
+    fn judge_in_force(
         &self,
         artifact: &ArtifactName,
         evidence: &ReleaseEvidence,
         before: Before<'_>,
         now: Timestamp,
     ) -> Option<Assessment> {
+        let judged = self.judge_as(artifact, evidence, before, (now, true))?;
+        if self.named_signers().all(|(_, signer)| signer.term().is_always()) {
+            return Some(judged);
+        }
+        let other = self.judge_as(artifact, evidence, before, (now, false))?;
+        // Until when it holds, and what does not count, is told of what counts.
+        let (until, not_counted) = (judged.verdict.until, judged.not_counted.clone());
+        let mut worst = if other.standing() > judged.standing() { other } else { judged };
+        (worst.verdict.until, worst.not_counted) = (until, not_counted);
+        Some(worst)
+    }
+
+    /// The same with keys that count in their windows alone, or where `in_force` is not so always.
+    fn judge_as(
+        &self,
+        artifact: &ArtifactName,
+        evidence: &ReleaseEvidence,
+        before: Before<'_>,
+        (now, in_force): (Timestamp, bool),
+    ) -> Option<Assessment> {
         let subject = evidence.subjects.get(artifact)?;
-        let (pieces, not_counted) = self.counted(subject, evidence.of(artifact, self));
+        let at = in_force.then_some(now);
+        let (pieces, not_counted) = self.counted(subject, evidence.of(artifact, self, at));
         let pieces = pieces.as_slice();
         let mut assessed = match &self.requirement {
             Requirement::Scan(scan) => {
@@ -313,7 +335,7 @@ impl EvidenceGate {
             Requirement::Number(number) => {
                 let known = match before {
                     Before::Known(known) => {
-                        let counted = |subject| (subject, self.counted(subject, known.of(artifact, self)).0);
+                        let counted = |subject| (subject, self.counted(subject, known.of(artifact, self, at)).0);
                         known.subjects.get(artifact).map(counted)
                     }
                     Before::First | Before::Unknown => None,
@@ -360,10 +382,14 @@ impl EvidenceGate {
             }
         };
         self.told_of_others(&not_counted, &mut assessed.verdict);
+        if in_force {
+            self.lapsing(pieces, &mut assessed.verdict);
+        }
         // What a person took away is named first: whoever may push cannot crowd it out.
         assessed.not_counted = self.withdrawn(subject, evidence);
         assessed.not_counted.extend(self.withdrawn_before(artifact, before));
         assessed.not_counted.extend(not_counted);
+        assessed.not_counted.extend(self.statements_outside(subject, pieces));
         Some(assessed)
     }
 }
@@ -405,14 +431,14 @@ impl ReleaseEvidence {
     }
 
     /// The evidence that may speak of an artifact, as a gate takes it: all but what speaks of another one of the release.
-    fn of(&self, artifact: &ArtifactName, gate: &EvidenceGate) -> Vec<Piece> {
+    fn of(&self, artifact: &ArtifactName, gate: &EvidenceGate, at: Option<Timestamp>) -> Vec<Piece> {
         let speaks =
             |subject: &Subject, piece: &Piece| matches!(subject.reach(piece), Reach::Somewhere | Reach::Platforms(_));
         let of_another = |piece: &&Piece| {
             let mine = self.subjects.get(artifact).is_some_and(|subject| speaks(subject, piece));
             !mine && self.subjects.iter().any(|(name, subject)| name != artifact && speaks(subject, piece))
         };
-        let mut taken = gate.taken(&self.pieces);
+        let mut taken = gate.taken(&self.pieces, at);
         taken.retain(|piece| !of_another(&piece));
         taken
     }

@@ -283,7 +283,7 @@ fn provenance<'a>(key: &str, built: Built<'a>) -> Vec<Hit<'a>> {
         let short = &short[..short.len().min(SHORT)];
         let (from, signed) = match by.is_empty() {
             true => (format!("provenance {short} that nobody signed"), BTreeSet::new()),
-            false => (format!("provenance {short} signed by {}", by.join(", ")), parts(subject, piece)),
+            false => (format!("provenance {short} signed by {}", by.join(", ")), parts(subject, piece, None)),
         };
         out.push(Hit { from, values, piece: Some(piece), signed });
     }

@@ -23,6 +23,7 @@ mod signature;
 mod signer;
 mod source;
 mod stated;
+mod term;
 #[cfg(test)]
 mod tests;
 mod vex;
@@ -44,6 +45,7 @@ pub use scan::{Fixes, Judged, ScanRequirement, Suppressions};
 pub use signature::{Others, SignatureRequirement};
 pub use signer::{Identity, KeyKind, PublicKey, Signed, Signer, Signers};
 pub use source::SourceRequirement;
+pub use term::{BoundKey, Flaw, Term, Times};
 
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -297,6 +299,8 @@ pub enum Fault {
         least: u64,
         /// What there is that they have not signed.
         others: Others,
+        /// Of which platform; of the artifact as releases name it when none is named.
+        platform: Option<Digest>,
     },
     /// A signature that says whose it is does not hold.
     BrokenSignature {
@@ -311,6 +315,26 @@ pub enum Fault {
         document: Digest,
         /// For which one, where that was signed.
         found: Option<String>,
+    },
+    /// A signature holds, and no log and no authority of time stamps of the trusted root of the key bears it out.
+    UnprovenSignature {
+        /// The document.
+        document: Digest,
+        /// Whose it is.
+        by: SignerName,
+    },
+    /// A signature holds, and the key does not count at the time with which its window is compared.
+    KeyOutsideWindow {
+        /// The document.
+        document: Digest,
+        /// Whose it is.
+        by: SignerName,
+        /// When the key counts.
+        term: Term,
+        /// When the signature was seen, where that is proven; else the time of judgement is outside.
+        seen: Option<Timestamp>,
+        /// Whether the key counts no more; else it does not count yet.
+        over: bool,
     },
     /// It was built by somebody else than may.
     OtherBuilder {
@@ -407,8 +431,9 @@ impl Fault {
             | Self::NotSigned { .. }
             | Self::OfAnotherPlace { .. }
             | Self::NotSeen { .. }
+            | Self::KeyOutsideWindow { over: false, .. }
             | Self::NoBaseline { .. } => Standing::Missing,
-            Self::Old { .. } => Standing::Expired,
+            Self::Old { .. } | Self::KeyOutsideWindow { over: true, .. } => Standing::Expired,
             Self::Unreadable { .. }
             | Self::Unfinished { .. }
             | Self::Undated { .. }
@@ -429,6 +454,7 @@ impl Fault {
             | Self::Tests { .. }
             | Self::OutOfBounds { .. }
             | Self::BrokenSignature { .. }
+            | Self::UnprovenSignature { .. }
             | Self::OtherBuilder { .. }
             | Self::OtherSource { .. }
             | Self::OtherCommit { .. }
@@ -449,8 +475,10 @@ pub struct Verdict {
     told: BTreeSet<Fault>,
     /// The documents that were judged, each once under each name under which it was brought.
     pub used: Vec<(Digest, Option<String>)>,
-    /// When the first of them is too old, as far as time alone decides.
+    /// When the first of them is too old, or the key counts no more that signed it, as far as time alone decides.
     pub until: Option<Timestamp>,
+    /// Whose key it is that counts no more first of those without which it is not met, and when.
+    pub lapses: Option<(Timestamp, SignerName)>,
 }
 
 impl Verdict {
@@ -471,6 +499,12 @@ impl Verdict {
         if self.told.insert(fault.clone()) {
             self.faults.push(fault);
         }
+    }
+
+    /// Takes down that a key ends, where it is the first.
+    fn lapses(&mut self, end: Option<(Timestamp, SignerName)>) {
+        self.good_until(end.as_ref().map(|(at, _)| *at));
+        self.lapses = lesser(self.lapses.take(), end);
     }
 
     fn good_until(&mut self, until: Option<Timestamp>) {

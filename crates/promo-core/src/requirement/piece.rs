@@ -239,11 +239,36 @@ impl Subject {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Scope {
+    /// Of what releases name: of an index, where there is one.
+    Index,
     /// Of every platform, each.
     #[default]
     EachPlatform,
     /// Of the artifact, whichever part.
     Any,
+}
+
+impl Scope {
+    /// Whether it is of what releases name.
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks with a reference")]
+    pub(super) fn is_index(&self) -> bool {
+        *self == Self::Index
+    }
+
+    /// The same for what must be signed where nobody says of what.
+    pub(super) const fn index() -> Self {
+        Self::Index
+    }
+
+    /// Of what something must speak, where it has to name that itself: each of these, by one of its digests.
+    pub(super) fn places(self, subject: &Subject) -> Vec<BTreeSet<Digest>> {
+        let platforms = || subject.platforms.keys().copied();
+        match self {
+            Self::EachPlatform if !subject.platforms.is_empty() => platforms().map(|one| [one].into()).collect(),
+            Self::Index | Self::EachPlatform => alloc::vec![[subject.digest].into()],
+            Self::Any => alloc::vec![platforms().chain([subject.digest]).collect()],
+        }
+    }
 }
 
 /// Evidence that speaks of an artifact, and of what in it: of nothing in particular where there are no platforms.
@@ -393,6 +418,12 @@ pub(super) fn untold<'a>(
         Scope::EachPlatform => {
             let is_told = |platform: &Digest| told.iter().any(|bound| bound.platforms.contains(platform));
             subject.platforms.keys().filter(|platform| !is_told(platform)).copied().map(Some).collect()
+        }
+        Scope::Index => {
+            let names = |bound: &&Bound<'_>| {
+                bound.piece.bound.contains(&subject.digest) || bound.report.about.names(&subject.digest)
+            };
+            if told.iter().any(names) { Vec::new() } else { alloc::vec![None] }
         }
         Scope::Any => Vec::new(),
     }

@@ -11,7 +11,8 @@ use super::exception::matches;
 use super::need::REVISION;
 use super::signature::{Others, names_it, unread};
 use super::signer::{Signers, names};
-use super::{Fault, Piece, Reach, Subject, Verdict};
+use super::term::lapses;
+use super::{Fault, Piece, Reach, Scope, Subject, Verdict};
 use crate::Digest;
 use crate::evidence::{Kind, Provenance, Source};
 
@@ -26,6 +27,9 @@ pub struct ProvenanceRequirement {
     /// From which repositories it may be built, each with `*` for anything; from any when there are none. Where there are some, a
     /// document names the commit as well.
     pub sources: BTreeSet<String>,
+    /// Of what it must speak; of the whole or of each of its platforms when that is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
 }
 
 impl ProvenanceRequirement {
@@ -40,15 +44,14 @@ impl ProvenanceRequirement {
         let mut others = Others::default();
         for piece in pieces {
             let Some(provenance) = piece.report().and_then(|report| report.provenance.as_ref()) else { continue };
-            let parts = parts(subject, piece);
+            let parts = parts(subject, piece, self.scope);
             if parts.is_empty() {
                 continue;
             }
             if piece.signed.of(&self.by).next().is_none() {
                 others.add(piece);
-                let broken = self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key));
-                if let Some((name, _)) = broken {
-                    bad.push((piece, parts, Fault::BrokenSignature { document: piece.document, by: name.clone() }));
+                if let Some((name, flaw)) = piece.signed.flaw(&self.by) {
+                    bad.push((piece, parts, flaw.fault(piece.document, name.clone())));
                 }
                 continue;
             }
@@ -60,6 +63,7 @@ impl ProvenanceRequirement {
         }
         let told: BTreeSet<Digest> = good.iter().flat_map(|(_, parts)| parts).copied().collect();
         good.iter().for_each(|(piece, _)| verdict.uses(piece));
+        good.iter().for_each(|(piece, _)| verdict.lapses(lapses(piece, &self.by)));
         let pieces_of = good.iter().map(|(piece, _)| *piece);
         conflict(pieces_of, &mut verdict);
         let mut explained = BTreeSet::new();
@@ -85,7 +89,7 @@ impl ProvenanceRequirement {
             let platform = Some(*platform).filter(|_| !told.is_empty() || !explained.is_empty());
             verdict.fault(Fault::Nothing { from: None, platform });
             if others.documents > 0 {
-                verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others });
+                verdict.fault(Fault::NotSigned { by: names(&self.by), found: 0, least: 1, others, platform: None });
             }
             unread(subject, pieces, Kind::Provenance, &mut verdict);
         }
@@ -138,14 +142,16 @@ pub(super) fn whole(subject: &Subject) -> BTreeSet<Digest> {
 }
 
 /// Of which of them a statement speaks: by what was signed alone, since whoever brings it could say anything. That of the index is of all:
-/// what is built are the manifests that it names.
-pub(super) fn parts(subject: &Subject, piece: &Piece) -> BTreeSet<Digest> {
+/// what is built are the manifests that it names, unless each is to be named.
+pub(super) fn parts(subject: &Subject, piece: &Piece, scope: Option<Scope>) -> BTreeSet<Digest> {
     if piece.report().is_none_or(|report| report.about.bound.is_empty()) {
         return BTreeSet::new();
     }
-    match subject.reach(piece) {
-        _ if names_it(piece, subject) => whole(subject),
-        Reach::Platforms(platforms) => platforms,
-        Reach::Somewhere | Reach::Another(_) | Reach::Nobody => BTreeSet::new(),
+    match (subject.reach(piece), scope) {
+        (_, None | Some(Scope::Index | Scope::Any)) if names_it(piece, subject) => whole(subject),
+        (_, Some(Scope::Index)) => BTreeSet::new(),
+        (Reach::Platforms(_), Some(Scope::Any)) => whole(subject),
+        (Reach::Platforms(platforms), _) => platforms,
+        (Reach::Somewhere | Reach::Another(_) | Reach::Nobody, _) => BTreeSet::new(),
     }
 }

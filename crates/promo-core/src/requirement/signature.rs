@@ -1,6 +1,6 @@
 //! Signatures over an artifact: whose there must be. What must not live here: checking one.
 
-use alloc::collections::BTreeSet;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -8,7 +8,9 @@ use core::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::signer::{Signer, Signers, names, signed_as};
-use super::{Content, Fault, Piece, Reach, Subject, Verdict};
+use super::term::ends;
+use super::{Content, Fault, Piece, Reach, Scope, Subject, Verdict};
+use crate::Digest;
 use crate::evidence::{Form, Kind};
 
 /// By whom an artifact has to be signed.
@@ -22,15 +24,23 @@ pub struct SignatureRequirement {
     /// Whether what was signed has to name a repository in which the artifact is known to lie.
     #[serde(default, skip_serializing_if = "core::ops::Not::not")]
     pub repository: bool,
+    /// What they must have signed: what releases name, or each of its platforms.
+    #[serde(default = "Scope::index", skip_serializing_if = "Scope::is_index")]
+    pub scope: Scope,
 }
 
 impl SignatureRequirement {
-    /// Those of them who have signed an artifact: by name, and as whom where it is by a certificate.
+    /// Those of them who have signed all that has to be: by name, and as whom where it is by a certificate.
     #[must_use]
     pub fn signed_by(&self, subject: &Subject, pieces: &[Piece]) -> Vec<String> {
+        let places = self.scope.places(subject);
         let of = |key: &Signer| {
-            let holds = signatures(subject, pieces).filter(|piece| piece.signed.by.contains(key));
-            holds.map(|piece| piece.signed.named.get(key)).collect::<Vec<_>>()
+            let in_each = places.iter().map(|place| {
+                let holds = signatures(place, pieces).filter(|piece| piece.signed.by.contains(key));
+                holds.map(|piece| piece.signed.named.get(key)).collect::<Vec<_>>()
+            });
+            let in_each: Vec<_> = in_each.collect();
+            if in_each.iter().any(Vec::is_empty) { Vec::new() } else { in_each.into_iter().flatten().collect() }
         };
         let signed = self.by.iter().map(|(name, key)| (name, of(key))).filter(|(_, holds)| !holds.is_empty());
         signed.map(|(name, holds)| signed_as(name, holds.into_iter().flatten().flatten())).collect()
@@ -59,38 +69,53 @@ impl SignatureRequirement {
         (pieces, elsewhere)
     }
 
-    /// Judges the signatures over an artifact. They have to be over what releases name, an index where there is one: it says which
-    /// manifest is for which platform, and nobody has signed that who signed the manifests alone. Signatures of others say nothing.
+    /// Judges the signatures over an artifact. They have to be over what releases name, an index where there is one, unless another scope is
+    /// asked for: the index says which manifest is for which platform, and nobody has signed that who signed the manifests alone.
+    /// Signatures of others say nothing.
     #[must_use]
     pub fn judge(&self, subject: &Subject, pieces: &[Piece]) -> Verdict {
         let mut verdict = Verdict::default();
-        let (mut signed, mut others, mut broken) = (BTreeSet::<&str>::new(), Others::default(), Vec::new());
-        for piece in signatures(subject, pieces) {
+        for place in self.scope.places(subject) {
+            // Of a platform it is said which one.
+            let platform = place.first().filter(|one| place.len() == 1 && **one != subject.digest);
+            self.judge_place(&place, platform.copied(), pieces, &mut verdict);
+        }
+        if !verdict.faults.is_empty() {
+            unread(subject, pieces, Kind::Signature, &mut verdict);
+        }
+        verdict
+    }
+
+    fn judge_place(&self, place: &BTreeSet<Digest>, platform: Option<Digest>, pieces: &[Piece], verdict: &mut Verdict) {
+        let (mut signed, mut others, mut flawed) = (BTreeMap::<&str, Option<_>>::new(), Others::default(), Vec::new());
+        for piece in signatures(place, pieces) {
             let mut counts = false;
-            for (_, signer) in piece.signed.of(&self.by) {
+            for (name, signer) in piece.signed.of(&self.by) {
                 counts = true;
-                signed.insert(signer.hand());
+                let end = piece.signed.ends(signer).map(|end| (end, name));
+                let known = signed.entry(signer.hand()).or_insert(end);
+                // Of several by one hand the last counts.
+                *known = known.zip(end).map(|(one, other)| one.max(other));
             }
             if counts {
                 verdict.uses(piece);
                 continue;
             }
-            match self.by.iter().find(|(_, key)| piece.signed.broken.contains(*key)) {
-                Some((name, _)) => broken.push((piece, name)),
+            match piece.signed.flaw(&self.by) {
+                Some((name, flaw)) => flawed.push((piece, name, flaw)),
                 None => others.add(piece),
             }
         }
         let found = signed.len() as u64;
+        verdict.lapses(ends(&signed, self.least));
         if found < self.least {
-            verdict.fault(Fault::NotSigned { by: names(&self.by), found, least: self.least, others });
+            verdict.fault(Fault::NotSigned { by: names(&self.by), found, least: self.least, others, platform });
             // Anybody can write the id of a key beside a signature that is none: what is enough is not taken away by that.
-            for (piece, name) in broken {
+            for (piece, name, flaw) in flawed {
                 verdict.uses(piece);
-                verdict.fault(Fault::BrokenSignature { document: piece.document, by: name.clone() });
+                verdict.fault(flaw.fault(piece.document, name.clone()));
             }
-            unread(subject, pieces, Kind::Signature, &mut verdict);
         }
-        verdict
     }
 }
 
@@ -149,10 +174,14 @@ impl fmt::Display for Others {
     }
 }
 
-/// Those over the artifact, whoever made them.
-fn signatures<'a>(subject: &Subject, pieces: &'a [Piece]) -> impl Iterator<Item = &'a Piece> {
-    let is = |piece: &&Piece| piece.report().is_some_and(|report| report.about.source() == Kind::Signature);
-    pieces.iter().filter(is).filter(|piece| names_it(piece, subject))
+/// Those over one of these digests, whoever made them.
+fn signatures<'a>(place: &BTreeSet<Digest>, pieces: &'a [Piece]) -> impl Iterator<Item = &'a Piece> {
+    let is = |piece: &&Piece| {
+        piece.report().is_some_and(|report| {
+            report.about.source() == Kind::Signature && place.iter().any(|digest| report.about.names(digest))
+        })
+    };
+    pieces.iter().filter(is)
 }
 
 /// Whether what was signed names the artifact as releases do.

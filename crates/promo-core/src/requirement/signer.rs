@@ -10,6 +10,7 @@ use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 
 use super::exception::matches;
+use super::term::{BoundKey, Flaw, Times};
 use crate::ids::SignerName;
 
 /// What a public key is for.
@@ -53,6 +54,8 @@ pub struct Identity {
 pub enum Signer {
     /// By a key.
     Key(PublicKey),
+    /// By a key that counts for a time, or only where a log or a time stamp bears it out.
+    Bound(BoundKey),
     /// By a certificate.
     Identity(Identity),
 }
@@ -87,6 +90,16 @@ impl Identity {
     }
 }
 
+impl From<BoundKey> for Signer {
+    /// Without bounds it is a key like every other.
+    fn from(bound: BoundKey) -> Self {
+        match bound.term.is_always() && bound.trusted_root.is_none() {
+            true => Self::Key(bound.key),
+            false => Self::Bound(bound),
+        }
+    }
+}
+
 impl From<PublicKey> for Signer {
     fn from(key: PublicKey) -> Self {
         Self::Key(key)
@@ -99,7 +112,18 @@ impl Signer {
     pub const fn key(&self) -> Option<&PublicKey> {
         match self {
             Self::Key(key) => Some(key),
+            Self::Bound(bound) => Some(&bound.key),
             Self::Identity(_) => None,
+        }
+    }
+
+    /// By whose certificates, logs and time stamps their signatures are borne out, where they must be.
+    #[must_use]
+    pub fn trusted_root(&self) -> Option<&str> {
+        match self {
+            Self::Key(_) => None,
+            Self::Bound(bound) => bound.trusted_root.as_deref(),
+            Self::Identity(identity) => Some(&identity.trusted_root),
         }
     }
 
@@ -107,7 +131,7 @@ impl Signer {
     #[must_use]
     pub const fn identity(&self) -> Option<&Identity> {
         match self {
-            Self::Key(_) => None,
+            Self::Key(_) | Self::Bound(_) => None,
             Self::Identity(identity) => Some(identity),
         }
     }
@@ -116,7 +140,7 @@ impl Signer {
     #[must_use]
     pub fn hand(&self) -> &str {
         match self {
-            Self::Key(key) => key.base64(),
+            Self::Key(key) | Self::Bound(BoundKey { key, .. }) => key.base64(),
             Self::Identity(identity) => &identity.identity,
         }
     }
@@ -125,7 +149,7 @@ impl Signer {
     #[must_use]
     pub fn is_one(&self) -> bool {
         match self {
-            Self::Key(_) => true,
+            Self::Key(_) | Self::Bound(_) => true,
             Self::Identity(identity) => !identity.identity.contains('*'),
         }
     }
@@ -138,6 +162,12 @@ pub struct Signed {
     pub by: BTreeSet<Signer>,
     /// Those whose signature it claims to carry by the id of the key or by the certificate, and which does not hold.
     pub broken: BTreeSet<Signer>,
+    /// Those whose signature holds, and whom no log and no time stamp of their trusted root bears out.
+    pub unproven: BTreeSet<Signer>,
+    /// When those signatures were seen by whom a trusted root believes, of each envelope: where nothing is said nobody has seen them.
+    pub times: BTreeMap<Signer, BTreeSet<Times>>,
+    /// Those whose signature holds, and whose key does not count; nobody before a gate judges it.
+    pub outside: BTreeMap<Signer, Flaw>,
     /// Whom the certificates name, of identities whose signature holds: a pattern is of many.
     pub named: BTreeMap<Signer, BTreeSet<String>>,
     /// Whom certificates name that hold by a trusted root of those who were asked for, and who are none of them; and who says so.
@@ -227,6 +257,9 @@ impl Signed {
         self.by.extend(other.by.iter().cloned());
         for (signer, names) in &other.named {
             self.named.entry(signer.clone()).or_default().extend(names.iter().cloned());
+        }
+        for (signer, times) in &other.times {
+            self.times.entry(signer.clone()).or_default().extend(times);
         }
         self.strangers.extend(other.strangers.iter().cloned());
     }

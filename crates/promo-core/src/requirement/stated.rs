@@ -8,6 +8,8 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use jiff::Timestamp;
+
 use super::signer::{Signed, Signers};
 use super::{Content, EvidenceGate, Origin, Piece, Requirement};
 use crate::Digest;
@@ -15,8 +17,8 @@ use crate::evidence::Kind;
 
 impl EvidenceGate {
     /// The pieces as the gate takes them. What one of those signed whom it asks for is what they signed and nothing beside it, and stands once;
-    /// what was pushed to a registry though it was there before stands once as well.
-    pub(super) fn taken(&self, pieces: &[Piece]) -> Vec<Piece> {
+    /// what was pushed to a registry though it was there before stands once as well. As of an instant keys count in their windows alone.
+    pub(super) fn taken(&self, pieces: &[Piece], at: Option<Timestamp>) -> Vec<Piece> {
         let mut holds: BTreeMap<Digest, Signed> = BTreeMap::new();
         for piece in pieces {
             holds.entry(piece.stated).or_default().join(&piece.signed);
@@ -29,6 +31,11 @@ impl EvidenceGate {
             let mut signed = holds.get(&piece.stated).cloned().unwrap_or_default();
             signed.broken = core::mem::take(&mut piece.signed.broken);
             signed.broken.retain(|key| !signed.by.contains(key));
+            signed.unproven = core::mem::take(&mut piece.signed.unproven);
+            signed.unproven.retain(|key| !signed.by.contains(key));
+            if let Some(at) = at {
+                signed.at(at);
+            }
             piece.signed = signed;
             for piece in self.as_signed(piece) {
                 let pushed = !matches!(piece.origin, Origin::Ledger { .. });

@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use super::term::Outside;
 use super::{Fault, Part};
 use crate::gate::{Instant, Seconds};
 
@@ -34,6 +35,8 @@ impl Fault {
             Self::Malformed { .. } | Self::Incomplete { .. } => "malformed",
             Self::NotSigned { .. } | Self::Unsigned { .. } => "not-signed",
             Self::BrokenSignature { .. } => "broken-signature",
+            Self::UnprovenSignature { .. } => "unproven-signature",
+            Self::KeyOutsideWindow { .. } => "key-outside-window",
             Self::OtherBuilder { .. } => "other-builder",
             Self::OtherSource { .. } => "other-source",
             Self::NotACommit { .. } => "not-a-commit",
@@ -158,8 +161,11 @@ impl fmt::Display for Fault {
                 }
             }
             Self::Malformed { key, expected } => write!(f, "{key} is not {expected}"),
-            Self::NotSigned { by, found, least, others } => {
+            Self::NotSigned { by, found, least, others, platform } => {
                 let by = by.join(", ");
+                if let Some(platform) = platform {
+                    write!(f, "the platform {platform}: ")?;
+                }
                 match (found, least) {
                     (0, 1) => write!(f, "not signed by {by}")?,
                     _ => write!(f, "{found} of {by} signed it, and {least} must")?,
@@ -173,6 +179,11 @@ impl fmt::Display for Fault {
             Self::OfAnotherPlace { document, found: None } => {
                 write!(f, "{document} does not say for which repository it is signed")
             }
+            Self::UnprovenSignature { document, by } => write!(
+                f,
+                "{document}: the signature of {by} holds, and no log or time stamp of its trusted root bears it out"
+            ),
+            Self::KeyOutsideWindow { by, term, seen, over, .. } => Outside(by, term, *seen, *over).fmt(f),
             Self::OtherBuilder { found, .. } => write!(f, "it was built by {found}"),
             Self::OtherSource { found: Some(found), .. } => write!(f, "it was built from {found}"),
             Self::OtherSource { document, found: None } => write!(f, "{document} does not say from what it was built"),

@@ -1,13 +1,13 @@
-//! Whose certificate a bundle of Sigstore was signed with: chain, time, log and identity, all of it offline and against a trusted root. What
-//! must not live here: keys, which need none of that.
+//! Whose certificate a bundle of Sigstore was signed with: chain, time, log and identity, all of it offline and against a trusted root; and
+//! whether such a root bears out what a key has signed. What must not live here: keys by themselves, which need none of that.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use promo_core::requirement::{Identity, Signed, Signer};
+use promo_core::requirement::{Identity, PublicKey, Signed, Signer, Times};
 use sigstore_verify::crypto::parse_certificate_info;
 use sigstore_verify::trust_root::TrustedRoot;
-use sigstore_verify::types::{ArtifactDigest, Bundle, DigestBytes, HashAlgorithm, SignatureContent};
-use sigstore_verify::{VerificationPolicy, Verifier};
+use sigstore_verify::types::{ArtifactDigest, Bundle, DerPublicKey, DigestBytes, HashAlgorithm, SignatureContent};
+use sigstore_verify::{PublicKeyVerificationPolicy, VerificationPolicy, Verifier};
 
 use crate::reports::envelope::Envelope;
 
@@ -21,6 +21,37 @@ pub fn trusted_root(json: &str) -> Result<(), String> {
         return Err("it has no authority of certificates".into());
     }
     Verifier::new(&root).map(drop).map_err(|error| error.to_string())
+}
+
+/// Whether a trusted root can bear out what a key has signed: by its logs, or where it has none by its authorities of time stamps.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn witnesses(json: &str) -> Result<(), String> {
+    let root = TrustedRoot::from_json(json).map_err(|error| error.to_string())?;
+    if root.tlogs.is_empty() && root.timestamp_authorities.is_empty() {
+        return Err("it has no log and no authority of time stamps, so that nothing could bear a signature out".into());
+    }
+    Verifier::new(&root).map(drop).map_err(|error| error.to_string())
+}
+
+/// Whether a trusted root bears out that a key has signed a bundle, and when that was seen first and last where somebody proves it. A root with
+/// logs asks for an entry in one, one without for a time stamp. Nothing where either is missing, or anything does not hold.
+pub(super) fn borne_out(bytes: &[u8], envelope: &Envelope, key: &PublicKey, root: &str) -> Option<Option<Times>> {
+    let bundle: Bundle = serde_json::from_slice(bytes).ok()?;
+    let subject = subject(&bundle, envelope)?;
+    let root = TrustedRoot::from_json(root).ok()?;
+    let mut policy = PublicKeyVerificationPolicy::new(DerPublicKey::new(key.der()));
+    if root.tlogs.is_empty() {
+        policy = policy.skip_tlog_unsafe();
+    } else if bundle.verification_material.tlog_entries.is_empty() {
+        // Of no entries all are in the log.
+        return None;
+    }
+    let found = Verifier::new(&root).ok()?.verify(subject, &bundle, &policy).ok()?;
+    let times = found.verified_timestamps();
+    let seen = times.iter().min().copied().zip(times.iter().max().copied());
+    (!root.tlogs.is_empty() || seen.is_some()).then_some(seen)
 }
 
 /// Adds whose of these identities a bundle was signed by, and who else it was where it holds by one of their roots; `envelope` is what was read of the same bytes.

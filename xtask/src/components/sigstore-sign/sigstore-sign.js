@@ -1,9 +1,10 @@
 #!/usr/bin/env node
-// sigstore-sign DIRECTORY IDENTITY ISSUER TYPE FILE [--private] [--ago SECONDS] [--late SECONDS]: signs what is in a file, as a payload of a
+// sigstore-sign DIRECTORY IDENTITY ISSUER TYPE FILE [--private] [--ago SECONDS] [--late SECONDS] [--key PEM]: signs what is in a file, as a payload of a
 // type, as an identity that an issuer knows: the JavaScript client of Sigstore, with an authority of certificates, logs and an authority of
 // time stamps that live in this process and whose keys are kept in the directory. Prints the bundle, and writes `trusted_root.json` into the
 // directory. `--private` has no logs, as GitHub for private repositories; `--ago` does it all so long ago; `--late` stamps it and enters it in
-// the log so much later than the certificate was issued, which is valid for ten minutes.
+// the log so much later than the certificate was issued, which is valid for ten minutes. `--key` signs with the private key in a file, with no
+// certificate, and the log and the authority of time stamps bear that out.
 'use strict';
 
 const { parseArgs } = require('node:util');
@@ -15,6 +16,7 @@ const { values, positionals } = parseArgs({
     private: { type: 'boolean', default: false },
     ago: { type: 'string', default: '0' },
     late: { type: 'string', default: '0' },
+    key: { type: 'string' },
   },
 });
 if (values.version) {
@@ -82,6 +84,17 @@ function authority(uri, ...certificates) {
   return { subject: { organization: 'test', commonName: 'test' }, uri, certChain, validFor };
 }
 
+// Whoever has a key of their own.
+function own(file) {
+  const key = crypto.createPrivateKey(fs.readFileSync(file));
+  const publicKey = crypto.createPublicKey(key).export({ format: 'pem', type: 'spki' });
+  const sign = async (data) => ({
+    signature: crypto.sign('sha256', data, key),
+    key: { $case: 'publicKey', publicKey, hint: 'own' },
+  });
+  return { sign };
+}
+
 async function main() {
   fs.mkdirSync(directory, { recursive: true });
   const keys = keyPair('authority');
@@ -95,7 +108,7 @@ async function main() {
   serve(TSA, mock.tsaHandler(tsa, { strict: true }));
   const part = (value) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const token = `${part({ alg: 'none' })}.${part({ sub: identity, iss: issuer })}.`;
-  const signer = new FulcioSigner({ fulcioBaseURL: FULCIO, identityProvider: { getToken: async () => token } });
+  const signer = values.key ? own(values.key) : new FulcioSigner({ fulcioBaseURL: FULCIO, identityProvider: { getToken: async () => token } });
   const witnesses = [new TSAWitness({ tsaBaseURL: TSA })];
   if (!values.private) {
     // Entries of the kind `intoto`: of the others this log keeps what was proposed and not what a log makes of it.

@@ -18,6 +18,7 @@ mod properties;
 mod signed;
 mod source;
 mod stated;
+mod term;
 
 use super::*;
 use crate::evidence::{

@@ -53,6 +53,7 @@ fn s1_2_every_gate_names_the_documents_that_it_judged_also_where_it_is_closed() 
             by: signers(&["ci"]),
             builders: [builder.to_string()].into(),
             sources: BTreeSet::new(),
+            scope: None,
         })
     };
     let bills = |id: &str| bill("image", with(id));

@@ -13,7 +13,7 @@ fn signature(name: &str, of: &str, by: &[&str]) -> Piece {
 }
 
 fn signed(by: &[&str], least: u64) -> SignatureRequirement {
-    SignatureRequirement { by: signers(by), least, repository: false }
+    SignatureRequirement { by: signers(by), least, scope: Scope::Index, repository: false }
 }
 
 fn codes(verdict: &Verdict) -> Vec<&'static str> {
@@ -50,7 +50,7 @@ fn s5_2_where_the_repository_matters_a_signature_names_one_in_which_the_artifact
     let judge = |named: Option<&str>, repository: bool| {
         let mut piece = signature("a", "index", &["release"]);
         report(&mut piece).about.repository = named.map(Into::into);
-        let requirement = SignatureRequirement { by: signers(&["release"]), least: 1, repository };
+        let requirement = SignatureRequirement { by: signers(&["release"]), least: 1, scope: Scope::Index, repository };
         let gate = EvidenceGate {
             artifacts: BTreeSet::new(),
             kinds: BTreeSet::new(),
@@ -129,7 +129,7 @@ fn of_several_hands_each_counts_once() {
     assert_eq!(told, ["1 of release, security signed it, and 2 must"]);
     // One key under two names is one hand.
     let by: Signers = [("release".parse().unwrap(), key("release")), ("again".parse().unwrap(), key("release"))].into();
-    let twice = SignatureRequirement { by, least: 2, repository: false };
+    let twice = SignatureRequirement { by, least: 2, scope: Scope::Index, repository: false };
     assert_eq!(twice.judge(&single(), &[signature("a", "image", &["release"])]).standing(), Standing::Missing);
     // So is one address that two issuers know, and a key is no address.
     let known = |identity: &str, issuer: &str| {
@@ -147,7 +147,9 @@ fn of_several_hands_each_counts_once() {
         by_both.signed.by = [one.clone(), other.clone()].into();
         let by: Signers = [("one".parse().unwrap(), one.clone()), ("other".parse().unwrap(), other)].into();
         assert_eq!(
-            SignatureRequirement { by, least: 2, repository: false }.judge(&single(), &[by_both]).standing(),
+            SignatureRequirement { by, least: 2, scope: Scope::Index, repository: false }
+                .judge(&single(), &[by_both])
+                .standing(),
             standing
         );
     }
@@ -220,6 +222,7 @@ fn built() -> ProvenanceRequirement {
         by: signers(&["ci"]),
         builders: ["https://ci.example/runner@*".into()].into(),
         sources: ["https://git.example/acme/*".into()].into(),
+        scope: None,
     }
 }
 
@@ -298,6 +301,20 @@ fn provenance_is_of_the_index_or_of_each_platform() {
     assert_eq!(built().judge(&index(), &[amd64.clone(), arm64.clone()], None).standing(), Standing::Met);
     let verdict = built().judge(&index(), core::slice::from_ref(&amd64), None);
     assert_eq!(verdict.faults, [Fault::Nothing { from: None, platform: Some(digest("arm64")) }]);
+    // Where it is said of what, that alone does.
+    let whole = provenance("c", "index", &["ci"]);
+    let met = |scope, pieces: &[Piece]| {
+        let of_scope = ProvenanceRequirement { scope: Some(scope), ..built() };
+        of_scope.judge(&index(), pieces, None).standing() == Standing::Met
+    };
+    for (pieces, expected) in [
+        (vec![whole.clone()], [true, false, true]),
+        (vec![amd64.clone()], [false, false, true]),
+        (vec![amd64.clone(), arm64.clone()], [false, true, true]),
+        (vec![], [false, false, false]),
+    ] {
+        assert_eq!([Scope::Index, Scope::EachPlatform, Scope::Any].map(|scope| met(scope, &pieces)), expected);
+    }
     let mut bad = arm64;
     of(&mut bad).builder = "https://laptop.example".into();
     assert_eq!(codes(&built().judge(&index(), &[amd64, bad], None)), ["other-builder"]);

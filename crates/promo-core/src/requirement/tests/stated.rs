@@ -105,7 +105,12 @@ fn s1_3_of_which_platform_it_is_says_what_was_signed_and_not_where_it_lies() {
 
 #[test]
 fn s1_3_a_second_signature_over_the_same_counts_beside_the_first_in_whichever_envelope() {
-    let both = SignatureRequirement { by: signers(&["release", "security"]), least: 2, repository: false };
+    let both = SignatureRequirement {
+        by: signers(&["release", "security"]),
+        least: 2,
+        scope: Scope::Index,
+        repository: false,
+    };
     let gate = gate(Requirement::Signature(both), &[]);
     let signature = |name: &str, by: &str| {
         let mut about = About::new(Kind::Signature);
@@ -240,7 +245,12 @@ fn some_gate() -> impl Strategy<Value = EvidenceGate> {
         1 => gate(tests(&["unit"]), &by),
         2 => gate(tests(&[]), &by),
         3 => gate(
-            Requirement::Signature(SignatureRequirement { by: signers(&["ci"]), least: 1, repository: false }),
+            Requirement::Signature(SignatureRequirement {
+                by: signers(&["ci"]),
+                least: 1,
+                scope: Scope::Index,
+                repository: false,
+            }),
             &[],
         ),
         _ => gate(
@@ -248,6 +258,7 @@ fn some_gate() -> impl Strategy<Value = EvidenceGate> {
                 by: signers(&["ci"]),
                 builders: ["https://ci.example".into()].into(),
                 sources: BTreeSet::new(),
+                scope: None,
             }),
             &[],
         ),

@@ -1,5 +1,8 @@
 //! Bundles that were made with the public instance of Sigstore hold for who made them, and for nobody else; what is changed in them does not.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use promo_core::requirement::{BoundKey, Term};
 use serde_json::{Value, json};
 
 use super::super::signed;
@@ -153,4 +156,61 @@ fn a_root_that_cannot_be_used_is_told() {
         let why = trusted_root(&root).expect_err(says);
         assert!(why.contains(says) && !why.is_empty(), "{why}");
     }
+}
+
+/// The key of sigstore-conformance's bundle, and that bundle, which the log of the public instance has.
+const KEY: &str = "-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAExRRST79+PsrRBnGAI4cMu6Omz2Jh\n\
+                   fwlMW+gIutNKVRaMyS4rQKvgngc5p8UbLj55pVHhIoAxi/SRgURZI0J3Xw==\n-----END PUBLIC KEY-----\n";
+
+fn borne_out_by(root: &str) -> Signer {
+    let key = PublicKey::of_pem(KEY).expect("a key");
+    BoundKey { key, term: Term::default(), trusted_root: Some(root.into()) }.into()
+}
+
+#[test]
+fn r5_3_a_key_that_a_log_must_bear_out_counts_with_the_entry_alone_and_says_when_it_signed() {
+    let own = borne_out_by(ROOT);
+    let found = by(MANAGED, &own);
+    assert_eq!((&found.by, found.broken.len(), found.unproven.len()), (&[own.clone()].into(), 0, 0), "{found:?}");
+    let seen: Vec<_> = found.times.values().flatten().collect();
+    assert_eq!(seen.len(), 1, "the log says when: {seen:?}");
+
+    let logs = "/verificationMaterial/tlogEntries";
+    let flip = |text: &Value| {
+        let mut bytes = STANDARD.decode(text.as_str().expect("base64")).expect("base64");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        Value::from(STANDARD.encode(bytes))
+    };
+    let entry = |field: &str| format!("{logs}/0/{field}");
+    let flipped = |field: &str| {
+        changed(MANAGED, |bundle| {
+            let place = bundle.pointer_mut(&entry(field)).unwrap_or_else(|| panic!("{field}"));
+            *place = flip(place);
+        })
+    };
+    let root_without = |field: &str| changed(ROOT, |root| root[field] = json!([]));
+    let unstamped = changed(MANAGED, |bundle| {
+        let material = bundle["verificationMaterial"].as_object_mut().expect("it is there");
+        material.remove("timestampVerificationData").expect("it has a time stamp");
+    });
+    // A root without logs goes by the time stamp.
+    let stamped = borne_out_by(&root_without("tlogs"));
+    assert_eq!(by(MANAGED, &stamped).by, [stamped].into());
+    for (case, bundle, root) in [
+        ("no entry", changed(MANAGED, |bundle| *bundle.pointer_mut(logs).expect("it is there") = json!([])), ROOT),
+        ("another entry", flipped("canonicalizedBody"), ROOT),
+        ("another proof", flipped("inclusionProof/rootHash"), ROOT),
+        ("a root without logs, and no time stamp", unstamped, &root_without("tlogs")),
+    ] {
+        let signer = borne_out_by(root);
+        let found = by(&bundle, &signer);
+        assert_eq!((found.by.len(), &found.unproven), (0, &[signer].into()), "{case}: {found:?}");
+        // The key by itself has signed it all the same: only who asks for more is not content.
+        let key: Signer = PublicKey::of_pem(KEY).expect("a key").into();
+        assert_eq!(by(&bundle, &key).by, [key].into(), "{case}");
+    }
+    assert!(witnesses(ROOT).is_ok());
+    let none = changed(&root_without("tlogs"), |root| root["timestampAuthorities"] = json!([]));
+    assert!(witnesses(&none).unwrap_err().contains("no log and no authority of time stamps"));
 }

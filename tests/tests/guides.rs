@@ -183,6 +183,22 @@ mod needs_git {
             assert!(all.len() > 18 && all[0].command == "promo quickstart example", "{all:?}");
             types(path, at.path(), &all);
         }
+
+        mod needs_openssl {
+            use crate::{page, root, typed, types};
+
+            #[test]
+            fn only_what_was_scanned_tested_and_signed_goes_as_its_page_shows() {
+                let at = tempfile::tempdir().unwrap();
+                std::os::unix::fs::symlink(root(), at.path().join("promo")).unwrap();
+                let path = "docs/guide/evidence.md";
+                let all = typed(&page(path), true);
+                assert!(all.len() > 24, "{all:?}");
+                types(path, at.path(), &all);
+                let compared = all.iter().filter(|typed| !typed.shown.is_empty()).count();
+                assert!(compared > 14, "{compared} of its screens are compared");
+            }
+        }
     }
 }
 

@@ -473,7 +473,7 @@ fn an_old_scan_has_expired_and_an_exception_lets_one_vulnerability_pass() {
     asked.world.edit("promo.toml", "[gates]\n", &format!("{exceptions}[gates]\n"));
     assert_eq!(asked.codes(), [""; 0], "{:?}", asked.shut());
     let text = said(&asked.world, &["why", "staging", "1.2.0"]);
-    assert!(text.contains("excepted"), "{text}");
+    assert!(text.contains(&format!("excepted ({} by dana until 2999-12-31", ids[0])), "{text}");
 }
 
 /// A run in which one test failed.

@@ -57,6 +57,7 @@ impl Report {
     pub fn summary(&self) -> String {
         let findings = self.findings.as_ref().map(|findings| match findings.list.len() {
             0 => "no findings".to_string(),
+            1 => "1 finding".to_string(),
             number => format!("{number} findings"),
         });
         let parts = [

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::metadata::{Built, MetadataRequirement};
 use super::need;
+use super::words;
 use super::{
     BillRequirement, Compared, CoverageRequirement, Exception, Fault, LicenceRequirement, Nature, NotCounted,
     NumberRequirement, Origin, Piece, ProvenanceRequirement, Reach, ScanRequirement, SignatureRequirement, Signer,
@@ -318,9 +319,9 @@ impl EvidenceGate {
                 let looked = !judged.verdict.used.is_empty();
                 let mut summary = if looked { counts(&judged.counted, scan.deny) } else { String::new() };
                 for (count, what) in [
-                    (judged.unknown, "of unknown severity"),
-                    (judged.excepted, "excepted"),
-                    (judged.not_affected, "not affected"),
+                    (judged.unknown, "of unknown severity".to_string()),
+                    (judged.excepted, format!("excepted ({})", words::excepted(&judged.exceptions))),
+                    (judged.not_affected, "not affected".to_string()),
                 ] {
                     if count > 0 {
                         summary.push_str(&format!(", {count} {what}"));

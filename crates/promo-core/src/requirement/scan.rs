@@ -97,6 +97,8 @@ pub struct Judged {
     pub unknown: u64,
     /// How many an exception covers.
     pub excepted: u64,
+    /// By which exceptions: of what, by whom, until when; of several the one that holds longest.
+    pub exceptions: BTreeSet<(String, String, Timestamp)>,
     /// How many do not matter here, as a believed statement says.
     pub not_affected: u64,
 }
@@ -161,9 +163,10 @@ impl ScanRequirement {
                     continue;
                 }
                 let (covered, ended) = covered(exceptions, finding, now);
-                if let Some(until) = covered {
+                if let Some(exception) = covered {
                     excepted.insert(key);
-                    judged.verdict.good_until(Some(until));
+                    judged.verdict.good_until(Some(exception.expires));
+                    judged.exceptions.insert((finding.id.clone(), exception.owner.clone(), exception.expires));
                     continue;
                 }
                 let (level, said) = self.level(finding);
@@ -311,8 +314,13 @@ pub(super) fn could_be_scan(kind: Kind) -> bool {
     }
 }
 
-/// Until when the last of the exceptions for a finding holds, and since when the last one does not any more.
-fn covered(exceptions: &[Exception], finding: &Finding, now: Timestamp) -> (Option<Timestamp>, Option<Timestamp>) {
-    let mine = || exceptions.iter().filter(|exception| exception.is_about(finding)).map(|exception| exception.expires);
-    (mine().filter(|expires| *expires > now).max(), mine().filter(|expires| *expires <= now).max())
+/// The exception for a finding that holds longest, and since when the last one does not any more.
+fn covered<'e>(
+    exceptions: &'e [Exception],
+    finding: &Finding,
+    now: Timestamp,
+) -> (Option<&'e Exception>, Option<Timestamp>) {
+    let mine = || exceptions.iter().filter(|exception| exception.is_about(finding));
+    let ended = mine().map(|exception| exception.expires).filter(|expires| *expires <= now).max();
+    (mine().filter(|exception| exception.expires > now).max_by_key(|exception| exception.expires), ended)
 }

@@ -1,6 +1,13 @@
 //! Faults in words, once for every screen, and by code for whoever reads JSON. What must not live here: how a fault comes about.
 
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt;
+
+use jiff::tz::Offset;
+use jiff::{SignedDuration, Timestamp};
 
 use super::term::Outside;
 use super::{Fault, Part};
@@ -61,8 +68,22 @@ fn short(value: &str) -> &str {
     value.char_indices().nth(SHOWN).map_or(value, |(at, _)| &value[..at])
 }
 
-/// How many exceptions that have ended are named.
-const EXPIRED: usize = 3;
+/// How many exceptions are named.
+const EXCEPTIONS: usize = 3;
+
+/// Exceptions with who answers for each, and the last day on which it holds.
+pub(super) fn excepted(exceptions: &BTreeSet<(String, String, Timestamp)>) -> String {
+    let mut said: Vec<String> = Vec::new();
+    for (id, owner, expires) in exceptions.iter().take(EXCEPTIONS) {
+        let last =
+            Offset::UTC.to_datetime(expires.saturating_sub(SignedDuration::from_secs(1)).unwrap_or(*expires)).date();
+        said.push(format!("{id} by {owner} until {last}"));
+    }
+    if let Some(more) = exceptions.len().checked_sub(EXCEPTIONS).filter(|more| *more > 0) {
+        said.push(format!("and {more} more"));
+    }
+    said.join(", ")
+}
 
 const fn of(database: bool) -> &'static str {
     if database { "the database that was asked" } else { "it" }
@@ -112,10 +133,10 @@ impl fmt::Display for Fault {
             }
             Self::TooMany { level, found, at_most, expired } => {
                 write!(f, "{found} are {level} or worse, and at most {at_most} may be")?;
-                for (id, ended) in expired.iter().take(EXPIRED) {
+                for (id, ended) in expired.iter().take(EXCEPTIONS) {
                     write!(f, ", and the exception of {id} ended {}", Instant(*ended))?;
                 }
-                match expired.len().saturating_sub(EXPIRED) {
+                match expired.len().saturating_sub(EXCEPTIONS) {
                     0 => Ok(()),
                     more => write!(f, ", as did {more} more"),
                 }

@@ -394,6 +394,9 @@ fn an_exception_holds_for_its_package_until_it_ends_and_is_named_afterwards() {
         let judged = judge(&[exception]);
         assert_eq!((judged.verdict.standing(), judged.excepted), (Standing::Met, 1));
         assert_eq!(judged.verdict.until, Some(later));
+        let known: Vec<_> =
+            judged.exceptions.iter().map(|(id, owner, until)| (id.as_str(), owner.as_str(), *until)).collect();
+        assert_eq!(known, [("CVE-1", "ada", later)]);
     }
     for exception in [with("CVE-2", None, later), with("CVE-1", Some("pkg:npm/*"), later)] {
         assert_eq!(judge(&[exception]).verdict.standing(), Standing::Bad);

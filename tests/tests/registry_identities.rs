@@ -207,7 +207,7 @@ mod needs_docker_registry {
                 }
                 // Over something else it holds as well, for that.
                 let holds = case.starts_with("over ");
-                assert_eq!(told.show.contains("signed by release"), holds, "{case}: {}", told.show);
+                assert_eq!(told.show.contains(", signed by release"), holds, "{case}: {}", told.show);
                 // The client of others refuses it as well, where it is not a matter of whom this gate asks for; where a promise of the log is
                 // there, it does not look at the proof.
                 let opened = clients.opened_by_root(&clients.trusted_root(authority), &bundle);

@@ -157,7 +157,8 @@ mod needs_docker_registry {
             assert!(told.contains(words), "{words}: {told}");
         }
         // The one that says another commit is taken out: the others agree.
-        run(&project, &["evidence", "withdraw", &Digest::of(&attested).to_string(), "--reason", "of another build"]);
+        let attested = Digest::of(&attested).to_string();
+        run(&project, &["--actor-kind", "human", "evidence", "withdraw", &attested, "--reason", "of another build"]);
         assert_eq!(stands(&project).0, "evidence-met");
     }
 

@@ -322,7 +322,7 @@ mod needs_docker_registry {
             let index = source.what.digest;
             source.attach(BUNDLE, &clients.bundle(&private, &statement(index, SIGNED)), index).await;
 
-            let end = in_seconds(30);
+            let end = in_seconds(60);
             let gate = by_key(&clients, &public, (&format!("not_after = {end}"), ""));
             let project = Project::new(from.address(), to.address(), &[]).and(&gate);
             let told = told(&project);
